@@ -1,0 +1,1 @@
+"""Text and image retrieval for LlamaIndex on Qdrant, in one honest ranking."""

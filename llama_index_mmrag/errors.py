@@ -1,0 +1,62 @@
+"""Errors: one base, and one class for each decision a caller can make.
+
+Every message has three parts: what was given, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+
+class MmragError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class InvalidQuery(MmragError, ValueError):
+    """The query has no part that a channel could search for."""
+
+
+class ImageUnreadable(MmragError, ValueError):
+    """A picture is missing, empty, truncated, too large or of no known format."""
+
+
+class InvalidVector(MmragError, ValueError):
+    """A vector is not finite, has the wrong size, or has no length."""
+
+
+class CollectionMismatch(MmragError, ValueError):
+    """A collection's vector name, size or distance is not what is asked for."""
+
+
+class InvalidSetting(MmragError, ValueError):
+    """Two settings contradict each other, or one is out of its range."""
+
+
+class StoreInUse(MmragError, RuntimeError):
+    """Another process, or another object of this one, has the store open."""
+
+
+class StoreClosed(MmragError, RuntimeError):
+    """The store was closed and is used again."""
+
+
+class StoreUnusable(MmragError, OSError):
+    """A store's folder cannot be created, read or written."""
+
+
+class MissingExtra(MmragError, ImportError):
+    """An optional package is not installed; the message has the install command."""
+
+    @classmethod
+    def of(cls, package: str, *, extra: str, needed_for: str) -> MissingExtra:
+        """Return the error for `package`, which `extra` would install."""
+        return cls(
+            f"{needed_for} needs the package {package!r}, which is not installed. "
+            f'Install it with: pip install "llama-index-mmrag[{extra}]"'
+        )
+
+
+class AllRoutesFailed(MmragError, RuntimeError):
+    """No route of a query gave an answer; the message lists each one's reason."""
+
+
+class RouteFailed(MmragError, RuntimeError):
+    """A route failed and the retriever was told to raise (`on_degraded="raise"`)."""

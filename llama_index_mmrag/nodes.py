@@ -1,0 +1,72 @@
+"""What a node must carry: its modality, its entity, and content an LLM can be shown."""
+
+from __future__ import annotations
+
+from llama_index.core.base.llms.types import ContentBlock, TextBlock
+from llama_index.core.schema import BaseNode, ImageNode, MetadataMode
+
+ENTITY_KEY = "entity_id"
+"""Metadata key of the thing that a node shows; nodes with equal values add up."""
+
+MODALITY_KEY = "modality"
+"""Metadata key of the node's modality: "text", "image", or a channel of your own."""
+
+POSITION_KEY = "position"
+"""Metadata key of the node's place in its document, counted from 0."""
+
+CONTENT_HASH_KEY = "content_hash"
+"""Metadata key of the SHA-256 over what was encoded: text, caption, picture bytes."""
+
+PROVENANCE_KEY = "mmrag_provenance"
+"""Metadata key under which a fused node carries its provenance as plain data."""
+
+BOOKKEEPING_KEYS = (
+    ENTITY_KEY,
+    MODALITY_KEY,
+    POSITION_KEY,
+    CONTENT_HASH_KEY,
+    PROVENANCE_KEY,
+)
+"""Metadata keys that are neither embedded nor shown to an LLM."""
+
+
+class CaptionedImageNode(ImageNode):
+    """An image node whose content blocks hold its caption as well as its picture.
+
+    LlamaIndex 0.14 leaves `text` out of `ImageNode.get_content_blocks`, so captions
+    never reach the LLM. The class name stays "ImageNode", so that the node is stored
+    and read back like any other.
+    """
+
+    def get_content_blocks(
+        self, metadata_mode: MetadataMode = MetadataMode.NONE
+    ) -> list[ContentBlock]:
+        """Return metadata, caption and picture, in that order."""
+        *metadata, picture = super().get_content_blocks(metadata_mode)
+        caption = [TextBlock(text=self.text)] if self.text else []
+        return [*metadata, *caption, picture]
+
+    @classmethod
+    def from_node(cls, node: ImageNode) -> CaptionedImageNode:
+        """Return a copy of `node`; metadata is copied, so neither sees the other's."""
+        values = {name: getattr(node, name) for name in type(node).model_fields}
+        return cls.model_construct(**{**values, "metadata": dict(node.metadata)})
+
+
+def entity_of(node: BaseNode) -> str:
+    """Return what the node shows: its `entity_id` metadata, else its own id."""
+    return str(node.metadata.get(ENTITY_KEY) or node.node_id)
+
+
+def modality_of(node: BaseNode) -> str:
+    """Return the node's modality: its metadata's word, else "image" or "text"."""
+    declared = node.metadata.get(MODALITY_KEY)
+    if declared:
+        return str(declared)
+    return "image" if isinstance(node, ImageNode) else "text"
+
+
+def hide_bookkeeping(node: BaseNode) -> None:
+    """Keep our metadata keys out of embeddings and prompts (changes `node`)."""
+    for keys in (node.excluded_embed_metadata_keys, node.excluded_llm_metadata_keys):
+        keys.extend(key for key in BOOKKEEPING_KEYS if key not in keys)
