@@ -1,1 +1,7 @@
-"""fusion."""
+"""Fusion: pure rules from ranked lists to one ranking of entities."""
+
+from llama_index_mmrag.fusion.ranked_list import FusedEntity, Fusion, Hit, RankedList
+from llama_index_mmrag.fusion.rrf import RRF
+from llama_index_mmrag.fusion.weighted import WeightedSum
+
+__all__ = ["RRF", "FusedEntity", "Fusion", "Hit", "RankedList", "WeightedSum"]

@@ -1,0 +1,65 @@
+"""Adding up contributions by entity, exactly and in an order that never varies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.fusion.ranked_list import FusedEntity, Hit, RankedList
+from llama_index_mmrag.provenance import Contribution
+
+
+def best_hits(ranked: RankedList) -> Iterator[Hit]:
+    """Yield each entity's best hit in a list.
+
+    A section cut into ten chunks is one thing: were every chunk to count, long
+    documents would win by length (max-passage aggregation, Dai and Callan 2019,
+    https://arxiv.org/abs/1905.09217). Across lists an entity's hits add up.
+    """
+    seen: set[str] = set()
+    for hit in ranked.hits:
+        if hit.entity_id not in seen:
+            seen.add(hit.entity_id)
+            yield hit
+
+
+def add_up(
+    contributions: Iterable[tuple[str, int, Contribution]],
+) -> list[FusedEntity]:
+    """Return entities by the sum of their contributions, best first.
+
+    Ties break by the configured order of the lists an entity was found in, then by
+    entity id. Sums are exact (`math.fsum`), so the order of addition cannot show.
+
+    Args:
+        contributions: (entity id, index of the list it came from, contribution).
+    """
+    by_entity: dict[str, list[tuple[int, Contribution]]] = {}
+    for entity_id, index, contribution in contributions:
+        by_entity.setdefault(entity_id, []).append((index, contribution))
+    fused = []
+    for entity_id, found in by_entity.items():
+        first_list = min(index for index, _ in found)
+        found.sort(key=lambda pair: (-pair[1].amount, pair[0]))
+        score = math.fsum(contribution.amount for _, contribution in found)
+        parts = tuple(contribution for _, contribution in found)
+        fused.append((-score, first_list, entity_id, parts))
+    fused.sort(key=lambda row: row[:3])
+    return [FusedEntity(row[2], -row[0], row[3]) for row in fused]
+
+
+def checked_weights(weights: dict[str, float]) -> dict[str, float]:
+    """Return a copy of the weights.
+
+    Raises:
+        InvalidSetting: A weight is negative, NaN or infinite.
+    """
+    for channel, weight in weights.items():
+        if not (math.isfinite(weight) and weight >= 0):
+            msg = (
+                f"The weight of channel {channel!r} is {weight!r}; expected a finite "
+                f"number of at least 0. Leave the channel out to ignore it."
+            )
+            raise InvalidSetting(msg)
+    return dict(weights)

@@ -1,0 +1,115 @@
+"""Ranked lists: what a route found, and what a fusion makes of several of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.provenance import Contribution
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One node found by one route."""
+
+    node_id: str
+    entity_id: str
+    score: float
+    """Larger is better; comparable within its list only."""
+    rank: int
+    """From 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankedList:
+    """The hits of one route: best first, finite scores, ranks 1..n, unique ids."""
+
+    channel: str
+    route: str
+    hits: tuple[Hit, ...]
+    modality: str = "text"
+    weight: float = 1.0
+
+    @classmethod
+    def from_scores(  # noqa: PLR0913 - one argument for each field, all by name
+        cls,
+        scored: Iterable[tuple[str, str, float]],
+        *,
+        channel: str,
+        route: str | None = None,
+        modality: str = "text",
+        weight: float = 1.0,
+    ) -> RankedList:
+        """Return the list ranked by score; of a node found twice the better hit stays.
+
+        Ties break by entity id, then node id, so that a store's arbitrary order of
+        equal scores does not show.
+
+        Args:
+            scored: (node id, entity id, score) in any order.
+            channel: Name of the channel.
+            route: Name of the route; the channel's name if None.
+            modality: Modality of the channel's nodes.
+            weight: Factor of the whole list in a fusion.
+
+        Raises:
+            InvalidSetting: A score is NaN or infinite.
+
+        >>> found = [("n1", "e1", 0.2), ("n2", "e2", 0.9)]
+        >>> [(h.node_id, h.rank) for h in
+        ...     RankedList.from_scores(found, channel="text").hits]
+        [('n2', 1), ('n1', 2)]
+        """
+        ordered = sorted(scored, key=lambda hit: (-hit[2], hit[1], hit[0]))
+        bad = [hit for hit in ordered if not math.isfinite(hit[2])]
+        if bad:
+            msg = (
+                f"Channel {channel!r} returned the score {bad[0][2]!r} for node "
+                f"{bad[0][0]!r}; expected finite numbers. Look for NaN or infinite "
+                f"vectors in its collection."
+            )
+            raise InvalidSetting(msg)
+        unique = {hit[0]: hit for hit in reversed(ordered)}
+        best_first = (hit for hit in ordered if unique[hit[0]] is hit)
+        return cls(
+            channel=channel,
+            route=route or channel,
+            hits=tuple(
+                Hit(node_id, entity_id, float(score), rank)
+                for rank, (node_id, entity_id, score) in enumerate(best_first, start=1)
+            ),
+            modality=modality,
+            weight=weight,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FusedEntity:
+    """One entity in the fused ranking, with what each hit added."""
+
+    entity_id: str
+    score: float
+    """The exact sum of the contributions' amounts."""
+    contributions: tuple[Contribution, ...]
+    """Largest amount first."""
+
+
+@runtime_checkable
+class Fusion(Protocol):
+    """A rule from ranked lists to one ranking of entities. Pure."""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights by channel name; a channel that is not named has weight 1."""
+        ...
+
+    def describe(self) -> str:
+        """Return the rule with its constants, such as "rrf(k=60)"."""
+        ...
+
+    def fuse(self, lists: Sequence[RankedList]) -> list[FusedEntity]:
+        """Return the entities of all lists, best first; the lists are not changed."""
+        ...

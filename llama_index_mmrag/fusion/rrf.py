@@ -1,0 +1,70 @@
+"""Reciprocal rank fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.fusion.entities import add_up, best_hits, checked_weights
+from llama_index_mmrag.fusion.ranked_list import FusedEntity, Hit, RankedList
+from llama_index_mmrag.provenance import Contribution
+
+
+@dataclass(frozen=True, slots=True)
+class RRF:
+    """Reciprocal rank fusion: score = Σ_lists weight / (k + rank), rank from 1.
+
+    Cormack, Clarke and Büttcher, SIGIR 2009
+    (https://doi.org/10.1145/1571941.1572114), whose constant is k = 60. LlamaIndex's
+    own fusion counts ranks from 0 and Qdrant's default is k = 2, so their scores
+    differ. An entity counts once a list, by its best hit; an entity that a list lacks
+    gets nothing from it.
+
+    Args:
+        k: Larger values flatten the difference between ranks; at least 0.
+        weights: Factor by channel name; 1 for a channel that is not named.
+
+    Raises:
+        InvalidSetting: `k` or a weight is negative or not finite.
+
+    >>> text = RankedList.from_scores(
+    ...     [("t1", "coffee", 0.9), ("t2", "tea", 0.8)], channel="text")
+    >>> image = RankedList.from_scores([("i1", "tea", 0.3)], channel="image")
+    >>> [(e.entity_id, round(e.score, 4)) for e in RRF().fuse([text, image])]
+    [('tea', 0.0325), ('coffee', 0.0164)]
+    """
+
+    k: float = 60.0
+    weights: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.k < float("inf"):
+            msg = f"RRF got k={self.k!r}; expected a finite number of at least 0."
+            raise InvalidSetting(msg)
+        object.__setattr__(self, "weights", checked_weights(self.weights))
+
+    def describe(self) -> str:
+        """Return the rule with its constant."""
+        return f"rrf(k={self.k:g})"
+
+    def fuse(self, lists: Sequence[RankedList]) -> list[FusedEntity]:
+        """Return the entities of all lists, best first."""
+        return add_up(
+            (hit.entity_id, index, self._contribution(ranked, hit))
+            for index, ranked in enumerate(lists)
+            for hit in best_hits(ranked)
+        )
+
+    def _contribution(self, ranked: RankedList, hit: Hit) -> Contribution:
+        weight = self.weights.get(ranked.channel, 1.0) * ranked.weight
+        return Contribution(
+            channel=ranked.channel,
+            route=ranked.route,
+            node_id=hit.node_id,
+            modality=ranked.modality,
+            rank=hit.rank,
+            raw_score=hit.score,
+            weight=weight,
+            amount=weight / (self.k + hit.rank),
+        )

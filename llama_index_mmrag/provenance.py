@@ -1,0 +1,109 @@
+"""Provenance: where a result came from, and what each hit added to its score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+DegradationKind = Literal["error", "deadline", "invalid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one hit added to one entity's fused score."""
+
+    channel: str
+    """Name of the channel that was searched."""
+    route: str
+    """The search that found the node, such as "text→image"."""
+    node_id: str
+    """The node that was found."""
+    modality: str
+    """The node's modality, such as "text" or "image"."""
+    rank: int
+    """Place in the route's ranked list, from 1."""
+    raw_score: float
+    """The store's own score, larger is better; comparable within its route only."""
+    weight: float
+    """The weight that the fusion gave to the route."""
+    amount: float
+    """What was added to the fused score."""
+    calibrated_score: float | None = None
+    """The score after normalisation; None where the fusion uses ranks alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """A route that gave no answer: it is reported, never silently left out."""
+
+    channel: str
+    route: str
+    kind: DegradationKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """All contributions to one result; their amounts add up to its score."""
+
+    entity_id: str
+    score: float
+    fusion: str
+    """The rule and its constants, such as "rrf(k=60)"."""
+    contributions: tuple[Contribution, ...]
+    """Largest amount first."""
+    requested: tuple[str, ...] = ()
+    """Every route the query asked for, in configured order."""
+    degraded: tuple[Degradation, ...] = ()
+    """The requested routes that gave no answer."""
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that the entity was found in, largest contribution first."""
+        return tuple(dict.fromkeys(c.modality for c in self.contributions))
+
+    def of_node(self, node_id: str) -> tuple[Contribution, ...]:
+        """Return what this node added; empty if it came along as its entity's kin."""
+        return tuple(c for c in self.contributions if c.node_id == node_id)
+
+    def explain(self) -> str:
+        """Return the score as a sum, a term for each contribution.
+
+        >>> hit = Contribution("image", "text→image", "n1", "image", 2, 0.25, 1.0, 1/62)
+        >>> Provenance("e1", 1/62, "rrf(k=60)", (hit,)).explain()
+        '0.0161 = 0.0161 (text→image, rank 2, score 0.250)'
+        """
+        terms = " + ".join(
+            f"{c.amount:.4f} ({c.route}, rank {c.rank}, score {c.raw_score:.3f})"
+            for c in self.contributions
+        )
+        return f"{self.score:.4f} = {terms}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that JSON can hold; `from_dict` gives the same back."""
+        return {
+            **asdict(self),
+            "contributions": [asdict(c) for c in self.contributions],
+            "requested": list(self.requested),
+            "degraded": [asdict(d) for d in self.degraded],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Provenance:
+        """Return the provenance that `to_dict` wrote.
+
+        Raises:
+            TypeError: `data` has fields that a provenance has not.
+            KeyError: `data` lacks the contributions.
+        """
+        return cls(
+            **{
+                **data,
+                "contributions": tuple(
+                    Contribution(**c) for c in data["contributions"]
+                ),
+                "requested": tuple(data.get("requested", ())),
+                "degraded": tuple(Degradation(**d) for d in data.get("degraded", ())),
+            }
+        )
