@@ -1,1 +1,14 @@
-"""stores."""
+"""Vector stores: Qdrant in this process, and what a server needs beside it."""
+
+from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.edge_filters import UnsupportedQuery
+from llama_index_mmrag.stores.locks import has_async_client, search_lock
+from llama_index_mmrag.stores.vectors import InvalidNodeId
+
+__all__ = [
+    "InvalidNodeId",
+    "QdrantEdgeVectorStore",
+    "UnsupportedQuery",
+    "has_async_client",
+    "search_lock",
+]

@@ -1,0 +1,336 @@
+"""One folder that holds a Qdrant Edge shard: own, open, read, write, swap."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import qdrant_edge as qe
+
+from llama_index_mmrag.errors import (
+    CollectionMismatch,
+    InvalidSetting,
+    StoreClosed,
+    StoreUnusable,
+)
+from llama_index_mmrag.stores.edge_layout import (
+    LOCK,
+    POINTER,
+    SHARD_PREFIX,
+    copy_sparse,
+    disk_errors,
+    engine_errors,
+    new_name,
+    read_pointer,
+    write_pointer,
+)
+from llama_index_mmrag.stores.locks import FolderLock
+
+_SCROLL_PAGE = 1024
+
+DISTANCES = {"cosine": qe.Distance.Cosine, "dot": qe.Distance.Dot}
+SCHEMAS = {
+    "keyword": qe.PayloadSchemaType.Keyword,
+    "integer": qe.PayloadSchemaType.Integer,
+    "float": qe.PayloadSchemaType.Float,
+    "bool": qe.PayloadSchemaType.Bool,
+    "datetime": qe.PayloadSchemaType.Datetime,
+    "uuid": qe.PayloadSchemaType.Uuid,
+    "text": qe.PayloadSchemaType.Text,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSpec:
+    """What the shard must be; `dim` None takes an existing shard's."""
+
+    vector_name: str
+    dim: int | None
+    distance: str
+    payload_indexes: Mapping[str, str]
+
+
+class EdgeFolder:
+    """An open shard and its folder. All calls are safe from any thread.
+
+    The engine holds the interpreter's lock in every call, so one lock around them
+    costs no speed.
+    """
+
+    def __init__(self, path: Path, spec: ShardSpec) -> None:
+        """Own the folder and load its shard, which is created if there is none.
+
+        Raises:
+            StoreUnusable: not a folder, not writable, or not a store's.
+            StoreInUse: open elsewhere.
+            CollectionMismatch: the shard is not what `spec` says.
+        """
+        # Resolved, so that a link to the folder finds the same lock.
+        self.path = path.expanduser().resolve()
+        self.building = threading.Lock()
+        self._pid = os.getpid()
+        self._guard = threading.RLock()
+        self._journal: list[qe.UpdateOperation] | None = None
+        self._shard: qe.EdgeShard | None = None
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = FolderLock(self.path / LOCK)
+        try:
+            with disk_errors(self.path):
+                self._shard_name = self._ready_shard(spec)
+            self._shard = self._load(self._shard_name)
+            self.dim, self.distance = self._described(spec)
+            self.indexes = self._index_fields(spec.payload_indexes)
+        except BaseException:
+            self.close()
+            raise
+
+    # Reading and writing
+
+    def write(self, operations: Sequence[qe.UpdateOperation]) -> None:
+        """Apply the operations in order and put them on disk."""
+        with self._open_shard() as shard:
+            for operation in operations:
+                shard.update(operation)
+                if self._journal is not None:
+                    self._journal.append(operation)
+            shard.flush()
+
+    def query(self, request: qe.QueryRequest) -> list[qe.ScoredPoint]:
+        """Return the scored points, best first."""
+        with self._open_shard() as shard:
+            return shard.query(request)
+
+    def retrieve(
+        self, ids: Sequence[str], *, payload: bool | list[str], vector: bool
+    ) -> dict[str, qe.Record]:
+        """Return the records that exist among `ids`, by id."""
+        with self._open_shard() as shard:
+            records = shard.retrieve(list(ids), payload, vector)
+        return {str(record.id): record for record in records}
+
+    def scroll(
+        self,
+        condition: qe.Filter | None,
+        *,
+        payload: bool | list[str],
+        vector: bool,
+        page_size: int = _SCROLL_PAGE,
+    ) -> Iterator[list[qe.Record]]:
+        """Yield all matching records in pages, by ascending id."""
+        offset: qe.PointId | None = None
+        while True:
+            request = qe.ScrollRequest(
+                offset=offset,
+                limit=page_size,
+                filter=condition,
+                with_payload=payload,
+                with_vector=vector,
+            )
+            with self._open_shard() as shard:
+                page, offset = shard.scroll(request)
+            if page:
+                yield page
+            if offset is None:
+                return
+
+    def count(self, condition: qe.Filter | None = None) -> int:
+        """Return how many points there are, or how many match."""
+        with self._open_shard() as shard:
+            return shard.count(qe.CountRequest(exact=True, filter=condition))
+
+    def indexed_vectors(self) -> int:
+        """Return how many vectors the search graph holds."""
+        with self._open_shard() as shard:
+            return shard.info().indexed_vectors_count
+
+    def flush(self) -> None:
+        """Force everything to disk: what survives a power cut, not only a kill."""
+        with self._open_shard() as shard:
+            shard.flush()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `close` has not been called."""
+        return self._shard is not None
+
+    def close(self) -> None:
+        """Flush, close and give the folder back; twice does no harm."""
+        if self._pid != os.getpid():
+            return  # The parent's: closing a forked copy hangs.
+        with self._guard:
+            shard, self._shard, self._journal = self._shard, None, None
+            try:
+                if shard is not None:
+                    shard.close()
+            finally:
+                self._lock.release()
+
+    # A copy that an index is built on
+
+    def begin_copy(self) -> Path:
+        """Copy the shard and start to note the writes that the copy will lack."""
+        target = self.path / new_name()
+        with self._open_shard() as shard:
+            shard.flush()
+            try:
+                with disk_errors(self.path):
+                    copy_sparse(self.path / self._shard_name, target)
+            except BaseException:
+                shutil.rmtree(target, ignore_errors=True)
+                raise
+            self._journal = []
+        return target
+
+    def drop_copy(self, copy: Path) -> None:
+        """Forget a copy that will not be used."""
+        with self._guard:
+            self._journal = None
+        shutil.rmtree(copy, ignore_errors=True)
+
+    def swap_in(self, copy: Path) -> None:
+        """Repeat the noted writes on `copy` and serve it in place of the old shard.
+
+        Raises:
+            StoreClosed: the store was closed in the meantime.
+            StoreUnusable: the copy does not hold as many points as the original. The
+                original stays in use.
+        """
+        with self._open_shard() as old:
+            if self._journal is None:
+                raise StoreClosed(_closed_message(self.path))
+            new = self._load(copy.name)
+            try:
+                for operation in self._journal:
+                    new.update(operation)
+                new.flush()
+                _check_counts(self.path, old=old, new=new)
+                with disk_errors(self.path):
+                    write_pointer(self.path, copy.name, state="ready")
+            except BaseException:
+                new.close()
+                raise
+            retired, self._shard_name = self.path / self._shard_name, copy.name
+            self._shard, self._journal = new, None
+            old.close()
+        shutil.rmtree(retired, ignore_errors=True)
+
+    # Opening
+
+    def _ready_shard(self, spec: ShardSpec) -> str:
+        pointer = self.path / POINTER
+        if pointer.exists():
+            name, state = read_pointer(pointer)
+            if state == "ready":
+                self._remove_leftovers(keep=name)
+                return name
+            # Killed while creating: nothing was acknowledged yet.
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        elif foreign := sorted(
+            entry.name
+            for entry in self.path.iterdir()
+            if entry.name not in {LOCK, POINTER + ".new"}
+        ):
+            raise StoreUnusable(
+                f"The folder {str(self.path)!r} holds {foreign[:3]!r} but no "
+                f"{POINTER!r}, so it is not a store. Expected an empty or new folder, "
+                "or one that a store was created in; give another path."
+            )
+        if spec.dim is None:
+            raise InvalidSetting(
+                f"There is no store in {str(self.path)!r} yet, and dim is None. "
+                "Expected the length of the vectors, to create one: pass dim=..."
+            )
+        name = new_name()
+        write_pointer(self.path, name, state="creating")
+        params = qe.EdgeVectorParams(spec.dim, DISTANCES[spec.distance])
+        with engine_errors(self.path):
+            config = qe.EdgeConfig(vectors={spec.vector_name: params})
+            shard = qe.EdgeShard.create(str(self.path / name), config)
+            shard.close()
+        write_pointer(self.path, name, state="ready")
+        return name
+
+    def _remove_leftovers(self, *, keep: str) -> None:
+        for entry in self.path.glob(SHARD_PREFIX + "*"):
+            if entry.name != keep:
+                shutil.rmtree(entry, ignore_errors=True)
+
+    def _load(self, name: str) -> qe.EdgeShard:
+        with engine_errors(self.path):
+            return qe.EdgeShard.load(str(self.path / name))
+
+    def _described(self, spec: ShardSpec) -> tuple[int, str]:
+        config = self.path / self._shard_name / "edge_config.json"
+        with disk_errors(self.path):
+            vectors = json.loads(config.read_text(encoding="utf-8"))["vectors"]
+        found = {
+            name: (int(one["size"]), str(one["distance"]).lower())
+            for name, one in vectors.items()
+        }
+        dim, distance = found.get(spec.vector_name, (None, ""))
+        if dim is None or (spec.dim or dim, spec.distance) != (dim, distance):
+            raise CollectionMismatch(
+                f"The store in {str(self.path)!r} has the vectors {found!r}; expected "
+                f"{ {spec.vector_name: (spec.dim, spec.distance)}!r} (name: size, "
+                "distance). Open it with its own settings, or give another path and "
+                "insert again: vectors of two models cannot be mixed."
+            )
+        return dim, distance
+
+    def _index_fields(self, declared: Mapping[str, str]) -> dict[str, str]:
+        names = {schema: name for name, schema in SCHEMAS.items()}
+        with self._open_shard() as shard:
+            info = shard.info().payload_schema
+            found = {key: names.get(one.data_type, "") for key, one in info.items()}
+            for key, schema in declared.items():
+                if key not in found:
+                    create = qe.UpdateOperation.create_field_index(key, SCHEMAS[schema])
+                    shard.update(create)
+                elif found[key] != schema:
+                    raise CollectionMismatch(
+                        f"The store in {str(self.path)!r} indexes the payload field "
+                        f"{key!r} as {found[key]!r}; expected {schema!r}. Open it with "
+                        "the kind of index it has, or give another path."
+                    )
+            shard.flush()
+        return {**found, **declared}
+
+    @contextlib.contextmanager
+    def _open_shard(self) -> Iterator[qe.EdgeShard]:
+        if self._pid != os.getpid():
+            raise StoreClosed(
+                f"The store in {str(self.path)!r} was opened in process {self._pid} "
+                f"and is used in its fork {os.getpid()}, where the engine would "
+                'hang. Start processes with the "spawn" method and open the store '
+                "in one of them."
+            )
+        with self._guard:
+            if self._shard is None:
+                raise StoreClosed(_closed_message(self.path))
+            with engine_errors(self.path):
+                yield self._shard
+
+
+def _closed_message(path: Path) -> str:
+    return (
+        f"The store in {str(path)!r} is closed. Call connect() to open it again, or "
+        "use it inside its `with` block."
+    )
+
+
+def _check_counts(path: Path, *, old: qe.EdgeShard, new: qe.EdgeShard) -> None:
+    everything = qe.CountRequest(exact=True)
+    expected, found = old.count(everything), new.count(everything)
+    if expected != found:
+        raise StoreUnusable(
+            f"The indexed copy of {str(path)!r} holds {found} points; expected "
+            f"{expected}. The store keeps its old shard; please report this with the "
+            "qdrant-edge-py version."
+        )

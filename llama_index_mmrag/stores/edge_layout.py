@@ -1,0 +1,125 @@
+"""What a store's folder looks like on disk.
+
+`store.json` names the shard folder in use and is replaced in one step, so a swap either
+happened or did not. `.lock` belongs to the owner. Any other `shard-*` folder is what an
+interrupted index build left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from llama_index_mmrag.errors import MmragError, StoreInUse, StoreUnusable
+
+POINTER = "store.json"
+LOCK = ".lock"
+SHARD_PREFIX = "shard-"
+
+
+def new_name() -> str:
+    """Return a name that no shard folder had before."""
+    return SHARD_PREFIX + uuid.uuid4().hex[:12]
+
+
+def write_pointer(
+    folder: Path, shard: str, *, state: Literal["creating", "ready"]
+) -> None:
+    """Put on disk, in one step, which shard is in use."""
+    fresh = folder / (POINTER + ".new")
+    with fresh.open("w", encoding="utf-8") as file:
+        json.dump({"format": 1, "shard": shard, "state": state}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(folder / POINTER)
+    if os.name == "posix":  # Windows cannot open a folder.
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def read_pointer(pointer: Path) -> tuple[str, str]:
+    """Return the shard in use and its state.
+
+    Raises:
+        StoreUnusable: unreadable, of another format, or naming a missing shard.
+    """
+    try:
+        content: dict[str, Any] = json.loads(pointer.read_text(encoding="utf-8"))
+        name, state = str(content["shard"]), str(content["state"])
+        # A name from a file must not lead out of the folder: it may be deleted.
+        readable = content["format"] == 1 and Path(name).name == name
+    except (ValueError, KeyError, TypeError):
+        name, state, readable = "", "", False
+    if not (readable and name.startswith(SHARD_PREFIX)):
+        raise StoreUnusable(
+            f"The file {str(pointer)!r} cannot be read as this version's store "
+            "description (format 1). Restore it from a backup, or give another path."
+        )
+    if state == "ready" and not (pointer.parent / name).is_dir():
+        raise StoreUnusable(
+            f"The store in {str(pointer.parent)!r} lacks its folder {name!r}. "
+            "Restore it from a backup, or give another path and insert again."
+        )
+    return name, state
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy a shard's folder; holes in its files stay holes."""
+
+    # The engine preallocates about 100 MB of holes; a plain copy would fill them.
+    def copy(from_path: str, to_path: str) -> str:
+        with open(from_path, "rb") as reader, open(to_path, "wb") as writer:  # noqa: PTH123 - called by shutil with strings
+            while block := reader.read(1 << 16):
+                if block.count(0) == len(block):
+                    writer.seek(len(block), os.SEEK_CUR)
+                else:
+                    writer.write(block)
+            writer.truncate()
+        return to_path
+
+    shutil.copytree(source, target, copy_function=copy)
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Raise the system's errors as `StoreUnusable`."""
+    try:
+        yield
+    except MmragError:
+        raise
+    except OSError as error:
+        raise StoreUnusable(
+            f"The store folder {str(path)!r} cannot be used: {error}. Expected a "
+            "folder that this process may create, read and write, with space on the "
+            "disk."
+        ) from error
+
+
+@contextlib.contextmanager
+def engine_errors(path: Path) -> Iterator[None]:
+    """Raise the engine's errors as `StoreInUse` or `StoreUnusable`."""
+    try:
+        yield
+    except MmragError:
+        raise
+    except Exception as error:
+        # Qdrant Edge 0.9 raises bare Exceptions; only the text tells them apart.
+        if "WouldBlock" in str(error):
+            raise StoreInUse(
+                f"The shard in {str(path)!r} is open elsewhere, without this library. "
+                "Expected to be its only user: close it there first."
+            ) from error
+        raise StoreUnusable(
+            f"Qdrant Edge failed on the store in {str(path)!r}: {error}. Expected a "
+            "folder on a local disk with free space, written by qdrant-edge-py 0.9; "
+            "restore a backup if it does not open again."
+        ) from error
