@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from llama_index.core.base.llms.types import ContentBlock, TextBlock
-from llama_index.core.schema import BaseNode, ImageNode, MetadataMode
+from llama_index.core.base.llms.types import BaseContentBlock, TextBlock
+from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, NodeWithScore
+
+from llama_index_mmrag.provenance import Provenance
 
 ENTITY_KEY = "entity_id"
 """Metadata key of the thing that a node shows; nodes with equal values add up."""
@@ -40,7 +42,7 @@ class CaptionedImageNode(ImageNode):
 
     def get_content_blocks(
         self, metadata_mode: MetadataMode = MetadataMode.NONE
-    ) -> list[ContentBlock]:
+    ) -> list[BaseContentBlock]:
         """Return metadata, caption and picture, in that order."""
         *metadata, picture = super().get_content_blocks(metadata_mode)
         caption = [TextBlock(text=self.text)] if self.text else []
@@ -51,6 +53,51 @@ class CaptionedImageNode(ImageNode):
         """Return a copy of `node`; metadata is copied, so neither sees the other's."""
         values = {name: getattr(node, name) for name in type(node).model_fields}
         return cls.model_construct(**{**values, "metadata": dict(node.metadata)})
+
+
+def with_provenance(node: BaseNode, provenance: Provenance) -> BaseNode:
+    """Return a copy of `node` whose metadata carries the provenance.
+
+    Stores hand out cached nodes, so the given one is left as it is: its metadata and
+    its lists of excluded keys are copied before they are written to.
+    """
+    copy = (
+        CaptionedImageNode.from_node(node)
+        if isinstance(node, ImageNode)
+        else node.model_copy(update={"metadata": dict(node.metadata)})
+    )
+    copy.excluded_embed_metadata_keys = list(node.excluded_embed_metadata_keys)
+    copy.excluded_llm_metadata_keys = list(node.excluded_llm_metadata_keys)
+    copy.metadata[PROVENANCE_KEY] = provenance.to_dict()
+    hide_bookkeeping(copy)
+    return copy
+
+
+class FusedNode(NodeWithScore):
+    """A result: a node, its entity's fused score, and where that score came from."""
+
+    provenance: Provenance
+
+    @classmethod
+    def of(cls, node: BaseNode, provenance: Provenance) -> FusedNode:
+        """Return the result; `node` itself is not changed."""
+        return cls(
+            node=with_provenance(node, provenance),
+            score=provenance.score,
+            provenance=provenance,
+        )
+
+
+def provenance_of(result: NodeWithScore) -> Provenance | None:
+    """Return a result's provenance, also where a LlamaIndex component rebuilt it.
+
+    Several of them (CitationQueryEngine, LLMRerank) make a plain `NodeWithScore` of
+    what they get; the node's metadata survives that.
+    """
+    if isinstance(result, FusedNode):
+        return result.provenance
+    data = result.node.metadata.get(PROVENANCE_KEY)
+    return Provenance.from_dict(data) if data else None
 
 
 def entity_of(node: BaseNode) -> str:

@@ -1,0 +1,205 @@
+"""Channels: one modality's collection, its encoder, and how it is searched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.embeddings import MultiModalEmbedding
+from llama_index.core.schema import BaseNode
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    FilterCondition,
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryResult,
+)
+
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.nodes import ENTITY_KEY, entity_of
+from llama_index_mmrag.query import PartKind
+from llama_index_mmrag.stores import has_async_client, search_lock
+
+
+@runtime_checkable
+class IdQuery(Protocol):
+    """A store that can search without reading whole nodes.
+
+    Payloads and node parsing are nine tenths of a wide query's time; with this, only
+    the nodes that survive the fusion are read.
+    """
+
+    def query_ids(
+        self, query: VectorStoreQuery, payload_keys: Sequence[str] = ()
+    ) -> list[tuple[str, float, dict[str, Any]]]:
+        """Return (node id, score, the named payload values), best first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found: light where the store allows it, else with its node."""
+
+    node_id: str
+    entity_id: str
+    score: float
+    node: BaseNode | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One modality's collection: a name, a vector store and the encoder that filled it.
+
+    Args:
+        name: Unique in a retriever; weights and provenance use it.
+        vector_store: Any LlamaIndex vector store whose scores grow with similarity.
+        embed_model: Encodes queries for this collection. A `MultiModalEmbedding` can
+            encode pictures too.
+        modality: What the collection's nodes are; the name if None.
+        accepts: Kinds of query part that are searched for here. By default text, and
+            pictures too where the encoder can encode them and the collection is not
+            one of texts: pictures find texts badly, and would vote all the same.
+        top_k: Hits taken from each search, at least 1.
+        weight: Factor in the fusion; None leaves it to the fusion's own weights.
+        timeout_s: Deadline of one search in seconds, encoding included; None for none.
+        filters: Conditions that hold for every search of this channel.
+
+    Raises:
+        InvalidSetting: A setting is out of range, or `accepts` asks for pictures of an
+            encoder that has none.
+    """
+
+    name: str
+    vector_store: BasePydanticVectorStore = field(kw_only=True)
+    embed_model: BaseEmbedding = field(kw_only=True)
+    modality: str | None = field(default=None, kw_only=True)
+    accepts: frozenset[PartKind] | None = field(default=None, kw_only=True)
+    top_k: int = field(default=10, kw_only=True)
+    weight: float | None = field(default=None, kw_only=True)
+    timeout_s: float | None = field(default=None, kw_only=True)
+    filters: MetadataFilters | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            msg = "A channel has an empty name; expected one such as 'text'."
+            raise InvalidSetting(msg)
+        if self.top_k < 1:
+            msg = f"Channel {self.name!r}: top_k is {self.top_k!r}, expected 1 or more."
+            raise InvalidSetting(msg)
+        if self.timeout_s is not None and self.timeout_s <= 0:
+            msg = (
+                f"Channel {self.name!r}: timeout_s is {self.timeout_s!r}, expected "
+                f"more than 0, or None for no deadline."
+            )
+            raise InvalidSetting(msg)
+        sees = isinstance(self.embed_model, MultiModalEmbedding)
+        if self.modality is None:
+            object.__setattr__(self, "modality", self.name)
+        if self.accepts is None:
+            both = sees and self.modality != "text"
+            kinds = {"text", "image"} if both else {"text"}
+            object.__setattr__(self, "accepts", frozenset(kinds))
+        elif "image" in self.accepts and not sees:
+            msg = (
+                f"Channel {self.name!r} accepts pictures, but its encoder "
+                f"{self.embed_model.class_name()} is no MultiModalEmbedding. Give it "
+                f"one, or leave 'image' out of accepts."
+            )
+            raise InvalidSetting(msg)
+
+    @property
+    def is_light(self) -> bool:
+        """Whether searches bring ids only, and nodes are fetched afterwards."""
+        return isinstance(self.vector_store, IdQuery)
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the store answers in this process, in well under a millisecond.
+
+        Qdrant Edge holds the interpreter's lock while it searches, so that threads
+        would only add their own cost.
+        """
+        return self.is_light
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the store has a client that waits without holding a thread."""
+        return has_async_client(self.vector_store)
+
+    def search(
+        self, vector: list[float], *, top_k: int, filters: MetadataFilters | None = None
+    ) -> list[Found]:
+        """Return what is nearest to `vector`, shape (dim,), best first."""
+        query = self._store_query(vector, top_k, filters)
+        store = self.vector_store
+        if isinstance(store, IdQuery):
+            rows = store.query_ids(query, payload_keys=(ENTITY_KEY,))
+            return [
+                Found(node_id, str(payload.get(ENTITY_KEY) or node_id), score)
+                for node_id, score, payload in rows
+            ]
+        with search_lock(store):
+            return self._found(store.query(query))
+
+    async def asearch(
+        self, vector: list[float], *, top_k: int, filters: MetadataFilters | None = None
+    ) -> list[Found]:
+        """Return what `search` does, over the store's asynchronous client."""
+        query = self._store_query(vector, top_k, filters)
+        return self._found(await self.vector_store.aquery(query))
+
+    def fetch(self, node_ids: Sequence[str]) -> dict[str, BaseNode]:
+        """Return whole nodes by id; ids that are gone by now are left out."""
+        if not node_ids:
+            return {}
+        with search_lock(self.vector_store):
+            nodes = self.vector_store.get_nodes(node_ids=list(node_ids))
+        return {node.node_id: node for node in nodes}
+
+    def of_entities(self, entity_ids: Sequence[str]) -> list[BaseNode]:
+        """Return this channel's nodes of the entities, whole."""
+        if not entity_ids:
+            return []
+        wanted = MetadataFilter(
+            key=ENTITY_KEY, value=list(entity_ids), operator=FilterOperator.IN
+        )
+        filters = both_filters(MetadataFilters(filters=[wanted]), self.filters)
+        with search_lock(self.vector_store):
+            return list(self.vector_store.get_nodes(filters=filters))
+
+    def _store_query(
+        self, vector: list[float], top_k: int, filters: MetadataFilters | None
+    ) -> VectorStoreQuery:
+        return VectorStoreQuery(
+            query_embedding=vector,
+            similarity_top_k=top_k,
+            filters=both_filters(self.filters, filters),
+        )
+
+    def _found(self, result: VectorStoreQueryResult) -> list[Found]:
+        nodes = list(result.nodes or ())
+        scores = list(result.similarities or ())
+        if len(nodes) != len(scores):
+            msg = (
+                f"Channel {self.name!r}: its store returned {len(nodes)} nodes and "
+                f"{len(scores)} similarities; expected as many of each. The store must "
+                f"keep node texts (stores_text=True) and return similarities."
+            )
+            raise InvalidSetting(msg)
+        return [
+            Found(node.node_id, entity_of(node), score, node)
+            for node, score in zip(nodes, scores, strict=True)
+        ]
+
+
+def both_filters(
+    one: MetadataFilters | None, other: MetadataFilters | None
+) -> MetadataFilters | None:
+    """Return filters that hold where both hold; None is no condition."""
+    if one is None or other is None:
+        return one or other
+    return MetadataFilters(filters=[one, other], condition=FilterCondition.AND)

@@ -1,0 +1,124 @@
+"""Queries: text, pictures, or both; LlamaIndex's `QueryBundle` as it is, or ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.embeddings import MultiModalEmbedding
+from llama_index.core.schema import ImageType, QueryBundle
+
+from llama_index_mmrag.errors import InvalidQuery, InvalidSetting
+from llama_index_mmrag.images import ImageSource, check_image, image_bytes
+
+PartKind = Literal["text", "image"]
+
+
+@dataclass
+class MultiModalQuery(QueryBundle):
+    """A query bundle with any number of pictures and a weight for each part.
+
+    Works wherever LlamaIndex takes a `QueryBundle`.
+
+    Args:
+        query_str: The words; empty for a query by picture alone.
+        images: Paths, encoded bytes or PIL images; `image_path` counts as one more.
+        part_weights: Factor of the routes of a part, by its name: "text", "image" (the
+            first picture), "image#2" and so on. Parts that are not named have 1.
+
+    >>> MultiModalQuery("red shoes", images=["shoe.jpg"]).query_str
+    'red shoes'
+    """
+
+    query_str: str = ""
+    images: Sequence[ImageSource] = ()
+    part_weights: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryPart:
+    """One thing to search for: the words, or one picture."""
+
+    kind: PartKind
+    name: str
+    texts: tuple[str, ...] = ()
+    image: ImageSource | None = None
+    weight: float = 1.0
+
+    def encode(self, embed_model: BaseEmbedding) -> list[float]:
+        """Return the part's vector, shape (dim,), in the encoder's query space."""
+        if self.image is None:
+            # LlamaIndex's own rule: several strings (HyDE) are averaged.
+            return embed_model.get_agg_embedding_from_queries(list(self.texts))
+        if not isinstance(embed_model, MultiModalEmbedding):
+            msg = (
+                f"{embed_model.class_name()} cannot encode a picture; expected a "
+                f"MultiModalEmbedding. Give the channel one, or accepts={{'text'}}."
+            )
+            raise InvalidSetting(msg)
+        return embed_model.get_image_embedding(as_image_type(self.image))
+
+
+def as_image_type(source: ImageSource) -> ImageType:
+    """Return a picture in one of the forms that LlamaIndex embeddings take."""
+    if isinstance(source, (str, Path)):
+        return str(source)
+    return source if isinstance(source, BytesIO) else BytesIO(image_bytes(source))
+
+
+def parts_of(query: str | QueryBundle) -> tuple[QueryPart, ...]:
+    """Return the parts of a query: the words first, then the pictures in order.
+
+    A precomputed `QueryBundle.embedding` is left aside: one vector cannot be right for
+    channels with different encoders.
+
+    Raises:
+        InvalidQuery: There are neither words nor pictures, or a part weight names no
+            part.
+        ImageUnreadable: A picture is missing, empty or of no known format.
+    """
+    bundle = QueryBundle(query) if isinstance(query, str) else query
+    texts = tuple(text for text in bundle.embedding_strs if text.strip())
+    pictures: list[ImageSource] = [bundle.image_path] if bundle.image_path else []
+    weights: Mapping[str, float] = {}
+    if isinstance(bundle, MultiModalQuery):
+        pictures.extend(bundle.images)
+        weights = bundle.part_weights
+    for picture in pictures:
+        check_image(picture)
+    names = [f"image#{n}" if n > 1 else "image" for n in range(1, len(pictures) + 1)]
+    if not texts and not pictures:
+        msg = (
+            f"The query {bundle.query_str!r} has neither words nor a picture. Give a "
+            f"text, an image_path, or MultiModalQuery(images=[...])."
+        )
+        raise InvalidQuery(msg)
+    unknown = set(weights) - {"text", *names}
+    if unknown:
+        msg = (
+            f"part_weights names {sorted(unknown)!r}; this query's parts are "
+            f"{(['text'] if texts else []) + names!r}."
+        )
+        raise InvalidQuery(msg)
+    parts = [QueryPart("text", "text", texts=texts)] if texts else []
+    parts += [
+        QueryPart("image", name, image=picture)
+        for name, picture in zip(names, pictures, strict=True)
+    ]
+    return tuple(
+        QueryPart(p.kind, p.name, p.texts, p.image, float(weights.get(p.name, 1.0)))
+        for p in parts
+    )
+
+
+def pictures_of(query: str | QueryBundle) -> list[ImageSource]:
+    """Return a query's pictures in order, unread."""
+    if isinstance(query, str):
+        return []
+    first: list[ImageSource] = [query.image_path] if query.image_path else []
+    more = list(query.images) if isinstance(query, MultiModalQuery) else []
+    return first + more

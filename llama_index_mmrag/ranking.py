@@ -1,0 +1,185 @@
+"""From the routes' answers to results: fuse, choose nodes, fetch them, attach why."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from llama_index.core.schema import BaseNode, NodeWithScore
+from llama_index_instrumentation import get_dispatcher
+
+from llama_index_mmrag.channels import Channel, Found
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.fusion import FusedEntity, Fusion, RankedList
+from llama_index_mmrag.nodes import POSITION_KEY, FusedNode, entity_of, modality_of
+from llama_index_mmrag.provenance import Degradation, Provenance
+from llama_index_mmrag.routes import Answer, Route
+
+logger = logging.getLogger(__name__)
+dispatcher = get_dispatcher(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Nodes that are still to be read from one channel's store."""
+
+    channel: Channel
+    node_ids: tuple[str, ...] = ()
+    """Found by a search that brought ids only."""
+    entity_ids: tuple[str, ...] = ()
+    """Entities that the channel did not find, whose nodes are wanted all the same."""
+
+    def read(self) -> list[BaseNode]:
+        """Return the nodes; those that are gone by now are left out."""
+        found = list(self.channel.fetch(self.node_ids).values())
+        return found + self.channel.of_entities(self.entity_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The fused entities of one query, and the nodes that show them."""
+
+    routes: tuple[Route, ...]
+    fusion: str
+    entities: tuple[FusedEntity, ...]
+    nodes: dict[str, BaseNode]
+    """Nodes known so far, by id."""
+    degraded: tuple[Degradation, ...]
+
+    def lookups(self, *, complete_entities: bool) -> list[Lookup]:
+        """Return what must still be read, channel by channel."""
+        channels = {route.channel.name: route.channel for route in self.routes}
+        lookups = [
+            Lookup(
+                channel,
+                tuple(self._missing(name)),
+                tuple(self._incomplete(name)) if complete_entities else (),
+            )
+            for name, channel in channels.items()
+        ]
+        return [look for look in lookups if look.node_ids or look.entity_ids]
+
+    def results(self, fetched: Sequence[BaseNode] = ()) -> list[NodeWithScore]:
+        """Return the results, best entity first, each with its provenance.
+
+        Of an entity's nodes those that were found come first, by what they added; then
+        at most one of its kin for each modality it has not been shown in.
+        """
+        nodes = self.nodes | {node.node_id: node for node in fetched}
+        found = {c.node_id for entity in self.entities for c in entity.contributions}
+        kin: dict[str, list[BaseNode]] = {}
+        for node in fetched:
+            if node.node_id not in found:
+                kin.setdefault(entity_of(node), []).append(node)
+        results: list[NodeWithScore] = []
+        for entity in self.entities:
+            shown = dict.fromkeys(c.node_id for c in entity.contributions)
+            provenance = self._provenance(entity)
+            chosen = [nodes[node_id] for node_id in shown if node_id in nodes]
+            chosen += _one_of_each_modality(kin.get(entity.entity_id, ()), chosen)
+            results += [FusedNode.of(node, provenance) for node in chosen]
+        return results
+
+    def _missing(self, channel: str) -> Iterator[str]:
+        wanted = dict.fromkeys(
+            c.node_id
+            for entity in self.entities
+            for c in entity.contributions
+            if c.channel == channel and c.node_id not in self.nodes
+        )
+        return iter(wanted)
+
+    def _incomplete(self, channel: str) -> Iterator[str]:
+        for entity in self.entities:
+            contributions = entity.contributions
+            # An entity that is a node of its own has no kin to look for.
+            linked = all(c.node_id != entity.entity_id for c in contributions)
+            if linked and all(c.channel != channel for c in contributions):
+                yield entity.entity_id
+
+    def _provenance(self, entity: FusedEntity) -> Provenance:
+        return Provenance(
+            entity_id=entity.entity_id,
+            score=entity.score,
+            fusion=self.fusion,
+            contributions=entity.contributions,
+            requested=tuple(route.name for route in self.routes),
+            degraded=self.degraded,
+        )
+
+
+@dispatcher.span
+def rank(
+    routes: Sequence[Route], answers: Sequence[Answer], *, fusion: Fusion, top_k: int
+) -> Ranking:
+    """Return the fused ranking of the routes that answered.
+
+    Args:
+        routes: The query's routes, in configured order.
+        answers: What each of them gave, in the same order.
+        fusion: The rule.
+        top_k: Entities kept.
+    """
+    lists: list[RankedList] = []
+    degraded: list[Degradation] = []
+    nodes: dict[str, BaseNode] = {}
+    for route, answer in zip(routes, answers, strict=True):
+        ranked = _ranked(route, answer)
+        if isinstance(ranked, Degradation):
+            degraded.append(ranked)
+            continue
+        lists.append(ranked)
+        for found in answer if not isinstance(answer, Degradation) else ():
+            if found.node is not None:
+                nodes.setdefault(found.node_id, found.node)
+    return Ranking(
+        routes=tuple(routes),
+        fusion=fusion.describe(),
+        entities=tuple(fusion.fuse(lists)[:top_k]),
+        nodes=nodes,
+        degraded=tuple(degraded),
+    )
+
+
+def with_failed_lookup(ranking: Ranking, lookup: Lookup, error: Exception) -> Ranking:
+    """Return the ranking with a failed lookup among its degradations."""
+    name = lookup.channel.name
+    reason = f"{type(error).__name__}: {error}"
+    logger.warning("Nodes of channel %s could not be read: %s", name, reason)
+    failure = Degradation(name, f"fetch {name}", "error", reason)
+    return replace(ranking, degraded=(*ranking.degraded, failure))
+
+
+def _ranked(
+    route: Route, answer: list[Found] | Degradation
+) -> RankedList | Degradation:
+    if isinstance(answer, Degradation):
+        return answer
+    channel = route.channel
+    weight = 1.0 if channel.weight is None else channel.weight
+    try:
+        return RankedList.from_scores(
+            ((found.node_id, found.entity_id, found.score) for found in answer),
+            channel=channel.name,
+            route=route.name,
+            modality=channel.modality or channel.name,
+            weight=weight * route.part.weight,
+        )
+    except InvalidSetting as error:
+        logger.warning(
+            "Route %s gave scores that cannot be used: %s", route.name, error
+        )
+        return Degradation(channel.name, route.name, "invalid", str(error))
+
+
+def _one_of_each_modality(
+    kin: Sequence[BaseNode], shown: Sequence[BaseNode]
+) -> list[BaseNode]:
+    """Return, of each modality not shown yet, the first node in document order."""
+    modalities = {modality_of(node) for node in shown}
+    first: dict[str, BaseNode] = {}
+    for node in sorted(kin, key=lambda n: (n.metadata.get(POSITION_KEY, 0), n.node_id)):
+        if (modality := modality_of(node)) not in modalities:
+            first.setdefault(modality, node)
+    return list(first.values())

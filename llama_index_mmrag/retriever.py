@@ -1,0 +1,266 @@
+"""The retriever: every route of a query, fused into one ranking with provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.schema import (
+    BaseNode,
+    IndexNode,
+    NodeWithScore,
+    QueryBundle,
+    QueryType,
+)
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    MetadataFilters,
+)
+from llama_index_instrumentation import get_dispatcher
+
+from llama_index_mmrag import routes as routing
+from llama_index_mmrag.channels import Channel
+from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting, RouteFailed
+from llama_index_mmrag.fusion import RRF, Fusion
+from llama_index_mmrag.query import QueryPart, parts_of
+from llama_index_mmrag.ranking import Ranking, rank, with_failed_lookup
+from llama_index_mmrag.routes import Answer, Route
+
+dispatcher = get_dispatcher(__name__)
+
+OnDegraded = Literal["report", "raise"]
+
+
+class MultiModalFusionRetriever(MultiModalRetriever):
+    """Searches every channel at once and fuses what they found, entity by entity.
+
+    Takes a string, a LlamaIndex `QueryBundle` (text, `image_path`, or both) or a
+    `MultiModalQuery`. Returns `FusedNode`s, best entity first; an entity brings its
+    best node of each channel, all with the entity's score. The query and the stores'
+    nodes are never written to.
+
+    Args:
+        channels: At least one; names are unique. Their order breaks ties.
+        fusion: The rule; reciprocal rank fusion with k = 60 if None.
+        top_k: Entities returned at most, at least 1.
+        filters: Conditions for every route, beside the channels' own.
+        complete_entities: Also fetch, for each result, its entity's first node from
+            the channels that did not find it: the picture to a section and the section
+            to a picture. One lookup a channel.
+        on_degraded: "report" returns what the healthy routes found and says in the
+            provenance which ones failed; "raise" raises `RouteFailed`.
+
+    Raises:
+        InvalidSetting: A setting is out of range or contradicts another.
+
+    Example:
+        >>> from llama_index.core.embeddings import MockEmbedding
+        >>> from llama_index.core.schema import TextNode
+        >>> from llama_index.core.vector_stores import SimpleVectorStore
+        >>> MultiModalFusionRetriever([])
+        Traceback (most recent call last):
+        ...
+        llama_index_mmrag.errors.InvalidSetting: A retriever needs at least one channel.
+    """
+
+    def __init__(  # noqa: PLR0913 - the base class's arguments come along
+        self,
+        channels: Sequence[Channel],
+        *,
+        fusion: Fusion | None = None,
+        top_k: int = 10,
+        filters: MetadataFilters | None = None,
+        complete_entities: bool = False,
+        on_degraded: OnDegraded = "report",
+        callback_manager: CallbackManager | None = None,
+        object_map: dict[str, Any] | None = None,
+        objects: list[IndexNode] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self._fusion: Fusion = RRF() if fusion is None else fusion
+        self._channels = _checked_channels(channels, self._fusion)
+        if top_k < 1:
+            msg = f"top_k is {top_k!r}; expected 1 or more."
+            raise InvalidSetting(msg)
+        self._top_k = top_k
+        self._filters = filters
+        self._complete_entities = complete_entities
+        self._on_degraded: OnDegraded = on_degraded
+        super().__init__(
+            callback_manager=callback_manager,
+            object_map=object_map,
+            objects=objects,
+            verbose=verbose,
+        )
+
+    @classmethod
+    def from_vector_stores(
+        cls,
+        *,
+        text_store: BasePydanticVectorStore,
+        image_store: BasePydanticVectorStore,
+        text_embed: BaseEmbedding,
+        image_embed: BaseEmbedding,
+        **settings: Any,
+    ) -> MultiModalFusionRetriever:
+        """Return a retriever over an existing pair of collections.
+
+        Args:
+            text_store: The collection of texts.
+            image_store: The collection of pictures.
+            text_embed: The encoder that filled the text collection.
+            image_embed: The encoder that filled the image collection; to be asked with
+                pictures it must be a `MultiModalEmbedding`.
+            **settings: Arguments of the constructor.
+        """
+        channels = [
+            Channel("text", vector_store=text_store, embed_model=text_embed),
+            Channel("image", vector_store=image_store, embed_model=image_embed),
+        ]
+        return cls(channels, **settings)
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The channels, in configured order."""
+        return self._channels
+
+    @property
+    def fusion(self) -> Fusion:
+        """The rule that ranked lists are fused by."""
+        return self._fusion
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return self._search(query_bundle)
+
+    @dispatcher.span
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return await self._asearch(query_bundle)
+
+    def _search(
+        self,
+        query: QueryBundle,
+        *,
+        parts: str | None = None,
+        modality: str | None = None,
+    ) -> list[NodeWithScore]:
+        routes = self._plan(query, parts, modality)
+        ranking = self._rank(routes, routing.run(routes))
+        return self._read(ranking)
+
+    async def _asearch(
+        self,
+        query: QueryBundle,
+        *,
+        parts: str | None = None,
+        modality: str | None = None,
+    ) -> list[NodeWithScore]:
+        routes = await routing.athread(lambda: self._plan(query, parts, modality))
+        ranking = self._rank(routes, await routing.arun(routes))
+        if not ranking.lookups(complete_entities=self._complete_entities):
+            return ranking.results()
+        return await routing.athread(lambda: self._read(ranking))
+
+    def _rank(self, routes: list[Route], answers: list[Answer]) -> Ranking:
+        ranking = rank(routes, answers, fusion=self._fusion, top_k=self._top_k)
+        failed = ranking.degraded
+        reasons = "; ".join(f"{d.route}: {d.reason}" for d in failed)
+        if len(failed) == len(routes):
+            msg = f"All {len(routes)} routes of the query failed. {reasons}"
+            raise AllRoutesFailed(msg)
+        if failed and self._on_degraded == "raise":
+            msg = (
+                f"{len(failed)} of {len(routes)} routes failed. {reasons}. "
+                f'on_degraded="report" would return what the others found.'
+            )
+            raise RouteFailed(msg)
+        return ranking
+
+    def _read(self, ranking: Ranking) -> list[NodeWithScore]:
+        fetched: list[BaseNode] = []
+        for lookup in ranking.lookups(complete_entities=self._complete_entities):
+            try:
+                fetched += lookup.read()
+            except Exception as error:
+                if self._on_degraded == "raise":
+                    raise
+                ranking = with_failed_lookup(ranking, lookup, error)
+        return ranking.results(fetched)
+
+    def _plan(
+        self, query: QueryBundle, part_kind: str | None, modality: str | None
+    ) -> list[Route]:
+        parts: Iterable[QueryPart] = parts_of(query)
+        if part_kind is not None:
+            parts = [part for part in parts if part.kind == part_kind]
+        channels = [
+            c for c in self._channels if modality is None or c.modality == modality
+        ]
+        return routing.plan(list(parts), channels, self._filters)
+
+    # LlamaIndex's MultiModalRetriever: single routes under fixed names.
+
+    def text_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+        """Return text nodes for the query's words."""
+        return self._search(_bundle(str_or_query_bundle), parts="text", modality="text")
+
+    async def atext_retrieve(
+        self, str_or_query_bundle: QueryType
+    ) -> list[NodeWithScore]:
+        """Return text nodes for the query's words."""
+        bundle = _bundle(str_or_query_bundle)
+        return await self._asearch(bundle, parts="text", modality="text")
+
+    def _text_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return self._search(query_bundle, parts="text", modality="image")
+
+    async def _atext_to_image_retrieve(
+        self, query_bundle: QueryBundle
+    ) -> list[NodeWithScore]:
+        return await self._asearch(query_bundle, parts="text", modality="image")
+
+    def _image_to_image_retrieve(
+        self, query_bundle: QueryBundle
+    ) -> list[NodeWithScore]:
+        return self._search(query_bundle, parts="image", modality="image")
+
+    async def _aimage_to_image_retrieve(
+        self, query_bundle: QueryBundle
+    ) -> list[NodeWithScore]:
+        return await self._asearch(query_bundle, parts="image", modality="image")
+
+
+def _bundle(query: QueryType) -> QueryBundle:
+    return QueryBundle(query) if isinstance(query, str) else query
+
+
+def _checked_channels(
+    channels: Sequence[Channel], fusion: Fusion
+) -> tuple[Channel, ...]:
+    if not channels:
+        msg = "A retriever needs at least one channel."
+        raise InvalidSetting(msg)
+    names = [channel.name for channel in channels]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        msg = (
+            f"Two channels have the name {doubled[0]!r}; names must be unique, since "
+            f"weights and provenance go by them. Rename one."
+        )
+        raise InvalidSetting(msg)
+    unknown = sorted(set(fusion.weights) - set(names))
+    if unknown:
+        msg = f"The fusion weighs {unknown!r}; this retriever's channels are {names!r}."
+        raise InvalidSetting(msg)
+    twice = [
+        c.name for c in channels if c.weight is not None and c.name in fusion.weights
+    ]
+    if twice:
+        msg = (
+            f"Channel {twice[0]!r} has a weight of its own and one in the fusion. Give "
+            f"one of them."
+        )
+        raise InvalidSetting(msg)
+    return tuple(channels)

@@ -1,0 +1,227 @@
+"""Routes: every search that a query needs, run at once, failures and all.
+
+A route is one query part through one channel. Sync and async share the plan and the
+collecting; only the waiting differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeAlias, TypeVar
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.vector_stores.types import MetadataFilters
+from llama_index_instrumentation import get_dispatcher
+
+from llama_index_mmrag.channels import Channel, Found
+from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery
+from llama_index_mmrag.provenance import Degradation, DegradationKind
+from llama_index_mmrag.query import QueryPart
+
+logger = logging.getLogger(__name__)
+dispatcher = get_dispatcher(__name__)
+
+T = TypeVar("T")
+Answer: TypeAlias = "list[Found] | Degradation"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One search: a query part through one channel."""
+
+    part: QueryPart
+    channel: Channel
+    filters: MetadataFilters | None = None
+
+    @property
+    def name(self) -> str:
+        """The route's name, such as "text→image"."""
+        return f"{self.part.name}→{self.channel.name}"
+
+    @property
+    def shares_caller(self) -> bool:
+        """Whether the search runs where it was asked for, rather than beside it."""
+        return self.channel.is_embedded and self.channel.timeout_s is None
+
+
+@dataclass(slots=True)
+class Encodings:
+    """The vectors of one query: each part is encoded once for each encoder."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _vectors: dict[tuple[int, str], Future[list[float]]] = field(default_factory=dict)
+
+    def of(self, part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
+        """Return the part's vector; a second caller waits for the first one's."""
+        key = (id(embed_model), part.name)
+        with self._lock:
+            known = self._vectors.get(key)
+            future = self._vectors.setdefault(key, Future())
+        if known is None:
+            _resolve(future, lambda: part.encode(embed_model))
+        return future.result()
+
+
+def plan(
+    parts: Sequence[QueryPart],
+    channels: Sequence[Channel],
+    filters: MetadataFilters | None = None,
+) -> list[Route]:
+    """Return the routes of a query, by part and then in the channels' order.
+
+    Raises:
+        InvalidQuery: No channel takes any of the parts.
+    """
+    routes = [
+        Route(part, channel, filters)
+        for part in parts
+        for channel in channels
+        if part.kind in (channel.accepts or ())
+    ]
+    if not routes:
+        kinds = sorted({part.kind for part in parts})
+        accepted = {c.name: sorted(c.accepts or ()) for c in channels}
+        msg = (
+            f"The query has {' and '.join(kinds)}, and no channel takes that: "
+            f"{accepted}. Add a channel whose encoder is a MultiModalEmbedding."
+        )
+        raise InvalidQuery(msg)
+    return routes
+
+
+def run(routes: Sequence[Route]) -> list[Answer]:
+    """Return each route's answer, in the order of `routes`.
+
+    Remote searches run in threads of their own; embedded ones meanwhile on this one.
+
+    Raises:
+        ImageUnreadable: The query's picture cannot be decoded.
+        InvalidQuery: The query cannot be encoded by any means.
+    """
+    started = time.monotonic()
+    encodings = Encodings()
+    beside = {
+        index: in_thread(partial(_search, route, encodings))
+        for index, route in enumerate(routes)
+        if not route.shares_caller
+    }
+    answers = {
+        index: _answered_search(route, encodings)
+        for index, route in enumerate(routes)
+        if index not in beside
+    }
+    answers |= {i: _waited(routes[i], future, started) for i, future in beside.items()}
+    return [answers[index] for index in range(len(routes))]
+
+
+async def arun(routes: Sequence[Route]) -> list[Answer]:
+    """Return what `run` does, without blocking the event loop.
+
+    Cancelling it cancels every route.
+    """
+    encodings = Encodings()
+    here = [route for route in routes if route.shares_caller]
+    embedded = in_thread(lambda: [_answered_search(route, encodings) for route in here])
+    answers = await asyncio.gather(
+        asyncio.wrap_future(embedded),
+        *(_aanswered(r, encodings) for r in routes if not r.shares_caller),
+    )
+    mine, others = iter(answers[0]), iter(answers[1:])
+    return [next(mine if route.shares_caller else others) for route in routes]
+
+
+def in_thread(function: Callable[[], T]) -> Future[T]:
+    """Return the future result of a function run in a daemon thread of its own.
+
+    A pool's threads are joined at exit, so that one store that hangs would keep the
+    process from ending; a daemon thread costs its start, some 50 µs.
+    """
+    future: Future[T] = Future()
+    # Without this a cancelled waiter would cancel the future under the thread's feet.
+    future.set_running_or_notify_cancel()
+    context = contextvars.copy_context()
+    threading.Thread(
+        target=context.run, args=(_resolve, future, function), daemon=True
+    ).start()
+    return future
+
+
+async def athread(function: Callable[[], T]) -> T:
+    """Return a function's result, computed in a daemon thread."""
+    return await asyncio.wrap_future(in_thread(function))
+
+
+def _resolve(future: Future[T], function: Callable[[], T]) -> None:
+    try:
+        future.set_result(function())
+    except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+        future.set_exception(error)
+
+
+@dispatcher.span
+def _search(route: Route, encodings: Encodings) -> list[Found]:
+    channel = route.channel
+    vector = encodings.of(route.part, channel.embed_model)
+    return channel.search(vector, top_k=channel.top_k, filters=route.filters)
+
+
+@dispatcher.span
+async def _asearch(route: Route, encodings: Encodings) -> list[Found]:
+    channel = route.channel
+    if not channel.is_async:
+        return await athread(lambda: _search(route, encodings))
+    vector = await athread(lambda: encodings.of(route.part, channel.embed_model))
+    return await channel.asearch(vector, top_k=channel.top_k, filters=route.filters)
+
+
+def _answered_search(route: Route, encodings: Encodings) -> Answer:
+    return _answered(route, lambda: _search(route, encodings))
+
+
+def _waited(route: Route, future: Future[list[Found]], started: float) -> Answer:
+    left = route.channel.timeout_s
+    if left is not None:
+        left = max(0.0, left - (time.monotonic() - started))
+    return _answered(route, lambda: future.result(left))
+
+
+async def _aanswered(route: Route, encodings: Encodings) -> Answer:
+    try:
+        search = _asearch(route, encodings)
+        return await asyncio.wait_for(search, route.channel.timeout_s)
+    except Exception as error:  # noqa: BLE001 - one route's failure is data
+        return _degraded(route, error)
+
+
+def _answered(route: Route, search: Callable[[], list[Found]]) -> Answer:
+    try:
+        return search()
+    except Exception as error:  # noqa: BLE001 - one route's failure is data
+        return _degraded(route, error)
+
+
+def _degraded(route: Route, error: Exception) -> Degradation:
+    if isinstance(error, (ImageUnreadable, InvalidQuery)):
+        raise error  # the query is at fault, not the route
+    timeout_s = route.channel.timeout_s
+    kind: DegradationKind = "error"
+    reason = f"{type(error).__name__}: {error}"
+    if timeout_s and isinstance(error, (FutureTimeout, asyncio.TimeoutError)):
+        kind = "deadline"
+        reason = f"no answer within {timeout_s:g} s"
+    logger.warning("Route %s gave no answer: %s", route.name, reason)
+    return Degradation(route.channel.name, route.name, kind, reason)
+
+
+def failures(answers: Sequence[Answer]) -> Iterator[Degradation]:
+    """Yield the answers that are none."""
+    return (answer for answer in answers if isinstance(answer, Degradation))
