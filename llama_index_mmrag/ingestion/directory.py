@@ -1,0 +1,132 @@
+"""Folders: which files there are, and the records of all of them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from llama_index.core.schema import ImageNode
+
+from llama_index_mmrag.errors import MmragError
+from llama_index_mmrag.images import IMAGE_SUFFIXES
+from llama_index_mmrag.ingestion.files import read_file
+from llama_index_mmrag.ingestion.paths import printable, real_path
+from llama_index_mmrag.ingestion.records import (
+    READABLE_SUFFIXES,
+    FileUnreadable,
+    Problem,
+    ReadSettings,
+    SourceRecord,
+    Survey,
+)
+
+
+def discover(path: str | Path, *, recursive: bool = True) -> list[Path]:
+    """Return the files that `read_directory` reads, sorted; see `survey`."""
+    return list(survey(path, recursive=recursive).files)
+
+
+def survey(path: str | Path, *, recursive: bool = True) -> Survey:
+    """Return what a folder (or a single file) holds, without opening any file.
+
+    Hidden files and folders (".git") are passed over. Symlinks are followed, each
+    folder and file once, under its real path.
+
+    Raises:
+        FileUnreadable: `path` does not exist.
+    """
+    start = real_path(path)
+    found = [start] if start.is_file() else []
+    problems: list[Problem] = []
+    if not found:
+        found = list(_walk(start, recursive, problems))
+    files: dict[Path, None] = {}
+    ignored: Counter[str] = Counter()
+    for file in found:
+        suffix = file.suffix.lower()
+        if suffix not in READABLE_SUFFIXES:
+            ignored[suffix] += 1
+            continue
+        try:
+            files[real_path(file)] = None
+        except FileUnreadable as error:
+            problems.append(Problem(printable(file), str(error)))
+    ordered = sorted(files, key=lambda file: file.as_posix())
+    problems.sort(key=lambda problem: problem.source)
+    return Survey(tuple(ordered), dict(sorted(ignored.items())), tuple(problems))
+
+
+def read_directory(
+    path: str | Path,
+    *,
+    recursive: bool = True,
+    settings: ReadSettings | None = None,
+) -> Iterator[SourceRecord | Problem]:
+    """Yield one record or problem for each file, texts first, each kind sorted.
+
+    A picture that a Markdown file of the folder shows is not indexed a second time:
+    its own record has no nodes. Nothing depends on time, on the order in which the
+    system lists files, or on what was read before.
+
+    Args:
+        path: A folder, or one file.
+        recursive: Whether folders in the folder are read too.
+        settings: Chunk size, encoding; None for the defaults.
+
+    Yields:
+        As many items as `discover` lists, and before them a problem for each folder
+        or name that could not even be listed.
+
+    Raises:
+        FileUnreadable: `path` does not exist (raised by the call, not while iterating).
+    """
+    found = survey(path, recursive=recursive)
+    start = real_path(path)
+    root = start if start.is_dir() else None
+    return _read(found, root, settings or ReadSettings())
+
+
+def _read(
+    found: Survey, root: Path | None, settings: ReadSettings
+) -> Iterator[SourceRecord | Problem]:
+    yield from found.problems
+    shown: set[str] = set()
+    # Texts first: only they tell which pictures are theirs.
+    for file in sorted(
+        found.files, key=lambda file: file.suffix.lower() in IMAGE_SUFFIXES
+    ):
+        if file.as_posix() in shown:
+            yield SourceRecord(file.as_posix(), (), whole=True)
+            continue
+        try:
+            record = read_file(file, root=root, settings=settings)
+        except MmragError as error:
+            yield Problem(file.as_posix(), str(error))
+            continue
+        shown.update(
+            node.image_path
+            for node in record.nodes
+            if isinstance(node, ImageNode) and node.image_path
+        )
+        yield record
+
+
+def _walk(start: Path, recursive: bool, problems: list[Problem]) -> Iterator[Path]:
+    def report(error: OSError) -> None:
+        folder = Path(error.filename)
+        reason = f"Cannot list the folder: {error.strerror}. Check its permissions."
+        problems.append(Problem(printable(folder), reason))
+
+    seen = {start}
+    for folder, subfolders, names in os.walk(start, onerror=report, followlinks=True):
+        here = Path(folder)
+        inside = []
+        for name in sorted(subfolders):
+            real = (here / name).resolve()
+            if recursive and not name.startswith(".") and real not in seen:
+                seen.add(real)
+                inside.append(name)
+        subfolders[:] = inside  # os.walk goes only where this list says
+        yield from (here / name for name in names if not name.startswith("."))

@@ -1,0 +1,91 @@
+"""Picture links: from what a Markdown text says to a file on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+from llama_index_mmrag.errors import ImageUnreadable
+from llama_index_mmrag.images import IMAGE_SUFFIXES
+from llama_index_mmrag.ingestion.paths import real_path
+
+SITE_FOLDERS = ("", "static", "public", "assets")
+"""Where "/pix/a.webp" may be below a site's root; Hugo has it in "static"."""
+
+MAX_LEVELS_UP = 3
+"""Folders above a file that are tried as site root when no root is given."""
+
+
+def resolve_link(src: str, *, folder: Path | None, root: Path | None) -> Path:
+    """Return the file that `src` names.
+
+    Args:
+        src: The link as written, percent-encoded or not, with or without "?raw=true".
+        folder: Folder of the Markdown file; relative links start here, and are tried
+            below the root after that. None if the text comes from no file: then
+            nothing is found without `root`.
+        root: What "/pix/a.webp" starts from: `root`, its `static`, `public` or
+            `assets` folder; then the same of the folders between `root` and `folder`,
+            and of the one above `root`, as a site's pages are often one level down.
+            None tries `folder` and the three above.
+
+    Raises:
+        ImageUnreadable: It is a web address, no picture format, or not there.
+    """
+    if src.lower().startswith(("http:", "https:", "//")):
+        msg = (
+            f"The picture {src!r} is on the web and was not fetched. Save it beside "
+            f"the text and link to the file."
+        )
+        raise ImageUnreadable(msg)
+    for name in _names(src):
+        for base in _bases(name, folder, root):
+            path = base / name.lstrip("/")
+            if _is_file(path):
+                return _checked_suffix(path, src)
+    if folder is None:
+        where = "(the document names no file: set its metadata 'file_path')"
+    else:
+        where = f"from {str(folder)!r}"
+    msg = f"The picture {src!r} was not found {where}. Add it, or correct the link."
+    raise ImageUnreadable(msg)
+
+
+def _names(src: str) -> Iterator[str]:
+    # "a%20b.png" is mostly "a b.png", but may be the file's own name; "#" and "?" too.
+    bare = src.partition("#")[0].partition("?")[0]
+    names = [unquote(src), src, unquote(bare), bare]
+    yield from dict.fromkeys(
+        spelled for name in names for spelled in (name, name.replace("\\", "/"))
+    )
+
+
+def _bases(name: str, folder: Path | None, root: Path | None) -> list[Path]:
+    above = [folder, *folder.parents] if folder is not None else []
+    if root is None:
+        roots = above[: MAX_LEVELS_UP + 1]
+    else:
+        # A folder of several sites: each has its root between `root` and the page.
+        between = above[: above.index(root)] if root in above else []
+        roots = [root, *reversed(between), root.parent]
+    bases = [base / below for base in roots for below in SITE_FOLDERS]
+    # "pix/a.webp" from a page that a site serves at its root means the same.
+    return bases if name.startswith("/") or folder is None else [folder, *bases]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a NUL
+        return False
+
+
+def _checked_suffix(path: Path, src: str) -> Path:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return real_path(path)
+    msg = (
+        f"The picture {src!r} has the suffix {path.suffix!r}; expected one of "
+        f"{', '.join(sorted(IMAGE_SUFFIXES))}. Convert it."
+    )
+    raise ImageUnreadable(msg)

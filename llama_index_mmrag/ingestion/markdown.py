@@ -1,0 +1,260 @@
+"""Markdown: sections with their headings, text and pictures, from a parser's tokens."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from html.parser import HTMLParser
+from typing import Any
+
+import yaml
+from markdown_it import MarkdownIt
+from markdown_it.tree import SyntaxTreeNode
+
+from llama_index_mmrag.ingestion.identity import plain
+
+_UNSHOWN_TAGS = frozenset({"script", "style", "svg", "template"})
+_FENCES = ("---", "...")
+
+
+@dataclass(frozen=True, slots=True)
+class PictureLink:
+    """A picture as a Markdown text names it."""
+
+    src: str
+    alt: str
+    title: str
+
+    @property
+    def caption(self) -> str:
+        """Return alt text and title, the title only where it says something else."""
+        parts = [part for part in (self.alt, self.title) if part]
+        return ". ".join(dict.fromkeys(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What stands between one heading and the next."""
+
+    headings: tuple[str, ...]
+    """The page's title and the headings above, outermost first."""
+
+    ordinal: int
+    """How many earlier sections have the same headings."""
+
+    text: str
+    """Plain text; each picture is replaced by its alt text."""
+
+    pictures: tuple[PictureLink, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A Markdown text, parsed."""
+
+    front_matter: Mapping[str, Any]
+    sections: tuple[Section, ...]
+    front_matter_error: str | None = None
+
+
+def parse_markdown(text: str) -> Page:
+    r"""Return front matter and sections of a Markdown text.
+
+    Pictures are `![alt](src "title")`, reference-style pictures and HTML `<img>`; what
+    looks like one in code or in a comment is none. Headings inside lists and quotes
+    are text. Sections that hold neither text nor picture are left out.
+
+    Example:
+        >>> page = parse_markdown("# Pie\n![A pie](pie.png)\n## Crust\nFlour.")
+        >>> [(s.headings, s.text, s.pictures[:1]) for s in page.sections]
+        ... # doctest: +NORMALIZE_WHITESPACE
+        [(('Pie',), 'A pie', (PictureLink(src='pie.png', alt='A pie', title=''),)),
+         (('Pie', 'Crust'), 'Flour.', ())]
+    """
+    front_matter, body, error = split_front_matter(text)
+    title = front_matter.get("title")
+    title = "" if title is None or isinstance(title, list) else _one_line(str(title))
+    root = SyntaxTreeNode(_parser().parse(body))
+    stack: list[tuple[int, str]] = [(0, title)] if title else []
+    drafts: list[tuple[tuple[str, ...], list[SyntaxTreeNode]]] = [(_path(stack), [])]
+    for block in root.children:
+        if block.type == "heading":
+            level = int(block.tag[1:])
+            while stack and stack[-1][0] >= level:
+                stack.pop()
+            writer = _Writer()
+            stack.append((level, _one_line(writer.blocks([block]))))
+            drafts.append((_path(stack), [block] if writer.pictures else []))
+        else:
+            drafts[-1][1].append(block)
+    return Page(front_matter, _sections(drafts), error)
+
+
+def split_front_matter(text: str) -> tuple[dict[str, Any], str, str | None]:
+    """Return the YAML front matter's values, the rest, and what is wrong with it.
+
+    Values that are neither scalars nor lists of scalars are left out. Broken front
+    matter gives no values; the text after it is whole.
+    """
+    lines = text.splitlines(keepends=True)
+    if not lines or lines[0].rstrip() != _FENCES[0]:
+        return {}, text, None
+    ends = [i for i, line in enumerate(lines[1:], 1) if line.rstrip() in _FENCES]
+    if not ends:
+        return {}, text, None
+    body = "".join(lines[ends[0] + 1 :])
+    try:
+        values = yaml.safe_load("".join(lines[1 : ends[0]]))
+        if values is None:
+            return {}, body, None
+        if not isinstance(values, dict):
+            return {}, body, f"it is a {type(values).__name__}, not key: value lines"
+        flat = {str(key): plain(item) for key, item in values.items() if _is_flat(item)}
+    # ValueError: the 31st of February; InvalidSetting, which is one, of plain(): NaN
+    except (yaml.YAMLError, ValueError) as error:
+        return {}, body, _one_line(str(error))
+    return flat, body, None
+
+
+@lru_cache(maxsize=1)
+def _parser() -> MarkdownIt:
+    return MarkdownIt("commonmark").enable(["table", "strikethrough"])
+
+
+def _path(stack: list[tuple[int, str]]) -> tuple[str, ...]:
+    # Front matter and first heading often both hold the title.
+    titles: list[str] = []
+    for _, title in stack:
+        if title and titles[-1:] != [title]:
+            titles.append(title)
+    return tuple(titles)
+
+
+def _sections(
+    drafts: list[tuple[tuple[str, ...], list[SyntaxTreeNode]]],
+) -> tuple[Section, ...]:
+    seen: Counter[tuple[str, ...]] = Counter()
+    sections = []
+    for headings, blocks in drafts:
+        writer = _Writer()
+        text = writer.blocks(blocks)
+        if text or writer.pictures:
+            pictures = tuple(writer.pictures)
+            sections.append(Section(headings, seen[headings], text, pictures))
+            seen[headings] += 1
+    return tuple(sections)
+
+
+def _is_flat(value: object) -> bool:
+    items = value if isinstance(value, list) else [value]
+    return not any(isinstance(item, (dict, list, set, bytes, tuple)) for item in items)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+class _Writer:
+    """Plain text of a syntax tree; the pictures met on the way are collected."""
+
+    def __init__(self) -> None:
+        self.pictures: list[PictureLink] = []
+
+    def blocks(self, nodes: list[SyntaxTreeNode]) -> str:
+        parts = [self.block(node) for node in nodes]
+        return "\n\n".join(part for part in parts if part.strip())
+
+    def block(self, node: SyntaxTreeNode) -> str:
+        if node.type in ("fence", "code_block"):
+            return node.content.rstrip()
+        if node.type == "html_block":
+            return self.html(node.content)
+        if node.type in ("bullet_list", "ordered_list"):
+            return self.items(node)
+        if node.type == "table":
+            rows = [row for part in node.children for row in part.children]
+            return "\n".join(
+                " | ".join(self.blocks(cell.children) for cell in row.children)
+                for row in rows
+            )
+        if node.type == "inline":
+            return self.inline(node.children).strip()
+        return self.blocks(node.children)
+
+    def items(self, node: SyntaxTreeNode) -> str:
+        number = int(node.attrs.get("start", 1)) if node.type == "ordered_list" else 0
+        lines = []
+        for offset, item in enumerate(node.children):
+            marker = f"{number + offset}. " if node.type == "ordered_list" else "- "
+            # Inside an item, one line break is enough: blank lines are for paragraphs.
+            parts = [self.block(child) for child in item.children]
+            text = "\n".join(part for part in parts if part.strip())
+            lines.append(marker + text.replace("\n", "\n" + " " * len(marker)))
+        return "\n".join(lines)
+
+    def inline(self, nodes: list[SyntaxTreeNode]) -> str:
+        return "".join(self.span(node) for node in nodes)
+
+    def span(self, node: SyntaxTreeNode) -> str:
+        if node.type in ("text", "code_inline"):
+            return node.content
+        if node.type == "softbreak":
+            return " "  # so that a line break always means something
+        if node.type == "hardbreak":
+            return "\n"
+        if node.type == "image":
+            alt = _one_line(_Writer().inline(node.children))
+            title = _one_line(str(node.attrs.get("title", "")))
+            self.pictures.append(PictureLink(str(node.attrs["src"]), alt, title))
+            return alt
+        if node.type == "html_inline":
+            return self.html(node.content, strip=False)
+        return self.inline(node.children)
+
+    def html(self, source: str, *, strip: bool = True) -> str:
+        reader = _HtmlReader()
+        reader.feed(source)
+        reader.close()
+        self.pictures.extend(reader.pictures)
+        text = "".join(reader.text)
+        if not strip:
+            return text
+        lines = (_one_line(line) for line in text.splitlines())
+        return "\n".join(line for line in lines if line)
+
+
+class _HtmlReader(HTMLParser):
+    """Text and pictures of a piece of HTML; comments and scripts hold neither."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.pictures: list[PictureLink] = []
+        self.text: list[str] = []
+        self._n_unshown = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in _UNSHOWN_TAGS:
+            self._n_unshown += 1
+        if tag == "br":
+            self.text.append("\n")
+        if tag != "img" or self._n_unshown:
+            return
+        values = {key: _one_line(value or "") for key, value in attrs}
+        alt, src = values.get("alt", ""), values.get("src", "")
+        if src:
+            self.pictures.append(PictureLink(src, alt, values.get("title", "")))
+        self.text.append(alt)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in _UNSHOWN_TAGS:
+            self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _UNSHOWN_TAGS and self._n_unshown:
+            self._n_unshown -= 1
+
+    def handle_data(self, data: str) -> None:
+        if not self._n_unshown:
+            self.text.append(data)

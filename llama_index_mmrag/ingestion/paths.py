@@ -1,0 +1,41 @@
+"""Paths: the one name under which a file is known, whichever way it was reached."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from llama_index_mmrag.ingestion.records import READABLE_SUFFIXES, FileUnreadable
+
+
+def real_path(path: str | Path) -> Path:
+    """Return the absolute path with symlinks resolved.
+
+    A link "a.jpg" to a file without a readable suffix (content-addressed caches have
+    such files) keeps its own name: the suffix says how to read it.
+
+    Raises:
+        FileUnreadable: It does not exist, links to itself, or its name is not UTF-8.
+    """
+    try:
+        real = Path(path).resolve(strict=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        # RuntimeError: a loop of links, before Python 3.13; ValueError: a NUL
+        msg = (
+            f"There is no file or folder {printable(path)!r}, or it is a link to "
+            f"nothing. Check the path."
+        )
+        raise FileUnreadable(msg) from error
+    if real.is_file() and real.suffix.lower() not in READABLE_SUFFIXES:
+        real = Path(os.path.abspath(path))
+    try:
+        real.as_posix().encode("utf-8")
+    except UnicodeEncodeError as error:
+        msg = f"The name {printable(real)!r} is not UTF-8. Rename it."
+        raise FileUnreadable(msg) from error
+    return real
+
+
+def printable(path: str | Path) -> str:
+    """Return the path fit to be stored: undecodable bytes become escapes."""
+    return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,162 @@
+"""Pictures: read once, checked, hashed, and put where a node can point to them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from llama_index_mmrag.errors import ImageUnreadable, StoreUnusable
+from llama_index_mmrag.images import MAX_PIXELS, image_bytes
+
+# Their containers hold lengths or checksums that verify() checks without decoding
+# (WebP 1.5 ms against 49 ms); JPEG and GIF hold none, and are decoded, JPEG at 1/8.
+_SELF_CHECKING = frozenset({"PNG", "WEBP"})
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An encoded picture that can be opened."""
+
+    data: bytes
+    """The file's bytes."""
+
+    mimetype: str
+    """From the content, not from the file's name."""
+
+    path: Path | None
+    """Absolute path, None for inline pictures."""
+
+
+def read_picture(path: Path) -> Picture:
+    """Return the picture in a file.
+
+    Raises:
+        ImageUnreadable: It is missing, empty, truncated, too large, or no picture.
+    """
+    data = image_bytes(path)
+    return Picture(data, check_picture(data, repr(str(path))), path)
+
+
+def inline_picture(encoded: str | bytes, name: str) -> Picture:
+    """Return the picture in base64 text or a `data:` URI.
+
+    Args:
+        encoded: Base64, with or without the "data:image/png;base64," before it.
+        name: Where it is, for messages.
+
+    Raises:
+        ImageUnreadable: It is no base64, or the bytes are no whole picture.
+    """
+    text = encoded.decode("latin-1") if isinstance(encoded, bytes) else encoded
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        data = base64.b64decode("".join(text.split()), validate=True)
+    except binascii.Error as error:
+        msg = f"The inline picture of {name} is no base64: {error}. Encode it anew."
+        raise ImageUnreadable(msg) from error
+    return Picture(data, check_picture(data, f"in {name}"), None)
+
+
+def check_picture(data: bytes, name: str) -> str:
+    """Return the MIME type of a picture that is whole.
+
+    Truncated files are found without decoding more than the format demands; a WebP
+    whose length is right and whose content is not is found only when it is encoded.
+
+    Raises:
+        ImageUnreadable: Empty, truncated, too large, or no picture.
+    """
+    if not data:
+        msg = f"The picture {name} has zero bytes. Replace or remove it."
+        raise ImageUnreadable(msg)
+    try:
+        with Image.open(BytesIO(data)) as image:
+            image.draft("RGB", (1, 1))
+            _check_size(image, name)
+            mimetype = Image.MIME.get(image.format or "", "application/octet-stream")
+            if image.format in _SELF_CHECKING:
+                image.verify()
+            else:
+                image.load()
+    except ImageUnreadable:
+        raise
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
+        msg = (
+            f"Cannot read the picture {name}: {error or type(error).__name__}. "
+            f"Expected a whole JPEG, PNG, WebP or GIF file. Replace the file or leave "
+            f"it out."
+        )
+        raise ImageUnreadable(msg) from error
+    return mimetype
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    n_pixels = image.width * image.height
+    if n_pixels > MAX_PIXELS:
+        msg = (
+            f"The picture {name} has {image.width} x {image.height} = {n_pixels:,} "
+            f"pixels; at most {MAX_PIXELS:,} are decoded. Shrink it."
+        )
+        raise ImageUnreadable(msg)
+
+
+def save_inline(picture: Picture, media_dir: Path) -> Path:
+    """Return the file `<media_dir>/<sha256>.<ext>` that holds the picture.
+
+    Written beside its place and moved there, so that nobody sees half a file.
+
+    Raises:
+        StoreUnusable: The folder cannot be made or written.
+    """
+    suffix = picture.mimetype.partition("/")[2].replace("jpeg", "jpg")
+    digest = hashlib.sha256(picture.data).hexdigest()
+    target = media_dir.absolute() / f"{digest}.{suffix}"
+    if target.exists():
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, suffix=".part")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(picture.data)
+            Path(temporary).replace(target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        msg = (
+            f"Cannot save an inline picture in media_dir={str(media_dir)!r}: "
+            f"{error.strerror}. Give a folder that can be written."
+        )
+        raise StoreUnusable(msg) from error
+    return target
+
+
+def place_picture(picture: Picture, media_dir: Path | None) -> dict[str, str]:
+    """Return the fields of an `ImageNode` that say where the picture is.
+
+    Raises:
+        StoreUnusable: `media_dir` cannot be written.
+    """
+    path = picture.path
+    if path is None and media_dir is not None:
+        path = save_inline(picture, media_dir)
+    if path is None:
+        encoded = base64.b64encode(picture.data).decode("ascii")
+        return {"image": encoded, "image_mimetype": picture.mimetype}
+    return {"image_path": str(path), "image_mimetype": picture.mimetype}

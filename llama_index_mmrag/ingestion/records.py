@@ -1,0 +1,118 @@
+"""Records: what one source contributes, what was skipped, and how to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from llama_index.core.schema import ImageNode, TextNode
+
+from llama_index_mmrag.errors import InvalidSetting, MmragError
+from llama_index_mmrag.images import IMAGE_SUFFIXES
+
+TEXT_SUFFIXES = frozenset({".txt", ".text", ".rst"})
+MARKDOWN_SUFFIXES = frozenset({".md", ".markdown"})
+READABLE_SUFFIXES = TEXT_SUFFIXES | MARKDOWN_SUFFIXES | IMAGE_SUFFIXES
+
+RecordNode: TypeAlias = "TextNode | ImageNode"
+
+
+class FileUnreadable(MmragError, ValueError):
+    """A text file or folder is missing, not permitted, or not in a known encoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that was skipped, and why; the rest went on."""
+
+    source: str
+    """File path or document id."""
+
+    reason: str
+    """A sentence that a user can act on."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """Everything that one document contributes.
+
+    A file that holds nothing (empty text, or a picture that a Markdown file of the
+    same folder shows) is a record without nodes: what an index still holds of it is
+    stale.
+    """
+
+    ref_doc_id: str
+    """A file's absolute POSIX path; a document's own or content-derived id."""
+
+    nodes: tuple[RecordNode, ...]
+    """In document order, with deterministic ids and complete metadata."""
+
+    whole: bool
+    """True: these are ALL nodes of the document, older others are stale."""
+
+    problems: tuple[Problem, ...] = ()
+    """Parts of the document that were left out, such as pictures not found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a folder holds, before anything is opened."""
+
+    files: tuple[Path, ...]
+    """Files that will be read: absolute, symlinks resolved, sorted, unique."""
+
+    ignored: Mapping[str, int]
+    """Number of files left out, by lower-case suffix ("" for none)."""
+
+    problems: tuple[Problem, ...]
+    """Folders that cannot be listed, links to nothing, names that are not UTF-8."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadSettings:
+    """How files and documents become nodes.
+
+    Raises:
+        InvalidSetting: A number is out of its range.
+    """
+
+    chunk_size: int = 200
+    """Most tokens (LlamaIndex's global tokenizer) of a text node, heading included.
+
+    200 leaves 99.7 % of chunks of English prose under the 256 WordPieces that
+    MiniLM-L6 reads; what an encoder cuts off cannot be found.
+    """
+
+    chunk_overlap: int = 20
+    """Tokens that a chunk repeats from the one before it."""
+
+    encoding: str = "utf-8"
+    """Encoding of text files without a byte order mark."""
+
+    media_dir: Path | None = None
+    """Folder for inline pictures, saved as <sha256>.<ext>; None keeps base64."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.chunk_size < 16:
+            msg = (
+                f"chunk_size={self.chunk_size!r} is too small for a sentence. "
+                f"Give at least 16 tokens; 200 suits most encoders."
+            )
+            raise InvalidSetting(msg)
+        if not 0 <= self.chunk_overlap < self.chunk_size // 2:
+            msg = (
+                f"chunk_overlap={self.chunk_overlap!r} must be at least 0 and less "
+                f"than half of chunk_size={self.chunk_size!r}. Lower the overlap."
+            )
+            raise InvalidSetting(msg)
+        try:
+            "".encode(self.encoding)
+        except LookupError as error:
+            msg = (
+                f"encoding={self.encoding!r} is no encoding Python knows. Give a name "
+                f'such as "utf-8", "cp1252" or "shift_jis".'
+            )
+            raise InvalidSetting(msg) from error
