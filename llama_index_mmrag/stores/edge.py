@@ -257,10 +257,10 @@ class QdrantEdgeVectorStore(BasePydanticVectorStore):
         return ids
 
     def _point(self, key: str, node: BaseNode, row: list[float]) -> qe.Point:
-        payload = node_to_metadata_dict(
-            node, remove_text=False, flat_metadata=self.flat_metadata
-        )
         try:
+            payload = node_to_metadata_dict(
+                node, remove_text=False, flat_metadata=self.flat_metadata
+            )
             return qe.Point(key, {self.vector_name: row}, payload)
         except (TypeError, ValueError) as error:
             raise InvalidSetting(

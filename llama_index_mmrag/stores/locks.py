@@ -91,7 +91,8 @@ class FolderLock:
             raise StoreInUse(
                 f"The store in {str(path.parent)!r} is already open in {owner}. "
                 "Expected to be its only user: share one store object within a "
-                "process, close() the other one, or put the collection on a Qdrant server."
+                "process, close() the other one, or put the collection on a Qdrant "
+                "server."
             ) from error
         self._file.seek(0)
         self._file.truncate()

@@ -97,25 +97,25 @@ def _checked(
     rows: Sequence[Sequence[float]], *, names: Sequence[str], dim: int, cosine: bool
 ) -> Vectors:
     wide = np.asarray(rows, dtype=np.float64).reshape(len(rows), dim)
-    if cosine:
-        # Two steps, so that neither 1e200 nor 1e-200 squares out of range.
-        largest = np.max(np.abs(wide), axis=1, keepdims=True, initial=0.0)
-        finite_and_not_zero = np.isfinite(largest) & (largest > 0)
-        wide = np.divide(wide, largest, where=finite_and_not_zero, out=wide * 0 + wide)
-        lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-        wide = np.divide(wide, lengths, where=finite_and_not_zero, out=wide)
-    with np.errstate(over="ignore"):
-        narrow = wide.astype(np.float32)  # (n, dim)
-    for row in np.flatnonzero(~np.isfinite(narrow).all(axis=1)).tolist():
+    with np.errstate(over="ignore", under="ignore"):
+        finite = np.isfinite(wide if cosine else wide.astype(np.float32))  # (n, dim)
+    for row in np.flatnonzero(~finite.all(axis=1)).tolist():
         raise InvalidVector(
             f"{names[row]} holds NaN or infinity (or numbers beyond float32). Expected "
             "finite numbers: one NaN spoils the whole search graph. Check the "
             "encoder's output for this input."
         )
-    if cosine:
-        for row in np.flatnonzero(~narrow.any(axis=1)).tolist():
-            raise InvalidVector(
-                f"{names[row]} is all zeros, which has no direction, so its cosine to "
-                "anything is undefined. Check the encoder's output for this input."
-            )
-    return narrow
+    return _unit_rows(wide, names) if cosine else wide.astype(np.float32)
+
+
+def _unit_rows(wide: npt.NDArray[np.float64], names: Sequence[str]) -> Vectors:
+    largest = np.max(np.abs(wide), axis=1, keepdims=True)  # (n, 1)
+    for row in np.flatnonzero(largest == 0).tolist():
+        raise InvalidVector(
+            f"{names[row]} is all zeros, which has no direction, so its cosine to "
+            "anything is undefined. Check the encoder's output for this input."
+        )
+    # Two steps, so that neither 1e200 nor 1e-200 squares out of range.
+    scaled = wide / largest
+    unit: Vectors = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
+    return unit.astype(np.float32)

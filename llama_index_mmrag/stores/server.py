@@ -1,0 +1,70 @@
+"""Collections on a Qdrant server: made ready for a plain `QdrantVectorStore`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llama_index_mmrag.errors import CollectionMismatch
+from llama_index_mmrag.nodes import ENTITY_KEY, MODALITY_KEY
+
+if TYPE_CHECKING:
+    from llama_index.vector_stores.qdrant import QdrantVectorStore
+    from qdrant_client import AsyncQdrantClient, QdrantClient
+
+_INDEXED_FIELDS = ("doc_id", ENTITY_KEY, MODALITY_KEY)
+
+
+def open_server_collection(
+    client: QdrantClient,
+    collection_name: str,
+    *,
+    dim: int,
+    aclient: AsyncQdrantClient | None = None,
+) -> QdrantVectorStore:
+    """Return LlamaIndex's store over a collection, which is created if it is missing.
+
+    The vector is unnamed, as LlamaIndex's store makes it: for a named one it would ask
+    the server for the collection's description before every write and async query.
+
+    Args:
+        client: A server's client, or a local one for tests.
+        collection_name: The collection.
+        dim: Length of the vectors.
+        aclient: For queries that hold no thread.
+
+    Raises:
+        CollectionMismatch: The collection exists with vectors of another size.
+    """
+    from llama_index.vector_stores.qdrant import QdrantVectorStore
+    from qdrant_client import models
+    from qdrant_client.local.qdrant_local import QdrantLocal
+
+    if not client.collection_exists(collection_name):
+        client.create_collection(
+            collection_name,
+            vectors_config=models.VectorParams(
+                size=dim, distance=models.Distance.COSINE
+            ),
+        )
+        # Local mode warns that it has no payload indexes.
+        if not isinstance(getattr(client, "_client", None), QdrantLocal):
+            for field in _INDEXED_FIELDS:
+                client.create_payload_index(
+                    collection_name, field, models.PayloadSchemaType.KEYWORD
+                )
+    store = QdrantVectorStore(collection_name, client=client, aclient=aclient)
+    found = _size(client.get_collection(collection_name).config.params.vectors, store)
+    if found != dim:
+        msg = (
+            f"Collection {collection_name!r} has vectors of size {found}; the encoder "
+            f"makes {dim}. Open it with the encoder that filled it, or choose another "
+            f"collection."
+        )
+        raise CollectionMismatch(msg)
+    return store
+
+
+def _size(vectors: Any, store: QdrantVectorStore) -> int | None:
+    named = vectors.get(store.dense_vector_name) if isinstance(vectors, dict) else None
+    params = named if isinstance(vectors, dict) else vectors
+    return None if params is None else int(params.size)
