@@ -1,1 +1,44 @@
-"""Text and image retrieval for LlamaIndex on Qdrant, in one honest ranking."""
+"""Text and image retrieval for LlamaIndex on Qdrant, in one honest ranking.
+
+In flow order: an index (or channels over collections of your own), the retriever, its
+fusion, the postprocessor, the synthesizer, the agent's tool, and what explains it all.
+"""
+
+from llama_index_mmrag.channels import Channel
+from llama_index_mmrag.embeddings import (
+    OfflineMultiModalEmbedding,
+    OfflineTextEmbedding,
+)
+from llama_index_mmrag.fusion import RRF, WeightedSum
+from llama_index_mmrag.index import MultiModalQdrantIndex
+from llama_index_mmrag.nodes import FusedNode, provenance_of
+from llama_index_mmrag.postprocessor import RRFPostprocessor
+from llama_index_mmrag.provenance import Contribution, Degradation, Provenance
+from llama_index_mmrag.query import MultiModalQuery
+from llama_index_mmrag.retriever import MultiModalFusionRetriever
+from llama_index_mmrag.stores import QdrantEdgeVectorStore
+from llama_index_mmrag.synthesizer import MultiModalSynthesizer, describe_sources
+from llama_index_mmrag.tool import MultiModalRetrieverTool
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "RRF",
+    "Channel",
+    "Contribution",
+    "Degradation",
+    "FusedNode",
+    "MultiModalFusionRetriever",
+    "MultiModalQdrantIndex",
+    "MultiModalQuery",
+    "MultiModalRetrieverTool",
+    "MultiModalSynthesizer",
+    "OfflineMultiModalEmbedding",
+    "OfflineTextEmbedding",
+    "Provenance",
+    "QdrantEdgeVectorStore",
+    "RRFPostprocessor",
+    "WeightedSum",
+    "describe_sources",
+    "provenance_of",
+]

@@ -128,7 +128,7 @@ class Channel:
     @property
     def is_async(self) -> bool:
         """Whether the store has a client that waits without holding a thread."""
-        return has_async_client(self.vector_store)
+        return not self.is_light and has_async_client(self.vector_store)
 
     def search(
         self, vector: list[float], *, top_k: int, filters: MetadataFilters | None = None

@@ -41,6 +41,8 @@ class Ranking:
     """The fused entities of one query, and the nodes that show them."""
 
     routes: tuple[Route, ...]
+    channels: tuple[Channel, ...]
+    """All of the retriever's, those that were not searched too."""
     fusion: str
     entities: tuple[FusedEntity, ...]
     nodes: dict[str, BaseNode]
@@ -49,14 +51,13 @@ class Ranking:
 
     def lookups(self, *, complete_entities: bool) -> list[Lookup]:
         """Return what must still be read, channel by channel."""
-        channels = {route.channel.name: route.channel for route in self.routes}
         lookups = [
             Lookup(
                 channel,
-                tuple(self._missing(name)),
-                tuple(self._incomplete(name)) if complete_entities else (),
+                tuple(self._missing(channel.name)),
+                tuple(self._incomplete(channel.name)) if complete_entities else (),
             )
-            for name, channel in channels.items()
+            for channel in self.channels
         ]
         return [look for look in lookups if look.node_ids or look.entity_ids]
 
@@ -111,13 +112,19 @@ class Ranking:
 
 @dispatcher.span
 def rank(
-    routes: Sequence[Route], answers: Sequence[Answer], *, fusion: Fusion, top_k: int
+    routes: Sequence[Route],
+    answers: Sequence[Answer],
+    *,
+    channels: Sequence[Channel],
+    fusion: Fusion,
+    top_k: int,
 ) -> Ranking:
     """Return the fused ranking of the routes that answered.
 
     Args:
         routes: The query's routes, in configured order.
         answers: What each of them gave, in the same order.
+        channels: All of the retriever's channels.
         fusion: The rule.
         top_k: Entities kept.
     """
@@ -135,6 +142,7 @@ def rank(
                 nodes.setdefault(found.node_id, found.node)
     return Ranking(
         routes=tuple(routes),
+        channels=tuple(channels),
         fusion=fusion.describe(),
         entities=tuple(fusion.fuse(lists)[:top_k]),
         nodes=nodes,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CallbackManager
+from llama_index.core.image_retriever import BaseImageRetriever
 from llama_index.core.schema import (
     BaseNode,
     IndexNode,
@@ -164,7 +165,13 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         return await routing.athread(lambda: self._read(ranking))
 
     def _rank(self, routes: list[Route], answers: list[Answer]) -> Ranking:
-        ranking = rank(routes, answers, fusion=self._fusion, top_k=self._top_k)
+        ranking = rank(
+            routes,
+            answers,
+            channels=self._channels,
+            fusion=self._fusion,
+            top_k=self._top_k,
+        )
         failed = ranking.degraded
         reasons = "; ".join(f"{d.route}: {d.reason}" for d in failed)
         if len(failed) == len(routes):
@@ -212,6 +219,12 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         """Return text nodes for the query's words."""
         bundle = _bundle(str_or_query_bundle)
         return await self._asearch(bundle, parts="text", modality="text")
+
+    # MultiModalRetriever declares these abstract again and so hides their code.
+    text_to_image_retrieve = BaseImageRetriever.text_to_image_retrieve
+    atext_to_image_retrieve = BaseImageRetriever.atext_to_image_retrieve
+    image_to_image_retrieve = BaseImageRetriever.image_to_image_retrieve
+    aimage_to_image_retrieve = BaseImageRetriever.aimage_to_image_retrieve
 
     def _text_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return self._search(query_bundle, parts="text", modality="image")

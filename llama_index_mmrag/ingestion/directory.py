@@ -15,7 +15,7 @@ from llama_index_mmrag.ingestion.files import read_file
 from llama_index_mmrag.ingestion.paths import printable, real_path
 from llama_index_mmrag.ingestion.records import (
     READABLE_SUFFIXES,
-    FileUnreadable,
+    DocumentUnreadable,
     Problem,
     ReadSettings,
     SourceRecord,
@@ -35,7 +35,7 @@ def survey(path: str | Path, *, recursive: bool = True) -> Survey:
     folder and file once, under its real path.
 
     Raises:
-        FileUnreadable: `path` does not exist.
+        DocumentUnreadable: `path` does not exist.
     """
     start = real_path(path)
     found = [start] if start.is_file() else []
@@ -51,7 +51,7 @@ def survey(path: str | Path, *, recursive: bool = True) -> Survey:
             continue
         try:
             files[real_path(file)] = None
-        except FileUnreadable as error:
+        except DocumentUnreadable as error:
             problems.append(Problem(printable(file), str(error)))
     ordered = sorted(files, key=lambda file: file.as_posix())
     problems.sort(key=lambda problem: problem.source)
@@ -80,7 +80,7 @@ def read_directory(
         or name that could not even be listed.
 
     Raises:
-        FileUnreadable: `path` does not exist (raised by the call, not while iterating).
+        DocumentUnreadable: `path` does not exist; by the call, not while iterating.
     """
     found = survey(path, recursive=recursive)
     start = real_path(path)

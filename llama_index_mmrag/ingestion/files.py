@@ -20,7 +20,7 @@ from llama_index_mmrag.ingestion.pictures import read_picture
 from llama_index_mmrag.ingestion.records import (
     READABLE_SUFFIXES,
     TEXT_SUFFIXES,
-    FileUnreadable,
+    DocumentUnreadable,
     ReadSettings,
     SourceRecord,
 )
@@ -51,7 +51,7 @@ def read_file(
         settings: Chunk size, encoding; None for the defaults.
 
     Raises:
-        FileUnreadable: Text that is missing, not permitted or not in the encoding.
+        DocumentUnreadable: Text that is missing, not permitted or not in the encoding.
         ImageUnreadable: A picture that is missing, empty, truncated or too large.
     """
     settings = settings or ReadSettings()
@@ -63,7 +63,7 @@ def read_file(
             f"Expected one of {', '.join(sorted(READABLE_SUFFIXES))}. Convert the "
             f"file, or load it with a LlamaIndex reader and insert its documents."
         )
-        raise FileUnreadable(msg)
+        raise DocumentUnreadable(msg)
     if suffix in IMAGE_SUFFIXES:
         shown = Entity(None, pictures=(Caption(read_picture(file), ""),))
         return _record(shown, file, settings)
@@ -99,13 +99,13 @@ def read_text(file: Path, encoding: str) -> str:
     would store nonsense that nobody sees.
 
     Raises:
-        FileUnreadable: Missing, not permitted, not in the encoding, or binary.
+        DocumentUnreadable: Missing, not permitted, not in the encoding, or binary.
     """
     try:
         data = file.read_bytes()
     except OSError as error:
         msg = f"Cannot read {str(file)!r}: {error.strerror}. Check the file."
-        raise FileUnreadable(msg) from error
+        raise DocumentUnreadable(msg) from error
     for mark, marked_encoding in _MARKS:
         if data.startswith(mark):
             encoding = marked_encoding
@@ -117,11 +117,11 @@ def read_text(file: Path, encoding: str) -> str:
             f"{data[error.start]:#04x}. Save it as UTF-8, or name its encoding: "
             f'ReadSettings(encoding="cp1252").'
         )
-        raise FileUnreadable(msg) from error
+        raise DocumentUnreadable(msg) from error
     if "\0" in text:
         msg = (
             f"Cannot read {str(file)!r}: it holds NUL characters, so it is binary or "
             f"in another encoding. Save it as UTF-8 text or leave it out."
         )
-        raise FileUnreadable(msg)
+        raise DocumentUnreadable(msg)
     return text.replace("\r\n", "\n").replace("\r", "\n")

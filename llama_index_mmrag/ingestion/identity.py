@@ -48,7 +48,7 @@ def plain(value: object) -> Any:
         msg = f"The value {value!r} is not finite and has no JSON form. Remove it."
         raise InvalidSetting(msg)
     if value is None or isinstance(value, (str, bool, int, float)):
-        return value
+        return checked_text(value) if isinstance(value, str) else value
     if isinstance(value, (date, time, uuid.UUID, PurePath)):
         # a datetime is a date, and has one form, ISO's
         return value.isoformat() if isinstance(value, (date, time)) else str(value)
@@ -63,6 +63,25 @@ def plain(value: object) -> Any:
         f"text, a number, a date, or lists and dicts of them."
     )
     raise InvalidSetting(msg)
+
+
+def checked_text(text: str) -> str:
+    """Return `text` if it can be stored.
+
+    Raises:
+        InvalidSetting: It has lone surrogates: halves of characters, which no UTF-8
+            text can hold.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        msg = (
+            f"The text has half a character (U+{ord(text[error.start]):04X}) at "
+            f"position {error.start}, which UTF-8 cannot hold. Decode it anew with "
+            f'the right encoding, or with errors="replace".'
+        )
+        raise InvalidSetting(msg) from error
+    return text
 
 
 def derived_id(*parts: object) -> str:

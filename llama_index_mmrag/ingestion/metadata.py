@@ -48,7 +48,7 @@ def user_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in metadata.items():
         if was_stored and key in _OURS:
             continue
-        name = ORIGINAL + key if key in OVERWRITTEN_KEYS | _OURS else key
+        name = stored_key(key)
         if name != key and name in metadata:
             msg = (
                 f"Metadata has both {key!r}, which is overwritten in the store, and "
@@ -61,3 +61,8 @@ def user_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
             msg = f"Metadata key {key!r}: {error}"
             raise InvalidSetting(msg) from error
     return kept
+
+
+def stored_key(key: str) -> str:
+    """Return the name under which a user's metadata key is stored."""
+    return ORIGINAL + key if key in OVERWRITTEN_KEYS | _OURS else key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from llama_index_mmrag.ingestion.records import READABLE_SUFFIXES, FileUnreadable
+from llama_index_mmrag.ingestion.records import READABLE_SUFFIXES, DocumentUnreadable
 
 
 def real_path(path: str | Path) -> Path:
@@ -15,7 +15,7 @@ def real_path(path: str | Path) -> Path:
     such files) keeps its own name: the suffix says how to read it.
 
     Raises:
-        FileUnreadable: It does not exist, links to itself, or its name is not UTF-8.
+        DocumentUnreadable: It does not exist, is a loop of links, or is not UTF-8.
     """
     try:
         real = Path(path).resolve(strict=True)
@@ -25,14 +25,14 @@ def real_path(path: str | Path) -> Path:
             f"There is no file or folder {printable(path)!r}, or it is a link to "
             f"nothing. Check the path."
         )
-        raise FileUnreadable(msg) from error
+        raise DocumentUnreadable(msg) from error
     if real.is_file() and real.suffix.lower() not in READABLE_SUFFIXES:
         real = Path(os.path.abspath(path))
     try:
         real.as_posix().encode("utf-8")
     except UnicodeEncodeError as error:
         msg = f"The name {printable(real)!r} is not UTF-8. Rename it."
-        raise FileUnreadable(msg) from error
+        raise DocumentUnreadable(msg) from error
     return real
 
 

@@ -19,8 +19,8 @@ READABLE_SUFFIXES = TEXT_SUFFIXES | MARKDOWN_SUFFIXES | IMAGE_SUFFIXES
 RecordNode: TypeAlias = "TextNode | ImageNode"
 
 
-class FileUnreadable(MmragError, ValueError):
-    """A text file or folder is missing, not permitted, or not in a known encoding."""
+class DocumentUnreadable(MmragError, ValueError):
+    """A text, file or folder is missing, not permitted, or not in a known encoding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,13 @@ class ReadSettings:
 
     media_dir: Path | None = None
     """Folder for inline pictures, saved as <sha256>.<ext>; None keeps base64."""
+
+    keep_uuid4: bool = False
+    """Whether ids that are version-4 UUIDs are yours, such as database keys.
+
+    LlamaIndex gives such an id to every document and node without one. They are new in
+    each run, so by default ids are derived from the content instead.
+    """
 
     def __post_init__(self) -> None:
         """Check the ranges."""

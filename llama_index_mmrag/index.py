@@ -1,0 +1,439 @@
+"""The index: two collections, filled and searched as one."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.llms import LLM
+from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.schema import BaseNode
+from llama_index.core.utils import get_tqdm_iterable
+
+from llama_index_mmrag.channels import Channel
+from llama_index_mmrag.errors import (
+    CollectionMismatch,
+    InvalidSetting,
+    StoreUnusable,
+)
+from llama_index_mmrag.ingestion import (
+    Problem,
+    ReadSettings,
+    SourceRecord,
+    read_directory,
+    read_documents,
+    survey,
+)
+from llama_index_mmrag.ingestion.upsert import (
+    Upserter,
+    UpsertReport,
+    ids_of_documents,
+)
+from llama_index_mmrag.retriever import MultiModalFusionRetriever
+from llama_index_mmrag.routes import athread
+from llama_index_mmrag.stores import QdrantEdgeVectorStore, search_lock
+from llama_index_mmrag.stores.documents import document_ids
+from llama_index_mmrag.synthesizer import MultiModalSynthesizer
+
+if TYPE_CHECKING:
+    from qdrant_client import AsyncQdrantClient, QdrantClient
+
+    from llama_index_mmrag.tool import MultiModalRetrieverTool
+
+_MANIFEST = "mmrag.json"
+_FORMAT = 1
+_MODALITIES = ("text", "image")
+
+
+class MultiModalQdrantIndex:
+    """Texts and pictures in a collection each, opened, filled and searched as one.
+
+    Use `open`. Inserting is incremental: ids come from content, so what is there is not
+    encoded again, what changed is replaced, and repeating an interrupted insert is safe.
+    All methods may be called from any thread.
+
+    Example:
+        >>> import tempfile
+        >>> from llama_index.core import Document
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with MultiModalQdrantIndex.open(folder) as index:
+        ...         report = index.insert([Document(text="Tea is steeped.")])
+        ...         hits = index.as_retriever().retrieve("How is tea made?")
+        >>> report.n_added, hits[0].node.get_content()
+        (1, 'Tea is steeped.')
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        *,
+        settings: ReadSettings | None = None,
+        root: Path | None = None,
+    ) -> None:
+        """Keep the channels; `open` makes them.
+
+        Args:
+            channels: One for each modality, "text" and "image" among them.
+            settings: How files and documents become nodes.
+            root: The store's folder, where it is embedded.
+
+        Raises:
+            InvalidSetting: There is no channel for texts or none for pictures, or two
+                for one modality.
+        """
+        self._channels = {str(c.modality): c for c in channels}
+        missing = [name for name in _MODALITIES if name not in self._channels]
+        if missing or len(self._channels) != len(channels):
+            given = [(c.name, c.modality) for c in channels]
+            msg = (
+                f"An index got the channels {given!r}; expected one for each modality, "
+                f"'text' and 'image' among them."
+            )
+            raise InvalidSetting(msg)
+        self._settings = settings or ReadSettings()
+        self._root = root
+        self._writing = threading.RLock()
+        # A random id lives as long as its object; the stored id comes from content.
+        self._stored_ids: dict[str, str] = {}
+
+    @classmethod
+    def open(  # noqa: PLR0913 - where, and how: each has a default
+        cls,
+        path: str | Path | None = None,
+        *,
+        url: str | None = None,
+        client: QdrantClient | None = None,
+        aclient: AsyncQdrantClient | None = None,
+        collection: str = "mmrag",
+        embed_model: BaseEmbedding | None = None,
+        text_embed_model: BaseEmbedding | None = None,
+        settings: ReadSettings | None = None,
+    ) -> MultiModalQdrantIndex:
+        """Return the index in a folder, on a server, or behind a client.
+
+        Args:
+            path: A folder for the embedded engine; created if it is missing.
+            url: A Qdrant server, such as "http://localhost:6333".
+            client: An existing client of one.
+            aclient: An asynchronous client of the same server, for async queries.
+            collection: The server's collections are "<this>-text" and "<this>-image".
+            embed_model: Encodes texts and pictures into one space; the offline encoder
+                (extra `offline`) if None.
+            text_embed_model: Encodes the text collection, where another encoder is
+                better at that; `embed_model` if None.
+            settings: How files and documents become nodes.
+
+        Raises:
+            InvalidSetting: None or several of path, url and client are given.
+            CollectionMismatch: The store was filled by other encoders.
+            StoreInUse: Another process has the folder open.
+            StoreUnusable: The folder cannot be created, read or written.
+            MissingExtra: The default encoder's packages are not installed.
+        """
+        given = [n for n, v in (("path", path), ("url", url), ("client", client)) if v]
+        if len(given) != 1:
+            msg = (
+                f"open() got {given or 'no place'}; expected exactly one of path (a "
+                f"folder), url (a server) and client."
+            )
+            raise InvalidSetting(msg)
+        if embed_model is None:
+            from llama_index_mmrag.embeddings import OfflineMultiModalEmbedding
+
+            embed_model = OfflineMultiModalEmbedding()
+        encoders = {"text": text_embed_model or embed_model, "image": embed_model}
+        if path is not None:
+            return cls._open_folder(Path(path), encoders, settings)
+        from qdrant_client import QdrantClient
+
+        from llama_index_mmrag.stores.server import open_server_collection
+
+        server = QdrantClient(url=url) if client is None else client
+        channels = [
+            Channel(
+                name,
+                vector_store=open_server_collection(
+                    server, f"{collection}-{name}", dim=_dim(model), aclient=aclient
+                ),
+                embed_model=model,
+            )
+            for name, model in encoders.items()
+        ]
+        return cls(channels, settings=settings)
+
+    @classmethod
+    def _open_folder(
+        cls,
+        root: Path,
+        encoders: dict[str, BaseEmbedding],
+        settings: ReadSettings | None,
+    ) -> MultiModalQdrantIndex:
+        cards = {name: _card(model) for name, model in encoders.items()}
+        _check_manifest(root, cards)
+        channels: list[Channel] = []
+        try:
+            for name, model in encoders.items():
+                store = QdrantEdgeVectorStore.open(root / name, dim=_dim(model))
+                channels.append(Channel(name, vector_store=store, embed_model=model))
+            _write_manifest(root, cards)
+        except BaseException:
+            for channel in channels:
+                _close(channel)
+            raise
+        settings = settings or ReadSettings(media_dir=root / "media")
+        return cls(channels, settings=settings, root=root)
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The channels, texts first."""
+        return tuple(self._channels.values())
+
+    # Writing
+
+    def insert(
+        self, items: BaseNode | Iterable[BaseNode], *, show_progress: bool = False
+    ) -> UpsertReport:
+        """Insert documents or nodes; return what was done.
+
+        A document replaces what was stored of it before. Documents without an id of
+        their own are known by their content, so that running a script twice adds
+        nothing.
+
+        Args:
+            items: LlamaIndex documents (split into nodes here) or nodes (kept whole).
+            show_progress: Show a progress bar.
+        """
+        listed = [items] if isinstance(items, BaseNode) else list(items)
+        return self._upsert(self._read(listed), len(listed), show_progress)
+
+    def insert_directory(
+        self, path: str | Path, *, recursive: bool = True, show_progress: bool = False
+    ) -> UpsertReport:
+        """Insert all texts, Markdown files and pictures of a folder, or one file.
+
+        Unreadable files are reported, the rest goes in. Files that were deleted stay in
+        the index; `refresh` removes them too.
+
+        Args:
+            path: The folder or file.
+            recursive: Whether folders in the folder are read too.
+            show_progress: Show a progress bar.
+
+        Raises:
+            FileUnreadable: `path` does not exist.
+        """
+        found = survey(path, recursive=recursive)
+        n_items = len(found.files) + len(found.problems)
+        records = read_directory(path, recursive=recursive, settings=self._settings)
+        return self._upsert(records, n_items, show_progress)
+
+    def refresh(
+        self,
+        source: str | Path | BaseNode | Iterable[BaseNode],
+        *,
+        show_progress: bool = False,
+    ) -> UpsertReport:
+        """Bring the index up to date with a folder, or with documents.
+
+        Of a folder, files that are gone are removed from the index.
+
+        Args:
+            source: A folder that was inserted before, or documents.
+            show_progress: Show a progress bar.
+
+        Raises:
+            FileUnreadable: The folder does not exist.
+        """
+        if not isinstance(source, (str, Path)):
+            return self.insert(source, show_progress=show_progress)
+        report = self.insert_directory(source, show_progress=show_progress)
+        present = set(report.ref_doc_ids) | {p.source for p in report.problems}
+        folder = Path(source).resolve().as_posix().rstrip("/") + "/"
+        gone = [
+            ref_doc_id
+            for ref_doc_id in self.ref_doc_ids()
+            if ref_doc_id.startswith(folder) and ref_doc_id not in present
+        ]
+        report.n_removed += sum(self.delete_ref_doc(each) for each in gone)
+        return report
+
+    def delete_ref_doc(self, ref_doc_id: str) -> int:
+        """Remove all nodes of a document; return how many there were.
+
+        Args:
+            ref_doc_id: A document's id; for a file its absolute path.
+        """
+        with self._writing:
+            stored_id = self._stored_ids.get(ref_doc_id, ref_doc_id)
+            n_removed = 0
+            for channel in self.channels:
+                ids = ids_of_documents(channel, [stored_id])
+                if ids:
+                    with search_lock(channel.vector_store):
+                        channel.vector_store.delete_nodes(node_ids=ids)
+                n_removed += len(ids)
+            return n_removed
+
+    async def ainsert(self, items: BaseNode | Iterable[BaseNode]) -> UpsertReport:
+        """Insert without blocking the event loop."""
+        return await athread(lambda: self.insert(items))
+
+    async def ainsert_directory(self, path: str | Path) -> UpsertReport:
+        """Insert a folder without blocking the event loop."""
+        return await athread(lambda: self.insert_directory(path))
+
+    # Reading
+
+    def ref_doc_ids(self) -> list[str]:
+        """Return the ids of all documents, sorted."""
+        stores = [channel.vector_store for channel in self.channels]
+        return sorted(set().union(*map(document_ids, stores)))
+
+    def as_retriever(self, **settings: Any) -> MultiModalFusionRetriever:
+        """Return a retriever over all channels.
+
+        Args:
+            **settings: Arguments of `MultiModalFusionRetriever`. Here
+                `complete_entities` is True by default: a picture comes with its
+                section and a section with its picture.
+        """
+        settings.setdefault("complete_entities", True)
+        return MultiModalFusionRetriever(self.channels, **settings)
+
+    def as_query_engine(
+        self, llm: LLM | None = None, *, streaming: bool = False, **settings: Any
+    ) -> RetrieverQueryEngine:
+        """Return a query engine that answers with checked citations.
+
+        Args:
+            llm: A chat model, with eyes to use the pictures; None answers with the
+                evidence's own sentences.
+            streaming: Answer piece by piece.
+            **settings: Arguments of `as_retriever`, and `node_postprocessors`.
+        """
+        postprocessors = settings.pop("node_postprocessors", None)
+        settings.setdefault("top_k", 5)
+        text = self._channels["text"].embed_model
+        return RetrieverQueryEngine(
+            self.as_retriever(**settings),
+            response_synthesizer=MultiModalSynthesizer(
+                llm, embed_model=text, streaming=streaming
+            ),
+            node_postprocessors=postprocessors,
+        )
+
+    def as_tool(self, **settings: Any) -> MultiModalRetrieverTool:
+        """Return an agent's tool that searches this index.
+
+        Args:
+            **settings: Arguments of `MultiModalRetrieverTool`.
+        """
+        from llama_index_mmrag.tool import MultiModalRetrieverTool
+
+        return MultiModalRetrieverTool(self.as_retriever(), **settings)
+
+    # Closing
+
+    def close(self) -> None:
+        """Close the embedded stores; a server's client stays as it is."""
+        for channel in self.channels:
+            _close(channel)
+
+    def __enter__(self) -> MultiModalQdrantIndex:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read(self, items: Sequence[BaseNode]) -> Iterator[SourceRecord | Problem]:
+        records = read_documents(items, settings=self._settings)
+        for item, record in zip(items, records, strict=True):
+            if isinstance(record, SourceRecord):
+                self._stored_ids[item.node_id] = record.ref_doc_id
+            yield record
+
+    def _upsert(
+        self,
+        records: Iterable[SourceRecord | Problem],
+        n_records: int,
+        show_progress: bool,
+    ) -> UpsertReport:
+        with self._writing:
+            upserter = Upserter(self._channels)
+            for record in get_tqdm_iterable(
+                records, show_progress, "Indexing", total=n_records
+            ):
+                upserter.take(record)
+            upserter.flush()
+        return upserter.report
+
+
+def _dim(model: BaseEmbedding) -> int:
+    known = getattr(model, "dimension", None)
+    return int(known) if known else len(model.get_text_embedding("dimension"))
+
+
+def _card(model: BaseEmbedding) -> dict[str, str]:
+    """Return what tells one encoder's vector space from another's."""
+    space = getattr(model, "space_id", None) or getattr(model, "model_name", "unknown")
+    return {"class": model.class_name(), "space": str(space)}
+
+
+def _check_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
+    manifest = root / _MANIFEST
+    if not manifest.exists():
+        return
+    try:
+        stored = json.loads(manifest.read_text(encoding="utf-8"))
+        filled_by = stored["encoders"]
+    except (OSError, ValueError, KeyError) as error:
+        msg = (
+            f"Cannot read {str(manifest)!r}: {error}. Restore the file, or index into "
+            f"another folder."
+        )
+        raise StoreUnusable(msg) from error
+    if stored.get("format") != _FORMAT:
+        msg = (
+            f"The store {str(root)!r} has format {stored.get('format')!r}; this version "
+            f"reads {_FORMAT}. Index again into another folder."
+        )
+        raise CollectionMismatch(msg)
+    for name, card in cards.items():
+        if filled_by.get(name) != card:
+            msg = (
+                f"The {name} collection of {str(root)!r} was filled by "
+                f"{filled_by.get(name)}; the given encoder is {card}. Vectors of "
+                f"different spaces cannot be compared: open it with the encoder that "
+                f"filled it, or index into another folder."
+            )
+            raise CollectionMismatch(msg)
+
+
+def _write_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
+    manifest = root / _MANIFEST
+    if manifest.exists():
+        return
+    content = json.dumps({"format": _FORMAT, "encoders": cards}, indent=2)
+    try:
+        manifest.write_text(content + "\n", encoding="utf-8")
+    except OSError as error:
+        msg = (
+            f"Cannot write {str(manifest)!r}: {error.strerror}. Choose another folder."
+        )
+        raise StoreUnusable(msg) from error
+
+
+def _close(channel: Channel) -> None:
+    close = getattr(channel.vector_store, "close", None)
+    if close is not None:
+        close()
