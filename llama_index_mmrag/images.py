@@ -21,16 +21,12 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif"})
 MAX_PIXELS = 89_478_485
 """Most pixels decoded into memory: Pillow's own limit against decompression bombs."""
 
-# Modes with 16 or 32 bits a sample; Pillow's convert() clips them instead of scaling.
-_DEEP_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
+# The readers that bytes of unknown origin may reach. Others run programs (EPS) or are
+# seldom used and so seldom tested.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
-_PILLOW_ERRORS = (
-    OSError,
-    SyntaxError,  # Pillow's PNG reader on broken chunks
-    ValueError,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,  # raised where warnings are errors
-)
+# Modes with 16 or 32 bits a sample; Pillow's convert() clips them instead of scaling.
+_DEEP_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 
 
 def load_image(
@@ -51,30 +47,38 @@ def load_image(
         ImageUnreadable: The file is missing, empty, truncated, of no known format, or
             would take more than `max_pixels` pixels in memory.
     """
-    name = describe_source(source)
     try:
         opened = source if isinstance(source, Image.Image) else _open(source)
-        if max_side is not None and not isinstance(source, Image.Image):
+        if max_side is not None and opened is not source:
             opened.draft("RGB", (max_side, max_side))
-        n_pixels = opened.width * opened.height
-        if n_pixels > max_pixels:
-            msg = (
-                f"{name} has {opened.width} x {opened.height} = {n_pixels:,} pixels; "
-                f"at most {max_pixels:,} are decoded. Shrink it, or raise max_pixels."
-            )
-            raise ImageUnreadable(msg)
-        picture = _to_rgb(ImageOps.exif_transpose(opened))
+        _check_size(opened, source, max_pixels=max_pixels)
+        opened.load()
+        picture = _to_rgb(_upright(opened))
     except ImageUnreadable:
         raise
-    except _PILLOW_ERRORS as error:
-        msg = (
-            f"Cannot read the picture {name}: {error or type(error).__name__}. Expected "
-            f"a whole JPEG, PNG, WebP or GIF file. Replace the file or leave it out."
-        )
-        raise ImageUnreadable(msg) from error
+    except Exception as error:
+        # Pillow's readers raise whatever the broken bytes lead them to: OSError,
+        # SyntaxError, struct.error, KeyError, EOFError, warnings turned into errors.
+        raise _unreadable(source, error) from error
     if max_side is not None and max(picture.size) > max_side:
         picture.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
     return picture
+
+
+def check_image(source: ImageSource) -> None:
+    """Do nothing if a picture's header can be read; its pixels are not decoded.
+
+    Raises:
+        ImageUnreadable: The file is missing, empty or of no known format.
+    """
+    if isinstance(source, Image.Image):
+        return
+    try:
+        _open(source).close()
+    except ImageUnreadable:
+        raise
+    except Exception as error:
+        raise _unreadable(source, error) from error
 
 
 def image_bytes(source: ImageSource) -> bytes:
@@ -93,9 +97,9 @@ def image_bytes(source: ImageSource) -> bytes:
         return source
     try:
         data = Path(source).read_bytes()
-    except OSError as error:
-        msg = f"Cannot read the picture {str(source)!r}: {error.strerror}."
-        raise ImageUnreadable(msg) from error
+    except (OSError, TypeError, ValueError) as error:
+        # ValueError: a null byte in the path; TypeError: no path at all.
+        raise _unreadable(source, error) from error
     if not data:
         msg = f"The picture {str(source)!r} is an empty file. Replace or remove it."
         raise ImageUnreadable(msg)
@@ -128,20 +132,53 @@ def node_image(node: ImageNode) -> ImageType:
 
 def describe_source(source: ImageSource) -> str:
     """Return a short name of a picture for messages: its path, or what it is."""
-    if isinstance(source, (str, Path)):
-        return repr(str(source))
     if isinstance(source, Image.Image):
         return f"<{source.width}x{source.height} PIL image>"
-    n_bytes = len(source) if isinstance(source, bytes) else source.getbuffer().nbytes
-    return f"<{n_bytes} bytes>"
+    if isinstance(source, bytes):
+        return f"<{len(source)} bytes>"
+    if isinstance(source, BytesIO):
+        return f"<{source.getbuffer().nbytes} bytes>"
+    return repr(str(source) if isinstance(source, Path) else source)
 
 
 def _open(source: str | Path | bytes | BytesIO) -> Image.Image:
+    """Return the opened picture; its pixels are not yet decoded.
+
+    The readers are called directly, because `Image.open` warns about a large picture,
+    or refuses it, before `draft` can shrink it; and warning filters cannot be set for
+    one thread only. `load_image` counts the pixels instead.
+    """
     data = image_bytes(source)
     if not data:
         msg = "The picture has zero bytes. Give the whole file's content."
         raise ImageUnreadable(msg)
-    return Image.open(BytesIO(data))
+    if not Image.OPEN.keys() >= set(_FORMATS):
+        Image.init()
+    for name in _FORMATS:
+        reader, accepts = Image.OPEN[name]
+        if accepts is not None and accepts(data[:16]) is True:
+            return reader(BytesIO(data), "")
+    msg = f"it starts with {data[:8]!r}, which is no known picture format"
+    raise ValueError(msg)
+
+
+def _check_size(opened: Image.Image, source: ImageSource, *, max_pixels: int) -> None:
+    n_pixels = opened.width * opened.height
+    if n_pixels > max_pixels:
+        msg = (
+            f"{describe_source(source)} has {opened.width} x {opened.height} = "
+            f"{n_pixels:,} pixels; at most {max_pixels:,} are decoded. Shrink it, or "
+            f"raise max_pixels."
+        )
+        raise ImageUnreadable(msg)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        # The pixels are loaded and whole; only the EXIF block beside them is broken.
+        return image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -155,3 +192,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _unreadable(source: ImageSource, error: BaseException) -> ImageUnreadable:
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return ImageUnreadable(
+        f"Cannot read the picture {describe_source(source)}: "
+        f"{reason or type(error).__name__}. Expected a whole JPEG, PNG, WebP or GIF "
+        f"file (URLs are not fetched). Replace the file or leave it out."
+    )
