@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import base64
+import uuid
+from datetime import date
+
+import pytest
+from llama_index.core.node_parser import SentenceSplitter
+from llama_index.core.schema import (
+    Document,
+    ImageDocument,
+    ImageNode,
+    IndexNode,
+    MediaResource,
+    MetadataMode,
+    Node,
+    NodeRelationship,
+    NodeWithScore,
+    RelatedNodeInfo,
+    TextNode,
+)
+
+from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
+from llama_index_mmrag.ingestion import (
+    Problem,
+    ReadSettings,
+    document_id,
+    read_document,
+    read_documents,
+)
+
+STABLE = "11111111-1111-5111-8111-111111111111"
+
+
+def test_document_without_id_has_the_same_nodes_in_every_run():
+    one, two = (Document(text="hello", metadata={"a": 1}) for _ in range(2))
+    assert one.doc_id != two.doc_id
+    assert read_document(one) == read_document(two)
+    assert read_document(one).ref_doc_id == document_id(two)
+
+
+def test_document_without_id_is_another_with_other_text_metadata_or_picture(picture):
+    def image(colour):
+        return MediaResource(data=picture(colour))
+
+    documents = [
+        Document(text="hello"),
+        Document(text="hello!"),
+        Document(text="hello", metadata={"a": 1}),
+        Document(text="hello", image_resource=image("red")),
+        Document(text="hello", image_resource=image("blue")),
+    ]
+    assert len({document_id(document) for document in documents}) == 5
+
+
+def test_given_document_id_stays():
+    record = read_document(Document(text="hello", id_="manual-7"))
+    assert record.ref_doc_id == record.nodes[0].ref_doc_id == "manual-7"
+    assert record.whole
+
+
+def test_uuid4_stays_where_the_user_says_it_is_theirs():
+    settings = ReadSettings(keep_uuid4=True)
+    document = Document(text="hello")
+    node = TextNode(text="hello")
+    assert read_document(document, settings=settings).ref_doc_id == document.doc_id
+    assert read_document(node, settings=settings).nodes[0].id_ == node.id_
+    assert document_id(document, keep_uuid4=True) == document.doc_id
+
+
+def test_file_dates_do_not_change_ids():
+    one = Document(text="a", metadata={"last_modified_date": "2026-01-01"})
+    two = Document(text="a", metadata={"last_modified_date": "2026-02-02"})
+    assert read_document(one).nodes[0].id_ == read_document(two).nodes[0].id_
+
+
+def test_reading_changes_neither_document_nor_node(picture):
+    encoded = base64.b64encode(picture()).decode()
+    for given in (
+        Document(text="hello", metadata={"doc_id": 1}),
+        TextNode(text="hello", metadata={"doc_id": 1}, id_="x"),
+        ImageNode(text="hello", image=encoded, id_="x"),
+        Node(
+            text_resource=MediaResource(text="a"),
+            image_resource=MediaResource(data=picture()),
+        ),
+    ):
+        before = given.model_dump_json()
+        read_document(given)
+        assert given.model_dump_json() == before
+
+
+def test_long_document_is_split_and_its_metadata_counted():
+    document = Document(text="The lake is deep. " * 300, metadata={"k": "word " * 60})
+    record = read_document(document)
+    from llama_index.core.utils import get_tokenizer
+
+    sizes = [
+        len(get_tokenizer()(node.get_content(MetadataMode.EMBED)))
+        for node in record.nodes
+    ]
+    assert max(sizes) <= 210
+    assert len(sizes) > 5
+
+
+def test_metadata_longer_than_a_chunk_still_leaves_room_for_text(capsys):
+    document = Document(text="The lake is deep. " * 50, metadata={"k": "word " * 900})
+    assert len(read_document(document).nodes) > 1
+    assert capsys.readouterr().out == ""
+
+
+def test_markdown_document_is_read_by_sections(write, picture):
+    write("p.png", picture())
+    path = write("a.md")
+    document = Document(
+        text="# A\n\none\n\n## B\n\n![pie](p.png)", metadata={"file_path": str(path)}
+    )
+    record = read_document(document)
+    assert [node.text for node in record.nodes] == ["A\n\none", "A > B\n\npie", "pie"]
+    assert (
+        record.nodes[1].metadata["entity_id"] == record.nodes[2].metadata["entity_id"]
+    )
+    typed = Document(text="# A\n\none", metadata={"file_type": "text/markdown"})
+    assert read_document(typed).nodes[0].text == "A\n\none"
+
+
+def test_markdown_document_without_path_reports_its_pictures():
+    document = Document(text="![x](p.png) one", metadata={"file_name": "a.md"})
+    record = read_document(document)
+    assert [node.text for node in record.nodes] == ["x one"]
+    assert "file_path" in record.problems[0].reason
+
+
+def test_document_with_picture_is_one_entity(write, picture):
+    path = write("p.png", picture())
+    document = ImageDocument(text="a red square", image_path=str(path))
+    text, image = read_document(document).nodes
+    assert text.metadata["entity_id"] == image.metadata["entity_id"]
+    assert (image.text, image.image_path) == ("a red square", str(path))
+
+
+def test_image_document_without_text_is_one_image_node(picture):
+    document = ImageDocument(image=base64.b64encode(picture()).decode())
+    (node,) = read_document(document).nodes
+    assert base64.b64decode(node.image) == picture()
+    assert node.image_mimetype == "image/png"
+
+
+def test_entity_id_in_metadata_links_documents_and_nodes(picture):
+    shared = {"entity_id": "sku-1"}
+    encoded = base64.b64encode(picture()).decode()
+    given = [
+        Document(text="a", metadata=shared),
+        ImageDocument(image=encoded, metadata=shared),
+        TextNode(text="b", metadata=shared),
+        Node(
+            text_resource=MediaResource(text="a"),
+            image_resource=MediaResource(data=picture()),
+            metadata=shared,
+        ),
+    ]
+    nodes = [node for item in given for node in read_document(item).nodes]
+    assert [node.metadata["entity_id"] for node in nodes] == ["sku-1"] * 5
+    assert len({node.id_ for node in nodes}) == 5
+
+
+def test_node_with_text_and_picture_is_two_nodes_of_one_entity(picture):
+    node = Node(
+        id_="n1",
+        text_resource=MediaResource(text="hi"),
+        image_resource=MediaResource(data=picture()),
+    )
+    record = read_document(node)
+    text, image = record.nodes
+    assert not record.whole
+    assert record.ref_doc_id == text.ref_doc_id == image.ref_doc_id == "n1"
+    assert text.metadata["entity_id"] == image.metadata["entity_id"]
+    assert text.id_ != image.id_
+    assert {n.metadata["original_id"] for n in (text, image)} == {"n1"}
+
+
+def test_node_id_rules():
+    assert read_document(TextNode(text="a", id_=STABLE)).nodes[0].id_ == STABLE
+    named = read_document(TextNode(text="a", id_="sku")).nodes[0]
+    assert uuid.UUID(named.id_).version == 5
+    assert named.metadata["original_id"] == "sku"
+    assert read_document(TextNode(text="b", id_="sku")).nodes[0].id_ == named.id_
+    random = [read_document(TextNode(text="a")).nodes[0] for _ in range(2)]
+    assert random[0].id_ == random[1].id_
+    assert "original_id" not in random[0].metadata
+
+
+def test_loose_node_without_document_is_its_own_document():
+    record = read_document(TextNode(text="a", id_="sku"))
+    assert record.ref_doc_id == record.nodes[0].ref_doc_id == "sku"
+    anonymous = read_document(TextNode(text="a"))
+    assert anonymous.ref_doc_id == anonymous.nodes[0].id_
+
+
+def test_nodes_split_by_the_user_have_the_same_ids_in_every_run():
+    def run():
+        documents = [Document(text="The lake is deep. " * 50)]
+        nodes = SentenceSplitter(chunk_size=60, chunk_overlap=0)(documents)
+        return [read_document(node) for node in nodes]
+
+    first, second = run(), run()
+    assert len(first) > 2
+    assert first == second
+    assert len({record.ref_doc_id for record in first}) == 1
+
+
+def test_relationships_follow_the_ids():
+    related = {
+        NodeRelationship.SOURCE: RelatedNodeInfo(node_id="doc"),
+        NodeRelationship.NEXT: RelatedNodeInfo(node_id="c2"),
+        NodeRelationship.PREVIOUS: RelatedNodeInfo(node_id=str(uuid.uuid4())),
+    }
+    node = read_document(TextNode(text="a", id_="c1", relationships=related)).nodes[0]
+    after = read_document(TextNode(text="b", id_="c2")).nodes[0]
+    assert node.ref_doc_id == "doc"
+    assert node.next_node.node_id == after.id_
+    assert node.prev_node is None
+
+
+def test_stored_node_given_again_is_the_same_node(write, picture):
+    from llama_index_mmrag.ingestion import read_file
+
+    write("p.png", picture())
+    for node in read_file(write("a.md", "# A\n\n![x](p.png) one")).nodes:
+        (again,) = read_document(node).nodes
+        assert again.id_ == node.id_
+        assert again.metadata == node.metadata
+        assert again.ref_doc_id == node.ref_doc_id
+
+
+def test_modality_of_a_node_is_the_users_word_and_of_a_document_is_renamed():
+    node = read_document(TextNode(text="a", metadata={"modality": "video"})).nodes[0]
+    assert node.metadata["modality"] == "video"
+    split = read_document(Document(text="a", metadata={"modality": "oral"})).nodes[0]
+    assert split.metadata["modality"] == "text"
+    assert split.metadata["original_modality"] == "oral"
+
+
+def test_subclass_of_text_node_stays_what_it_is():
+    node = read_document(IndexNode(text="a", index_id="i")).nodes[0]
+    assert isinstance(node, IndexNode)
+    assert node.index_id == "i"
+
+
+def test_picture_of_a_node_may_be_path_or_inline(write, picture, tmp_path):
+    path = write("p.png", picture())
+    by_path = read_document(ImageNode(text="c", image_path=str(path))).nodes[0]
+    assert by_path.image_path == str(path)
+    inline = ImageNode(text="c", image=base64.b64encode(picture()).decode())
+    settings = ReadSettings(media_dir=tmp_path / "media")
+    saved = read_document(inline, settings=settings).nodes[0]
+    assert saved.image is None
+    assert (tmp_path / "media").samefile(saved.image_path.rpartition("/")[0])
+    assert saved.id_ == read_document(inline).nodes[0].id_
+
+
+@pytest.mark.parametrize(
+    ("node", "word"),
+    [
+        (ImageNode(image_url="https://example.org/p.png"), "not fetched"),
+        (ImageNode(text="only a caption"), "without picture"),
+        (ImageNode(image="!!"), "no base64"),
+        (ImageNode(image=base64.b64encode(b"text").decode()), "Cannot read"),
+        (ImageNode(image_path="missing.png"), "missing.png"),
+        (
+            Node(image_resource=MediaResource(url="https://example.org/p.png")),
+            "fetched",
+        ),
+    ],
+)
+def test_picture_that_cannot_be_had_is_an_error(node, word):
+    with pytest.raises(ImageUnreadable, match=word):
+        read_document(node)
+
+
+def test_text_goes_in_where_only_the_picture_is_bad():
+    node = Node(
+        id_="n1",
+        text_resource=MediaResource(text="hi"),
+        image_resource=MediaResource(url="https://example.org/p.png"),
+    )
+    for given in (node, Document(id_="n1", **node.model_dump(exclude={"id_"}))):
+        record = read_document(given)
+        assert [part.text for part in record.nodes] == ["hi"]
+        assert "not fetched" in record.problems[0].reason
+
+
+def test_empty_document_is_a_record_without_nodes():
+    record = read_document(Document(text="", id_="d"))
+    assert (record.ref_doc_id, record.nodes, record.whole) == ("d", (), True)
+
+
+def test_empty_node_is_reported():
+    record = read_document(TextNode(text=" ", id_="x"))
+    assert record.nodes == ()
+    assert "neither text nor picture" in record.problems[0].reason
+
+
+def test_metadata_becomes_json_and_keeps_its_names_findable():
+    metadata = {"day": date(2026, 1, 2), "tags": {"b", "a"}, "document_id": 3}
+    node = read_document(Document(text="a", metadata=metadata)).nodes[0]
+    assert node.metadata["day"] == "2026-01-02"
+    assert node.metadata["tags"] == ["a", "b"]
+    assert node.metadata["original_document_id"] == 3
+    assert "document_id" not in node.metadata
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        (Document(text="a", metadata={"k": object()}), "'k'"),
+        (Document(text="a", metadata={"k": float("nan")}), "'k'"),
+        (Document(text="a", metadata={"doc_id": 1, "original_doc_id": 2}), "Rename"),
+        (Document(text="half \ud800"), "U\\+D800"),
+        (TextNode(text="half \ud800"), "U\\+D800"),
+        (NodeWithScore(node=TextNode(text="a")), "Expected a LlamaIndex Document"),
+        ("a string", "'a string'"),
+    ],
+)
+def test_what_cannot_be_stored_is_an_error_that_says_why(given, word):
+    with pytest.raises(InvalidSetting, match=word):
+        read_document(given)
+
+
+def test_bad_document_in_a_batch_is_reported_and_the_rest_goes_on():
+    batch = [Document(text="a"), ImageNode(id_="x", image_url="http://e.org"), "?"]
+    record, bad, wrong = read_documents([*batch])
+    assert record.nodes[0].text == "a"
+    assert isinstance(bad, Problem)
+    assert bad.source == "x"
+    assert isinstance(wrong, Problem)

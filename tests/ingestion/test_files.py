@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import time
+
+import pytest
+from llama_index.core.schema import ImageNode, MetadataMode
+from llama_index.core.utils import get_tokenizer
+
+from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting, MmragError
+from llama_index_mmrag.ingestion import DocumentUnreadable, ReadSettings, read_file
+
+
+def images(record):
+    return [node for node in record.nodes if isinstance(node, ImageNode)]
+
+
+def texts(record):
+    return [node.text for node in record.nodes if not isinstance(node, ImageNode)]
+
+
+def ids(record):
+    return [node.id_ for node in record.nodes]
+
+
+def test_picture_and_text_of_a_section_are_one_entity(write, picture):
+    write("p.png", picture())
+    record = read_file(write("a.md", "# A\n\none\n\n## B\n\n![pie](p.png)\n\ntwo"))
+    first, text, image = record.nodes
+    assert text.metadata["entity_id"] == image.metadata["entity_id"]
+    assert first.metadata["entity_id"] != text.metadata["entity_id"]
+    assert [node.metadata["modality"] for node in record.nodes] == [
+        "text",
+        "text",
+        "image",
+    ]
+    assert [node.metadata["position"] for node in record.nodes] == [0, 1, 2]
+    assert text.text == "A > B\n\npie\n\ntwo"
+    assert (image.text, image.metadata["section"]) == ("pie", "A > B")
+
+
+def test_every_node_names_its_document(write, picture):
+    write("p.png", picture())
+    path = write("a.md", "![pie](p.png) one")
+    record = read_file(path)
+    assert record.ref_doc_id == path.as_posix()
+    assert record.whole
+    for node in record.nodes:
+        assert node.ref_doc_id == record.ref_doc_id
+        assert node.metadata["file_name"] == "a.md"
+        assert node.metadata["file_path"] == path.as_posix()
+
+
+def test_bookkeeping_and_paths_are_not_embedded(write):
+    record = read_file(write("a.md", "---\ntitle: T\ntags: [x]\n---\n## B\n\none"))
+    assert record.nodes[0].get_content(MetadataMode.EMBED) == "T > B\n\none"
+    shown = record.nodes[0].get_content(MetadataMode.LLM)
+    assert shown == "file_name: a.md\n\nT > B\n\none"
+
+
+def test_image_node_knows_file_and_real_mimetype(write, picture):
+    path = write("p.jpg", picture(format="PNG"))
+    (node,) = read_file(path).nodes
+    assert node.image_path == str(path)
+    assert node.image_mimetype == "image/png"
+    assert node.text == ""
+    assert node.metadata["entity_id"] == node.id_
+    expected = hashlib.sha256(b"\0" + path.read_bytes()).hexdigest()
+    assert node.metadata["content_hash"] == expected
+
+
+def test_reading_twice_gives_equal_records_whatever_the_clock_says(write, picture):
+    image = write("p.png", picture())
+    path = write("a.md", "# A\n\n![pie](p.png) one\n\n# A\n\none")
+    before = read_file(path)
+    for file in (image, path):
+        os.utime(file, (time.time() - 1e6, time.time() - 1e6))
+    assert read_file(path) == before
+    assert len(set(ids(before))) == 3
+
+
+def test_one_changed_byte_of_a_picture_is_another_node(write, picture):
+    path = write("p.png", picture("red"))
+    before = ids(read_file(path))
+    path.write_bytes(picture("#fe0000"))
+    assert ids(read_file(path)) != before
+
+
+def test_same_picture_under_another_name_is_another_node(write, picture):
+    write("p.png", picture())
+    write("q.png", picture())
+    one = read_file(write("a.md", "![x](p.png)"))
+    two = read_file(write("a.md", "![x](q.png)"))
+    assert images(one)[0].id_ != images(two)[0].id_
+
+
+def test_editing_one_section_leaves_the_other_entities_alone(write):
+    def entities(text):
+        nodes = read_file(write("a.md", text)).nodes
+        return {node.metadata["section"]: node.metadata["entity_id"] for node in nodes}
+
+    before = entities("# A\n\none\n\n# B\n\ntwo")
+    after = entities("# New\n\nzero\n\n# A\n\none, edited\n\n# B\n\ntwo")
+    assert {key: after[key] for key in before} == before
+
+
+def test_two_sections_with_one_heading_are_two_entities(write):
+    record = read_file(write("a.md", "# A\n\nsame\n\n# A\n\nsame"))
+    assert len({node.metadata["entity_id"] for node in record.nodes}) == 2
+    assert len(set(ids(record))) == 2
+
+
+def test_picture_shown_in_two_sections_belongs_to_both(write, picture):
+    write("p.png", picture())
+    record = read_file(write("a.md", "# A\n\n![x](p.png)\n\n# B\n\n![x](p.png)"))
+    assert len({node.metadata["entity_id"] for node in images(record)}) == 2
+
+
+def test_picture_shown_twice_in_one_section_counts_once(write, picture):
+    write("p.png", picture())
+    record = read_file(write("a.md", "![first](p.png) ![again](./p.png)"))
+    assert [node.text for node in images(record)] == ["first"]
+
+
+def test_section_with_only_a_picture_is_found_by_its_words(write, picture):
+    write("p.png", picture())
+    record = read_file(write("a.md", "# Pies\n\n![Apple pie](p.png)"))
+    assert texts(record) == ["Pies\n\nApple pie"]
+
+
+def test_picture_without_words_takes_the_heading_as_caption(write, picture):
+    write("p.png", picture())
+    record = read_file(write("a.md", "# Pies\n\n![](p.png)"))
+    assert texts(record) == ["Pies"]
+    assert [node.text for node in images(record)] == ["Pies"]
+
+
+def test_picture_without_any_words_is_only_a_picture(write, picture):
+    write("p.png", picture())
+    record = read_file(write("a.md", "![](p.png)"))
+    assert [type(node).__name__ for node in record.nodes] == ["CaptionedImageNode"]
+
+
+@pytest.mark.parametrize(
+    ("link", "file"),
+    [
+        ("../img/p.png", "img/p.png"),
+        ("my%20p.png", "doc/my p.png"),
+        ("<my p.png>", "doc/my p.png"),
+        ("p%2520q.png", "doc/p%20q.png"),
+        ("p.png?raw=true", "doc/p.png"),
+        ("größe.png", "doc/größe.png"),
+        ("P.PNG", "doc/P.PNG"),
+        ("/pix/p.png", "pix/p.png"),
+        ("/pix/p.png", "static/pix/p.png"),
+        ("/pix/p.png", "public/pix/p.png"),
+        ("/pix/p.png", "assets/pix/p.png"),
+        ("pix/p.png", "static/pix/p.png"),
+    ],
+)
+@pytest.mark.parametrize("root", [None, "", "doc"])
+def test_link_is_resolved(write, picture, tmp_path, link, file, root):
+    path = write(file, picture())
+    root = None if root is None else tmp_path / root
+    record = read_file(write("doc/a.md", f"![x]({link})"), root=root)
+    assert record.problems == ()
+    assert [node.image_path for node in images(record)] == [str(path)]
+
+
+@pytest.mark.parametrize(
+    ("link", "word"),
+    [
+        ("https://example.org/p.png", "not fetched"),
+        ("//example.org/p.png", "not fetched"),
+        ("missing.png", "was not found"),
+        ("empty.png", "empty file"),
+        ("drawing.svg", "suffix '.svg'"),
+        ("data:image/png;base64,AAAA", "Cannot read the picture"),
+        ("x" * 5000 + ".png", "was not found"),
+    ],
+)
+def test_picture_that_cannot_be_had_is_reported_and_the_text_goes_in(write, link, word):
+    write("empty.png")
+    write("drawing.svg", "<svg/>")
+    record = read_file(write("a.md", f"one ![two]({link}) three"))
+    assert texts(record) == ["one two three"]
+    (problem,) = record.problems
+    assert problem.source == record.ref_doc_id
+    assert word in problem.reason
+
+
+def test_data_uri_is_an_inline_picture(write, picture, tmp_path):
+    data = picture()
+    uri = "data:image/png;base64," + base64.b64encode(data).decode()
+    path = write("a.md", f"![x]({uri})")
+    (inline,) = images(read_file(path))
+    assert base64.b64decode(inline.image) == data
+    saved = read_file(path, settings=ReadSettings(media_dir=tmp_path / "media"))
+    (node,) = images(saved)
+    name = f"{hashlib.sha256(data).hexdigest()}.png"
+    assert node.image_path == str(tmp_path / "media" / name)
+    assert (tmp_path / "media" / name).read_bytes() == data
+    assert node.id_ == inline.id_
+
+
+def test_long_section_is_split_under_its_heading_into_one_entity(write):
+    items = "\n".join(f"{n}. Stir the pot for {n} minutes." for n in range(1, 200))
+    record = read_file(write("a.md", f"# Soup\n\n## Steps\n\n{items}"))
+    assert len(record.nodes) > 5
+    count = get_tokenizer()
+    for node in record.nodes:
+        assert node.text.startswith("Soup > Steps\n\n")
+        assert len(count(node.text)) <= 200
+        assert node.text.endswith("minutes.")
+    assert len({node.metadata["entity_id"] for node in record.nodes}) == 1
+    joined = "\n".join(texts(record))
+    assert all(f"{n}. Stir" in joined for n in range(1, 200))
+
+
+def test_chunks_of_plain_text_are_their_own_entities(write):
+    paragraph = "The lake is deep. " * 20
+    text = "\n\n".join([paragraph] * 12)
+    record = read_file(write("a.txt", text))
+    assert len(record.nodes) > 3
+    assert all(node.metadata["entity_id"] == node.id_ for node in record.nodes)
+    assert len(set(ids(record))) == len(record.nodes)
+
+
+def test_line_without_spaces_is_split_too(write):
+    record = read_file(write("a.txt", "x" * 20_000))
+    assert sum(len(node.text) for node in record.nodes) >= 20_000
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.rst"])
+@pytest.mark.parametrize("content", ["", " \n\n\t", "\ufeff"])
+def test_empty_file_is_a_record_without_nodes(write, name, content):
+    record = read_file(write(name, content))
+    assert (record.nodes, record.whole, record.problems) == ((), True, ())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "# Ä\r\n\r\none".encode(),
+        "# Ä\r\rone".encode(),
+        "# Ä\n\none".encode("utf-8-sig"),
+        "# Ä\n\none".encode("utf-16"),
+    ],
+)
+def test_line_ends_and_byte_order_marks_do_not_show(write, data):
+    assert texts(read_file(write("a.md", data))) == ["Ä\n\none"]
+
+
+def test_crlf_front_matter_is_front_matter(write):
+    record = read_file(write("a.md", "---\r\ntitle: T\r\n---\r\none\r\n"))
+    assert texts(record) == ["T\n\none"]
+
+
+def test_other_encoding_is_an_error_until_it_is_named(write):
+    path = write("a.txt", "Käse".encode("latin-1"))
+    with pytest.raises(DocumentUnreadable, match="byte 1 is 0xe4"):
+        read_file(path)
+    assert texts(read_file(path, settings=ReadSettings(encoding="cp1252"))) == ["Käse"]
+
+
+def test_binary_file_is_no_text(write):
+    with pytest.raises(DocumentUnreadable, match="NUL"):
+        read_file(write("a.txt", b"GIF\0\0\1"))
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.95])
+def test_truncated_picture_is_refused(write, picture, format, share):
+    data = picture(format=format, side=200)
+    path = write(f"p.{format.lower()}", data[: int(len(data) * share)])
+    with pytest.raises(ImageUnreadable, match="p\\."):
+        read_file(path)
+
+
+def test_text_named_as_picture_is_refused(write):
+    with pytest.raises(ImageUnreadable, match="Expected a whole JPEG"):
+        read_file(write("p.png", "<html>"))
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "Makefile"])
+def test_unknown_suffix_is_refused(write, name):
+    with pytest.raises(DocumentUnreadable, match="suffix"):
+        read_file(write(name, "x"))
+
+
+def test_missing_file_is_an_error_of_ours(tmp_path):
+    with pytest.raises(MmragError, match="no file"):
+        read_file(tmp_path / "a.md")
+
+
+def test_front_matter_may_name_the_entity_and_reserved_keys_survive(write):
+    record = read_file(write("a.md", "---\nentity_id: pie\ndoc_id: 7\n---\none"))
+    assert record.nodes[0].metadata["entity_id"] == "pie"
+    assert record.nodes[0].metadata["original_doc_id"] == 7
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"chunk_size": 0},
+        {"chunk_overlap": -1},
+        {"chunk_overlap": 150},
+        {"encoding": "x"},
+    ],
+)
+def test_setting_out_of_range_is_refused(wrong):
+    with pytest.raises(InvalidSetting, match=next(iter(wrong))):
+        ReadSettings(**wrong)

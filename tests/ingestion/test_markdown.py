@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import pytest
+
+from llama_index_mmrag.ingestion.markdown import PictureLink, parse_markdown
+
+
+def pictures(text: str) -> list[PictureLink]:
+    return [
+        link for section in parse_markdown(text).sections for link in section.pictures
+    ]
+
+
+def test_headings_nest_and_a_higher_one_closes_the_lower():
+    page = parse_markdown("# A\n\none\n\n### B\n\ntwo\n\n## C\n\nthree\n\n# D\n\nfour")
+    assert [(s.headings, s.text) for s in page.sections] == [
+        (("A",), "one"),
+        (("A", "B"), "two"),
+        (("A", "C"), "three"),
+        (("D",), "four"),
+    ]
+
+
+def test_setext_headings_are_headings():
+    page = parse_markdown("Title\n=====\n\nPart\n----\n\ntext")
+    assert [s.headings for s in page.sections] == [("Title", "Part")]
+
+
+def test_text_before_the_first_heading_is_a_section_without_headings():
+    page = parse_markdown("intro\n\n# A\n\none")
+    assert [(s.headings, s.text) for s in page.sections] == [
+        ((), "intro"),
+        (("A",), "one"),
+    ]
+
+
+def test_equal_headings_are_told_apart_by_their_ordinal():
+    page = parse_markdown("# A\n\none\n\n# A\n\ntwo\n\n# B\n\nthree")
+    assert [(s.headings, s.ordinal) for s in page.sections] == [
+        (("A",), 0),
+        (("A",), 1),
+        (("B",), 0),
+    ]
+
+
+def test_section_without_text_and_picture_is_left_out():
+    assert parse_markdown("# A\n\n## B\n\n<!-- nothing -->\n\n## C").sections == ()
+
+
+def test_front_matter_title_is_the_outermost_heading_and_not_repeated():
+    page = parse_markdown("---\ntitle: Pie\n---\n# Pie\n\none\n\n## Crust\n\ntwo")
+    assert [s.headings for s in page.sections] == [("Pie",), ("Pie", "Crust")]
+
+
+def test_front_matter_keeps_flat_values_as_json():
+    page = parse_markdown(
+        "---\ntitle: Pie\ndate: 2021-05-13\ntags: [a, b]\ndeep: {x: 1}\n---\ntext"
+    )
+    assert page.front_matter == {
+        "title": "Pie",
+        "date": "2021-05-13",
+        "tags": ["a", "b"],
+    }
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["title: [a", "title:\t\t'a", "- just\n- a list", "day: 2021-02-31", "x: .nan"],
+)
+def test_broken_front_matter_is_reported_and_the_text_kept(broken):
+    page = parse_markdown(f"---\n{broken}\n---\ntext")
+    assert page.front_matter == {}
+    assert page.front_matter_error
+    assert [s.text for s in page.sections] == ["text"]
+
+
+def test_rule_without_end_is_no_front_matter():
+    page = parse_markdown("---\n\ntext")
+    assert page.front_matter_error is None
+    assert [s.text for s in page.sections] == ["text"]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ('![a pie](p.png "My pie")', PictureLink("p.png", "a pie", "My pie")),
+        ("![**a** `pie`](p.png)", PictureLink("p.png", "a pie", "")),
+        ("![a][ref]\n\n[ref]: p.png 'T'", PictureLink("p.png", "a", "T")),
+        ("![ref]\n\n[ref]: p.png", PictureLink("p.png", "ref", "")),
+        ("[![a](p.png)](https://x.org)", PictureLink("p.png", "a", "")),
+        ("- item ![a](p.png)", PictureLink("p.png", "a", "")),
+        ("| a |\n|---|\n| ![a](p.png) |", PictureLink("p.png", "a", "")),
+        ("> ![a](p.png)", PictureLink("p.png", "a", "")),
+        ("# ![a](p.png)", PictureLink("p.png", "a", "")),
+        ("words <img src=p.png alt='a'> words", PictureLink("p.png", "a", "")),
+        ('<p><IMG alt="a&amp;b"\n src="p.png"/></p>', PictureLink("p.png", "a&b", "")),
+    ],
+)
+def test_picture_is_found_wherever_it_stands(source, expected):
+    assert pictures(source) == [expected]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "```\n![a](p.png)\n```",
+        "    ![a](p.png)",
+        "`![a](p.png)`",
+        "<!-- ![a](p.png) <img src=p.png> -->",
+        "<script>\nx = '<img src=p.png>'\n</script>",
+        r"\![a](p.png)",
+        "![a][missing]",
+    ],
+)
+def test_picture_in_code_comment_or_escape_is_none(source):
+    assert pictures(source) == []
+
+
+def test_text_is_plain_and_pictures_are_their_alt_text():
+    page = parse_markdown(
+        "A **bold** [link](u) and ![a pie](p.png).\n\n"
+        "1. one\n2. two\n   - deep\n\n| h | i |\n|---|---|\n| 1 | 2 |\n\n"
+        "```py\nx = 1\n```\n\n> said\n\n<div>kept <b>words</b></div>\n"
+    )
+    assert page.sections[0].text == (
+        "A bold link and a pie.\n\n"
+        "1. one\n2. two\n   - deep\n\nh | i\n1 | 2\n\n"
+        "x = 1\n\nsaid\n\nkept words"
+    )
+
+
+def test_wrapped_lines_are_joined_and_hard_breaks_kept():
+    assert parse_markdown("one\ntwo  \nthree").sections[0].text == "one two\nthree"
+
+
+def test_caption_is_alt_and_title_and_not_the_same_twice():
+    assert PictureLink("p", "a pie", "Ready").caption == "a pie. Ready"
+    assert PictureLink("p", "a pie", "a pie").caption == "a pie"
+    assert PictureLink("p", "", "Ready").caption == "Ready"
+    assert PictureLink("p", "", "").caption == ""
+
+
+def test_heading_inside_a_quote_is_text():
+    page = parse_markdown("# A\n\n> # not a section\n\ntext")
+    assert [(s.headings, s.text) for s in page.sections] == [
+        (("A",), "not a section\n\ntext")
+    ]
