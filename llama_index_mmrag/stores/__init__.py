@@ -3,6 +3,7 @@
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_filters import UnsupportedQuery
 from llama_index_mmrag.stores.locks import has_async_client, search_lock
+from llama_index_mmrag.stores.migrate import migrate
 from llama_index_mmrag.stores.vectors import InvalidNodeId
 
 __all__ = [
@@ -10,5 +11,6 @@ __all__ = [
     "QdrantEdgeVectorStore",
     "UnsupportedQuery",
     "has_async_client",
+    "migrate",
     "search_lock",
 ]

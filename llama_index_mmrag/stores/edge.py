@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any
 
 import qdrant_edge as qe
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
-    BasePydanticVectorStore,
     MetadataFilters,
     VectorStoreQuery,
-    VectorStoreQueryMode,
     VectorStoreQueryResult,
 )
 from llama_index.core.vector_stores.utils import (
     metadata_dict_to_node,
-    node_to_metadata_dict,
 )
 from typing_extensions import Self
 
-from llama_index_mmrag.errors import InvalidQuery, InvalidSetting, StoreClosed
+from llama_index_mmrag.errors import InvalidSetting, StoreClosed
 from llama_index_mmrag.nodes import ENTITY_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.edge_filters import (
     DOC_ID_KEY,
-    UnsupportedQuery,
     filter_of,
-    query_filter,
 )
 from llama_index_mmrag.stores.edge_folder import (
     DISTANCES,
@@ -39,14 +33,14 @@ from llama_index_mmrag.stores.edge_folder import (
     ShardSpec,
 )
 from llama_index_mmrag.stores.edge_index import build_index
+from llama_index_mmrag.stores.edge_points import CONTENT_KEYS, node_of, points_of
+from llama_index_mmrag.stores.edge_search import nearest
+from llama_index_mmrag.stores.threaded import ThreadedVectorStore
 from llama_index_mmrag.stores.vectors import (
-    node_vectors,
     point_id,
     point_id_or_none,
-    query_vector,
 )
 
-_CONTENT_KEYS = ["_node_content", "_node_type"]
 _POINTS_PER_WRITE = 1024
 _NO_DOCUMENT = "None"
 
@@ -59,7 +53,7 @@ DEFAULT_PAYLOAD_INDEXES = {
 """Payload fields that are indexed unless others are declared."""
 
 
-class QdrantEdgeVectorStore(BasePydanticVectorStore):
+class QdrantEdgeVectorStore(ThreadedVectorStore):
     """A collection in a folder, searched by Qdrant's own engine without a server.
 
     The payload is the one that LlamaIndex's `QdrantVectorStore` writes, so the points
@@ -103,10 +97,6 @@ class QdrantEdgeVectorStore(BasePydanticVectorStore):
     vector_name: str
 
     _folder: EdgeFolder | None = PrivateAttr(default=None)
-
-    supported_modes: ClassVar[tuple[VectorStoreQueryMode, ...]] = (
-        VectorStoreQueryMode.DEFAULT,
-    )
 
     def __init__(
         self,
@@ -240,11 +230,10 @@ class QdrantEdgeVectorStore(BasePydanticVectorStore):
         if not nodes:
             return []
         ids = [point_id(node.node_id) for node in nodes]
-        cosine = self.distance == "cosine"
-        rows = node_vectors(nodes, dim=folder.dim, cosine=cosine).tolist()
-        points: dict[str, qe.Point] = {}
-        for key, node, row in zip(ids, nodes, rows, strict=True):
-            points[key] = self._point(key, node, row)
+        cosine = folder.distance == "cosine"
+        points = points_of(
+            nodes, dim=folder.dim, cosine=cosine, vector_name=self.vector_name
+        )
         batch = list(points.values())
         folder.write(
             [
@@ -255,19 +244,6 @@ class QdrantEdgeVectorStore(BasePydanticVectorStore):
             ]
         )
         return ids
-
-    def _point(self, key: str, node: BaseNode, row: list[float]) -> qe.Point:
-        try:
-            payload = node_to_metadata_dict(
-                node, remove_text=False, flat_metadata=self.flat_metadata
-            )
-            return qe.Point(key, {self.vector_name: row}, payload)
-        except (TypeError, ValueError) as error:
-            raise InvalidSetting(
-                f"The metadata of node {node.node_id!r} cannot be stored: {error}. "
-                "Expected what JSON can hold: text, finite numbers, true, false, null, "
-                "lists and objects of these."
-            ) from error
 
     def delete(self, ref_doc_id: str, **_kwargs: Any) -> None:
         """Remove all nodes of one source document; an unknown one removes nothing.
@@ -353,7 +329,7 @@ class QdrantEdgeVectorStore(BasePydanticVectorStore):
             UnsupportedQuery: a mode other than DEFAULT, or a filter operator that
                 Qdrant has no condition for.
         """
-        hits = self._search(query, payload=_CONTENT_KEYS)
+        hits = self._nearest(query, CONTENT_KEYS)
         return VectorStoreQueryResult(
             nodes=[metadata_dict_to_node(hit.payload or {}) for hit in hits],
             similarities=[hit.score for hit in hits],
@@ -377,7 +353,7 @@ class QdrantEdgeVectorStore(BasePydanticVectorStore):
             InvalidVector: as `query`.
             UnsupportedQuery: as `query`.
         """
-        hits = self._search(query, payload=list(payload_keys) or False)
+        hits = self._nearest(query, list(payload_keys) or False)
         return [(str(hit.id), hit.score, hit.payload or {}) for hit in hits]
 
     def get_nodes(
@@ -395,15 +371,16 @@ class QdrantEdgeVectorStore(BasePydanticVectorStore):
         folder = self._opened()
         if node_ids is None or filters is not None:
             records = self._matching(
-                filters, node_ids, payload=_CONTENT_KEYS, vector=with_embeddings
+                filters, node_ids, payload=CONTENT_KEYS, vector=with_embeddings
             )
         else:
             known = _known_ids(node_ids)
             records = folder.retrieve(
-                known, payload=_CONTENT_KEYS, vector=with_embeddings
+                known, payload=CONTENT_KEYS, vector=with_embeddings
             )
         order = records if node_ids is None else _known_ids(node_ids)
-        return [self._node(records[key]) for key in order if key in records]
+        found = (records[key] for key in order if key in records)
+        return [node_of(record, vector_name=self.vector_name) for record in found]
 
     def payload_values(self, node_ids: Sequence[str], key: str) -> dict[str, Any]:
         """Return one top-level payload field of the nodes that exist and have it."""
@@ -422,38 +399,11 @@ class QdrantEdgeVectorStore(BasePydanticVectorStore):
         chosen = filter_of(filters, indexes=folder.indexes)
         return folder.count(None if chosen is None else chosen.condition)
 
-    def _search(
-        self, query: VectorStoreQuery, *, payload: bool | list[str]
+    def _nearest(
+        self, query: VectorStoreQuery, payload: bool | list[str]
     ) -> list[qe.ScoredPoint]:
         folder = self._opened()
-        if query.mode not in self.supported_modes:
-            raise UnsupportedQuery(
-                f"Query mode {query.mode.value!r} is not supported by this store; "
-                f"expected one of {[mode.value for mode in self.supported_modes]}."
-            )
-        if query.query_embedding is None:
-            raise InvalidQuery(
-                "The query has no query_embedding. Expected a vector: embed the query, "
-                "or search through a retriever, which embeds."
-            )
-        if query.similarity_top_k < 0:
-            raise InvalidQuery(
-                f"similarity_top_k={query.similarity_top_k!r}; expected 0 or more."
-            )
-        cosine = self.distance == "cosine"
-        vector = query_vector(query.query_embedding, dim=folder.dim, cosine=cosine)
-        chosen = query_filter(query, indexes=folder.indexes)
-        if query.similarity_top_k == 0:
-            return []
-        request = qe.QueryRequest(
-            limit=query.similarity_top_k,
-            query=qe.Query.Nearest(vector, using=self.vector_name),
-            filter=None if chosen is None else chosen.condition,
-            params=None if chosen is None else _search_params(indexed=chosen.indexed),
-            with_payload=payload,
-        )
-        # The engine's order among equal scores depends on its segments.
-        return sorted(folder.query(request), key=lambda hit: (-hit.score, hit.id))
+        return nearest(folder, query, vector_name=self.vector_name, payload=payload)
 
     def _matching(
         self,
@@ -469,63 +419,11 @@ class QdrantEdgeVectorStore(BasePydanticVectorStore):
         pages = folder.scroll(condition, payload=payload, vector=vector)
         return {str(record.id): record for page in pages for record in page}
 
-    def _node(self, record: qe.Record) -> BaseNode:
-        node = metadata_dict_to_node(record.payload or {})
-        if isinstance(record.vector, dict):
-            node.embedding = record.vector[self.vector_name]  # type: ignore[assignment]  # dense
-        return node
-
-    # Asynchronous forms: a thread, so that the loop runs while this waits its turn.
-    # The engine itself holds the interpreter during a call (0.2 to 9 ms a search).
-
-    async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
-        """Run `add` in a thread."""
-        return await asyncio.to_thread(self.add, nodes, **kwargs)
-
-    async def aquery(
-        self, query: VectorStoreQuery, **kwargs: Any
-    ) -> VectorStoreQueryResult:
-        """Run `query` in a thread."""
-        return await asyncio.to_thread(self.query, query, **kwargs)
-
-    async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
-        """Run `delete` in a thread."""
-        await asyncio.to_thread(self.delete, ref_doc_id, **delete_kwargs)
-
-    async def adelete_nodes(
-        self,
-        node_ids: Sequence[str] | None = None,
-        filters: MetadataFilters | None = None,
-        **delete_kwargs: Any,
-    ) -> None:
-        """Run `delete_nodes` in a thread."""
-        await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
-
-    async def aget_nodes(
-        self,
-        node_ids: Sequence[str] | None = None,
-        filters: MetadataFilters | None = None,
-    ) -> list[BaseNode]:
-        """Run `get_nodes` in a thread."""
-        return await asyncio.to_thread(self.get_nodes, node_ids, filters)
-
-    async def aclear(self) -> None:
-        """Run `clear` in a thread."""
-        await asyncio.to_thread(self.clear)
-
 
 def _known_ids(node_ids: Sequence[str]) -> list[str]:
     # What is no UUID cannot be stored: it is missing, like any unknown id.
     found = (point_id_or_none(key) for key in node_ids)
     return list(dict.fromkeys(key for key in found if key is not None))
-
-
-def _search_params(*, indexed: bool) -> qe.SearchParams:
-    # Without a payload index the graph is not connected under the filter, and a search
-    # loses up to 80 % of its hits; ACORN closes the holes that remain with one.
-    if not indexed:
-        return qe.SearchParams(exact=True)
-    return qe.SearchParams(acorn=qe.AcornSearchParams(enable=True))
 
 
 def _with_schemas(fields: Iterable[str] | Mapping[str, str] | None) -> dict[str, str]:

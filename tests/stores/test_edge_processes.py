@@ -29,11 +29,11 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
-from .conftest import DIM, make_node, node_id
+from .conftest import DIM, expected_hits, make_node, node_id
 
-GRAPH_DIM = 256
-# The engine builds no graph below 10,000 KB of vectors: 10,000 of 256 float32.
-GRAPH_NODES = 11_000
+GRAPH_DIM = 1024
+# The engine builds no graph below 10,000 KB of vectors: 2,500 of 1024 float32.
+GRAPH_NODES = 2700
 
 CHILD = """
 import sys
@@ -61,7 +61,9 @@ def kill(child: subprocess.Popen[str]) -> None:
 
 
 def graph_nodes(numbers: range) -> list[TextNode]:
-    vectors = np.random.default_rng(5).normal(size=(numbers.stop, GRAPH_DIM))
+    # Near a subspace, as real embeddings are: a graph finds no neighbours in noise.
+    rng = np.random.default_rng(5)
+    vectors = rng.normal(size=(numbers.stop, 8)) @ rng.normal(size=(8, GRAPH_DIM))
     return [
         TextNode(id_=node_id(n), text=f"text {n}", embedding=vectors[n].tolist())
         for n in numbers
@@ -141,10 +143,7 @@ def test_index_is_built_while_the_store_answers_and_takes_writes(
     with QdrantEdgeVectorStore.open(tmp_path / "s", dim=GRAPH_DIM) as store:
         nodes = graph_nodes(range(GRAPH_NODES + 200))
         store.add(nodes[:GRAPH_NODES])
-        query = VectorStoreQuery(
-            query_embedding=nodes[7].embedding, similarity_top_k=10
-        )
-        exact = store.query(query)
+        query = VectorStoreQuery(nodes[7].embedding, similarity_top_k=10)
         built: list[int] = []
         builder = threading.Thread(target=lambda: built.append(store.build_index()))
         builder.start()
@@ -160,15 +159,20 @@ def test_index_is_built_while_the_store_answers_and_takes_writes(
         assert searches > 10
         assert added == len(nodes)
         assert built[0] >= GRAPH_NODES
-        expected = {node.node_id for node in nodes}
-        expected -= {node_id(n) for n in range(GRAPH_NODES, len(nodes), 20)}
-        assert set(store.ids_where()) == expected
-        indexed = store.query(query)
-        assert len(set(indexed.ids or []) & set(exact.ids or [])) >= 9
+        deleted = {node_id(n) for n in range(GRAPH_NODES, len(nodes), 20)}
+        kept = [node for node in nodes if node.node_id not in deleted]
+        assert set(store.ids_where()) == {node.node_id for node in kept}
+        found = 0
+        for node in kept[:: len(kept) // 20][:20]:
+            query = VectorStoreQuery(node.embedding, similarity_top_k=10)
+            exact, _ = expected_hits(kept, node.embedding or [])
+            found += len(set(store.query(query).ids or []) & set(exact[:10]))
+        assert found >= 0.95 * 20 * 10
+        last = store.query(query)
         assert len(list((tmp_path / "s").glob("shard-*"))) == 1
     with QdrantEdgeVectorStore.open(tmp_path / "s") as store:
-        assert set(store.ids_where()) == expected
-        assert store.query(query).ids == indexed.ids
+        assert set(store.ids_where()) == {node.node_id for node in kept}
+        assert store.query(query).ids == last.ids
 
 
 def test_kill_during_an_index_build_loses_nothing(tmp_path: Path) -> None:
@@ -191,7 +195,7 @@ def test_kill_during_an_index_build_loses_nothing(tmp_path: Path) -> None:
     kill(child)
     with QdrantEdgeVectorStore.open(tmp_path / "s") as store:
         assert store.count() == GRAPH_NODES
-        assert store.build_index(timeout_s=120) >= 10_000
+        assert store.build_index(timeout_s=120) == GRAPH_NODES
         assert store.count() == GRAPH_NODES
 
 

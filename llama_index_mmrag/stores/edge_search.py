@@ -1,0 +1,68 @@
+"""A LlamaIndex query as a Qdrant Edge search."""
+
+from __future__ import annotations
+
+import qdrant_edge as qe
+from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
+
+from llama_index_mmrag.errors import InvalidQuery
+from llama_index_mmrag.stores.edge_filters import UnsupportedQuery, query_filter
+from llama_index_mmrag.stores.edge_folder import EdgeFolder
+from llama_index_mmrag.stores.vectors import query_vector
+
+_SUPPORTED_MODES = (VectorStoreQueryMode.DEFAULT,)
+
+
+def nearest(
+    folder: EdgeFolder,
+    query: VectorStoreQuery,
+    *,
+    vector_name: str,
+    payload: bool | list[str],
+) -> list[qe.ScoredPoint]:
+    """Return the nearest points that pass the query's filters, best first, ties by id.
+
+    Raises:
+        InvalidQuery: no query vector, a negative `similarity_top_k`, or a filter that
+            cannot be built.
+        InvalidVector: the query vector has another size, is not finite, or is all
+            zeros under cosine.
+        UnsupportedQuery: a mode other than DEFAULT, or a filter operator that Qdrant
+            has no condition for.
+    """
+    if query.mode not in _SUPPORTED_MODES:
+        raise UnsupportedQuery(
+            f"Query mode {query.mode.value!r} is not supported by this store; expected "
+            f"one of {[mode.value for mode in _SUPPORTED_MODES]}."
+        )
+    if query.query_embedding is None:
+        raise InvalidQuery(
+            "The query has no query_embedding. Expected a vector: embed the query, or "
+            "search through a retriever, which embeds."
+        )
+    if query.similarity_top_k < 0:
+        raise InvalidQuery(
+            f"similarity_top_k={query.similarity_top_k!r}; expected 0 or more."
+        )
+    cosine = folder.distance == "cosine"
+    vector = query_vector(query.query_embedding, dim=folder.dim, cosine=cosine)
+    chosen = query_filter(query, indexes=folder.indexes)
+    if query.similarity_top_k == 0:
+        return []
+    request = qe.QueryRequest(
+        limit=query.similarity_top_k,
+        query=qe.Query.Nearest(vector, using=vector_name),
+        filter=None if chosen is None else chosen.condition,
+        params=None if chosen is None else _search_params(indexed=chosen.indexed),
+        with_payload=payload,
+    )
+    # The engine's order among equal scores depends on its segments.
+    return sorted(folder.query(request), key=lambda hit: (-hit.score, hit.id))
+
+
+def _search_params(*, indexed: bool) -> qe.SearchParams:
+    # Without a payload index the graph is not connected under the filter, and a search
+    # loses up to 80 % of its hits; ACORN closes the holes that remain with one.
+    if not indexed:
+        return qe.SearchParams(exact=True)
+    return qe.SearchParams(acorn=qe.AcornSearchParams(enable=True))

@@ -1,0 +1,121 @@
+"""Moving an embedded store to a Qdrant server: the same points, the same payload."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import qdrant_edge as qe
+
+from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
+from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+    from qdrant_client.http import models
+
+_UNNAMED = ""
+
+
+def migrate(
+    source: QdrantEdgeVectorStore,
+    client: QdrantClient,
+    collection_name: str,
+    *,
+    batch_size: int = 256,
+) -> int:
+    """Copy all points to a collection; return how many were copied and counted there.
+
+    Open the result with LlamaIndex's `QdrantVectorStore(collection_name, client=...)`.
+    A missing collection is created, with one unnamed vector, as LlamaIndex's store
+    makes it, and with the source's payload indexes. An existing one keeps its other
+    points; points of the same id are replaced, so an interrupted run can be repeated.
+    Under cosine the vectors arrive with unit length. Do not write to `source`
+    meanwhile: a page already copied is not looked at again.
+
+    Args:
+        source: The open embedded store; it is only read.
+        client: A server's client.
+        collection_name: The collection there.
+        batch_size: Points in a request.
+
+    Raises:
+        CollectionMismatch: the collection's vectors have another size, distance or
+            name.
+        StoreUnusable: the server does not count all points of a batch after writing it.
+        InvalidSetting: `batch_size` is below 1.
+    """
+    from qdrant_client.http import models
+
+    if batch_size < 1:
+        raise InvalidSetting(f"batch_size={batch_size!r}; expected 1 or more.")
+    folder = source.client
+    if not client.collection_exists(collection_name):
+        _create(client, collection_name, source)
+    name = _vector_name(client, collection_name, source)
+    copied = 0
+    for page in folder.scroll(None, payload=True, vector=True, page_size=batch_size):
+        points = [_point(record, source.vector_name, name) for record in page]
+        client.upsert(collection_name, points=points, wait=True)
+        ids: list[models.ExtendedPointId] = [point.id for point in points]
+        there = models.Filter(must=[models.HasIdCondition(has_id=ids)])
+        counted = client.count(collection_name, count_filter=there, exact=True).count
+        if counted != len(points):
+            raise StoreUnusable(
+                f"Collection {collection_name!r} counts {counted} of the {len(points)} "
+                f"points just written, after {copied} others; expected all. Check the "
+                "server's log and run migrate() again: what is there is replaced."
+            )
+        copied += counted
+    return copied
+
+
+def _create(
+    client: QdrantClient, collection_name: str, source: QdrantEdgeVectorStore
+) -> None:
+    from qdrant_client.http import models
+    from qdrant_client.local.qdrant_local import QdrantLocal
+
+    distances = {"cosine": models.Distance.COSINE, "dot": models.Distance.DOT}
+    folder = source.client
+    params = models.VectorParams(size=folder.dim, distance=distances[folder.distance])
+    client.create_collection(collection_name, vectors_config=params)
+    # Local mode has no payload indexes and warns of each.
+    if not isinstance(getattr(client, "_client", None), QdrantLocal):
+        # Before the points: the server's graph is connected under the indexed fields.
+        for field, schema in folder.indexes.items():
+            client.create_payload_index(
+                collection_name, field, models.PayloadSchemaType(schema), wait=True
+            )
+
+
+def _vector_name(
+    client: QdrantClient, collection_name: str, source: QdrantEdgeVectorStore
+) -> str:
+    found = client.get_collection(collection_name).config.params.vectors
+    named = found if isinstance(found, dict) else {_UNNAMED: found}
+    folder = source.client
+    expected = (folder.dim, folder.distance)
+    for name in (source.vector_name, _UNNAMED):
+        params = named.get(name)
+        if params and (params.size, params.distance.value.lower()) == expected:
+            return name
+    raise CollectionMismatch(
+        f"Collection {collection_name!r} has the vectors {found!r}; expected one "
+        f"unnamed or named {source.vector_name!r} of (size, distance) {expected!r}. "
+        "Migrate into a new collection name; it is created."
+    )
+
+
+def _point(record: qe.Record, source_name: str, name: str) -> models.PointStruct:
+    from qdrant_client.http import models
+
+    if not isinstance(record.vector, dict) or not isinstance(record.id, uuid.UUID):
+        msg = f"Point {record.id!r} was not written by QdrantEdgeVectorStore."
+        raise StoreUnusable(f"{msg} Expected a UUID and a named vector; insert anew.")
+    vector: list[float] = record.vector[source_name]  # type: ignore[assignment]  # dense
+    return models.PointStruct(
+        id=str(record.id),
+        vector=vector if name == _UNNAMED else {name: vector},
+        payload=record.payload,
+    )

@@ -1,0 +1,118 @@
+"""Which stores share a lock, and which can be searched without a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import threading
+import weakref
+from pathlib import Path
+
+import pytest
+from llama_index.core.vector_stores import SimpleVectorStore
+from llama_index.core.vector_stores.types import VectorStoreQuery
+from llama_index.vector_stores.qdrant import QdrantVectorStore
+from qdrant_client import AsyncQdrantClient, QdrantClient
+
+from llama_index_mmrag.stores import (
+    QdrantEdgeVectorStore,
+    has_async_client,
+    search_lock,
+)
+
+from .conftest import DIM, make_node
+
+SERVER = "http://127.0.0.1:9"
+
+
+class StoreOfServerClients(QdrantVectorStore):
+    """Over clients of a server that is not running: nothing is ever asked of it."""
+
+    def _collection_exists(self, collection_name: str) -> bool:
+        return False
+
+
+def server_client() -> QdrantClient:
+    return QdrantClient(url=SERVER, check_compatibility=False)
+
+
+def server_aclient() -> AsyncQdrantClient:
+    return AsyncQdrantClient(url=SERVER, check_compatibility=False)
+
+
+def test_stores_of_one_local_client_share_a_reentrant_lock() -> None:
+    client, other = QdrantClient(":memory:"), QdrantClient(":memory:")
+    text = search_lock(QdrantVectorStore("text", client=client))
+    image = search_lock(QdrantVectorStore("image", client=client))
+    assert text is image
+    assert search_lock(QdrantVectorStore("text", client=other)) is not text
+    with text, image:
+        held_elsewhere: list[bool] = []
+        thread = threading.Thread(
+            target=lambda: held_elsewhere.append(text.acquire(blocking=False))
+        )
+        thread.start()
+        thread.join()
+    assert held_elsewhere == [False]
+
+
+def test_lock_does_not_keep_a_client_alive() -> None:
+    client = QdrantClient(":memory:")
+    search_lock(QdrantVectorStore("text", client=client))
+    gone = weakref.ref(client)
+    del client
+    gc.collect()
+    assert gone() is None
+
+
+def test_server_edge_and_other_stores_need_no_lock(tmp_path: Path) -> None:
+    with contextlib.closing(server_client()) as client:
+        server = StoreOfServerClients("text", client=client)
+        edge = QdrantEdgeVectorStore(tmp_path / "s", dim=2)
+        for store in (server, edge, SimpleVectorStore()):
+            assert isinstance(search_lock(store), contextlib.nullcontext)
+
+
+async def test_async_client_is_used_only_where_it_reaches_the_same_data(
+    tmp_path: Path,
+) -> None:
+    client, aclient = server_client(), server_aclient()
+    local, alocal = QdrantClient(":memory:"), AsyncQdrantClient(":memory:")
+    both = StoreOfServerClients("text", client=client, aclient=aclient)
+    assert has_async_client(both)
+    assert has_async_client(QdrantVectorStore("text", aclient=aclient))
+    assert not has_async_client(StoreOfServerClients("text", client=client))
+    assert not has_async_client(QdrantVectorStore("text", client=local))
+    assert not has_async_client(QdrantVectorStore("text", client=local, aclient=alocal))
+    assert has_async_client(QdrantEdgeVectorStore(tmp_path / "s", dim=2))
+    assert not has_async_client(SimpleVectorStore())
+    client.close()
+    await aclient.close()
+    local.close()
+    await alocal.close()
+
+
+@pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
+def test_local_mode_survives_threads_under_the_lock() -> None:
+    store = QdrantVectorStore("text", client=QdrantClient(":memory:"))
+    store.add([make_node(0)])
+    failures: list[BaseException] = []
+
+    def work(start: int) -> None:
+        query = VectorStoreQuery(query_embedding=[1.0] * DIM, similarity_top_k=50)
+        try:
+            for n in range(start, start + 40):
+                with search_lock(store):
+                    store.add([make_node(n)])
+                with search_lock(store):
+                    store.query(query)
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(i * 40,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(store.get_nodes()) == 160
