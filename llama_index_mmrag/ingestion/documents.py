@@ -147,8 +147,8 @@ def _read_whole(document: Document, settings: ReadSettings) -> SourceRecord:
 
 def _is_markdown(document: Document) -> bool:
     resource = document.text_resource
-    types = {document.metadata.get("file_type"), resource and resource.mimetype}
-    if types & _MARKDOWN_TYPES:
+    declared = (document.metadata.get("file_type"), resource and resource.mimetype)
+    if not _MARKDOWN_TYPES.isdisjoint(map(str, declared)):
         return True
     names = (str(document.metadata.get(key, "")) for key in _NAME_KEYS)
     return any(PurePath(name).suffix.lower() in MARKDOWN_SUFFIXES for name in names)

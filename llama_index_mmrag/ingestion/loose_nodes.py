@@ -199,9 +199,10 @@ def _modality(node: Node | TextNode, default: str) -> str:
 
 def _position(node: Node | TextNode) -> int:
     # Only beside a content hash is it the position that we wrote; see user_metadata.
-    if CONTENT_HASH_KEY not in node.metadata:
-        return 0
-    return int(node.metadata.get(POSITION_KEY, 0))
+    position = node.metadata.get(POSITION_KEY)
+    if CONTENT_HASH_KEY in node.metadata and isinstance(position, int):
+        return position
+    return 0
 
 
 def _document_of(node: Node | TextNode, settings: ReadSettings) -> str | None:

@@ -14,6 +14,10 @@ from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
 from llama_index_mmrag.ingestion.identity import plain
+from llama_index_mmrag.ingestion.records import DocumentUnreadable
+
+MAX_NESTING = 50
+"""Block levels read, two for each list in a list; the parser drops what is deeper."""
 
 _UNSHOWN_TAGS = frozenset({"script", "style", "svg", "template"})
 _FENCES = ("---", "...")
@@ -66,6 +70,9 @@ def parse_markdown(text: str) -> Page:
     looks like one in code or in a comment is none. Headings inside lists and quotes
     are text. Sections that hold neither text nor picture are left out.
 
+    Raises:
+        DocumentUnreadable: Markup is nested thousands deep.
+
     Example:
         >>> page = parse_markdown("# Pie\n![A pie](pie.png)\n## Crust\nFlour.")
         >>> [(s.headings, s.text, s.pictures[:1]) for s in page.sections]
@@ -73,6 +80,17 @@ def parse_markdown(text: str) -> Page:
         [(('Pie',), 'A pie', (PictureLink(src='pie.png', alt='A pie', title=''),)),
          (('Pie', 'Crust'), 'Flour.', ())]
     """
+    try:
+        return _page(text)
+    except RecursionError as error:
+        msg = (
+            "The Markdown nests emphasis or brackets thousands deep and cannot be "
+            "parsed. Correct it, or name the file .txt."
+        )
+        raise DocumentUnreadable(msg) from error
+
+
+def _page(text: str) -> Page:
     front_matter, body, error = split_front_matter(text)
     title = front_matter.get("title")
     title = "" if title is None or isinstance(title, list) else _one_line(str(title))
@@ -120,7 +138,8 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str, str | None]:
 
 @lru_cache(maxsize=1)
 def _parser() -> MarkdownIt:
-    return MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING})
+    return parser.enable(["table", "strikethrough"])
 
 
 def _path(stack: list[tuple[int, str]]) -> tuple[str, ...]:

@@ -83,6 +83,8 @@ def check_picture(data: bytes, name: str) -> str:
             image.draft("RGB", (1, 1))
             _check_size(image, name)
             mimetype = Image.MIME.get(image.format or "", "application/octet-stream")
+            # A phone's JPEG with a second picture behind the first; still a JPEG.
+            mimetype = mimetype.replace("image/mpo", "image/jpeg")
             if image.format in _SELF_CHECKING:
                 image.verify()
             else:

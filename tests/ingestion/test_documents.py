@@ -5,6 +5,8 @@ import uuid
 from datetime import date
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import (
     Document,
@@ -60,11 +62,11 @@ def test_given_document_id_stays():
 
 
 def test_uuid4_stays_where_the_user_says_it_is_theirs():
-    settings = ReadSettings(keep_uuid4=True)
+    mine = ReadSettings(keep_uuid4=True)
     document = Document(text="hello")
     node = TextNode(text="hello")
-    assert read_document(document, settings=settings).ref_doc_id == document.doc_id
-    assert read_document(node, settings=settings).nodes[0].id_ == node.id_
+    assert read_document(document, settings=mine).ref_doc_id == document.doc_id
+    assert read_document(node, settings=mine).nodes[0].id_ == node.id_
     assert document_id(document, keep_uuid4=True) == document.doc_id
 
 
@@ -76,7 +78,7 @@ def test_file_dates_do_not_change_ids():
 
 def test_reading_changes_neither_document_nor_node(picture):
     encoded = base64.b64encode(picture()).decode()
-    for given in (
+    for item in (
         Document(text="hello", metadata={"doc_id": 1}),
         TextNode(text="hello", metadata={"doc_id": 1}, id_="x"),
         ImageNode(text="hello", image=encoded, id_="x"),
@@ -85,9 +87,9 @@ def test_reading_changes_neither_document_nor_node(picture):
             image_resource=MediaResource(data=picture()),
         ),
     ):
-        before = given.model_dump_json()
-        read_document(given)
-        assert given.model_dump_json() == before
+        before = item.model_dump_json()
+        read_document(item)
+        assert item.model_dump_json() == before
 
 
 def test_long_document_is_split_and_its_metadata_counted():
@@ -252,8 +254,8 @@ def test_picture_of_a_node_may_be_path_or_inline(write, picture, tmp_path):
     by_path = read_document(ImageNode(text="c", image_path=str(path))).nodes[0]
     assert by_path.image_path == str(path)
     inline = ImageNode(text="c", image=base64.b64encode(picture()).decode())
-    settings = ReadSettings(media_dir=tmp_path / "media")
-    saved = read_document(inline, settings=settings).nodes[0]
+    saving = ReadSettings(media_dir=tmp_path / "media")
+    saved = read_document(inline, settings=saving).nodes[0]
     assert saved.image is None
     assert (tmp_path / "media").samefile(saved.image_path.rpartition("/")[0])
     assert saved.id_ == read_document(inline).nodes[0].id_
@@ -284,8 +286,8 @@ def test_text_goes_in_where_only_the_picture_is_bad():
         text_resource=MediaResource(text="hi"),
         image_resource=MediaResource(url="https://example.org/p.png"),
     )
-    for given in (node, Document(id_="n1", **node.model_dump(exclude={"id_"}))):
-        record = read_document(given)
+    for item in (node, Document(id_="n1", **node.model_dump(exclude={"id_"}))):
+        record = read_document(item)
         assert [part.text for part in record.nodes] == ["hi"]
         assert "not fetched" in record.problems[0].reason
 
@@ -334,3 +336,35 @@ def test_bad_document_in_a_batch_is_reported_and_the_rest_goes_on():
     assert isinstance(bad, Problem)
     assert bad.source == "x"
     assert isinstance(wrong, Problem)
+
+
+MARKUP = st.text(
+    st.sampled_from("ab \n\t#*_`~[]()!<>|-+.:1\"'\\&;/=ü語🍲{}%"), max_size=80
+)
+
+
+@given(text=st.lists(st.one_of(MARKUP, st.text(max_size=40))).map("\n".join))
+@settings(max_examples=150, deadline=None)
+@example(text="---\n:\n---\n![](%)")
+@pytest.mark.parametrize("name", ["a.md", "a.txt"])
+def test_any_text_is_read_the_same_way_twice(text, name):
+    def read():
+        return read_document(Document(text=text, metadata={"file_name": name}))
+
+    record = read()
+    assert record == read()
+    assert len({node.id_ for node in record.nodes}) == len(record.nodes)
+    assert all(node.text.strip() for node in record.nodes)
+
+
+LETTERS = st.characters(codec="utf-8", categories=["L"])
+
+
+@given(st.lists(st.text(LETTERS, min_size=1, max_size=4), max_size=20))
+@settings(max_examples=40, deadline=None)
+def test_no_word_of_a_plain_text_is_lost(words):
+    text = " ".join(words * 5)
+    small = ReadSettings(chunk_size=32, chunk_overlap=4)
+    nodes = read_document(Document(text=text), settings=small).nodes
+    joined = "".join(node.text for node in nodes)
+    assert all(word in joined for word in words)

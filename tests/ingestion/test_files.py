@@ -4,10 +4,12 @@ import base64
 import hashlib
 import os
 import time
+from io import BytesIO
 
 import pytest
 from llama_index.core.schema import ImageNode, MetadataMode
 from llama_index.core.utils import get_tokenizer
+from PIL import Image
 
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting, MmragError
 from llama_index_mmrag.ingestion import DocumentUnreadable, ReadSettings, read_file
@@ -313,3 +315,11 @@ def test_front_matter_may_name_the_entity_and_reserved_keys_survive(write):
 def test_setting_out_of_range_is_refused(wrong):
     with pytest.raises(InvalidSetting, match=next(iter(wrong))):
         ReadSettings(**wrong)
+
+
+def test_phone_jpeg_with_two_pictures_is_a_jpeg(write):
+    first, second = (Image.new("RGB", (16, 16), colour) for colour in ("red", "blue"))
+    buffer = BytesIO()
+    first.save(buffer, format="MPO", save_all=True, append_images=[second])
+    (node,) = read_file(write("p.jpg", buffer.getvalue())).nodes
+    assert node.image_mimetype == "image/jpeg"

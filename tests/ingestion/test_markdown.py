@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from llama_index_mmrag.ingestion import DocumentUnreadable
 from llama_index_mmrag.ingestion.markdown import PictureLink, parse_markdown
 
 
@@ -145,3 +146,14 @@ def test_heading_inside_a_quote_is_text():
     assert [(s.headings, s.text) for s in page.sections] == [
         (("A",), "not a section\n\ntext")
     ]
+
+
+def test_deeply_nested_lists_keep_their_text():
+    source = "".join("  " * level + f"- item{level}\n" for level in range(20))
+    text = parse_markdown(source).sections[0].text
+    assert all(f"item{level}" in text for level in range(20))
+
+
+def test_markup_nested_thousands_deep_is_an_error_of_ours():
+    with pytest.raises(DocumentUnreadable, match="thousands deep"):
+        parse_markdown("*" * 5000 + "a" + "*" * 5000)
