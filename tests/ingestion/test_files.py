@@ -9,6 +9,10 @@ from io import BytesIO
 import pytest
 from llama_index.core.schema import ImageNode, MetadataMode
 from llama_index.core.utils import get_tokenizer
+from llama_index.core.vector_stores.utils import (
+    metadata_dict_to_node,
+    node_to_metadata_dict,
+)
 from PIL import Image
 
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting, MmragError
@@ -323,3 +327,17 @@ def test_phone_jpeg_with_two_pictures_is_a_jpeg(write):
     first.save(buffer, format="MPO", save_all=True, append_images=[second])
     (node,) = read_file(write("p.jpg", buffer.getvalue())).nodes
     assert node.image_mimetype == "image/jpeg"
+
+
+def test_stored_form_gives_back_the_same_node(write, picture):
+    write("p.png", picture())
+    for node in read_file(write("a.md", "# A\n\n![pie](p.png) one")).nodes:
+        back = metadata_dict_to_node(node_to_metadata_dict(node))
+        assert back.id_ == node.id_
+        assert back.metadata == node.metadata
+        assert back.text == node.text
+        assert back.ref_doc_id == node.ref_doc_id
+        assert back.get_content(MetadataMode.EMBED) == node.get_content(
+            MetadataMode.EMBED
+        )
+        assert getattr(back, "image_path", None) == getattr(node, "image_path", None)
