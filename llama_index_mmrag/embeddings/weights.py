@@ -67,7 +67,10 @@ def read_weights(file: WeightsFile, *, needed_for: str) -> bytes:
         WeightsChanged: The file has another content than expected.
     """
     # Found, not imported: the packages' own code has no part in this.
-    spec = find_spec(file.package)
+    try:
+        spec = find_spec(file.package)
+    except (ImportError, ValueError):  # an import hook, or None in sys.modules
+        spec = None
     if spec is None or spec.origin is None:
         raise MissingExtra.of(file.distribution, extra="offline", needed_for=needed_for)
     return read_checked(Path(spec.origin).parent / file.path, file)

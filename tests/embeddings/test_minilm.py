@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from llama_index_mmrag.embeddings import OfflineMultiModalEmbedding
+from llama_index_mmrag.embeddings.minilm import _batches_by_length, _cut
+from llama_index_mmrag.embeddings.wordpiece import bert_uncased_tokenizer
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("Hello world", ["[CLS]", "hello", "world", "[SEP]"]),
+        ("Crème brûlée", ["[CLS]", "cr", "##eme", "br", "##ule", "##e", "[SEP]"]),
+        ("", ["[CLS]", "[SEP]"]),
+        ("a\x00b \u2603?", ["[CLS]", "ab", "[UNK]", "?", "[SEP]"]),
+        ("日本", ["[CLS]", "日", "本", "[SEP]"]),
+    ],
+)
+def test_text_is_split_as_bert_does(
+    encoder: object, text: str, tokens: list[str]
+) -> None:
+    tokenizer = bert_uncased_tokenizer(needed_for="This test")
+    assert tokenizer.encode(text).tokens == tokens
+
+
+def test_token_ids_are_those_of_bert_base_uncased(encoder: object) -> None:
+    tokenizer = bert_uncased_tokenizer(needed_for="This test")
+    assert tokenizer.get_vocab_size() == 30_522
+    assert tokenizer.encode("hello world").ids == [101, 7592, 2088, 102]
+
+
+def test_long_text_keeps_its_last_token() -> None:
+    assert _cut([101, 5, 6, 7, 102], 4) == [101, 5, 6, 102]
+    assert _cut([101, 5, 102], 3) == [101, 5, 102]
+
+
+@pytest.mark.parametrize("lengths", [[], [3], [300, 2, 2], list(range(2, 90))])
+def test_each_text_is_in_one_batch_and_batches_stay_small(lengths: list[int]) -> None:
+    batches = _batches_by_length(lengths)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    for batch in batches:
+        width = max(lengths[i] for i in batch)
+        assert width * len(batch) <= max(128, width)
+
+
+def test_similar_words_are_closer_than_different_ones(
+    encoder: OfflineMultiModalEmbedding,
+) -> None:
+    soup, broth, engine = encoder.encode_texts(
+        ["a bowl of soup", "a cup of hot broth", "a diesel engine"]
+    )
+    assert soup @ broth > 0.5
+    assert soup @ engine < 0.4
+
+
+def test_padding_does_not_reach_a_texts_vector(
+    encoder: OfflineMultiModalEmbedding,
+) -> None:
+    texts = ["cat", "a cat on a mat", "a word " * 30]
+    together = encoder.encode_texts(texts)
+    alone = np.concatenate([encoder.encode_texts([text]) for text in texts])
+    assert together == pytest.approx(alone, abs=1e-5)
