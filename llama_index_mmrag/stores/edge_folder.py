@@ -189,9 +189,14 @@ class EdgeFolder:
         return target
 
     def drop_copy(self, copy: Path) -> None:
-        """Forget a copy that will not be used."""
+        """Forget a copy that is not used; one that was swapped in stays."""
         with self._guard:
             self._journal = None
+            if copy.name == self._shard_name:
+                return
+            # An interrupt may have hit between the pointer on disk and the swap here.
+            if self.is_open and read_pointer(self.path / POINTER)[0] == copy.name:
+                write_pointer(self.path, self._shard_name, state="ready")
         shutil.rmtree(copy, ignore_errors=True)
 
     def swap_in(self, copy: Path) -> None:

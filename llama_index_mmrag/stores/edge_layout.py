@@ -31,14 +31,16 @@ def new_name() -> str:
 def write_pointer(
     folder: Path, shard: str, *, state: Literal["creating", "ready"]
 ) -> None:
-    """Put on disk, in one step, which shard is in use."""
+    """Put on disk, in one step, which shard is in use; errors mean it was not."""
     fresh = folder / (POINTER + ".new")
     with fresh.open("w", encoding="utf-8") as file:
         json.dump({"format": 1, "shard": shard, "state": state}, file)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(folder / POINTER)
-    if os.name == "posix":  # Windows cannot open a folder.
+    # Windows and some file systems cannot sync a folder. An error after the step above
+    # would tell the caller that it had not happened.
+    with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

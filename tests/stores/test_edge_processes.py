@@ -243,6 +243,35 @@ def test_store_closed_during_a_build_stays_closed_and_whole(
     assert not copy.exists()
 
 
+@pytest.mark.parametrize("pointer_written", [False, True])
+def test_build_interrupted_before_the_swap_keeps_the_old_shard(
+    pointer_written: bool, small: QdrantEdgeVectorStore
+) -> None:
+    folder = small.client
+    copy = folder.begin_copy()
+    if pointer_written:
+        pointer = {"format": 1, "shard": copy.name, "state": "ready"}
+        (folder.path / "store.json").write_text(json.dumps(pointer))
+    folder.drop_copy(copy)
+    small.add([make_node(10)])
+    small.close()
+    assert small.connect().count() == 11
+    assert not copy.exists()
+
+
+def test_build_interrupted_after_the_swap_keeps_the_new_shard(
+    small: QdrantEdgeVectorStore,
+) -> None:
+    folder = small.client
+    copy = folder.begin_copy()
+    folder.swap_in(copy)
+    folder.drop_copy(copy)
+    small.add([make_node(10)])
+    small.close()
+    assert small.connect().count() == 11
+    assert list(folder.path.glob("shard-*")) == [copy]
+
+
 def test_what_a_kill_leaves_behind_is_cleaned_up_at_the_next_open(
     small: QdrantEdgeVectorStore,
 ) -> None:
