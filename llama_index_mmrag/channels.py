@@ -20,6 +20,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.fusion.entities import checked_weights
 from llama_index_mmrag.nodes import ENTITY_KEY, entity_of
 from llama_index_mmrag.query import PartKind
 from llama_index_mmrag.stores import has_async_client, search_lock
@@ -64,7 +65,8 @@ class Channel:
             pictures too where the encoder can encode them and the collection is not
             one of texts: pictures find texts badly, and would vote all the same.
         top_k: Hits taken from each search, at least 1.
-        weight: Factor in the fusion; None leaves it to the fusion's own weights.
+        weight: Factor in the fusion, at least 0; None leaves it to the fusion's own
+            weights.
         timeout_s: Deadline of one search in seconds, encoding included; None for none.
         filters: Conditions that hold for every search of this channel.
 
@@ -90,7 +92,9 @@ class Channel:
         if self.top_k < 1:
             msg = f"Channel {self.name!r}: top_k is {self.top_k!r}, expected 1 or more."
             raise InvalidSetting(msg)
-        if self.timeout_s is not None and self.timeout_s <= 0:
+        if self.weight is not None:
+            checked_weights({self.name: self.weight})
+        if self.timeout_s is not None and not self.timeout_s > 0:
             msg = (
                 f"Channel {self.name!r}: timeout_s is {self.timeout_s!r}, expected "
                 f"more than 0, or None for no deadline."

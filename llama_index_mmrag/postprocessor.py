@@ -49,6 +49,7 @@ class RRFPostprocessor(BaseNodePostprocessor):
         tagged = {p.entity_id: p for p in known.values() if p is not None}
         untagged = [result for result in nodes if known[id(result)] is None]
         lists = [*self._routes(tagged.values()), *self._grouped(untagged)]
+        routes = tuple(ranked.route for ranked in lists)
         by_entity: dict[str, dict[str, BaseNode]] = {}
         for result in nodes:
             provenance = known[id(result)]
@@ -57,7 +58,7 @@ class RRFPostprocessor(BaseNodePostprocessor):
                 result.node.node_id, result.node
             )
         return [
-            FusedNode.of(node, _provenance(entity, fusion, tagged))
+            FusedNode.of(node, _provenance(entity, fusion, tagged, routes))
             for entity in fusion.fuse(lists)[: self.top_n]
             for node in by_entity[entity.entity_id].values()
         ]
@@ -121,14 +122,19 @@ def _score(result: NodeWithScore, group: Sequence[NodeWithScore]) -> float:
 
 
 def _provenance(
-    entity: FusedEntity, fusion: RRF, tagged: dict[str, Provenance]
+    entity: FusedEntity,
+    fusion: RRF,
+    tagged: dict[str, Provenance],
+    routes: tuple[str, ...],
 ) -> Provenance:
     before = tagged.get(entity.entity_id)
+    requested = before.requested if before else ()
     return Provenance(
         entity_id=entity.entity_id,
         score=entity.score,
         fusion=fusion.describe(),
         contributions=entity.contributions,
-        requested=before.requested if before else (),
+        # In the lists' order, by which a second fusion breaks ties as this one did.
+        requested=tuple(dict.fromkeys((*requested, *routes))),
         degraded=before.degraded if before else (),
     )

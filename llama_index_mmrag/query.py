@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -78,7 +79,7 @@ def parts_of(query: str | QueryBundle) -> tuple[QueryPart, ...]:
 
     Raises:
         InvalidQuery: There are neither words nor pictures, or a part weight names no
-            part.
+            part, is negative or not finite.
         ImageUnreadable: A picture is missing, empty or of no known format.
     """
     bundle = QueryBundle(query) if isinstance(query, str) else query
@@ -104,6 +105,13 @@ def parts_of(query: str | QueryBundle) -> tuple[QueryPart, ...]:
             f"{(['text'] if texts else []) + names!r}."
         )
         raise InvalidQuery(msg)
+    for name, weight in weights.items():
+        if not (math.isfinite(weight) and weight >= 0):
+            msg = (
+                f"part_weights has {weight!r} for {name!r}; expected a finite number "
+                f"of at least 0."
+            )
+            raise InvalidQuery(msg)
     parts = [QueryPart("text", "text", texts=texts)] if texts else []
     parts += [
         QueryPart("image", name, image=picture)

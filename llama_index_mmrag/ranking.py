@@ -67,7 +67,11 @@ class Ranking:
         Of an entity's nodes those that were found come first, by what they added; then
         at most one of its kin for each modality it has not been shown in.
         """
-        nodes = self.nodes | {node.node_id: node for node in fetched}
+        nodes = dict(self.nodes)
+        for node in fetched:
+            # Of one id in two collections the first channel's copy is shown, as it is
+            # where searches bring whole nodes.
+            nodes.setdefault(node.node_id, node)
         found = {c.node_id for entity in self.entities for c in entity.contributions}
         kin: dict[str, list[BaseNode]] = {}
         for node in fetched:

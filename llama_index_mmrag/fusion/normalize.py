@@ -54,9 +54,7 @@ def z_score(scores: Scores) -> Scores:
     it subtract from their entity. (Montague and Aslam, CIKM 2001,
     https://doi.org/10.1145/502585.502657)
     """
-    if scores.size == 0:
-        return scores
-    spread = scores.std()
+    spread = _spread(scores, ddof=0)
     if spread == 0.0:
         return np.zeros_like(scores)
     normalized: Scores = (scores - scores.mean()) / spread
@@ -69,13 +67,19 @@ def three_sigma(scores: Scores) -> Scores:
     Distribution-based score fusion, as Qdrant and Haystack name it; σ is the sample's
     (n - 1).
     """
-    if scores.size == 0:
-        return scores
-    spread = scores.std(ddof=1) if scores.size > 1 else 0.0
+    spread = _spread(scores, ddof=1)
     if spread == 0.0:
         return np.full_like(scores, 0.5)
     normalized: Scores = (scores - scores.mean()) / (6.0 * spread) + 0.5
     return normalized.clip(0.0, 1.0)
+
+
+def _spread(scores: Scores, *, ddof: int) -> float:
+    # Rounding gives equal scores a standard deviation just above 0, and z-scores of
+    # -1: [0.1, 0.1, 0.1] has a mean of 0.10000000000000002.
+    if scores.size == 0 or scores.min() == scores.max():
+        return 0.0
+    return float(scores.std(ddof=ddof))
 
 
 NORMALIZERS: dict[str, Normalizer] = {

@@ -72,14 +72,17 @@ class RankedList:
                 f"vectors in its collection."
             )
             raise InvalidSetting(msg)
-        unique = {hit[0]: hit for hit in reversed(ordered)}
-        best_first = (hit for hit in ordered if unique[hit[0]] is hit)
+        best: dict[str, tuple[str, str, float]] = {}
+        for hit in ordered:
+            best.setdefault(hit[0], hit)
         return cls(
             channel=channel,
             route=route or channel,
             hits=tuple(
                 Hit(node_id, entity_id, float(score), rank)
-                for rank, (node_id, entity_id, score) in enumerate(best_first, start=1)
+                for rank, (node_id, entity_id, score) in enumerate(
+                    best.values(), start=1
+                )
             ),
             modality=modality,
             weight=weight,

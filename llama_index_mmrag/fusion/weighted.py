@@ -9,7 +9,7 @@ import numpy as np
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion.entities import add_up, best_hits, checked_weights
-from llama_index_mmrag.fusion.normalize import NORMALIZERS, Normalizer
+from llama_index_mmrag.fusion.normalize import NORMALIZERS, Normalizer, Scores
 from llama_index_mmrag.fusion.ranked_list import FusedEntity, RankedList
 from llama_index_mmrag.provenance import Contribution
 
@@ -76,7 +76,7 @@ class WeightedSum:
             else self.normalizer
         )
         scores = np.array([hit.score for hit in ranked.hits], dtype=np.float64)
-        calibrated = normalize(scores).tolist()
+        calibrated = self._checked(normalize(scores), scores, ranked).tolist()
         weight = self.weights.get(ranked.channel, 1.0) * ranked.weight
         for hit in best_hits(ranked):
             score = calibrated[hit.rank - 1]
@@ -94,3 +94,15 @@ class WeightedSum:
                     calibrated_score=score,
                 ),
             )
+
+    def _checked(
+        self, calibrated: Scores, scores: Scores, ranked: RankedList
+    ) -> Scores:
+        if calibrated.shape != scores.shape or not np.isfinite(calibrated).all():
+            msg = (
+                f"{self.describe()} turned the {scores.size} scores of route "
+                f"{ranked.route!r} into {calibrated!r}; expected as many, all finite. "
+                f"Mend the normalizer, or look for scores out of all proportion."
+            )
+            raise InvalidSetting(msg)
+        return calibrated
