@@ -78,9 +78,7 @@ class Question:
     @property
     def kind(self) -> str:
         """What is asked with."""
-        return " + ".join(
-            name for name in ("text", "picture") if getattr(self, name)
-        )
+        return " + ".join(name for name in ("text", "picture") if getattr(self, name))
 
     def __str__(self) -> str:
         edits = f", {', '.join(self.edits)}" if self.edits else ""
@@ -114,8 +112,10 @@ def demo(folder: Path, console: Console) -> int:
         report = index.insert_directory(library, show_progress=True)
         took = time.perf_counter() - started
         console.print(f"{report}, in {took:.1f} s with the models' loading.")
-        console.print(f"Library [dim]{_short(library)}[/], "
-                      f"store [dim]{_short(folder / 'store')}[/] (Qdrant Edge)")
+        console.print(
+            f"Library [dim]{_short(library)}[/], "
+            f"store [dim]{_short(folder / 'store')}[/] (Qdrant Edge)"
+        )
         engine = index.as_query_engine()
         for question in questions:
             if question.shown:
@@ -219,8 +219,9 @@ def show(
         console.print(Text(f"“{question.text}”", style="bold"))
     if query.image_path:
         edits = f" ({', '.join(question.edits)})" if question.edits else ""
-        console.print(f"Picture: {_short(Path(query.image_path))}, "
-                      f"from {question.picture}{edits}")
+        console.print(
+            f"Picture: {_short(Path(query.image_path))}, from {question.picture}{edits}"
+        )
     results = engine.retrieve(query)
     console.print(ranking_table(results))
     response = engine.synthesize(query, results)

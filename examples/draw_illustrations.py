@@ -31,21 +31,29 @@ class Pen:
         self.image = Image.new("RGB", (WIDTH * _SCALE, HEIGHT * _SCALE), background)
         self._draw = ImageDraw.Draw(self.image)
 
-    def line(self, *points: tuple[float, float], width: float = 4, ink: str = _INK) -> None:
+    def line(
+        self, *points: tuple[float, float], width: float = 4, ink: str = _INK
+    ) -> None:
+        """Draw through the points, with round ends."""
         scaled = [(x * _SCALE, y * _SCALE) for x, y in points]
         self._draw.line(scaled, ink, round(width * _SCALE), joint="curve")
         for x, y in (points[0], points[-1]):
             self.disc(x, y, width / 2, ink)
 
     def disc(self, x: float, y: float, radius: float, fill: str) -> None:
+        """Draw a filled circle."""
         self._draw.ellipse(self._box(x, y, radius), fill)
 
-    def ring(self, x: float, y: float, radius: float, width: float, ink: str = _INK) -> None:
+    def ring(
+        self, x: float, y: float, radius: float, width: float, ink: str = _INK
+    ) -> None:
+        """Draw a circle."""
         self._draw.ellipse(
             self._box(x, y, radius), outline=ink, width=round(width * _SCALE)
         )
 
     def area(self, *points: tuple[float, float], fill: str, edge: str = _INK) -> None:
+        """Draw a filled polygon and its edge."""
         scaled = [(x * _SCALE, y * _SCALE) for x, y in points]
         self._draw.polygon(scaled, fill)
         self.line(*points, points[0], width=3, ink=edge)
