@@ -53,9 +53,9 @@ _MODALITIES = ("text", "image")
 class MultiModalQdrantIndex:
     """Texts and pictures in a collection each, opened, filled and searched as one.
 
-    Use `open`. Inserting is incremental: ids come from content, so what is there is not
-    encoded again, what changed is replaced, and repeating an interrupted insert is safe.
-    All methods may be called from any thread.
+    Use `open`. Inserting is incremental: ids come from content, so what is there is
+    not encoded again, what changed is replaced, and an interrupted insert can be
+    repeated. All methods may be called from any thread.
 
     Example:
         >>> import tempfile
@@ -404,8 +404,8 @@ def _check_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
         raise StoreUnusable(msg) from error
     if stored.get("format") != _FORMAT:
         msg = (
-            f"The store {str(root)!r} has format {stored.get('format')!r}; this version "
-            f"reads {_FORMAT}. Index again into another folder."
+            f"The store {str(root)!r} has format {stored.get('format')!r}; this "
+            f"version reads {_FORMAT}. Index again into another folder."
         )
         raise CollectionMismatch(msg)
     for name, card in cards.items():

@@ -107,8 +107,8 @@ class MultiModalRetrieverTool(AsyncBaseTool):
         resolved = Path(image_path).resolve()
         if not any(resolved.is_relative_to(root) for root in self._roots):
             msg = (
-                f"The picture {image_path!r} is outside the folders this tool may read. "
-                f"Search by words, or name a picture from an earlier result."
+                f"The picture {image_path!r} is outside the folders this tool may "
+                f"read. Search by words, or name a picture from an earlier result."
             )
             raise InvalidQuery(msg)
         return str(resolved)

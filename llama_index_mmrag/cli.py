@@ -1,0 +1,173 @@
+"""The command line: mmrag index, search and ask.
+
+Exit codes: 0 done; 1 nothing was found, or files were skipped under --strict; 2 wrong
+use or an error, told in a sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from llama_index.core.schema import QueryBundle
+from rich.console import Console
+from rich.markup import escape
+
+from llama_index_mmrag.errors import MmragError, StoreUnusable
+from llama_index_mmrag.index import MultiModalQdrantIndex
+from llama_index_mmrag.report.table import ranking_rows, ranking_table
+from llama_index_mmrag.synthesizer import describe_sources
+
+app = typer.Typer(
+    help="Search texts and pictures together, and answer with citations.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Store = Annotated[
+    Path, typer.Option("--store", "-s", help="Folder of the embedded store.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+TopK = Annotated[int, typer.Option("--top-k", "-k", min=1, help="Results at most.")]
+Text = Annotated[str, typer.Argument(help="Words; may be left out with --image.")]
+# Typer evaluates annotations, and Python 3.10 has no `Path | None` in Annotated there.
+Picture = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--image", "-i", help="A picture to search by."),
+]
+
+_out = Console()
+_errors = Console(stderr=True)
+
+
+@app.command("index")
+def index_command(  # noqa: PLR0913 - each argument is an option of the command
+    directory: Annotated[Path, typer.Argument(help="A folder, or one file.")],
+    store: Store,
+    recursive: Annotated[bool, typer.Option(help="Read its folders too.")] = True,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Also remove files that are gone.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if anything was skipped.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put a folder's texts, Markdown and pictures into a store; again to update it."""
+    show_progress = not as_json and sys.stderr.isatty()
+    with MultiModalQdrantIndex.open(store) as index:
+        if refresh:
+            report = index.refresh(directory, show_progress=show_progress)
+        else:
+            report = index.insert_directory(
+                directory, recursive=recursive, show_progress=show_progress
+            )
+    if as_json:
+        skipped = [{"source": p.source, "reason": p.reason} for p in report.problems]
+        _print_json(
+            {
+                "documents": report.n_documents,
+                "added": report.n_added,
+                "unchanged": report.n_unchanged,
+                "removed": report.n_removed,
+                "skipped": skipped,
+            }
+        )
+    else:
+        for problem in report.problems:
+            _errors.print(f"[yellow]Skipped[/] {escape(problem.reason)}")
+        _out.print(str(report))
+    if strict and report.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def search(
+    store: Store,
+    text: Text = "",
+    image: Picture = None,
+    top_k: TopK = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Show the best texts and pictures, and where each score came from."""
+    with _existing(store) as index:
+        results = index.as_retriever(top_k=top_k).retrieve(_query(text, image))
+    if as_json:
+        _print_json(ranking_rows(results))
+    elif results:
+        _out.print(ranking_table(results))
+    else:
+        _errors.print("Nothing was found.")
+    if not results:
+        raise typer.Exit(1)
+
+
+@app.command()
+def ask(
+    store: Store,
+    text: Text = "",
+    image: Picture = None,
+    top_k: TopK = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Answer from the store's own sentences and pictures, with citations."""
+    with _existing(store) as index:
+        response = index.as_query_engine(top_k=top_k).query(_query(text, image))
+    metadata = response.metadata or {}
+    if as_json:
+        _print_json(
+            {
+                "answer": str(response),
+                "cited": metadata.get("cited", {}),
+                "citations": metadata.get("citations", {}),
+                "degraded": metadata.get("degraded", []),
+            }
+        )
+    else:
+        _out.print(escape(str(response)))
+        _out.print(f"\n[dim]{escape(describe_sources(response))}[/]")
+        for label, card in metadata.get("citations", {}).items():
+            _out.print(f"[dim]{escape(f'[{label}]')} {escape(_cited(card))}[/]")
+    if not metadata.get("citations"):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; an error is a sentence on stderr, and exit code 2."""
+    # What is skipped or degraded is in the output already.
+    logging.getLogger("llama_index_mmrag").addHandler(logging.NullHandler())
+    try:
+        app()
+    except MmragError as error:
+        _errors.print(f"[red]Error:[/] {escape(str(error))}")
+        raise SystemExit(2) from None
+
+
+def _existing(store: Path) -> MultiModalQdrantIndex:
+    if not (store / "mmrag.json").exists():
+        msg = (
+            f"There is no store in {str(store)!r}. Make one with: "
+            f"mmrag index DIR --store {store}"
+        )
+        raise StoreUnusable(msg)
+    return MultiModalQdrantIndex.open(store)
+
+
+def _query(text: str, image: Path | None) -> QueryBundle:
+    return QueryBundle(text, image_path=None if image is None else str(image))
+
+
+def _cited(card: dict[str, Any]) -> str:
+    routes = ", ".join(
+        f"{found['route']} rank {found['rank']}" for found in card["found_by"]
+    )
+    return f"{card['modality']} {card['name']} ({routes or 'linked'})"
+
+
+def _print_json(data: Any) -> None:
+    typer.echo(json.dumps(data, ensure_ascii=False, indent=2))

@@ -1,0 +1,1 @@
+"""Reports: results as a person reads them."""

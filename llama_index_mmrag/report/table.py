@@ -1,0 +1,101 @@
+"""Results as a table for a terminal, and as rows for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.schema import BaseNode, NodeWithScore
+from rich.table import Table
+
+from llama_index_mmrag.nodes import modality_of, provenance_of
+
+_SNIPPET_LENGTH = 160
+
+
+def ranking_table(results: Sequence[NodeWithScore], *, title: str = "") -> Table:
+    """Return the results as a table: what was found, and what each hit added.
+
+    Args:
+        results: Best first; an entity's nodes stand together under one rank.
+        title: Above the table; none if empty.
+    """
+    table = Table(title=title or None, title_justify="left", show_lines=True)
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("modality", no_wrap=True)
+    table.add_column("found", ratio=3)
+    table.add_column("why", ratio=2)
+    previous = None
+    rank = 0
+    for row in ranking_rows(results):
+        is_kin = row["entity_id"] == previous
+        rank += not is_kin
+        previous = row["entity_id"]
+        table.add_row(
+            "" if is_kin else str(rank),
+            "" if is_kin else f"{row['score']:.4f}",
+            row["modality"],
+            _found(row),
+            "\n".join(map(_why, row["contributions"])) or "linked to the result above",
+        )
+    return table
+
+
+def ranking_rows(results: Sequence[NodeWithScore]) -> list[dict[str, Any]]:
+    """Return a plain row for each result, best first, that JSON can hold."""
+    return [_row(result) for result in results]
+
+
+def source_name(node: BaseNode) -> str:
+    """Return what a person would call a node: its file and section, else its id."""
+    metadata = node.metadata
+    path = metadata.get("file_path") or getattr(node, "image_path", None)
+    name = metadata.get("file_name") or (Path(str(path)).name if path else node.node_id)
+    return str(name)
+
+
+def _row(result: NodeWithScore) -> dict[str, Any]:
+    node = result.node
+    provenance = provenance_of(result)
+    added = provenance.of_node(node.node_id) if provenance else ()
+    return {
+        "node_id": node.node_id,
+        "entity_id": provenance.entity_id if provenance else node.node_id,
+        "modality": modality_of(node),
+        "score": result.score,
+        "source": source_name(node),
+        "image_path": getattr(node, "image_path", None),
+        "text": node.get_content(),
+        "contributions": [
+            {
+                "route": c.route,
+                "rank": c.rank,
+                "raw_score": c.raw_score,
+                "weight": c.weight,
+                "amount": c.amount,
+            }
+            for c in added
+        ],
+        "degraded": [
+            {"route": d.route, "kind": d.kind, "reason": d.reason}
+            for d in (provenance.degraded if provenance else ())
+        ],
+    }
+
+
+def _found(row: dict[str, Any]) -> str:
+    text = " ".join(str(row["text"]).split())
+    if len(text) > _SNIPPET_LENGTH:
+        text = text[: _SNIPPET_LENGTH - 1].rstrip() + "…"
+    picture = row["image_path"]
+    name = Path(picture).name if picture else row["source"]
+    return f"{name}\n{text}" if text else str(name)
+
+
+def _why(contribution: dict[str, Any]) -> str:
+    return (
+        f"+{contribution['amount']:.4f} {contribution['route']} "
+        f"(rank {contribution['rank']}, similarity {contribution['raw_score']:.3f})"
+    )
