@@ -9,18 +9,21 @@ first, 1 if not, 2 if it cannot run.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
+from demo_library import (
+    Question,
+    assemble_library,
+    bundle,
+    photograph_folder,
+    read_questions,
+)
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle
-from PIL import Image, ImageOps
 from rich import box
 from rich.console import Console
 from rich.padding import Padding
@@ -36,54 +39,10 @@ from llama_index_mmrag import (
 )
 from llama_index_mmrag.errors import MmragError
 
-DATA = Path(__file__).parent / "data"
 FOLDER = Path(__file__).parent.parent / "build" / "demo"
-
-SHOWN_IN_HANDBOOK = (
-    "astronaut.png",
-    "brick.png",
-    "chelsea.png",
-    "coffee.png",
-    "coins.png",
-    "grass.png",
-    "horse.png",
-    "hubble_deep_field.jpg",
-    "ihc.png",
-    "moon.png",
-    "motorcycle_left.png",
-    "page.png",
-    "retina.jpg",
-    "rocket.jpg",
-)
-LOOSE = ("camera.png", "cell.png", "gravel.png", "text.png")
-"""Photographs that no text speaks of: they are found by what they show, or never."""
 
 SHARE_TO_PASS = 0.8
 ROWS_SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A line of questions.jsonl."""
-
-    expected: tuple[str, str | None]
-    """(file name, heading); no heading for a loose picture."""
-    text: str = ""
-    picture: str | None = None
-    """A photograph of scikit-image, or one of the handbook's illustrations."""
-    edits: tuple[str, ...] = ()
-    """What makes the picture asked with another one than the picture indexed."""
-    shown: bool = False
-
-    @property
-    def kind(self) -> str:
-        """What is asked with."""
-        return " + ".join(name for name in ("text", "picture") if getattr(self, name))
-
-    def __str__(self) -> str:
-        edits = f", {', '.join(self.edits)}" if self.edits else ""
-        picture = f"<{self.picture}{edits}>" if self.picture else ""
-        return " ".join(filter(None, (self.text, picture)))
 
 
 def main() -> int:
@@ -95,7 +54,8 @@ def main() -> int:
     try:
         return demo(folder, console)
     except (MmragError, FileNotFoundError) as error:
-        console.print(f"[red]The demo cannot run.[/] {error}")
+        # As Text: rich would take the "[offline]" of an install command for markup.
+        console.print(Text.assemble(("The demo cannot run. ", "red"), str(error)))
         return 2
 
 
@@ -126,81 +86,6 @@ def demo(folder: Path, console: Console) -> int:
             index.as_retriever(),
             console,
         )
-
-
-# The library
-
-
-def photograph_folder() -> Path:
-    """Return the folder of scikit-image's photographs, without importing it.
-
-    Raises:
-        FileNotFoundError: scikit-image is not installed.
-    """
-    package = find_spec("skimage")
-    if package is None or package.origin is None:
-        msg = (
-            "Its photographs are those of scikit-image, which is not installed. "
-            "Install it: pip install scikit-image"
-        )
-        raise FileNotFoundError(msg)
-    return Path(package.origin).parent / "data"
-
-
-def assemble_library(library: Path, photographs: Path) -> Path:
-    """Return the folder `library`, filled with our texts and others' photographs."""
-    shutil.copytree(DATA / "handbook", library / "handbook")
-    for folder, names in (("handbook/photos", SHOWN_IN_HANDBOOK), ("album", LOOSE)):
-        (library / folder).mkdir()
-        for name in names:
-            shutil.copyfile(photographs / name, library / folder / name)
-    return library
-
-
-def read_questions() -> list[Question]:
-    """Return the built-in questions; they are the same in each run."""
-    lines = (DATA / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    questions = []
-    for values in map(json.loads, lines):
-        values["expected"] = tuple(values["expected"])
-        values["edits"] = tuple(values.get("edits", ()))
-        questions.append(Question(**values))
-    return questions
-
-
-# Queries
-
-
-def bundle(question: Question, photographs: Path, queries: Path) -> QueryBundle:
-    """Return what the retriever is asked; the edited picture is written to a file."""
-    if question.picture is None:
-        return QueryBundle(question.text)
-    folder = DATA / "handbook" if "/" in question.picture else photographs
-    with Image.open(folder / question.picture) as image:
-        picture = image.convert("RGB")
-    for edit in question.edits:
-        picture = edited(picture, edit)
-    quality = [int(e.split()[1]) for e in question.edits if e.startswith("jpeg")]
-    queries.mkdir(exist_ok=True)
-    path = queries / f"{Path(question.picture).stem}.jpg"
-    picture.save(path, quality=quality[-1] if quality else 90)
-    return QueryBundle(question.text, image_path=str(path))
-
-
-def edited(picture: Image.Image, edit: str) -> Image.Image:
-    """Return the picture after one edit, such as "crop 0 0 0.5 1" or "mirror"."""
-    name, *words = edit.split()
-    numbers = [float(word) for word in words]
-    if name == "crop":
-        sides = (picture.width, picture.height) * 2
-        box_ = [round(n * side) for n, side in zip(numbers, sides, strict=True)]
-        return picture.crop((box_[0], box_[1], box_[2], box_[3]))
-    if name == "rotate":
-        return picture.rotate(numbers[0], expand=True, fillcolor="white")
-    if name == "shrink":
-        return ImageOps.contain(picture, (int(numbers[0]), int(numbers[0])))
-    plain = {"mirror": ImageOps.mirror, "grey": ImageOps.grayscale}
-    return plain[name](picture).convert("RGB") if name in plain else picture
 
 
 # Showing
@@ -234,21 +119,22 @@ def ranking_table(results: Sequence[NodeWithScore]) -> Table:
     """Return the ranking, a row for each entity, a line for each contribution."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right")
-    table.add_column("what", overflow="fold")
-    table.add_column("found as")
-    table.add_column("score", justify="right")
-    table.add_column("where the score comes from: route, rank, similarity")
-    for rank, (provenance, group) in enumerate(by_entity(results)[:ROWS_SHOWN], 1):
-        table.add_row(
-            str(rank),
-            what(group),
-            "\n".join(provenance.modalities),
-            f"{provenance.score:.4f}",
-            "\n".join(
-                f"{c.amount:.4f}  {c.route:<12} rank {c.rank:>2}  {c.raw_score:5.3f}"
-                for c in provenance.contributions
-            ),
+    table.add_column("what", overflow="fold", ratio=1)
+    table.add_column("score", justify="right", style="bold")
+    for header in ("= added", "route", "rank", "similarity", "found"):
+        justify = "left" if header in ("route", "found") else "right"
+        table.add_column(header, justify=justify, no_wrap=True)
+    for place, (provenance, group) in enumerate(by_entity(results)[:ROWS_SHOWN], 1):
+        terms = provenance.contributions
+        columns = (
+            [f"{term.amount:.4f}" for term in terms],
+            [term.route for term in terms],
+            [str(term.rank) for term in terms],
+            [f"{term.raw_score:.3f}" for term in terms],
+            [term.modality for term in terms],
         )
+        lines = ("\n".join(column) for column in columns)
+        table.add_row(str(place), what(group), f"{provenance.score:.4f}", *lines)
     return table
 
 
@@ -297,18 +183,24 @@ def score(
     console.print()
     console.rule("[bold]The built-in questions")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in ("", "asked with", "question", "found first"):
+    for header in ("", "question", "found first"):
         table.add_column(header, overflow="fold")
+    table.add_column("expected at", justify="right")
     n_right = 0
     for question, query in asked:
-        found = identity(retriever.retrieve(query)[0])
-        is_right = found == question.expected
+        found = [
+            identity(group[0]) for _, group in by_entity(retriever.retrieve(query))
+        ]
+        is_right = found[:1] == [question.expected]
         n_right += is_right
+        rank = str(
+            found.index(question.expected) + 1 if question.expected in found else "-"
+        )
         table.add_row(
             "[green]✓[/]" if is_right else "[red]✗[/]",
-            question.kind,
-            Text(str(question)),
-            found[1] or found[0],
+            question.describe(),
+            (found[0][1] or found[0][0]) if found else "",
+            rank,
         )
     console.print(table)
     console.print(
