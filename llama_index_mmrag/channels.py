@@ -164,16 +164,23 @@ class Channel:
             nodes = self.vector_store.get_nodes(node_ids=list(node_ids))
         return {node.node_id: node for node in nodes}
 
-    def of_entities(self, entity_ids: Sequence[str]) -> list[BaseNode]:
-        """Return this channel's nodes of the entities, whole."""
+    def of_entities(
+        self, entity_ids: Sequence[str], *, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """Return this channel's nodes of the entities, whole.
+
+        What a search must not find does not come along either: `filters` and the
+        channel's own hold here too.
+        """
         if not entity_ids:
             return []
         wanted = MetadataFilter(
             key=ENTITY_KEY, value=list(entity_ids), operator=FilterOperator.IN
         )
-        filters = both_filters(MetadataFilters(filters=[wanted]), self.filters)
+        allowed = both_filters(self.filters, filters)
+        conditions = both_filters(MetadataFilters(filters=[wanted]), allowed)
         with search_lock(self.vector_store):
-            return list(self.vector_store.get_nodes(filters=filters))
+            return list(self.vector_store.get_nodes(filters=conditions))
 
     def _store_query(
         self, vector: list[float], top_k: int, filters: MetadataFilters | None

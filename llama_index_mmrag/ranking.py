@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from llama_index.core.schema import BaseNode, NodeWithScore
+from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index_instrumentation import get_dispatcher
 
 from llama_index_mmrag.channels import Channel, Found
@@ -29,11 +30,14 @@ class Lookup:
     """Found by a search that brought ids only."""
     entity_ids: tuple[str, ...] = ()
     """Entities that the channel did not find, whose nodes are wanted all the same."""
+    filters: MetadataFilters | None = None
+    """The query's conditions."""
 
     def read(self) -> list[BaseNode]:
         """Return the nodes; those that are gone by now are left out."""
         found = list(self.channel.fetch(self.node_ids).values())
-        return found + self.channel.of_entities(self.entity_ids)
+        kin = self.channel.of_entities(self.entity_ids, filters=self.filters)
+        return found + kin
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Ranking:
                 channel,
                 tuple(self._missing(channel.name)),
                 tuple(self._incomplete(channel.name)) if complete_entities else (),
+                self.routes[0].filters,
             )
             for channel in self.channels
         ]
