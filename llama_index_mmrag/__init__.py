@@ -9,7 +9,7 @@ from llama_index_mmrag.embeddings import (
     OfflineMultiModalEmbedding,
     OfflineTextEmbedding,
 )
-from llama_index_mmrag.fusion import RRF, WeightedSum
+from llama_index_mmrag.fusion import RRF, CalibratedSum, WeightedSum
 from llama_index_mmrag.index import MultiModalQdrantIndex
 from llama_index_mmrag.nodes import FusedNode, provenance_of
 from llama_index_mmrag.postprocessor import RRFPostprocessor
@@ -24,6 +24,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "RRF",
+    "CalibratedSum",
     "Channel",
     "Contribution",
     "Degradation",

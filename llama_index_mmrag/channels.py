@@ -20,10 +20,12 @@ from llama_index.core.vector_stores.types import (
 )
 
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.fusion import Background
 from llama_index_mmrag.fusion.entities import checked_weights
 from llama_index_mmrag.nodes import ENTITY_KEY, entity_of
 from llama_index_mmrag.query import PartKind
 from llama_index_mmrag.stores import has_async_client, search_lock
+from llama_index_mmrag.stores.sample import CollectionSample
 
 
 @runtime_checkable
@@ -49,6 +51,14 @@ class Found:
     entity_id: str
     score: float
     node: BaseNode | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """One route's answer: what was found, and what the query scores by chance."""
+
+    found: tuple[Found, ...]
+    background: Background | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,8 @@ class Channel:
     weight: float | None = field(default=None, kw_only=True)
     timeout_s: float | None = field(default=None, kw_only=True)
     filters: MetadataFilters | None = field(default=None, kw_only=True)
+    sample: CollectionSample = field(init=False, repr=False, compare=False)
+    """Some of the collection's vectors, read once, for the fusions that calibrate."""
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -100,6 +112,7 @@ class Channel:
                 f"more than 0, or None for no deadline."
             )
             raise InvalidSetting(msg)
+        object.__setattr__(self, "sample", CollectionSample(self.vector_store))
         sees = isinstance(self.embed_model, MultiModalEmbedding)
         if self.modality is None:
             object.__setattr__(self, "modality", self.name)

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 from llama_index.core.base.llms.types import ContentBlock, ImageBlock, TextBlock
@@ -14,7 +13,7 @@ from llama_index.core.schema import ImageNode, MetadataMode, NodeWithScore
 
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.images import ImageSource, load_image, node_image
-from llama_index_mmrag.nodes import modality_of, provenance_of
+from llama_index_mmrag.nodes import modality_of, name_of, provenance_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +35,8 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What a person would call the source: its file's name, else its node's id."""
-        metadata = self.result.node.metadata
-        path = metadata.get("file_path") or getattr(self.result.node, "image_path", "")
-        name = metadata.get("file_name") or (Path(str(path)).name if path else "")
-        return str(name) or self.result.node.node_id
+        """What a person would call the source."""
+        return name_of(self.result.node)
 
     @property
     def modality(self) -> str:

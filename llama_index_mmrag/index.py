@@ -21,6 +21,7 @@ from llama_index_mmrag.errors import (
     InvalidSetting,
     StoreUnusable,
 )
+from llama_index_mmrag.fusion import CalibratedSum
 from llama_index_mmrag.ingestion import (
     Problem,
     ReadSettings,
@@ -276,6 +277,7 @@ class MultiModalQdrantIndex:
                 if ids:
                     with search_lock(channel.vector_store):
                         channel.vector_store.delete_nodes(node_ids=ids)
+                    channel.sample.forget()
                 n_removed += len(ids)
             return n_removed
 
@@ -298,11 +300,14 @@ class MultiModalQdrantIndex:
         """Return a retriever over all channels.
 
         Args:
-            **settings: Arguments of `MultiModalFusionRetriever`. Here
-                `complete_entities` is True by default: a picture comes with its
-                section and a section with its picture.
+            **settings: Arguments of `MultiModalFusionRetriever`. Two defaults differ:
+                `complete_entities` is True, so that a picture comes with its section
+                and a section with its picture; and `fusion` is `CalibratedSum()`, since
+                ranks alone let two poor hits of an illustrated section outrank the one
+                good hit of a plain one.
         """
         settings.setdefault("complete_entities", True)
+        settings.setdefault("fusion", CalibratedSum())
         return MultiModalFusionRetriever(self.channels, **settings)
 
     def as_query_engine(

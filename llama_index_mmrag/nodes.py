@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from llama_index.core.base.llms.types import BaseContentBlock, TextBlock
 from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, NodeWithScore
 
@@ -111,6 +113,17 @@ def modality_of(node: BaseNode) -> str:
     if declared:
         return str(declared)
     return "image" if isinstance(node, ImageNode) else "text"
+
+
+def name_of(node: BaseNode) -> str:
+    """Return what a person would call a node: its file's name, else its id.
+
+    A picture goes by its own file, not by the document that shows it.
+    """
+    picture = node.image_path if isinstance(node, ImageNode) else None
+    path = picture or node.metadata.get("file_path") or ""
+    name = Path(str(path)).name or node.metadata.get("file_name") or node.node_id
+    return str(name)
 
 
 def hide_bookkeeping(node: BaseNode) -> None:

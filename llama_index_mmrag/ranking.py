@@ -10,7 +10,7 @@ from llama_index.core.schema import BaseNode, NodeWithScore
 from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index_instrumentation import get_dispatcher
 
-from llama_index_mmrag.channels import Channel, Found
+from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import FusedEntity, Fusion, RankedList
 from llama_index_mmrag.nodes import POSITION_KEY, FusedNode, entity_of, modality_of
@@ -146,7 +146,7 @@ def rank(
             degraded.append(ranked)
             continue
         lists.append(ranked)
-        for found in answer if not isinstance(answer, Degradation) else ():
+        for found in () if isinstance(answer, Degradation) else answer.found:
             if found.node is not None:
                 nodes.setdefault(found.node_id, found.node)
     return Ranking(
@@ -168,20 +168,19 @@ def with_failed_lookup(ranking: Ranking, lookup: Lookup, error: Exception) -> Ra
     return replace(ranking, degraded=(*ranking.degraded, failure))
 
 
-def _ranked(
-    route: Route, answer: list[Found] | Degradation
-) -> RankedList | Degradation:
+def _ranked(route: Route, answer: Answer) -> RankedList | Degradation:
     if isinstance(answer, Degradation):
         return answer
     channel = route.channel
     weight = 1.0 if channel.weight is None else channel.weight
     try:
         return RankedList.from_scores(
-            ((found.node_id, found.entity_id, found.score) for found in answer),
+            ((found.node_id, found.entity_id, found.score) for found in answer.found),
             channel=channel.name,
             route=route.name,
             modality=channel.modality or channel.name,
             weight=weight * route.part.weight,
+            background=answer.background,
         )
     except InvalidSetting as error:
         logger.warning(

@@ -205,7 +205,12 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         channels = [
             c for c in self._channels if modality is None or c.modality == modality
         ]
-        return routing.plan(list(parts), channels, self._filters)
+        return routing.plan(
+            list(parts),
+            channels,
+            self._filters,
+            with_background=getattr(self._fusion, "needs_background", False),
+        )
 
     # LlamaIndex's MultiModalRetriever: single routes under fixed names.
 

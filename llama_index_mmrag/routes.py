@@ -22,8 +22,9 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index_instrumentation import get_dispatcher
 
-from llama_index_mmrag.channels import Channel, Found
+from llama_index_mmrag.channels import Channel, Searched
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery
+from llama_index_mmrag.fusion import Background
 from llama_index_mmrag.provenance import Degradation, DegradationKind
 from llama_index_mmrag.query import QueryPart
 
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 dispatcher = get_dispatcher(__name__)
 
 T = TypeVar("T")
-Answer: TypeAlias = "list[Found] | Degradation"
+Answer: TypeAlias = "Searched | Degradation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Route:
     part: QueryPart
     channel: Channel
     filters: MetadataFilters | None = None
+    with_background: bool = False
 
     @property
     def name(self) -> str:
@@ -75,6 +77,8 @@ def plan(
     parts: Sequence[QueryPart],
     channels: Sequence[Channel],
     filters: MetadataFilters | None = None,
+    *,
+    with_background: bool = False,
 ) -> list[Route]:
     """Return the routes of a query, by part and then in the channels' order.
 
@@ -82,7 +86,7 @@ def plan(
         InvalidQuery: No channel takes any of the parts.
     """
     routes = [
-        Route(part, channel, filters)
+        Route(part, channel, filters, with_background)
         for part in parts
         for channel in channels
         if part.kind in (channel.accepts or ())
@@ -168,26 +172,35 @@ def _resolve(future: Future[T], function: Callable[[], T]) -> None:
 
 
 @dispatcher.span
-def _search(route: Route, encodings: Encodings) -> list[Found]:
+def _search(route: Route, encodings: Encodings) -> Searched:
     channel = route.channel
     vector = encodings.of(route.part, channel.embed_model)
-    return channel.search(vector, top_k=channel.top_k, filters=route.filters)
+    found = channel.search(vector, top_k=channel.top_k, filters=route.filters)
+    return Searched(tuple(found), _background(route, vector))
 
 
 @dispatcher.span
-async def _asearch(route: Route, encodings: Encodings) -> list[Found]:
+async def _asearch(route: Route, encodings: Encodings) -> Searched:
     channel = route.channel
     if not channel.is_async:
         return await athread(lambda: _search(route, encodings))
     vector = await athread(lambda: encodings.of(route.part, channel.embed_model))
-    return await channel.asearch(vector, top_k=channel.top_k, filters=route.filters)
+    found, background = await asyncio.gather(
+        channel.asearch(vector, top_k=channel.top_k, filters=route.filters),
+        athread(lambda: _background(route, vector)),
+    )
+    return Searched(tuple(found), background)
+
+
+def _background(route: Route, vector: list[float]) -> Background | None:
+    return route.channel.sample.background(vector) if route.with_background else None
 
 
 def _answered_search(route: Route, encodings: Encodings) -> Answer:
     return _answered(route, lambda: _search(route, encodings))
 
 
-def _waited(route: Route, future: Future[list[Found]], started: float) -> Answer:
+def _waited(route: Route, future: Future[Searched], started: float) -> Answer:
     left = route.channel.timeout_s
     if left is not None:
         left = max(0.0, left - (time.monotonic() - started))
@@ -202,7 +215,7 @@ async def _aanswered(route: Route, encodings: Encodings) -> Answer:
         return _degraded(route, error)
 
 
-def _answered(route: Route, search: Callable[[], list[Found]]) -> Answer:
+def _answered(route: Route, search: Callable[[], Searched]) -> Answer:
     try:
         return search()
     except Exception as error:  # noqa: BLE001 - one route's failure is data

@@ -24,6 +24,38 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Background:
+    """What a query scores against a sample of a whole collection."""
+
+    mean: float
+    std: float
+    """Standard deviation; at least 0."""
+
+    @classmethod
+    def of(cls, scores: Iterable[float]) -> Background:
+        """Return the mean and population standard deviation; zeros for no scores."""
+        values = list(scores)
+        if not values:
+            return cls(0.0, 0.0)
+        mean = math.fsum(values) / len(values)
+        variance = math.fsum((value - mean) ** 2 for value in values) / len(values)
+        return cls(mean, math.sqrt(variance))
+
+    def z_score(self, score: float) -> float:
+        """Return how many standard deviations `score` is above the mean.
+
+        0 where the background has no spread worth the name: one item tells nothing.
+        """
+        if self.std <= _NO_SPREAD:
+            return 0.0
+        return (score - self.mean) / self.std
+
+
+_NO_SPREAD = 1e-9
+"""Rounding gives equal scores a standard deviation of some 1e-17, not 0."""
+
+
+@dataclass(frozen=True, slots=True)
 class RankedList:
     """The hits of one route: best first, finite scores, ranks 1..n, unique ids."""
 
@@ -32,6 +64,7 @@ class RankedList:
     hits: tuple[Hit, ...]
     modality: str = "text"
     weight: float = 1.0
+    background: Background | None = None
 
     @classmethod
     def from_scores(  # noqa: PLR0913 - one argument for each field, all by name
@@ -42,6 +75,7 @@ class RankedList:
         route: str | None = None,
         modality: str = "text",
         weight: float = 1.0,
+        background: Background | None = None,
     ) -> RankedList:
         """Return the list ranked by score; of a node found twice the better hit stays.
 
@@ -54,6 +88,7 @@ class RankedList:
             route: Name of the route; the channel's name if None.
             modality: Modality of the channel's nodes.
             weight: Factor of the whole list in a fusion.
+            background: The query's scores against a sample of the collection.
 
         Raises:
             InvalidSetting: A score is NaN or infinite.
@@ -86,6 +121,7 @@ class RankedList:
             ),
             modality=modality,
             weight=weight,
+            background=background,
         )
 
 
@@ -102,7 +138,10 @@ class FusedEntity:
 
 @runtime_checkable
 class Fusion(Protocol):
-    """A rule from ranked lists to one ranking of entities. Pure."""
+    """A rule from ranked lists to one ranking of entities. Pure.
+
+    A rule with a true attribute `needs_background` gets lists with their background.
+    """
 
     @property
     def weights(self) -> dict[str, float]:

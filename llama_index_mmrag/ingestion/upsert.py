@@ -133,6 +133,7 @@ class Upserter:
         if encoded:
             with search_lock(channel.vector_store):
                 channel.vector_store.add(encoded)
+            channel.sample.forget()
         self.report.n_added += len(encoded)
 
     def _encoded(
@@ -166,6 +167,7 @@ class Upserter:
         if stale:
             with search_lock(channel.vector_store):
                 channel.vector_store.delete_nodes(node_ids=stale)
+            channel.sample.forget()
         self.report.n_removed += len(stale)
 
     def _note(self, problem: Problem) -> None:

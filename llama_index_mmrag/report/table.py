@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from llama_index.core.schema import BaseNode, NodeWithScore
+from llama_index.core.schema import NodeWithScore
 from rich.table import Table
 
-from llama_index_mmrag.nodes import modality_of, provenance_of
+from llama_index_mmrag.nodes import modality_of, name_of, provenance_of
 
 _SNIPPET_LENGTH = 160
 
@@ -48,14 +47,6 @@ def ranking_rows(results: Sequence[NodeWithScore]) -> list[dict[str, Any]]:
     return [_row(result) for result in results]
 
 
-def source_name(node: BaseNode) -> str:
-    """Return what a person would call a node: its file and section, else its id."""
-    metadata = node.metadata
-    path = metadata.get("file_path") or getattr(node, "image_path", None)
-    name = metadata.get("file_name") or (Path(str(path)).name if path else node.node_id)
-    return str(name)
-
-
 def _row(result: NodeWithScore) -> dict[str, Any]:
     node = result.node
     provenance = provenance_of(result)
@@ -65,7 +56,7 @@ def _row(result: NodeWithScore) -> dict[str, Any]:
         "entity_id": provenance.entity_id if provenance else node.node_id,
         "modality": modality_of(node),
         "score": result.score,
-        "source": source_name(node),
+        "source": name_of(node),
         "image_path": getattr(node, "image_path", None),
         "text": node.get_content(),
         "contributions": [
@@ -89,9 +80,7 @@ def _found(row: dict[str, Any]) -> str:
     text = " ".join(str(row["text"]).split())
     if len(text) > _SNIPPET_LENGTH:
         text = text[: _SNIPPET_LENGTH - 1].rstrip() + "…"
-    picture = row["image_path"]
-    name = Path(picture).name if picture else row["source"]
-    return f"{name}\n{text}" if text else str(name)
+    return f"{row['source']}\n{text}" if text else str(row["source"])
 
 
 def _why(contribution: dict[str, Any]) -> str:

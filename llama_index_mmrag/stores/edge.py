@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import qdrant_edge as qe
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode
@@ -381,6 +383,17 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         order = records if node_ids is None else _known_ids(node_ids)
         found = (records[key] for key in order if key in records)
         return [node_of(record, vector_name=self.vector_name) for record in found]
+
+    def sample_vectors(self, n_vectors: int) -> npt.NDArray[np.float32]:
+        """Return the vectors of the nodes with the lowest ids, shape (n, dim)."""
+        folder = self._opened()
+        pages = folder.scroll(None, payload=False, vector=True, page_size=n_vectors)
+        rows = [
+            record.vector[self.vector_name]
+            for record in next(pages, [])
+            if isinstance(record.vector, dict)
+        ]
+        return np.array(rows, dtype=np.float32).reshape(len(rows), folder.dim)
 
     def payload_values(self, node_ids: Sequence[str], key: str) -> dict[str, Any]:
         """Return one top-level payload field of the nodes that exist and have it."""
