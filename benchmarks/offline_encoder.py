@@ -97,7 +97,8 @@ def markdown(report: dict[str, Any]) -> str:
         f"`{report['space_id']}`.",
         "",
         f"{report['images_per_s']:.0f} pictures/s (reading, decoding, network) and "
-        f"{report['texts_per_s']:.0f} texts/s with {report['n_threads']} threads.",
+        f"{report['texts_per_s']:.0f} texts/s with {report['n_threads']} threads, on a machine "
+        f"whose load average was {report['load_average_before']:.1f} before the run.",
         "",
         "R@k: share of queries with a right picture among the first k, in percent. "
         "MRR: mean reciprocal rank of the first right one. Sets marked † are books "
@@ -127,6 +128,7 @@ def main() -> None:
     report = {
         "date": datetime.now(timezone.utc).date().isoformat(),
         "machine": f"{os.cpu_count()} CPUs, {_cpu_name()}, {platform.system()}",
+        "load_average_before": os.getloadavg()[0],
         "command": " ".join(["python", "benchmarks/offline_encoder.py", *sys.argv[1:]]),
         "versions": _versions(),
         **measure(sets, n_threads=arguments.threads),
