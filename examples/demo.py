@@ -44,6 +44,11 @@ FOLDER = Path(__file__).parent.parent / "build" / "demo"
 SHARE_TO_PASS = 0.8
 ROWS_SHOWN = 5
 
+READING = (
+    "the score is the sum of what the routes added. z: by how many standard deviations "
+    "a hit stands above its route's collection."
+)
+
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -109,6 +114,9 @@ def show(
         )
     results = engine.retrieve(query)
     console.print(ranking_table(results))
+    for provenance, _ in by_entity(results)[:1]:
+        console.print(f"[dim]{provenance.fusion}: {READING}[/]")
+    console.print()
     response = engine.synthesize(query, results)
     console.print("[bold]Answer[/]")
     console.print(Padding(Text(str(response)), (0, 2)))
@@ -117,24 +125,28 @@ def show(
 
 def ranking_table(results: Sequence[NodeWithScore]) -> Table:
     """Return the ranking, a row for each entity, a line for each contribution."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    entities = by_entity(results)[:ROWS_SHOWN]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("#", justify="right")
-    table.add_column("what", overflow="fold", ratio=1)
+    table.add_column("what", overflow="fold")
     table.add_column("score", justify="right", style="bold")
-    for header in ("= added", "route", "rank", "similarity", "found"):
+    for header in ("= added", "route", "rank", "similarity", "z", "found"):
         justify = "left" if header in ("route", "found") else "right"
         table.add_column(header, justify=justify, no_wrap=True)
-    for place, (provenance, group) in enumerate(by_entity(results)[:ROWS_SHOWN], 1):
-        terms = provenance.contributions
-        columns = (
-            [f"{term.amount:.4f}" for term in terms],
-            [term.route for term in terms],
-            [str(term.rank) for term in terms],
-            [f"{term.raw_score:.3f}" for term in terms],
-            [term.modality for term in terms],
-        )
-        lines = ("\n".join(column) for column in columns)
-        table.add_row(str(place), what(group), f"{provenance.score:.4f}", *lines)
+    for place, (provenance, group) in enumerate(entities, start=1):
+        lines = [
+            (
+                f"{term.amount:.4f}",
+                term.route,
+                str(term.rank),
+                f"{term.raw_score:.3f}",
+                _or_dash(term.calibrated_score),
+                term.modality,
+            )
+            for term in provenance.contributions
+        ]
+        columns = ("\n".join(column) for column in zip(*lines, strict=True))
+        table.add_row(str(place), what(group), f"{provenance.score:.4f}", *columns)
     return table
 
 
@@ -208,6 +220,10 @@ def score(
         f"Fusion {retriever.fusion.describe()}, default settings."
     )
     return 0 if n_right >= SHARE_TO_PASS * len(asked) else 1
+
+
+def _or_dash(number: float | None) -> str:
+    return "-" if number is None else f"{number:.1f}"
 
 
 def _short(path: Path) -> str:
