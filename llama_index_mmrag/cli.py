@@ -80,8 +80,8 @@ def index_command(  # noqa: PLR0913 - each argument is an option of the command
         )
     else:
         for problem in report.problems:
-            skipped = f"{problem.source}: {problem.reason}"
-            _errors.print(f"[yellow]Skipped[/] {escape(skipped)}")
+            said = escape(f"{problem.source}: {problem.reason}")
+            _errors.print(f"[yellow]Skipped[/] {said}")
         _out.print(str(report))
     if strict and report.problems:
         raise typer.Exit(1)
