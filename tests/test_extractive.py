@@ -101,6 +101,12 @@ def test_the_best_ranked_entity_wins_between_equal_sentences():
     )
 
 
+def test_the_heading_says_what_a_sentence_is_about():
+    horse = text("horse", "Horse\n\nIt eats at six.", section="Animals > Horse")
+    cat = text("cat", "Cat\n\nIt eats at seven.", section="Animals > Cat")
+    assert answer("When does the cat eat?", horse, cat) == "It eats at seven. [2]"
+
+
 def test_a_lower_ranked_sentence_that_answers_beats_a_higher_one_that_does_not():
     horse = text("horse", HORSE, section="Animals > Horse")
     coffee = text("coffee", COFFEE, section="Kitchen > Espresso")
