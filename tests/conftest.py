@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -170,3 +172,26 @@ def why(result: NodeWithScore) -> Provenance:
 def dumped(results: Sequence[NodeWithScore]) -> list[Any]:
     """Return everything about results: ids, scores, order, content and provenance."""
     return [(r.node.model_dump(), r.score, why(r).to_dict()) for r in results]
+
+
+@pytest.fixture(scope="session")
+def clip_module() -> Any:
+    """Return OpenAI's `clip`, importable beside a torch without CUDA."""
+    torch = pytest.importorskip("torch", reason="install extra 'clip'")
+    pytest.importorskip("ftfy", reason="install extra 'clip'")
+    # PyPI's torchvision is built for CUDA and looks for two operators on import, which
+    # it does not find beside a CPU build of torch (0.28 and 2.13). The library object
+    # must stay alive.
+    operators = torch.library.Library("torchvision", "DEF")
+    with contextlib.suppress(RuntimeError):  # a fitting torchvision has them already
+        operators.define("nms(Tensor dets, Tensor scores, float threshold) -> Tensor")
+        operators.define("qnms(Tensor dets, Tensor scores, float threshold) -> Tensor")
+    with warnings.catch_warnings():
+        # clip-anytorch imports pkg_resources, which setuptools deprecates.
+        warnings.simplefilter("ignore")
+        clip = pytest.importorskip("clip", reason="install extra 'clip'")
+    _KEPT_ALIVE.append(operators)
+    return clip
+
+
+_KEPT_ALIVE: list[Any] = []

