@@ -24,13 +24,13 @@ $(STAMPS)/venv:
 	mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/demo: $(STAMPS)/venv $(PROJECT_FILES)
-	$(PIP) install -q -c $(CONSTRAINTS) -e ".[offline,demo]"
+	$(PIP) install -qq -c $(CONSTRAINTS) -e ".[offline,demo]"
 	touch $@
 
 $(STAMPS)/test: $(STAMPS)/venv $(PROJECT_FILES)
-	$(PIP) install -q -c $(CONSTRAINTS) -e ".[offline,demo,test,dev]"
-	@$(PIP) install -q "$(TORCH)" \
-	  && $(PIP) install -q -c $(CONSTRAINTS) -e ".[clip]" \
+	$(PIP) install -qq -c $(CONSTRAINTS) -e ".[offline,demo,test,dev]"
+	@$(PIP) install -qq "$(TORCH)" \
+	  && $(PIP) install -qq -c $(CONSTRAINTS) -e ".[clip]" \
 	  || echo "No CPU build of torch here: the tests of CLIP will be skipped."
 	touch $@
 
