@@ -98,7 +98,7 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         f"{report['images_per_s']:.0f} pictures/s (reading, decoding, network) and "
         f"{report['texts_per_s']:.0f} texts/s with {report['n_threads']} threads, on a "
-        f"machine whose load average was {report['load_average_before']:.1f} before the run.",
+        f"machine with a load average of {report['load_average_before']:.1f} before.",
         "",
         "R@k: share of queries with a right picture among the first k, in percent. "
         "MRR: mean reciprocal rank of the first right one. Sets marked † are books "
