@@ -87,6 +87,13 @@ def parts_of(query: str | QueryBundle) -> tuple[QueryPart, ...]:
     pictures: list[ImageSource] = [bundle.image_path] if bundle.image_path else []
     weights: Mapping[str, float] = {}
     if isinstance(bundle, MultiModalQuery):
+        if isinstance(bundle.images, (str, bytes)) or not isinstance(
+            bundle.images, Sequence
+        ):
+            msg = (
+                f"images is {bundle.images!r}; expected a list of pictures. Use [...]."
+            )
+            raise InvalidQuery(msg)
         pictures.extend(bundle.images)
         weights = bundle.part_weights
     for picture in pictures:

@@ -228,7 +228,9 @@ def _degraded(route: Route, error: Exception) -> Degradation:
     timeout_s = route.channel.timeout_s
     kind: DegradationKind = "error"
     reason = f"{type(error).__name__}: {error}"
-    if timeout_s and isinstance(error, (FutureTimeout, asyncio.TimeoutError)):
+    ran_out = isinstance(error, (FutureTimeout, asyncio.TimeoutError))
+    # A client's own timeout is the same class since Python 3.11, but says something.
+    if timeout_s and ran_out and not error.args:
         kind = "deadline"
         reason = f"no answer within {timeout_s:g} s"
     logger.warning("Route %s gave no answer: %s", route.name, reason)

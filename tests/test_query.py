@@ -98,6 +98,12 @@ def test_picture_that_cannot_be_read_is_refused(bad: Any) -> None:
         parts_of(MultiModalQuery("red", images=[bad]))
 
 
+@pytest.mark.parametrize("bare", ["red.png", Path("red.png"), b"red", io.BytesIO()])
+def test_picture_that_stands_in_no_list_is_refused(bare: Any) -> None:
+    with pytest.raises(InvalidQuery, match="expected a list of pictures"):
+        parts_of(MultiModalQuery("red", images=bare))
+
+
 def test_url_is_refused_not_fetched() -> None:
     with pytest.raises(ImageUnreadable, match="URLs are not fetched"):
         parts_of(QueryBundle("", image_path="https://example.org/cat.png"))

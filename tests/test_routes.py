@@ -150,6 +150,24 @@ async def test_vector_of_the_wrong_size_is_that_routes_failure(
     assert [c.route for c in why(found[0]).contributions] == ["text→text"]
 
 
+async def test_clients_own_timeout_is_not_taken_for_the_deadline(
+    retrieve: Retrieve,
+    texts: FaultyStore,
+    pictures: FaultyStore,
+    encoder: ColourEncoder,
+) -> None:
+    pictures._error = TimeoutError("the server's gateway timed out")
+    both = MultiModalFusionRetriever(
+        [
+            channel("text", texts, encoder),
+            channel("image", pictures, encoder, timeout_s=30),
+        ]
+    )
+    (failure,) = why((await retrieve(both, "red"))[0]).degraded
+    assert failure.kind == "error"
+    assert "gateway timed out" in failure.reason
+
+
 async def test_encoder_that_raises_is_that_routes_failure(
     retrieve: Retrieve,
     texts: FaultyStore,
