@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from llama_index.core.schema import IndexNode, QueryBundle, TextNode
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from PIL import Image
-from qdrant_client import AsyncQdrantClient
+from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from llama_index_mmrag import (
     RRF,
@@ -560,6 +561,43 @@ def test_one_retriever_serves_many_threads(
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(retriever.retrieve, queries * 8))
     assert [dumped(one) for one in found] == expected * 8
+
+
+async def test_two_collections_of_one_local_client_serve_threads_and_tasks(
+    encoder: ColourEncoder, paint: Paint
+) -> None:
+    # Qdrant's local mode is not thread-safe; one client for both is what users have.
+    client = QdrantClient(":memory:")
+    texts, pictures = (QdrantVectorStore(name, client=client) for name in ("t", "i"))
+    texts.add([text_node(c, entity=c) for c in ("red", "blue")])
+    pictures.add([image_node(paint(c), entity=c) for c in ("red", "blue")])
+    retriever = MultiModalFusionRetriever(
+        [channel("text", texts, encoder), channel("image", pictures, encoder)],
+        complete_entities=True,
+    )
+    expected = dumped(retriever.retrieve("red"))
+    assert [r[1] for r in expected] == [2 / 61, 2 / 61, 2 / 62, 2 / 62]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(retriever.retrieve, ["red"] * 40))
+    found += await asyncio.gather(*(retriever.aretrieve("red") for _ in range(40)))
+    assert [dumped(one) for one in found] == [expected] * 80
+    client.close()
+
+
+async def test_collection_that_was_never_made_is_reported_not_fatal(
+    open_store: OpenStore, encoder: ColourEncoder
+) -> None:
+    retriever = MultiModalFusionRetriever(
+        [
+            channel("text", open_store("local", [text_node("red")]), encoder),
+            channel("image", open_store("local"), encoder),
+        ]
+    )
+    for found in (retriever.retrieve("red"), await retriever.aretrieve("red")):
+        assert ids_of(found) == [uid("text red")]
+        (failure,) = why(found[0]).degraded
+        assert failure.route == "text→image"
+        assert "not found" in failure.reason
 
 
 # LlamaIndex's multi-modal interface
