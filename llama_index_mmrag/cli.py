@@ -1,25 +1,30 @@
 """The command line: mmrag index, search and ask.
 
 Exit codes: 0 done; 1 nothing was found, or files were skipped under --strict; 2 wrong
-use or an error, told in a sentence.
+use or an error, told in a sentence; 130 interrupted.
 """
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 from llama_index.core.schema import QueryBundle
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text as Styled
 
-from llama_index_mmrag.errors import MmragError, StoreUnusable
+from llama_index_mmrag.errors import InvalidSetting, MmragError, StoreUnusable
 from llama_index_mmrag.index import MultiModalQdrantIndex
-from llama_index_mmrag.report.table import ranking_rows, ranking_table
+from llama_index_mmrag.ingestion.paths import real_path
+from llama_index_mmrag.report.table import plain_text, ranking_rows, ranking_table
 from llama_index_mmrag.synthesizer import describe_sources
 
 app = typer.Typer(
@@ -41,11 +46,28 @@ Picture = Annotated[
     typer.Option("--image", "-i", help="A picture to search by."),
 ]
 
-_out = Console()
-_errors = Console(stderr=True)
+# Names and texts are shown as they are: no markup, no :emoji: codes, no highlighting.
+_out = Console(markup=False, emoji=False, highlight=False)
+_errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what a user can cause into a sentence on stderr and an exit code."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # the reader has seen enough; Typer ends the command quietly
+    except (MmragError, OSError) as error:
+        _tell("Error:", str(error), style="red")
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        _tell("Interrupted.", "What was written stays.", style="red")
+        raise typer.Exit(130) from None
 
 
 @app.command("index")
+@_told()
 def index_command(  # noqa: PLR0913 - each argument is an option of the command
     directory: Annotated[Path, typer.Argument(help="A folder, or one file.")],
     store: Store,
@@ -59,6 +81,10 @@ def index_command(  # noqa: PLR0913 - each argument is an option of the command
     as_json: AsJson = False,
 ) -> None:
     """Put a folder's texts, Markdown and pictures into a store; again to update it."""
+    if refresh and not recursive:
+        msg = "--refresh reads a folder's folders too; leave out --no-recursive."
+        raise InvalidSetting(msg)
+    real_path(directory)  # a mistyped folder must not leave an empty store behind
     show_progress = not as_json and sys.stderr.isatty()
     with MultiModalQdrantIndex.open(store) as index:
         if refresh:
@@ -67,6 +93,8 @@ def index_command(  # noqa: PLR0913 - each argument is an option of the command
             report = index.insert_directory(
                 directory, recursive=recursive, show_progress=show_progress
             )
+    for problem in report.problems:
+        _tell("Skipped", f"{problem.source}: {problem.reason}", style="yellow")
     if as_json:
         skipped = [{"source": p.source, "reason": p.reason} for p in report.problems]
         _print_json(
@@ -79,15 +107,13 @@ def index_command(  # noqa: PLR0913 - each argument is an option of the command
             }
         )
     else:
-        for problem in report.problems:
-            said = escape(f"{problem.source}: {problem.reason}")
-            _errors.print(f"[yellow]Skipped[/] {said}")
         _out.print(str(report))
     if strict and report.problems:
         raise typer.Exit(1)
 
 
 @app.command()
+@_told()
 def search(
     store: Store,
     text: Text = "",
@@ -109,6 +135,7 @@ def search(
 
 
 @app.command()
+@_told()
 def ask(
     store: Store,
     text: Text = "",
@@ -130,23 +157,24 @@ def ask(
             }
         )
     else:
-        _out.print(escape(str(response)))
-        _out.print(f"\n[dim]{escape(describe_sources(response))}[/]")
+        _out.print(plain_text(str(response)))
+        _out.print()
+        _out.print(plain_text(describe_sources(response)), style="dim")
         for label, card in metadata.get("citations", {}).items():
-            _out.print(f"[dim]{escape(f'[{label}]')} {escape(_cited(card))}[/]")
+            _out.print(plain_text(f"[{label}] {_cited(card)}"), style="dim")
     if not metadata.get("citations"):
         raise typer.Exit(1)
 
 
 def main() -> None:
-    """Run the command line; an error is a sentence on stderr, and exit code 2."""
+    """Run the command line."""
     # What is skipped or degraded is in the output already.
     logging.getLogger("llama_index_mmrag").addHandler(logging.NullHandler())
-    try:
-        app()
-    except MmragError as error:
-        _errors.print(f"[red]Error:[/] {escape(str(error))}")
-        raise SystemExit(2) from None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a character still gets the rest.
+            stream.reconfigure(errors="backslashreplace")
+    app()
 
 
 def _existing(store: Path) -> MultiModalQdrantIndex:
@@ -157,6 +185,12 @@ def _existing(store: Path) -> MultiModalQdrantIndex:
         )
         raise StoreUnusable(msg)
     return MultiModalQdrantIndex.open(store)
+
+
+def _tell(heading: str, text: str, *, style: str) -> None:
+    said = Styled.assemble((heading, style), " ", plain_text(text))
+    # The terminal wraps: a path that is broken in two cannot be copied.
+    _errors.print(said, soft_wrap=True)
 
 
 def _query(text: str, image: Path | None) -> QueryBundle:
@@ -171,4 +205,9 @@ def _cited(card: dict[str, Any]) -> str:
 
 
 def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+    is_utf8 = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+    typer.echo(json.dumps(data, ensure_ascii=not is_utf8, indent=2))
+
+
+if __name__ == "__main__":
+    main()

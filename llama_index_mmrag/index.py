@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.llms import LLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import BaseNode
@@ -30,15 +31,11 @@ from llama_index_mmrag.ingestion import (
     read_documents,
     survey,
 )
-from llama_index_mmrag.ingestion.upsert import (
-    Upserter,
-    UpsertReport,
-    ids_of_documents,
-)
+from llama_index_mmrag.ingestion.upsert import Upserter, UpsertReport
 from llama_index_mmrag.retriever import MultiModalFusionRetriever
 from llama_index_mmrag.routes import athread
 from llama_index_mmrag.stores import QdrantEdgeVectorStore, search_lock
-from llama_index_mmrag.stores.documents import document_ids
+from llama_index_mmrag.stores.documents import document_ids, node_ids_of
 from llama_index_mmrag.synthesizer import MultiModalSynthesizer
 
 if TYPE_CHECKING:
@@ -98,6 +95,7 @@ class MultiModalQdrantIndex:
             raise InvalidSetting(msg)
         self._settings = settings or ReadSettings()
         self._root = root
+        self._own_client: QdrantClient | None = None
         self._writing = threading.RLock()
         # A random id lives as long as its object; the stored id comes from content.
         self._stored_ids: dict[str, str] = {}
@@ -132,21 +130,30 @@ class MultiModalQdrantIndex:
         Raises:
             InvalidSetting: None or several of path, url and client are given.
             CollectionMismatch: The store was filled by other encoders.
-            StoreInUse: Another process has the folder open.
-            StoreUnusable: The folder cannot be created, read or written.
+            StoreInUse: The folder is open already, here or in another process.
+            StoreUnusable: The folder cannot be created, read or written, or the server
+                does not answer.
             MissingExtra: The default encoder's packages are not installed.
         """
-        given = [n for n, v in (("path", path), ("url", url), ("client", client)) if v]
+        places = {"path": path, "url": url, "client": client}
+        given = [n for n, v in places.items() if v is not None and v != ""]
         if len(given) != 1:
             msg = (
-                f"open() got {given or 'no place'}; expected exactly one of path (a "
-                f"folder), url (a server) and client."
+                f"open() got {' and '.join(given) or 'no place'}; expected exactly one "
+                f"of path (a folder), url (a server) and client."
             )
             raise InvalidSetting(msg)
         if embed_model is None:
             from llama_index_mmrag.embeddings import OfflineMultiModalEmbedding
 
             embed_model = OfflineMultiModalEmbedding()
+        if not isinstance(embed_model, MultiModalEmbedding):
+            msg = (
+                f"embed_model is {embed_model.class_name()}, which cannot encode "
+                f"pictures. Give a MultiModalEmbedding; an encoder of texts alone goes "
+                f"beside it, as text_embed_model."
+            )
+            raise InvalidSetting(msg)
         encoders = {"text": text_embed_model or embed_model, "image": embed_model}
         if path is not None:
             return cls._open_folder(Path(path), encoders, settings)
@@ -154,7 +161,11 @@ class MultiModalQdrantIndex:
 
         from llama_index_mmrag.stores.server import open_server_collection
 
-        server = QdrantClient(url=url) if client is None else client
+        if client is None:
+            # The version check would only warn of a server that does not answer.
+            server = QdrantClient(url=url, check_compatibility=False)
+        else:
+            server = client
         channels = [
             Channel(
                 name,
@@ -165,7 +176,9 @@ class MultiModalQdrantIndex:
             )
             for name, model in encoders.items()
         ]
-        return cls(channels, settings=settings)
+        index = cls(channels, settings=settings)
+        index._own_client = server if client is None else None
+        return index
 
     @classmethod
     def _open_folder(
@@ -208,7 +221,16 @@ class MultiModalQdrantIndex:
         Args:
             items: LlamaIndex documents (split into nodes here) or nodes (kept whole).
             show_progress: Show a progress bar.
+
+        Raises:
+            InvalidSetting: `items` is a text or a path.
         """
+        if isinstance(items, (str, Path)):
+            msg = (
+                f"insert() got {items!r}; expected LlamaIndex documents or nodes, such "
+                f"as Document(text=...). For files use insert_directory()."
+            )
+            raise InvalidSetting(msg)
         listed = [items] if isinstance(items, BaseNode) else list(items)
         return self._upsert(self._read(listed), len(listed), show_progress)
 
@@ -255,10 +277,14 @@ class MultiModalQdrantIndex:
         report = self.insert_directory(source, show_progress=show_progress)
         present = set(report.ref_doc_ids) | {p.source for p in report.problems}
         folder = Path(source).resolve().as_posix().rstrip("/") + "/"
+        # What cannot be read now is not gone, nor is what lies in such a folder.
+        unread = tuple(f"{problem.source}/" for problem in report.problems)
         gone = [
             ref_doc_id
             for ref_doc_id in self.ref_doc_ids()
-            if ref_doc_id.startswith(folder) and ref_doc_id not in present
+            if ref_doc_id.startswith(folder)
+            and ref_doc_id not in present
+            and not ref_doc_id.startswith(unread)
         ]
         report.n_removed += sum(self.delete_ref_doc(each) for each in gone)
         return report
@@ -273,7 +299,7 @@ class MultiModalQdrantIndex:
             stored_id = self._stored_ids.get(ref_doc_id, ref_doc_id)
             n_removed = 0
             for channel in self.channels:
-                ids = ids_of_documents(channel, [stored_id])
+                ids = node_ids_of(channel.vector_store, [stored_id])
                 if ids:
                     with search_lock(channel.vector_store):
                         channel.vector_store.delete_nodes(node_ids=ids)
@@ -345,9 +371,11 @@ class MultiModalQdrantIndex:
     # Closing
 
     def close(self) -> None:
-        """Close the embedded stores; a server's client stays as it is."""
+        """Close the embedded stores; a client that was given stays as it is."""
         for channel in self.channels:
             _close(channel)
+        if self._own_client is not None:
+            self._own_client.close()
 
     def __enter__(self) -> MultiModalQdrantIndex:
         return self
@@ -364,7 +392,9 @@ class MultiModalQdrantIndex:
         records = read_documents(items, settings=self._settings)
         for item, record in zip(items, records, strict=True):
             if isinstance(record, SourceRecord):
-                self._stored_ids[item.node_id] = record.ref_doc_id
+                # A node's own id must not name its whole document.
+                given = item.ref_doc_id or item.node_id
+                self._stored_ids[given] = record.ref_doc_id
             yield record
 
     def _upsert(
@@ -396,12 +426,12 @@ def _card(model: BaseEmbedding) -> dict[str, str]:
 
 def _check_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
     manifest = root / _MANIFEST
-    if not manifest.exists():
-        return
     try:
         stored = json.loads(manifest.read_text(encoding="utf-8"))
-        filled_by = stored["encoders"]
-    except (OSError, ValueError, KeyError) as error:
+        filled_by = dict(stored["encoders"])
+    except (FileNotFoundError, NotADirectoryError):
+        return  # a new store, or a path whose store will say what is wrong with it
+    except (OSError, ValueError, KeyError, TypeError) as error:
         msg = (
             f"Cannot read {str(manifest)!r}: {error}. Restore the file, or index into "
             f"another folder."
@@ -429,8 +459,11 @@ def _write_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
     if manifest.exists():
         return
     content = json.dumps({"format": _FORMAT, "encoders": cards}, indent=2)
+    unfinished = manifest.with_suffix(".part")
     try:
-        manifest.write_text(content + "\n", encoding="utf-8")
+        # Moved to its place whole: half a manifest would lock the store's owner out.
+        unfinished.write_text(content + "\n", encoding="utf-8")
+        unfinished.replace(manifest)
     except OSError as error:
         msg = (
             f"Cannot write {str(manifest)!r}: {error.strerror}. Choose another folder."

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
-from llama_index.core.embeddings import MultiModalEmbedding
-from llama_index.core.schema import BaseNode, ImageNode, MetadataMode
-from llama_index.core.vector_stores.types import (
-    FilterOperator,
-    MetadataFilter,
-    MetadataFilters,
-)
+from llama_index.core.schema import BaseNode, ImageNode
 
 from llama_index_mmrag.channels import Channel
-from llama_index_mmrag.errors import InvalidSetting, MissingExtra
-from llama_index_mmrag.images import describe_source, node_image
+from llama_index_mmrag.errors import ImageUnreadable, MissingExtra
+from llama_index_mmrag.ingestion.encoding import encode_nodes
+from llama_index_mmrag.ingestion.identity import without_volatile
 from llama_index_mmrag.ingestion.records import Problem, SourceRecord
 from llama_index_mmrag.nodes import modality_of
 from llama_index_mmrag.stores import search_lock
+from llama_index_mmrag.stores.documents import node_ids_of
 
 logger = logging.getLogger(__name__)
 
 NODES_PER_WRITE = 256
 """An embedded store syncs its files once a write (61 ms): smaller writes are slower."""
+
+FAILURES_OF_AN_ENCODER = 8
+"""Nodes that fail one after the other before the encoder is taken to be broken."""
 
 
 @dataclass(slots=True)
@@ -72,6 +70,8 @@ class Upserter:
         self._nodes_per_write = nodes_per_write
         self._pending: list[SourceRecord] = []
         self._n_pending = 0
+        self._documents: dict[str, bool] = {}  # whether a record of it had nodes
+        self._proven: set[str] = set()  # channels whose encoder has worked
 
     def take(self, item: SourceRecord | Problem) -> None:
         """Take one record, or note one problem; writes when enough has come."""
@@ -80,10 +80,13 @@ class Upserter:
             return
         for problem in item.problems:
             self._note(problem)
-        self.report.n_documents += bool(item.nodes)
-        self.report.ref_doc_ids.append(item.ref_doc_id)
+        if item.ref_doc_id not in self._documents:
+            self.report.ref_doc_ids.append(item.ref_doc_id)
+        had_nodes = self._documents.get(item.ref_doc_id, False)
+        self.report.n_documents += bool(item.nodes) and not had_nodes
+        self._documents[item.ref_doc_id] = had_nodes or bool(item.nodes)
         self._pending.append(item)
-        self._n_pending += len(item.nodes)
+        self._n_pending += max(1, len(item.nodes))
         if self._n_pending >= self._nodes_per_write:
             self.flush()
 
@@ -92,31 +95,26 @@ class Upserter:
         records, self._pending, self._n_pending = self._pending, [], 0
         if not records:
             return
-        # The last of two records of one document is the one that counts.
-        latest = {r.ref_doc_id: r for r in records if r.whole}
-        nodes = chain.from_iterable(
-            r.nodes for r in records if not r.whole or latest[r.ref_doc_id] is r
-        )
-        by_modality: dict[str, dict[str, BaseNode]] = {m: {} for m in self._channels}
-        for node in nodes:
-            self._channel(node)
-            by_modality[modality_of(node)][node.node_id] = node
+        wanted: dict[str, dict[str, BaseNode]] = {m: {} for m in self._channels}
+        for node in _latest(records):
+            if (modality := modality_of(node)) in wanted:
+                wanted[modality][node.node_id] = node
+            else:
+                self._note(Problem(_source_of(node), self._no_channel(modality)))
         loose = {n.node_id for r in records if not r.whole for n in r.nodes}
-        for modality, wanted in by_modality.items():
-            self._write(self._channels[modality], wanted, loose)
-        for modality, wanted in by_modality.items():
-            self._remove_stale(self._channels[modality], list(latest), wanted)
+        for modality, nodes in wanted.items():
+            self._write(self._channels[modality], nodes, loose)
+        replaced = [r.ref_doc_id for r in records if r.whole]
+        written = {node_id for nodes in wanted.values() for node_id in nodes}
+        for modality, nodes in wanted.items():
+            moved = (loose & written) - nodes.keys()
+            self._remove_stale(self._channels[modality], replaced, moved, nodes)
 
-    def _channel(self, node: BaseNode) -> Channel:
-        modality = modality_of(node)
-        if modality not in self._channels:
-            msg = (
-                f"Node {node.node_id!r} has the modality {modality!r}; this index has "
-                f"channels for {sorted(self._channels)}. Set its metadata "
-                f"'modality' to one of them."
-            )
-            raise InvalidSetting(msg)
-        return self._channels[modality]
+    def _no_channel(self, modality: str) -> str:
+        return (
+            f"The node has the modality {modality!r}; this index has channels for "
+            f"{sorted(self._channels)}. Set its metadata 'modality' to one of them."
+        )
 
     def _write(
         self, channel: Channel, wanted: Mapping[str, BaseNode], loose: set[str]
@@ -124,46 +122,61 @@ class Upserter:
         known = _existing(channel, wanted, compare=loose)
         new = [node for node_id, node in wanted.items() if node_id not in known]
         self.report.n_unchanged += len(wanted) - len(new)
-        encoded, failed = self._encoded(channel, new)
-        if len(failed) > 1 and not encoded:
-            # Not a bad node but a broken encoder: saying so once beats n problems.
-            raise failed[0][1]
-        for node, error in failed:
-            self._note(Problem(_source_of(node), str(error)))
+        encoded = self._encoded(channel, new)
         if encoded:
             with search_lock(channel.vector_store):
                 channel.vector_store.add(encoded)
             channel.sample.forget()
         self.report.n_added += len(encoded)
 
-    def _encoded(
-        self, channel: Channel, nodes: Sequence[BaseNode]
-    ) -> tuple[list[BaseNode], list[tuple[BaseNode, Exception]]]:
-        """Return the nodes with their vectors, and those that cannot have one."""
-        if not nodes:
-            return [], []
-        try:
-            vectors = encode_nodes(channel, nodes)
-        except MissingExtra:
-            raise
-        except Exception as error:  # noqa: BLE001 - one node must not lose the others
-            if len(nodes) == 1:
-                return [], [(nodes[0], error)]
-            # Halving finds the bad nodes and keeps most of the batch batched.
-            half = len(nodes) // 2
-            first, first_failed = self._encoded(channel, nodes[:half])
-            second, second_failed = self._encoded(channel, nodes[half:])
-            return first + second, first_failed + second_failed
-        return [
-            node.model_copy(update={"embedding": vector})
-            for node, vector in zip(nodes, vectors, strict=True)
-        ], []
+    def _encoded(self, channel: Channel, nodes: Sequence[BaseNode]) -> list[BaseNode]:
+        """Return the nodes with their vectors; those that cannot have one are noted.
+
+        Raises:
+            Exception: What the encoder raises, if it is the encoder that is broken:
+                saying so once beats a problem for each node.
+        """
+        encoded: list[BaseNode] = []
+        failed: list[tuple[BaseNode, Exception]] = []
+        batches = [nodes] if nodes else []
+        while batches:
+            batch = batches.pop()
+            try:
+                vectors = encode_nodes(channel, batch)
+            except MissingExtra:
+                raise
+            except Exception as error:
+                if len(batch) > 1:
+                    # Halving finds the bad nodes and keeps most of the batch batched.
+                    half = len(batch) // 2
+                    batches += [batch[half:], batch[:half]]
+                    continue
+                failed.append((batch[0], error))
+                if not encoded and _n_unexplained(failed) >= FAILURES_OF_AN_ENCODER:
+                    raise
+            else:
+                encoded += [
+                    node.model_copy(update={"embedding": vector})
+                    for node, vector in zip(batch, vectors, strict=True)
+                ]
+        if encoded:
+            self._proven.add(channel.name)
+        elif _n_unexplained(failed) > 1 and channel.name not in self._proven:
+            raise failed[-1][1]
+        for node, reason in failed:
+            self._note(Problem(_source_of(node), str(reason) or repr(reason)))
+        return encoded
 
     def _remove_stale(
-        self, channel: Channel, ref_doc_ids: list[str], wanted: Mapping[str, BaseNode]
+        self,
+        channel: Channel,
+        ref_doc_ids: list[str],
+        moved: Collection[str],
+        wanted: Mapping[str, BaseNode],
     ) -> None:
-        stored = ids_of_documents(channel, ref_doc_ids)
+        stored = node_ids_of(channel.vector_store, ref_doc_ids)
         stale = [node_id for node_id in stored if node_id not in wanted]
+        stale += [n.node_id for n in _stored(channel, moved) if n.node_id not in stale]
         if stale:
             with search_lock(channel.vector_store):
                 channel.vector_store.delete_nodes(node_ids=stale)
@@ -175,35 +188,25 @@ class Upserter:
         self.report.problems.append(problem)
 
 
-def encode_nodes(channel: Channel, nodes: Sequence[BaseNode]) -> list[list[float]]:
-    """Return the nodes' vectors by the channel's encoder, shape (n, dim).
-
-    Raises:
-        InvalidSetting: There are pictures, and the encoder cannot encode them.
-        ImageUnreadable: A picture cannot be read.
-    """
-    if not any(isinstance(node, ImageNode) for node in nodes):
-        texts = [node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
-        return channel.embed_model.get_text_embedding_batch(texts)
-    if not isinstance(channel.embed_model, MultiModalEmbedding):
-        msg = (
-            f"Channel {channel.name!r} got pictures, but its encoder "
-            f"{channel.embed_model.class_name()} cannot encode them. Open the index "
-            f"with a MultiModalEmbedding for pictures."
-        )
-        raise InvalidSetting(msg)
-    pictures = [node_image(node) for node in nodes if isinstance(node, ImageNode)]
-    return channel.embed_model.get_image_embedding_batch(pictures)
+def _latest(records: Iterable[SourceRecord]) -> list[BaseNode]:
+    """Return the nodes that would stay were the records written one by one."""
+    wanted: dict[str, BaseNode] = {}
+    of_document: dict[str, set[str]] = {}
+    for record in records:
+        mine = of_document.setdefault(record.ref_doc_id, set())
+        if record.whole:
+            for node_id in mine & wanted.keys():
+                if wanted[node_id].ref_doc_id == record.ref_doc_id:
+                    del wanted[node_id]
+            mine.clear()
+        for node in record.nodes:
+            wanted[node.node_id] = node
+            mine.add(node.node_id)
+    return list(wanted.values())
 
 
-def ids_of_documents(channel: Channel, ref_doc_ids: Sequence[str]) -> list[str]:
-    """Return the ids of a channel's nodes that come from the documents."""
-    if not ref_doc_ids:
-        return []
-    condition = MetadataFilter(
-        key="doc_id", value=list(ref_doc_ids), operator=FilterOperator.IN
-    )
-    return list(_ids_where(channel, MetadataFilters(filters=[condition])))
+def _n_unexplained(failed: Sequence[tuple[BaseNode, Exception]]) -> int:
+    return sum(not isinstance(error, ImageUnreadable) for _, error in failed)
 
 
 def _existing(
@@ -214,34 +217,37 @@ def _existing(
     A document's node ids hold its content, so that being there is enough; a node that
     came with an id of its own is compared.
     """
-    if not wanted:
-        return set()
-    with search_lock(channel.vector_store):
-        stored = channel.vector_store.get_nodes(node_ids=list(wanted))
     return {
         node.node_id
-        for node in stored
+        for node in _stored(channel, wanted)
         if node.node_id not in compare or _equal(node, wanted[node.node_id])
     }
 
 
-def _equal(stored: BaseNode, wanted: BaseNode) -> bool:
-    same_text = stored.get_content() == wanted.get_content()
-    return same_text and stored.metadata == wanted.metadata
-
-
-def _ids_where(channel: Channel, filters: MetadataFilters) -> Iterator[str]:
-    light = getattr(channel.vector_store, "ids_where", None)
+def _stored(channel: Channel, node_ids: Collection[str]) -> list[BaseNode]:
+    if not node_ids:
+        return []
     with search_lock(channel.vector_store):
-        if light is not None:
-            return iter(light(filters))
-        return (n.node_id for n in channel.vector_store.get_nodes(filters=filters))
+        return list(channel.vector_store.get_nodes(node_ids=list(node_ids)))
+
+
+def _equal(stored: BaseNode, wanted: BaseNode) -> bool:
+    one, other = (
+        (
+            node.get_content(),
+            without_volatile(node.metadata),
+            node.relationships,
+            sorted(node.excluded_embed_metadata_keys),
+        )
+        for node in (stored, wanted)
+    )
+    return one == other
 
 
 def _source_of(node: BaseNode) -> str:
-    if isinstance(node, ImageNode):
-        return describe_source(node.image_path or f"node {node.node_id}")
-    return str(node.metadata.get("file_path") or node.ref_doc_id or node.node_id)
+    picture = node.image_path if isinstance(node, ImageNode) else None
+    file = picture or node.metadata.get("file_path")
+    return str(file or node.ref_doc_id or node.node_id)
 
 
 def upsert(

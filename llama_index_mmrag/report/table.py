@@ -7,6 +7,7 @@ from typing import Any
 
 from llama_index.core.schema import NodeWithScore
 from rich.table import Table
+from rich.text import Text
 
 from llama_index_mmrag.nodes import modality_of, name_of, provenance_of
 
@@ -20,24 +21,27 @@ def ranking_table(results: Sequence[NodeWithScore], *, title: str = "") -> Table
         results: Best first; an entity's nodes stand together under one rank.
         title: Above the table; none if empty.
     """
-    table = Table(title=title or None, title_justify="left", show_lines=True)
+    table = Table(title=title or None, title_justify="left")
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("modality", no_wrap=True)
-    table.add_column("found", ratio=3)
-    table.add_column("why", ratio=2)
+    table.add_column("found", ratio=3, overflow="fold")
+    table.add_column("why", ratio=2, overflow="fold")
     previous = None
     rank = 0
     for row in ranking_rows(results):
         is_kin = row["entity_id"] == previous
-        rank += not is_kin
+        if not is_kin:
+            rank += 1
+            table.add_section()
         previous = row["entity_id"]
+        why = "\n".join(map(_why, row["contributions"]))
         table.add_row(
             "" if is_kin else str(rank),
             "" if is_kin else f"{row['score']:.4f}",
-            row["modality"],
-            _found(row),
-            "\n".join(map(_why, row["contributions"])) or "linked to the result above",
+            Text(plain_line(row["modality"])),
+            Text(_found(row)),
+            Text(why or "linked to the result above"),
         )
     return table
 
@@ -45,6 +49,23 @@ def ranking_table(results: Sequence[NodeWithScore], *, title: str = "") -> Table
 def ranking_rows(results: Sequence[NodeWithScore]) -> list[dict[str, Any]]:
     """Return a plain row for each result, best first, that JSON can hold."""
     return [_row(result) for result in results]
+
+
+def plain_line(text: str) -> str:
+    r"""Return the text in one line, with nothing in it that could steer a terminal.
+
+    >>> plain_line("tea\n\tand \x1b[31mcake")
+    'tea and �[31mcake'
+    """
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+        for character in " ".join(text.split())
+    )
+
+
+def plain_text(text: str) -> str:
+    """Return the text as `plain_line` does, line by line."""
+    return "\n".join(map(plain_line, text.splitlines()))
 
 
 def _row(result: NodeWithScore) -> dict[str, Any]:
@@ -77,14 +98,14 @@ def _row(result: NodeWithScore) -> dict[str, Any]:
 
 
 def _found(row: dict[str, Any]) -> str:
-    text = " ".join(str(row["text"]).split())
+    source, text = plain_line(str(row["source"])), plain_line(str(row["text"]))
     if len(text) > _SNIPPET_LENGTH:
         text = text[: _SNIPPET_LENGTH - 1].rstrip() + "…"
-    return f"{row['source']}\n{text}" if text else str(row["source"])
+    return f"{source}\n{text}" if text else source
 
 
 def _why(contribution: dict[str, Any]) -> str:
     return (
-        f"+{contribution['amount']:.4f} {contribution['route']} "
+        f"+{contribution['amount']:.4f} {plain_line(contribution['route'])} "
         f"(rank {contribution['rank']}, similarity {contribution['raw_score']:.3f})"
     )

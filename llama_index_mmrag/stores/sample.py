@@ -43,8 +43,10 @@ class CollectionSample:
             if self._vectors is None:
                 self._vectors, self._is_cosine = _read(self.vector_store)
             vectors = self._vectors
-        if not len(vectors):
-            return None
+            if not len(vectors):
+                # Not kept: others may be about to fill a server's collection.
+                self._vectors = None
+                return None
         vector = np.asarray(query, dtype=np.float32)
         scores = vectors @ vector
         if self._is_cosine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llama_index_mmrag.errors import CollectionMismatch
+from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
 from llama_index_mmrag.nodes import ENTITY_KEY, MODALITY_KEY
 
 if TYPE_CHECKING:
@@ -34,24 +34,20 @@ def open_server_collection(
 
     Raises:
         CollectionMismatch: The collection exists with vectors of another size.
+        StoreUnusable: The server does not answer, or refuses.
     """
     from llama_index.vector_stores.qdrant import QdrantVectorStore
-    from qdrant_client import models
-    from qdrant_client.local.qdrant_local import QdrantLocal
+    from qdrant_client.http.exceptions import ApiException
 
-    if not client.collection_exists(collection_name):
-        client.create_collection(
-            collection_name,
-            vectors_config=models.VectorParams(
-                size=dim, distance=models.Distance.COSINE
-            ),
+    try:
+        if not client.collection_exists(collection_name):
+            _create(client, collection_name, dim)
+    except ApiException as error:
+        msg = (
+            f"The Qdrant server does not open collection {collection_name!r}: {error}. "
+            f"Check that it runs, and its address and key."
         )
-        # Local mode warns that it has no payload indexes.
-        if not isinstance(getattr(client, "_client", None), QdrantLocal):
-            for field in _INDEXED_FIELDS:
-                client.create_payload_index(
-                    collection_name, field, models.PayloadSchemaType.KEYWORD
-                )
+        raise StoreUnusable(msg) from error
     store = QdrantVectorStore(collection_name, client=client, aclient=aclient)
     found = _size(client.get_collection(collection_name).config.params.vectors, store)
     if found != dim:
@@ -62,6 +58,22 @@ def open_server_collection(
         )
         raise CollectionMismatch(msg)
     return store
+
+
+def _create(client: QdrantClient, collection_name: str, dim: int) -> None:
+    from qdrant_client import models
+    from qdrant_client.local.qdrant_local import QdrantLocal
+
+    client.create_collection(
+        collection_name,
+        vectors_config=models.VectorParams(size=dim, distance=models.Distance.COSINE),
+    )
+    # Local mode warns that it has no payload indexes.
+    if not isinstance(getattr(client, "_client", None), QdrantLocal):
+        for field in _INDEXED_FIELDS:
+            client.create_payload_index(
+                collection_name, field, models.PayloadSchemaType.KEYWORD
+            )
 
 
 def _size(vectors: Any, store: QdrantVectorStore) -> int | None:
