@@ -11,7 +11,8 @@ from typing import Any
 from llama_index.core.base.llms.types import ContentBlock, ImageBlock, TextBlock
 from llama_index.core.schema import ImageNode, MetadataMode, NodeWithScore
 
-from llama_index_mmrag.errors import ImageUnreadable
+from llama_index_mmrag.citations import unlabelled
+from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
 from llama_index_mmrag.images import ImageSource, load_image, node_image
 from llama_index_mmrag.nodes import modality_of, name_of, provenance_of
 
@@ -29,7 +30,11 @@ class Source:
     """From 1, in the order of the ranking."""
     result: NodeWithScore
     text: str
-    """The node's text, or the picture's caption; may be empty for a picture."""
+    """The node's text, or the picture's caption; may be empty for a picture.
+
+    Bracketed numbers of its own are in parentheses: a page's footnote "[2]", quoted in
+    an answer, would cite the second source.
+    """
     picture: bytes | None = None
     """The picture as JPEG, no larger than the budget allows."""
 
@@ -45,7 +50,7 @@ class Source:
 
     def blocks(self) -> list[ContentBlock]:
         """Return the source as a model is shown it: its label first."""
-        head = f"[{self.label}] {self.modality} from {self.name}"
+        head = f"[{self.label}] {self.modality} from {unlabelled(self.name)}"
         blocks: list[ContentBlock] = [
             TextBlock(text=f"{head}:\n{self.text}\n" if self.text else f"{head}:\n")
         ]
@@ -113,12 +118,26 @@ def gather_evidence(
                 left_out.append((node.node_id, str(error)))
                 continue
             n_pictures += 1
-        text = node.get_content(metadata_mode=MetadataMode.NONE).strip()
+        text = unlabelled(node.get_content(metadata_mode=MetadataMode.NONE).strip())
         if not text and picture is None:
             left_out.append((node.node_id, "neither text nor a picture to show"))
             continue
         sources.append(Source(len(sources) + 1, result, text, picture))
     return Evidence(tuple(sources), tuple(left_out))
+
+
+def check_budget(*, max_images: int, max_side: int) -> None:
+    """Do nothing if the budget of pictures makes sense.
+
+    Raises:
+        InvalidSetting: A number is out of range.
+    """
+    if max_images < 0:
+        msg = f"max_images is {max_images!r}; expected 0 (captions only) or more."
+        raise InvalidSetting(msg)
+    if max_side < 1:
+        msg = f"max_image_side is {max_side!r}; expected at least 1 pixel."
+        raise InvalidSetting(msg)
 
 
 def encode_picture(source: ImageSource, *, max_side: int) -> bytes:

@@ -1,0 +1,71 @@
+"""Messages: what an LLM is shown of the evidence and of the question."""
+
+from __future__ import annotations
+
+from llama_index.core.base.llms.types import ChatMessage, ContentBlock, TextBlock
+from llama_index.core.prompts import BasePromptTemplate, PromptTemplate
+from llama_index.core.schema import QueryBundle
+
+from llama_index_mmrag.evidence import Evidence, encode_picture, picture_block
+from llama_index_mmrag.query import pictures_of
+
+INSTRUCTIONS = PromptTemplate(
+    "Answer the question from the numbered sources alone: texts and pictures. After "
+    "each statement cite the sources it rests on, as [1] or [1][2]. Cite a picture "
+    "when you use what it shows. If the sources do not answer the question, say so."
+)
+"""Goes to the model as the system message."""
+
+QUESTION = PromptTemplate("Question: {query_str}\nAnswer:")
+"""Follows the sources."""
+
+ABOUT_PICTURE = "What do the sources say about this picture?"
+"""The question where a query has a picture and no words."""
+
+ABOUT_UNSEEN_PICTURE = (
+    "These sources were found with a picture, the most similar first. What do they say?"
+)
+"""The question where a query has a picture and no words, and the model no eyes."""
+
+
+def compose_messages(
+    query: QueryBundle,
+    evidence: Evidence,
+    *,
+    instructions: BasePromptTemplate,
+    question: BasePromptTemplate,
+    shows_pictures: bool,
+    max_side: int,
+) -> list[ChatMessage]:
+    """Return the instructions, and one message with the sources and the question.
+
+    Every source stands under its label before its content. The query's own pictures
+    come after the sources, under labels that no source has, and the words last.
+
+    Args:
+        query: The question; its pictures are read here.
+        evidence: The labelled sources.
+        instructions: Becomes the system message.
+        question: Becomes the last block; has the variable `query_str`.
+        shows_pictures: Whether the query's pictures are shown.
+        max_side: Longest side of a picture in pixels.
+
+    Raises:
+        ImageUnreadable: A picture of the query cannot be read. Without it the question
+            would be another one.
+    """
+    blocks: list[ContentBlock] = [
+        block for source in evidence.sources for block in source.blocks()
+    ]
+    if shows_pictures:
+        for number, picture in enumerate(pictures_of(query), start=1):
+            jpeg = encode_picture(picture, max_side=max_side)
+            blocks.append(TextBlock(text=f"The question's own picture {number}:\n"))
+            blocks.append(picture_block(jpeg))
+    unspoken = ABOUT_PICTURE if shows_pictures else ABOUT_UNSEEN_PICTURE
+    asked = query.query_str.strip() or unspoken
+    blocks.append(TextBlock(text=question.format(query_str=asked)))
+    return [
+        ChatMessage(role="system", content=instructions.format()),
+        ChatMessage(role="user", blocks=blocks),
+    ]
