@@ -109,7 +109,8 @@ def gather_evidence(
         picture: bytes | None = None
         if isinstance(node, ImageNode) and max_images > 0:
             if n_pictures >= max_images:
-                left_out.append((node.node_id, f"over the budget of pictures ({max_images})"))
+                reason = f"over the budget of pictures ({max_images})"
+                left_out.append((node.node_id, reason))
                 continue
             try:
                 picture = encode_picture(node_image(node), max_side=max_side)

@@ -6,12 +6,15 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import Any, TypeAlias
 
+import httpx
+from llama_index.llms.openai_like import OpenAILike
 from PIL import Image
 
 
@@ -97,6 +100,27 @@ class OpenAIServer:
 
     def wait_for_end(self) -> None:
         self._closing.wait(20)
+
+
+@asynccontextmanager
+async def clients_of(server: OpenAIServer) -> AsyncIterator[Callable[..., OpenAILike]]:
+    """Yield a function that makes the server's clients, and close them."""
+    # The machine's proxies, if it has any, are no way to the machine itself.
+    with httpx.Client(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False) as aclient:
+
+            def make(**settings: Any) -> OpenAILike:
+                return OpenAILike(
+                    model="scripted",
+                    api_base=server.api_base,
+                    api_key="none",
+                    max_retries=0,
+                    http_client=client,
+                    async_http_client=aclient,
+                    **{"is_chat_model": True, **settings},
+                )
+
+            yield make
 
 
 def picture_of(block: dict[str, Any]) -> tuple[str, Image.Image]:
