@@ -20,7 +20,7 @@ Scores = npt.NDArray[np.float64]
 
 _WORD = re.compile(r"\w{3,}")
 _BLANK_LINES = re.compile(r"\n\s*\n")
-_LIST_MARKER = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s+")
+_LIST_MARKER = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)])\s+")
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’»)\]]*$")
 
 _RANK_COST = 0.05

@@ -185,6 +185,13 @@ def test_steps_of_a_list_are_sentences_without_their_markers():
     )
 
 
+def test_a_number_that_ends_a_sentence_is_no_list_marker():
+    opening = text("opening", "The door opens at 8. Turn left at gate 2) or knock.")
+    assert answer("", opening) == (
+        "The door opens at 8. Turn left at gate 2) or knock. [1]"
+    )
+
+
 def test_wrapped_lines_are_one_sentence():
     wrapped = text("wrapped", "Fill the\ntank with\nwater. Press\nstart.")
     assert answer("", wrapped) == "Fill the tank with water. Press start. [1]"
