@@ -1,0 +1,71 @@
+"""An index in each kind of store, and a small folder to fill it from."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qdrant_client import QdrantClient
+
+from llama_index_mmrag import MultiModalQdrantIndex
+
+from .world import (
+    CountingEncoder,
+    Open,
+    painted,
+)
+
+
+@pytest.fixture
+def encoder() -> CountingEncoder:
+    return CountingEncoder(modality_gap=0.75)
+
+
+@pytest.fixture
+def open_index(tmp_path: Path, encoder: CountingEncoder) -> Iterator[Open]:
+    """Return a function that opens an index, in a new folder unless one is named.
+
+    Kinds: "edge" (embedded), "local" (Qdrant's local mode), "server" (QDRANT_URL).
+    """
+    with ExitStack() as cleanup:
+
+        def opened(
+            kind: str = "edge", path: Path | None = None, **settings: Any
+        ) -> Any:
+            settings.setdefault("embed_model", encoder)
+            name = uuid.uuid4().hex
+            if kind == "edge":
+                return cleanup.enter_context(
+                    MultiModalQdrantIndex.open(path or tmp_path / name, **settings)
+                )
+            url = os.environ.get("QDRANT_URL")
+            if kind == "server" and not url:
+                pytest.skip("QDRANT_URL names no server")
+            client = QdrantClient(":memory:") if kind == "local" else QdrantClient(url)
+            cleanup.callback(client.close)
+            if kind == "server":
+                for modality in ("text", "image"):
+                    cleanup.callback(client.delete_collection, f"{name}-{modality}")
+            return MultiModalQdrantIndex.open(
+                client=client, collection=name, **settings
+            )
+
+        yield opened
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder: a page with a picture, a text, and a picture of its own."""
+    root = tmp_path / "docs"
+    painted(root / "pix", "red", name="apple.png")
+    painted(root, "blue", name="sky.png")
+    (root / "fruit.md").write_text(
+        "# Fruit\n\nA red one.\n\n![an apple](pix/apple.png)"
+    )
+    (root / "grass.txt").write_text("green grass")
+    return root

@@ -1,0 +1,157 @@
+"""Folders: read, read again, and followed as their files change."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core.schema import (
+    Document,
+)
+
+from llama_index_mmrag.errors import (
+    MmragError,
+)
+from llama_index_mmrag.nodes import entity_of, modality_of, provenance_of
+
+from .world import (
+    contents,
+    painted,
+    pictures,
+    texts,
+)
+
+
+def test_section_and_its_picture_are_one_entity(open_index, folder):
+    index = open_index()
+    report = index.insert_directory(folder)
+    # fruit.md, grass.txt, sky.png; the apple belongs to its page
+    assert (report.n_documents, report.n_added) == (3, 4)
+    hits = index.as_retriever(top_k=1).retrieve("red")
+    assert [modality_of(hit.node) for hit in hits] == ["text", "image"]
+    assert len({entity_of(hit.node) for hit in hits}) == 1
+    provenance = provenance_of(hits[0])
+    assert provenance is not None
+    assert provenance.score == pytest.approx(
+        sum(c.amount for c in provenance.contributions), abs=1e-9
+    )
+
+
+def test_folder_inserted_again_encodes_nothing(open_index, folder, encoder):
+    index = open_index()
+    index.insert_directory(folder)
+    encoder.taken()
+    report = index.insert_directory(folder)
+    assert (report.n_added, report.n_unchanged, report.n_removed) == (0, 4, 0)
+    assert encoder.taken() == (0, 0)
+
+
+def test_changed_file_is_replaced(open_index, folder):
+    index = open_index()
+    index.insert_directory(folder)
+    (folder / "grass.txt").write_text("yellow straw")
+    report = index.insert_directory(folder)
+    assert (report.n_added, report.n_removed) == (1, 1)
+    assert "yellow straw" in texts(index)
+    assert "green grass" not in texts(index)
+
+
+def test_changed_picture_under_its_old_name_is_encoded_again(
+    open_index, folder, encoder
+):
+    index = open_index()
+    index.insert_directory(folder)
+    encoder.taken()
+    painted(folder / "pix", "cyan", name="apple.png")
+    report = index.insert_directory(folder)
+    assert (report.n_added, report.n_removed, encoder.taken()) == (1, 1, (0, 1))
+    fresh = open_index()
+    fresh.insert_directory(folder)
+    assert contents(index) == contents(fresh)
+
+
+def test_picture_that_turns_unreadable_is_reported_and_stays_as_it_was(
+    open_index, folder
+):
+    index = open_index()
+    index.insert_directory(folder)
+    (folder / "sky.png").write_bytes(b"")
+    for again in (index.insert_directory, index.refresh):
+        report = again(folder)
+        assert [Path(p.source).name for p in report.problems] == ["sky.png"]
+        assert pictures(index) == ["apple.png", "sky.png"]
+
+
+def test_picture_of_a_page_that_turns_unreadable_leaves_with_a_word(open_index, folder):
+    index = open_index()
+    index.insert_directory(folder)
+    (folder / "pix" / "apple.png").unlink()
+    report = index.insert_directory(folder)
+    assert "apple.png" in report.problems[0].reason
+    assert pictures(index) == ["sky.png"]
+    assert any("A red one." in text for text in texts(index))
+
+
+def test_refresh_equals_a_fresh_build_of_the_folder(open_index, folder):
+    index = open_index()
+    index.insert(Document(text="white", id_="from elsewhere"))
+    index.insert_directory(folder)
+    (folder / "grass.txt").unlink()
+    (folder / "sky.png").rename(folder / "heaven.png")
+    (folder / "fruit.md").write_text("# Fruit\n\nA yellow one.")
+    (folder / "new.txt").write_text("cyan")
+    report = index.refresh(folder)
+    # grass, sky, and the page's old text and picture
+    assert report.n_removed == 4
+    fresh = open_index()
+    fresh.insert(Document(text="white", id_="from elsewhere"))
+    fresh.insert_directory(folder)
+    assert contents(index) == contents(fresh)
+    assert index.refresh(folder).n_added == 0
+
+
+def test_refresh_leaves_other_folders_alone(open_index, folder):
+    other = folder.parent / "docs2"
+    shutil.copytree(folder, other)
+    index = open_index()
+    index.insert_directory(folder)
+    index.insert_directory(other)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    assert index.refresh(folder).n_removed == 4
+    assert {Path(each).parent for each in index.ref_doc_ids()} == {other}
+
+
+def test_folder_that_cannot_be_listed_is_not_gone(open_index, folder, monkeypatch):
+    (folder / "below").mkdir()
+    (folder / "below" / "deep.txt").write_text("magenta")
+    index = open_index()
+    index.insert_directory(folder)
+    scandir = os.scandir
+
+    def refused(path: Any) -> Any:
+        if Path(path).name == "below":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    report = index.refresh(folder)
+    assert [Path(p.source).name for p in report.problems] == ["below"]
+    assert "magenta" in texts(index)
+
+
+def test_missing_folder_is_an_error(open_index, tmp_path):
+    index = open_index()
+    for read in (index.insert_directory, index.refresh):
+        with pytest.raises(MmragError, match="no file or folder"):
+            read(tmp_path / "nothing")
+
+
+def test_documents_are_refreshed_like_inserted(open_index):
+    index = open_index()
+    index.insert(Document(text="red", id_="a"))
+    report = index.refresh([Document(text="blue", id_="a")])
+    assert (report.n_added, report.n_removed, texts(index)) == (1, 1, ["blue"])

@@ -1,0 +1,238 @@
+"""Where an index is opened, and what is said where it cannot be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from llama_index.core.embeddings import MockEmbedding
+from llama_index.core.schema import (
+    Document,
+    ImageNode,
+)
+from qdrant_client import QdrantClient
+
+from llama_index_mmrag import MultiModalQdrantIndex
+from llama_index_mmrag.embeddings.colour import ColourEncoder
+from llama_index_mmrag.errors import (
+    CollectionMismatch,
+    InvalidSetting,
+    StoreInUse,
+    StoreUnusable,
+)
+from llama_index_mmrag.nodes import modality_of
+
+from .world import (
+    all_of,
+    contents,
+    end,
+    inline,
+    start_child,
+    texts,
+)
+
+
+@pytest.mark.parametrize(
+    ("places", "named"),
+    [
+        ({}, "no place"),
+        ({"path": ""}, "no place"),
+        ({"url": ""}, "no place"),
+        ({"path": "x", "url": "http://localhost:1"}, "path and url"),
+    ],
+)
+def test_exactly_one_place_is_opened(places, named, encoder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidSetting, match=f"{named}; expected exactly one"):
+        MultiModalQdrantIndex.open(**places, embed_model=encoder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_client_that_is_falsy_is_a_client(encoder):
+    class EmptyLooking(QdrantClient):
+        def __len__(self) -> int:
+            return 0
+
+    client = EmptyLooking(":memory:")
+    with MultiModalQdrantIndex.open(client=client, embed_model=encoder) as index:
+        index.insert(Document(text="red"))
+    assert client.count("mmrag-text").count == 1, "and a given client is not closed"
+    client.close()
+
+
+def test_server_that_does_not_answer_is_told_in_a_sentence(encoder):
+    with pytest.raises(StoreUnusable, match="server does not open.*Check that it runs"):
+        MultiModalQdrantIndex.open(url="http://127.0.0.1:9", embed_model=encoder)
+
+
+def test_reopened_index_finds_what_is_there(open_index, tmp_path, encoder):
+    with open_index(path=tmp_path / "store") as index:
+        index.insert([Document(text="red", id_="a"), Document(text="blue", id_="b")])
+        before = contents(index)
+    with open_index(path=tmp_path / "store") as index:
+        assert contents(index) == before
+        assert index.ref_doc_ids() == ["a", "b"]
+        (hit, *_) = index.as_retriever().retrieve("red")
+        assert hit.node.get_content() == "red"
+
+
+@pytest.mark.parametrize("which", ["embed_model", "text_embed_model"])
+def test_store_filled_by_another_encoder_is_refused(which, open_index, tmp_path):
+    open_index(path=tmp_path / "store").close()
+    with pytest.raises(CollectionMismatch, match=r"colour-v1-gap0\.75.*gap0\.5"):
+        open_index(path=tmp_path / "store", **{which: ColourEncoder(modality_gap=0.5)})
+    open_index(path=tmp_path / "store")
+
+
+def test_server_collection_of_another_size_is_refused(encoder):
+    client = QdrantClient(":memory:")
+    MultiModalQdrantIndex.open(client=client, embed_model=encoder)
+    with pytest.raises(CollectionMismatch, match="size 4; the encoder makes 3"):
+        MultiModalQdrantIndex.open(
+            client=client,
+            embed_model=encoder,
+            text_embed_model=MockEmbedding(embed_dim=3),
+        )
+    client.close()
+
+
+def test_encoder_without_pictures_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(InvalidSetting, match="MockEmbedding.*text_embed_model"):
+        MultiModalQdrantIndex.open(
+            tmp_path / "store", embed_model=MockEmbedding(embed_dim=3)
+        )
+    assert not (tmp_path / "store").exists()
+
+
+def test_texts_may_have_an_encoder_of_their_own(open_index):
+    class Longer(ColourEncoder):
+        @property
+        def dimension(self) -> int:
+            return 5
+
+        def _get_text_embedding(self, text: str) -> list[float]:
+            return [*super()._get_text_embedding(text), 0.0]
+
+    index = open_index(text_embed_model=Longer())
+    index.insert([Document(text="red"), ImageNode(image=inline("red"))])
+    stored = [[len(n.embedding) for n in all_of(c)] for c in index.channels]
+    assert stored == [[5], [4]]
+    assert {modality_of(h.node) for h in index.as_retriever().retrieve("red")} == {
+        "text",
+        "image",
+    }
+
+
+def test_folder_in_use_is_refused_in_this_process(open_index, tmp_path):
+    first = open_index(path=tmp_path / "store")
+    with pytest.raises(StoreInUse, match="this process"):
+        open_index(path=tmp_path / "store")
+    first.insert(Document(text="red"))
+    assert texts(first) == ["red"], "the first one works on"
+
+
+def test_folder_in_use_by_another_process_is_refused_until_that_ends(
+    open_index, tmp_path
+):
+    child = start_child("print('open', flush=True); sys.stdin.read()", tmp_path / "s")
+    assert child.stdout is not None
+    assert child.stdout.readline() == "open\n"
+    with pytest.raises(StoreInUse, match=f"pid {child.pid}"):
+        open_index(path=tmp_path / "s")
+    end(child)
+    open_index(path=tmp_path / "s")
+
+
+def test_file_in_the_way_is_an_unusable_store(open_index, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StoreUnusable, match="file"):
+            open_index(path=path)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="users are told apart on POSIX")
+def test_folder_of_somebody_else_is_an_unusable_store(tmp_path):
+    code = """
+import os, sys
+from llama_index_mmrag import MultiModalQdrantIndex
+from llama_index_mmrag.embeddings.colour import ColourEncoder
+from llama_index_mmrag.errors import StoreUnusable
+if os.geteuid() == 0:
+    os.setegid(65534); os.seteuid(65534)
+for path in sys.argv[1:]:
+    try:
+        MultiModalQdrantIndex.open(path, embed_model=ColourEncoder())
+    except StoreUnusable as error:
+        print(error)
+"""
+    folders = [tmp_path / "not writable", tmp_path / "not readable"]
+    for folder, mode in zip(folders, (0o555, 0o000), strict=True):
+        folder.mkdir()
+        folder.chmod(mode)
+    tmp_path.chmod(0o755)
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(folders[0] / "store"), str(folders[1])],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    for folder in folders:
+        folder.chmod(0o755)
+    first, second = said.stdout.splitlines()
+    assert "not writable" in first
+    assert "not readable" in second
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"encoders": 3}', '{"encoders": [1]}', "\xff"]
+)
+def test_broken_manifest_is_told(content, open_index, tmp_path):
+    open_index(path=tmp_path / "store").close()
+    (tmp_path / "store" / "mmrag.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(StoreUnusable, match="mmrag.json"):
+        open_index(path=tmp_path / "store")
+
+
+def test_store_of_another_version_is_told(open_index, tmp_path):
+    open_index(path=tmp_path / "store").close()
+    manifest = tmp_path / "store" / "mmrag.json"
+    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(CollectionMismatch, match="format 2; this version reads 1"):
+        open_index(path=tmp_path / "store")
+
+
+def test_missing_extra_names_the_command_that_installs_it(tmp_path):
+    code = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "onnxruntime":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Blocked())
+from llama_index.core import Document
+from llama_index_mmrag import MultiModalQdrantIndex
+from llama_index_mmrag.errors import MissingExtra
+try:
+    with MultiModalQdrantIndex.open(sys.argv[1]) as index:
+        index.insert([Document(text="a"), Document(text="b")])
+except MissingExtra as error:
+    print(error)
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "store")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.stdout.count('pip install "llama-index-mmrag[offline]"') == 1, said
+
+
+@pytest.mark.parametrize(
+    "modalities", [("text",), ("image",), ("text", "text", "image"), ()]
+)
+def test_index_needs_one_channel_for_each_modality(modalities, open_index):
+    given = {c.name: c for c in open_index().channels}
+    with pytest.raises(InvalidSetting, match="one for each modality"):
+        MultiModalQdrantIndex([given[name] for name in modalities])
