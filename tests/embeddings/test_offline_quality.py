@@ -81,7 +81,8 @@ def test_packaged_arrays_have_the_documented_shapes() -> None:
 
 @pytest.mark.parametrize(
     ("position", "expected"),
-    [(0, 0.193), (1, 0.189)],  # measured before, by another implementation, on the same pictures
+    # Measured before, by another implementation, on the same pictures.
+    [(0, 0.193), (1, 0.189)],
     ids=["description", "name"],
 )
 def test_training_free_groceries_reach_the_mrr_of_another_implementation(
