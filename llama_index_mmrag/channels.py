@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -23,7 +23,7 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Background
 from llama_index_mmrag.fusion.entities import checked_weights
 from llama_index_mmrag.nodes import ENTITY_KEY, entity_of
-from llama_index_mmrag.query import PartKind
+from llama_index_mmrag.query import Encodings, PartKind, QueryPart
 from llama_index_mmrag.stores import has_async_client, search_lock
 from llama_index_mmrag.stores.sample import CollectionSample
 
@@ -62,6 +62,83 @@ class Searched:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """What a route asks of its channel."""
+
+    part: QueryPart
+    encodings: Encodings
+    filters: MetadataFilters | None = None
+    """The query's conditions, beside the channel's own."""
+    with_background: bool = False
+    """Whether the fusion calibrates by the collection's background."""
+
+
+class SearchChannel(Protocol):
+    """What a retriever needs of a channel.
+
+    `Channel` is one over a vector store, `RetrieverChannel` one over any retriever.
+    """
+
+    @property
+    def name(self) -> str:
+        """Unique in a retriever; weights and provenance use it."""
+        ...
+
+    @property
+    def modality(self) -> str:
+        """What the nodes are: "text", "image", or a word of your own."""
+        ...
+
+    @property
+    def accepts(self) -> frozenset[PartKind]:
+        """Kinds of query part that are searched for here."""
+        ...
+
+    @property
+    def weight(self) -> float | None:
+        """Factor in the fusion; None leaves it to the fusion's own weights."""
+        ...
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Deadline of one search in seconds; None for none."""
+        ...
+
+    @property
+    def can_filter(self) -> bool:
+        """Whether a query's metadata filters can be applied here."""
+        ...
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether a search is too short to be worth a thread."""
+        ...
+
+    @property
+    def is_async(self) -> bool:
+        """Whether `aanswer` waits without holding a thread."""
+        ...
+
+    def answer(self, ask: Ask) -> Searched:
+        """Return what was found, best first."""
+        ...
+
+    async def aanswer(self, ask: Ask) -> Searched:
+        """Return what `answer` does; called only where `is_async`."""
+        ...
+
+    def fetch(self, node_ids: Sequence[str]) -> dict[str, BaseNode]:
+        """Return whole nodes by id; ids that are gone by now are left out."""
+        ...
+
+    def of_entities(
+        self, entity_ids: Sequence[str], *, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """Return this channel's nodes of the entities, whole."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Channel:
     """One modality's collection: a name, a vector store and the encoder that filled it.
 
@@ -70,8 +147,8 @@ class Channel:
         vector_store: Any LlamaIndex vector store whose scores grow with similarity.
         embed_model: Encodes queries for this collection. A `MultiModalEmbedding` can
             encode pictures too.
-        modality: What the collection's nodes are; the name if None.
-        accepts: Kinds of query part that are searched for here. By default text, and
+        modality: What the collection's nodes are; the name if empty.
+        accepts: Kinds of query part that are searched for here. If empty, text, and
             pictures too where the encoder can encode them and the collection is not
             one of texts: pictures find texts badly, and would vote all the same.
         top_k: Hits taken from each search, at least 1.
@@ -88,8 +165,8 @@ class Channel:
     name: str
     vector_store: BasePydanticVectorStore = field(kw_only=True)
     embed_model: BaseEmbedding = field(kw_only=True)
-    modality: str | None = field(default=None, kw_only=True)
-    accepts: frozenset[PartKind] | None = field(default=None, kw_only=True)
+    modality: str = field(default="", kw_only=True)
+    accepts: frozenset[PartKind] = field(default=frozenset(), kw_only=True)
     top_k: int = field(default=10, kw_only=True)
     weight: float | None = field(default=None, kw_only=True)
     timeout_s: float | None = field(default=None, kw_only=True)
@@ -114,9 +191,9 @@ class Channel:
             raise InvalidSetting(msg)
         object.__setattr__(self, "sample", CollectionSample(self.vector_store))
         sees = isinstance(self.embed_model, MultiModalEmbedding)
-        if self.modality is None:
+        if not self.modality:
             object.__setattr__(self, "modality", self.name)
-        if self.accepts is None:
+        if not self.accepts:
             both = sees and self.modality != "text"
             kinds = {"text", "image"} if both else {"text"}
             object.__setattr__(self, "accepts", frozenset(kinds))
@@ -127,6 +204,11 @@ class Channel:
                 f"one, or leave 'image' out of accepts."
             )
             raise InvalidSetting(msg)
+
+    @property
+    def can_filter(self) -> bool:
+        """Vector stores take metadata filters."""
+        return True
 
     @property
     def is_light(self) -> bool:
@@ -146,6 +228,15 @@ class Channel:
     def is_async(self) -> bool:
         """Whether the store has a client that waits without holding a thread."""
         return not self.is_light and has_async_client(self.vector_store)
+
+    def at_least(self, top_k: int) -> Channel:
+        """Return the channel with searches of `top_k` hits or more, all else shared."""
+        if top_k <= self.top_k:
+            return self
+        deeper = replace(self, top_k=top_k)
+        # Read from the store once, and so not to be read again.
+        object.__setattr__(deeper, "sample", self.sample)
+        return deeper
 
     def search(
         self, vector: list[float], *, top_k: int, filters: MetadataFilters | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from typing import Any, Literal
 
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
@@ -83,10 +84,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
     ) -> None:
         self._fusion: Fusion = RRF() if fusion is None else fusion
         self._channels = _checked_channels(channels, self._fusion)
-        if top_k < 1:
-            msg = f"top_k is {top_k!r}; expected 1 or more."
-            raise InvalidSetting(msg)
-        self._top_k = top_k
+        self._top_k = _checked_top_k(top_k)
         self._filters = filters
         self._complete_entities = complete_entities
         self._on_degraded: OnDegraded = on_degraded
@@ -132,6 +130,19 @@ class MultiModalFusionRetriever(MultiModalRetriever):
     def fusion(self) -> Fusion:
         """The rule that ranked lists are fused by."""
         return self._fusion
+
+    def with_top_k(self, top_k: int) -> MultiModalFusionRetriever:
+        """Return a retriever of `top_k` entities that shares all else with this one.
+
+        Channels that take fewer hits from a search take `top_k`.
+
+        Raises:
+            InvalidSetting: `top_k` is less than 1.
+        """
+        other = copy(self)
+        other._top_k = _checked_top_k(top_k)
+        other._channels = tuple(channel.at_least(top_k) for channel in self._channels)
+        return other
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return self._search(query_bundle)
@@ -252,6 +263,13 @@ class MultiModalFusionRetriever(MultiModalRetriever):
 
 def _bundle(query: QueryType) -> QueryBundle:
     return QueryBundle(query) if isinstance(query, str) else query
+
+
+def _checked_top_k(top_k: int) -> int:
+    if top_k < 1:
+        msg = f"top_k is {top_k!r}; expected 1 or more."
+        raise InvalidSetting(msg)
+    return top_k
 
 
 def _checked_channels(
