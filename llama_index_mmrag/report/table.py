@@ -35,13 +35,14 @@ def ranking_table(results: Sequence[NodeWithScore], *, title: str = "") -> Table
             rank += 1
             table.add_section()
         previous = row["entity_id"]
+        score = "" if row["score"] is None else f"{row['score']:.4f}"
         why = "\n".join(map(_why, row["contributions"]))
         table.add_row(
             "" if is_kin else str(rank),
-            "" if is_kin else f"{row['score']:.4f}",
+            "" if is_kin else score,
             Text(plain_line(row["modality"])),
             Text(_found(row)),
-            Text(why or "linked to the result above"),
+            Text(why or ("linked to the result above" if is_kin else "")),
         )
     return table
 

@@ -33,7 +33,6 @@ from .world import (
     texts,
 )
 
-
 PAGE = {"file_name": "page.md"}
 OF_D = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id="d")}
 

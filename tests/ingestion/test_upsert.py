@@ -1,0 +1,350 @@
+"""Upsert: batches, bad nodes, broken encoders, and documents of any size."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.embeddings import MockEmbedding
+from llama_index.core.schema import (
+    ImageNode,
+    NodeRelationship,
+    RelatedNodeInfo,
+    TextNode,
+)
+from llama_index.core.vector_stores import SimpleVectorStore
+from PIL import Image
+from qdrant_client import QdrantClient
+
+from llama_index_mmrag.channels import Channel
+from llama_index_mmrag.embeddings.colour import ColourEncoder
+from llama_index_mmrag.errors import InvalidSetting, InvalidVector, MissingExtra
+from llama_index_mmrag.ingestion import Problem, SourceRecord
+from llama_index_mmrag.ingestion.encoding import encode_nodes
+from llama_index_mmrag.ingestion.upsert import (
+    FAILURES_OF_AN_ENCODER,
+    Upserter,
+    UpsertReport,
+    upsert,
+)
+from llama_index_mmrag.stores import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.documents import document_ids, node_ids_of
+from llama_index_mmrag.stores.server import open_server_collection
+
+Channels = dict[str, Channel]
+
+
+class Fallible(ColourEncoder):
+    """The colour encoder, except for texts with certain words."""
+
+    _n_calls: int = PrivateAttr(default=0)
+    _answers: dict[str, Callable[[], list[float]]] = PrivateAttr(default_factory=dict)
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        self._n_calls += 1
+        for word, answer in self._answers.items():
+            if word in text:
+                return answer()
+        return super()._get_text_embedding(text)
+
+    def answer(self, word: str, with_: Callable[[], list[float]]) -> Fallible:
+        self._answers[word] = with_
+        return self
+
+
+def refuse() -> list[float]:
+    msg = "no such model"
+    raise ConnectionError(msg)
+
+
+def fails_at(word: str) -> Fallible:
+    return Fallible(modality_gap=0.75).answer(word, refuse)
+
+
+def node(text: str, ref_doc_id: str = "doc", **fields: Any) -> TextNode:
+    return TextNode(
+        id_=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{ref_doc_id} {text}")),
+        text=text,
+        relationships={
+            NodeRelationship.SOURCE: RelatedNodeInfo(node_id=ref_doc_id),
+        },
+        **fields,
+    )
+
+
+def image(path: Path) -> ImageNode:
+    return ImageNode(
+        id_=str(uuid.uuid5(uuid.NAMESPACE_URL, path.name)),
+        image_path=str(path),
+        relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=str(path))},
+    )
+
+
+def record(*texts: str, ref_doc_id: str = "doc") -> SourceRecord:
+    nodes = tuple(node(text, ref_doc_id) for text in texts)
+    return SourceRecord(ref_doc_id, nodes, whole=True)
+
+
+def painted(path: Path, colour: str = "red") -> Path:
+    Image.new("RGB", (8, 8), colour).save(path)
+    return path
+
+
+@pytest.fixture
+def open_channels(tmp_path: Path) -> Iterator[Callable[..., Channels]]:
+    opened: list[QdrantEdgeVectorStore] = []
+
+    def channels(encoder: ColourEncoder | None = None) -> Channels:
+        encoder = encoder or ColourEncoder(modality_gap=0.75)
+        made = {}
+        for name in ("text", "image"):
+            folder = tmp_path / uuid.uuid4().hex
+            store = QdrantEdgeVectorStore.open(folder, dim=4)
+            opened.append(store)
+            made[name] = Channel(name, vector_store=store, embed_model=encoder)
+        return made
+
+    yield channels
+    for store in opened:
+        store.close()
+
+
+def stored(channels: Channels, name: str = "text") -> list[str]:
+    return sorted(n.get_content() for n in channels[name].vector_store.get_nodes())
+
+
+def test_report_is_a_sentence():
+    report = UpsertReport(2, 5, 1, 3, problems=[Problem("a", "b")])
+    assert str(report) == (
+        "2 documents: 5 nodes added, 1 unchanged, 3 removed, 1 skipped"
+    )
+
+
+@pytest.mark.parametrize("nodes_per_write", [1, 2, 3, 1000])
+def test_size_of_batches_does_not_show(nodes_per_write, open_channels):
+    channels = open_channels()
+    upserter = Upserter(channels, nodes_per_write=nodes_per_write)
+    for item in (
+        record("red", "blue", ref_doc_id="a"),
+        record(ref_doc_id="empty"),
+        Problem("file", "unreadable"),
+        record("green", ref_doc_id="b"),
+        record("cyan", ref_doc_id="a"),
+    ):
+        upserter.take(item)
+    upserter.flush()
+    upserter.flush()
+    report = upserter.report
+    assert stored(channels) == ["cyan", "green"]
+    assert (report.n_documents, report.ref_doc_ids) == (2, ["a", "empty", "b"])
+    assert report.problems == [Problem("file", "unreadable")]
+
+
+def test_record_without_nodes_removes_what_was_there(open_channels):
+    channels = open_channels()
+    upsert([record("red", "blue"), record("green", ref_doc_id="b")], channels=channels)
+    report = upsert([record()], channels=channels)
+    assert (report.n_documents, report.n_removed, stored(channels)) == (0, 2, ["green"])
+
+
+def test_one_bad_text_is_reported_and_costs_few_calls(open_channels, caplog):
+    encoder = fails_at("bad")
+    channels = open_channels(encoder)
+    texts = [f"red {n}" for n in range(255)]
+    with caplog.at_level(logging.WARNING):
+        report = upsert([record(*texts[:99], "bad", *texts[99:])], channels=channels)
+    assert (report.n_added, len(stored(channels))) == (255, 255)
+    assert report.problems == [Problem("doc", "no such model")]
+    assert "Skipped doc: no such model" in caplog.text
+    # each half is asked for again: 8 times, as 2^8 = 256, never node by node
+    assert encoder._n_calls < 255 * 3
+
+
+def test_two_bad_texts_among_good_ones_are_two_problems(open_channels):
+    channels = open_channels(fails_at("bad"))
+    report = upsert([record("bad 1", "red", "bad 2")], channels=channels)
+    assert (len(report.problems), stored(channels)) == (2, ["red"])
+
+
+def test_encoder_that_always_fails_raises_once_and_soon(open_channels):
+    encoder = fails_at("red")
+    channels = open_channels(encoder)
+    upserter = Upserter(channels)
+    with pytest.raises(ConnectionError, match="no such model"):
+        upserter.take(record(*(f"red {n}" for n in range(300))))
+    assert upserter.report.problems == []
+    assert encoder._n_calls < 4 * FAILURES_OF_AN_ENCODER
+    assert stored(channels) == []
+
+
+def test_encoder_that_fails_at_both_of_two_texts_raises(open_channels):
+    with pytest.raises(ConnectionError):
+        upsert([record("red 1", "red 2")], channels=open_channels(fails_at("red")))
+
+
+def test_encoder_that_worked_before_has_problems_not_an_error(open_channels):
+    channels = open_channels(fails_at("bad"))
+    upserter = Upserter(channels, nodes_per_write=2)
+    upserter.take(record("red", "blue", ref_doc_id="a"))
+    upserter.take(record("bad 1", "bad 2", ref_doc_id="b"))
+    assert (len(upserter.report.problems), stored(channels)) == (2, ["blue", "red"])
+
+
+def test_encoder_that_breaks_on_the_way_raises_and_keeps_what_is_written(
+    open_channels,
+):
+    channels = open_channels(fails_at("bad"))
+    upserter = Upserter(channels, nodes_per_write=20)
+    upserter.take(record(*(f"red {n}" for n in range(20)), ref_doc_id="a"))
+    with pytest.raises(ConnectionError):
+        upserter.take(record(*(f"bad {n}" for n in range(20)), ref_doc_id="b"))
+    assert len(stored(channels)) == 20
+
+
+def test_missing_extra_is_never_a_problem_of_a_node(open_channels):
+    def missing() -> list[float]:
+        raise MissingExtra.of("onnxruntime", extra="offline", needed_for="The encoder")
+
+    channels = open_channels(Fallible().answer("red", missing))
+    with pytest.raises(MissingExtra, match=r"llama-index-mmrag\[offline\]"):
+        upsert([record("red")], channels=channels)
+
+
+def test_pictures_that_are_gone_when_they_are_encoded_are_problems(
+    open_channels, tmp_path
+):
+    channels = open_channels()
+    paths = [tmp_path / "gone.png", tmp_path / "also gone.png"]
+    records = [SourceRecord(str(p), (image(p),), whole=True) for p in paths]
+    report = upsert([*records, record("red")], channels=channels)
+    assert [problem.source for problem in report.problems] == list(map(str, paths))
+    assert (stored(channels), stored(channels, "image")) == (["red"], [])
+
+
+def test_picture_that_only_decoding_finds_broken_is_a_problem(open_channels, tmp_path):
+    buffer = BytesIO()
+    Image.effect_noise((64, 64), 80).save(buffer, "JPEG")
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(buffer.getvalue()[:600])
+    good = [painted(tmp_path / f"{n}.png") for n in range(5)]
+    pictures = [image(path) for path in (*good, broken)]
+    channels = open_channels()
+    records = [SourceRecord(n.image_path or "", (n,), whole=True) for n in pictures]
+    report = upsert(records, channels=channels)
+    assert [problem.source for problem in report.problems] == [str(broken)]
+    assert report.n_added == 5
+
+
+@pytest.mark.parametrize(
+    "vector", [[float("nan")] * 4, [0.0] * 4, [float("inf"), 0, 0, 0]]
+)
+def test_vector_without_a_direction_costs_its_node_only(vector, open_channels):
+    channels = open_channels(Fallible().answer("bad", lambda: vector))
+    report = upsert([record("red", "bad", "blue")], channels=channels)
+    (problem,) = report.problems
+    assert "without a direction" in problem.reason
+    assert stored(channels) == ["blue", "red"]
+
+
+def test_vector_of_another_size_is_an_error_and_nothing_is_written(open_channels):
+    channels = open_channels(Fallible().answer("odd", lambda: [1.0, 0.0]))
+    with pytest.raises(InvalidVector, match="2 numbers; this store holds vectors of 4"):
+        upsert([record("red", "odd")], channels=channels)
+    assert stored(channels) == []
+
+
+def test_encoder_that_loses_inputs_is_an_error(open_channels):
+    class Losing(ColourEncoder):
+        def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+            return super()._get_text_embeddings(texts)[:-1]
+
+    with pytest.raises(InvalidVector, match="made 0 vectors of 1 input"):
+        upsert([record("red", "blue")], channels=open_channels(Losing()))
+
+
+def test_texts_and_pictures_of_one_channel_keep_their_order(open_channels, tmp_path):
+    channel = open_channels()["image"]
+    nodes = [
+        node("blue"),
+        image(painted(tmp_path / "red.png", "red")),
+        node("red"),
+        image(painted(tmp_path / "blue.png", "blue")),
+    ]
+    assert encode_nodes(channel, nodes) == [
+        [0.0, 0.0, 1.0, 0.0],
+        pytest.approx([0.8, 0.0, 0.0, 0.6]),
+        [1.0, 0.0, 0.0, 0.0],
+        pytest.approx([0.0, 0.0, 0.8, 0.6]),
+    ]
+    assert encode_nodes(channel, []) == []
+
+
+def test_picture_for_an_encoder_of_texts_says_what_to_give(open_channels, tmp_path):
+    store = open_channels()["image"].vector_store
+    channel = Channel("image", vector_store=store, embed_model=MockEmbedding(4))
+    with pytest.raises(InvalidSetting, match="'image' got pictures.*MultiModalEmb"):
+        encode_nodes(channel, [image(painted(tmp_path / "red.png"))])
+
+
+def test_document_of_more_than_9999_nodes_is_replaced_whole():
+    # QdrantVectorStore.get_nodes ends silently at 9,999
+    client = QdrantClient(":memory:")
+    store = open_server_collection(client, "text", dim=4)
+    encoder = ColourEncoder(modality_gap=0.75)
+    channels = {"text": Channel("text", vector_store=store, embed_model=encoder)}
+    old = [node(f"red {n}", embedding=[1.0, 0.0, 0.0, 0.0]) for n in range(10_050)]
+    store.add([*old, node("blue", "other", embedding=[0.0, 0.0, 1.0, 0.0])])
+    assert len(node_ids_of(store, ["doc"])) == 10_050
+    assert document_ids(store) == {"doc", "other"}
+    report = upsert([record("green")], channels=channels)
+    assert (report.n_added, report.n_removed) == (1, 10_050)
+    assert client.count("text").count == 2
+    client.close()
+
+
+def test_document_of_more_nodes_than_a_write_goes_in_whole(open_channels):
+    channels = open_channels()
+    texts = [f"red {n}" for n in range(2_500)]
+    assert upsert([record(*texts)], channels=channels).n_added == 2_500
+    assert upsert([record(*texts)], channels=channels).n_unchanged == 2_500
+    assert upsert([record("red 7")], channels=channels).n_removed == 2_499
+
+
+def test_any_store_of_llamaindex_that_gives_its_nodes_will_do(open_channels):
+    class Keeping(SimpleVectorStore):
+        """LlamaIndex's in-memory store, which does not keep nodes, with nodes."""
+
+        stores_text: bool = True
+        _kept: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+        def add(self, nodes: Any, **kwargs: Any) -> list[str]:
+            self._kept |= {n.node_id: n for n in nodes}
+            return super().add(nodes, **kwargs)
+
+        def get_nodes(self, node_ids: Any = None, filters: Any = None) -> list[Any]:
+            kept = [self._kept[i] for i in node_ids or self._kept if i in self._kept]
+            if filters is None:
+                return kept
+            (condition,) = filters.filters
+            return [n for n in kept if n.ref_doc_id in condition.value]
+
+        def delete_nodes(self, node_ids: Any = None, **kwargs: Any) -> None:
+            for node_id in node_ids:
+                del self._kept[node_id]
+
+    store = Keeping()
+    channel = Channel("text", vector_store=store, embed_model=ColourEncoder())
+    upsert(
+        [record("red", "blue"), record("green", ref_doc_id="b")],
+        channels={"text": channel},
+    )
+    report = upsert([record("red")], channels={"text": channel})
+    assert (report.n_unchanged, report.n_removed) == (1, 1)
+    assert stored({"text": channel}) == ["green", "red"]
+    assert document_ids(store) == {"doc", "b"}
