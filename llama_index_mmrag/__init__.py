@@ -19,6 +19,7 @@ from llama_index_mmrag.retriever import MultiModalFusionRetriever
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.synthesizer import MultiModalSynthesizer, describe_sources
 from llama_index_mmrag.tool import MultiModalRetrieverTool
+from llama_index_mmrag.transforms import KeepPicture
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ __all__ = [
     "Contribution",
     "Degradation",
     "FusedNode",
+    "KeepPicture",
     "MultiModalFusionRetriever",
     "MultiModalQdrantIndex",
     "MultiModalQuery",
