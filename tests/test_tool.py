@@ -20,6 +20,7 @@ from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.tools import ToolOutput
 from llama_index.core.tools.calling import acall_tool, call_tool
 from llama_index.llms.openai_like import OpenAILike
+from PIL import Image
 
 from llama_index_mmrag import (
     MultiModalFusionRetriever,
@@ -32,7 +33,6 @@ from llama_index_mmrag.tool import PictureSearchArguments, SearchArguments
 
 from .conftest import (
     FaultyStore,
-    Paint,
     channel,
     ids_of,
     image_node,
@@ -50,23 +50,38 @@ pytestmark = [
 NAME = "search_texts_and_pictures"
 
 
-@pytest.fixture
-def library(tmp_path: Path, paint: Paint) -> Path:
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a red section that has a red picture, and a blue text."""
-    folder = tmp_path / "library"
+    folder = tmp_path_factory.mktemp("shelf") / "library"
     folder.mkdir()
-    paint("red").rename(folder / "red.png")
+    Image.new("RGB", (16, 12), "red").save(folder / "red.png")
     (folder / "red.md").write_text("The red cube is heavy.\n\n![A red cube](red.png)\n")
     (folder / "blue.md").write_text("The blue cube is light.\n")
     return folder
 
 
-@pytest.fixture
-def index(tmp_path: Path, library: Path) -> Iterator[MultiModalQdrantIndex]:
-    store = tmp_path / "store"
+@pytest.fixture(scope="module")
+def index(
+    tmp_path_factory: pytest.TempPathFactory, library: Path
+) -> Iterator[MultiModalQdrantIndex]:
+    store = tmp_path_factory.mktemp("store")
     with MultiModalQdrantIndex.open(store, embed_model=ColourEncoder()) as index:
         index.insert_directory(library)
         yield index
+
+
+@pytest.fixture(scope="module")
+def secrets(library: Path, index: MultiModalQdrantIndex) -> Path:
+    """The folder around the library, with pictures and links that lead out of it."""
+    shelf = library.parent
+    (shelf / "library-secret").mkdir()
+    for place in (shelf, shelf / "library-secret"):
+        Image.new("RGB", (16, 12), "red").save(place / "secret.png")
+    (library / "link.png").symlink_to(shelf / "secret.png")
+    (library / "folder").symlink_to(shelf)
+    (library / "loop.png").symlink_to(library / "loop.png")
+    return shelf
 
 
 @pytest.fixture
@@ -165,8 +180,10 @@ class TestSearching:
         output = index.as_tool(max_images=0).call(query="red", top_k=1)
         assert texts(output) == RED[:2]
         (picture,) = [r for r in output.raw_output if r.node.class_name() != "TextNode"]
-        Path(picture.node.image_path).unlink()
+        path = Path(picture.node.image_path)
+        away = path.rename(path.with_suffix(".away"))
         output = index.as_tool().call(query="red", top_k=1)
+        away.rename(path)
         assert texts(output)[-1] == "Results that could not be shown: 1.\n"
         assert len(output.raw_output) == 1
 
@@ -275,15 +292,9 @@ class TestPicturesItMayRead:
         ],
     )
     async def test_any_other_is_refused_in_the_same_words(
-        self, seeing, library, paint, tmp_path, path
+        self, seeing, library, secrets, path
     ):
-        (tmp_path / "library-secret").mkdir()
-        for place in (tmp_path, tmp_path / "library-secret"):
-            (place / "secret.png").write_bytes(paint("red").read_bytes())
-        (library / "link.png").symlink_to(tmp_path / "secret.png")
-        (library / "folder").symlink_to(tmp_path)
-        (library / "loop.png").symlink_to(library / "loop.png")
-        asked = path.format(library=library, outside=tmp_path)
+        asked = path.format(library=library, outside=secrets)
         arguments = {"query": "" if not asked else "red", "image_path": asked}
         for output in (seeing.call(**arguments), await seeing.acall(**arguments)):
             assert output.is_error is True
