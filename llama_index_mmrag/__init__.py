@@ -16,6 +16,7 @@ from llama_index_mmrag.postprocessor import RRFPostprocessor
 from llama_index_mmrag.provenance import Contribution, Degradation, Provenance
 from llama_index_mmrag.query import MultiModalQuery
 from llama_index_mmrag.retriever import MultiModalFusionRetriever
+from llama_index_mmrag.retriever_channel import RetrieverChannel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.synthesizer import MultiModalSynthesizer, describe_sources
 from llama_index_mmrag.tool import MultiModalRetrieverTool
@@ -41,6 +42,7 @@ __all__ = [
     "Provenance",
     "QdrantEdgeVectorStore",
     "RRFPostprocessor",
+    "RetrieverChannel",
     "WeightedSum",
     "describe_sources",
     "provenance_of",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
@@ -16,16 +17,23 @@ from llama_index.core.vector_stores.types import (
     MetadataFilter,
     MetadataFilters,
     VectorStoreQuery,
+    VectorStoreQueryMode,
     VectorStoreQueryResult,
 )
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Background
-from llama_index_mmrag.fusion.entities import checked_weights
 from llama_index_mmrag.nodes import ENTITY_KEY, entity_of
-from llama_index_mmrag.query import Encodings, PartKind, QueryPart
+from llama_index_mmrag.query import PartKind
+from llama_index_mmrag.search_channel import (
+    Ask,
+    Found,
+    Searched,
+    check_common_settings,
+)
 from llama_index_mmrag.stores import has_async_client, search_lock
 from llama_index_mmrag.stores.sample import CollectionSample
+from llama_index_mmrag.threads import athread
 
 
 @runtime_checkable
@@ -40,101 +48,6 @@ class IdQuery(Protocol):
         self, query: VectorStoreQuery, payload_keys: Sequence[str] = ()
     ) -> list[tuple[str, float, dict[str, Any]]]:
         """Return (node id, score, the named payload values), best first."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a search found: light where the store allows it, else with its node."""
-
-    node_id: str
-    entity_id: str
-    score: float
-    node: BaseNode | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Searched:
-    """One route's answer: what was found, and what the query scores by chance."""
-
-    found: tuple[Found, ...]
-    background: Background | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What a route asks of its channel."""
-
-    part: QueryPart
-    encodings: Encodings
-    filters: MetadataFilters | None = None
-    """The query's conditions, beside the channel's own."""
-    with_background: bool = False
-    """Whether the fusion calibrates by the collection's background."""
-
-
-class SearchChannel(Protocol):
-    """What a retriever needs of a channel.
-
-    `Channel` is one over a vector store, `RetrieverChannel` one over any retriever.
-    """
-
-    @property
-    def name(self) -> str:
-        """Unique in a retriever; weights and provenance use it."""
-        ...
-
-    @property
-    def modality(self) -> str:
-        """What the nodes are: "text", "image", or a word of your own."""
-        ...
-
-    @property
-    def accepts(self) -> frozenset[PartKind]:
-        """Kinds of query part that are searched for here."""
-        ...
-
-    @property
-    def weight(self) -> float | None:
-        """Factor in the fusion; None leaves it to the fusion's own weights."""
-        ...
-
-    @property
-    def timeout_s(self) -> float | None:
-        """Deadline of one search in seconds; None for none."""
-        ...
-
-    @property
-    def can_filter(self) -> bool:
-        """Whether a query's metadata filters can be applied here."""
-        ...
-
-    @property
-    def is_embedded(self) -> bool:
-        """Whether a search is too short to be worth a thread."""
-        ...
-
-    @property
-    def is_async(self) -> bool:
-        """Whether `aanswer` waits without holding a thread."""
-        ...
-
-    def answer(self, ask: Ask) -> Searched:
-        """Return what was found, best first."""
-        ...
-
-    async def aanswer(self, ask: Ask) -> Searched:
-        """Return what `answer` does; called only where `is_async`."""
-        ...
-
-    def fetch(self, node_ids: Sequence[str]) -> dict[str, BaseNode]:
-        """Return whole nodes by id; ids that are gone by now are left out."""
-        ...
-
-    def of_entities(
-        self, entity_ids: Sequence[str], *, filters: MetadataFilters | None = None
-    ) -> list[BaseNode]:
-        """Return this channel's nodes of the entities, whole."""
         ...
 
 
@@ -156,6 +69,10 @@ class Channel:
             weights.
         timeout_s: Deadline of one search in seconds, encoding included; None for none.
         filters: Conditions that hold for every search of this channel.
+        mode: How the store searches for words: DEFAULT is by vector; HYBRID, for a
+            `QdrantVectorStore(enable_hybrid=True)`, by vector and by terms. Pictures
+            are always searched for by vector.
+        alpha: Share of the vector in a hybrid search, from 0 (terms) to 1.
 
     Raises:
         InvalidSetting: A setting is out of range, or `accepts` asks for pictures of an
@@ -171,22 +88,24 @@ class Channel:
     weight: float | None = field(default=None, kw_only=True)
     timeout_s: float | None = field(default=None, kw_only=True)
     filters: MetadataFilters | None = field(default=None, kw_only=True)
+    mode: VectorStoreQueryMode = field(
+        default=VectorStoreQueryMode.DEFAULT, kw_only=True
+    )
+    alpha: float | None = field(default=None, kw_only=True)
     sample: CollectionSample = field(init=False, repr=False, compare=False)
     """Some of the collection's vectors, read once, for the fusions that calibrate."""
 
     def __post_init__(self) -> None:
-        if not self.name:
-            msg = "A channel has an empty name; expected one such as 'text'."
-            raise InvalidSetting(msg)
-        if self.top_k < 1:
-            msg = f"Channel {self.name!r}: top_k is {self.top_k!r}, expected 1 or more."
-            raise InvalidSetting(msg)
-        if self.weight is not None:
-            checked_weights({self.name: self.weight})
-        if self.timeout_s is not None and not self.timeout_s > 0:
+        check_common_settings(
+            name=self.name,
+            top_k=self.top_k,
+            weight=self.weight,
+            timeout_s=self.timeout_s,
+        )
+        if self.alpha is not None and not 0 <= self.alpha <= 1:
             msg = (
-                f"Channel {self.name!r}: timeout_s is {self.timeout_s!r}, expected "
-                f"more than 0, or None for no deadline."
+                f"Channel {self.name!r}: alpha is {self.alpha!r}; expected a number "
+                f"from 0 (terms alone) to 1 (the vector alone)."
             )
             raise InvalidSetting(msg)
         object.__setattr__(self, "sample", CollectionSample(self.vector_store))
@@ -227,7 +146,26 @@ class Channel:
     @property
     def is_async(self) -> bool:
         """Whether the store has a client that waits without holding a thread."""
-        return not self.is_light and has_async_client(self.vector_store)
+        # LlamaIndex's asynchronous hybrid search takes alpha=0.0 for "not given" and
+        # searches with 0.5 (QdrantVectorStore 0.10.4); the synchronous one is right.
+        wrong_alpha = self.mode != VectorStoreQueryMode.DEFAULT and self.alpha == 0
+        in_thread = self.is_light or wrong_alpha
+        return not in_thread and has_async_client(self.vector_store)
+
+    def answer(self, ask: Ask) -> Searched:
+        """Return what the query part finds here, best first."""
+        vector = ask.encodings.of(ask.part, self.embed_model)
+        query = self._query(ask, vector)
+        return Searched(tuple(self.search(query)), self._background(ask, vector))
+
+    async def aanswer(self, ask: Ask) -> Searched:
+        """Return what `answer` does, over the store's asynchronous client."""
+        vector = await athread(lambda: ask.encodings.of(ask.part, self.embed_model))
+        result, background = await asyncio.gather(
+            self.vector_store.aquery(self._query(ask, vector)),
+            athread(lambda: self._background(ask, vector)),
+        )
+        return Searched(tuple(self._found(result)), background)
 
     def at_least(self, top_k: int) -> Channel:
         """Return the channel with searches of `top_k` hits or more, all else shared."""
@@ -238,11 +176,8 @@ class Channel:
         object.__setattr__(deeper, "sample", self.sample)
         return deeper
 
-    def search(
-        self, vector: list[float], *, top_k: int, filters: MetadataFilters | None = None
-    ) -> list[Found]:
-        """Return what is nearest to `vector`, shape (dim,), best first."""
-        query = self._store_query(vector, top_k, filters)
+    def search(self, query: VectorStoreQuery) -> list[Found]:
+        """Return what the store finds, best first; light where it can be."""
         store = self.vector_store
         if isinstance(store, IdQuery):
             rows = store.query_ids(query, payload_keys=(ENTITY_KEY,))
@@ -252,13 +187,6 @@ class Channel:
             ]
         with search_lock(store):
             return self._found(store.query(query))
-
-    async def asearch(
-        self, vector: list[float], *, top_k: int, filters: MetadataFilters | None = None
-    ) -> list[Found]:
-        """Return what `search` does, over the store's asynchronous client."""
-        query = self._store_query(vector, top_k, filters)
-        return self._found(await self.vector_store.aquery(query))
 
     def fetch(self, node_ids: Sequence[str]) -> dict[str, BaseNode]:
         """Return whole nodes by id; ids that are gone by now are left out."""
@@ -286,14 +214,29 @@ class Channel:
         with search_lock(self.vector_store):
             return list(self.vector_store.get_nodes(filters=conditions))
 
-    def _store_query(
-        self, vector: list[float], top_k: int, filters: MetadataFilters | None
-    ) -> VectorStoreQuery:
-        return VectorStoreQuery(
-            query_embedding=vector,
-            similarity_top_k=top_k,
-            filters=both_filters(self.filters, filters),
+    def _query(self, ask: Ask, vector: list[float]) -> VectorStoreQuery:
+        filters = both_filters(self.filters, ask.filters)
+        query = VectorStoreQuery(
+            query_embedding=vector, similarity_top_k=self.top_k, filters=filters
         )
+        if self._is_dense(ask):
+            return query
+        return replace(
+            query,
+            mode=self.mode,
+            query_str=ask.part.words,
+            alpha=self.alpha,
+            sparse_top_k=self.top_k,
+            hybrid_top_k=self.top_k,
+        )
+
+    def _is_dense(self, ask: Ask) -> bool:
+        return ask.part.kind != "text" or self.mode == VectorStoreQueryMode.DEFAULT
+
+    def _background(self, ask: Ask, vector: list[float]) -> Background | None:
+        # A hybrid score is no cosine: the sample says nothing about it.
+        wanted = ask.with_background and self._is_dense(ask)
+        return self.sample.background(vector) if wanted else None
 
     def _found(self, result: VectorStoreQueryResult) -> list[Found]:
         nodes = list(result.nodes or ())

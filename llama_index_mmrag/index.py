@@ -17,6 +17,7 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.utils import get_tqdm_iterable
 
 from llama_index_mmrag.channels import Channel
+from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.errors import (
     CollectionMismatch,
     InvalidSetting,
@@ -33,10 +34,10 @@ from llama_index_mmrag.ingestion import (
 )
 from llama_index_mmrag.ingestion.upsert import Upserter, UpsertReport
 from llama_index_mmrag.retriever import MultiModalFusionRetriever
-from llama_index_mmrag.routes import athread
 from llama_index_mmrag.stores import QdrantEdgeVectorStore, search_lock
 from llama_index_mmrag.stores.documents import document_ids, node_ids_of
 from llama_index_mmrag.synthesizer import MultiModalSynthesizer
+from llama_index_mmrag.threads import athread
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -84,7 +85,7 @@ class MultiModalQdrantIndex:
             InvalidSetting: There is no channel for texts or none for pictures, or two
                 for one modality.
         """
-        self._channels = {str(c.modality): c for c in channels}
+        self._channels = {c.modality: c for c in channels}
         missing = [name for name in _MODALITIES if name not in self._channels]
         if missing or len(self._channels) != len(channels):
             given = [(c.name, c.modality) for c in channels]
@@ -170,7 +171,10 @@ class MultiModalQdrantIndex:
             Channel(
                 name,
                 vector_store=open_server_collection(
-                    server, f"{collection}-{name}", dim=_dim(model), aclient=aclient
+                    server,
+                    f"{collection}-{name}",
+                    dim=dimension_of(model),
+                    aclient=aclient,
                 ),
                 embed_model=model,
             )
@@ -192,7 +196,7 @@ class MultiModalQdrantIndex:
         channels: list[Channel] = []
         try:
             for name, model in encoders.items():
-                store = QdrantEdgeVectorStore.open(root / name, dim=_dim(model))
+                store = QdrantEdgeVectorStore.open(root / name, dim=dimension_of(model))
                 channels.append(Channel(name, vector_store=store, embed_model=model))
             _write_manifest(root, cards)
         except BaseException:
@@ -411,11 +415,6 @@ class MultiModalQdrantIndex:
                 upserter.take(record)
             upserter.flush()
         return upserter.report
-
-
-def _dim(model: BaseEmbedding) -> int:
-    known = getattr(model, "dimension", None)
-    return int(known) if known else len(model.get_text_embedding("dimension"))
 
 
 def _card(model: BaseEmbedding) -> dict[str, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -15,6 +17,7 @@ from llama_index.core.schema import ImageType, QueryBundle
 
 from llama_index_mmrag.errors import InvalidQuery, InvalidSetting
 from llama_index_mmrag.images import ImageSource, check_image, image_bytes
+from llama_index_mmrag.threads import resolve
 
 PartKind = Literal["text", "image"]
 
@@ -47,6 +50,9 @@ class QueryPart:
     kind: PartKind
     name: str
     texts: tuple[str, ...] = ()
+    """What is encoded: the words, or what a query transform made of them."""
+    words: str = ""
+    """The words as they were asked, for searches by term."""
     image: ImageSource | None = None
     weight: float = 1.0
 
@@ -62,6 +68,24 @@ class QueryPart:
             )
             raise InvalidSetting(msg)
         return embed_model.get_image_embedding(as_image_type(self.image))
+
+
+@dataclass(slots=True)
+class Encodings:
+    """The vectors of one query: each part is encoded once for each encoder."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _vectors: dict[tuple[int, str], Future[list[float]]] = field(default_factory=dict)
+
+    def of(self, part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
+        """Return the part's vector; a second caller waits for the first one's."""
+        key = (id(embed_model), part.name)
+        with self._lock:
+            known = self._vectors.get(key)
+            future = self._vectors.setdefault(key, Future())
+        if known is None:
+            resolve(future, lambda: part.encode(embed_model))
+        return future.result()
 
 
 def as_image_type(source: ImageSource) -> ImageType:
@@ -119,14 +143,14 @@ def parts_of(query: str | QueryBundle) -> tuple[QueryPart, ...]:
                 f"of at least 0."
             )
             raise InvalidQuery(msg)
-    parts = [QueryPart("text", "text", texts=texts)] if texts else []
+    words = bundle.query_str.strip() or "\n".join(texts)
+    parts = [QueryPart("text", "text", texts=texts, words=words)] if texts else []
     parts += [
         QueryPart("image", name, image=picture)
         for name, picture in zip(names, pictures, strict=True)
     ]
     return tuple(
-        QueryPart(p.kind, p.name, p.texts, p.image, float(weights.get(p.name, 1.0)))
-        for p in parts
+        replace(part, weight=float(weights.get(part.name, 1.0))) for part in parts
     )
 
 

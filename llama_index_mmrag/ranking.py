@@ -10,12 +10,12 @@ from llama_index.core.schema import BaseNode, NodeWithScore
 from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index_instrumentation import get_dispatcher
 
-from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import FusedEntity, Fusion, RankedList
 from llama_index_mmrag.nodes import POSITION_KEY, FusedNode, entity_of, modality_of
 from llama_index_mmrag.provenance import Degradation, Provenance
 from llama_index_mmrag.routes import Answer, Route
+from llama_index_mmrag.search_channel import SearchChannel
 
 logger = logging.getLogger(__name__)
 dispatcher = get_dispatcher(__name__)
@@ -25,7 +25,7 @@ dispatcher = get_dispatcher(__name__)
 class Lookup:
     """Nodes that are still to be read from one channel's store."""
 
-    channel: Channel
+    channel: SearchChannel
     node_ids: tuple[str, ...] = ()
     """Found by a search that brought ids only."""
     entity_ids: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Ranking:
     """The fused entities of one query, and the nodes that show them."""
 
     routes: tuple[Route, ...]
-    channels: tuple[Channel, ...]
+    channels: tuple[SearchChannel, ...]
     """All of the retriever's, those that were not searched too."""
     fusion: str
     entities: tuple[FusedEntity, ...]
@@ -124,7 +124,7 @@ def rank(
     routes: Sequence[Route],
     answers: Sequence[Answer],
     *,
-    channels: Sequence[Channel],
+    channels: Sequence[SearchChannel],
     fusion: Fusion,
     top_k: int,
 ) -> Ranking:
@@ -178,7 +178,7 @@ def _ranked(route: Route, answer: Answer) -> RankedList | Degradation:
             ((found.node_id, found.entity_id, found.score) for found in answer.found),
             channel=channel.name,
             route=route.name,
-            modality=channel.modality or channel.name,
+            modality=channel.modality,
             weight=weight * route.part.weight,
             background=answer.background,
         )

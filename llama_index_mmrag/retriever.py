@@ -20,16 +20,21 @@ from llama_index.core.schema import (
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
     MetadataFilters,
+    VectorStoreQueryMode,
 )
 from llama_index_instrumentation import get_dispatcher
 
 from llama_index_mmrag import routes as routing
 from llama_index_mmrag.channels import Channel
+from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting, RouteFailed
 from llama_index_mmrag.fusion import RRF, Fusion
 from llama_index_mmrag.query import QueryPart, parts_of
 from llama_index_mmrag.ranking import Ranking, rank, with_failed_lookup
 from llama_index_mmrag.routes import Answer, Route
+from llama_index_mmrag.search_channel import SearchChannel
+from llama_index_mmrag.stores.check import check_collection
+from llama_index_mmrag.threads import athread
 
 dispatcher = get_dispatcher(__name__)
 
@@ -70,7 +75,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
 
     def __init__(  # noqa: PLR0913 - the base class's arguments come along
         self,
-        channels: Sequence[Channel],
+        channels: Sequence[SearchChannel],
         *,
         fusion: Fusion | None = None,
         top_k: int = 10,
@@ -85,7 +90,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         self._fusion: Fusion = RRF() if fusion is None else fusion
         self._channels = _checked_channels(channels, self._fusion)
         self._top_k = _checked_top_k(top_k)
-        self._filters = filters
+        self._filters = _checked_filters(filters, self._channels)
         self._complete_entities = complete_entities
         self._on_degraded: OnDegraded = on_degraded
         super().__init__(
@@ -105,7 +110,11 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         image_embed: BaseEmbedding,
         **settings: Any,
     ) -> MultiModalFusionRetriever:
-        """Return a retriever over an existing pair of collections.
+        """Return a retriever over an existing pair of collections, checked.
+
+        They may be those of LlamaIndex's `VectorStoreIndex` or
+        `MultiModalVectorStoreIndex`, with named or unnamed vectors. A text store made
+        with `enable_hybrid=True` is searched by vector and by terms.
 
         Args:
             text_store: The collection of texts.
@@ -114,15 +123,25 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             image_embed: The encoder that filled the image collection; to be asked with
                 pictures it must be a `MultiModalEmbedding`.
             **settings: Arguments of the constructor.
+
+        Raises:
+            CollectionMismatch: A collection does not exist, has no vector of the name
+                that its store asks for, or one of another size or distance than the
+                encoder's.
         """
+        hybrid = getattr(text_store, "enable_hybrid", False)
+        mode = VectorStoreQueryMode.HYBRID if hybrid else VectorStoreQueryMode.DEFAULT
         channels = [
-            Channel("text", vector_store=text_store, embed_model=text_embed),
+            Channel("text", vector_store=text_store, embed_model=text_embed, mode=mode),
             Channel("image", vector_store=image_store, embed_model=image_embed),
         ]
+        for channel in channels:
+            dim = dimension_of(channel.embed_model)
+            check_collection(channel.vector_store, dim=dim)
         return cls(channels, **settings)
 
     @property
-    def channels(self) -> tuple[Channel, ...]:
+    def channels(self) -> tuple[SearchChannel, ...]:
         """The channels, in configured order."""
         return self._channels
 
@@ -169,11 +188,11 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         parts: str | None = None,
         modality: str | None = None,
     ) -> list[NodeWithScore]:
-        routes = await routing.athread(lambda: self._plan(query, parts, modality))
+        routes = await athread(lambda: self._plan(query, parts, modality))
         ranking = self._rank(routes, await routing.arun(routes))
         if not ranking.lookups(complete_entities=self._complete_entities):
             return ranking.results()
-        return await routing.athread(lambda: self._read(ranking))
+        return await athread(lambda: self._read(ranking))
 
     def _rank(self, routes: list[Route], answers: list[Answer]) -> Ranking:
         ranking = rank(
@@ -272,9 +291,22 @@ def _checked_top_k(top_k: int) -> int:
     return top_k
 
 
+def _checked_filters(
+    filters: MetadataFilters | None, channels: Sequence[SearchChannel]
+) -> MetadataFilters | None:
+    cannot = [channel.name for channel in channels if not channel.can_filter]
+    if filters is not None and cannot:
+        msg = (
+            f"The retriever has filters, and the channels {cannot!r} cannot apply "
+            f"them: they would show what the filters hide. Leave one of the two out."
+        )
+        raise InvalidSetting(msg)
+    return filters
+
+
 def _checked_channels(
-    channels: Sequence[Channel], fusion: Fusion
-) -> tuple[Channel, ...]:
+    channels: Sequence[SearchChannel], fusion: Fusion
+) -> tuple[SearchChannel, ...]:
     if not channels:
         msg = "A retriever needs at least one channel."
         raise InvalidSetting(msg)

@@ -7,31 +7,27 @@ collecting; only the waiting differs.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
-from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index_instrumentation import get_dispatcher
 
-from llama_index_mmrag.channels import Channel, Searched
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery
-from llama_index_mmrag.fusion import Background
 from llama_index_mmrag.provenance import Degradation, DegradationKind
-from llama_index_mmrag.query import QueryPart
+from llama_index_mmrag.query import Encodings, QueryPart
+from llama_index_mmrag.search_channel import Ask, SearchChannel, Searched
+from llama_index_mmrag.threads import athread, in_thread
 
 logger = logging.getLogger(__name__)
 dispatcher = get_dispatcher(__name__)
 
-T = TypeVar("T")
 Answer: TypeAlias = "Searched | Degradation"
 
 
@@ -40,7 +36,7 @@ class Route:
     """One search: a query part through one channel."""
 
     part: QueryPart
-    channel: Channel
+    channel: SearchChannel
     filters: MetadataFilters | None = None
     with_background: bool = False
 
@@ -49,33 +45,19 @@ class Route:
         """The route's name, such as "text→image"."""
         return f"{self.part.name}→{self.channel.name}"
 
+    def ask(self, encodings: Encodings) -> Ask:
+        """Return what the channel is asked."""
+        return Ask(self.part, encodings, self.filters, self.with_background)
+
     @property
     def shares_caller(self) -> bool:
         """Whether the search runs where it was asked for, rather than beside it."""
         return self.channel.is_embedded and self.channel.timeout_s is None
 
 
-@dataclass(slots=True)
-class Encodings:
-    """The vectors of one query: each part is encoded once for each encoder."""
-
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _vectors: dict[tuple[int, str], Future[list[float]]] = field(default_factory=dict)
-
-    def of(self, part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
-        """Return the part's vector; a second caller waits for the first one's."""
-        key = (id(embed_model), part.name)
-        with self._lock:
-            known = self._vectors.get(key)
-            future = self._vectors.setdefault(key, Future())
-        if known is None:
-            _resolve(future, lambda: part.encode(embed_model))
-        return future.result()
-
-
 def plan(
     parts: Sequence[QueryPart],
-    channels: Sequence[Channel],
+    channels: Sequence[SearchChannel],
     filters: MetadataFilters | None = None,
     *,
     with_background: bool = False,
@@ -89,11 +71,11 @@ def plan(
         Route(part, channel, filters, with_background)
         for part in parts
         for channel in channels
-        if part.kind in (channel.accepts or ())
+        if part.kind in channel.accepts
     ]
     if not routes:
         kinds = sorted({part.kind for part in parts})
-        accepted = {c.name: sorted(c.accepts or ()) for c in channels}
+        accepted = {c.name: sorted(c.accepts) for c in channels}
         msg = (
             f"The query has {' and '.join(kinds)}, and no channel takes that: "
             f"{accepted}. Add a channel whose encoder is a MultiModalEmbedding."
@@ -143,57 +125,16 @@ async def arun(routes: Sequence[Route]) -> list[Answer]:
     return [next(mine if route.shares_caller else others) for route in routes]
 
 
-def in_thread(function: Callable[[], T]) -> Future[T]:
-    """Return the future result of a function run in a daemon thread of its own.
-
-    A pool's threads are joined at exit, so that one store that hangs would keep the
-    process from ending; a daemon thread costs its start, some 50 µs.
-    """
-    future: Future[T] = Future()
-    # Without this a cancelled waiter would cancel the future under the thread's feet.
-    future.set_running_or_notify_cancel()
-    context = contextvars.copy_context()
-    threading.Thread(
-        target=context.run, args=(_resolve, future, function), daemon=True
-    ).start()
-    return future
-
-
-async def athread(function: Callable[[], T]) -> T:
-    """Return a function's result, computed in a daemon thread."""
-    return await asyncio.wrap_future(in_thread(function))
-
-
-def _resolve(future: Future[T], function: Callable[[], T]) -> None:
-    try:
-        future.set_result(function())
-    except BaseException as error:  # noqa: BLE001 - handed to whoever waits
-        future.set_exception(error)
-
-
 @dispatcher.span
 def _search(route: Route, encodings: Encodings) -> Searched:
-    channel = route.channel
-    vector = encodings.of(route.part, channel.embed_model)
-    found = channel.search(vector, top_k=channel.top_k, filters=route.filters)
-    return Searched(tuple(found), _background(route, vector))
+    return route.channel.answer(route.ask(encodings))
 
 
 @dispatcher.span
 async def _asearch(route: Route, encodings: Encodings) -> Searched:
-    channel = route.channel
-    if not channel.is_async:
-        return await athread(lambda: _search(route, encodings))
-    vector = await athread(lambda: encodings.of(route.part, channel.embed_model))
-    found, background = await asyncio.gather(
-        channel.asearch(vector, top_k=channel.top_k, filters=route.filters),
-        athread(lambda: _background(route, vector)),
-    )
-    return Searched(tuple(found), background)
-
-
-def _background(route: Route, vector: list[float]) -> Background | None:
-    return route.channel.sample.background(vector) if route.with_background else None
+    if route.channel.is_async:
+        return await route.channel.aanswer(route.ask(encodings))
+    return await athread(lambda: _search(route, encodings))
 
 
 def _answered_search(route: Route, encodings: Encodings) -> Answer:

@@ -26,7 +26,7 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.evidence import check_budget, gather_evidence
 from llama_index_mmrag.extractive import extract_answer
 from llama_index_mmrag.messages import INSTRUCTIONS, QUESTION, compose_messages
-from llama_index_mmrag.routes import athread
+from llama_index_mmrag.threads import athread
 
 dispatcher = get_dispatcher(__name__)
 

@@ -20,7 +20,7 @@ from llama_index_mmrag.errors import InvalidQuery, MmragError
 from llama_index_mmrag.evidence import check_budget, gather_evidence
 from llama_index_mmrag.nodes import provenance_of
 from llama_index_mmrag.retriever import MultiModalFusionRetriever
-from llama_index_mmrag.routes import athread
+from llama_index_mmrag.threads import athread
 
 _DESCRIPTION = (
     "Searches texts and pictures together. Returns numbered sources, best first: "

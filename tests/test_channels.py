@@ -11,6 +11,7 @@ from llama_index.core.vector_stores.types import (
     FilterCondition,
     MetadataFilter,
     MetadataFilters,
+    VectorStoreQuery,
 )
 
 from llama_index_mmrag import Channel, MultiModalFusionRetriever
@@ -97,7 +98,8 @@ def test_search_brings_ids_entities_and_scores_best_first(
 ) -> None:
     nodes = [text_node("red", entity="r"), text_node("blue")]
     one = channel("text", open_store(kind, nodes), encoder)
-    found = one.search(encoder.get_text_embedding("red"), top_k=5)
+    vector = encoder.get_text_embedding("red")
+    found = one.search(VectorStoreQuery(query_embedding=vector, similarity_top_k=5))
     assert [(f.node_id, f.entity_id) for f in found] == [
         (uid("text red"), "r"),
         (uid("text blue"), uid("text blue")),
@@ -105,7 +107,8 @@ def test_search_brings_ids_entities_and_scores_best_first(
     assert [f.score for f in found] == pytest.approx([1.0, 0.0], abs=1e-6)
     assert all((f.node is None) == one.is_light for f in found)
     assert one.is_light == (kind == "edge")
-    assert len(one.search(encoder.get_text_embedding("red"), top_k=1)) == 1
+    nearest = VectorStoreQuery(query_embedding=vector, similarity_top_k=1)
+    assert len(one.search(nearest)) == 1
 
 
 @pytest.mark.parametrize("kind", ["edge", "local"])

@@ -77,6 +77,10 @@ def still_raises(error: type[Exception], message: str, what: str) -> Iterator[No
 class LongColours(ColourEncoder):
     """Colours as 5 numbers: texts' vectors differ in size from the pictures'."""
 
+    @property
+    def dimension(self) -> int:
+        return 5
+
     def _get_text_embedding(self, text: str) -> list[float]:
         return [*super()._get_text_embedding(text), 0.0]
 

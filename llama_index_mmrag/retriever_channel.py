@@ -1,0 +1,127 @@
+"""A channel over any LlamaIndex retriever: BM25, a knowledge graph, a web search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
+from llama_index.core.vector_stores.types import MetadataFilters
+
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.nodes import entity_of
+from llama_index_mmrag.query import PartKind, QueryPart
+from llama_index_mmrag.search_channel import (
+    Ask,
+    Found,
+    Searched,
+    check_common_settings,
+)
+from llama_index_mmrag.threads import athread
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieverChannel:
+    """A LlamaIndex retriever as a channel beside those over vector stores.
+
+    Its results keep their order. Where they have no scores, or scores that contradict
+    their order, they are scored by rank, -1, -2, …, so that no rank is lost; give such
+    a channel to a fusion by rank. Metadata filters cannot be passed to a retriever: a
+    query with filters is refused rather than answered with what it must not show.
+
+    Args:
+        name: Unique in a fusion retriever.
+        retriever: What is asked; its own settings say how many results it returns.
+        modality: What its nodes are.
+        accepts: Kinds of query part it is asked with: words, or a picture's path.
+        top_k: Results kept, at least 1.
+        weight: Factor in the fusion, at least 0; None leaves it to the fusion.
+        timeout_s: Deadline of one search in seconds; None for none.
+
+    Raises:
+        InvalidSetting: A setting is out of its range.
+    """
+
+    name: str
+    retriever: BaseRetriever = field(kw_only=True)
+    modality: str = field(default="text", kw_only=True)
+    accepts: frozenset[PartKind] = field(default=frozenset({"text"}), kw_only=True)
+    top_k: int = field(default=10, kw_only=True)
+    weight: float | None = field(default=None, kw_only=True)
+    timeout_s: float | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_common_settings(
+            name=self.name,
+            top_k=self.top_k,
+            weight=self.weight,
+            timeout_s=self.timeout_s,
+        )
+
+    @property
+    def can_filter(self) -> bool:
+        """LlamaIndex retrievers take no filters with a query."""
+        return False
+
+    @property
+    def is_embedded(self) -> bool:
+        """How long a retriever takes is not known."""
+        return False
+
+    @property
+    def is_async(self) -> bool:
+        """False: LlamaIndex's default `aretrieve` runs on the event loop."""
+        return False
+
+    def answer(self, ask: Ask) -> Searched:
+        """Return what the retriever finds, in its order."""
+        results = self.retriever.retrieve(_bundle(ask.part))[: self.top_k]
+        return Searched(
+            tuple(
+                Found(result.node.node_id, entity_of(result.node), score, result.node)
+                for result, score in zip(results, _scores(results), strict=True)
+            )
+        )
+
+    async def aanswer(self, ask: Ask) -> Searched:
+        """Return what `answer` does, in a thread."""
+        return await athread(lambda: self.answer(ask))
+
+    def at_least(self, top_k: int) -> RetrieverChannel:
+        """Return the channel with `top_k` results kept, if the retriever has them."""
+        return self if top_k <= self.top_k else replace(self, top_k=top_k)
+
+    def fetch(self, node_ids: Sequence[str]) -> dict[str, BaseNode]:  # noqa: ARG002
+        """Return nothing: a retriever's results are whole already."""
+        return {}
+
+    def of_entities(
+        self,
+        entity_ids: Sequence[str],  # noqa: ARG002 - the protocol's
+        *,
+        filters: MetadataFilters | None = None,  # noqa: ARG002 - the protocol's
+    ) -> list[BaseNode]:
+        """Return nothing: a retriever cannot look entities up."""
+        return []
+
+
+def _bundle(part: QueryPart) -> QueryBundle:
+    if part.kind == "text":
+        return QueryBundle(part.words, custom_embedding_strs=list(part.texts))
+    if isinstance(part.image, (str, Path)):
+        return QueryBundle("", image_path=str(part.image))
+    msg = (
+        f"The {part.name} of the query is in memory, and a LlamaIndex retriever takes "
+        f"only paths. Save it to a file, or leave 'image' out of the channel's accepts."
+    )
+    raise InvalidSetting(msg)
+
+
+def _scores(results: Sequence[NodeWithScore]) -> list[float]:
+    given = [result.score for result in results if result.score is not None]
+    in_order = all(a >= b for a, b in zip(given, given[1:], strict=False))
+    if len(given) == len(results) and in_order:
+        return given
+    return [-float(rank) for rank in range(1, len(results) + 1)]
