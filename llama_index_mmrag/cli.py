@@ -189,8 +189,8 @@ def _existing(store: Path) -> MultiModalQdrantIndex:
 
 def _tell(heading: str, text: str, *, style: str) -> None:
     said = Styled.assemble((heading, style), " ", plain_text(text))
-    # The terminal wraps: a path that is broken in two cannot be copied.
-    _errors.print(said, soft_wrap=True)
+    # In a file or a pipe, a line is a message.
+    _errors.print(said, soft_wrap=not _errors.is_terminal)
 
 
 def _query(text: str, image: Path | None) -> QueryBundle:
