@@ -431,8 +431,8 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         "In the book every passage and figure is an entity of its own, found in one "
         "list only. So RRF takes from the two lists in turn, whatever their scores, as "
-        "the quota does; CalibratedSum gives the places to the list whose hits stand out "
-        "more from their collection.",
+        "the quota does; CalibratedSum gives the places to the list whose hits stand "
+        "out more from their collection.",
     ]
     for key, (title, heading, cells) in TABLES.items():
         lines += ["", f"## {title}", "", f"| {' | '.join(heading)} |"]
