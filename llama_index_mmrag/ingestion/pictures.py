@@ -8,17 +8,10 @@ import hashlib
 import os
 import tempfile
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
-
 from llama_index_mmrag.errors import ImageUnreadable, StoreUnusable
-from llama_index_mmrag.images import MAX_PIXELS, image_bytes
-
-# Their containers hold lengths or checksums that verify() checks without decoding
-# (WebP 1.5 ms against 49 ms); JPEG and GIF hold none, and are decoded, JPEG at 1/8.
-_SELF_CHECKING = frozenset({"PNG", "WEBP"})
+from llama_index_mmrag.images import check_whole, image_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +35,7 @@ def read_picture(path: Path) -> Picture:
         ImageUnreadable: It is missing, empty, truncated, too large, or no picture.
     """
     data = image_bytes(path)
-    return Picture(data, check_picture(data, repr(str(path))), path)
+    return Picture(data, check_whole(data, name=repr(str(path))), path)
 
 
 def inline_picture(encoded: str | bytes, name: str) -> Picture:
@@ -63,58 +56,7 @@ def inline_picture(encoded: str | bytes, name: str) -> Picture:
     except binascii.Error as error:
         msg = f"The inline picture of {name} is no base64: {error}. Encode it anew."
         raise ImageUnreadable(msg) from error
-    return Picture(data, check_picture(data, f"in {name}"), None)
-
-
-def check_picture(data: bytes, name: str) -> str:
-    """Return the MIME type of a picture that is whole.
-
-    Truncated files are found without decoding more than the format demands; a WebP
-    whose length is right and whose content is not is found only when it is encoded.
-
-    Raises:
-        ImageUnreadable: Empty, truncated, too large, or no picture.
-    """
-    if not data:
-        msg = f"The picture {name} has zero bytes. Replace or remove it."
-        raise ImageUnreadable(msg)
-    try:
-        with Image.open(BytesIO(data)) as image:
-            image.draft("RGB", (1, 1))
-            _check_size(image, name)
-            mimetype = Image.MIME.get(image.format or "", "application/octet-stream")
-            # A phone's JPEG with a second picture behind the first; still a JPEG.
-            mimetype = mimetype.replace("image/mpo", "image/jpeg")
-            if image.format in _SELF_CHECKING:
-                image.verify()
-            else:
-                image.load()
-    except ImageUnreadable:
-        raise
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
-        msg = (
-            f"Cannot read the picture {name}: {error or type(error).__name__}. "
-            f"Expected a whole JPEG, PNG, WebP or GIF file. Replace the file or leave "
-            f"it out."
-        )
-        raise ImageUnreadable(msg) from error
-    return mimetype
-
-
-def _check_size(image: Image.Image, name: str) -> None:
-    n_pixels = image.width * image.height
-    if n_pixels > MAX_PIXELS:
-        msg = (
-            f"The picture {name} has {image.width} x {image.height} = {n_pixels:,} "
-            f"pixels; at most {MAX_PIXELS:,} are decoded. Shrink it."
-        )
-        raise ImageUnreadable(msg)
+    return Picture(data, check_whole(data, name=f"in {name}"), None)
 
 
 def save_inline(picture: Picture, media_dir: Path) -> Path:
