@@ -672,10 +672,14 @@ class TestReadingPictures:
                 await asyncio.sleep(0.005)
                 gaps.append(loop.time() - before)
 
+        # OpenAI's client imports half of itself when it is first asked.
+        await MultiModalSynthesizer(llm).asynthesize(query, [shown])
         ticking = asyncio.create_task(tick())
+        await asyncio.sleep(0.01)
         started = loop.time()
         await MultiModalSynthesizer(llm).asynthesize(query, [shown, red_text])
         took = loop.time() - started
+        await asyncio.sleep(0.01)
         ticking.cancel()
         assert max(gaps) < took / 3
 
