@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from llama_index.core.base.llms.types import BaseContentBlock, TextBlock
-from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, NodeWithScore
+from llama_index.core.schema import (
+    BaseNode,
+    ImageNode,
+    MetadataMode,
+    NodeWithScore,
+    TextNode,
+)
 
 from llama_index_mmrag.provenance import Provenance
 
@@ -57,17 +63,40 @@ class CaptionedImageNode(ImageNode):
         return cls.model_construct(**{**values, "metadata": dict(node.metadata)})
 
 
+class ExplainedTextNode(TextNode):
+    """A text node whose hash leaves out its provenance.
+
+    LlamaIndex takes results of one hash for one node (`QueryFusionRetriever` does), and
+    a text node's hash covers its metadata: with the provenance in there, no other
+    retriever's result would be the same. The class name stays "TextNode".
+    """
+
+    @property
+    def hash(self) -> str:
+        """Return what the hash was before the provenance came along."""
+        metadata = {k: v for k, v in self.metadata.items() if k != PROVENANCE_KEY}
+        return TextNode(text=self.text, metadata=metadata).hash
+
+    @classmethod
+    def from_node(cls, node: TextNode) -> ExplainedTextNode:
+        """Return a copy of `node`; metadata is copied, so neither sees the other's."""
+        values = {name: getattr(node, name) for name in TextNode.model_fields}
+        return cls.model_construct(**{**values, "metadata": dict(node.metadata)})
+
+
 def with_provenance(node: BaseNode, provenance: Provenance) -> BaseNode:
     """Return a copy of `node` whose metadata carries the provenance.
 
     Stores hand out cached nodes, so the given one is left as it is: its metadata and
     its lists of excluded keys are copied before they are written to.
     """
-    copy = (
-        CaptionedImageNode.from_node(node)
-        if isinstance(node, ImageNode)
-        else node.model_copy(update={"metadata": dict(node.metadata)})
-    )
+    copy: BaseNode
+    if isinstance(node, ImageNode):
+        copy = CaptionedImageNode.from_node(node)
+    elif type(node) is TextNode:
+        copy = ExplainedTextNode.from_node(node)
+    else:
+        copy = node.model_copy(update={"metadata": dict(node.metadata)})
     copy.excluded_embed_metadata_keys = list(node.excluded_embed_metadata_keys)
     copy.excluded_llm_metadata_keys = list(node.excluded_llm_metadata_keys)
     copy.metadata[PROVENANCE_KEY] = provenance.to_dict()

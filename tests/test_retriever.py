@@ -172,7 +172,7 @@ def test_results_are_nodes_of_llamaindex_with_provenance(
     found = retriever.retrieve("red")
     assert all(isinstance(r, FusedNode) for r in found)
     assert [type(r.node).__name__ for r in found[:2]] == [
-        "TextNode",
+        "ExplainedTextNode",
         "CaptionedImageNode",
     ]
     assert isinstance(retriever, MultiModalRetriever)

@@ -53,8 +53,8 @@ def test_documents_nodes_and_pictures_go_to_their_channels(kind, open_index, tmp
         for colour in ("red", "green", "blue", "yellow")
     }
     assert [type(node).__name__ for node in best.values()] == [
-        "TextNode",
-        "TextNode",
+        "ExplainedTextNode",
+        "ExplainedTextNode",
         "CaptionedImageNode",
         "CaptionedImageNode",
     ]
