@@ -7,9 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.fusion.entities import add_up, best_hits, checked_weights
+from llama_index_mmrag.fusion.entities import (
+    Amount,
+    best_hits,
+    checked_weights,
+    fuse_lists,
+)
 from llama_index_mmrag.fusion.ranked_list import Background, FusedEntity, RankedList
-from llama_index_mmrag.provenance import Contribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,31 +65,13 @@ class CalibratedSum:
 
     def fuse(self, lists: Sequence[RankedList]) -> list[FusedEntity]:
         """Return the entities of all lists, best first."""
-        return add_up(
-            (entity_id, index, contribution)
-            for index, ranked in enumerate(lists)
-            for entity_id, contribution in self._contributions(ranked)
-        )
+        return fuse_lists(lists, weights=self.weights, amounts=self._amounts)
 
-    def _contributions(self, ranked: RankedList) -> Iterator[tuple[str, Contribution]]:
+    def _amounts(self, ranked: RankedList, weight: float) -> Iterator[Amount]:
         background = ranked.background or Background.of(h.score for h in ranked.hits)
-        weight = self.weights.get(ranked.channel, 1.0) * ranked.weight
         for hit in best_hits(ranked):
             z = background.z_score(hit.score)
-            yield (
-                hit.entity_id,
-                Contribution(
-                    channel=ranked.channel,
-                    route=ranked.route,
-                    node_id=hit.node_id,
-                    modality=ranked.modality,
-                    rank=hit.rank,
-                    raw_score=hit.score,
-                    weight=weight,
-                    amount=weight * _softplus(z - self.floor),
-                    calibrated_score=z,
-                ),
-            )
+            yield hit, weight * _softplus(z - self.floor), z
 
 
 def _softplus(x: float) -> float:

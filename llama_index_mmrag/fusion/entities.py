@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion.ranked_list import FusedEntity, Hit, RankedList
 from llama_index_mmrag.provenance import Contribution
+
+Amount: TypeAlias = "tuple[Hit, float, float | None]"
+"""A hit, what it adds to its entity, and its score on the rule's own scale."""
 
 
 def best_hits(ranked: RankedList) -> Iterator[Hit]:
@@ -24,20 +28,39 @@ def best_hits(ranked: RankedList) -> Iterator[Hit]:
             yield hit
 
 
-def add_up(
-    contributions: Iterable[tuple[str, int, Contribution]],
+def fuse_lists(
+    lists: Sequence[RankedList],
+    *,
+    weights: dict[str, float],
+    amounts: Callable[[RankedList, float], Iterable[Amount]],
 ) -> list[FusedEntity]:
-    """Return entities by the sum of their contributions, best first.
+    """Return the entities of all lists by the sum of what their hits add, best first.
 
     Ties break by the configured order of the lists an entity was found in, then by
     entity id. Sums are exact (`math.fsum`), so the order of addition cannot show.
 
     Args:
-        contributions: (entity id, index of the list it came from, contribution).
+        lists: The routes' ranked lists, in configured order.
+        weights: Factor by channel name; 1 for a channel that is not named.
+        amounts: The fusion's rule: (hit, what it adds, its score on the rule's own
+            scale or None) for each entity's best hit in a list of the given weight.
     """
     by_entity: dict[str, list[tuple[int, Contribution]]] = {}
-    for entity_id, index, contribution in contributions:
-        by_entity.setdefault(entity_id, []).append((index, contribution))
+    for index, ranked in enumerate(lists):
+        weight = weights.get(ranked.channel, 1.0) * ranked.weight
+        for hit, amount, calibrated in amounts(ranked, weight):
+            contribution = Contribution(
+                channel=ranked.channel,
+                route=ranked.route,
+                node_id=hit.node_id,
+                modality=ranked.modality,
+                rank=hit.rank,
+                raw_score=hit.score,
+                weight=weight,
+                amount=amount,
+                calibrated_score=calibrated,
+            )
+            by_entity.setdefault(hit.entity_id, []).append((index, contribution))
     fused = []
     for entity_id, found in by_entity.items():
         first_list = min(index for index, _ in found)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.fusion.entities import add_up, best_hits, checked_weights
-from llama_index_mmrag.fusion.ranked_list import FusedEntity, Hit, RankedList
-from llama_index_mmrag.provenance import Contribution
+from llama_index_mmrag.fusion.entities import (
+    Amount,
+    best_hits,
+    checked_weights,
+    fuse_lists,
+)
+from llama_index_mmrag.fusion.ranked_list import FusedEntity, RankedList
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +54,8 @@ class RRF:
 
     def fuse(self, lists: Sequence[RankedList]) -> list[FusedEntity]:
         """Return the entities of all lists, best first."""
-        return add_up(
-            (hit.entity_id, index, self._contribution(ranked, hit))
-            for index, ranked in enumerate(lists)
-            for hit in best_hits(ranked)
-        )
+        return fuse_lists(lists, weights=self.weights, amounts=self._amounts)
 
-    def _contribution(self, ranked: RankedList, hit: Hit) -> Contribution:
-        weight = self.weights.get(ranked.channel, 1.0) * ranked.weight
-        return Contribution(
-            channel=ranked.channel,
-            route=ranked.route,
-            node_id=hit.node_id,
-            modality=ranked.modality,
-            rank=hit.rank,
-            raw_score=hit.score,
-            weight=weight,
-            amount=weight / (self.k + hit.rank),
-        )
+    def _amounts(self, ranked: RankedList, weight: float) -> Iterator[Amount]:
+        for hit in best_hits(ranked):
+            yield hit, weight / (self.k + hit.rank), None

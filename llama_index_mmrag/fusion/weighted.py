@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.fusion.entities import add_up, best_hits, checked_weights
+from llama_index_mmrag.fusion.entities import (
+    Amount,
+    best_hits,
+    checked_weights,
+    fuse_lists,
+)
 from llama_index_mmrag.fusion.normalize import NORMALIZERS, Normalizer, Scores
 from llama_index_mmrag.fusion.ranked_list import FusedEntity, RankedList
-from llama_index_mmrag.provenance import Contribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +67,9 @@ class WeightedSum:
 
     def fuse(self, lists: Sequence[RankedList]) -> list[FusedEntity]:
         """Return the entities of all lists, best first."""
-        return add_up(
-            (entity_id, index, contribution)
-            for index, ranked in enumerate(lists)
-            for entity_id, contribution in self._contributions(ranked)
-        )
+        return fuse_lists(lists, weights=self.weights, amounts=self._amounts)
 
-    def _contributions(self, ranked: RankedList) -> Iterator[tuple[str, Contribution]]:
+    def _amounts(self, ranked: RankedList, weight: float) -> Iterator[Amount]:
         normalize = (
             NORMALIZERS[self.normalizer]
             if isinstance(self.normalizer, str)
@@ -77,23 +77,9 @@ class WeightedSum:
         )
         scores = np.array([hit.score for hit in ranked.hits], dtype=np.float64)
         calibrated = self._checked(normalize(scores), scores, ranked).tolist()
-        weight = self.weights.get(ranked.channel, 1.0) * ranked.weight
         for hit in best_hits(ranked):
             score = calibrated[hit.rank - 1]
-            yield (
-                hit.entity_id,
-                Contribution(
-                    channel=ranked.channel,
-                    route=ranked.route,
-                    node_id=hit.node_id,
-                    modality=ranked.modality,
-                    rank=hit.rank,
-                    raw_score=hit.score,
-                    weight=weight,
-                    amount=weight * score,
-                    calibrated_score=score,
-                ),
-            )
+            yield hit, weight * score, score
 
     def _checked(
         self, calibrated: Scores, scores: Scores, ranked: RankedList
