@@ -25,7 +25,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index_instrumentation import get_dispatcher
 
 from llama_index_mmrag import routes as routing
-from llama_index_mmrag.channels import Channel
+from llama_index_mmrag.channels import Channel, both_filters
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting, RouteFailed
 from llama_index_mmrag.fusion import RRF, Fusion
@@ -161,6 +161,22 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         other = copy(self)
         other._top_k = _checked_top_k(top_k)
         other._channels = tuple(channel.at_least(top_k) for channel in self._channels)
+        return other
+
+    def with_filters(
+        self, filters: MetadataFilters | None
+    ) -> MultiModalFusionRetriever:
+        """Return a retriever whose results meet `filters` as well as this one's own.
+
+        Conditions add up: what this retriever must not show, the other does not show
+        either, whatever `filters` says.
+
+        Raises:
+            InvalidSetting: A channel cannot apply filters.
+        """
+        other = copy(self)
+        both = both_filters(self._filters, filters)
+        other._filters = _checked_filters(both, self._channels)
         return other
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
