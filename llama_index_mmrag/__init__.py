@@ -4,6 +4,7 @@ In flow order: an index (or channels over collections of your own), the retrieve
 fusion, the postprocessor, the synthesizer, the agent's tool, and what explains it all.
 """
 
+from llama_index_mmrag.captions import CaptionsAsText
 from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.embeddings import (
     OfflineMultiModalEmbedding,
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 __all__ = [
     "RRF",
     "CalibratedSum",
+    "CaptionsAsText",
     "Channel",
     "Contribution",
     "Degradation",

@@ -38,7 +38,7 @@ from llama_index.core.retrievers.fusion_retriever import FUSION_MODES
 from llama_index.core.selectors import LLMSingleSelector
 from llama_index.core.tools import QueryEngineTool, RetrieverTool
 
-from llama_index_mmrag import KeepPicture, MultiModalSynthesizer
+from llama_index_mmrag import CaptionsAsText, KeepPicture, MultiModalSynthesizer
 
 from .claims import Claim
 from .world import ASKED, WAYS, Asked, Way, World
@@ -87,7 +87,8 @@ class Note(Enum):
     CHAT_CAPTIONS = (
         Claim.CAPTIONS,
         "LlamaIndex's multimodal chat engines and `SimpleMultiModalQueryEngine` send "
-        "the pictures of image nodes and leave their text out.",
+        "the pictures of image nodes and leave their text out. Give them "
+        "`node_postprocessors=[CaptionsAsText()]`.",
     )
     OTHER_RETRIEVER = (
         Claim.ANSWERS,
@@ -215,19 +216,34 @@ def routed_retriever(world: World) -> RetrieverQueryEngine:
     return ours(world, retriever)
 
 
-def simple(world: World) -> SimpleMultiModalQueryEngine:
+def simple(world: World, **settings: Any) -> SimpleMultiModalQueryEngine:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return SimpleMultiModalQueryEngine(
             world.retriever,  # type: ignore[arg-type] - any multimodal retriever
             multi_modal_llm=world.llm,
+            **settings,
         )
 
 
-def chat(cls: Any, world: World) -> Any:
+def chat(cls: Any, world: World, **settings: Any) -> Any:
     # The default memory opens a database that it leaves to the garbage collector.
     memory = ChatMemoryBuffer.from_defaults(token_limit=10_000)
-    return cls.from_defaults(world.retriever, multi_modal_llm=world.llm, memory=memory)
+    return cls.from_defaults(
+        world.retriever, multi_modal_llm=world.llm, memory=memory, **settings
+    )
+
+
+def captioned(build: Callable[..., Any]) -> Callable[[World], Any]:
+    return lambda world: build(world, node_postprocessors=[CaptionsAsText()])
+
+
+def context_chat(world: World, **settings: Any) -> Any:
+    return chat(MultiModalContextChatEngine, world, **settings)
+
+
+def condensing_chat(world: World, **settings: Any) -> Any:
+    return chat(MultiModalCondensePlusContextChatEngine, world, **settings)
 
 
 QUERY_PICTURE: Limits = {Note.QUERY_PICTURE: with_picture}
@@ -298,18 +314,36 @@ ENGINES = (
         {Note.HYDE_LOST_IT: with_picture},
     ),
     Engine(
-        "`MultiModalContextChatEngine`",
-        lambda world: chat(MultiModalContextChatEngine, world),
+        "`MultiModalContextChatEngine` with `CaptionsAsText`",
+        captioned(context_chat),
+        QUERY_PICTURE,
+        kind="chat",
+    ),
+    Engine("`MultiModalContextChatEngine` alone", context_chat, CHAT, kind="chat"),
+    Engine(
+        "`MultiModalCondensePlusContextChatEngine` with `CaptionsAsText`",
+        captioned(condensing_chat),
+        QUERY_PICTURE,
+        kind="chat",
+    ),
+    Engine(
+        "`MultiModalCondensePlusContextChatEngine` alone",
+        condensing_chat,
         CHAT,
         kind="chat",
     ),
     Engine(
-        "`MultiModalCondensePlusContextChatEngine`",
-        lambda world: chat(MultiModalCondensePlusContextChatEngine, world),
-        CHAT,
-        kind="chat",
+        "`SimpleMultiModalQueryEngine` (deprecated) with `CaptionsAsText`",
+        captioned(simple),
+        QUERY_PICTURE,
+        streams=False,
     ),
-    Engine("`SimpleMultiModalQueryEngine` (deprecated)", simple, CHAT, streams=False),
+    Engine(
+        "`SimpleMultiModalQueryEngine` (deprecated) alone",
+        simple,
+        CHAT,
+        streams=False,
+    ),
 )
 
 CELLS = [
