@@ -130,6 +130,11 @@ class Channel:
         return True
 
     @property
+    def source(self) -> BasePydanticVectorStore:
+        """The store."""
+        return self.vector_store
+
+    @property
     def is_light(self) -> bool:
         """Whether searches bring ids only, and nodes are fetched afterwards."""
         return isinstance(self.vector_store, IdQuery)

@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from llama_index.core.schema import BaseNode, NodeWithScore
-from llama_index.core.vector_stores.types import MetadataFilters
-from llama_index_instrumentation import get_dispatcher
 
+from llama_index_mmrag.deadlines import Deadline, deadline_in, sooner
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.fan_out import Job
 from llama_index_mmrag.fusion import FusedEntity, Fusion, RankedList
 from llama_index_mmrag.nodes import POSITION_KEY, FusedNode, entity_of, modality_of
 from llama_index_mmrag.provenance import Degradation, Provenance
 from llama_index_mmrag.routes import Answer, Route
 from llama_index_mmrag.search_channel import SearchChannel
-
-logger = logging.getLogger(__name__)
-dispatcher = get_dispatcher(__name__)
+from llama_index_mmrag.spans import Span
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
     """Nodes that are still to be read from one channel's store."""
 
+    name: str
+    """What it is for, such as "fetch image"."""
     channel: SearchChannel
-    node_ids: tuple[str, ...] = ()
-    """Found by a search that brought ids only."""
-    entity_ids: tuple[str, ...] = ()
-    """Entities that the channel did not find, whose nodes are wanted all the same."""
-    filters: MetadataFilters | None = None
-    """The query's conditions."""
+    read: Callable[[], list[BaseNode]]
+    """Returns the nodes; those that are gone by now are left out."""
 
-    def read(self) -> list[BaseNode]:
-        """Return the nodes; those that are gone by now are left out."""
-        found = list(self.channel.fetch(self.node_ids).values())
-        kin = self.channel.of_entities(self.entity_ids, filters=self.filters)
-        return found + kin
+    def job(self, deadline: Deadline | None) -> Job[list[BaseNode]]:
+        """Return the lookup; like a search it ends at the channel's deadline too."""
+        channel = self.channel
+        return Job(
+            self.read,
+            source=channel.source,
+            span=Span(self.name, channel=channel.name),
+            deadline=sooner(deadline_in(channel.timeout_s), deadline),
+            is_embedded=channel.is_embedded,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +55,24 @@ class Ranking:
     degraded: tuple[Degradation, ...]
 
     def lookups(self, *, complete_entities: bool) -> list[Lookup]:
-        """Return what must still be read, channel by channel."""
-        lookups = [
-            Lookup(
-                channel,
-                tuple(self._missing(channel.name)),
-                tuple(self._incomplete(channel.name)) if complete_entities else (),
-                self.routes[0].filters,
-            )
-            for channel in self.channels
-        ]
-        return [look for look in lookups if look.node_ids or look.entity_ids]
+        """Return what must still be read, channel by channel.
+
+        Nodes that a search brought the ids of; and the nodes of entities that the
+        channel did not find, unless it has kept this query waiting in vain already.
+        """
+        lookups: list[Lookup] = []
+        late = {d.channel for d in self.degraded if d.kind in {"deadline", "busy"}}
+        for channel in self.channels:
+            if missing := tuple(self._missing(channel.name)):
+                read = partial(_fetch, channel, missing)
+                lookups.append(Lookup(f"fetch {channel.name}", channel, read))
+            if not complete_entities or channel.name in late:
+                continue
+            if kin := tuple(self._incomplete(channel.name)):
+                filters = self.routes[0].filters
+                read = partial(channel.of_entities, kin, filters=filters)
+                lookups.append(Lookup(f"complete {channel.name}", channel, read))
+        return lookups
 
     def results(self, fetched: Sequence[BaseNode] = ()) -> list[NodeWithScore]:
         """Return the results, best entity first, each with its provenance.
@@ -119,7 +127,6 @@ class Ranking:
         )
 
 
-@dispatcher.span
 def rank(
     routes: Sequence[Route],
     answers: Sequence[Answer],
@@ -137,35 +144,31 @@ def rank(
         fusion: The rule.
         top_k: Entities kept.
     """
-    lists: list[RankedList] = []
-    degraded: list[Degradation] = []
-    nodes: dict[str, BaseNode] = {}
-    for route, answer in zip(routes, answers, strict=True):
-        ranked = _ranked(route, answer)
-        if isinstance(ranked, Degradation):
-            degraded.append(ranked)
-            continue
-        lists.append(ranked)
-        for found in () if isinstance(answer, Degradation) else answer.found:
-            if found.node is not None:
-                nodes.setdefault(found.node_id, found.node)
-    return Ranking(
-        routes=tuple(routes),
-        channels=tuple(channels),
-        fusion=fusion.describe(),
-        entities=tuple(fusion.fuse(lists)[:top_k]),
-        nodes=nodes,
-        degraded=tuple(degraded),
-    )
+    with Span("fuse", fusion=fusion.describe(), routes=len(routes)):
+        lists: list[RankedList] = []
+        degraded: list[Degradation] = []
+        nodes: dict[str, BaseNode] = {}
+        for route, answer in zip(routes, answers, strict=True):
+            ranked = _ranked(route, answer)
+            if isinstance(ranked, Degradation):
+                degraded.append(ranked)
+                continue
+            lists.append(ranked)
+            for found in () if isinstance(answer, Degradation) else answer.found:
+                if found.node is not None:
+                    nodes.setdefault(found.node_id, found.node)
+        return Ranking(
+            routes=tuple(routes),
+            channels=tuple(channels),
+            fusion=fusion.describe(),
+            entities=tuple(fusion.fuse(lists)[:top_k]),
+            nodes=nodes,
+            degraded=tuple(degraded),
+        )
 
 
-def with_failed_lookup(ranking: Ranking, lookup: Lookup, error: Exception) -> Ranking:
-    """Return the ranking with a failed lookup among its degradations."""
-    name = lookup.channel.name
-    reason = f"{type(error).__name__}: {error}"
-    logger.warning("Nodes of channel %s could not be read: %s", name, reason)
-    failure = Degradation(name, f"fetch {name}", "error", reason)
-    return replace(ranking, degraded=(*ranking.degraded, failure))
+def _fetch(channel: SearchChannel, node_ids: Sequence[str]) -> list[BaseNode]:
+    return list(channel.fetch(node_ids).values())
 
 
 def _ranked(route: Route, answer: Answer) -> RankedList | Degradation:
@@ -183,9 +186,6 @@ def _ranked(route: Route, answer: Answer) -> RankedList | Degradation:
             background=answer.background,
         )
     except InvalidSetting as error:
-        logger.warning(
-            "Route %s gave scores that cannot be used: %s", route.name, error
-        )
         return Degradation(channel.name, route.name, "invalid", str(error))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Any, Literal
 
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
@@ -26,11 +27,20 @@ from llama_index_instrumentation import get_dispatcher
 
 from llama_index_mmrag import routes as routing
 from llama_index_mmrag.channels import Channel, both_filters
+from llama_index_mmrag.deadlines import check_timeout, deadline_in
 from llama_index_mmrag.embeddings.dimension import dimension_of
-from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting, RouteFailed
+from llama_index_mmrag.errors import AllRoutesFailed, RouteFailed
+from llama_index_mmrag.events import report
+from llama_index_mmrag.fan_out import Outcome, arun_all, run_all
 from llama_index_mmrag.fusion import RRF, Fusion
-from llama_index_mmrag.query import QueryPart, parts_of
-from llama_index_mmrag.ranking import Ranking, rank, with_failed_lookup
+from llama_index_mmrag.provenance import Degradation
+from llama_index_mmrag.query import QueryPart, parts_of, pictures_of
+from llama_index_mmrag.ranking import Lookup, Ranking, rank
+from llama_index_mmrag.retriever_settings import (
+    checked_channels,
+    checked_filters,
+    checked_top_k,
+)
 from llama_index_mmrag.routes import Answer, Route
 from llama_index_mmrag.search_channel import SearchChannel
 from llama_index_mmrag.stores.check import check_collection
@@ -59,6 +69,9 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             to a picture. One lookup a channel.
         on_degraded: "report" returns what the healthy routes found and says in the
             provenance which ones failed; "raise" raises `RouteFailed`.
+        timeout_s: Deadline of a whole query in seconds, from its beginning, beside
+            those of the channels, which hold for each search and each lookup: what is
+            not there by the sooner of the two is a degradation. None for none.
 
     Raises:
         InvalidSetting: A setting is out of range or contradicts another.
@@ -82,17 +95,20 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         filters: MetadataFilters | None = None,
         complete_entities: bool = False,
         on_degraded: OnDegraded = "report",
+        timeout_s: float | None = None,
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,
         objects: list[IndexNode] | None = None,
         verbose: bool = False,
     ) -> None:
         self._fusion: Fusion = RRF() if fusion is None else fusion
-        self._channels = _checked_channels(channels, self._fusion)
-        self._top_k = _checked_top_k(top_k)
-        self._filters = _checked_filters(filters, self._channels)
+        self._channels = checked_channels(channels, self._fusion)
+        self._top_k = checked_top_k(top_k)
+        self._filters = checked_filters(filters, self._channels)
         self._complete_entities = complete_entities
         self._on_degraded: OnDegraded = on_degraded
+        check_timeout(timeout_s, of="Retriever")
+        self._timeout_s = timeout_s
         super().__init__(
             callback_manager=callback_manager,
             object_map=object_map,
@@ -159,7 +175,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             InvalidSetting: `top_k` is less than 1.
         """
         other = copy(self)
-        other._top_k = _checked_top_k(top_k)
+        other._top_k = checked_top_k(top_k)
         other._channels = tuple(channel.at_least(top_k) for channel in self._channels)
         return other
 
@@ -176,7 +192,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         """
         other = copy(self)
         both = both_filters(self._filters, filters)
-        other._filters = _checked_filters(both, self._channels)
+        other._filters = checked_filters(both, self._channels)
         return other
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -189,26 +205,33 @@ class MultiModalFusionRetriever(MultiModalRetriever):
     def _search(
         self,
         query: QueryBundle,
-        *,
         parts: str | None = None,
         modality: str | None = None,
     ) -> list[NodeWithScore]:
+        deadline = deadline_in(self._timeout_s)
         routes = self._plan(query, parts, modality)
-        ranking = self._rank(routes, routing.run(routes))
-        return self._read(ranking)
+        ranking = self._rank(routes, routing.run(routes, deadline))
+        lookups = ranking.lookups(complete_entities=self._complete_entities)
+        read = run_all([lookup.job(deadline) for lookup in lookups])
+        return self._results(ranking, lookups, read)
 
     async def _asearch(
         self,
         query: QueryBundle,
-        *,
         parts: str | None = None,
         modality: str | None = None,
     ) -> list[NodeWithScore]:
-        routes = await athread(lambda: self._plan(query, parts, modality))
-        ranking = self._rank(routes, await routing.arun(routes))
-        if not ranking.lookups(complete_entities=self._complete_entities):
-            return ranking.results()
-        return await athread(lambda: self._read(ranking))
+        deadline = deadline_in(self._timeout_s)
+        if deadline is None and all(map(_shares_caller, self._channels)):
+            return await athread(lambda: self._search(query, parts, modality))
+        if pictures_of(query):  # files, to be read
+            routes = await athread(lambda: self._plan(query, parts, modality))
+        else:
+            routes = self._plan(query, parts, modality)
+        ranking = self._rank(routes, await routing.arun(routes, deadline))
+        lookups = ranking.lookups(complete_entities=self._complete_entities)
+        read = await arun_all([lookup.job(deadline) for lookup in lookups])
+        return self._results(ranking, lookups, read)
 
     def _rank(self, routes: list[Route], answers: list[Answer]) -> Ranking:
         ranking = rank(
@@ -218,29 +241,47 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             fusion=self._fusion,
             top_k=self._top_k,
         )
+        report(ranking.degraded)
         failed = ranking.degraded
-        reasons = "; ".join(f"{d.route}: {d.reason}" for d in failed)
         if len(failed) == len(routes):
-            msg = f"All {len(routes)} routes of the query failed. {reasons}"
+            msg = f"All {len(routes)} routes of the query failed. {_reasons(failed)}"
             raise AllRoutesFailed(msg)
+        self._check(failed, f"{len(failed)} of {len(routes)} routes failed.")
+        return ranking
+
+    def _results(
+        self,
+        ranking: Ranking,
+        lookups: Sequence[Lookup],
+        read: Sequence[Outcome[list[BaseNode]]],
+    ) -> list[NodeWithScore]:
+        fetched: list[BaseNode] = []
+        failed: list[Degradation] = []
+        for lookup, nodes in zip(lookups, read, strict=True):
+            if isinstance(nodes, Exception):
+                lost = routing.degradation(lookup.channel.name, lookup.name, nodes)
+                failed.append(lost)
+            else:
+                fetched += nodes
+        report(failed)
+        self._check(failed, f"{len(failed)} of {len(lookups)} lookups failed.")
+        degraded = (*ranking.degraded, *failed)
+        results = replace(ranking, degraded=degraded).results(fetched)
+        if failed and not results:
+            msg = (
+                f"{len(ranking.entities)} entities were found, and none of their nodes "
+                f"could be read. {_reasons(failed)}"
+            )
+            raise AllRoutesFailed(msg)
+        return results
+
+    def _check(self, failed: Sequence[Degradation], what: str) -> None:
         if failed and self._on_degraded == "raise":
             msg = (
-                f"{len(failed)} of {len(routes)} routes failed. {reasons}. "
+                f"{what} {_reasons(failed)}. "
                 f'on_degraded="report" would return what the others found.'
             )
             raise RouteFailed(msg)
-        return ranking
-
-    def _read(self, ranking: Ranking) -> list[NodeWithScore]:
-        fetched: list[BaseNode] = []
-        for lookup in ranking.lookups(complete_entities=self._complete_entities):
-            try:
-                fetched += lookup.read()
-            except Exception as error:
-                if self._on_degraded == "raise":
-                    raise
-                ranking = with_failed_lookup(ranking, lookup, error)
-        return ranking.results(fetched)
 
     def _plan(
         self, query: QueryBundle, part_kind: str | None, modality: str | None
@@ -296,55 +337,13 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         return await self._asearch(query_bundle, parts="image", modality="image")
 
 
+def _shares_caller(channel: SearchChannel) -> bool:
+    return channel.is_embedded and channel.timeout_s is None
+
+
+def _reasons(degraded: Sequence[Degradation]) -> str:
+    return "; ".join(f"{lost.route}: {lost.reason}" for lost in degraded)
+
+
 def _bundle(query: QueryType) -> QueryBundle:
     return QueryBundle(query) if isinstance(query, str) else query
-
-
-def _checked_top_k(top_k: int) -> int:
-    if top_k < 1:
-        msg = f"top_k is {top_k!r}; expected 1 or more."
-        raise InvalidSetting(msg)
-    return top_k
-
-
-def _checked_filters(
-    filters: MetadataFilters | None, channels: Sequence[SearchChannel]
-) -> MetadataFilters | None:
-    cannot = [channel.name for channel in channels if not channel.can_filter]
-    if filters is not None and cannot:
-        msg = (
-            f"The retriever has filters, and the channels {cannot!r} cannot apply "
-            f"them: they would show what the filters hide. Leave one of the two out."
-        )
-        raise InvalidSetting(msg)
-    return filters
-
-
-def _checked_channels(
-    channels: Sequence[SearchChannel], fusion: Fusion
-) -> tuple[SearchChannel, ...]:
-    if not channels:
-        msg = "A retriever needs at least one channel."
-        raise InvalidSetting(msg)
-    names = [channel.name for channel in channels]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        msg = (
-            f"Two channels have the name {doubled[0]!r}; names must be unique, since "
-            f"weights and provenance go by them. Rename one."
-        )
-        raise InvalidSetting(msg)
-    unknown = sorted(set(fusion.weights) - set(names))
-    if unknown:
-        msg = f"The fusion weighs {unknown!r}; this retriever's channels are {names!r}."
-        raise InvalidSetting(msg)
-    twice = [
-        c.name for c in channels if c.weight is not None and c.name in fusion.weights
-    ]
-    if twice:
-        msg = (
-            f"Channel {twice[0]!r} has a weight of its own and one in the fusion. Give "
-            f"one of them."
-        )
-        raise InvalidSetting(msg)
-    return tuple(channels)

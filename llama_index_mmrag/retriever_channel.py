@@ -66,6 +66,11 @@ class RetrieverChannel:
         return False
 
     @property
+    def source(self) -> BaseRetriever:
+        """The retriever."""
+        return self.retriever
+
+    @property
     def is_embedded(self) -> bool:
         """How long a retriever takes is not known."""
         return False

@@ -9,6 +9,7 @@ from typing import Protocol
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import MetadataFilters
 
+from llama_index_mmrag.deadlines import check_timeout
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Background
 from llama_index_mmrag.fusion.entities import checked_weights
@@ -82,6 +83,11 @@ class SearchChannel(Protocol):
         ...
 
     @property
+    def source(self) -> object:
+        """What is asked: searches that hang are counted by it, and end in refusals."""
+        ...
+
+    @property
     def is_embedded(self) -> bool:
         """Whether a search is too short to be worth a thread."""
         ...
@@ -130,9 +136,4 @@ def check_common_settings(
         raise InvalidSetting(msg)
     if weight is not None:
         checked_weights({name: weight})
-    if timeout_s is not None and not timeout_s > 0:
-        msg = (
-            f"Channel {name!r}: timeout_s is {timeout_s!r}, expected more than 0, or "
-            f"None for no deadline."
-        )
-        raise InvalidSetting(msg)
+    check_timeout(timeout_s, of=f"Channel {name!r}")

@@ -1,0 +1,172 @@
+"""Jobs at once: each with its deadline, failures as data, nothing left behind.
+
+Sync and async take the same jobs and give the same outcomes; only the waiting differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from llama_index_mmrag.deadlines import Deadline
+from llama_index_mmrag.spans import Span
+from llama_index_mmrag.threads import (
+    abandon,
+    athread,
+    in_thread,
+    n_abandoned,
+    working_for,
+)
+
+T = TypeVar("T")
+
+MOST_ABANDONED = 8
+"""Threads that a source may hold past their deadline before it is left alone.
+
+A thread that hangs cannot be ended, so that every query to a store that hangs would
+leave one behind.
+"""
+
+GRACE_S = 0.02
+"""How long a cancelled task may take to clean up while its caller waits."""
+
+
+class DeadlineMissed(Exception):
+    """A job gave no answer in time."""
+
+
+class StillBusy(Exception):
+    """A job was not begun: too many earlier ones have not come back."""
+
+
+Outcome: TypeAlias = "T | Exception"
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[T]):
+    """Something to ask of a source: a search, or a lookup."""
+
+    work: Callable[[], T]
+    source: object
+    """What is asked; its threads are counted together."""
+    span: Span
+    deadline: Deadline | None = None
+    is_embedded: bool = False
+    """Whether it is too short to be worth a thread."""
+    awork: Callable[[], Awaitable[T]] | None = field(default=None, kw_only=True)
+    """The same without holding a thread, where there is such a way."""
+
+    @property
+    def shares_caller(self) -> bool:
+        """Whether the job is done where it was asked for, rather than beside it."""
+        return self.is_embedded and self.deadline is None
+
+    def do(self) -> T:
+        """Return the work's result, within the job's span."""
+        with self.span:
+            return self.work()
+
+    async def ado(self) -> T:
+        """Return what `do` does; a thread is held only if there is no other way."""
+        with working_for(self.source):
+            if self.awork is None:
+                return await athread(self.do)
+            with self.span:
+                return await self.awork()
+
+    def refusal(self) -> StillBusy | None:
+        """Return why the job is not to be begun."""
+        if self.shares_caller or n_abandoned(self.source) < MOST_ABANDONED:
+            return None
+        return StillBusy(
+            f"still busy with {MOST_ABANDONED} earlier searches that missed their "
+            f"deadline or were cancelled"
+        )
+
+    def missed(self) -> DeadlineMissed:
+        """End the job's span; return the error of its deadline."""
+        timeout_s = self.deadline.timeout_s if self.deadline else 0.0
+        error = DeadlineMissed(f"no answer within {timeout_s:g} s")
+        self.span.drop(error)
+        return error
+
+
+def run_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
+    """Return what each job gave or raised, in the order of `jobs`.
+
+    Remote jobs run in threads of their own; embedded ones meanwhile on this one.
+    """
+    begun = [None if job.shares_caller else _begun(job) for job in jobs]
+    outcomes: list[Any] = [_done(job.do) if job.shares_caller else None for job in jobs]
+    for index, future in enumerate(begun):
+        if future is not None:
+            outcomes[index] = _waited(jobs[index], future)
+    return outcomes
+
+
+async def arun_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
+    """Return what `run_all` does, without blocking the event loop.
+
+    Cancelled, it cancels every job before it ends.
+    """
+    here = [job for job in jobs if job.shares_caller]
+    beside = [job for job in jobs if not job.shares_caller]
+    embedded = [athread(lambda: run_all(here))] if here else []
+    outcomes: list[Any] = await asyncio.gather(*embedded, *map(_aoutcome, beside))
+    mine = iter(outcomes.pop(0) if here else ())
+    others = iter(outcomes)
+    return [next(mine if job.shares_caller else others) for job in jobs]
+
+
+def _begun(job: Job[T]) -> Future[T] | StillBusy:
+    return job.refusal() or in_thread(job.do)
+
+
+def _done(work: Callable[[], T]) -> Outcome[T]:
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - one job's failure is data
+        return error
+
+
+def _waited(job: Job[T], future: Future[T] | StillBusy) -> Outcome[T]:
+    if isinstance(future, StillBusy):
+        return future
+    try:
+        future.exception(job.deadline.left_s if job.deadline else None)
+    except FutureTimeout:
+        if not future.done():
+            with working_for(job.source):
+                abandon(future)
+            return job.missed()
+    return _done(future.result)
+
+
+async def _aoutcome(job: Job[T]) -> Outcome[T]:
+    if refusal := job.refusal():
+        return refusal
+    task = asyncio.ensure_future(job.ado())
+    try:
+        await asyncio.wait(
+            {task}, timeout=job.deadline.left_s if job.deadline else None
+        )
+        if not task.done():
+            return job.missed()
+    finally:
+        if not task.done():
+            job.span.drop(asyncio.CancelledError("the query was cancelled"))
+            await _dismissed(task)
+    if task.cancelled():
+        return RuntimeError("the search was cancelled from within")
+    return _done(task.result)
+
+
+async def _dismissed(task: asyncio.Future[Any]) -> None:
+    # A task's error that nobody asks for is a warning when it is collected.
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    task.cancel()
+    await asyncio.wait({task}, timeout=GRACE_S)
