@@ -47,8 +47,11 @@ Picture = Annotated[
 ]
 
 # Names and texts are shown as they are: no markup, no :emoji: codes, no highlighting.
-_out = Console(markup=False, emoji=False, highlight=False)
-_errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    # Made for each use: a console takes the terminal's width when it is made.
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 @contextmanager
@@ -107,7 +110,7 @@ def index_command(  # noqa: PLR0913 - each argument is an option of the command
             }
         )
     else:
-        _out.print(str(report))
+        _console().print(str(report))
     if strict and report.problems:
         raise typer.Exit(1)
 
@@ -127,9 +130,9 @@ def search(
     if as_json:
         _print_json(ranking_rows(results))
     elif results:
-        _out.print(ranking_table(results))
+        _console().print(ranking_table(results))
     else:
-        _errors.print("Nothing was found.")
+        _console(stderr=True).print("Nothing was found.")
     if not results:
         raise typer.Exit(1)
 
@@ -157,11 +160,12 @@ def ask(
             }
         )
     else:
-        _out.print(plain_text(str(response)))
-        _out.print()
-        _out.print(plain_text(describe_sources(response)), style="dim")
+        console = _console()
+        console.print(plain_text(str(response)))
+        console.print()
+        console.print(plain_text(describe_sources(response)), style="dim")
         for label, card in metadata.get("citations", {}).items():
-            _out.print(plain_text(f"[{label}] {_cited(card)}"), style="dim")
+            console.print(plain_text(f"[{label}] {_cited(card)}"), style="dim")
     if not metadata.get("citations"):
         raise typer.Exit(1)
 
@@ -190,7 +194,8 @@ def _existing(store: Path) -> MultiModalQdrantIndex:
 def _tell(heading: str, text: str, *, style: str) -> None:
     said = Styled.assemble((heading, style), " ", plain_text(text))
     # In a file or a pipe, a line is a message.
-    _errors.print(said, soft_wrap=not _errors.is_terminal)
+    errors = _console(stderr=True)
+    errors.print(said, soft_wrap=not errors.is_terminal)
 
 
 def _query(text: str, image: Path | None) -> QueryBundle:
