@@ -195,3 +195,34 @@ def clip_module() -> Any:
 
 
 _KEPT_ALIVE: list[Any] = []
+
+
+@pytest.fixture(scope="session")
+def clip_checkpoint(tmp_path_factory: pytest.TempPathFactory, clip_module: Any) -> str:
+    """Return the file of a tiny CLIP with random weights."""
+    import torch
+
+    torch.manual_seed(0)
+    model = clip_module.model.CLIP(
+        embed_dim=4,
+        image_resolution=32,
+        vision_layers=1,
+        vision_width=64,
+        vision_patch_size=16,
+        context_length=77,
+        vocab_size=49408,
+        transformer_width=64,
+        transformer_heads=1,
+        transformer_layers=1,
+    )
+    path = tmp_path_factory.mktemp("clip") / "tiny.pt"
+    torch.save(model.state_dict(), path)
+    return str(path)
+
+
+@pytest.fixture
+def clip_encoder(clip_checkpoint: str) -> Any:
+    integration = pytest.importorskip(
+        "llama_index.embeddings.clip", reason="install extra 'clip'"
+    )
+    return integration.ClipEmbedding(model_name=clip_checkpoint)

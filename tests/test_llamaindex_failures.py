@@ -493,37 +493,6 @@ async def test_g_ours_gives_the_same_awaited_or_not_over_a_hybrid_collection(
 LONG = "red " * 500
 
 
-@pytest.fixture(scope="module")
-def clip_checkpoint(tmp_path_factory: pytest.TempPathFactory, clip_module: Any) -> str:
-    """Return the file of a tiny CLIP with random weights."""
-    import torch
-
-    torch.manual_seed(0)
-    model = clip_module.model.CLIP(
-        embed_dim=4,
-        image_resolution=32,
-        vision_layers=1,
-        vision_width=64,
-        vision_patch_size=16,
-        context_length=77,
-        vocab_size=49408,
-        transformer_width=64,
-        transformer_heads=1,
-        transformer_layers=1,
-    )
-    path = tmp_path_factory.mktemp("clip") / "tiny.pt"
-    torch.save(model.state_dict(), path)
-    return str(path)
-
-
-@pytest.fixture
-def clip_encoder(clip_checkpoint: str) -> Any:
-    integration = pytest.importorskip(
-        "llama_index.embeddings.clip", reason="install extra 'clip'"
-    )
-    return integration.ClipEmbedding(model_name=clip_checkpoint)
-
-
 # torch: clip.load first tries an archive of TorchScript.
 old_torch_call = pytest.mark.filterwarnings(
     "ignore:.*torch.jit.load:DeprecationWarning"
