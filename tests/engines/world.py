@@ -229,11 +229,11 @@ def pictures_in(
             for block in message.blocks:
                 if isinstance(block, ImageBlock):
                     with Image.open(block.resolve_image()) as picture:
-                        shown.append((_colour(picture), picture.size))
+                        shown.append((colour_of(picture), picture.size))
     return shown
 
 
-def _colour(picture: Image.Image) -> str:
+def colour_of(picture: Image.Image) -> str:
     mean = np.asarray(picture.convert("RGB"), dtype=float).mean(axis=(0, 1))
     return min(DOORS, key=lambda door: np.abs(mean - _rgb(door)).sum())
 
