@@ -21,6 +21,11 @@ class Deadline:
         """Seconds from now to the deadline, at least 0."""
         return max(0.0, self.at - time.monotonic())
 
+    def earlier_by(self, share: float) -> Deadline:
+        """Return the deadline that leaves `share` of the time, from 0 to 1, unused."""
+        spare_s = share * self.timeout_s
+        return Deadline(self.at - spare_s, self.timeout_s - spare_s)
+
 
 def deadline_in(timeout_s: float | None) -> Deadline | None:
     """Return the deadline `timeout_s` seconds from now; None for none."""

@@ -27,7 +27,7 @@ from llama_index_instrumentation import get_dispatcher
 
 from llama_index_mmrag import routes as routing
 from llama_index_mmrag.channels import Channel, both_filters
-from llama_index_mmrag.deadlines import check_timeout, deadline_in
+from llama_index_mmrag.deadlines import Deadline, check_timeout, deadline_in
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.errors import AllRoutesFailed, RouteFailed
 from llama_index_mmrag.events import report
@@ -47,6 +47,9 @@ from llama_index_mmrag.stores.check import check_collection
 from llama_index_mmrag.threads import athread
 
 dispatcher = get_dispatcher(__name__)
+
+LOOKUP_SHARE = 0.2
+"""Part of a query's time that is kept for reading nodes after the fusion."""
 
 OnDegraded = Literal["report", "raise"]
 
@@ -71,7 +74,8 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             provenance which ones failed; "raise" raises `RouteFailed`.
         timeout_s: Deadline of a whole query in seconds, from its beginning, beside
             those of the channels, which hold for each search and each lookup: what is
-            not there by the sooner of the two is a degradation. None for none.
+            not there by the sooner of the two is a degradation. A fifth of it is kept
+            for lookups where there are some. None for none.
 
     Raises:
         InvalidSetting: A setting is out of range or contradicts another.
@@ -210,7 +214,8 @@ class MultiModalFusionRetriever(MultiModalRetriever):
     ) -> list[NodeWithScore]:
         deadline = deadline_in(self._timeout_s)
         routes = self._plan(query, parts, modality)
-        ranking = self._rank(routes, routing.run(routes, deadline))
+        answers = routing.run(routes, self._search_deadline(deadline))
+        ranking = self._rank(routes, answers)
         lookups = ranking.lookups(complete_entities=self._complete_entities)
         read = run_all([lookup.job(deadline) for lookup in lookups])
         return self._results(ranking, lookups, read)
@@ -228,10 +233,18 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             routes = await athread(lambda: self._plan(query, parts, modality))
         else:
             routes = self._plan(query, parts, modality)
-        ranking = self._rank(routes, await routing.arun(routes, deadline))
+        answers = await routing.arun(routes, self._search_deadline(deadline))
+        ranking = self._rank(routes, answers)
         lookups = ranking.lookups(complete_entities=self._complete_entities)
         read = await arun_all([lookup.job(deadline) for lookup in lookups])
         return self._results(ranking, lookups, read)
+
+    def _search_deadline(self, deadline: Deadline | None) -> Deadline | None:
+        # A search that hangs must leave time to read what the others found.
+        reads_after = self._complete_entities or any(c.is_light for c in self._channels)
+        if deadline is None or not reads_after:
+            return deadline
+        return deadline.earlier_by(LOOKUP_SHARE)
 
     def _rank(self, routes: list[Route], answers: list[Answer]) -> Ranking:
         ranking = rank(

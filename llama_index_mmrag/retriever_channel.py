@@ -71,6 +71,11 @@ class RetrieverChannel:
         return self.retriever
 
     @property
+    def is_light(self) -> bool:
+        """False: a retriever's results are whole."""
+        return False
+
+    @property
     def is_embedded(self) -> bool:
         """How long a retriever takes is not known."""
         return False

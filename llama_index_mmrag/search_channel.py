@@ -88,6 +88,11 @@ class SearchChannel(Protocol):
         ...
 
     @property
+    def is_light(self) -> bool:
+        """Whether searches bring ids only, and nodes are fetched afterwards."""
+        ...
+
+    @property
     def is_embedded(self) -> bool:
         """Whether a search is too short to be worth a thread."""
         ...

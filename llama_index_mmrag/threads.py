@@ -32,7 +32,10 @@ def in_thread(function: Callable[[], T]) -> Future[T]:
     future.set_running_or_notify_cancel()
     context = contextvars.copy_context()
     threading.Thread(
-        target=context.run, args=(resolve, future, function), daemon=True
+        target=context.run,
+        args=(resolve, future, function),
+        name="mmrag",
+        daemon=True,
     ).start()
     return future
 
