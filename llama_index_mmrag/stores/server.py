@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
+from llama_index_mmrag.errors import StoreUnusable
 from llama_index_mmrag.nodes import ENTITY_KEY, MODALITY_KEY
+from llama_index_mmrag.stores.check import check_collection
 
 if TYPE_CHECKING:
     from llama_index.vector_stores.qdrant import QdrantVectorStore
@@ -33,7 +34,8 @@ def open_server_collection(
         aclient: For queries that hold no thread.
 
     Raises:
-        CollectionMismatch: The collection exists with vectors of another size.
+        CollectionMismatch: The collection exists with vectors of another name, size or
+            distance.
         StoreUnusable: The server does not answer, or refuses.
     """
     from llama_index.vector_stores.qdrant import QdrantVectorStore
@@ -49,14 +51,7 @@ def open_server_collection(
         )
         raise StoreUnusable(msg) from error
     store = QdrantVectorStore(collection_name, client=client, aclient=aclient)
-    found = _size(client.get_collection(collection_name).config.params.vectors, store)
-    if found != dim:
-        msg = (
-            f"Collection {collection_name!r} has vectors of size {found}; the encoder "
-            f"makes {dim}. Open it with the encoder that filled it, or choose another "
-            f"collection."
-        )
-        raise CollectionMismatch(msg)
+    check_collection(store, dim=dim)
     return store
 
 
@@ -74,9 +69,3 @@ def _create(client: QdrantClient, collection_name: str, dim: int) -> None:
             client.create_payload_index(
                 collection_name, field, models.PayloadSchemaType.KEYWORD
             )
-
-
-def _size(vectors: Any, store: QdrantVectorStore) -> int | None:
-    named = vectors.get(store.dense_vector_name) if isinstance(vectors, dict) else None
-    params = named if isinstance(vectors, dict) else vectors
-    return None if params is None else int(params.size)
