@@ -9,17 +9,21 @@ from llama_index.core.base.llms.types import ChatResponse
 from llama_index.core.base.response.schema import (
     RESPONSE_TYPE,
     AsyncStreamingResponse,
+    PydanticResponse,
     Response,
     StreamingResponse,
 )
+from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.schema import NodeWithScore
 
 from llama_index_mmrag.citations import CitationChecker
+from llama_index_mmrag.encoded_picture import EncodedPicture
 from llama_index_mmrag.evidence import Evidence
 from llama_index_mmrag.nodes import provenance_of
+from llama_index_mmrag.structured import map_strings
 
-Answer: TypeAlias = (
-    "str | Generator[str, None, None] | AsyncGenerator[str, None]"  # whole, or streamed
+Answer: TypeAlias = (  # whole, as an object, or streamed
+    "str | BaseModel | Generator[str, None, None] | AsyncGenerator[str, None]"
 )
 
 
@@ -43,16 +47,37 @@ class Draft:
         self._checker = CitationChecker(len(evidence.sources))
         self._cited: dict[str, int] = {}
         self._removed: dict[str, int] = {}
+        self._shown = {
+            "n_texts": sum(bool(source.text) for source in evidence.sources),
+            "n_images": 0,
+            "image_bytes": 0,
+            "image_pixels": 0,
+        }
+        self.count(evidence.pictures)
         self._metadata: dict[str, Any] = {
             "citations": {str(s.label): s.card() for s in evidence.sources},
             "cited": self._cited,
             "removed_citations": self._removed,
+            "shown": self._shown,
             "left_out": [
                 {"node_id": node_id, "reason": reason}
                 for node_id, reason in evidence.left_out
             ],
             "degraded": _degraded(nodes),
         }
+
+    def count(self, pictures: Iterable[EncodedPicture]) -> None:
+        """Count pictures as shown."""
+        for picture in pictures:
+            self._shown["n_images"] += 1
+            self._shown["image_bytes"] += picture.n_bytes
+            self._shown["image_pixels"] += picture.n_pixels
+
+    def checked_object(self, answer: BaseModel) -> BaseModel:
+        """Return a copy of the answer with invalid citations removed from its texts."""
+        checked = map_strings(answer, self._checker.check)
+        self._count()
+        return checked
 
     def checked(self, answer: str) -> str:
         """Return the answer with its invalid citations removed, and count them."""
@@ -84,6 +109,10 @@ class Draft:
         metadata = {node.node_id: node.metadata for node in nodes} | self._metadata
         if isinstance(answer, str):
             return Response(answer, source_nodes=self._listed, metadata=metadata)
+        if isinstance(answer, BaseModel):
+            return PydanticResponse(
+                answer, source_nodes=self._listed, metadata=metadata
+            )
         if isinstance(answer, AsyncGenerator):
             return AsyncStreamingResponse(
                 answer, source_nodes=self._listed, metadata=metadata

@@ -73,7 +73,7 @@ def extract_answer(
 
     Args:
         query_str: The question; empty for a query by picture alone.
-        sources: The evidence, best first.
+        sources: The evidence, in the order of showing.
         embed_model: Compares sentences with the question by meaning; by shared words
             if None.
         max_sentences: Most sentences.
@@ -87,7 +87,7 @@ def extract_answer(
     else:
         chosen = [quote for quote in quotes if quote.entity_rank == 0][:max_sentences]
     text = list(_quoted(chosen))
-    best = _entity(sources[0])
+    best = _entity(min(sources, key=lambda source: source.rank))
     told = {_entity(quote.source) for quote in chosen}
     best_is_mute = all(quote.entity_rank > 0 for quote in quotes)
     if best_is_mute:
@@ -117,7 +117,7 @@ def _is_picture(source: Source) -> bool:
 def _quotes(sources: Sequence[Source]) -> list[_Quote]:
     """Return what can be quoted; a sentence that chunks share is the first one's."""
     ranks: dict[str, int] = {}
-    for source in sources:
+    for source in sorted(sources, key=lambda source: source.rank):
         ranks.setdefault(_entity(source), len(ranks))
     captions = {source.text for source in sources if _is_picture(source)}
     quotes: dict[str, _Quote] = {}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llama_index.core.base.llms.types import ChatMessage, ContentBlock, TextBlock
 from llama_index.core.prompts import BasePromptTemplate, PromptTemplate
 from llama_index.core.schema import QueryBundle
 
-from llama_index_mmrag.evidence import Evidence, encode_picture, picture_block
-from llama_index_mmrag.query import pictures_of
+from llama_index_mmrag.encoded_picture import EncodedPicture
+from llama_index_mmrag.evidence import Source
 
 INSTRUCTIONS = PromptTemplate(
     "Answer the question from the numbered sources alone: texts and pictures. After "
@@ -30,12 +32,12 @@ ABOUT_UNSEEN_PICTURE = (
 
 def compose_messages(
     query: QueryBundle,
-    evidence: Evidence,
+    sources: Sequence[Source],
     *,
+    pictures: Sequence[EncodedPicture],
     instructions: BasePromptTemplate,
     question: BasePromptTemplate,
-    shows_pictures: bool,
-    max_side: int,
+    has_eyes: bool,
 ) -> list[ChatMessage]:
     """Return the instructions, and one message with the sources and the question.
 
@@ -43,26 +45,20 @@ def compose_messages(
     come after the sources, under labels that no source has, and the words last.
 
     Args:
-        query: The question; its pictures are read here.
-        evidence: The labelled sources.
+        query: The question; its words are shown.
+        sources: The labelled sources.
+        pictures: The query's own.
         instructions: Becomes the system message.
         question: Becomes the last block; has the variable `query_str`.
-        shows_pictures: Whether the query's pictures are shown.
-        max_side: Longest side of a picture in pixels.
-
-    Raises:
-        ImageUnreadable: A picture of the query cannot be read. Without it the question
-            would be another one.
+        has_eyes: Whether the model is shown pictures at all.
     """
     blocks: list[ContentBlock] = [
-        block for source in evidence.sources for block in source.blocks()
+        block for source in sources for block in source.blocks()
     ]
-    if shows_pictures:
-        for number, picture in enumerate(pictures_of(query), start=1):
-            jpeg = encode_picture(picture, max_side=max_side)
-            blocks.append(TextBlock(text=f"The question's own picture {number}:\n"))
-            blocks.append(picture_block(jpeg))
-    unspoken = ABOUT_PICTURE if shows_pictures else ABOUT_UNSEEN_PICTURE
+    for number, picture in enumerate(pictures, start=1):
+        blocks.append(TextBlock(text=f"The question's own picture {number}:\n"))
+        blocks.append(picture.block())
+    unspoken = ABOUT_PICTURE if has_eyes else ABOUT_UNSEEN_PICTURE
     asked = query.query_str.strip() or unspoken
     blocks.append(TextBlock(text=question.format(query_str=asked)))
     return [

@@ -8,13 +8,14 @@ from typing import Any
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.base.response.schema import RESPONSE_TYPE
+from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
 from llama_index.core.instrumentation.events.synthesis import (
     SynthesizeEndEvent,
     SynthesizeStartEvent,
 )
 from llama_index.core.llms import LLM, MockLLM
-from llama_index.core.prompts import BasePromptTemplate
+from llama_index.core.prompts import BasePromptTemplate, ChatPromptTemplate
 from llama_index.core.prompts.mixin import PromptDictType
 from llama_index.core.response_synthesizers.base import BaseSynthesizer, QueryTextType
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
@@ -22,10 +23,18 @@ from llama_index.core.types import RESPONSE_TEXT_TYPE
 from llama_index_instrumentation import get_dispatcher
 
 from llama_index_mmrag.draft import Answer, Draft
+from llama_index_mmrag.encoded_picture import encode_picture
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.evidence import check_budget, gather_evidence
+from llama_index_mmrag.evidence import (
+    EvidenceOrder,
+    PictureBudget,
+    check_order,
+    gather_evidence,
+)
 from llama_index_mmrag.extractive import extract_answer
 from llama_index_mmrag.messages import INSTRUCTIONS, QUESTION, compose_messages
+from llama_index_mmrag.query import pictures_of
+from llama_index_mmrag.structured import unwrapped
 from llama_index_mmrag.threads import athread
 
 dispatcher = get_dispatcher(__name__)
@@ -44,15 +53,26 @@ class MultiModalSynthesizer(BaseSynthesizer):
     - "citations": label → node id, modality, name, score and the routes that found it;
     - "cited": label → how often the answer cites it (complete once a stream has ended);
     - "removed_citations": label → how often it was removed, having no source;
+    - "shown": how many texts and pictures were shown, and the pictures' bytes and
+      pixels, the query's own included;
     - "left_out": results that were not shown, each with the reason;
     - "degraded": the routes that gave no answer to this query.
 
     Args:
         llm: A chat model; one with eyes to use the pictures. None answers with the
-            evidence's own sentences, with the same citations.
+            evidence's own sentences, with the same citations. A `StructuredLLM` is its
+            LLM and its `output_cls`.
+        output_cls: The Pydantic class of the answer: the response is a
+            `PydanticResponse`, and the citations in the object's strings are checked.
+            Where there is nothing to show, it is a `Response` with `empty_response`.
         embed_model: Ranks the sentences of an answer without an LLM by meaning.
         max_images: Most pictures shown; 0 shows captions only.
-        max_image_side: Longest side of a picture in pixels.
+        max_image_side: Longest side of a picture in pixels; none is enlarged.
+        max_image_bytes: Most bytes of the sources' pictures together, as files; a
+            request holds 4/3 of them. None for no limit.
+        evidence_order: "ranking" shows, numbers and lists the sources best first;
+            "document" does so document by document, each from its beginning to its
+            end, so that steps and figures stay in order.
         streaming: Answer piece by piece.
         instructions: The system message; editable as the prompt "instructions".
         question: What follows the sources; editable as the prompt "question".
@@ -60,23 +80,36 @@ class MultiModalSynthesizer(BaseSynthesizer):
         empty_response: The answer where nothing was found, or nothing could be shown.
 
     Raises:
-        InvalidSetting: A budget is out of range, or the LLM cannot be shown pictures.
+        InvalidSetting: A budget is out of range, the LLM cannot be shown pictures, or
+            an object is to be streamed or to be written without an LLM.
     """
 
     def __init__(  # noqa: PLR0913 - a budget, two prompts and the base class's own
         self,
         llm: LLM | None = None,
         *,
+        output_cls: type[BaseModel] | None = None,
         embed_model: BaseEmbedding | None = None,
         max_images: int = 6,
         max_image_side: int = 1024,
+        max_image_bytes: int | None = None,
+        evidence_order: EvidenceOrder = "ranking",
         streaming: bool = False,
         instructions: BasePromptTemplate | None = None,
         question: BasePromptTemplate | None = None,
         callback_manager: CallbackManager | None = None,
         empty_response: str = "Nothing was found that answers this.",
     ) -> None:
-        check_budget(max_images=max_images, max_side=max_image_side)
+        self._budget = PictureBudget(max_images, max_image_side, max_image_bytes)
+        check_order(evidence_order)
+        llm, output_cls = unwrapped(llm, output_cls)
+        if output_cls is not None and streaming:
+            msg = (
+                f"streaming is True and the answer is a {output_cls.__name__}: its "
+                f"citations can be checked in the whole object alone. Leave out one of "
+                f"the two."
+            )
+            raise InvalidSetting(msg)
         if llm is not None and max_images and not llm.metadata.is_chat_model:
             msg = (
                 f"{llm.class_name()} is no chat model (is_chat_model=False), and only "
@@ -89,12 +122,12 @@ class MultiModalSynthesizer(BaseSynthesizer):
             llm=llm or MockLLM(),
             callback_manager=callback_manager,
             streaming=streaming,
+            output_cls=output_cls,
             empty_response=empty_response,
         )
         self._writer = llm
         self._embed_model = embed_model
-        self._max_images = max_images
-        self._max_image_side = max_image_side
+        self._order: EvidenceOrder = evidence_order
         self._instructions = instructions or INSTRUCTIONS
         self._question = question or QUESTION
 
@@ -175,9 +208,7 @@ class MultiModalSynthesizer(BaseSynthesizer):
         nodes: Sequence[NodeWithScore],
         additional: Sequence[NodeWithScore] | None = None,
     ) -> Draft:
-        evidence = gather_evidence(
-            nodes, max_images=self._max_images, max_side=self._max_image_side
-        )
+        evidence = gather_evidence(nodes, budget=self._budget, order=self._order)
         return Draft(evidence, nodes, additional or ())
 
     def _write(
@@ -187,6 +218,12 @@ class MultiModalSynthesizer(BaseSynthesizer):
             pieces = self._without_llm(query, draft)
             return (piece for piece in pieces) if self._streaming else "".join(pieces)
         messages = self._messages(query, draft)
+        if self._output_cls is not None:
+            prompt = ChatPromptTemplate(messages)
+            written = self._writer.structured_predict(
+                self._output_cls, prompt, llm_kwargs=kwargs
+            )
+            return draft.checked_object(written)
         if self._streaming:
             stream = self._writer.stream_chat(messages, **kwargs)
             return draft.checked_stream(response.delta or "" for response in stream)
@@ -200,6 +237,12 @@ class MultiModalSynthesizer(BaseSynthesizer):
             pieces = await athread(lambda: self._without_llm(query, draft))
             return _astream(pieces) if self._streaming else "".join(pieces)
         messages = await athread(lambda: self._messages(query, draft))
+        if self._output_cls is not None:
+            prompt = ChatPromptTemplate(messages)
+            written = await self._writer.astructured_predict(
+                self._output_cls, prompt, llm_kwargs=kwargs
+            )
+            return draft.checked_object(written)
         if self._streaming:
             stream = await self._writer.astream_chat(messages, **kwargs)
             return draft.achecked_stream(stream)
@@ -207,13 +250,23 @@ class MultiModalSynthesizer(BaseSynthesizer):
         return draft.checked(reply.message.content or "")
 
     def _messages(self, query: QueryBundle, draft: Draft) -> list[ChatMessage]:
+        """Return what the LLM is shown; the query's pictures are read here.
+
+        One that cannot be read is an error: without it the question is another one.
+        """
+        has_eyes = self._budget.max_images > 0
+        pictures = [
+            encode_picture(picture, max_side=self._budget.max_side)
+            for picture in (pictures_of(query) if has_eyes else ())
+        ]
+        draft.count(pictures)
         return compose_messages(
             query,
-            draft.evidence,
+            draft.evidence.sources,
+            pictures=pictures,
             instructions=self._instructions,
             question=self._question,
-            shows_pictures=self._max_images > 0,
-            max_side=self._max_image_side,
+            has_eyes=has_eyes,
         )
 
     def _without_llm(self, query: QueryBundle, draft: Draft) -> list[str]:

@@ -17,7 +17,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.tools.types import AsyncBaseTool, ToolMetadata, ToolOutput
 
 from llama_index_mmrag.errors import InvalidQuery, MmragError
-from llama_index_mmrag.evidence import check_budget, gather_evidence
+from llama_index_mmrag.evidence import PictureBudget, gather_evidence
 from llama_index_mmrag.nodes import provenance_of
 from llama_index_mmrag.retriever import MultiModalFusionRetriever
 from llama_index_mmrag.threads import athread
@@ -83,11 +83,9 @@ class MultiModalRetrieverTool(AsyncBaseTool):
         max_images: int = 4,
         max_image_side: int = 768,
     ) -> None:
-        check_budget(max_images=max_images, max_side=max_image_side)
+        self._budget = PictureBudget(max_images, max_image_side)
         self._retriever = retriever
         self._roots = tuple(Path(root).resolve() for root in image_roots)
-        self._max_images = max_images
-        self._max_image_side = max_image_side
         self._schema = PictureSearchArguments if self._roots else SearchArguments
         self._metadata = ToolMetadata(
             name=name, description=description, fn_schema=self._schema
@@ -160,9 +158,7 @@ class MultiModalRetrieverTool(AsyncBaseTool):
     def _output(
         self, asked: dict[str, Any], results: Sequence[NodeWithScore]
     ) -> ToolOutput:
-        evidence = gather_evidence(
-            results, max_images=self._max_images, max_side=self._max_image_side
-        )
+        evidence = gather_evidence(results, budget=self._budget)
         blocks: list[ContentBlock] = [
             block for source in evidence.sources for block in source.blocks()
         ]

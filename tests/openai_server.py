@@ -135,7 +135,7 @@ def _shown(block: dict[str, Any]) -> str:
     if block["type"] == "text":
         return str(block["text"])
     mime, picture = picture_of(block)
-    assert picture.format == "JPEG"
+    assert mime == Image.MIME[picture.format or ""]
     return f"<{mime}, {picture.width} x {picture.height}>"
 
 

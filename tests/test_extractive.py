@@ -2,7 +2,7 @@ import pytest
 from llama_index.core.schema import BaseNode, ImageNode, NodeWithScore, TextNode
 from PIL import Image
 
-from llama_index_mmrag.evidence import Source, gather_evidence
+from llama_index_mmrag.evidence import PictureBudget, Source, gather_evidence
 from llama_index_mmrag.extractive import extract_answer
 
 COFFEE = (
@@ -34,9 +34,11 @@ def picture(tmp_path):
     return make
 
 
-def shown(*nodes: BaseNode, max_images: int = 6) -> tuple[Source, ...]:
+def shown(*nodes: BaseNode, max_images: int = 6, **settings) -> tuple[Source, ...]:
     results = [NodeWithScore(node=node, score=1.0) for node in nodes]
-    return gather_evidence(results, max_images=max_images, max_side=64).sources
+    return gather_evidence(
+        results, budget=PictureBudget(max_images, 64), **settings
+    ).sources
 
 
 def answer(question: str, *nodes: BaseNode, **settings) -> str:

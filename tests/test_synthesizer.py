@@ -168,10 +168,10 @@ class TestWhatTheModelIsShown:
         assert [m["role"] for m in request["messages"]] == ["system", "user"]
         assert server.shown == [
             "[1] image from red.png:\nA red cube\n",
-            "<image/jpeg, 64 x 21>",
+            "<image/png, 64 x 21>",
             "[2] text from a.md:\nred\n",
             "[3] image from blue.png:\n",
-            "<image/jpeg, 16 x 12>",
+            "<image/png, 16 x 12>",
             QUESTION_BLOCK,
         ]
 
@@ -187,9 +187,9 @@ class TestWhatTheModelIsShown:
         assert server.shown == [
             "[1] text from a.md:\nred\n",
             "The question's own picture 1:\n",
-            "<image/jpeg, 16 x 12>",
+            "<image/png, 16 x 12>",
             "The question's own picture 2:\n",
-            "<image/jpeg, 9 x 9>",
+            "<image/png, 9 x 9>",
             QUESTION_BLOCK,
         ]
 
@@ -200,7 +200,7 @@ class TestWhatTheModelIsShown:
         MultiModalSynthesizer(llm).synthesize(query, [red_text])
         assert server.shown[1:] == [
             "The question's own picture 1:\n",
-            "<image/jpeg, 16 x 12>",
+            "<image/png, 16 x 12>",
             f"Question: {ABOUT_PICTURE}\nAnswer:",
         ]
 
