@@ -1,7 +1,7 @@
 """Text and image retrieval for LlamaIndex on Qdrant, in one honest ranking.
 
 In flow order: an index (or channels over collections of your own), the retriever, its
-fusion, the postprocessor, the synthesizer, the agent's tool, and what explains it all.
+fusion, the postprocessor, the synthesizer, the agent's tools, and what explains it all.
 """
 
 from llama_index_mmrag.captions import CaptionsAsText
@@ -16,6 +16,7 @@ from llama_index_mmrag.nodes import FusedNode, provenance_of
 from llama_index_mmrag.postprocessor import RRFPostprocessor
 from llama_index_mmrag.provenance import Contribution, Degradation, Provenance
 from llama_index_mmrag.query import MultiModalQuery
+from llama_index_mmrag.query_engine_tool import MultiModalQueryEngineTool
 from llama_index_mmrag.retriever import MultiModalFusionRetriever
 from llama_index_mmrag.retriever_channel import RetrieverChannel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
@@ -37,6 +38,7 @@ __all__ = [
     "MultiModalFusionRetriever",
     "MultiModalQdrantIndex",
     "MultiModalQuery",
+    "MultiModalQueryEngineTool",
     "MultiModalRetrieverTool",
     "MultiModalSynthesizer",
     "OfflineMultiModalEmbedding",

@@ -29,7 +29,6 @@ from llama_index_mmrag import (
 )
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidQuery, InvalidSetting
-from llama_index_mmrag.tool import PictureSearchArguments, SearchArguments
 
 from .conftest import (
     FaultyStore,
@@ -237,8 +236,19 @@ class TestWrongArguments:
             assert output.is_error is True
             assert "ConnectionError: lost" in output.content
 
-    @pytest.mark.parametrize("budget", [{"max_images": -1}, {"max_image_side": 0}])
-    def test_a_budget_out_of_range_is_refused(self, index, budget):
+    @pytest.mark.parametrize(
+        "budget",
+        [
+            {"max_images": -1},
+            {"max_image_side": 0},
+            {"max_image_bytes": 0},
+            {"evidence_order": "page"},
+            {"image_roots": "library"},
+            {"filter_keys": "year"},
+        ],
+        ids=lambda setting: next(iter(setting)),
+    )
+    def test_a_setting_out_of_range_is_refused(self, index, budget):
         with pytest.raises(InvalidSetting, match=next(iter(budget))):
             index.as_tool(**budget)
 
@@ -312,7 +322,7 @@ class TestPicturesItMayRead:
         assert "red.md" in output.content
 
     def test_by_default_there_are_none_and_the_model_is_not_told_of_paths(self, tool):
-        assert tool.metadata.fn_schema is SearchArguments
+        assert "image_path" not in tool.metadata.get_parameters_dict()["properties"]
         output = tool.call(query="red", image_path="/etc/hostname")
         assert output.is_error is True
 
@@ -336,7 +346,6 @@ class TestSchema:
         assert parameters["required"] == ["query"]
 
     def test_with_folders_a_picture_may_stand_alone(self, seeing):
-        assert seeing.metadata.fn_schema is PictureSearchArguments
         parameters = seeing.metadata.get_parameters_dict()
         assert set(parameters["properties"]) == {"query", "top_k", "image_path"}
         assert "required" not in parameters
