@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import subprocess
 import sys
 import textwrap
@@ -244,6 +245,46 @@ class TestWhatTheModelIsShown:
             "over the budget of pictures (1)"
         )
 
+    @pytest.mark.parametrize("mode", MODES)
+    async def test_what_was_shown_is_counted_the_querys_pictures_too(
+        self, server, llm, found, paint, mode
+    ):
+        query = QueryBundle("what is red?", image_path=str(paint("green")))
+
+        def make(**settings):
+            return MultiModalSynthesizer(llm, max_image_side=64, **settings)
+
+        _, response = await answered(make, mode, query, found)
+        sent = [b["image_url"]["url"] for b in server.blocks if b["type"] != "text"]
+        files = [base64.b64decode(url.partition(",")[2]) for url in sent]
+        assert response.metadata["shown"] == {
+            "n_texts": 2,
+            "n_images": 3,
+            "image_bytes": sum(map(len, files)),
+            "image_pixels": 64 * 21 + 16 * 12 + 16 * 12,
+        }
+
+    @pytest.mark.parametrize("mode", MODES)
+    async def test_pictures_beyond_the_budget_of_bytes_are_not_listed(
+        self, server, llm, found, mode
+    ):
+        def make(**settings):
+            return MultiModalSynthesizer(llm, max_image_bytes=90, **settings)
+
+        _, response = await answered(make, mode, "what is red?", found)
+        # The red picture of 300 x 100 pixels has more than that, the blue one less.
+        assert ids_of(response.source_nodes) == [uid("text red"), uid("image blue")]
+        assert server.shown == [
+            "[1] text from a.md:\nred\n",
+            "[2] image from blue.png:\n",
+            "<image/png, 16 x 12>",
+            QUESTION_BLOCK,
+        ]
+        assert response.metadata["shown"]["image_bytes"] <= 90
+        (left_out,) = response.metadata["left_out"]
+        assert left_out["node_id"] == uid("image red")
+        assert left_out["reason"].startswith("over the budget of bytes (90): it has ")
+
     async def test_an_unreadable_picture_is_reported_and_the_rest_is_answered(
         self, server, llm, found, paint
     ):
@@ -466,8 +507,17 @@ class TestFailures:
             MultiModalSynthesizer(make_llm(is_chat_model=False))
         MultiModalSynthesizer(MockLLM(), max_images=0)
 
-    @pytest.mark.parametrize("budget", [{"max_images": -1}, {"max_image_side": 0}])
-    def test_a_budget_out_of_range_is_refused(self, budget):
+    @pytest.mark.parametrize(
+        "budget",
+        [
+            {"max_images": -1},
+            {"max_image_side": 0},
+            {"max_image_bytes": 0},
+            {"evidence_order": "page"},
+        ],
+        ids=lambda setting: next(iter(setting)),
+    )
+    def test_a_setting_out_of_range_is_refused(self, budget):
         with pytest.raises(InvalidSetting, match=next(iter(budget))):
             MultiModalSynthesizer(**budget)
 
