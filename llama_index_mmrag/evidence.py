@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
-from llama_index.core.schema import ImageNode, MetadataMode, NodeWithScore, TextNode
+from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
 
 from llama_index_mmrag.citations import unlabelled
 from llama_index_mmrag.encoded_picture import EncodedPicture, encode_picture
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
-from llama_index_mmrag.images import node_image
+from llama_index_mmrag.images import has_picture, node_image
 from llama_index_mmrag.nodes import POSITION_KEY, modality_of, name_of, provenance_of
 
 logger = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ def gather_evidence(
     for result in unique.values():
         node = result.node
         picture: EncodedPicture | None = None
-        if isinstance(node, ImageNode) and budget.max_images > 0:
+        if has_picture(node) and budget.max_images > 0:
             fitting = _fitting(node, budget, shown)
             if isinstance(fitting, str):
                 left_out.append((node.node_id, fitting))
@@ -183,7 +183,7 @@ def check_order(order: str) -> None:
 
 
 def _fitting(
-    node: ImageNode, budget: PictureBudget, shown: Sequence[EncodedPicture]
+    node: BaseNode, budget: PictureBudget, shown: Sequence[EncodedPicture]
 ) -> EncodedPicture | str:
     """Return a node's picture, or why it is not shown beside those shown already."""
     if len(shown) >= budget.max_images:

@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TypeAlias
 
-from llama_index.core.schema import ImageNode, ImageType
+from llama_index.core.schema import BaseNode, ImageNode, ImageType, Node
 from PIL import Image, ImageOps
 
 from llama_index_mmrag.errors import ImageUnreadable
@@ -142,28 +142,51 @@ def image_bytes(source: ImageSource) -> bytes:
     return data
 
 
-def node_image(node: ImageNode) -> ImageType:
-    """Return where an image node's picture is: its path, or its inline bytes.
+def has_picture(node: BaseNode) -> bool:
+    """Return whether a node shows a picture: an image node, or a node with one in it.
+
+    LlamaIndex's CitationQueryEngine makes plain `Node`s of what it is given.
+    """
+    if isinstance(node, ImageNode):
+        return True
+    return isinstance(node, Node) and node.image_resource is not None
+
+
+def node_image(node: BaseNode) -> ImageType:
+    """Return where a node's picture is: its path, or its inline bytes.
 
     A path wins over inline data, so that large payloads are not decoded for nothing.
-    An `image_url` is never fetched: nothing leaves the machine by itself.
+    A URL is never fetched: nothing leaves the machine by itself.
 
     Raises:
         ImageUnreadable: The node has neither a path nor inline data.
     """
-    if node.image_path:
-        return node.image_path
-    if node.image:
+    path, data, url = _picture_fields(node)
+    if path:
+        return path
+    if data:
         try:
-            return BytesIO(base64.b64decode(node.image, validate=True))
+            return BytesIO(base64.b64decode(data, validate=True))
         except binascii.Error as error:
             msg = f"The inline picture of node {node.node_id!r} is no base64: {error}."
             raise ImageUnreadable(msg) from error
     msg = (
         f"Image node {node.node_id!r} has no image_path and no inline image"
-        f"{' (URLs are not fetched)' if node.image_url else ''}. Set image_path."
+        f"{' (URLs are not fetched)' if url else ''}. Set image_path."
     )
     raise ImageUnreadable(msg)
+
+
+def _picture_fields(
+    node: BaseNode,
+) -> tuple[str | None, str | bytes | None, object]:
+    """Return a node's picture as path, base64 and URL, as far as it has them."""
+    if isinstance(node, ImageNode):
+        return node.image_path, node.image, node.image_url
+    resource = node.image_resource if isinstance(node, Node) else None
+    if resource is None:
+        return None, None, None
+    return (str(resource.path) if resource.path else None), resource.data, resource.url
 
 
 def describe_source(source: ImageSource) -> str:

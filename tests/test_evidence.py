@@ -10,6 +10,8 @@ import pytest
 from llama_index.core.base.llms.types import ImageBlock, TextBlock
 from llama_index.core.schema import (
     ImageNode,
+    MediaResource,
+    Node,
     NodeRelationship,
     NodeWithScore,
     RelatedNodeInfo,
@@ -293,3 +295,15 @@ class TestDocumentOrder:
     def test_another_order_is_refused(self):
         with pytest.raises(InvalidSetting, match="'ranking' or 'document'"):
             check_order("page")
+
+
+def test_pictures_of_plain_nodes_are_shown(paint: Paint):
+    # What LlamaIndex's CitationQueryEngine makes of image nodes.
+    path = paint("red")
+    inline = base64.b64encode(path.read_bytes())
+    evidence = gather(
+        Node(image_resource=MediaResource(path=path)),
+        Node(image_resource=MediaResource(data=inline)),
+    )
+    assert [s.picture is not None for s in evidence.sources] == [True, True]
+    assert evidence.left_out == ()

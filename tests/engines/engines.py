@@ -63,12 +63,6 @@ class Note(Enum):
         "`CitationQueryEngine` splits sources into new nodes with new ids; "
         "`provenance_of` still leads back to the nodes that were found.",
     )
-    CITATION_PICTURES = (
-        Claim.PICTURES,
-        "`CitationQueryEngine` makes plain `Node`s of image nodes, and "
-        "`MultiModalSynthesizer` shows the pictures of image nodes alone. It numbers "
-        "its sources itself: put it into a `RetrieverQueryEngine`.",
-    )
     HYDE_LOST_IT = (
         Claim.FINDS,
         "LlamaIndex's query transforms make a new query of the words alone, so that "
@@ -276,7 +270,7 @@ ENGINES = (
         lambda world: citation(
             world, multimodal=True, response_synthesizer=world.synthesizer()
         ),
-        {Note.CITATION_IDS: always, Note.CITATION_PICTURES: always},
+        {Note.CITATION_IDS: always},
     ),
     Engine("`RouterQueryEngine`", routed),
     Engine(
