@@ -1,13 +1,14 @@
 """Every Python block of the README and the docs runs, in order, as a reader would."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from llama_index.core.schema import ImageNode, TextNode
 from llama_index.core.vector_stores.types import VectorStoreQuery
+from llama_index.llms.openai_like import OpenAILike
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from markdown_it import MarkdownIt
 from PIL import Image
@@ -16,6 +17,8 @@ from qdrant_client import QdrantClient
 pytest.importorskip("onnxruntime", reason="needs the extra offline")
 
 from llama_index_mmrag import OfflineMultiModalEmbedding  # noqa: E402
+
+from .openai_server import OpenAIServer, Reply, ToolCall, clients_of  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -30,9 +33,30 @@ def python_blocks(page: Path) -> list[tuple[int, str]]:
     ]
 
 
+class Cook(OpenAIServer):
+    """A chat model that knows the docs' questions; asked for an object, it fills it."""
+
+    def take(self, path: str, request: dict[str, Any]) -> Reply:
+        super().take(path, request)
+        if "tools" not in request:
+            return "As fine as table salt [1], and no finer [9]."
+        recipe = {"title": "Coffee", "steps": ["Grind [1].", "Brew [1][9]."]}
+        return ToolCall(request["tools"][0]["function"]["name"], recipe)
+
+
 @pytest.fixture
-def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """What the pages say a reader has: two collections, their encoders, a folder."""
+async def chat_llm() -> AsyncIterator[OpenAILike]:
+    server = Cook()
+    async with clients_of(server) as make:
+        yield make(is_function_calling_model=True)
+    server.close()
+
+
+@pytest.fixture
+def reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chat_llm: OpenAILike
+) -> Iterator[dict[str, Any]]:
+    """What the pages say a reader has: two collections, encoders, a folder, a model."""
     handbook = tmp_path / "handbook"
     shutil.copytree(ROOT / "examples" / "data" / "handbook", handbook)
     for name, colour in (("coffee", "brown"), ("horse", "black")):
@@ -52,6 +76,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str
         "text_encoder": encoder,
         "image_encoder": encoder,
         "llm": None,
+        "chat_llm": chat_llm,
         "nodes": [text],
         "query": VectorStoreQuery(query_embedding=vector, similarity_top_k=1),
     }
@@ -90,3 +115,17 @@ def test_every_file_that_the_readme_links_exists():
     assert links
     missing = [x for x in links if "://" not in x and not (ROOT / x).exists()]
     assert not missing
+
+
+def test_the_page_on_answers_shows_what_it_says(
+    reader: dict[str, Any], capsys: pytest.CaptureFixture[str]
+):
+    for _, block in python_blocks(ROOT / "docs" / "answers.md"):
+        exec(compile(block, "answers.md", "exec"), reader)
+    shown = capsys.readouterr().out
+    assert shown.startswith(
+        "As fine as table salt [1], and no finer.\n1 text kitchen.md"
+    )
+    assert "['Grind [1].', 'Brew [1].'] {'9': 1}\n" in shown
+    assert "[1] text from kitchen.md:" in reader["output"].content
+    assert reader["output"].is_error is False
