@@ -152,6 +152,9 @@ class TestThroughAClient:
             "prompt": "JSON schema" in request["messages"][0]["content"],
         }
         assert [name for name, said in says_how.items() if said] == [way]
+        # OpenAI's endpoint refuses the one without the other: docs/answers.md says so.
+        has_choice_without_tools = "tool_choice" in request and "tools" not in request
+        assert has_choice_without_tools is (way == "prompt")
 
     async def test_an_answer_that_is_no_such_object_is_an_error(
         self, server, llms, found, way, mode
