@@ -100,8 +100,14 @@ def run_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
 
     Remote jobs run in threads of their own; embedded ones meanwhile on this one.
     """
-    begun = [None if job.shares_caller else _begun(job) for job in jobs]
-    outcomes: list[Any] = [_done(job.do) if job.shares_caller else None for job in jobs]
+    here = [job.shares_caller for job in jobs]
+    patient = [index for index, job in enumerate(jobs) if job.deadline is None]
+    if patient and not any(here):
+        # This thread would only wait: it may as well do one that has no deadline.
+        here[patient[-1]] = True
+    turns = list(zip(jobs, here, strict=True))
+    begun = [None if mine else _begun(job) for job, mine in turns]
+    outcomes: list[Any] = [_done(job.do) if mine else None for job, mine in turns]
     for index, future in enumerate(begun):
         if future is not None:
             outcomes[index] = _waited(jobs[index], future)
@@ -123,7 +129,7 @@ async def arun_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
 
 
 def _begun(job: Job[T]) -> Future[T] | StillBusy:
-    return job.refusal() or in_thread(job.do)
+    return job.refusal() or in_thread(job.do, may_cancel=job.deadline is None)
 
 
 def _done(work: Callable[[], T]) -> Outcome[T]:
@@ -136,6 +142,9 @@ def _done(work: Callable[[], T]) -> Outcome[T]:
 def _waited(job: Job[T], future: Future[T] | StillBusy) -> Outcome[T]:
     if isinstance(future, StillBusy):
         return future
+    if future.cancel():
+        # No thread has come round to it, and this one has nothing else to do.
+        return _done(job.do)
     try:
         future.exception(job.deadline.left_s if job.deadline else None)
     except FutureTimeout:

@@ -58,6 +58,8 @@ class QueryPart:
 
     def encode(self, embed_model: BaseEmbedding) -> list[float]:
         """Return the part's vector, shape (dim,), in the encoder's query space."""
+        if self.image is None and len(self.texts) == 1:
+            return embed_model.get_query_embedding(self.texts[0])
         if self.image is None:
             # LlamaIndex's own rule: several strings (HyDE) are averaged.
             return embed_model.get_agg_embedding_from_queries(list(self.texts))

@@ -85,19 +85,33 @@ class Ranking:
             # Of one id in two collections the first channel's copy is shown, as it is
             # where searches bring whole nodes.
             nodes.setdefault(node.node_id, node)
-        found = {c.node_id for entity in self.entities for c in entity.contributions}
-        kin: dict[str, list[BaseNode]] = {}
-        for node in fetched:
-            if node.node_id not in found:
-                kin.setdefault(entity_of(node), []).append(node)
+        kin = self._kin(fetched)
+        requested = tuple(route.name for route in self.routes)
         results: list[NodeWithScore] = []
         for entity in self.entities:
-            shown = dict.fromkeys(c.node_id for c in entity.contributions)
-            provenance = self._provenance(entity)
+            shown = dict.fromkeys([c.node_id for c in entity.contributions])
+            provenance = Provenance(
+                entity_id=entity.entity_id,
+                score=entity.score,
+                fusion=self.fusion,
+                contributions=entity.contributions,
+                requested=requested,
+                degraded=self.degraded,
+            )
             chosen = [nodes[node_id] for node_id in shown if node_id in nodes]
-            chosen += _one_of_each_modality(kin.get(entity.entity_id, ()), chosen)
+            if related := kin.get(entity.entity_id):
+                chosen += _one_of_each_modality(related, chosen)
             results += [FusedNode.of(node, provenance) for node in chosen]
         return results
+
+    def _kin(self, fetched: Sequence[BaseNode]) -> dict[str, list[BaseNode]]:
+        kin: dict[str, list[BaseNode]] = {}
+        if fetched:
+            found = {c.node_id for e in self.entities for c in e.contributions}
+            for node in fetched:
+                if node.node_id not in found:
+                    kin.setdefault(entity_of(node), []).append(node)
+        return kin
 
     def _missing(self, channel: str) -> Iterator[str]:
         wanted = dict.fromkeys(
@@ -115,16 +129,6 @@ class Ranking:
             linked = all(c.node_id != entity.entity_id for c in contributions)
             if linked and all(c.channel != channel for c in contributions):
                 yield entity.entity_id
-
-    def _provenance(self, entity: FusedEntity) -> Provenance:
-        return Provenance(
-            entity_id=entity.entity_id,
-            score=entity.score,
-            fusion=self.fusion,
-            contributions=entity.contributions,
-            requested=tuple(route.name for route in self.routes),
-            degraded=self.degraded,
-        )
 
 
 def rank(

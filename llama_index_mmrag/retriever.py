@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -28,8 +28,14 @@ from llama_index_instrumentation import get_dispatcher
 from llama_index_mmrag import routes as routing
 from llama_index_mmrag.channels import Channel, both_filters
 from llama_index_mmrag.deadlines import Deadline, check_timeout, deadline_in
+from llama_index_mmrag.degradation import (
+    OnDegraded,
+    degradation,
+    make_known,
+    reasons,
+)
 from llama_index_mmrag.embeddings.dimension import dimension_of
-from llama_index_mmrag.errors import AllRoutesFailed, RouteFailed
+from llama_index_mmrag.errors import AllRoutesFailed
 from llama_index_mmrag.events import report
 from llama_index_mmrag.fan_out import Outcome, arun_all, run_all
 from llama_index_mmrag.fusion import RRF, Fusion
@@ -50,8 +56,6 @@ dispatcher = get_dispatcher(__name__)
 
 LOOKUP_SHARE = 0.2
 """Part of a query's time that is kept for reading nodes after the fusion."""
-
-OnDegraded = Literal["report", "raise"]
 
 
 class MultiModalFusionRetriever(MultiModalRetriever):
@@ -81,9 +85,6 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         InvalidSetting: A setting is out of range or contradicts another.
 
     Example:
-        >>> from llama_index.core.embeddings import MockEmbedding
-        >>> from llama_index.core.schema import TextNode
-        >>> from llama_index.core.vector_stores import SimpleVectorStore
         >>> MultiModalFusionRetriever([])
         Traceback (most recent call last):
         ...
@@ -254,12 +255,12 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             fusion=self._fusion,
             top_k=self._top_k,
         )
-        report(ranking.degraded)
-        failed = ranking.degraded
-        if len(failed) == len(routes):
-            msg = f"All {len(routes)} routes of the query failed. {_reasons(failed)}"
+        failed, n_routes = ranking.degraded, len(routes)
+        if len(failed) == n_routes:
+            report(failed)
+            msg = f"All {n_routes} routes of the query failed. {reasons(failed)}"
             raise AllRoutesFailed(msg)
-        self._check(failed, f"{len(failed)} of {len(routes)} routes failed.")
+        make_known(failed, f"{n_routes} routes", on_degraded=self._on_degraded)
         return ranking
 
     def _results(
@@ -272,29 +273,19 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         failed: list[Degradation] = []
         for lookup, nodes in zip(lookups, read, strict=True):
             if isinstance(nodes, Exception):
-                lost = routing.degradation(lookup.channel.name, lookup.name, nodes)
-                failed.append(lost)
+                failed.append(degradation(lookup.channel.name, lookup.name, nodes))
             else:
                 fetched += nodes
-        report(failed)
-        self._check(failed, f"{len(failed)} of {len(lookups)} lookups failed.")
-        degraded = (*ranking.degraded, *failed)
-        results = replace(ranking, degraded=degraded).results(fetched)
+        make_known(failed, f"{len(lookups)} lookups", on_degraded=self._on_degraded)
+        ranking = replace(ranking, degraded=(*ranking.degraded, *failed))
+        results = ranking.results(fetched)
         if failed and not results:
             msg = (
                 f"{len(ranking.entities)} entities were found, and none of their nodes "
-                f"could be read. {_reasons(failed)}"
+                f"could be read. {reasons(failed)}"
             )
             raise AllRoutesFailed(msg)
         return results
-
-    def _check(self, failed: Sequence[Degradation], what: str) -> None:
-        if failed and self._on_degraded == "raise":
-            msg = (
-                f"{what} {_reasons(failed)}. "
-                f'on_degraded="report" would return what the others found.'
-            )
-            raise RouteFailed(msg)
 
     def _plan(
         self, query: QueryBundle, part_kind: str | None, modality: str | None
@@ -352,10 +343,6 @@ class MultiModalFusionRetriever(MultiModalRetriever):
 
 def _shares_caller(channel: SearchChannel) -> bool:
     return channel.is_embedded and channel.timeout_s is None
-
-
-def _reasons(degraded: Sequence[Degradation]) -> str:
-    return "; ".join(f"{lost.route}: {lost.reason}" for lost in degraded)
 
 
 def _bundle(query: QueryType) -> QueryBundle:

@@ -12,16 +12,10 @@ from typing import TypeAlias
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from llama_index_mmrag.deadlines import Deadline, deadline_in, sooner
-from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery
-from llama_index_mmrag.fan_out import (
-    DeadlineMissed,
-    Job,
-    Outcome,
-    StillBusy,
-    arun_all,
-    run_all,
-)
-from llama_index_mmrag.provenance import Degradation, DegradationKind
+from llama_index_mmrag.degradation import degradation
+from llama_index_mmrag.errors import InvalidQuery
+from llama_index_mmrag.fan_out import Job, Outcome, arun_all, run_all
+from llama_index_mmrag.provenance import Degradation
 from llama_index_mmrag.query import Encodings, QueryPart
 from llama_index_mmrag.search_channel import Ask, SearchChannel, Searched
 from llama_index_mmrag.spans import Span
@@ -137,20 +131,3 @@ def _answers(
         else degradation(route.channel.name, route.name, outcome)
         for route, outcome in zip(routes, outcomes, strict=True)
     ]
-
-
-def degradation(channel: str, route: str, error: Exception) -> Degradation:
-    """Return a route's failure as data.
-
-    Raises:
-        ImageUnreadable: The error says that the query is at fault, not the route.
-        InvalidQuery: Likewise.
-    """
-    if isinstance(error, (ImageUnreadable, InvalidQuery)):
-        raise error
-    kind: DegradationKind = "error"
-    reason = f"{type(error).__name__}: {error}"
-    if isinstance(error, (DeadlineMissed, StillBusy)):
-        kind = "deadline" if isinstance(error, DeadlineMissed) else "busy"
-        reason = str(error)
-    return Degradation(channel, route, kind, reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import MetadataFilters
@@ -16,8 +16,7 @@ from llama_index_mmrag.fusion.entities import checked_weights
 from llama_index_mmrag.query import Encodings, PartKind, QueryPart
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What a search found: light where the store allows it, else with its node."""
 
     node_id: str

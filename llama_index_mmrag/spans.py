@@ -6,6 +6,7 @@ import inspect
 import threading
 import uuid
 from collections import OrderedDict
+from itertools import count
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +17,9 @@ from llama_index_instrumentation.span import active_span_id
 
 dispatcher = get_dispatcher(__name__)
 
+# A UUID for each span would ask the system for randomness, and let go of the
+# interpreter's lock on the way.
+_PROCESS, _numbers = uuid.uuid4(), count()
 _SIGNATURE = inspect.signature(lambda **about: about)
 
 
@@ -45,7 +49,7 @@ class Span:
         with self._lock:
             if self._is_open is None:
                 self._is_open = True
-                self._id = f"{self._name}-{uuid.uuid4()}"
+                self._id = f"{self._name}-{_PROCESS}-{next(_numbers)}"
         parent = active_span_id.get(None)
         self._token = active_span_id.set(self._id or parent)
         if self._is_open:

@@ -1,13 +1,16 @@
-"""Threads that nobody has to wait for, and the count of those nobody waits for."""
+"""Threads that no process waits for, and the count of those that nobody waits for."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -21,22 +24,87 @@ _source: contextvars.ContextVar[object | None] = contextvars.ContextVar(
 )
 
 
-def in_thread(function: Callable[[], T]) -> Future[T]:
-    """Return the future result of a function run in a daemon thread of its own.
+class _Worker:
+    """A daemon thread that does one piece of work after another."""
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[Callable[[], Callable[[], None]]] = SimpleQueue()
+
+    def start(self, work: Callable[[], Callable[[], None]]) -> None:
+        """Begin; the thread's name says whether it has something to do."""
+        self._work.put(work)
+        threading.Thread(target=self._loop, name=BUSY, daemon=True).start()
+
+    def take(self, work: Callable[[], Callable[[], None]]) -> None:
+        """Do `work` next; it returns what hands over its result."""
+        self._work.put(work)
+
+    def _loop(self) -> None:
+        thread = threading.current_thread()
+        while True:
+            try:
+                work = self._work.get(timeout=IDLE_S)
+            except Empty:
+                with _lock:
+                    if self in _idle:
+                        _idle.remove(self)
+                        return
+                continue  # somebody has just chosen this one
+            thread.name = BUSY
+            hand_over = work()
+            # Idle before anybody knows of the result, or the next query would find no
+            # thread to take and start another.
+            thread.name = IDLE
+            with _lock:
+                _idle.append(self)
+            hand_over()
+            # What is done is not to be kept alive until there is more to do.
+            del work, hand_over
+
+
+_idle: list[_Worker] = []
+
+BUSY, IDLE = "mmrag", "mmrag (idle)"
+IDLE_S = 5.0
+"""How long a thread waits for more work before it ends."""
+
+if hasattr(os, "register_at_fork"):
+    # A child process has the list of threads, but none of them.
+    os.register_at_fork(after_in_child=_idle.clear)
+
+
+def in_thread(function: Callable[[], T], *, may_cancel: bool = False) -> Future[T]:
+    """Return the future result of a function run in a daemon thread, in this context.
 
     A pool's threads are joined at exit, so that one store that hangs would keep the
-    process from ending; a daemon thread costs its start, some 50 µs.
+    process from ending, and a pool that is full of those takes no more work. Here a
+    thread is started whenever none is idle, and ends when it has been for a while.
+
+    Args:
+        function: What to run.
+        may_cancel: Whether the future can be cancelled until the thread has begun.
     """
     future: Future[T] = Future()
-    # Without this a cancelled waiter would cancel the future under the thread's feet.
-    future.set_running_or_notify_cancel()
+    if not may_cancel:
+        # Else a cancelled waiter would cancel the future under the thread's feet.
+        future.set_running_or_notify_cancel()
     context = contextvars.copy_context()
-    threading.Thread(
-        target=context.run,
-        args=(resolve, future, function),
-        name="mmrag",
-        daemon=True,
-    ).start()
+
+    def work() -> Callable[[], None]:
+        if may_cancel and not future.set_running_or_notify_cancel():
+            return lambda: None
+        try:
+            result = context.run(function)
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            return partial(future.set_exception, error)
+        return partial(future.set_result, result)
+
+    with _lock:
+        worker = _idle.pop() if _idle else None
+    if worker is None:
+        _Worker().start(work)
+    else:
+        worker.take(work)
     return future
 
 

@@ -61,8 +61,12 @@ def fuse_lists(
                 calibrated_score=calibrated,
             )
             by_entity.setdefault(hit.entity_id, []).append((index, contribution))
-    fused = []
+    fused: list[tuple[float, int, str, tuple[Contribution, ...]]] = []
     for entity_id, found in by_entity.items():
+        if len(found) == 1:  # nearly all of them, in disjoint collections
+            ((index, only),) = found
+            fused.append((-only.amount, index, entity_id, (only,)))
+            continue
         first_list = min(index for index, _ in found)
         found.sort(key=lambda pair: (-pair[1].amount, pair[0]))
         score = math.fsum(contribution.amount for _, contribution in found)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.provenance import Contribution
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """One node found by one route."""
 
     node_id: str
@@ -125,8 +124,7 @@ class RankedList:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class FusedEntity:
+class FusedEntity(NamedTuple):
     """One entity in the fused ranking, with what each hit added."""
 
     entity_id: str
