@@ -10,6 +10,7 @@ from llama_index_mmrag.embeddings import (
     OfflineMultiModalEmbedding,
     OfflineTextEmbedding,
 )
+from llama_index_mmrag.embeddings.transformed import TransformedEmbedding
 from llama_index_mmrag.fusion import RRF, CalibratedSum, WeightedSum
 from llama_index_mmrag.index import MultiModalQdrantIndex
 from llama_index_mmrag.nodes import FusedNode, provenance_of
@@ -47,6 +48,7 @@ __all__ = [
     "QdrantEdgeVectorStore",
     "RRFPostprocessor",
     "RetrieverChannel",
+    "TransformedEmbedding",
     "WeightedSum",
     "describe_sources",
     "provenance_of",

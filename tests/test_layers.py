@@ -30,7 +30,8 @@ SOURCES = {
 
 PURE = re.compile(
     rf"{NAME}\.(errors|provenance|citations|fusion(\..+)?|embeddings\.conse"
-    r"|alignment\.calibration|evaluation\.(metrics|significance))"
+    r"|alignment\.(calibration|transforms|chain|fitting|running_mean|diagnose|recall)"
+    r"|evaluation\.(metrics|significance))"
 )
 """Those that do not exist yet are held to it from their first day."""
 
@@ -38,7 +39,7 @@ BUILT_ON_IO = re.compile(
     rf"{NAME}\.(channels|routes|ranking|retriever|postprocessor|synthesizer|tool|index"
     r"|cli|report|ingestion)(\..+)?"
 )
-IO = re.compile(rf"{NAME}\.(stores|embeddings|images|nodes)(\..+)?")
+IO = re.compile(rf"{NAME}\.(stores|embeddings|alignment|images|nodes)(\..+)?")
 
 NOT_PURE = {
     "asyncio", "http", "io", "logging", "multiprocessing", "os", "pathlib", "shutil",

@@ -1,0 +1,153 @@
+"""Saved alignments: bit-exact round trip, no pickle, other files refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llama_index_mmrag.alignment import (
+    PCA,
+    Alignment,
+    Center,
+    Chain,
+    Columns,
+    Mix,
+    Normalize,
+    Perceptron,
+    Project,
+    Truncate,
+)
+from llama_index_mmrag.errors import InvalidSetting
+
+RNG = np.random.default_rng(1)
+HEAD = Chain(
+    (
+        Mix(
+            (
+                Columns(0, 2),
+                Perceptron(
+                    RNG.normal(size=(4, 3)),
+                    RNG.normal(size=4),
+                    RNG.normal(size=(2, 4)),
+                    RNG.normal(size=2),
+                ),
+                Project(RNG.normal(size=(2, 3)), RNG.normal(size=2)),
+            ),
+            (1.0, 0.1, 1 / 3),
+        ),
+        PCA(RNG.normal(size=2), [[1.0, 0.0], [0.0, 1.0]]),
+        Truncate(2),
+    )
+)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "heads.npz"
+    fitted().save(path)
+    return path
+
+
+def fitted(**changes) -> Alignment:
+    known = {
+        "text": Chain((Center([0.1, 0.2]), Normalize())),
+        "image": HEAD,
+        "fitted_on": "12 made-up pairs",
+        "text_space": "texts-v1",
+        "image_space": "pictures-v1",
+        "figures": {"recall_at_10": 0.5},
+    }
+    return Alignment(**{**known, **changes})
+
+
+def test_loaded_equals_saved_to_the_bit(saved: Path) -> None:
+    loaded, original = Alignment.load(saved), fitted()
+    rows = RNG.normal(size=(5, 3))
+    assert loaded.image == original.image
+    assert loaded.text == original.text
+    assert loaded.query is None
+    np.testing.assert_array_equal(loaded.image.apply(rows), HEAD.apply(rows))
+    assert loaded == original
+
+
+def test_query_transform_is_kept(tmp_path: Path) -> None:
+    query = Chain((Center([9.0, 9.0]), Normalize()))
+    fitted(query=query).save(tmp_path / "three.npz")
+    assert Alignment.load(tmp_path / "three.npz").query == query
+
+
+def test_card_says_what_it_was_fitted_on(saved: Path) -> None:
+    card = json.loads(saved.with_suffix(".json").read_text(encoding="utf-8"))
+    assert card["fitted_on"] == "12 made-up pairs"
+    assert card["dim"] == 2
+    assert card["figures"] == {"recall_at_10": 0.5}
+    assert card["date"] == fitted().date
+    assert card["sha256"]["image"] == HEAD.sha
+
+
+def test_nothing_else_is_left_in_the_folder(saved: Path) -> None:
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["heads.json", "heads.npz"]
+
+
+def test_arrays_of_another_alignment_are_refused(saved: Path) -> None:
+    arrays = dict(np.load(saved))
+    arrays["text.steps.0.mean"] = arrays["text.steps.0.mean"] + 1e-3
+    np.savez(saved, **arrays)
+    with pytest.raises(InvalidSetting, match="not those that its card describes"):
+        Alignment.load(saved)
+
+
+def test_arrays_of_another_shape_are_refused(saved: Path) -> None:
+    arrays = dict(np.load(saved))
+    arrays["text.steps.0.mean"] = np.zeros(3, dtype=np.float32)
+    np.savez(saved, **arrays)
+    with pytest.raises(InvalidSetting, match=r"shape \(3,\), not \[2\]"):
+        Alignment.load(saved)
+
+
+def test_pickled_arrays_are_never_read(saved: Path) -> None:
+    arrays = dict(np.load(saved))
+    arrays["text.steps.0.mean"] = np.array([{"a": 1}, None], dtype=object)
+    np.savez(saved, **arrays)
+    with pytest.raises(InvalidSetting, match="allow_pickle"):
+        Alignment.load(saved)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        "{",
+        "[]",
+        '{"format": "something else"}',
+        '{"format": "llama-index-mmrag alignment 1"}',
+        '{"format": "llama-index-mmrag alignment 1", "transforms": {"text": '
+        '{"kind": "no such kind"}}}',
+    ],
+)
+def test_card_that_is_none_is_refused(saved: Path, card: str) -> None:
+    saved.with_suffix(".json").write_text(card, encoding="utf-8")
+    with pytest.raises(InvalidSetting, match="Expected what Alignment.save writes"):
+        Alignment.load(saved)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut"])
+def test_damaged_arrays_are_refused(saved: Path, content: bytes) -> None:
+    saved.write_bytes(content)
+    with pytest.raises(InvalidSetting, match="cannot be used"):
+        Alignment.load(saved)
+
+
+def test_missing_files_are_named(tmp_path: Path, saved: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        Alignment.load(tmp_path / "nothing.npz")
+    with pytest.raises(InvalidSetting, match=r"end in '\.npz'"):
+        Alignment.load(tmp_path / "heads.pkl")
+
+
+def test_other_encoders_are_refused() -> None:
+    fitted().check_encoders(text_space="texts-v1", image_space="pictures-v1")
+    with pytest.raises(InvalidSetting, match="image encoder's space is 'texts-v1'"):
+        fitted().check_encoders(text_space="texts-v1", image_space="texts-v1")

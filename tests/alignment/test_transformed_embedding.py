@@ -1,0 +1,244 @@
+"""Two encoders, three transforms, one space: exact vectors, refusals, async."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.embeddings import MockEmbedding
+from llama_index.core.schema import ImageNode, TextNode
+
+from llama_index_mmrag import MultiModalQdrantIndex, TransformedEmbedding
+from llama_index_mmrag.alignment import (
+    Alignment,
+    Center,
+    Chain,
+    Normalize,
+    Project,
+    Truncate,
+)
+from llama_index_mmrag.embeddings.colour import ColourEncoder
+from llama_index_mmrag.embeddings.transformed import space_of
+from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, InvalidVector
+
+Paint = Callable[..., Path]
+
+GAP = ColourEncoder(modality_gap=0.75)
+CLOSE_THE_GAP = Chain((Center([0, 0, 0, 0.6]), Normalize()))
+FLIP = Project([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], [0] * 4)
+
+
+class Unsized(BaseEmbedding):
+    """A text encoder as other packages write them: it does not tell its length."""
+
+    calls: int = 0
+
+    @classmethod
+    def class_name(cls) -> str:
+        return "Unsized"
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        self.calls += 1
+        return [float(len(text)), 1.0]
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return [float(len(query)), -1.0]
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return self._get_query_embedding(query)
+
+
+class Slow(ColourEncoder):
+    """Blocks in its own async methods, as LlamaIndex's default does."""
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        time.sleep(0.3)
+        return super()._get_text_embedding(text)
+
+
+def test_each_side_goes_through_its_own_transform(paint: Paint) -> None:
+    encoder = TransformedEmbedding(
+        GAP,
+        query_transform=FLIP,
+        image_transform=CLOSE_THE_GAP,
+    )
+    assert encoder.get_text_embedding("red") == [1, 0, 0, 0]
+    assert encoder.get_query_embedding("red") == [0, 1, 0, 0]
+    assert encoder.get_image_embedding(str(paint("red"))) == [1, 0, 0, 0]
+
+
+def test_query_goes_through_the_text_transform_unless_told_otherwise() -> None:
+    encoder = TransformedEmbedding(GAP, text_transform=FLIP)
+    assert encoder.get_query_embedding("red") == [0, 1, 0, 0]
+
+
+def test_without_transforms_it_is_its_encoder(paint: Paint) -> None:
+    encoder = TransformedEmbedding(GAP)
+    found = [encoder.get_text_embedding("red"), encoder.get_query_embedding("orange")]
+    found.append(encoder.get_image_embedding(str(paint("blue"))))
+    plain = [GAP.get_text_embedding("red"), GAP.get_query_embedding("orange")]
+    plain.append(GAP.get_image_embedding(str(paint("blue"))))
+    np.testing.assert_allclose(found, plain, rtol=1e-7)
+
+
+def test_batches_equal_single_calls_in_order(paint: Paint) -> None:
+    encoder = TransformedEmbedding(
+        GAP, text_transform=FLIP, image_transform=CLOSE_THE_GAP, embed_batch_size=2
+    )
+    words = ["red", "green", "blue", "cyan", "orange"]
+    assert encoder.get_text_embedding_batch(words) == [
+        encoder.get_text_embedding(word) for word in words
+    ]
+    assert encoder.get_text_embedding_batch([]) == []
+    paths = [str(paint(word)) for word in words]
+    assert encoder.get_image_embedding_batch(paths) == [
+        encoder.get_image_embedding(path) for path in paths
+    ]
+
+
+async def test_async_gives_what_sync_gives(paint: Paint) -> None:
+    encoder = TransformedEmbedding(
+        GAP, text_transform=FLIP, image_transform=CLOSE_THE_GAP
+    )
+    path = str(paint("cyan"))
+    assert await encoder.aget_text_embedding("red") == encoder.get_text_embedding("red")
+    assert await encoder.aget_query_embedding("r") == encoder.get_query_embedding("r")
+    assert await encoder.aget_image_embedding(path) == encoder.get_image_embedding(path)
+    words = ["blue", "red"]
+    batch = encoder.get_text_embedding_batch(words)
+    assert await encoder.aget_text_embedding_batch(words) == batch
+    pictures = encoder.get_image_embedding_batch([path, path])
+    assert await encoder.aget_image_embedding_batch([path, path]) == pictures
+
+
+async def test_event_loop_is_free_while_a_blocking_encoder_works() -> None:
+    ticks: list[int] = []
+
+    async def tick() -> None:
+        while True:
+            ticks.append(threading.get_ident())
+            await asyncio.sleep(0.02)
+
+    ticking = asyncio.create_task(tick())
+    await TransformedEmbedding(Slow()).aget_text_embedding("red")
+    ticking.cancel()
+    assert len(ticks) >= 3
+
+
+def test_dimension_is_the_last_transforms_and_costs_no_encoding_where_known() -> None:
+    unsized = Unsized()
+    known = TransformedEmbedding(
+        unsized,
+        GAP,
+        text_transform=Project(np.ones((3, 2)), np.zeros(3)),
+        image_transform=Truncate(3),
+    )
+    assert known.dimension == 3
+    assert unsized.calls == 0
+    assert TransformedEmbedding(GAP).dimension == 4
+    # The image side's length is known and what the text side ends in must equal it.
+    assert (
+        TransformedEmbedding(unsized, GAP, image_transform=Truncate(2)).dimension == 2
+    )
+
+
+def test_sides_of_different_lengths_are_refused_before_anything_is_encoded() -> None:
+    with pytest.raises(InvalidSetting, match="'text_transform': 3.*'image_trans.*': 4"):
+        TransformedEmbedding(GAP, text_transform=Truncate(3))
+    with pytest.raises(InvalidSetting, match="4 numbers, but was fitted on.*2"):
+        TransformedEmbedding(GAP, image_transform=Center([1.0, 1.0]))
+
+
+def test_sides_of_different_lengths_are_refused_at_the_first_use_otherwise() -> None:
+    encoder = TransformedEmbedding(Unsized(), GAP)
+    with pytest.raises(InvalidVector, match=r"end in 2 numbers.*in 4"):
+        encoder.get_text_embedding("red")
+
+
+def test_image_side_without_pictures_is_refused() -> None:
+    with pytest.raises(InvalidSetting, match="'Unsized', which has texts only"):
+        TransformedEmbedding(Unsized())
+    with pytest.raises(InvalidSetting, match="'MockEmbedding'"):
+        TransformedEmbedding(GAP, MockEmbedding(embed_dim=4))
+
+
+def test_vector_that_is_not_finite_is_refused_and_named() -> None:
+    encoder = TransformedEmbedding(
+        Unsized(), GAP, text_transform=Project([[3e38, 0]] * 4, [0] * 4)
+    )
+    with (
+        np.errstate(over="ignore"),
+        pytest.raises(InvalidVector, match="text 1 of a batch of 2"),
+    ):
+        encoder.get_text_embedding_batch(["", "long"])
+
+
+def test_space_changes_with_every_part_and_with_nothing_else() -> None:
+    def space(**changes) -> str:
+        return TransformedEmbedding(
+            **{"text_encoder": GAP, "text_transform": FLIP, **changes}
+        ).space_id
+
+    different = [
+        space(),
+        space(text_transform=CLOSE_THE_GAP),
+        space(image_transform=FLIP),
+        space(query_transform=CLOSE_THE_GAP),
+        space(text_encoder=ColourEncoder(modality_gap=0.5)),
+        space(image_encoder=ColourEncoder(modality_gap=0.5)),
+    ]
+    assert len(set(different)) == len(different)
+    assert space() == space(embed_batch_size=3, query_transform=FLIP)
+    assert space_of(Unsized(model_name="m")) == "Unsized:m"
+
+
+def test_index_refuses_vectors_of_another_alignment(
+    tmp_path: Path, paint: Paint
+) -> None:
+    closed = TransformedEmbedding(GAP, image_transform=CLOSE_THE_GAP)
+    folder = tmp_path / "index"
+    with MultiModalQdrantIndex.open(folder, embed_model=closed) as index:
+        index.insert([TextNode(text="red"), ImageNode(image_path=str(paint("red")))])
+        found = index.as_retriever().retrieve("red")
+        assert len(found) == 2
+    with pytest.raises(CollectionMismatch, match="transformed-v1"):
+        MultiModalQdrantIndex.open(folder, embed_model=GAP)
+    refitted = TransformedEmbedding(GAP, image_transform=Chain())
+    with pytest.raises(CollectionMismatch, match=refitted.space_id):
+        MultiModalQdrantIndex.open(folder, embed_model=refitted)
+
+
+def test_saved_alignment_comes_back_with_its_encoders_only(
+    tmp_path: Path, paint: Paint
+) -> None:
+    fitted = Alignment(
+        text=Chain(),
+        image=CLOSE_THE_GAP,
+        fitted_on="the known gap",
+        text_space=GAP.space_id,
+        image_space=GAP.space_id,
+    )
+    fitted.save(tmp_path / "gap.npz")
+    direct = TransformedEmbedding.from_alignment(fitted, text_encoder=GAP)
+    loaded = TransformedEmbedding.from_alignment(
+        tmp_path / "gap.npz", text_encoder=GAP, embed_batch_size=7
+    )
+    assert loaded.space_id == direct.space_id
+    assert loaded.embed_batch_size == 7
+    assert loaded.get_image_embedding(str(paint("red"))) == [1, 0, 0, 0]
+    with pytest.raises(InvalidSetting, match="'colour-v1-gap0'"):
+        TransformedEmbedding.from_alignment(
+            tmp_path / "gap.npz", text_encoder=GAP, image_encoder=ColourEncoder()
+        )
+
+
+def test_dictionary_names_the_transforms_by_content() -> None:
+    written = TransformedEmbedding(GAP, text_transform=FLIP).to_dict()
+    assert written["class_name"] == "TransformedEmbedding"
+    assert written["text_transform"] == f"project:{FLIP.sha[:16]}"
