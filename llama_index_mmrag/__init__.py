@@ -7,6 +7,7 @@ fusion, the postprocessor, the synthesizer, the agent's tools, and what explains
 from llama_index_mmrag.captions import CaptionsAsText
 from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.embeddings import (
+    BatchedClipEmbedding,
     OfflineMultiModalEmbedding,
     OfflineTextEmbedding,
 )
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "RRF",
+    "BatchedClipEmbedding",
     "CalibratedSum",
     "CaptionsAsText",
     "Channel",

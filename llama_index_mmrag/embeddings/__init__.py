@@ -3,9 +3,10 @@
 Importing this package loads no model: weights are read at the first use.
 """
 
+from llama_index_mmrag.embeddings.clip import BatchedClipEmbedding
 from llama_index_mmrag.embeddings.offline import (
     OfflineMultiModalEmbedding,
     OfflineTextEmbedding,
 )
 
-__all__ = ["OfflineMultiModalEmbedding", "OfflineTextEmbedding"]
+__all__ = ["BatchedClipEmbedding", "OfflineMultiModalEmbedding", "OfflineTextEmbedding"]

@@ -1,0 +1,269 @@
+"""CLIP-family models as a LlamaIndex encoder: batched, unit length, off the event loop.
+
+Three packages can run the model: OpenAI's `clip` (what llama-index-embeddings-clip
+uses), transformers, and open_clip. Nothing is loaded before the first use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+
+from llama_index.core.base.embeddings.base import Embedding
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.embeddings import MultiModalEmbedding
+
+from llama_index_mmrag.embeddings.clip_loading import BackendName, load_towers
+from llama_index_mmrag.embeddings.clip_torch import DTypeName
+from llama_index_mmrag.embeddings.clip_towers import (
+    ClipTowers,
+    encode_pictures,
+    encode_texts,
+)
+from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.images import ImageSource
+
+_log = logging.getLogger(__name__)
+
+# Of the module, so that encoders can be pickled; two models never load at once.
+_LOADING = Lock()
+
+
+class BatchedClipEmbedding(MultiModalEmbedding):
+    """Texts and pictures as vectors of length 1 in the space of a CLIP-family model.
+
+    The model is loaded at the first use, by one thread; after that the encoder may be
+    used from several. Texts are encoded in batches of similar length, and cut where
+    they are longer than the model reads (77 tokens for CLIP): how many is logged.
+    Pictures are decoded by threads while the model computes. Only matrix products use
+    `dtype`; norms and sums stay float32.
+
+    A file of OpenAI's format, or a name such as "ViT-B/32", goes to `clip`; a folder,
+    or a name with its owner such as "openai/clip-vit-base-patch32", to transformers;
+    an architecture with its weights such as "ViT-B-32:laion2b_s34b_b79k" or
+    "ViT-B-32:weights.bin" to open_clip. Names other than paths are downloaded by those
+    packages at the first use.
+
+    See docs/clip.md.
+    """
+
+    model_name: str = Field(
+        default="ViT-B/32", description="A model's name, or a local path."
+    )
+    backend: BackendName = Field(
+        default="auto", description="The package that runs the model."
+    )
+    device: str = Field(
+        default="auto", description="A torch device; auto: CUDA if there is one."
+    )
+    dtype: DTypeName = Field(
+        default="auto",
+        description="Precision of matrix products; auto: float32 on a CPU, else "
+        "float16.",
+    )
+    embed_batch_size: int = Field(
+        default=128,
+        gt=0,
+        le=2048,
+        description="Texts or pictures that LlamaIndex hands over at once.",
+    )
+    picture_batch_size: int = Field(
+        default=16, gt=0, description="Pictures that the model takes at once."
+    )
+    text_batch_tokens: int = Field(
+        default=2048,
+        gt=0,
+        description="Most tokens that the model takes at once, padding among them.",
+    )
+    num_threads: int | None = Field(
+        default=None,
+        ge=1,
+        description="Threads that decode pictures; None: one for each usable CPU.",
+    )
+
+    _towers: ClipTowers | None = PrivateAttr(default=None)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name that `to_dict` writes."""
+        return "BatchedClipEmbedding"
+
+    @classmethod
+    def from_clip_embedding(
+        cls, encoder: MultiModalEmbedding, **settings: Any
+    ) -> BatchedClipEmbedding:
+        """Return an encoder that shares the loaded model of LlamaIndex's ClipEmbedding.
+
+        Vectors have the same directions as the given encoder's, and length 1. Its
+        model, device and precision are kept, and it may be used as before.
+
+        Args:
+            encoder: A `llama_index.embeddings.clip.ClipEmbedding`.
+            settings: Other fields, such as `picture_batch_size`.
+
+        Raises:
+            InvalidSetting: `encoder` holds no CLIP model, or `settings` would change
+                the model that is shared.
+        """
+        from llama_index_mmrag.embeddings.clip_openai import OpenAIClip
+        from llama_index_mmrag.embeddings.clip_torch import import_backend
+
+        fixed = {"model_name", "backend", "device", "dtype"} & settings.keys()
+        if fixed:
+            msg = (
+                f"{', '.join(sorted(fixed))} cannot be set: the model of the given "
+                f"ClipEmbedding is shared as it is. Leave them out, or make a "
+                f"{cls.__name__} of its own."
+            )
+            raise InvalidSetting(msg)
+        model: Any = getattr(encoder, "_model", None)
+        if not hasattr(model, "encode_text") or not hasattr(model, "visual"):
+            msg = (
+                f"Cannot wrap {type(encoder).__name__}: expected a ClipEmbedding of "
+                f"llama-index-embeddings-clip with its model loaded. Give model_name "
+                f"to {cls.__name__} instead."
+            )
+            raise InvalidSetting(msg)
+        clip = import_backend("clip", extra="clip", needed_for=cls.class_name())
+        wrapped = cls(
+            model_name=encoder.model_name,
+            backend="openai",
+            device=str(model.positional_embedding.device),
+            **settings,
+        )
+        wrapped._towers = OpenAIClip(clip, model)
+        return wrapped
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors; loads the model."""
+        return self._loaded().dimension
+
+    @property
+    def space_id(self) -> str:
+        """Name of the vector space: vectors of different spaces must not be compared.
+
+        It names the weights by their SHA-256, not by their file's name: a copy of a
+        checkpoint has the same space, another training of it has not. Loads the model.
+        """
+        towers = self._loaded()
+        return f"clip:{towers.sha8}:{towers.dimension}:unit"
+
+    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Return one unit vector for each text, `(n, dim)`, in the texts' order.
+
+        Raises:
+            CheckpointUnusable: The model cannot be loaded.
+            MissingExtra: A package that runs the model is not installed.
+        """
+        if not texts:
+            return self._none()
+        towers = self._loaded()
+        vectors, n_cut = encode_texts(
+            towers, texts, batch_tokens=self.text_batch_tokens
+        )
+        if n_cut:
+            _log.warning(
+                "%d of %d texts were longer than the %d tokens that %s reads: their "
+                "ends were not encoded. Split passages, or use another text encoder.",
+                n_cut,
+                len(texts),
+                towers.max_tokens,
+                self.model_name,
+            )
+        return vectors
+
+    def encode_images(self, pictures: Sequence[ImageSource]) -> FloatArray:
+        """Return one unit vector for each picture, `(n, dim)`, in the pictures' order.
+
+        Args:
+            pictures: Paths, files' bytes, or PIL images.
+
+        Raises:
+            ImageUnreadable: A picture cannot be read; the first one in order is named.
+            CheckpointUnusable: The model cannot be loaded.
+            MissingExtra: A package that runs the model is not installed.
+        """
+        if not pictures:
+            return self._none()
+        return encode_pictures(
+            self._loaded(),
+            pictures,
+            batch_size=self.picture_batch_size,
+            n_threads=self.num_threads or _n_cpus(),
+        )
+
+    def _loaded(self) -> ClipTowers:
+        if self._towers is None:
+            with _LOADING:  # two threads at their first call must not load twice
+                if self._towers is None:
+                    self._towers = load_towers(
+                        self.model_name,
+                        backend=self.backend,
+                        device=self.device,
+                        dtype=self.dtype,
+                        needed_for=self.class_name(),
+                    )
+        return self._towers
+
+    def _none(self) -> FloatArray:
+        import numpy as np
+
+        return np.empty((0, self.dimension), dtype=np.float32)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the loaded model, which the copy loads itself."""
+        state = super().__getstate__()
+        private = state.get("__pydantic_private__") or {}
+        return {**state, "__pydantic_private__": {**private, "_towers": None}}
+
+    def _get_text_embedding(self, text: str) -> Embedding:
+        return _as_lists(self.encode_texts([text]))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return _as_lists(self.encode_texts(texts))
+
+    def _get_query_embedding(self, query: str) -> Embedding:
+        return self._get_text_embedding(query)
+
+    async def _aget_text_embedding(self, text: str) -> Embedding:
+        return await asyncio.to_thread(self._get_text_embedding, text)
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return await asyncio.to_thread(self._get_text_embeddings, texts)
+
+    async def _aget_query_embedding(self, query: str) -> Embedding:
+        return await self._aget_text_embedding(query)
+
+    def _get_image_embedding(self, img_file_path: ImageSource) -> Embedding:
+        return _as_lists(self.encode_images([img_file_path]))[0]
+
+    def _get_image_embeddings(
+        self, img_file_paths: Sequence[ImageSource]
+    ) -> list[Embedding]:
+        return _as_lists(self.encode_images(img_file_paths))
+
+    async def _aget_image_embedding(self, img_file_path: ImageSource) -> Embedding:
+        return await asyncio.to_thread(self._get_image_embedding, img_file_path)
+
+    async def _aget_image_embeddings(
+        self, img_file_paths: Sequence[ImageSource]
+    ) -> list[Embedding]:
+        return await asyncio.to_thread(self._get_image_embeddings, img_file_paths)
+
+
+def _as_lists(vectors: FloatArray) -> list[Embedding]:
+    rows: list[Embedding] = vectors.tolist()
+    return rows
+
+
+def _n_cpus() -> int:
+    # The CPUs this process may run on, where the system can tell (not on macOS).
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,138 @@
+"""What the CLIP backends share of torch: device, precision, and a model's identity."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import warnings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.errors import InvalidSetting, MissingExtra
+
+if TYPE_CHECKING:
+    import torch
+
+DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+def import_backend(package: str, *, extra: str, needed_for: str) -> Any:
+    """Return an optional package, imported.
+
+    Raises:
+        MissingExtra: It, or what it needs, is not installed or does not fit together.
+    """
+    try:
+        with warnings.catch_warnings():
+            # clip-anytorch imports pkg_resources, which setuptools deprecates.
+            warnings.filterwarnings("ignore", message=".*pkg_resources")
+            return import_module(package)
+    except ModuleNotFoundError as error:
+        raise MissingExtra.of(
+            error.name or package, extra=extra, needed_for=needed_for
+        ) from error
+    except (ImportError, RuntimeError) as error:
+        # torchvision raises RuntimeError beside a torch of another build.
+        msg = (
+            f"{needed_for} needs the package {package!r}, whose import fails: {error}. "
+            f"Install torch and torchvision of the same build (both for the CPU, or "
+            f"both for the same CUDA)."
+        )
+        raise MissingExtra(msg) from error
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of this name; "auto" is CUDA where there is one, else the CPU.
+
+    Raises:
+        InvalidSetting: No device of this name can be used.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        msg = (
+            f"The device {name!r} cannot be used: {reason}. Expected 'auto', 'cpu', "
+            f"'cuda', 'cuda:0' or another device that this torch supports."
+        )
+        raise InvalidSetting(msg) from error
+    return device
+
+
+def choose_dtype(name: DTypeName, device: torch.device) -> torch.dtype:
+    """Return the precision; "auto" is float32 on a CPU, float16 elsewhere."""
+    import torch
+
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else torch.float16
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def weights_sha8(model: torch.nn.Module, *recipe: object) -> str:
+    """Return 8 hexadecimal digits that tell a model's vectors from others'.
+
+    SHA-256 over the weights by name, as float32, and over `recipe`: whatever else
+    moves the vectors. The file's format, name and place do not matter.
+    """
+    import torch
+
+    digest = hashlib.sha256(repr(recipe).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        values = tensor.detach().to("cpu", torch.float32).contiguous()
+        digest.update(memoryview(values.numpy().reshape(-1)).cast("B"))
+    return digest.hexdigest()[:8]
+
+
+def lower_precision(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Store the weights of matrix products in `dtype`; sums and norms stay float32.
+
+    `computing` does the rest. Stored once, the weights are not converted at each call.
+    """
+    import torch
+
+    if dtype == torch.float32:
+        return
+    for part in model.modules():
+        if isinstance(part, torch.nn.Linear | torch.nn.MultiheadAttention):
+            part.to(dtype)
+
+
+@contextlib.contextmanager
+def computing(device: torch.device, dtype: torch.dtype) -> Any:
+    """Compute without gradients, matrix products in `dtype`."""
+    import torch
+
+    with torch.inference_mode():
+        if dtype == torch.float32:
+            yield
+        else:
+            with torch.autocast(device.type, dtype):
+                yield
+
+
+def to_numpy(vectors: torch.Tensor) -> FloatArray:
+    """Return a tensor's values as float32."""
+    array: FloatArray = vectors.float().cpu().numpy().astype(np.float32, copy=False)
+    return array
+
+
+def padded(
+    rows: Any, *, device: torch.device, fill: int = 0, width: int | None = None
+) -> torch.Tensor:
+    """Return rows of token ids as one matrix as wide as the longest, or as `width`."""
+    import torch
+
+    matrix = np.full((len(rows), width or max(map(len, rows))), fill, dtype=np.int64)
+    for row, ids in enumerate(rows):
+        matrix[row, : len(ids)] = ids
+    return torch.from_numpy(matrix).to(device)

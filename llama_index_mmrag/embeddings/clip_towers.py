@@ -1,0 +1,201 @@
+"""What a CLIP-family model must offer, and how it is kept busy.
+
+Texts are sorted by length, so that a batch is only as wide as its longest text;
+pictures are decoded by threads while the model computes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image
+
+from llama_index_mmrag.embeddings.conse import FloatArray, unit_rows
+from llama_index_mmrag.errors import InvalidVector, MmragError
+from llama_index_mmrag.images import ImageSource, load_image
+
+
+class CheckpointUnusable(MmragError, ValueError):
+    """A checkpoint is missing, unreadable, or of another kind of model."""
+
+
+class ClipTowers(Protocol):
+    """The text tower and the picture tower of one loaded model; thread-safe.
+
+    Vectors need not have unit length.
+    """
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors of both towers."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of a text, its start and end marks among them."""
+        ...
+
+    @property
+    def sha8(self) -> str:
+        """What tells this model's vectors from others': 8 hexadecimal digits."""
+        ...
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return each text's tokens with start and end marks, however many."""
+        ...
+
+    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> FloatArray:
+        """Return one vector for each row of at most `max_tokens`, `(n, dim)`."""
+        ...
+
+    def pixels(self, picture: Image.Image) -> FloatArray:
+        """Return an RGB picture as the picture tower takes it, `(3, h, w)`."""
+        ...
+
+    def picture_vectors(self, pixels: FloatArray) -> FloatArray:
+        """Return one vector for each picture: `(n, 3, h, w)` to `(n, dim)`."""
+        ...
+
+
+class EncodedTexts(NamedTuple):
+    """Texts as vectors, and what they lost."""
+
+    vectors: FloatArray
+    """Unit vectors, `(n, dim)`."""
+    n_cut: int
+    """How many texts were longer than the model reads."""
+
+
+def encode_texts(
+    towers: ClipTowers, texts: Sequence[str], *, batch_tokens: int
+) -> EncodedTexts:
+    """Return one unit vector for each text, in the texts' order.
+
+    Texts longer than the model reads lose their end; the end mark stays.
+
+    Args:
+        towers: The loaded model.
+        texts: Any number of texts, the empty one too.
+        batch_tokens: Most tokens of a batch, padding among them.
+
+    Raises:
+        InvalidVector: A vector is not finite, or has no length.
+    """
+    whole = towers.token_ids(texts)
+    most = towers.max_tokens
+    rows = [ids if len(ids) <= most else [*ids[: most - 1], ids[-1]] for ids in whole]
+    vectors = np.empty((len(rows), towers.dimension), dtype=np.float32)
+    for batch in batches_by_length([len(ids) for ids in rows], n_tokens=batch_tokens):
+        vectors[batch] = towers.text_vectors([rows[i] for i in batch])
+    n_cut = sum(len(ids) > most for ids in whole)
+    return EncodedTexts(_unit(vectors, "text"), n_cut)
+
+
+def encode_pictures(
+    towers: ClipTowers,
+    pictures: Sequence[ImageSource],
+    *,
+    batch_size: int,
+    n_threads: int,
+) -> FloatArray:
+    """Return one unit vector for each picture, `(n, dim)`, in the pictures' order.
+
+    Args:
+        towers: The loaded model.
+        pictures: What `load_image` reads.
+        batch_size: Pictures that the model takes at once.
+        n_threads: Threads that decode, at most two batches ahead of the model.
+
+    Raises:
+        ImageUnreadable: A picture cannot be read; the first one in order is named.
+        InvalidVector: A vector is not finite, or has no length.
+    """
+    vectors = np.empty((len(pictures), towers.dimension), dtype=np.float32)
+
+    def prepared(source: ImageSource) -> FloatArray:
+        return towers.pixels(load_image(source))
+
+    start = 0
+    for batch in _in_batches(
+        _ahead(prepared, pictures, n_threads=n_threads, n_ahead=2 * batch_size),
+        batch_size,
+    ):
+        stop = start + len(batch)
+        vectors[start:stop] = towers.picture_vectors(np.stack(batch))
+        start = stop
+    return _unit(vectors, "picture")
+
+
+def batches_by_length(lengths: Sequence[int], *, n_tokens: int) -> list[list[int]]:
+    """Return the positions in batches of similar length, longest first.
+
+    Each batch has at most `n_tokens` tokens after padding, and at least one row.
+
+    Example:
+        >>> batches_by_length([3, 9, 2, 3], n_tokens=9)
+        [[1], [0, 3, 2]]
+    """
+    batches: list[list[int]] = []
+    room, width = 0, 1
+    for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if room < width:
+            batches.append([])
+            # The first row of a batch is its longest: all are padded to it.
+            width = max(lengths[position], 1)
+            room = max(n_tokens, width)
+        batches[-1].append(position)
+        room -= width
+    return batches
+
+
+def _ahead(
+    function: Callable[[ImageSource], FloatArray],
+    sources: Sequence[ImageSource],
+    *,
+    n_threads: int,
+    n_ahead: int,
+) -> Iterator[FloatArray]:
+    """Yield the results in order; at most `n_ahead` wait to be taken."""
+    if len(sources) < 2:
+        yield from map(function, sources)
+        return
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="decode") as threads:
+        waiting: deque[Future[FloatArray]] = deque()
+        try:
+            for source in sources:
+                waiting.append(threads.submit(function, source))
+                if len(waiting) > n_ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            # After an error nobody wants the rest.
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _in_batches(rows: Iterator[FloatArray], size: int) -> Iterator[list[FloatArray]]:
+    batch: list[FloatArray] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _unit(vectors: FloatArray, what: str) -> FloatArray:
+    usable = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
+    if not usable.all():
+        row = int(np.argmin(usable))
+        msg = (
+            f"The model gave {what} {row} of {len(vectors)} a vector that is not "
+            f"finite or is all zeros. Use dtype='float32', or another "
+            f"checkpoint."
+        )
+        raise InvalidVector(msg)
+    return unit_rows(vectors)

@@ -1,0 +1,399 @@
+"""CLIP in batches through OpenAI's package: what ClipEmbedding gives, at unit length.
+
+Checkpoints are tiny, random and real: they are saved to disk and loaded as any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from llama_index.core.schema import Document, QueryBundle
+from PIL import Image
+
+from llama_index_mmrag import MultiModalQdrantIndex
+from llama_index_mmrag.embeddings import BatchedClipEmbedding
+from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
+from llama_index_mmrag.errors import CollectionMismatch, ImageUnreadable, InvalidSetting
+
+pytestmark = [
+    # torch: clip.load, which ClipEmbedding calls, first tries an archive of TorchScript
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
+]
+
+MIXED_LENGTHS = [
+    "cat",
+    "A recipe for soup with leeks, potatoes and cream, to be eaten on the day.",
+    "Two words",
+    "",
+    "A rocket is launched at night over the sea, and people watch from the beach.",
+    "cat",
+]
+LONG = "one two three four five " * 40
+
+
+@pytest.fixture(scope="module")
+def other_checkpoint(tmp_path_factory: pytest.TempPathFactory, clip_module: Any) -> str:
+    """Return a CLIP of several layers and heads, larger than the tiny one."""
+    import torch
+
+    torch.manual_seed(1)
+    model = clip_module.model.CLIP(32, 64, 3, 128, 16, 77, 49408, 128, 2, 3)
+    path = tmp_path_factory.mktemp("clip") / "three-layers.pt"
+    torch.save(model.state_dict(), path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def encoder(other_checkpoint: str) -> BatchedClipEmbedding:
+    return BatchedClipEmbedding(
+        model_name=other_checkpoint, picture_batch_size=3, text_batch_tokens=40
+    )
+
+
+@pytest.fixture(scope="module")
+def reference(other_checkpoint: str) -> Any:
+    integration = pytest.importorskip("llama_index.embeddings.clip")
+    return integration.ClipEmbedding(model_name=other_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Return 8 noisy pictures of many sizes and shapes, as files."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    paths = []
+    sizes = [(64, 64), (97, 64), (64, 131), (640, 480), (33, 47), (301, 200)]
+    for i, (width, height) in enumerate([*sizes, (65, 64), (1, 9)]):
+        noise = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        path = folder / f"{i}.{'jpg' if i % 2 else 'png'}"
+        Image.fromarray(noise).save(path)
+        paths.append(str(path))
+    return paths
+
+
+def unit(vectors: Any) -> Any:
+    rows = np.asarray(vectors, dtype=np.float64)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def cosines(one: Any, other: Any) -> Any:
+    return (unit(one) * unit(other)).sum(axis=1)
+
+
+def test_text_vectors_are_those_of_clip_embedding_at_unit_length(
+    encoder: BatchedClipEmbedding, reference: Any
+) -> None:
+    ours = encoder.get_text_embedding_batch(MIXED_LENGTHS)
+    theirs = reference.get_text_embedding_batch(MIXED_LENGTHS)
+    assert np.asarray(ours) == pytest.approx(unit(theirs), abs=1e-5)
+    assert cosines(ours, theirs).min() > 0.99999
+
+
+def test_picture_vectors_are_those_of_clip_embedding_at_unit_length(
+    encoder: BatchedClipEmbedding, reference: Any, photographs: list[str]
+) -> None:
+    ours = encoder.get_image_embedding_batch(photographs)
+    theirs = [reference.get_image_embedding(path) for path in photographs]
+    assert np.asarray(ours) == pytest.approx(unit(theirs), abs=1e-5)
+    assert np.linalg.norm(ours, axis=1) == pytest.approx([1.0] * 8, abs=1e-6)
+
+
+def test_pixels_are_those_of_openais_transform(
+    encoder: BatchedClipEmbedding, reference: Any
+) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        height, width = rng.integers(1, 300, 2)
+        noise = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        picture = Image.fromarray(noise)
+        ours = encoder._loaded().pixels(picture)
+        theirs = reference._preprocess(picture).numpy()
+        assert ours.shape == theirs.shape == (3, 64, 64)
+        assert np.abs(ours - theirs).max() < 1e-5
+
+
+def test_text_on_its_own_length_equals_the_full_run_of_77_tokens(
+    encoder: BatchedClipEmbedding, clip_module: Any, reference: Any
+) -> None:
+    import torch
+
+    tokens = clip_module.tokenize(MIXED_LENGTHS)
+    assert tokens.shape == (6, 77)
+    with torch.no_grad():
+        full = reference._model.encode_text(tokens).numpy()
+    assert cosines(encoder.encode_texts(MIXED_LENGTHS), full).min() > 0.99999
+
+
+@pytest.mark.parametrize("budget", [1, 9, 100_000])
+def test_batch_equals_one_by_one_in_the_same_order(
+    other_checkpoint: str, encoder: BatchedClipEmbedding, budget: int
+) -> None:
+    batched = BatchedClipEmbedding(
+        model_name=other_checkpoint, text_batch_tokens=budget
+    )
+    alone = [encoder.get_text_embedding(text) for text in MIXED_LENGTHS]
+    together = np.asarray(batched.get_text_embedding_batch(MIXED_LENGTHS))
+    assert together == pytest.approx(np.asarray(alone), abs=1e-5)
+    assert together[0] == pytest.approx(together[5], abs=1e-6)
+    assert not np.allclose(together[0], together[2])
+
+
+def test_pictures_in_batches_equal_pictures_alone_in_the_same_order(
+    encoder: BatchedClipEmbedding, photographs: list[str]
+) -> None:
+    alone = [encoder.get_image_embedding(path) for path in photographs]
+    together = encoder.encode_images(photographs)
+    assert together == pytest.approx(np.asarray(alone), abs=1e-5)
+    reverse = encoder.encode_images(photographs[::-1])
+    assert reverse[::-1] == pytest.approx(together, abs=1e-5)
+
+
+def test_path_bytes_and_open_picture_have_the_same_vector(
+    encoder: BatchedClipEmbedding, photographs: list[str]
+) -> None:
+    path = Path(photographs[0])
+    rows = encoder.encode_images([path, path.read_bytes(), Image.open(path)])
+    assert rows[1] == pytest.approx(rows[0], abs=1e-6)
+    assert rows[2] == pytest.approx(rows[0], abs=1e-6)
+
+
+def test_nothing_is_encoded_as_no_rows(encoder: BatchedClipEmbedding) -> None:
+    assert encoder.encode_texts([]).shape == (0, 32)
+    assert encoder.encode_images([]).shape == (0, 32)
+
+
+def test_long_text_is_cut_at_77_tokens_and_counted(
+    encoder: BatchedClipEmbedding,
+    reference: Any,
+    clip_module: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    import torch
+
+    with caplog.at_level(logging.WARNING):
+        vectors = encoder.encode_texts(["short", LONG, "one two", LONG + "more"])
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "2 of 4 texts were longer than the 77 tokens" in caplog.text
+    with torch.no_grad():
+        cut = reference._model.encode_text(clip_module.tokenize([LONG], truncate=True))
+    assert vectors[1] == pytest.approx(unit(cut.numpy())[0], abs=1e-5)
+    assert vectors[3] == pytest.approx(vectors[1], abs=1e-6)
+
+
+def test_text_of_exactly_77_tokens_is_whole_and_not_counted(
+    encoder: BatchedClipEmbedding, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder.encode_texts(["cat " * 75])
+    assert not caplog.records
+    encoder.encode_texts(["cat " * 76])
+    assert "1 of 1" in caplog.text
+
+
+def test_bad_picture_among_good_ones_is_named(
+    encoder: BatchedClipEmbedding, photographs: list[str], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(Path(photographs[3]).read_bytes()[:2000])
+    missing = str(tmp_path / "missing.png")
+    with pytest.raises(ImageUnreadable, match=r"broken\.jpg"):
+        encoder.encode_images([*photographs, str(broken), *photographs, missing])
+    with pytest.raises(ImageUnreadable, match=r"missing\.png"):
+        encoder.get_image_embedding(missing)
+    # The encoder is as good as before.
+    assert len(encoder.encode_images(photographs)) == 8
+
+
+async def test_async_equals_sync(
+    encoder: BatchedClipEmbedding, photographs: list[str]
+) -> None:
+    texts = await encoder.aget_text_embedding_batch(MIXED_LENGTHS)
+    assert np.asarray(texts) == pytest.approx(
+        encoder.encode_texts(MIXED_LENGTHS), abs=1e-5
+    )
+    pictures = await encoder.aget_image_embedding_batch(photographs)
+    assert np.asarray(pictures) == pytest.approx(
+        encoder.encode_images(photographs), abs=1e-5
+    )
+    assert await encoder.aget_query_embedding("cat") == pytest.approx(
+        encoder.get_query_embedding("cat"), abs=1e-6
+    )
+
+
+async def test_event_loop_runs_on_while_the_model_computes(
+    encoder: BatchedClipEmbedding,
+) -> None:
+    encoder.encode_texts(["warm"])
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0.001)
+
+    ticking = asyncio.create_task(tick())
+    start = time.perf_counter()
+    await encoder._aget_text_embeddings([f"{LONG} {i}" for i in range(60)])
+    took_s = time.perf_counter() - start
+    ticking.cancel()
+    # Encoding in the loop itself would leave it one or two; the machine may be busy.
+    assert ticks > max(3, 20 * took_s)
+
+
+def test_wrapped_clip_embedding_shares_its_model_and_leaves_it_as_it_was(
+    reference: Any, encoder: BatchedClipEmbedding, photographs: list[str]
+) -> None:
+    before = reference.get_text_embedding("cat")
+    wrapped = BatchedClipEmbedding.from_clip_embedding(reference, picture_batch_size=2)
+    assert wrapped._loaded()._model is reference._model
+    assert wrapped.encode_images(photographs) == pytest.approx(
+        encoder.encode_images(photographs), abs=1e-5
+    )
+    assert wrapped.encode_texts(MIXED_LENGTHS) == pytest.approx(
+        encoder.encode_texts(MIXED_LENGTHS), abs=1e-5
+    )
+    assert wrapped.space_id == encoder.space_id
+    assert reference.get_text_embedding("cat") == before
+
+
+def test_what_would_change_a_shared_model_is_refused(reference: Any) -> None:
+    with pytest.raises(InvalidSetting, match="dtype cannot be set"):
+        BatchedClipEmbedding.from_clip_embedding(reference, dtype="bfloat16")
+    with pytest.raises(InvalidSetting, match="expected a ClipEmbedding"):
+        BatchedClipEmbedding.from_clip_embedding(BatchedClipEmbedding())
+
+
+def test_bfloat16_gives_the_same_directions_nearly(
+    other_checkpoint: str, encoder: BatchedClipEmbedding, photographs: list[str]
+) -> None:
+    low = BatchedClipEmbedding(model_name=other_checkpoint, dtype="bfloat16")
+    texts = low.encode_texts(MIXED_LENGTHS)
+    assert cosines(texts, encoder.encode_texts(MIXED_LENGTHS)).min() > 0.999
+    pictures = low.encode_images(photographs)
+    assert cosines(pictures, encoder.encode_images(photographs)).min() > 0.999
+    assert np.linalg.norm(texts, axis=1) == pytest.approx([1.0] * 6, abs=1e-6)
+    assert low.space_id == encoder.space_id
+
+
+def test_resnet_clip_is_encoded_too(
+    tmp_path: Path, clip_module: Any, photographs: list[str]
+) -> None:
+    import torch
+
+    model = clip_module.model.CLIP(16, 64, (1, 1, 1, 1), 16, None, 77, 49408, 64, 1, 1)
+    torch.save(model.state_dict(), tmp_path / "resnet.pt")
+    integration = pytest.importorskip("llama_index.embeddings.clip")
+    reference = integration.ClipEmbedding(model_name=str(tmp_path / "resnet.pt"))
+    wrapped = BatchedClipEmbedding.from_clip_embedding(reference)
+    assert wrapped.dimension == 16
+    theirs = [reference.get_image_embedding(path) for path in photographs]
+    assert wrapped.encode_images(photographs) == pytest.approx(unit(theirs), abs=1e-5)
+
+
+def test_settings_survive_a_round_trip_and_so_do_vectors(
+    encoder: BatchedClipEmbedding,
+) -> None:
+    stored = encoder.to_dict()
+    assert stored["class_name"] == "BatchedClipEmbedding"
+    again = BatchedClipEmbedding.from_dict(stored)
+    assert again.to_dict() == stored
+    assert again._towers is None
+    assert again.get_text_embedding("cat") == encoder.get_text_embedding("cat")
+    copy = pickle.loads(pickle.dumps(encoder))
+    assert copy._towers is None
+    assert copy.get_text_embedding("cat") == encoder.get_text_embedding("cat")
+    assert encoder._towers is not None
+
+
+def test_space_is_the_weights_not_their_file(
+    encoder: BatchedClipEmbedding,
+    other_checkpoint: str,
+    clip_checkpoint: str,
+    tmp_path: Path,
+) -> None:
+    copied = tmp_path / "renamed.pt"
+    copied.write_bytes(Path(other_checkpoint).read_bytes())
+    assert BatchedClipEmbedding(model_name=str(copied)).space_id == encoder.space_id
+    tiny = BatchedClipEmbedding(model_name=clip_checkpoint)
+    assert tiny.dimension == 4
+    assert tiny.space_id != encoder.space_id
+    assert encoder.space_id.endswith(":32:unit")
+
+
+def test_model_is_loaded_once_at_first_use_by_many_threads(
+    clip_checkpoint: str,
+) -> None:
+    encoder = BatchedClipEmbedding(model_name=clip_checkpoint)
+    assert encoder._towers is None
+    with ThreadPoolExecutor(8) as threads:
+        loaded = list(threads.map(lambda _: encoder._loaded(), range(8)))
+    assert len({id(towers) for towers in loaded}) == 1
+
+
+def test_constructor_reads_nothing(tmp_path: Path) -> None:
+    encoder = BatchedClipEmbedding(model_name=str(tmp_path / "missing.pt"))
+    assert encoder.to_dict()["model_name"].endswith("missing.pt")
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"no checkpoint at all")
+
+
+def _no_clip_inside(path: Path) -> None:
+    import torch
+
+    torch.save({"weight": torch.zeros(3)}, path)
+
+
+def _a_tensor(path: Path) -> None:
+    import torch
+
+    torch.save(torch.zeros(3), path)
+
+
+@pytest.mark.parametrize("write", [_garbage, _no_clip_inside, _a_tensor, Path.touch])
+def test_file_that_holds_no_clip_is_refused(
+    tmp_path: Path, clip_module: Any, write: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "other.pt"
+    write(path)
+    encoder = BatchedClipEmbedding(model_name=str(path))
+    with pytest.raises(CheckpointUnusable, match=r"other\.pt.*Expected a state dict"):
+        encoder.get_text_embedding("cat")
+
+
+def test_unknown_name_and_unknown_device_are_refused(
+    clip_module: Any, clip_checkpoint: str
+) -> None:
+    with pytest.raises(CheckpointUnusable, match=r"'ViT-Z/99'.*ViT-B/32"):
+        _ = BatchedClipEmbedding(model_name="ViT-Z/99").dimension
+    with pytest.raises(InvalidSetting, match="'abacus' cannot be used"):
+        _ = BatchedClipEmbedding(model_name=clip_checkpoint, device="abacus").dimension
+
+
+def test_index_is_filled_and_asked_and_refuses_another_checkpoint(
+    encoder: BatchedClipEmbedding,
+    clip_checkpoint: str,
+    photographs: list[str],
+    tmp_path: Path,
+) -> None:
+    with MultiModalQdrantIndex.open(tmp_path / "store", embed_model=encoder) as index:
+        report = index.insert_directory(Path(photographs[0]).parent)
+        index.insert([Document(text="A red square.", doc_id="note")])
+        assert (report.n_added, report.problems) == (8, [])
+        found = index.as_retriever(top_k=9).retrieve(
+            QueryBundle("", image_path=photographs[3])
+        )
+        assert found[0].node.image_path == photographs[3]
+    another = BatchedClipEmbedding(model_name=clip_checkpoint)
+    with pytest.raises(CollectionMismatch, match="was filled by"):
+        MultiModalQdrantIndex.open(tmp_path / "store", embed_model=another)
