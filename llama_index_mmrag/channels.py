@@ -68,6 +68,9 @@ class Channel:
         weight: Factor in the fusion, at least 0; None leaves it to the fusion's own
             weights.
         timeout_s: Deadline of one search in seconds, encoding included; None for none.
+        n_retries: How often a search or lookup is repeated after its connection failed
+            or the server had too much to do, within the deadline. Encodings are not:
+            their clients have retries of their own.
         filters: Conditions that hold for every search of this channel.
         mode: How the store searches for words: DEFAULT is by vector; HYBRID, for a
             `QdrantVectorStore(enable_hybrid=True)`, by vector and by terms. Pictures
@@ -87,6 +90,7 @@ class Channel:
     top_k: int = field(default=10, kw_only=True)
     weight: float | None = field(default=None, kw_only=True)
     timeout_s: float | None = field(default=None, kw_only=True)
+    n_retries: int = field(default=0, kw_only=True)
     filters: MetadataFilters | None = field(default=None, kw_only=True)
     mode: VectorStoreQueryMode = field(
         default=VectorStoreQueryMode.DEFAULT, kw_only=True
@@ -101,6 +105,7 @@ class Channel:
             top_k=self.top_k,
             weight=self.weight,
             timeout_s=self.timeout_s,
+            n_retries=self.n_retries,
         )
         if self.alpha is not None and not 0 <= self.alpha <= 1:
             msg = (

@@ -6,13 +6,16 @@ Sync and async take the same jobs and give the same outcomes; only the waiting d
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from llama_index_mmrag.deadlines import Deadline
+from llama_index_mmrag.retries import pause_before_retry
 from llama_index_mmrag.spans import Span
 from llama_index_mmrag.threads import (
     abandon,
@@ -57,6 +60,8 @@ class Job(Generic[T]):
     deadline: Deadline | None = None
     is_embedded: bool = False
     """Whether it is too short to be worth a thread."""
+    n_retries: int = 0
+    """How often it is repeated where that may help; it must only read."""
     awork: Callable[[], Awaitable[T]] | None = field(default=None, kw_only=True)
     """The same without holding a thread, where there is such a way."""
 
@@ -68,7 +73,12 @@ class Job(Generic[T]):
     def do(self) -> T:
         """Return the work's result, within the job's span."""
         with self.span:
-            return self.work()
+            for attempt in count(1):
+                try:
+                    return self.work()
+                except Exception as error:
+                    time.sleep(self._pause(error, attempt))
+        raise AssertionError  # pragma: no cover - the loop has no end
 
     async def ado(self) -> T:
         """Return what `do` does; a thread is held only if there is no other way."""
@@ -76,7 +86,22 @@ class Job(Generic[T]):
             if self.awork is None:
                 return await athread(self.do)
             with self.span:
-                return await self.awork()
+                for attempt in count(1):
+                    try:
+                        return await self.awork()
+                    except Exception as error:  # noqa: BLE001 - raised again, or not
+                        pause_s = self._pause(error, attempt)
+                    await asyncio.sleep(pause_s)
+        raise AssertionError  # pragma: no cover - the loop has no end
+
+    def _pause(self, error: Exception, attempt: int) -> float:
+        """Return the seconds to wait before the next attempt, or raise the error."""
+        pause_s = None
+        if attempt <= self.n_retries:
+            pause_s = pause_before_retry(error, attempt, self.deadline)
+        if pause_s is None:
+            raise error
+        return pause_s
 
     def refusal(self) -> StillBusy | None:
         """Return why the job is not to be begun."""

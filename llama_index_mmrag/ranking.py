@@ -38,6 +38,7 @@ class Lookup:
             span=Span(self.name, channel=channel.name),
             deadline=sooner(deadline_in(channel.timeout_s), deadline),
             is_embedded=channel.is_embedded,
+            n_retries=channel.n_retries,
         )
 
 

@@ -39,6 +39,7 @@ class RetrieverChannel:
         top_k: Results kept, at least 1.
         weight: Factor in the fusion, at least 0; None leaves it to the fusion.
         timeout_s: Deadline of one search in seconds; None for none.
+        n_retries: How often a search is repeated after its connection failed.
 
     Raises:
         InvalidSetting: A setting is out of its range.
@@ -51,6 +52,7 @@ class RetrieverChannel:
     top_k: int = field(default=10, kw_only=True)
     weight: float | None = field(default=None, kw_only=True)
     timeout_s: float | None = field(default=None, kw_only=True)
+    n_retries: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         check_common_settings(
@@ -58,6 +60,7 @@ class RetrieverChannel:
             top_k=self.top_k,
             weight=self.weight,
             timeout_s=self.timeout_s,
+            n_retries=self.n_retries,
         )
 
     @property

@@ -58,6 +58,7 @@ class Route:
             ),
             deadline=sooner(deadline_in(channel.timeout_s), deadline),
             is_embedded=channel.is_embedded,
+            n_retries=channel.n_retries,
             awork=(lambda: channel.aanswer(asked)) if channel.is_async else None,
         )
 

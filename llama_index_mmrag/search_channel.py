@@ -77,6 +77,11 @@ class SearchChannel(Protocol):
         ...
 
     @property
+    def n_retries(self) -> int:
+        """How often a search is repeated after its connection failed."""
+        ...
+
+    @property
     def can_filter(self) -> bool:
         """Whether a query's metadata filters can be applied here."""
         ...
@@ -125,7 +130,12 @@ class SearchChannel(Protocol):
 
 
 def check_common_settings(
-    *, name: str, top_k: int, weight: float | None, timeout_s: float | None
+    *,
+    name: str,
+    top_k: int,
+    weight: float | None,
+    timeout_s: float | None,
+    n_retries: int,
 ) -> None:
     """Check what every kind of channel has.
 
@@ -141,3 +151,6 @@ def check_common_settings(
     if weight is not None:
         checked_weights({name: weight})
     check_timeout(timeout_s, of=f"Channel {name!r}")
+    if n_retries < 0:
+        msg = f"Channel {name!r}: n_retries is {n_retries!r}, expected 0 or more."
+        raise InvalidSetting(msg)

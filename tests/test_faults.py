@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import NodeWithScore
@@ -21,6 +22,8 @@ from llama_index.core.vector_stores.types import (
 )
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import AsyncQdrantClient, QdrantClient
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ResponseHandlingException
 
 from llama_index_mmrag import MultiModalFusionRetriever, QdrantEdgeVectorStore
 from llama_index_mmrag.channels import Channel
@@ -633,3 +636,100 @@ async def test_query_at_fault_cancels_its_other_routes(
     with pytest.raises(ValueError, match=r"cut\.png"):
         await retriever.aimage_to_image_retrieve(str(cut))
     assert asyncio.all_tasks() == tasks
+
+
+# Retries
+
+
+class Flaky(FaultyLocal):
+    """A store that fails a few times before it answers."""
+
+    _failures: list[Exception] = PrivateAttr(default_factory=list)
+    _asked: int = PrivateAttr(default=0)
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        self._asked += 1
+        if self._failures:
+            raise self._failures.pop(0)
+        return super().query(query, **kwargs)
+
+
+class FlakyAsync(Flaky):
+    """The same over an asynchronous client."""
+
+    async def aquery(
+        self, query: VectorStoreQuery, **kwargs: Any
+    ) -> VectorStoreQueryResult:
+        self._asked += 1
+        if self._failures:
+            raise self._failures.pop(0)
+        return await QdrantVectorStore.aquery(self, query, **kwargs)
+
+
+BROKEN = ConnectionResetError("reset by peer")
+CONNECTION_FAILURES = {
+    "built-in": BROKEN,
+    "httpx": httpx.ConnectError("refused"),
+    "qdrant": ResponseHandlingException(httpx.ReadError("broke off")),
+    "too many requests": ResourceExhaustedResponse("429", retry_after_s=0),
+}
+
+
+@pytest.mark.parametrize("failure", CONNECTION_FAILURES)
+async def test_search_is_repeated_where_that_may_help(
+    failure: str, retrieve: Retrieve, world: World, encoder: ColourEncoder
+) -> None:
+    store = Flaky("text", client=world("local")["text"]._client)
+    patient = channel("text", store, encoder, n_retries=2, timeout_s=10)
+    store._failures = [CONNECTION_FAILURES[failure]] * 2
+    found = await retrieve(MultiModalFusionRetriever([patient]), "red")
+    assert ids_of(found) == [uid("text red"), uid("text yellow")]
+    assert why(found[0]).degraded == ()
+    assert store._asked == 3
+    store._failures = [CONNECTION_FAILURES[failure]] * 3
+    with pytest.raises(
+        AllRoutesFailed, match=type(CONNECTION_FAILURES[failure]).__name__
+    ):
+        await retrieve(MultiModalFusionRetriever([patient]), "red")
+    assert store._asked == 6
+
+
+async def test_asynchronous_search_is_repeated_too(encoder: ColourEncoder) -> None:
+    store = FlakyAsync("text", aclient=AsyncQdrantClient(":memory:"))
+    await store.async_add([text_node("red")])
+    store._failures = [BROKEN] * 2
+    patient = channel("text", store, encoder, n_retries=2)
+    found = await MultiModalFusionRetriever([patient]).aretrieve("red")
+    assert (ids_of(found), store._asked) == ([uid("text red")], 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "settings"),
+    [
+        (BROKEN, {}),
+        (ValueError("bad input"), {"n_retries": 5}),
+        (TimeoutError("read timed out"), {"n_retries": 5}),
+        (httpx.ReadTimeout("read timed out"), {"n_retries": 5}),
+        (ResourceExhaustedResponse("429", retry_after_s=60), {"n_retries": 5}),
+    ],
+)
+async def test_search_is_not_repeated_where_it_cannot_help(
+    error: Exception,
+    settings: dict[str, Any],
+    retrieve: Retrieve,
+    world: World,
+    encoder: ColourEncoder,
+) -> None:
+    store = Flaky("text", client=world("local")["text"]._client)
+    store._failures = [error]
+    only = channel("text", store, encoder, timeout_s=5, **settings)
+    started = time.monotonic()
+    with pytest.raises(AllRoutesFailed):
+        await retrieve(MultiModalFusionRetriever([only]), "red")
+    assert time.monotonic() - started < MARGIN_S
+    assert store._asked == 1
+
+
+def test_retries_below_none_are_refused(world: World, encoder: ColourEncoder) -> None:
+    with pytest.raises(InvalidSetting, match="n_retries is -1"):
+        channel("text", world("local")["text"], encoder, n_retries=-1)
