@@ -92,12 +92,15 @@ async def test_steps_and_their_figures_reach_the_model_in_order(
     server.script("First [1][2], last [19][20].")
     engine = engine_of(index, llm, order)
     for response in (engine.query("red"), await engine.aquery("red")):
-        expected = [(kind, step) for step in steps for kind in ("text", "image")]
-        assert told(server) == [
-            (label, *source) for label, source in enumerate(expected, start=1)
-        ]
+        sources = told(server)
+        assert [label for label, _, _ in sources] == list(range(1, 21))
+        assert [step for _, _, step in sources] == [n for n in steps for _ in range(2)]
+        if order == "document":
+            # A text and its figure are equally good: as ranked, either may be first.
+            assert [kind for _, kind, _ in sources] == ["text", "image"] * 10
         names = [card["name"] for card in response.metadata["citations"].values()]
-        assert names[1::2] == [f"{step}.png" for step in steps]
+        figures = [name for name in names if name.endswith(".png")]
+        assert figures == [f"{step}.png" for step in steps]
         assert [result.node.node_id for result in response.source_nodes] == [
             card["node_id"] for card in response.metadata["citations"].values()
         ]
