@@ -32,6 +32,7 @@ from llama_index_mmrag.ingestion import (
     read_documents,
     survey,
 )
+from llama_index_mmrag.ingestion.paths import is_of_file, is_there
 from llama_index_mmrag.ingestion.upsert import Upserter, UpsertReport
 from llama_index_mmrag.retriever import MultiModalFusionRetriever
 from llama_index_mmrag.stores import QdrantEdgeVectorStore, search_lock
@@ -267,7 +268,8 @@ class MultiModalQdrantIndex:
     ) -> UpsertReport:
         """Bring the index up to date with a folder, or with documents.
 
-        Of a folder, files that are gone are removed from the index.
+        Of a folder, files that are gone are removed from the index. Documents that
+        other readers made of its files stay: whoever inserted them knows when they go.
 
         Args:
             source: A folder that was inserted before, or documents.
@@ -289,8 +291,10 @@ class MultiModalQdrantIndex:
             if ref_doc_id.startswith(folder)
             and ref_doc_id not in present
             and not ref_doc_id.startswith(unread)
+            and is_of_file(ref_doc_id)
+            and not is_there(ref_doc_id)
         ]
-        report.n_removed += sum(self.delete_ref_doc(each) for each in gone)
+        report.n_removed += self._delete(gone)
         return report
 
     def delete_ref_doc(self, ref_doc_id: str) -> int:
@@ -300,16 +304,7 @@ class MultiModalQdrantIndex:
             ref_doc_id: A document's id; for a file its absolute path.
         """
         with self._writing:
-            stored_id = self._stored_ids.get(ref_doc_id, ref_doc_id)
-            n_removed = 0
-            for channel in self.channels:
-                ids = node_ids_of(channel.vector_store, [stored_id])
-                if ids:
-                    with search_lock(channel.vector_store):
-                        channel.vector_store.delete_nodes(node_ids=ids)
-                    channel.sample.forget()
-                n_removed += len(ids)
-            return n_removed
+            return self._delete([self._stored_ids.get(ref_doc_id, ref_doc_id)])
 
     async def ainsert(self, items: BaseNode | Iterable[BaseNode]) -> UpsertReport:
         """Insert without blocking the event loop."""
@@ -391,6 +386,19 @@ class MultiModalQdrantIndex:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _delete(self, ref_doc_ids: Sequence[str]) -> int:
+        # All at once: an embedded store syncs its files at each write.
+        n_removed = 0
+        with self._writing:
+            for channel in self.channels:
+                ids = node_ids_of(channel.vector_store, ref_doc_ids)
+                if ids:
+                    with search_lock(channel.vector_store):
+                        channel.vector_store.delete_nodes(node_ids=ids)
+                    channel.sample.forget()
+                n_removed += len(ids)
+        return n_removed
 
     def _read(self, items: Sequence[BaseNode]) -> Iterator[SourceRecord | Problem]:
         records = read_documents(items, settings=self._settings)

@@ -36,6 +36,25 @@ def real_path(path: str | Path) -> Path:
     return real
 
 
+def is_of_file(ref_doc_id: str) -> bool:
+    """Return whether a document id is one that a file got, by what it looks like.
+
+    Readers of other packages name parts of files too, as in "/docs/a.pdf_part_0"; those
+    are theirs.
+    """
+    path = Path(ref_doc_id)
+    return path.is_absolute() and path.suffix.lower() in READABLE_SUFFIXES
+
+
+def is_there(ref_doc_id: str) -> bool:
+    """Return whether the file still exists, under this very name."""
+    try:
+        real = real_path(ref_doc_id)
+    except DocumentUnreadable:
+        return False
+    return real.is_file() and real.as_posix() == ref_doc_id
+
+
 def printable(path: str | Path) -> str:
     """Return the path fit to be stored: undecodable bytes become escapes."""
     return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")

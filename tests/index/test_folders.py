@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llama_index.core import SimpleDirectoryReader
 from llama_index.core.schema import (
     Document,
 )
@@ -123,6 +124,58 @@ def test_refresh_leaves_other_folders_alone(open_index, folder):
     folder.mkdir()
     assert index.refresh(folder).n_removed == 4
     assert {Path(each).parent for each in index.ref_doc_ids()} == {other}
+
+
+def test_refresh_keeps_what_another_reader_made_of_files_that_are_there(
+    open_index, folder
+):
+    (folder / "prices.csv").write_text("green,blue\n1,2")
+    index = open_index()
+    index.insert_directory(folder)
+    reader = SimpleDirectoryReader(
+        str(folder), required_exts=[".csv"], filename_as_id=True
+    )
+    index.insert(reader.load_data())
+    before = contents(index)
+    assert index.refresh(folder).n_removed == 0
+    assert contents(index) == before
+
+
+def test_refresh_keeps_a_readable_file_that_is_there_but_was_not_discovered(
+    open_index, folder
+):
+    hidden = folder / ".drafts" / "draft.txt"
+    hidden.parent.mkdir()
+    hidden.write_text("magenta")
+    index = open_index()
+    index.insert_directory(hidden)
+    assert index.refresh(folder).n_removed == 0
+    hidden.unlink()
+    report = index.refresh(folder)
+    assert (report.n_removed, "magenta" in texts(index)) == (1, False)
+
+
+def test_refresh_deletes_all_that_is_gone_in_one_write_for_each_store(
+    open_index, tmp_path
+):
+    gone = tmp_path / "many"
+    gone.mkdir()
+    for n in range(20):
+        (gone / f"{n}.txt").write_text(f"red {n}")
+    painted(gone, "blue")
+    index = open_index()
+    index.insert_directory(gone)
+    shutil.rmtree(gone)
+    gone.mkdir()
+    writes = []
+    for channel in index.channels:
+        write = channel.vector_store.client.write
+        channel.vector_store.client.write = lambda batch, write=write: (
+            writes.append(batch),
+            write(batch),
+        )
+    assert index.refresh(gone).n_removed == 21
+    assert len(writes) == 2
 
 
 def test_folder_that_cannot_be_listed_is_not_gone(open_index, folder, monkeypatch):
