@@ -37,14 +37,13 @@ from llama_index_mmrag import MultiModalQdrantIndex
 from llama_index_mmrag.embeddings import OfflineMultiModalEmbedding
 from llama_index_mmrag.fusion import (
     RRF,
-    Background,
     CalibratedSum,
     Fusion,
     RankedList,
     WeightedSum,
 )
 from llama_index_mmrag.nodes import entity_of, provenance_of
-from llama_index_mmrag.stores.sample import N_SAMPLED
+from llama_index_mmrag.stores.sample import N_SAMPLED, background_of
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("llama-index-mmrag", "llama-index-core", "qdrant-edge-py", "numpy")
@@ -128,9 +127,7 @@ class Collection:
                 for row in best
             ],
             channel=self.channel,
-            background=Background(float(sample.mean()), float(sample.std()))
-            if len(sample)
-            else None,
+            background=background_of(sample) if len(sample) else None,
         )
 
 

@@ -15,6 +15,13 @@ from llama_index_mmrag.fusion.entities import (
 )
 from llama_index_mmrag.fusion.ranked_list import Background, FusedEntity, RankedList
 
+_PRIOR_ITEMS = 30
+"""What the pooled variance counts for beside a collection's own: the textbook's number
+from which a sample's deviation is called known."""
+
+_MANY = 256
+"""What a background of unknown size counts for in the pooled variance."""
+
 
 @dataclass(frozen=True, slots=True)
 class CalibratedSum:
@@ -25,6 +32,10 @@ class CalibratedSum:
     around 0.0 outranks a text at 0.40 among texts around 0.35, and a list in which
     nothing fits adds next to nothing, where rank fusion would still pay its first hit
     in full. Scores do not depend on how many hits were asked for.
+
+    Small collections tell little of their own: a hit is measured against the other
+    items, and the variance of n items counts as n of n + 30, the rest being that of
+    all of the query's lists together. So one of three photographs can stand out.
 
     The logarithm (softplus) is the identity far above the floor and 0 far below it: two
     hits by chance do not outweigh one that fits. Backgrounds calibrate scores in metric
@@ -65,13 +76,42 @@ class CalibratedSum:
 
     def fuse(self, lists: Sequence[RankedList]) -> list[FusedEntity]:
         """Return the entities of all lists, best first."""
-        return fuse_lists(lists, weights=self.weights, amounts=self._amounts)
+        pooled = _pooled_variance(lists)
 
-    def _amounts(self, ranked: RankedList, weight: float) -> Iterator[Amount]:
-        background = ranked.background or Background.of(h.score for h in ranked.hits)
-        for hit in best_hits(ranked):
-            z = background.z_score(hit.score)
-            yield hit, weight * _softplus(z - self.floor), z
+        def amounts(ranked: RankedList, weight: float) -> Iterator[Amount]:
+            own = Background.of(hit.score for hit in ranked.hits)
+            for hit in best_hits(ranked):
+                others = own
+                if ranked.background is not None:
+                    others = _shrunk(ranked.background.without(hit.score), pooled)
+                # A background without spread (a sample of one item) ranks nothing;
+                # the list's own order is still worth something.
+                z = (others if others.has_spread else own).z_score(hit.score)
+                yield hit, weight * _softplus(z - self.floor), z
+
+        return fuse_lists(lists, weights=self.weights, amounts=amounts)
+
+
+def _pooled_variance(lists: Sequence[RankedList]) -> float:
+    """Return the variance of all backgrounds, each item of a sample counting once."""
+    weighed = [
+        (b.n_items or _MANY, b.std**2)
+        for b in (ranked.background for ranked in lists)
+        if b is not None
+    ]
+    total = sum(n_items for n_items, _ in weighed)
+    return math.fsum(n * variance for n, variance in weighed) / total if total else 0.0
+
+
+def _shrunk(background: Background, pooled: float) -> Background:
+    """Return the background with its variance drawn towards the pooled one."""
+    if background.n_items is None:
+        return background
+    n_items = background.n_items
+    variance = (n_items * background.std**2 + _PRIOR_ITEMS * pooled) / (
+        n_items + _PRIOR_ITEMS
+    )
+    return Background(background.mean, math.sqrt(variance), n_items)
 
 
 def _softplus(x: float) -> float:

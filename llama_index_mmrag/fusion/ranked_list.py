@@ -29,23 +29,47 @@ class Background:
     mean: float
     std: float
     """Standard deviation; at least 0."""
+    n_items: int | None = None
+    """Items in the sample, the hits among them; None where that is not known."""
 
     @classmethod
     def of(cls, scores: Iterable[float]) -> Background:
         """Return the mean and population standard deviation; zeros for no scores."""
         values = list(scores)
         if not values:
-            return cls(0.0, 0.0)
+            return cls(0.0, 0.0, 0)
         mean = math.fsum(values) / len(values)
         variance = math.fsum((value - mean) ** 2 for value in values) / len(values)
-        return cls(mean, math.sqrt(variance))
+        return cls(mean, math.sqrt(variance), len(values))
+
+    def without(self, score: float) -> Background:
+        """Return the background of the other items, if one of them has this score.
+
+        A hit that stands far out moves the mean towards itself and widens the spread:
+        among n items none can stand more than sqrt(n - 1) deviations above a mean that
+        it is part of, however well it fits.
+        """
+        n_items = self.n_items
+        if n_items is None or n_items < 2:
+            return self
+        n_others = n_items - 1
+        mean = (n_items * self.mean - score) / n_others
+        squares = n_items * (self.std**2 + self.mean**2) - score**2
+        variance = squares / n_others - mean**2
+        # Rounding, or a score that was not in the sample after all.
+        return Background(mean, math.sqrt(max(0.0, variance)), n_others)
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether the scores differ by more than rounding."""
+        return self.std > _NO_SPREAD
 
     def z_score(self, score: float) -> float:
         """Return how many standard deviations `score` is above the mean.
 
         0 where the background has no spread worth the name: one item tells nothing.
         """
-        if self.std <= _NO_SPREAD:
+        if not self.has_spread:
             return 0.0
         return (score - self.mean) / self.std
 

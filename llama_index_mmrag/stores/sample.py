@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +20,13 @@ Vectors = npt.NDArray[np.float32]
 N_SAMPLED = 256
 """The mean of 256 scores is known to 1/16, their deviation to 1/23 of a deviation."""
 
+_SMALL_KEPT_S = 1.0
+_KEPT_S = 60.0
+
 
 @dataclass(slots=True)
 class CollectionSample:
-    """Vectors of one collection, read at first use and kept.
+    """Vectors of one collection, read at first use and kept for a while.
 
     The points with the lowest ids: ids are hashes, so that is a random choice, and the
     same one however the collection was filled.
@@ -31,6 +35,7 @@ class CollectionSample:
     vector_store: BasePydanticVectorStore
     _vectors: Vectors | None = None
     _is_cosine: bool = True
+    _read_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def background(self, query: list[float]) -> Background | None:
@@ -40,10 +45,11 @@ class CollectionSample:
         synchronous client, or a distance of which smaller is better.
         """
         with self._lock:
-            if self._vectors is None:
+            if not self._is_fresh():
                 self._vectors, self._is_cosine = _read(self.vector_store)
+                self._read_at = time.monotonic()
             vectors = self._vectors
-            if not len(vectors):
+            if vectors is None or not len(vectors):
                 # Not kept: others may be about to fill a server's collection.
                 self._vectors = None
                 return None
@@ -52,12 +58,28 @@ class CollectionSample:
         if self._is_cosine:
             norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(vector)
             scores = scores / np.where(norms == 0.0, 1.0, norms)
-        return Background(float(scores.mean()), float(scores.std()))
+        return background_of(scores)
+
+    def _is_fresh(self) -> bool:
+        if self._vectors is None:
+            return False
+        # Other processes write too. A collection that is sampled whole is young or
+        # small: it may have changed much, and is read again at little cost.
+        whole = len(self._vectors) < N_SAMPLED
+        kept_s = _SMALL_KEPT_S if whole else _KEPT_S
+        return time.monotonic() - self._read_at < kept_s
 
     def forget(self) -> None:
         """Read anew at the next use: the collection has changed."""
         with self._lock:
             self._vectors = None
+
+
+def background_of(scores: Vectors) -> Background:
+    """Return the background that a query's scores with a sample make, shape (n,)."""
+    # Only of a collection that is sampled whole is a hit certainly a part.
+    n_items = len(scores) if len(scores) < N_SAMPLED else None
+    return Background(float(scores.mean()), float(scores.std()), n_items)
 
 
 def _read(store: BasePydanticVectorStore) -> tuple[Vectors, bool]:

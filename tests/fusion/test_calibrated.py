@@ -89,3 +89,36 @@ def test_a_far_hit_does_not_overflow():
 def test_a_floor_that_is_no_number_is_refused(floor: float):
     with pytest.raises(InvalidSetting, match="floor"):
         CalibratedSum(floor=floor)
+
+
+def test_one_of_three_photographs_stands_out_beside_hundreds_of_texts():
+    # Among three the best is 1.41 deviations above a mean that it is part of.
+    texts = Background.of(0.1 + 0.1 * math.sin(i) for i in range(300))
+    photos = Background.of([0.5, 0.0, -0.05])
+    fused = CalibratedSum().fuse(
+        [
+            ranked([("t", "chance", 0.3)], "text", texts),
+            ranked([("p", "cat", 0.5), ("q", "cup", 0.0)], "image", photos),
+        ]
+    )
+    assert [e.entity_id for e in fused] == ["cat", "chance", "cup"]
+
+
+def test_background_without_a_hit_is_that_of_the_other_items():
+    others = Background.of([0.5, 0.0, -0.1]).without(0.5)
+    assert others.n_items == 2
+    assert others.mean == pytest.approx((0.0 - 0.1) / 2)
+    assert others.std == pytest.approx(0.05)
+
+
+def test_background_that_the_hit_was_never_in_stays_a_number():
+    # A sample that is older than the collection: the score fits no item of it.
+    assert Background.of([0.1, 0.1, 0.1]).without(0.9).std == 0.0
+    assert Background(0.2, 0.1).without(0.9) == Background(0.2, 0.1)
+    assert Background.of([0.2]).without(0.2) == Background.of([0.2])
+
+
+def test_sample_of_one_item_leaves_the_lists_own_order():
+    scored = [("a", "z", 0.9), ("b", "y", 0.5), ("c", "x", 0.1)]
+    fused = CalibratedSum().fuse([ranked(scored, "text", Background.of([0.2]))])
+    assert [e.entity_id for e in fused] == ["z", "y", "x"]
