@@ -105,6 +105,13 @@ def _read(
         except MmragError as error:
             yield Problem(file.as_posix(), str(error))
             continue
+        except Exception as error:  # noqa: BLE001 - one file must not stop the others
+            reason = (
+                f"Cannot read it: {error!r}. This file shows a fault of the program; "
+                f"please report it."
+            )
+            yield Problem(file.as_posix(), reason)
+            continue
         shown.update(
             node.image_path
             for node in record.nodes

@@ -6,36 +6,20 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from html.parser import HTMLParser
 from typing import Any
 
 import yaml
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
+from llama_index_mmrag.ingestion.html import PictureLink, one_line, read_html
 from llama_index_mmrag.ingestion.identity import plain
 from llama_index_mmrag.ingestion.records import DocumentUnreadable
 
 MAX_NESTING = 50
 """Block levels read, two for each list in a list; the parser drops what is deeper."""
 
-_UNSHOWN_TAGS = frozenset({"script", "style", "svg", "template"})
 _FENCES = ("---", "...")
-
-
-@dataclass(frozen=True, slots=True)
-class PictureLink:
-    """A picture as a Markdown text names it."""
-
-    src: str
-    alt: str
-    title: str
-
-    @property
-    def caption(self) -> str:
-        """Return alt text and title, the title only where it says something else."""
-        parts = [part for part in (self.alt, self.title) if part]
-        return ". ".join(dict.fromkeys(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +77,7 @@ def parse_markdown(text: str) -> Page:
 def _page(text: str) -> Page:
     front_matter, body, error = split_front_matter(text)
     title = front_matter.get("title")
-    title = "" if title is None or isinstance(title, list) else _one_line(str(title))
+    title = "" if title is None or isinstance(title, list) else one_line(str(title))
     root = SyntaxTreeNode(_parser().parse(body))
     stack: list[tuple[int, str]] = [(0, title)] if title else []
     drafts: list[tuple[tuple[str, ...], list[SyntaxTreeNode]]] = [(_path(stack), [])]
@@ -103,7 +87,7 @@ def _page(text: str) -> Page:
             while stack and stack[-1][0] >= level:
                 stack.pop()
             writer = _Writer()
-            stack.append((level, _one_line(writer.blocks([block]))))
+            stack.append((level, one_line(writer.blocks([block]))))
             drafts.append((_path(stack), [block] if writer.pictures else []))
         else:
             drafts[-1][1].append(block)
@@ -132,7 +116,7 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str, str | None]:
         flat = {str(key): plain(item) for key, item in values.items() if _is_flat(item)}
     # ValueError: the 31st of February; InvalidSetting, which is one, of plain(): NaN
     except (yaml.YAMLError, ValueError) as error:
-        return {}, body, _one_line(str(error))
+        return {}, body, one_line(str(error))
     return flat, body, None
 
 
@@ -169,10 +153,6 @@ def _sections(
 def _is_flat(value: object) -> bool:
     items = value if isinstance(value, list) else [value]
     return not any(isinstance(item, (dict, list, set, bytes, tuple)) for item in items)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 class _Writer:
@@ -224,8 +204,8 @@ class _Writer:
         if node.type == "hardbreak":
             return "\n"
         if node.type == "image":
-            alt = _one_line(_Writer().inline(node.children))
-            title = _one_line(str(node.attrs.get("title", "")))
+            alt = one_line(_Writer().inline(node.children))
+            title = one_line(str(node.attrs.get("title", "")))
             self.pictures.append(PictureLink(str(node.attrs["src"]), alt, title))
             return alt
         if node.type == "html_inline":
@@ -233,47 +213,9 @@ class _Writer:
         return self.inline(node.children)
 
     def html(self, source: str, *, strip: bool = True) -> str:
-        reader = _HtmlReader()
-        reader.feed(source)
-        reader.close()
-        self.pictures.extend(reader.pictures)
-        text = "".join(reader.text)
+        text, pictures = read_html(source)
+        self.pictures.extend(pictures)
         if not strip:
             return text
-        lines = (_one_line(line) for line in text.splitlines())
+        lines = (one_line(line) for line in text.splitlines())
         return "\n".join(line for line in lines if line)
-
-
-class _HtmlReader(HTMLParser):
-    """Text and pictures of a piece of HTML; comments and scripts hold neither."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.pictures: list[PictureLink] = []
-        self.text: list[str] = []
-        self._n_unshown = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _UNSHOWN_TAGS:
-            self._n_unshown += 1
-        if tag == "br":
-            self.text.append("\n")
-        if tag != "img" or self._n_unshown:
-            return
-        values = {key: _one_line(value or "") for key, value in attrs}
-        alt, src = values.get("alt", ""), values.get("src", "")
-        if src:
-            self.pictures.append(PictureLink(src, alt, values.get("title", "")))
-        self.text.append(alt)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in _UNSHOWN_TAGS:
-            self.handle_starttag(tag, attrs)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _UNSHOWN_TAGS and self._n_unshown:
-            self._n_unshown -= 1
-
-    def handle_data(self, data: str) -> None:
-        if not self._n_unshown:
-            self.text.append(data)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.ingestion.entities import Caption, Entity, Origin, nodes_of
+from llama_index_mmrag.ingestion.html import PictureLink
 from llama_index_mmrag.ingestion.identity import derived_id
 from llama_index_mmrag.ingestion.links import resolve_link
-from llama_index_mmrag.ingestion.markdown import Page, PictureLink, Section
+from llama_index_mmrag.ingestion.markdown import Page, Section
 from llama_index_mmrag.ingestion.metadata import user_metadata
 from llama_index_mmrag.ingestion.pictures import (
     Picture,

@@ -14,6 +14,7 @@ from llama_index_mmrag.ingestion import (
     SourceRecord,
     discover,
     read_directory,
+    read_file,
     survey,
 )
 
@@ -99,6 +100,25 @@ def test_bad_files_are_reported_and_the_rest_is_read(write, tmp_path, picture):
     assert len(records["e.md"].problems) == 1
 
 
+def test_file_that_no_reader_is_prepared_for_is_a_problem_and_the_rest_is_read(
+    write, tmp_path, monkeypatch
+):
+    from llama_index_mmrag.ingestion import directory
+
+    write("a.txt", "one")
+    write("b.txt", "two")
+
+    def stops(file, **settings):
+        if file.name == "a.txt":
+            raise AssertionError("unheard of")
+        return read_file(file, **settings)
+
+    monkeypatch.setattr(directory, "read_file", stops)
+    problem, record = read_directory(tmp_path)
+    assert "unheard of" in problem.reason
+    assert record.nodes[0].text == "two"
+
+
 def test_symlinked_folders_are_read_once_and_loops_end(write, tmp_path):
     write("a/one.md", "one")
     (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
@@ -129,8 +149,6 @@ def test_name_that_is_not_utf8_is_a_problem(write, tmp_path):
 
 
 def test_reading_alone_and_in_a_folder_give_the_same_record(write, tmp_path, picture):
-    from llama_index_mmrag.ingestion import read_file
-
     write("static/p.png", picture())
     path = write("content/a.md", "# A\n\n![x](/p.png)")
     records = by_name(read_directory(tmp_path), tmp_path)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from llama_index_mmrag.ingestion import DocumentUnreadable
-from llama_index_mmrag.ingestion.markdown import PictureLink, parse_markdown
+from llama_index_mmrag.ingestion.html import PictureLink, read_html
+from llama_index_mmrag.ingestion.markdown import parse_markdown
 
 
 def pictures(text: str) -> list[PictureLink]:
@@ -157,3 +160,37 @@ def test_deeply_nested_lists_keep_their_text():
 def test_markup_nested_thousands_deep_is_an_error_of_ours():
     with pytest.raises(DocumentUnreadable, match="thousands deep"):
         parse_markdown("*" * 5000 + "a" + "*" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<div>\n<![foo[x]]>\n</div>", ""),
+        ("<div>\n<![endif-->\n</div>", ""),
+        ("<div><!x[</div>", ""),
+        ("text <![foo[ x ]]> y", "text <![foo[ x ]]> y"),
+        ("<div>\n<!-- 1 > 0 --> a\n</div>", "a"),
+        ("<div>\n1 < 2, a <b\n</div>", "1 < 2, a <b"),
+        ("<div>\n<script>if (a<b) '<img src=x.png>'</script>c\n</div>", "c"),
+        ("<div title=it's>\nd</div>", "d"),
+        ("<div title='>'>\ne &amp;amp; f</div>", "e &amp; f"),
+    ],
+)
+def test_odd_html_is_read(html, text):
+    page = parse_markdown(f"# A\n\nbefore\n\n{html}\n")
+    (section,) = page.sections
+    assert section.text == f"before\n\n{text}".strip()
+    assert section.pictures == ()
+
+
+@pytest.mark.parametrize(
+    "piece", ["<a ", "<!--", "<![CDATA[", "<?", "<!", '<a "', "<a '\">'", "<a>", "</"]
+)
+def test_time_for_html_is_linear(piece):
+    def took_s(n_pieces):
+        start = time.process_time()
+        read_html(piece * n_pieces + ">")
+        return time.process_time() - start
+
+    # Quadratic, four times as much takes 16 times as long: minutes.
+    assert took_s(40_000) < 8 * took_s(10_000) + 0.1
