@@ -14,7 +14,11 @@ from llama_index_mmrag.alignment.fitting import (
     fit_procrustes,
     fit_ridge,
 )
+from llama_index_mmrag.alignment.heads import IDENTITY, Head
+from llama_index_mmrag.alignment.pairs import Pairs
 from llama_index_mmrag.alignment.running_mean import RunningMean
+from llama_index_mmrag.alignment.settings import Epoch, TrainSettings
+from llama_index_mmrag.alignment.train import TrainedHeads, train_heads
 from llama_index_mmrag.alignment.transforms import (
     PCA,
     Center,
@@ -25,18 +29,24 @@ from llama_index_mmrag.alignment.transforms import (
 )
 
 __all__ = [
+    "IDENTITY",
     "PCA",
     "Alignment",
     "Center",
     "Chain",
     "Columns",
     "Diagnosis",
+    "Epoch",
     "Gap",
+    "Head",
     "Mix",
     "Normalize",
+    "Pairs",
     "Perceptron",
     "Project",
     "RunningMean",
+    "TrainSettings",
+    "TrainedHeads",
     "Transform",
     "Truncate",
     "diagnose",
@@ -45,4 +55,5 @@ __all__ = [
     "fit_pca_randomised",
     "fit_procrustes",
     "fit_ridge",
+    "train_heads",
 ]

@@ -21,7 +21,7 @@ def recall_at_k(
     """Return the share of queries with an item of their group among the first k.
 
     An item that ties with the right one counts as ahead of it: vectors that are all
-    the same find nothing.
+    the same, or not finite, find nothing.
 
     Args:
         queries: Unit rows, `(q, d)`; q at least 1.
@@ -45,6 +45,7 @@ def recall_at_k(
         scores = queries[rows] @ items.T  # (rows, n)
         right = query_groups[rows, None] == item_groups[None, :]
         best = np.where(right, scores, -np.inf).max(axis=1, keepdims=True)
-        ahead = ((scores >= best) & ~right).sum(axis=1)
+        # Not `scores >= best`: what is no number must not look like a find.
+        ahead = (~(scores < best) & ~right).sum(axis=1)
         found += int((ahead < k).sum())
     return found / len(queries)

@@ -1,0 +1,164 @@
+"""Projection heads: what is learned on each side, as tensors and as a transform."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llama_index_mmrag.alignment.chain import Chain
+from llama_index_mmrag.alignment.transforms import (
+    FloatArray,
+    Normalize,
+    Perceptron,
+    Project,
+    Transform,
+)
+from llama_index_mmrag.errors import InvalidSetting
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+Weights: TypeAlias = "Mapping[str, Tensor]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The shape of what is learned on one side.
+
+    Attributes:
+        kind: "identity": the encoder's vectors as they are; "linear": `W x + b`;
+            "mlp": one hidden layer with `max(x, 0)`.
+        hidden: Size of the hidden layer of "mlp".
+        dropout: Share of the inputs, and of the hidden values, that is left out at
+            random in each step of training; in [0, 1). Frozen features overfit
+            without.
+    """
+
+    kind: Literal["identity", "linear", "mlp"] = "linear"
+    hidden: int = 2048
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        kinds = ("identity", "linear", "mlp")
+        if self.kind not in kinds or self.hidden < 1 or not 0 <= self.dropout < 1:
+            msg = (
+                f"Got {self!r}; expected one of {kinds!r}, hidden of at least 1 and a "
+                f"dropout in [0, 1). Correct the setting."
+            )
+            raise InvalidSetting(msg)
+
+
+IDENTITY = Head(kind="identity", dropout=0.0)
+"""A frozen side: its vectors only get length 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """Inputs less their mean, divided by their deviation; folded into the weights."""
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, vectors: FloatArray) -> Scaling:
+        """Return the scaling of the training vectors, `(n, d)`."""
+        mean = vectors.mean(axis=0, dtype=np.float64)
+        deviation = vectors.std(axis=0, dtype=np.float64)
+        # A column that never changes says nothing: it is not blown up.
+        return cls(mean, np.where(deviation > 1e-6, deviation, 1.0))
+
+    def apply(self, vectors: FloatArray) -> FloatArray:
+        """Return scaled vectors, `(n, d)`."""
+        return ((vectors - self.mean) / self.deviation).astype(np.float32)
+
+    def folded(
+        self, weight: NDArray[np.float64], bias: NDArray[np.float64]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return weight and bias that do the same to vectors that are not scaled."""
+        plain = weight / self.deviation
+        shifted = bias - plain @ self.mean
+        return plain.astype(np.float32), shifted.astype(np.float32)
+
+
+def fresh_weights(
+    head: Head, in_dim: int, out_dim: int, random: Generator
+) -> dict[str, Tensor]:
+    """Return random weights, as `torch.nn.Linear` draws them; none for "identity".
+
+    Args:
+        head: The shape.
+        in_dim: Length of the encoder's vectors.
+        out_dim: Length of the shared space.
+        random: Decides the draw; torch's global state is not touched.
+    """
+    import torch
+
+    def layer(n_in: int, n_out: int) -> tuple[Tensor, Tensor]:
+        bound = n_in**-0.5
+        weight = torch.empty(n_out, n_in).uniform_(-bound, bound, generator=random)
+        bias = torch.empty(n_out).uniform_(-bound, bound, generator=random)
+        return weight, bias
+
+    if head.kind == "identity":
+        return {}
+    if head.kind == "linear":
+        weight, bias = layer(in_dim, out_dim)
+        return {"weight": weight, "bias": bias}
+    hidden_weight, hidden_bias = layer(in_dim, head.hidden)
+    weight, bias = layer(head.hidden, out_dim)
+    return {
+        "hidden_weight": hidden_weight,
+        "hidden_bias": hidden_bias,
+        "weight": weight,
+        "bias": bias,
+    }
+
+
+def forward(
+    head: Head, weights: Weights, inputs: Tensor, random: Generator | None = None
+) -> Tensor:
+    """Return unit rows in the shared space, `(n, out_dim)`.
+
+    Args:
+        head: The shape.
+        weights: As from `fresh_weights`.
+        inputs: Scaled vectors, `(n, in_dim)`.
+        random: Decides the dropout; None: none, as outside of training.
+    """
+    from torch.nn.functional import linear, normalize
+
+    if head.kind == "identity":
+        return normalize(inputs, dim=1)
+    rows = _dropped(inputs, head.dropout, random)
+    if head.kind == "mlp":
+        hidden = linear(rows, weights["hidden_weight"], weights["hidden_bias"])
+        rows = _dropped(hidden.relu(), head.dropout, random)
+    return normalize(linear(rows, weights["weight"], weights["bias"]), dim=1)
+
+
+def as_transform(
+    head: Head, weights: Mapping[str, NDArray[np.float32]], scaling: Scaling
+) -> Transform:
+    """Return the trained head as a transform of the encoder's own vectors."""
+    if head.kind == "identity":
+        return Normalize()
+    wide = {name: array.astype(np.float64) for name, array in weights.items()}
+    if head.kind == "linear":
+        return Chain(
+            (Project(*scaling.folded(wide["weight"], wide["bias"])), Normalize())
+        )
+    first = scaling.folded(wide["hidden_weight"], wide["hidden_bias"])
+    return Chain((Perceptron(*first, weights["weight"], weights["bias"]), Normalize()))
+
+
+def _dropped(rows: Tensor, share: float, random: Generator | None) -> Tensor:
+    import torch
+
+    if random is None or share == 0:
+        return rows
+    kept = torch.rand(rows.shape, generator=random) >= share
+    return rows * kept / (1 - share)

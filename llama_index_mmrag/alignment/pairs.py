@@ -1,0 +1,85 @@
+"""Vectors of texts and of pictures that belong together: what heads are fitted on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from llama_index_mmrag.alignment.running_mean import checked_rows
+from llama_index_mmrag.alignment.transforms import FloatArray
+from llama_index_mmrag.errors import InvalidVector
+
+Groups: TypeAlias = "NDArray[np.int64]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Row i of each array belongs together.
+
+    Raises:
+        InvalidVector: Different numbers of rows, no rows, or values that are not
+            finite.
+    """
+
+    texts: FloatArray
+    """Vectors of the texts, `(n, dt)`."""
+    images: FloatArray
+    """Vectors of the pictures, `(n, di)`; a picture with two texts is there twice."""
+    groups: Groups
+    """Which thing each pair is about, `(n,)`: the same number for the same picture."""
+
+    @classmethod
+    def of(
+        cls, texts: ArrayLike, images: ArrayLike, groups: ArrayLike | None = None
+    ) -> Pairs:
+        """Return pairs of any arrays; without `groups` each pair is a thing of its own.
+
+        Raises:
+            InvalidVector: As for the class.
+        """
+        text_rows = checked_rows(texts, "texts").astype(np.float32)
+        image_rows = checked_rows(images, "images").astype(np.float32)
+        known = np.arange(len(text_rows)) if groups is None else np.asarray(groups)
+        lengths = (len(text_rows), len(image_rows), len(known))
+        if len(set(lengths)) > 1 or not lengths[0]:
+            msg = (
+                f"Got {lengths[0]} texts, {lengths[1]} images and {lengths[2]} groups; "
+                f"expected as many of each, and at least one. Leave out pairs whose "
+                f"picture or text is missing."
+            )
+            raise InvalidVector(msg)
+        return cls(text_rows, image_rows, known.astype(np.int64))
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.texts)
+
+    def where(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Pairs:
+        """Return the pairs of some rows."""
+        return Pairs(self.texts[rows], self.images[rows], self.groups[rows])
+
+    def split(self, held_out: float, *, seed: int) -> tuple[Pairs, Pairs]:
+        """Return pairs to train on and pairs to judge by, without a group in both.
+
+        Args:
+            held_out: Share of the groups that are judged by, in (0, 1).
+            seed: Of the draw.
+
+        Raises:
+            InvalidVector: There is only one group.
+        """
+        things = np.unique(self.groups)
+        if len(things) < 2:
+            msg = (
+                f"Got {len(self)} pairs about {len(things)} thing; expected at least 2 "
+                f"things, one of them to judge by. Give more pairs, or use "
+                f"fit_procrustes, which learns from few."
+            )
+            raise InvalidVector(msg)
+        n_judged = min(max(round(held_out * len(things)), 1), len(things) - 1)
+        drawn = np.random.default_rng(seed).permutation(things)[:n_judged]
+        judged = np.isin(self.groups, drawn)
+        return self.where(~judged), self.where(judged)

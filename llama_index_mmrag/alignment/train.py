@@ -1,0 +1,182 @@
+"""Training projection heads over two frozen encoders' vectors; needs torch."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Literal
+
+from tqdm.auto import tqdm
+
+from llama_index_mmrag.alignment.checkpoint import (
+    State,
+    fingerprint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from llama_index_mmrag.alignment.heads import IDENTITY, Head
+from llama_index_mmrag.alignment.pairs import Pairs
+from llama_index_mmrag.alignment.settings import Epoch, TrainSettings
+from llama_index_mmrag.alignment.training import Training
+from llama_index_mmrag.alignment.transforms import Transform
+from llama_index_mmrag.errors import InvalidSetting, MissingExtra
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedHeads:
+    """The best heads of a training, and how it went.
+
+    Attributes:
+        text: What vectors of texts go through; ends in unit length.
+        image: What vectors of pictures go through; ends in unit length.
+        best_epoch: Whose weights these are; 0: training never beat its start.
+        history: Every epoch, with the start as epoch 0.
+        stopped: "finished" after all epochs, "early" for want of a better recall,
+            "not finite" because the loss or a weight was no number any more.
+        n_trained: Pairs that were learned from.
+        n_held_out: Pairs that were judged by.
+    """
+
+    text: Transform
+    image: Transform
+    best_epoch: int
+    history: tuple[Epoch, ...]
+    stopped: Literal["finished", "early", "not finite"]
+    n_trained: int
+    n_held_out: int
+
+
+def train_heads(
+    pairs: Pairs,
+    *,
+    text_head: Head = IDENTITY,
+    image_head: Head | None = None,
+    dim: int | None = None,
+    settings: TrainSettings | None = None,
+    held_out: Pairs | None = None,
+    checkpoint: str | Path | None = None,
+    show_progress: bool = True,
+) -> TrainedHeads:
+    """Return heads that bring each text near its picture, learned from pairs.
+
+    Both encoders stay as they are: only their vectors are needed. Each epoch is judged
+    by recall on held-out pairs and the best one's weights are kept. The outcome
+    depends on the arguments alone, torch's random state neither read nor changed.
+
+    Args:
+        pairs: What is learned from.
+        text_head: By default the text side is frozen: new pictures then fit texts that
+            were indexed long ago.
+        image_head: None: linear, with a dropout of 0.5.
+        dim: Length of the shared space; None: that of the frozen side, or the shorter
+            of the two.
+        settings: None: `TrainSettings()`.
+        held_out: Pairs to judge by; None: a share of `pairs`, without a group in both.
+        checkpoint: An `.npz` file, written after each epoch. If it exists, training
+            goes on from there and ends with the same bits as without the interruption
+            (same machine, torch and number of threads).
+        show_progress: A bar over the epochs, with loss and recall.
+
+    Raises:
+        InvalidSetting: Both sides frozen, `dim` contradicts the frozen side, a
+            closed-form start that does not fit, a checkpoint of another training, or a
+            loss that was not finite before any epoch was finished.
+        InvalidVector: Pairs about one thing only.
+        MissingExtra: torch is not installed.
+    """
+    _import_torch()
+    settings = TrainSettings() if settings is None else settings
+    heads = (text_head, Head() if image_head is None else image_head)
+    if held_out is None:
+        pairs, held_out = pairs.split(settings.held_out, seed=settings.seed)
+    out_dim = _shared_dim(heads, pairs, dim)
+    run = Training(pairs, held_out, heads, out_dim, settings)
+    path = None if checkpoint is None else Path(checkpoint)
+    of = fingerprint((pairs, held_out), heads, out_dim, settings)
+    state = read_checkpoint(path, of) if path is not None else None
+    state, stopped = _trained(run, state, path, of, show_progress)
+    text, image = run.transforms(state.best)
+    return TrainedHeads(
+        text, image, state.best_epoch, state.history, stopped, len(pairs), len(held_out)
+    )
+
+
+def _trained(
+    run: Training, state: State | None, path: Path | None, of: str, show_progress: bool
+) -> tuple[State, Literal["finished", "early", "not finite"]]:
+    settings = run.settings
+    state = run.begin() if state is None else run.resume(state)
+    first = len(state.history)
+    progress = tqdm(
+        range(first, settings.epochs + 1),
+        initial=first - 1,
+        total=settings.epochs,
+        desc="Training heads",
+        disable=not show_progress,
+    )
+    with progress:
+        for number in progress:
+            if _out_of_patience(state, settings.patience):
+                return state, "early"
+            loss = run.epoch(number)
+            if loss is None:
+                return _kept_after_failure(state, number, settings), "not finite"
+            state = run.judged(state, number, loss)
+            recall = state.history[-1].recall
+            progress.set_postfix(loss=f"{loss:.3f}", recall=f"{recall:.3f}")
+            if path is not None:
+                write_checkpoint(path, state, of)
+    return state, "finished"
+
+
+def _out_of_patience(state: State, patience: int) -> bool:
+    recalls = [epoch.recall for epoch in state.history]
+    return len(recalls) - 1 - recalls.index(max(recalls)) >= patience
+
+
+def _kept_after_failure(state: State, number: int, settings: TrainSettings) -> State:
+    if len(state.history) < 2:
+        msg = (
+            f"The loss was not finite in epoch {number} with learning_rate="
+            f"{settings.learning_rate!r}; expected a number. Lower the learning rate, "
+            f"and look for vectors of huge length."
+        )
+        raise InvalidSetting(msg)
+    _LOG.warning(
+        "The loss was not finite in epoch %d: training stopped, the heads of epoch %d "
+        "are kept. Lower the learning rate to go on.",
+        number,
+        state.best_epoch,
+    )
+    return state
+
+
+def _shared_dim(heads: tuple[Head, Head], pairs: Pairs, dim: int | None) -> int:
+    dims = (pairs.texts.shape[1], pairs.images.shape[1])
+    frozen = {d for head, d in zip(heads, dims, strict=True) if head.kind == "identity"}
+    if all(head.kind == "identity" for head in heads):
+        msg = (
+            "Both heads are the identity; expected at least one side to learn. Give "
+            "image_head=Head(), or use the encoders as they are."
+        )
+        raise InvalidSetting(msg)
+    if dim is not None and (dim < 1 or frozen - {dim}):
+        msg = (
+            f"dim={dim!r} with a frozen side of {sorted(frozen)!r} numbers; expected "
+            f"that length, or at least 1 where both sides learn. Leave dim out."
+        )
+        raise InvalidSetting(msg)
+    return dim or (frozen.pop() if frozen else min(dims))
+
+
+def _import_torch() -> None:
+    try:
+        import_module("torch")
+    except ImportError as error:
+        raise MissingExtra.of(
+            "torch", extra="train", needed_for="Training heads"
+        ) from error

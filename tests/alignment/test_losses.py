@@ -1,0 +1,136 @@
+"""Contrastive losses against closed forms, by hand, and by finite differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import exp, log
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="install extra 'train'")
+
+from llama_index_mmrag.alignment.losses import info_nce, triplet  # noqa: E402
+
+Loss = Callable[..., Any]
+DOUBLE = {"dtype": torch.float64}
+SCALE = torch.tensor(log(10.0), **DOUBLE)
+
+
+def nce(texts: Any, images: Any, groups: Any) -> Any:
+    return info_nce(texts, images, groups, SCALE)
+
+
+def hardest(texts: Any, images: Any, groups: Any) -> Any:
+    return triplet(texts, images, groups, margin=0.2)
+
+
+def unit(n: int, dim: int, seed: int) -> Any:
+    random = torch.Generator().manual_seed(seed)
+    rows = torch.randn(n, dim, generator=random, **DOUBLE)
+    return torch.nn.functional.normalize(rows, dim=1)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_info_nce_of_zeros_is_log_of_the_batch_size(n: int) -> None:
+    zeros = torch.zeros(n, 3, **DOUBLE)
+    assert nce(zeros, zeros, torch.arange(n)).item() == pytest.approx(log(n))
+
+
+@pytest.mark.parametrize("scale", [1.0, 10.0])
+def test_info_nce_of_orthonormal_pairs_has_its_closed_form(scale: float) -> None:
+    rows = torch.eye(5, **DOUBLE)
+    loss = info_nce(rows, rows, torch.arange(5), torch.tensor(log(scale), **DOUBLE))
+    assert loss.item() == pytest.approx(log(1 + 4 * exp(-scale)))
+
+
+def test_info_nce_of_two_pairs_by_hand() -> None:
+    texts = torch.tensor([[1.0, 0.0], [0.6, 0.8]], **DOUBLE)
+    images = torch.tensor([[1.0, 0.0], [0.0, 1.0]], **DOUBLE)
+    # Cosines: 1, 0 in the first row; 0.6, 0.8 in the second.
+    rows = log(1 + exp(-1)) + log(1 + exp(0.6 - 0.8))
+    columns = log(1 + exp(0.6 - 1)) + log(1 + exp(0 - 0.8))
+    loss = info_nce(texts, images, torch.arange(2), torch.tensor(0.0, **DOUBLE))
+    assert loss.item() == pytest.approx((rows / 2 + columns / 2) / 2)
+
+
+def test_pairs_of_one_group_are_no_negatives_of_each_other() -> None:
+    texts, images = unit(3, 4, 0), unit(3, 4, 1)
+    together = nce(texts, images, torch.tensor([5, 5, 5]))
+    assert together.item() == pytest.approx(0.0)
+    assert hardest(texts, images, torch.tensor([5, 5, 5])).item() == 0.0
+    # Two texts of one picture, and another: by hand over the allowed ones.
+    cosines = (10 * texts @ images.T).tolist()
+    mixed = nce(texts, images, torch.tensor([5, 5, 6])).item()
+    total = 0.0
+    for i, allowed in enumerate([[0, 2], [1, 2], [0, 1, 2]]):
+        total += log(sum(exp(cosines[i][j]) for j in allowed)) - cosines[i][i]
+        total += log(sum(exp(cosines[j][i]) for j in allowed)) - cosines[i][i]
+    assert mixed == pytest.approx(total / 6)
+
+
+def test_triplet_of_zeros_is_the_margin() -> None:
+    zeros = torch.zeros(4, 3, **DOUBLE)
+    assert hardest(zeros, zeros, torch.arange(4)).item() == pytest.approx(0.2)
+
+
+def test_triplet_takes_the_hardest_negative_by_hand() -> None:
+    texts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]], **DOUBLE)
+    images = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]], **DOUBLE)
+    # Cosines: (1, 0, .8), (0, 1, .6), (.6, .8, .96); margin 0.2.
+    from_texts = max(0, 0.2 - 1 + 0.8) + max(0, 0.2 - 1 + 0.6) + (0.2 - 0.96 + 0.8)
+    from_images = max(0, 0.2 - 1 + 0.6) + max(0, 0.2 - 1 + 0.8) + (0.2 - 0.96 + 0.8)
+    loss = hardest(texts, images, torch.arange(3)).item()
+    assert loss == pytest.approx((from_texts / 3 + from_images / 3) / 2)
+
+
+def test_triplet_of_pairs_further_apart_than_the_margin_is_zero() -> None:
+    rows = torch.eye(4, **DOUBLE)
+    assert hardest(rows, rows, torch.arange(4)).item() == 0.0
+
+
+@pytest.mark.parametrize("loss", [nce, hardest])
+def test_order_of_the_batch_changes_nothing(loss: Loss) -> None:
+    texts, images = unit(6, 4, 0), unit(6, 4, 1)
+    groups = torch.tensor([0, 1, 1, 2, 3, 4])
+    order = torch.tensor([3, 0, 5, 2, 4, 1])
+    before = loss(texts, images, groups).item()
+    after = loss(texts[order], images[order], groups[order]).item()
+    assert after == pytest.approx(before, rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", [nce, hardest])
+def test_sides_can_be_exchanged(loss: Loss) -> None:
+    texts, images, groups = unit(6, 4, 0), unit(6, 4, 1), torch.arange(6)
+    there = loss(texts, images, groups).item()
+    assert loss(images, texts, groups).item() == pytest.approx(there, rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", [nce, hardest])
+def test_gradient_equals_finite_differences(loss: Loss) -> None:
+    texts, images = unit(4, 3, 0).requires_grad_(), unit(4, 3, 1).requires_grad_()
+    groups = torch.tensor([0, 1, 1, 2])
+    loss(texts, images, groups).backward()
+    step = 1e-6
+    for side, rows in (("texts", texts), ("images", images)):
+        for i in range(4):
+            for j in range(3):
+                moved = []
+                for sign in (1, -1):
+                    nudged = rows.detach().clone()
+                    nudged[i, j] += sign * step
+                    sides = {"texts": texts.detach(), "images": images.detach()}
+                    moved.append(loss(**{**sides, side: nudged}, groups=groups).item())
+                slope = (moved[0] - moved[1]) / (2 * step)
+                assert rows.grad[i, j].item() == pytest.approx(slope, abs=1e-7)
+
+
+def test_temperature_has_a_gradient() -> None:
+    scale = torch.tensor(0.5, requires_grad=True, **DOUBLE)
+    arguments = (unit(5, 4, 0), unit(5, 4, 1), torch.arange(5))
+    info_nce(*arguments, scale).backward()
+    higher, lower = (
+        info_nce(*arguments, torch.tensor(0.5 + nudge, **DOUBLE)).item()
+        for nudge in (1e-6, -1e-6)
+    )
+    assert scale.grad.item() == pytest.approx((higher - lower) / 2e-6, abs=1e-7)
