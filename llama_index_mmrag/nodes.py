@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -138,7 +138,13 @@ def provenance_of(result: NodeWithScore) -> Provenance | None:
 
 def entity_of(node: BaseNode) -> str:
     """Return what the node shows: its `entity_id` metadata, else its own id."""
-    return str(node.metadata.get(ENTITY_KEY) or node.node_id)
+    return entity_id_of(node.metadata, node.node_id)
+
+
+def entity_id_of(metadata: Mapping[str, Any], node_id: str) -> str:
+    """Return the entity that metadata names; 0 is a name, the empty text is none."""
+    named = metadata.get(ENTITY_KEY)
+    return node_id if named is None or named == "" else str(named)
 
 
 def modality_of(node: BaseNode) -> str:
@@ -167,7 +173,7 @@ def hide_bookkeeping(node: BaseNode) -> None:
 
 
 def _with_ours(keys: Sequence[str]) -> list[str]:
-    return list(_joined(tuple(keys)))
+    return list(_joined(tuple(keys)) if keys else BOOKKEEPING_KEYS)
 
 
 @lru_cache(maxsize=1024)
@@ -184,6 +190,12 @@ def _as(kind: type[Node], node: BaseNode, changed: dict[str, Any]) -> Node:
     return _made(kind, values)
 
 
+@cache
+def _all_fields(kind: type[BaseModel]) -> set[str]:
+    # One set for all of them: every field is in it, so that none can be added.
+    return set(kind.model_fields)
+
+
 def _made(kind: type[Model], values: dict[str, Any]) -> Model:
     """Return what pydantic's own `model_construct` does, given all fields.
 
@@ -191,7 +203,7 @@ def _made(kind: type[Model], values: dict[str, Any]) -> Model:
     """
     made = kind.__new__(kind)
     object.__setattr__(made, "__dict__", values)
-    object.__setattr__(made, "__pydantic_fields_set__", set(values))
+    object.__setattr__(made, "__pydantic_fields_set__", _all_fields(kind))
     object.__setattr__(made, "__pydantic_extra__", None)
     object.__setattr__(made, "__pydantic_private__", None)
     return made

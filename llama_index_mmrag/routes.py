@@ -41,12 +41,15 @@ class Route:
         """Return what the channel is asked."""
         return Ask(self.part, encodings, self.filters, self.with_background)
 
-    def job(self, encodings: Encodings, deadline: Deadline | None) -> Job[Searched]:
+    def job(
+        self, encodings: Encodings, deadline: Deadline | None, *, is_awaited: bool
+    ) -> Job[Searched]:
         """Return the search; it ends at `deadline` or the channel's, if that is sooner.
 
         The channel's begins now.
         """
         channel, asked = self.channel, self.ask(encodings)
+        has_own_way = is_awaited and channel.is_async
         return Job(
             lambda: channel.answer(asked),
             source=channel.source,
@@ -59,7 +62,7 @@ class Route:
             deadline=sooner(deadline_in(channel.timeout_s), deadline),
             is_embedded=channel.is_embedded,
             n_retries=channel.n_retries,
-            awork=(lambda: channel.aanswer(asked)) if channel.is_async else None,
+            awork=(lambda: channel.aanswer(asked)) if has_own_way else None,
         )
 
 
@@ -103,7 +106,7 @@ def run(routes: Sequence[Route], deadline: Deadline | None = None) -> list[Answe
         ImageUnreadable: The query's picture cannot be decoded.
         InvalidQuery: The query cannot be encoded by any means.
     """
-    outcomes = run_all(_jobs(routes, deadline))
+    outcomes = run_all(_jobs(routes, deadline, is_awaited=False))
     return _answers(routes, outcomes)
 
 
@@ -114,13 +117,15 @@ async def arun(
 
     Cancelling it cancels every route.
     """
-    outcomes = await arun_all(_jobs(routes, deadline))
+    outcomes = await arun_all(_jobs(routes, deadline, is_awaited=True))
     return _answers(routes, outcomes)
 
 
-def _jobs(routes: Sequence[Route], deadline: Deadline | None) -> list[Job[Searched]]:
+def _jobs(
+    routes: Sequence[Route], deadline: Deadline | None, *, is_awaited: bool
+) -> list[Job[Searched]]:
     encodings = Encodings()
-    return [route.job(encodings, deadline) for route in routes]
+    return [route.job(encodings, deadline, is_awaited=is_awaited) for route in routes]
 
 
 def _answers(
