@@ -12,6 +12,9 @@ from llama_index_mmrag.stores.vectors import query_vector
 
 _SUPPORTED_MODES = (VectorStoreQueryMode.DEFAULT,)
 
+_MORE_TIES = 4
+"""How many times as many hits are asked for while the last ones have equal scores."""
+
 
 def nearest(
     folder: EdgeFolder,
@@ -21,6 +24,8 @@ def nearest(
     payload: bool | list[str],
 ) -> list[qe.ScoredPoint]:
     """Return the nearest points that pass the query's filters, best first, ties by id.
+
+    A tie at the cut-off is cut by id too, whatever was inserted first.
 
     Raises:
         InvalidQuery: no query vector, a negative `similarity_top_k`, or a filter that
@@ -49,15 +54,38 @@ def nearest(
     chosen = query_filter(query, indexes=folder.indexes)
     if query.similarity_top_k == 0:
         return []
-    request = qe.QueryRequest(
-        limit=query.similarity_top_k,
-        query=qe.Query.Nearest(vector, using=vector_name),
-        filter=None if chosen is None else chosen.condition,
-        params=None if chosen is None else _search_params(indexed=chosen.indexed),
-        with_payload=payload,
-    )
-    # The engine's order among equal scores depends on its segments.
-    return sorted(folder.query(request), key=lambda hit: (-hit.score, hit.id))
+    condition = None if chosen is None else chosen.condition
+    params = None if chosen is None else _search_params(indexed=chosen.indexed)
+
+    def best(
+        limit: int, within: qe.Filter | None, payload: bool | list[str]
+    ) -> list[qe.ScoredPoint]:
+        request = qe.QueryRequest(
+            limit=limit,
+            query=qe.Query.Nearest(vector, using=vector_name),
+            filter=within,
+            params=params,
+            with_payload=payload,
+        )
+        # The engine's order among equal scores depends on its segments.
+        return sorted(folder.query(request), key=lambda hit: (-hit.score, hit.id))
+
+    top_k = query.similarity_top_k
+    hits = best(top_k + 1, condition, payload)
+    if not _is_cut_in_a_tie(hits, top_k):
+        return hits[:top_k]
+    limit = top_k + 1
+    # Which of equal scores the engine returns depends on the order of insertion, so
+    # all of them are looked at; their payloads only when it is known which to keep.
+    while len(hits) == limit and hits[-1].score == hits[top_k - 1].score:
+        limit *= _MORE_TIES
+        hits = best(limit, condition, payload=False)
+    keep = qe.Filter(must=[qe.HasIdCondition({hit.id for hit in hits[:top_k]})])
+    return best(top_k, keep, payload)
+
+
+def _is_cut_in_a_tie(hits: list[qe.ScoredPoint], top_k: int) -> bool:
+    return len(hits) > top_k and hits[top_k].score == hits[top_k - 1].score
 
 
 def _search_params(*, indexed: bool) -> qe.SearchParams:

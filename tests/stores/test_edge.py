@@ -513,3 +513,33 @@ def test_three_writers_and_two_readers_lose_nothing(
     assert failures == []
     expected = {node_id(n) for n in range(900) if n % 30}
     assert set(store.ids_where()) == expected
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+def test_tie_at_the_cut_off_is_cut_by_id_whatever_was_inserted_first(
+    tmp_path, filtered
+):
+    equal = [
+        make_node(number).model_copy(update={"embedding": [1.0, 1.0]})
+        for number in range(40)
+    ]
+    best = make_node(40).model_copy(update={"embedding": [1.0, 0.0]})
+    keep = [n for n in equal if not filtered or n.metadata["kind"] == "lamp"]
+    filters = MetadataFilters(filters=[MetadataFilter(key="kind", value="lamp")])
+    query = VectorStoreQuery(
+        query_embedding=[1.0, 0.0],
+        similarity_top_k=5,
+        filters=filters if filtered else None,
+    )
+    expected = sorted(n.node_id for n in keep)
+    assert best.metadata["kind"] == "lamp"
+    for name, order in (("a", [*equal, best]), ("b", [best, *equal[::-1]])):
+        with QdrantEdgeVectorStore.open(tmp_path / name, dim=2) as store:
+            for start in range(0, 41, 7):
+                store.add(order[start : start + 7])
+            found = store.query(query)
+            assert found.ids == [best.node_id, *expected[:4]]
+            assert [n.node_id for n in found.nodes or ()] == found.ids
+            assert found.nodes[1].text.startswith("text ")
+            assert found.similarities == pytest.approx([1.0] + [0.5**0.5] * 4)
+            assert [key for key, _, _ in store.query_ids(query)] == found.ids
