@@ -31,16 +31,19 @@ def discover(path: str | Path, *, recursive: bool = True) -> list[Path]:
 def survey(path: str | Path, *, recursive: bool = True) -> Survey:
     """Return what a folder (or a single file) holds, without opening any file.
 
-    Hidden files and folders (".git") are passed over. Symlinks are followed, each
-    folder and file once, under its real path.
+    Hidden files and folders (".git") are passed over. Symlinks are followed within the
+    folder, each folder and file once, under its real path. What points out of the
+    folder is a problem and is not read: nobody asked for what lies there, and a
+    refresh of this folder could not tell when it goes. So is a pipe or a device.
 
     Raises:
         DocumentUnreadable: `path` does not exist.
     """
     start = real_path(path)
-    found = [start] if start.is_file() else []
     problems: list[Problem] = []
-    if not found:
+    if not start.is_dir():
+        found = [start]
+    else:
         found = list(_walk(start, recursive, problems))
     files: dict[Path, None] = {}
     ignored: Counter[str] = Counter()
@@ -50,9 +53,14 @@ def survey(path: str | Path, *, recursive: bool = True) -> Survey:
             ignored[suffix] += 1
             continue
         try:
-            files[real_path(file)] = None
+            real = real_path(file)
         except DocumentUnreadable as error:
             problems.append(Problem(printable(file), str(error)))
+            continue
+        if reason := _refusal(file, start):
+            problems.append(Problem(printable(file), reason))
+        else:
+            files[real] = None
     ordered = sorted(files, key=lambda file: file.as_posix())
     problems.sort(key=lambda problem: problem.source)
     return Survey(tuple(ordered), dict(sorted(ignored.items())), tuple(problems))
@@ -120,6 +128,22 @@ def _read(
         yield record
 
 
+def _refusal(file: Path, start: Path) -> str | None:
+    """Return why a file that exists is not to be read."""
+    if not file.is_file():
+        return "It is no regular file but a pipe, a socket or a device. Remove it."
+    if start.is_dir() and not (target := file.resolve()).is_relative_to(start):
+        return _outside(target, start)
+    return None
+
+
+def _outside(target: Path, start: Path) -> str:
+    return (
+        f"It points outside of {printable(start)!r}, to {printable(target)!r}. Index "
+        f"that folder too, or put a copy here."
+    )
+
+
 def _walk(start: Path, recursive: bool, problems: list[Problem]) -> Iterator[Path]:
     def report(error: OSError) -> None:
         folder = Path(error.filename)
@@ -132,8 +156,13 @@ def _walk(start: Path, recursive: bool, problems: list[Problem]) -> Iterator[Pat
         inside = []
         for name in sorted(subfolders):
             real = (here / name).resolve()
-            if recursive and not name.startswith(".") and real not in seen:
-                seen.add(real)
+            if not recursive or name.startswith(".") or real in seen:
+                continue
+            seen.add(real)
+            if real.is_relative_to(start):
                 inside.append(name)
+            else:
+                reason = _outside(real, start)
+                problems.append(Problem(printable(here / name), reason))
         subfolders[:] = inside  # os.walk goes only where this list says
         yield from (here / name for name in names if not name.startswith("."))

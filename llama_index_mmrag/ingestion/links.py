@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.images import IMAGE_SUFFIXES
-from llama_index_mmrag.ingestion.paths import real_path
+from llama_index_mmrag.ingestion.paths import printable, real_path
 
 SITE_FOLDERS = ("", "static", "public", "assets")
 """Where "/pix/a.webp" may be below a site's root; Hugo has it in "static"."""
@@ -30,8 +30,13 @@ def resolve_link(src: str, *, folder: Path | None, root: Path | None) -> Path:
             and of the one above `root`, as a site's pages are often one level down.
             None tries `folder` and the three above.
 
+    With a root, the file must lie below it, or in a site's `static`, `public` or
+    `assets` folder beside it, symlinks resolved: a text must not fetch pictures that
+    nobody gave to the index. Without one, a single file was named on purpose, and what
+    it links to below the highest folder tried is its own.
+
     Raises:
-        ImageUnreadable: It is a web address, no picture format, or not there.
+        ImageUnreadable: It is a web address, no picture format, not there, or outside.
     """
     if src.lower().startswith(("http:", "https:", "//")):
         msg = (
@@ -39,11 +44,23 @@ def resolve_link(src: str, *, folder: Path | None, root: Path | None) -> Path:
             f"the text and link to the file."
         )
         raise ImageUnreadable(msg)
+    allowed = _allowed(folder, root)
+    outside: Path | None = None
     for name in _names(src):
         for base in _bases(name, folder, root):
             path = base / name.lstrip("/")
-            if _is_file(path):
+            if not _is_file(path):
+                continue
+            if any(path.resolve().is_relative_to(each) for each in allowed):
                 return _checked_suffix(path, src)
+            outside = outside or path.resolve()
+    if outside is not None:
+        msg = (
+            f"The picture {src!r} points outside of {printable(allowed[0])!r}, to "
+            f"{printable(outside)!r}. Index that folder too, or a folder that holds "
+            f"both."
+        )
+        raise ImageUnreadable(msg)
     if folder is None:
         where = "(the document names no file: set its metadata 'file_path')"
     else:
@@ -72,6 +89,16 @@ def _bases(name: str, folder: Path | None, root: Path | None) -> list[Path]:
     bases = [base / below for base in roots for below in SITE_FOLDERS]
     # "pix/a.webp" from a page that a site serves at its root means the same.
     return bases if name.startswith("/") or folder is None else [folder, *bases]
+
+
+def _allowed(folder: Path | None, root: Path | None) -> list[Path]:
+    """Return the folders that pictures may lie in, resolved."""
+    if root is not None:
+        beside = [root.parent / name for name in SITE_FOLDERS if name]
+        return [each.resolve() for each in (root, *beside)]
+    if folder is None:
+        return []
+    return [[folder, *folder.parents][: MAX_LEVELS_UP + 1][-1].resolve()]
 
 
 def _is_file(path: Path) -> bool:

@@ -9,6 +9,7 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.identity import plain
 from llama_index_mmrag.nodes import (
     CONTENT_HASH_KEY,
+    ENTITY_KEY,
     MODALITY_KEY,
     POSITION_KEY,
     PROVENANCE_KEY,
@@ -60,6 +61,10 @@ def user_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
         except InvalidSetting as error:
             msg = f"Metadata key {key!r}: {error}"
             raise InvalidSetting(msg) from error
+    named = kept.pop(ENTITY_KEY, None)
+    if named is not None and named != "":
+        # Compared as text everywhere: a filter on 7 does not find "7".
+        kept[ENTITY_KEY] = str(named)
     return kept
 
 

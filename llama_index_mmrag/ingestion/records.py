@@ -67,7 +67,8 @@ class Survey:
     """Number of files left out, by lower-case suffix ("" for none)."""
 
     problems: tuple[Problem, ...]
-    """Folders that cannot be listed, links to nothing, names that are not UTF-8."""
+    """Folders that cannot be listed, links to nothing or out of the folder, pipes and
+    devices, names that are not UTF-8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

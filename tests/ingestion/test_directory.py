@@ -128,10 +128,44 @@ def test_symlinked_folders_are_read_once_and_loops_end(write, tmp_path):
 
 
 def test_link_to_a_file_without_suffix_keeps_its_own_name(write, tmp_path, picture):
-    blob = write("../blobs/0a1b", picture())
+    blob = write("blobs/0a1b", picture())
     (tmp_path / "p.png").symlink_to(blob)
     (record,) = read_directory(tmp_path)
     assert record.nodes[0].image_path == str(tmp_path / "p.png")
+
+
+def test_links_out_of_the_folder_are_problems_and_not_read(write, tmp_path, picture):
+    inside = tmp_path / "in"
+    write("in/a.txt", "one")
+    write("in/c.md", "![x](pix/in.png) ![y](out.png)")
+    write("in/pix/in.png", picture("blue"))
+    secret = write("out/secret.txt", "secret")
+    blob = write("out/0a1b", picture())
+    (inside / "link.txt").symlink_to(secret)
+    (inside / "out.png").symlink_to(blob)
+    (inside / "folder").symlink_to(tmp_path / "out", target_is_directory=True)
+    (inside / "again.txt").symlink_to(inside / "a.txt")
+    found = survey(inside)
+    assert names(found.files, inside) == ["a.txt", "c.md", "pix/in.png"]
+    assert [Path(p.source).name for p in found.problems] == [
+        "folder",
+        "link.txt",
+        "out.png",
+    ]
+    assert all("points outside" in problem.reason for problem in found.problems)
+    (problem,) = by_name(read_directory(inside), inside)["c.md"].problems
+    assert "'out.png' points outside" in problem.reason
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipe_is_a_problem_and_not_waited_for(write, tmp_path):
+    write("a.txt", "one")
+    os.mkfifo(tmp_path / "p.png")
+    for place, n_records in ((tmp_path, 1), (tmp_path / "p.png", 0)):
+        problem, *records = read_directory(place)
+        assert "no regular file" in problem.reason
+        assert Path(problem.source).name == "p.png"
+        assert len(records) == n_records
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are bytes only on Linux")

@@ -166,13 +166,43 @@ def test_picture_without_any_words_is_only_a_picture(write, picture):
         ("pix/p.png", "static/pix/p.png"),
     ],
 )
-@pytest.mark.parametrize("root", [None, "", "doc"])
+@pytest.mark.parametrize("root", [None, ""])
 def test_link_is_resolved(write, picture, tmp_path, link, file, root):
     path = write(file, picture())
     root = None if root is None else tmp_path / root
     record = read_file(write("doc/a.md", f"![x]({link})"), root=root)
     assert record.problems == ()
     assert [node.image_path for node in images(record)] == [str(path)]
+
+
+@pytest.mark.parametrize("site_folder", ["static", "public", "assets"])
+def test_site_folder_beside_the_root_belongs_to_the_site(
+    write, picture, tmp_path, site_folder
+):
+    path = write(f"{site_folder}/pix/p.png", picture())
+    page = write("content/a.md", "![x](/pix/p.png)")
+    record = read_file(page, root=tmp_path / "content")
+    assert [node.image_path for node in images(record)] == [str(path)]
+
+
+@pytest.mark.parametrize("link", ["../img/p.png", "/img/p.png", "../../{up}/img/p.png"])
+def test_link_out_of_the_root_is_not_followed(write, picture, tmp_path, link):
+    write("img/p.png", picture())
+    page = write("doc/a.md", f"one ![x]({link.format(up=tmp_path.name)})")
+    record = read_file(page, root=tmp_path / "doc")
+    (problem,) = record.problems
+    assert "points outside" in problem.reason
+    assert (images(record), texts(record)) == ([], ["one x"])
+
+
+def test_page_read_alone_takes_no_picture_from_above_the_folders_tried(
+    write, picture, tmp_path
+):
+    write("img/p.png", picture())
+    near = read_file(write("a/b/c/a.md", "![x](../../../img/p.png)"))
+    far = read_file(write("a/b/c/d/a.md", "![x](../../../../img/p.png)"))
+    assert (len(images(near)), len(images(far))) == (1, 0)
+    assert "points outside" in far.problems[0].reason
 
 
 @pytest.mark.parametrize(
