@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +29,7 @@ def choose_backend(name: str) -> BackendName:
         return "open_clip" if own else "transformers"
     if path.is_file():
         return "openai"
-    if name.startswith("hf-hub:") or ":" in path.name:
+    if ":" in name[2:]:  # not the colon of C:, a drive
         return "open_clip"
     # OpenAI's names are ViT-B/32, ViT-L/14@336px, RN50: no owner before the slash.
     if name.startswith(("ViT-", "RN")):
@@ -60,8 +61,19 @@ def load_towers(
     """
     chosen = choose_backend(name) if backend == "auto" else backend
     import_backend("torch", extra="clip", needed_for=needed_for)
-    if chosen != "openai":
-        raise NotImplementedError(chosen)
+    load = _loader(chosen)
+    return load(name, device=device, dtype=dtype, needed_for=needed_for)
+
+
+def _loader(backend: BackendName) -> Callable[..., ClipTowers]:
+    if backend == "transformers":
+        from llama_index_mmrag.embeddings.clip_transformers import load_transformers
+
+        return load_transformers
+    if backend == "open_clip":
+        from llama_index_mmrag.embeddings.clip_open_clip import load_open_clip
+
+        return load_open_clip
     from llama_index_mmrag.embeddings.clip_openai import load_openai
 
-    return load_openai(name, device=device, dtype=dtype, needed_for=needed_for)
+    return load_openai

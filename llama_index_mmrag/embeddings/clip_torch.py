@@ -80,16 +80,16 @@ def choose_dtype(name: DTypeName, device: torch.device) -> torch.dtype:
 def weights_sha8(model: torch.nn.Module, *recipe: object) -> str:
     """Return 8 hexadecimal digits that tell a model's vectors from others'.
 
-    SHA-256 over the weights by name, as float32, and over `recipe`: whatever else
-    moves the vectors. The file's format, name and place do not matter.
+    SHA-256 over the trained weights by name, as float32, and over `recipe`: whatever
+    else moves the vectors. The file's format, name and place do not matter.
     """
     import torch
 
     digest = hashlib.sha256(repr(recipe).encode())
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(model.named_parameters()):
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         values = tensor.detach().to("cpu", torch.float32).contiguous()
-        digest.update(memoryview(values.numpy().reshape(-1)).cast("B"))
+        digest.update(values.numpy().reshape(-1).data)
     return digest.hexdigest()[:8]
 
 

@@ -1,0 +1,163 @@
+"""CLIP models through open_clip: LAION's, DataComp's, and one's own trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from llama_index_mmrag.embeddings.clip_torch import (
+    DTypeName,
+    choose_device,
+    choose_dtype,
+    computing,
+    import_backend,
+    lower_precision,
+    padded,
+    to_numpy,
+    weights_sha8,
+)
+from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
+from llama_index_mmrag.embeddings.conse import FloatArray
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load_open_clip(
+    name: str, *, device: str, dtype: DTypeName, needed_for: str
+) -> OpenClip:
+    """Return a model of open_clip.
+
+    Args:
+        name: An architecture and its weights with a colon between: "ViT-B-32:" and a
+            tag of `open_clip.list_pretrained()` (downloaded at first use) or a file; or
+            "hf-hub:owner/model"; or a folder with open_clip_config.json.
+        device: A torch device, or "auto".
+        dtype: Precision of matrix products.
+        needed_for: Who asks, for the message when a package is missing.
+
+    Raises:
+        CheckpointUnusable: No such architecture or weights, or they do not fit.
+        MissingExtra: open_clip is not installed.
+        InvalidSetting: The device cannot be used.
+    """
+    package = import_backend("open_clip", extra="open-clip", needed_for=needed_for)
+    place = choose_device(device)
+    architecture, weights = _parts(name)
+    try:
+        model, _, preprocess = package.create_model_and_transforms(
+            architecture, pretrained=weights, device="cpu"
+        )
+        tokenizer = package.get_tokenizer(architecture)
+    except Exception as error:
+        # RuntimeError for names, what torch.load raises for files, the network's.
+        reason = str(error).strip().split("\n", maxsplit=1)[0][:200]
+        raise _unusable(name, f"{type(error).__name__}: {reason}") from error
+    model = model.eval().float().to(place)
+    return OpenClip(model, tokenizer, preprocess, dtype=choose_dtype(dtype, place))
+
+
+class OpenClip:
+    """A loaded model of open_clip.
+
+    OpenAI's kind of text tower is causal, and runs on as many positions as the longest
+    text of a batch has; others run at full width, because they look in both directions
+    or read their vector off the last position.
+
+    Args:
+        model: The model. Its weights are changed if `dtype` is not float32.
+        tokenizer: Its tokenizer.
+        preprocess: What turns a picture into its input.
+        dtype: Precision of matrix products.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, preprocess: Any, *, dtype: torch.dtype
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._preprocess = preprocess
+        self._device: torch.device = next(model.parameters()).device
+        self._dtype = dtype
+        self.max_tokens = int(model.context_length)
+        self._is_causal = (
+            getattr(model, "attn_mask", None) is not None
+            and getattr(model, "text_pool_type", None) == "argmax"
+            # A layer here, not a matrix, where the text tower has an extra bias.
+            and type(model.text_projection).__name__ == "Parameter"
+        )
+        colours = (tuple(model.visual.image_mean), tuple(model.visual.image_std))
+        self.sha8 = weights_sha8(model, "open_clip", colours)
+        lower_precision(model, dtype)
+        self.dimension = self.text_vectors(self.token_ids(["a"])).shape[1]
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return each text's tokens with start and end marks, however many."""
+        own = self._tokenizer
+        if not hasattr(own, "sot_token_id"):
+            # Tokenizers of other families cut by themselves, and cannot be counted.
+            rows: list[list[int]] = own(list(texts), self.max_tokens).tolist()
+            return rows
+        return [
+            [own.sot_token_id, *own.encode(text), own.eot_token_id] for text in texts
+        ]
+
+    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> FloatArray:
+        """Return one vector for each row of at most `max_tokens`, `(n, dim)`."""
+        with computing(self._device, self._dtype):
+            if self._is_causal:
+                return to_numpy(
+                    _short_text(self._model, padded(token_ids, device=self._device))
+                )
+            full = padded(token_ids, device=self._device, width=self.max_tokens)
+            return to_numpy(self._model.encode_text(full))
+
+    def pixels(self, picture: Image.Image) -> FloatArray:
+        """Return an RGB picture as the model's own transform prepares it."""
+        return np.asarray(self._preprocess(picture).numpy(), dtype=np.float32)
+
+    def picture_vectors(self, pixels: FloatArray) -> FloatArray:
+        """Return one vector for each picture: `(n, 3, h, w)` to `(n, dim)`."""
+        import torch
+
+        with computing(self._device, self._dtype):
+            return to_numpy(
+                self._model.encode_image(torch.from_numpy(pixels).to(self._device))
+            )
+
+
+def _short_text(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    """Return what `encode_text` does, on as many positions as `ids` has."""
+    import torch
+
+    n, n_tokens = ids.shape
+    x = model.token_embedding(ids) + model.positional_embedding[:n_tokens]
+    x = model.transformer(x, attn_mask=model.attn_mask[:n_tokens, :n_tokens])
+    x = model.ln_final(x)
+    # The end mark is the highest id: argmax finds the first one.
+    ends: torch.Tensor = x[torch.arange(n, device=ids.device), ids.argmax(dim=-1)]
+    projection: torch.Tensor = model.text_projection
+    return ends.type(projection.dtype) @ projection
+
+
+def _parts(name: str) -> tuple[str, str | None]:
+    if name.startswith("hf-hub:"):
+        return name, None
+    if Path(name).is_dir():
+        return f"local-dir:{name}", None
+    architecture, _, weights = name.partition(":")
+    if not weights:
+        raise _unusable(name, "it names no weights")
+    return architecture, weights
+
+
+def _unusable(name: str, reason: str) -> CheckpointUnusable:
+    return CheckpointUnusable(
+        f"Cannot load {name!r} with open_clip: {reason}. Expected an architecture and "
+        f"its weights such as 'ViT-B-32:laion2b_s34b_b79k' or 'ViT-B-32:weights.pt', "
+        f"or 'hf-hub:owner/model'. Check model_name, or choose another backend."
+    )

@@ -1,0 +1,160 @@
+"""CLIP and SigLIP through transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from llama_index_mmrag.embeddings.clip_torch import (
+    DTypeName,
+    choose_device,
+    choose_dtype,
+    computing,
+    import_backend,
+    lower_precision,
+    padded,
+    to_numpy,
+    weights_sha8,
+)
+from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
+from llama_index_mmrag.embeddings.conse import FloatArray
+
+if TYPE_CHECKING:
+    import torch
+
+_KINDS = ("clip", "siglip")
+
+
+def load_transformers(
+    name: str, *, device: str, dtype: DTypeName, needed_for: str
+) -> TransformersClip:
+    """Return a CLIP or SigLIP from a folder, or by its name on the model hub.
+
+    Args:
+        name: A folder with config.json, weights, tokenizer and image processor; or a
+            name such as "google/siglip-base-patch16-224", downloaded at first use.
+        device: A torch device, or "auto".
+        dtype: Precision of matrix products.
+        needed_for: Who asks, for the message when a package is missing.
+
+    Raises:
+        CheckpointUnusable: No such model, another kind of model, or parts missing.
+        MissingExtra: transformers is not installed.
+        InvalidSetting: The device cannot be used.
+    """
+    package = import_backend(
+        "transformers", extra="transformers", needed_for=needed_for
+    )
+    place = choose_device(device)
+    only_local = {"local_files_only": Path(name).is_dir()}
+    try:
+        kind = package.AutoConfig.from_pretrained(name, **only_local).model_type
+        _check_kind(name, kind)
+        model, info = package.AutoModel.from_pretrained(
+            name, output_loading_info=True, **only_local
+        )
+        tokenizer = package.AutoTokenizer.from_pretrained(name, **only_local)
+        processor = package.AutoImageProcessor.from_pretrained(name, **only_local)
+    except CheckpointUnusable:
+        raise
+    except Exception as error:
+        # OSError for what is missing, but KeyError and JSONDecodeError too, and the
+        # network's.
+        reason = str(error).strip().split("\n", maxsplit=1)[0][:200]
+        raise _unusable(name, f"{type(error).__name__}: {reason}") from error
+    if info["missing_keys"]:
+        # transformers would go on with random numbers in their place.
+        missing = sorted(info["missing_keys"])
+        raise _unusable(name, f"it lacks {len(missing)} weights, {missing[0]!r} first")
+    model = model.eval().float().to(place)
+    return TransformersClip(
+        model, tokenizer, processor, dtype=choose_dtype(dtype, place)
+    )
+
+
+class TransformersClip:
+    """A loaded `CLIPModel` or `SiglipModel`.
+
+    Args:
+        model: The model. Its weights are changed if `dtype` is not float32.
+        tokenizer: Its tokenizer.
+        processor: Its image processor.
+        dtype: Precision of matrix products.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, processor: Any, *, dtype: torch.dtype
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._processor = processor
+        self._device: torch.device = model.device
+        self._dtype = dtype
+        self.max_tokens = int(model.config.text_config.max_position_embeddings)
+        # SigLIP's text tower looks in both directions and reads its vector off the
+        # last position: it was trained on, and needs, full width.
+        self._width = self.max_tokens if model.config.model_type == "siglip" else None
+        colours = (list(processor.image_mean), list(processor.image_std))
+        self.sha8 = weights_sha8(model, "transformers", colours)
+        lower_precision(model, dtype)
+        self.dimension = self.text_vectors(self.token_ids(["a"])).shape[1]
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return each text's tokens with start and end marks, however many."""
+        ids: list[list[int]] = self._tokenizer(
+            list(texts), padding=False, truncation=False, verbose=False
+        )["input_ids"]
+        return ids
+
+    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> FloatArray:
+        """Return one vector for each row of at most `max_tokens`, `(n, dim)`.
+
+        CLIP needs no mask: what pads a row comes after its first end mark, and the
+        attention is causal.
+        """
+        with computing(self._device, self._dtype):
+            ids = padded(
+                token_ids,
+                device=self._device,
+                fill=self._tokenizer.pad_token_id,
+                width=self._width,
+            )
+            return to_numpy(_pooled(self._model.get_text_features(input_ids=ids)))
+
+    def pixels(self, picture: Image.Image) -> FloatArray:
+        """Return an RGB picture as the model's image processor prepares it."""
+        prepared = self._processor(images=picture, return_tensors="np")
+        return np.asarray(prepared["pixel_values"][0], dtype=np.float32)
+
+    def picture_vectors(self, pixels: FloatArray) -> FloatArray:
+        """Return one vector for each picture: `(n, 3, h, w)` to `(n, dim)`."""
+        import torch
+
+        with computing(self._device, self._dtype):
+            values = torch.from_numpy(pixels).to(self._device)
+            return to_numpy(
+                _pooled(self._model.get_image_features(pixel_values=values))
+            )
+
+
+def _check_kind(name: str, kind: str) -> None:
+    if kind not in _KINDS:
+        raise _unusable(name, f"it is a model of type {kind!r}")
+
+
+def _pooled(output: Any) -> torch.Tensor:
+    # transformers 5 returns an object, 4 the tensor.
+    pooled: torch.Tensor = getattr(output, "pooler_output", output)
+    return pooled
+
+
+def _unusable(name: str, reason: str) -> CheckpointUnusable:
+    return CheckpointUnusable(
+        f"Cannot load {name!r} with transformers: {reason}. Expected a CLIP or SigLIP "
+        f"model (a folder with config.json, weights, tokenizer and image processor, or "
+        f"its name on the model hub). Check model_name, or choose another backend."
+    )
