@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, get_args, runtime_checkable
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
@@ -23,7 +23,7 @@ from llama_index.core.vector_stores.types import (
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Background
-from llama_index_mmrag.nodes import ENTITY_KEY, entity_of
+from llama_index_mmrag.nodes import ENTITY_KEY, entity_id_of, entity_of
 from llama_index_mmrag.query import PartKind
 from llama_index_mmrag.search_channel import (
     Ask,
@@ -113,6 +113,18 @@ class Channel:
                 f"from 0 (terms alone) to 1 (the vector alone)."
             )
             raise InvalidSetting(msg)
+        known = sorted(mode.value for mode in VectorStoreQueryMode)
+        if self.mode not in known:
+            msg = f"Channel {self.name!r}: mode is {self.mode!r}; expected {known}."
+            raise InvalidSetting(msg)
+        object.__setattr__(self, "mode", VectorStoreQueryMode(self.mode))
+        unknown = sorted(set(self.accepts or ()) - set(get_args(PartKind)))
+        if unknown:
+            msg = (
+                f"Channel {self.name!r} accepts {unknown!r}; expected 'text', 'image' "
+                f"or both."
+            )
+            raise InvalidSetting(msg)
         object.__setattr__(self, "sample", CollectionSample(self.vector_store))
         sees = isinstance(self.embed_model, MultiModalEmbedding)
         if not self.modality:
@@ -196,7 +208,7 @@ class Channel:
             light = cast("IdQuery", store)
             rows = light.query_ids(query, payload_keys=(ENTITY_KEY,))
             return [
-                Found(node_id, str(payload.get(ENTITY_KEY) or node_id), score)
+                Found(node_id, entity_id_of(payload, node_id), score)
                 for node_id, score, payload in rows
             ]
         with search_lock(store):

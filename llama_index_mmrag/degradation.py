@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, RouteFailed
+from llama_index_mmrag.errors import RouteFailed
 from llama_index_mmrag.events import report
 from llama_index_mmrag.fan_out import DeadlineMissed, StillBusy
 from llama_index_mmrag.provenance import Degradation, DegradationKind
+from llama_index_mmrag.query import QueryAtFault
 
 OnDegraded = Literal["report", "raise"]
 
@@ -20,8 +21,8 @@ def degradation(channel: str, route: str, error: Exception) -> Degradation:
         ImageUnreadable: The error says that the query is at fault, not the route.
         InvalidQuery: Likewise.
     """
-    if isinstance(error, (ImageUnreadable, InvalidQuery)):
-        raise error
+    if isinstance(error, QueryAtFault):
+        raise error.args[0]
     kind: DegradationKind = "error"
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, (DeadlineMissed, StillBusy)):

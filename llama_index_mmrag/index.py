@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.llms import LLM
-from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import BaseNode
 from llama_index.core.utils import get_tqdm_iterable
 
@@ -34,6 +33,7 @@ from llama_index_mmrag.ingestion import (
 )
 from llama_index_mmrag.ingestion.paths import is_of_file, is_there
 from llama_index_mmrag.ingestion.upsert import Upserter, UpsertReport
+from llama_index_mmrag.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.retriever import MultiModalFusionRetriever
 from llama_index_mmrag.stores import QdrantEdgeVectorStore, search_lock
 from llama_index_mmrag.stores.documents import document_ids, node_ids_of
@@ -337,7 +337,7 @@ class MultiModalQdrantIndex:
 
     def as_query_engine(
         self, llm: LLM | None = None, *, streaming: bool = False, **settings: Any
-    ) -> RetrieverQueryEngine:
+    ) -> MultiModalQueryEngine:
         """Return a query engine that answers with checked citations.
 
         Args:
@@ -349,7 +349,7 @@ class MultiModalQdrantIndex:
         postprocessors = settings.pop("node_postprocessors", None)
         settings.setdefault("top_k", 5)
         text = self._channels["text"].embed_model
-        return RetrieverQueryEngine(
+        return MultiModalQueryEngine(
             self.as_retriever(**settings),
             response_synthesizer=MultiModalSynthesizer(
                 llm, embed_model=text, streaming=streaming

@@ -15,7 +15,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import ImageType, QueryBundle
 
-from llama_index_mmrag.errors import InvalidQuery, InvalidSetting
+from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
 from llama_index_mmrag.images import ImageSource, check_image, image_bytes
 from llama_index_mmrag.threads import resolve
 
@@ -72,6 +72,21 @@ class QueryPart:
         return embed_model.get_image_embedding(as_image_type(self.image))
 
 
+class QueryAtFault(Exception):  # noqa: N818 - carries an error, is not one to catch
+    """The query part itself cannot be encoded; `args[0]` says why.
+
+    Told apart from the same error raised by a store or a retriever, which costs that
+    route its answer and not the query.
+    """
+
+
+def _encoded(part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
+    try:
+        return part.encode(embed_model)
+    except (ImageUnreadable, InvalidQuery) as error:
+        raise QueryAtFault(error) from error
+
+
 @dataclass(slots=True)
 class Encodings:
     """The vectors of one query: each part is encoded once for each encoder."""
@@ -86,7 +101,7 @@ class Encodings:
             known = self._vectors.get(key)
             future = self._vectors.setdefault(key, Future())
         if known is None:
-            resolve(future, lambda: part.encode(embed_model))
+            resolve(future, lambda: _encoded(part, embed_model))
         return future.result()
 
 
@@ -94,7 +109,8 @@ def as_image_type(source: ImageSource) -> ImageType:
     """Return a picture in one of the forms that LlamaIndex embeddings take."""
     if isinstance(source, (str, Path)):
         return str(source)
-    return source if isinstance(source, BytesIO) else BytesIO(image_bytes(source))
+    # Always a stream of our own: an encoder may read the caller's to its end.
+    return BytesIO(image_bytes(source))
 
 
 def parts_of(query: str | QueryBundle) -> tuple[QueryPart, ...]:

@@ -45,6 +45,7 @@ from llama_index_mmrag.ranking import Lookup, Ranking, rank
 from llama_index_mmrag.retriever_settings import (
     checked_channels,
     checked_filters,
+    checked_on_degraded,
     checked_top_k,
 )
 from llama_index_mmrag.routes import Answer, Route
@@ -111,7 +112,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         self._top_k = checked_top_k(top_k)
         self._filters = checked_filters(filters, self._channels)
         self._complete_entities = complete_entities
-        self._on_degraded: OnDegraded = on_degraded
+        self._on_degraded: OnDegraded = checked_on_degraded(on_degraded)
         check_timeout(timeout_s, of="Retriever")
         self._timeout_s = timeout_s
         super().__init__(

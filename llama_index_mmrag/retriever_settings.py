@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 from llama_index.core.vector_stores.types import MetadataFilters
 
+from llama_index_mmrag.degradation import OnDegraded
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Fusion
 from llama_index_mmrag.search_channel import SearchChannel
+
+
+def checked_on_degraded(on_degraded: OnDegraded) -> OnDegraded:
+    """Return `on_degraded`.
+
+    Raises:
+        InvalidSetting: It is neither "report" nor "raise".
+    """
+    if on_degraded not in get_args(OnDegraded):
+        msg = f'on_degraded is {on_degraded!r}; expected "report" or "raise".'
+        raise InvalidSetting(msg)
+    return on_degraded
 
 
 def checked_top_k(top_k: int) -> int:
