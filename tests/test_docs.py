@@ -59,14 +59,16 @@ def reader(
     """What the pages say a reader has: two collections, encoders, a folder, a model."""
     handbook = tmp_path / "handbook"
     shutil.copytree(ROOT / "examples" / "data" / "handbook", handbook)
+    photos = handbook / "photos"
+    photos.mkdir()
     for name, colour in (("coffee", "brown"), ("horse", "black")):
-        Image.new("RGB", (64, 64), colour).save(handbook / f"{name}.png")
+        Image.new("RGB", (64, 64), colour).save(photos / f"{name}.png")
     monkeypatch.chdir(tmp_path)
     encoder = OfflineMultiModalEmbedding()
     client = QdrantClient(":memory:")
     text = TextNode(text="Descale the espresso machine with citric acid every month.")
     text.embedding = encoder.get_text_embedding(text.text)
-    picture = ImageNode(image_path=str(handbook / "coffee.png"), text="A cup")
+    picture = ImageNode(image_path=str(photos / "coffee.png"), text="A cup")
     picture.embedding = encoder.get_image_embedding(picture.image_path or "")
     vector = encoder.get_query_embedding("How do I descale the machine?")
     QdrantVectorStore("articles", client=client).add([text])
