@@ -132,7 +132,9 @@ def run_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
         here[patient[-1]] = True
     turns = list(zip(jobs, here, strict=True))
     begun = [None if mine else _begun(job) for job, mine in turns]
-    outcomes: list[Any] = [_done(job.do) if mine else None for job, mine in turns]
+    outcomes: list[Any] = [
+        (job.refusal() or _done(job.do)) if mine else None for job, mine in turns
+    ]
     for index, future in enumerate(begun):
         if future is not None:
             outcomes[index] = _waited(jobs[index], future)
