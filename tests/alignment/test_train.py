@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -309,3 +310,17 @@ except MissingExtra as error:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == train_module.__name__
+
+
+def test_training_block_of_the_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "alignment.md"
+    blocks = re.findall(r"```py\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 1
+    monkeypatch.chdir(tmp_path)
+    pairs = planted(100)
+    names = {"texts": pairs.texts, "images": pairs.images}
+    exec(compile(blocks[0], str(page), "exec"), names)
+    assert names["trained"].n_held_out == 10
+    assert Path("heads.run.npz").exists()
