@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from inspect import signature
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
 _MANIFEST = "mmrag.json"
 _FORMAT = 1
 _MODALITIES = ("text", "image")
+_OURS = frozenset({*_MODALITIES, "media", "mmrag.part"})
+"""What a first opening that was interrupted leaves in the store's folder."""
+_OF_SYNTHESIZER = frozenset(signature(MultiModalSynthesizer).parameters)
 
 
 class MultiModalQdrantIndex:
@@ -133,8 +137,8 @@ class MultiModalQdrantIndex:
             InvalidSetting: None or several of path, url and client are given.
             CollectionMismatch: The store was filled by other encoders.
             StoreInUse: The folder is open already, here or in another process.
-            StoreUnusable: The folder cannot be created, read or written, or the server
-                does not answer.
+            StoreUnusable: The folder cannot be created, read or written, or holds
+                other files and no store; or the server does not answer.
             MissingExtra: The default encoder's packages are not installed.
         """
         places = {"path": path, "url": url, "client": client}
@@ -147,7 +151,10 @@ class MultiModalQdrantIndex:
             raise InvalidSetting(msg)
         if embed_model is None:
             from llama_index_mmrag.embeddings import OfflineMultiModalEmbedding
+            from llama_index_mmrag.embeddings.weights import check_offline
 
+            # Before anything is made: an empty store would be left behind.
+            check_offline(needed_for="The default encoder")
             embed_model = OfflineMultiModalEmbedding()
         if not isinstance(embed_model, MultiModalEmbedding):
             msg = (
@@ -168,20 +175,25 @@ class MultiModalQdrantIndex:
             server = QdrantClient(url=url, check_compatibility=False)
         else:
             server = client
-        channels = [
-            Channel(
-                name,
-                vector_store=open_server_collection(
-                    server,
-                    f"{collection}-{name}",
-                    dim=dimension_of(model),
-                    aclient=aclient,
-                ),
-                embed_model=model,
-            )
-            for name, model in encoders.items()
-        ]
-        index = cls(channels, settings=settings)
+        try:
+            channels = [
+                Channel(
+                    name,
+                    vector_store=open_server_collection(
+                        server,
+                        f"{collection}-{name}",
+                        dim=dimension_of(model),
+                        aclient=aclient,
+                    ),
+                    embed_model=model,
+                )
+                for name, model in encoders.items()
+            ]
+            index = cls(channels, settings=settings)
+        except BaseException:
+            if client is None:
+                server.close()
+            raise
         index._own_client = server if client is None else None
         return index
 
@@ -194,6 +206,7 @@ class MultiModalQdrantIndex:
     ) -> MultiModalQdrantIndex:
         cards = {name: _card(model) for name, model in encoders.items()}
         _check_manifest(root, cards)
+        _check_ours(root)
         channels: list[Channel] = []
         try:
             for name, model in encoders.items():
@@ -344,15 +357,22 @@ class MultiModalQdrantIndex:
             llm: A chat model, with eyes to use the pictures; None answers with the
                 evidence's own sentences.
             streaming: Answer piece by piece.
-            **settings: Arguments of `as_retriever`, and `node_postprocessors`.
+            **settings: Arguments of `as_retriever` (`top_k` is 5 if not given), of
+                `MultiModalSynthesizer` (such as `max_images` and `output_cls`), and
+                `node_postprocessors`. A `callback_manager` goes to both.
         """
         postprocessors = settings.pop("node_postprocessors", None)
-        settings.setdefault("top_k", 5)
-        text = self._channels["text"].embed_model
+        finding: dict[str, Any] = {"top_k": 5}
+        writing: dict[str, Any] = {"embed_model": self._channels["text"].embed_model}
+        for key, value in settings.items():
+            if key in _OF_SYNTHESIZER:
+                writing[key] = value
+            if key not in _OF_SYNTHESIZER or key == "callback_manager":
+                finding[key] = value
         return MultiModalQueryEngine(
-            self.as_retriever(**settings),
+            self.as_retriever(**finding),
             response_synthesizer=MultiModalSynthesizer(
-                llm, embed_model=text, streaming=streaming
+                llm, streaming=streaming, **writing
             ),
             node_postprocessors=postprocessors,
         )
@@ -459,6 +479,27 @@ def _check_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
                 f"filled it, or index into another folder."
             )
             raise CollectionMismatch(msg)
+
+
+def _check_ours(root: Path) -> None:
+    """Raise StoreUnusable if a folder holds files and is no store, whole or begun."""
+    if (root / _MANIFEST).exists() or not root.is_dir():
+        return
+    try:
+        theirs = sorted(
+            entry.name
+            for entry in root.iterdir()
+            if entry.name not in _OURS and not entry.name.startswith(".")
+        )
+    except OSError:
+        return  # the stores will say what is wrong with it
+    if theirs:
+        msg = (
+            f"The folder {str(root)!r} is no store, and holds files that are not ours: "
+            f"{theirs[0]!r}{' and others' if theirs[1:] else ''}. Give a new or an "
+            f"empty folder, such as {str(root / 'store')!r}."
+        )
+        raise StoreUnusable(msg)
 
 
 def _write_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:

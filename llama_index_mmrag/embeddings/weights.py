@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -55,6 +56,34 @@ EFFICIENTNET_LITE0 = WeightsFile(
 )
 
 
+_OFFLINE = {
+    "onnxruntime": "onnxruntime",
+    "onnx": "onnx",
+    "tokenizers": "tokenizers",
+    MINILM.package: MINILM.distribution,
+    EFFICIENTNET_LITE0.package: EFFICIENTNET_LITE0.distribution,
+}
+"""What the offline encoders import, and what pip calls it."""
+
+
+def check_offline(*, needed_for: str) -> None:
+    """Find the packages of the extra `offline`, without importing them.
+
+    Raises:
+        MissingExtra: One is not installed.
+    """
+    for package, distribution in _OFFLINE.items():
+        if _found(package) is None:
+            raise MissingExtra.of(distribution, extra="offline", needed_for=needed_for)
+
+
+def _found(package: str) -> ModuleSpec | None:
+    try:
+        return find_spec(package)
+    except (ImportError, ValueError):  # an import hook, or None in sys.modules
+        return None
+
+
 def read_weights(file: WeightsFile, *, needed_for: str) -> bytes:
     """Return a model file's bytes, after comparing its SHA-256 with the expected one.
 
@@ -67,10 +96,7 @@ def read_weights(file: WeightsFile, *, needed_for: str) -> bytes:
         WeightsChanged: The file has another content than expected.
     """
     # Found, not imported: the packages' own code has no part in this.
-    try:
-        spec = find_spec(file.package)
-    except (ImportError, ValueError):  # an import hook, or None in sys.modules
-        spec = None
+    spec = _found(file.package)
     if spec is None or spec.origin is None:
         raise MissingExtra.of(file.distribution, extra="offline", needed_for=needed_for)
     return read_checked(Path(spec.origin).parent / file.path, file)

@@ -41,10 +41,7 @@ def survey(path: str | Path, *, recursive: bool = True) -> Survey:
     """
     start = real_path(path)
     problems: list[Problem] = []
-    if not start.is_dir():
-        found = [start]
-    else:
-        found = list(_walk(start, recursive, problems))
+    found = _walk(start, recursive, problems) if start.is_dir() else [start]
     files: dict[Path, None] = {}
     ignored: Counter[str] = Counter()
     for file in found:

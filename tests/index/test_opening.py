@@ -211,12 +211,10 @@ class Blocked:
         if name.partition(".")[0] == "onnxruntime":
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Blocked())
-from llama_index.core import Document
 from llama_index_mmrag import MultiModalQdrantIndex
 from llama_index_mmrag.errors import MissingExtra
 try:
-    with MultiModalQdrantIndex.open(sys.argv[1]) as index:
-        index.insert([Document(text="a"), Document(text="b")])
+    MultiModalQdrantIndex.open(sys.argv[1])
 except MissingExtra as error:
     print(error)
 """
@@ -227,6 +225,7 @@ except MissingExtra as error:
         check=False,
     )
     assert said.stdout.count('pip install "llama-index-mmrag[offline]"') == 1, said
+    assert not (tmp_path / "store").exists(), "and nothing was made"
 
 
 @pytest.mark.parametrize(
@@ -236,3 +235,29 @@ def test_index_needs_one_channel_for_each_modality(modalities, open_index):
     given = {c.name: c for c in open_index().channels}
     with pytest.raises(InvalidSetting, match="one for each modality"):
         MultiModalQdrantIndex([given[name] for name in modalities])
+
+
+def test_client_of_a_server_that_does_not_answer_is_closed(encoder, monkeypatch):
+    closed = []
+    close = QdrantClient.close
+    monkeypatch.setattr(
+        QdrantClient, "close", lambda self, **_: (closed.append(1), close(self))
+    )
+    with pytest.raises(StoreUnusable):
+        MultiModalQdrantIndex.open(url="http://localhost:1", embed_model=encoder)
+    assert closed
+
+
+def test_folder_with_files_of_others_is_refused_and_left_as_it_was(tmp_path, encoder):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(StoreUnusable, match=r"no store.*'thesis\.txt'"):
+        MultiModalQdrantIndex.open(tmp_path, embed_model=encoder)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_store_whose_first_opening_was_interrupted_is_opened(tmp_path, encoder):
+    MultiModalQdrantIndex.open(tmp_path, embed_model=encoder).close()
+    (tmp_path / "mmrag.json").rename(tmp_path / "mmrag.part")
+    (tmp_path / ".DS_Store").touch()
+    with MultiModalQdrantIndex.open(tmp_path, embed_model=encoder) as index:
+        assert index.insert(Document(text="red")).n_added == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from llama_index.core.llms import MockLLM
 from llama_index.core.schema import (
     Document,
     ImageNode,
@@ -14,6 +15,7 @@ from llama_index_mmrag import MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import (
     CollectionMismatch,
+    InvalidSetting,
     MmragError,
     StoreClosed,
 )
@@ -121,3 +123,16 @@ def test_offline_encoder_is_the_default(tmp_path):
         assert hit.node.get_content() == "Tea is steeped."
     with pytest.raises(CollectionMismatch):
         MultiModalQdrantIndex.open(tmp_path / "store", embed_model=ColourEncoder())
+
+
+def test_query_engine_takes_the_settings_of_retriever_and_synthesizer(open_index):
+    index = open_index()
+    index.insert([ImageNode(image=inline("red"), text=f"red {n}") for n in range(3)])
+    engine = index.as_query_engine(MockLLM(), max_images=0, top_k=2)
+    response = engine.query("red")
+    assert len(response.source_nodes) == 2
+    assert response.metadata["shown"]["n_images"] == 0
+    with pytest.raises(TypeError, match="no_such"):
+        index.as_query_engine(no_such=1)
+    with pytest.raises(InvalidSetting, match="max_images"):
+        index.as_query_engine(max_images=-1)
