@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
@@ -19,11 +20,14 @@ class RRFPostprocessor(BaseNodePostprocessor):
     Results of our retriever carry their routes and ranks, and are fused by those; with
     the retriever's own k and weights they come out as they went in. Results of other
     retrievers are first put into lists, by modality or by a metadata key, and ranked
-    there by score. Fusing twice changes nothing. The given results are not changed.
+    there by score; those without a score follow in the order given. Fusing twice
+    changes nothing. The given results are not changed.
 
     Attributes:
         k: RRF's constant, at least 0.
-        weights: Factor by channel; for other retrievers' results by group.
+        weights: Factor by channel; for other retrievers' results by group. For a
+            channel named here it replaces all that the retriever weighed its routes by,
+            the query's `part_weights` too: leave it empty to keep those.
         group_by: Metadata key that says which list a result belongs to; the node's
             modality if None.
         top_n: Entities kept; all if None.
@@ -100,25 +104,30 @@ class RRFPostprocessor(BaseNodePostprocessor):
                 else str(result.node.metadata.get(self.group_by, modality))
             )
             groups.setdefault(group, []).append(result)
-        return [
-            RankedList.from_scores(
-                (
-                    # A result without a score comes after those that have one.
-                    (r.node.node_id, entity_of(r.node), _score(r, members))
-                    for r in members
-                ),
-                channel=group,
-                modality=modality_of(members[0].node),
-            )
-            for group, members in groups.items()
-        ]
+        return [_ranked(group, members) for group, members in groups.items()]
 
 
-def _score(result: NodeWithScore, group: Sequence[NodeWithScore]) -> float:
-    if result.score is not None:
-        return result.score
-    scored = [r.score for r in group if r.score is not None]
-    return min(scored, default=0.0) - 1.0
+def _ranked(group: str, members: Sequence[NodeWithScore]) -> RankedList:
+    """Return the results ranked by score; those without one follow as they came."""
+    ranked = RankedList.from_scores(
+        (
+            (r.node.node_id, entity_of(r.node), r.score)
+            for r in members
+            if r.score is not None
+        ),
+        channel=group,
+        modality=modality_of(members[0].node),
+    )
+    lowest = min((hit.score for hit in ranked.hits), default=0.0)
+    known = {hit.node_id for hit in ranked.hits}
+    unscored = {
+        r.node.node_id: r.node for r in members if r.node.node_id not in known
+    }.values()
+    following = tuple(
+        Hit(node.node_id, entity_of(node), lowest - place, len(known) + place)
+        for place, node in enumerate(unscored, start=1)
+    )
+    return replace(ranked, hits=ranked.hits + following)
 
 
 def _provenance(
