@@ -12,6 +12,7 @@ from llama_index_mmrag.embeddings import (
     OfflineTextEmbedding,
 )
 from llama_index_mmrag.embeddings.transformed import TransformedEmbedding
+from llama_index_mmrag.events import RouteDegradedEvent, collect_degradations
 from llama_index_mmrag.fusion import RRF, CalibratedSum, WeightedSum
 from llama_index_mmrag.index import MultiModalQdrantIndex
 from llama_index_mmrag.nodes import FusedNode, provenance_of
@@ -50,8 +51,10 @@ __all__ = [
     "QdrantEdgeVectorStore",
     "RRFPostprocessor",
     "RetrieverChannel",
+    "RouteDegradedEvent",
     "TransformedEmbedding",
     "WeightedSum",
+    "collect_degradations",
     "describe_sources",
     "provenance_of",
 ]
