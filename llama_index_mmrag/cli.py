@@ -21,7 +21,9 @@ from llama_index.core.schema import QueryBundle
 from rich.console import Console
 from rich.text import Text as Styled
 
+from llama_index_mmrag import __version__
 from llama_index_mmrag.errors import InvalidSetting, MmragError, StoreUnusable
+from llama_index_mmrag.events import collect_degradations
 from llama_index_mmrag.index import MultiModalQdrantIndex
 from llama_index_mmrag.ingestion.paths import real_path
 from llama_index_mmrag.report.table import plain_text, ranking_rows, ranking_table
@@ -34,8 +36,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+def _place(given: str) -> Path:
+    if not given.strip():
+        raise typer.BadParameter("the path is empty; name a folder.")
+    return Path(given)
+
+
 Store = Annotated[
-    Path, typer.Option("--store", "-s", help="Folder of the embedded store.")
+    Path,
+    typer.Option(
+        "--store",
+        "-s",
+        parser=_place,
+        metavar="DIR",
+        help="Folder of the embedded store.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 TopK = Annotated[int, typer.Option("--top-k", "-k", min=1, help="Results at most.")]
@@ -69,10 +85,48 @@ def _told() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+@contextmanager
+def _warned() -> Iterator[None]:
+    """Print a line for each route of a query that gave no answer."""
+    with collect_degradations() as lost:
+        yield
+    for each in lost:
+        _warn(each.route, each.reason)
+
+
+def _warn(route: str, reason: str) -> None:
+    _tell("No answer from", f"{route}: {reason}", style="yellow")
+
+
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say which one."
+        ),
+    ] = False,
+) -> None:
+    """Search texts and pictures together, and answer with citations."""
+
+
 @app.command("index")
 @_told()
 def index_command(  # noqa: PLR0913 - each argument is an option of the command
-    directory: Annotated[Path, typer.Argument(help="A folder, or one file.")],
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            parser=_place,
+            metavar="DIR",
+            help="A folder, or one file.",
+        ),
+    ],
     store: Store,
     recursive: Annotated[bool, typer.Option(help="Read its folders too.")] = True,
     refresh: Annotated[
@@ -97,9 +151,13 @@ def index_command(  # noqa: PLR0913 - each argument is an option of the command
                 directory, recursive=recursive, show_progress=show_progress
             )
     for problem in report.problems:
-        _tell("Skipped", f"{problem.source}: {problem.reason}", style="yellow")
+        heading = "Left out of" if problem.is_part else "Skipped"
+        _tell(heading, f"{problem.source}: {problem.reason}", style="yellow")
     if as_json:
-        skipped = [{"source": p.source, "reason": p.reason} for p in report.problems]
+        skipped = [
+            {"source": p.source, "reason": p.reason, "is_part": p.is_part}
+            for p in report.problems
+        ]
         _print_json(
             {
                 "documents": report.n_documents,
@@ -107,6 +165,7 @@ def index_command(  # noqa: PLR0913 - each argument is an option of the command
                 "unchanged": report.n_unchanged,
                 "removed": report.n_removed,
                 "skipped": skipped,
+                "ignored": dict(report.ignored),
             }
         )
     else:
@@ -125,7 +184,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Show the best texts and pictures, and where each score came from."""
-    with _existing(store) as index:
+    with _existing(store) as index, _warned():
         results = index.as_retriever(top_k=top_k).retrieve(_query(text, image))
     if as_json:
         _print_json(ranking_rows(results))
@@ -150,6 +209,8 @@ def ask(
     with _existing(store) as index:
         response = index.as_query_engine(top_k=top_k).query(_query(text, image))
     metadata = response.metadata or {}
+    for lost in metadata.get("degraded", []):
+        _warn(lost["route"], lost["reason"])
     if as_json:
         _print_json(
             {
@@ -164,7 +225,9 @@ def ask(
         console.print(plain_text(str(response)))
         console.print()
         console.print(plain_text(describe_sources(response)), style="dim")
-        for label, card in metadata.get("citations", {}).items():
+        cards = metadata.get("citations", {})
+        for label in metadata.get("cited", {}):
+            card = cards[label]
             console.print(plain_text(f"[{label}] {_cited(card)}"), style="dim")
     if not metadata.get("citations"):
         raise typer.Exit(1)

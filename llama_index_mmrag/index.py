@@ -14,7 +14,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.llms import LLM
 from llama_index.core.schema import BaseNode
-from llama_index.core.utils import get_tqdm_iterable
+from tqdm.auto import tqdm
 
 from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.embeddings.dimension import dimension_of
@@ -257,7 +257,8 @@ class MultiModalQdrantIndex:
     ) -> UpsertReport:
         """Insert all texts, Markdown files and pictures of a folder, or one file.
 
-        Unreadable files are reported, the rest goes in. Files that were deleted stay in
+        Unreadable files are reported and those of other kinds counted; the rest goes
+        in. Links out of the folder are not followed. Files that were deleted stay in
         the index; `refresh` removes them too.
 
         Args:
@@ -266,12 +267,14 @@ class MultiModalQdrantIndex:
             show_progress: Show a progress bar.
 
         Raises:
-            FileUnreadable: `path` does not exist.
+            DocumentUnreadable: `path` does not exist, or is a file of another kind.
         """
         found = survey(path, recursive=recursive)
         n_items = len(found.files) + len(found.problems)
         records = read_directory(path, recursive=recursive, settings=self._settings)
-        return self._upsert(records, n_items, show_progress)
+        report = self._upsert(records, n_items, show_progress)
+        report.ignored = found.ignored
+        return report
 
     def refresh(
         self,
@@ -289,7 +292,7 @@ class MultiModalQdrantIndex:
             show_progress: Show a progress bar.
 
         Raises:
-            FileUnreadable: The folder does not exist.
+            DocumentUnreadable: The folder does not exist.
         """
         if not isinstance(source, (str, Path)):
             return self.insert(source, show_progress=show_progress)
@@ -437,11 +440,15 @@ class MultiModalQdrantIndex:
     ) -> UpsertReport:
         with self._writing:
             upserter = Upserter(self._channels)
-            for record in get_tqdm_iterable(
-                records, show_progress, "Indexing", total=n_records
-            ):
-                upserter.take(record)
-            upserter.flush()
+            with tqdm(
+                total=n_records, desc="Indexing", disable=not show_progress
+            ) as bar:
+                # Reading is quick: what counts is what is encoded and written.
+                for record in records:
+                    upserter.take(record)
+                    bar.update(upserter.n_done - bar.n)
+                upserter.flush()
+                bar.update(upserter.n_done - bar.n)
         return upserter.report
 
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 from llama_index_mmrag import MultiModalQdrantIndex, cli
 from llama_index_mmrag.embeddings.colour import ColourEncoder
+from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
 Run = Callable[..., Result]
 
@@ -174,7 +175,14 @@ def test_index_as_json_prints_json_and_nothing_else(run, docs, tmp_path):
     said = run("index", docs, "--store", tmp_path / "store", "--json")
     report = json.loads(said.stdout)
     (skipped,) = report.pop("skipped")
-    assert report == {"documents": 1, "added": 3, "unchanged": 0, "removed": 0}
+    assert report == {
+        "documents": 1,
+        "added": 3,
+        "unchanged": 0,
+        "removed": 0,
+        "ignored": {},
+    }
+    assert skipped["is_part"] is False
     assert skipped["source"] == str(docs / "broken.png")
 
 
@@ -215,6 +223,45 @@ def test_one_file_can_be_indexed(run, docs, tmp_path):
     assert (said.exit_code, "3 nodes added" in said.stdout) == (0, True)
 
 
+def test_files_of_other_kinds_are_counted_and_one_alone_is_an_error(
+    run, docs, tmp_path
+):
+    for name in ("a.pdf", "b.docx", "c.pdf"):
+        (docs / name).write_bytes(b"x")
+    said = run("index", docs, "--store", tmp_path / "store", columns=200)
+    assert "3 of other kinds ignored: .pdf 2, .docx 1" in said.stdout
+    alone = run("index", docs / "a.pdf", "--store", tmp_path / "store")
+    assert alone.exit_code == 2
+    assert "the suffix '.pdf' is unknown" in alone.stderr
+
+
+def test_missing_picture_of_a_page_does_not_say_that_the_page_was_skipped(
+    run, docs, tmp_path
+):
+    (docs / "broken.png").unlink()
+    (docs / "teapot.png").unlink()
+    said = run("index", docs, "--store", tmp_path / "store", columns=200)
+    assert "2 nodes added" in said.stdout
+    assert "1 parts left out" in said.stdout
+    assert said.stderr.startswith(f"Left out of {docs / 'house.md'}: The picture")
+    assert "Skipped" not in said.stderr
+
+
+def test_empty_paths_and_folders_of_others_are_refused(run, docs, tmp_path):
+    for arguments in (("index", docs, "--store", ""), ("index", "", "--store", "s")):
+        said = run(*arguments)
+        assert (said.exit_code, "the path is empty" in said.stderr) == (2, True)
+    said = run("index", docs, "--store", docs)
+    assert (said.exit_code, "is no store" in said.stderr) == (2, True)
+
+
+def test_version_is_said(run):
+    from llama_index_mmrag import __version__
+
+    said = run("--version")
+    assert (said.exit_code, said.stdout) == (0, f"{__version__}\n")
+
+
 # search and ask
 
 
@@ -234,10 +281,10 @@ def test_search_shows_why(run, store):
 
 @pytest.mark.parametrize("columns", [60, 80, 100])
 def test_nothing_is_wider_than_the_terminal(columns, run, store):
-    for command in ("search", "ask"):
+    for command, shown in (("search", "teapot.png"), ("ask", "house.md")):
         said = run(command, "red", "--store", store, columns=columns)
         assert max(map(len, said.stdout.splitlines())) <= columns
-        assert "teapot.png" in said.stdout
+        assert shown in said.stdout
 
 
 def test_picture_and_words_are_searched_for_together(run, store, docs):
@@ -263,6 +310,31 @@ def test_answer_as_json_has_its_citations(run, store):
     assert set(answer) == {"answer", "cited", "citations", "degraded"}
     assert answer["citations"]["1"]["found_by"][0]["rank"] == 1
     assert answer["degraded"] == []
+
+
+def test_answer_lists_the_sources_it_cites_alone(run, store):
+    said = run("ask", "How long is green tea steeped?", "--store", store)
+    as_json = run("ask", "How long is green tea steeped?", "--store", store, "--json")
+    cited = json.loads(as_json.stdout)["cited"]
+    listed = [line for line in said.stdout.splitlines() if line.startswith("[")]
+    assert [line[1 : line.index("]")] for line in listed] == list(cited)
+    assert len(json.loads(as_json.stdout)["citations"]) > len(cited) > 0
+
+
+@pytest.mark.parametrize("command", ["search", "ask"])
+def test_route_that_gives_no_answer_is_a_line_on_stderr(
+    command, run, store, monkeypatch
+):
+    found = QdrantEdgeVectorStore.query_ids
+
+    def query_ids(store: QdrantEdgeVectorStore, *given: Any, **settings: Any) -> Any:
+        if Path(store.path).name == "image":
+            raise RuntimeError("disk on fire")
+        return found(store, *given, **settings)
+
+    monkeypatch.setattr(QdrantEdgeVectorStore, "query_ids", query_ids)
+    said = run(command, "red", "--store", store, columns=200)
+    assert "No answer from text→image: RuntimeError: disk on fire\n" in said.stderr
 
 
 def test_nothing_found_is_exit_code_one(run, tmp_path):

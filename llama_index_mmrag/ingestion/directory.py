@@ -11,7 +11,7 @@ from llama_index.core.schema import ImageNode
 
 from llama_index_mmrag.errors import MmragError
 from llama_index_mmrag.images import IMAGE_SUFFIXES
-from llama_index_mmrag.ingestion.files import read_file
+from llama_index_mmrag.ingestion.files import check_suffix, read_file
 from llama_index_mmrag.ingestion.paths import printable, real_path
 from llama_index_mmrag.ingestion.records import (
     READABLE_SUFFIXES,
@@ -37,9 +37,11 @@ def survey(path: str | Path, *, recursive: bool = True) -> Survey:
     refresh of this folder could not tell when it goes. So is a pipe or a device.
 
     Raises:
-        DocumentUnreadable: `path` does not exist.
+        DocumentUnreadable: `path` does not exist, or is a file of another kind.
     """
     start = real_path(path)
+    if not start.is_dir():
+        check_suffix(start)
     problems: list[Problem] = []
     found = _walk(start, recursive, problems) if start.is_dir() else [start]
     files: dict[Path, None] = {}
@@ -85,7 +87,7 @@ def read_directory(
         or name that could not even be listed.
 
     Raises:
-        DocumentUnreadable: `path` does not exist; by the call, not while iterating.
+        DocumentUnreadable: As `survey`; by the call, not while iterating.
     """
     found = survey(path, recursive=recursive)
     start = real_path(path)

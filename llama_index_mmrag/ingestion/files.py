@@ -57,13 +57,7 @@ def read_file(
     settings = settings or ReadSettings()
     file = real_path(path)
     suffix = file.suffix.lower()
-    if suffix not in READABLE_SUFFIXES:
-        msg = (
-            f"Cannot read {str(file)!r}: the suffix {file.suffix!r} is unknown. "
-            f"Expected one of {', '.join(sorted(READABLE_SUFFIXES))}. Convert the "
-            f"file, or load it with a LlamaIndex reader and insert its documents."
-        )
-        raise DocumentUnreadable(msg)
+    check_suffix(file)
     if suffix in IMAGE_SUFFIXES:
         shown = Entity(None, pictures=(Caption(read_picture(file), ""),))
         return _record(shown, file, settings)
@@ -77,6 +71,17 @@ def read_file(
         folder=file.parent,
         root=real_path(root) if root is not None else None,
     )
+
+
+def check_suffix(file: Path) -> None:
+    """Raise DocumentUnreadable if the file is of no kind that is read."""
+    if file.suffix.lower() not in READABLE_SUFFIXES:
+        msg = (
+            f"Cannot read {str(file)!r}: the suffix {file.suffix!r} is unknown. "
+            f"Expected one of {', '.join(sorted(READABLE_SUFFIXES))}. Convert the "
+            f"file, or load it with a LlamaIndex reader and insert its documents."
+        )
+        raise DocumentUnreadable(msg)
 
 
 def _record(entity: Entity, file: Path, settings: ReadSettings) -> SourceRecord:

@@ -33,6 +33,9 @@ class Problem:
     reason: str
     """A sentence that a user can act on."""
 
+    is_part: bool = False
+    """Whether only a part was left out, such as a picture; the source went in."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:

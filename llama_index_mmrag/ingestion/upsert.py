@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llama_index.core.schema import BaseNode, ImageNode
 
@@ -41,14 +41,28 @@ class UpsertReport:
     """The documents, in the order they were read; `delete_ref_doc` takes them."""
     problems: list[Problem] = field(default_factory=list)
     """What was skipped, and why."""
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    """Files of a folder that are of other kinds: how many, by lower-case suffix."""
 
     def __str__(self) -> str:
         """Return a sentence with the counts."""
-        skipped = f", {len(self.problems)} skipped" if self.problems else ""
-        return (
-            f"{self.n_documents} documents: {self.n_added} nodes added, "
-            f"{self.n_unchanged} unchanged, {self.n_removed} removed{skipped}"
-        )
+        parts = [
+            f"{self.n_documents} documents: {self.n_added} nodes added",
+            f"{self.n_unchanged} unchanged",
+            f"{self.n_removed} removed",
+        ]
+        n_parts = sum(problem.is_part for problem in self.problems)
+        if n_skipped := len(self.problems) - n_parts:
+            parts.append(f"{n_skipped} skipped")
+        if n_parts:
+            parts.append(f"{n_parts} parts left out")
+        if self.ignored:
+            kinds = sorted(self.ignored.items(), key=lambda kind: (-kind[1], kind[0]))
+            named = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in kinds)
+            parts.append(
+                f"{sum(self.ignored.values())} of other kinds ignored: {named}"
+            )
+        return ", ".join(parts)
 
 
 class Upserter:
@@ -66,6 +80,8 @@ class Upserter:
         self, channels: Mapping[str, Channel], *, nodes_per_write: int = NODES_PER_WRITE
     ) -> None:
         self.report = UpsertReport()
+        self.n_done = 0
+        """Records that are written, and problems that are noted."""
         self._channels = dict(channels)
         self._nodes_per_write = nodes_per_write
         self._pending: list[SourceRecord] = []
@@ -77,9 +93,10 @@ class Upserter:
         """Take one record, or note one problem; writes when enough has come."""
         if isinstance(item, Problem):
             self._note(item)
+            self.n_done += 1
             return
         for problem in item.problems:
-            self._note(problem)
+            self._note(replace(problem, is_part=True))
         if item.ref_doc_id not in self._documents:
             self.report.ref_doc_ids.append(item.ref_doc_id)
         had_nodes = self._documents.get(item.ref_doc_id, False)
@@ -109,6 +126,7 @@ class Upserter:
         for modality, nodes in wanted.items():
             moved = (loose & written) - nodes.keys()
             self._remove_stale(self._channels[modality], replaced, moved, nodes)
+        self.n_done += len(records)
 
     def _no_channel(self, modality: str) -> str:
         return (
@@ -184,7 +202,8 @@ class Upserter:
         self.report.n_removed += len(stale)
 
     def _note(self, problem: Problem) -> None:
-        logger.warning("Skipped %s: %s", problem.source, problem.reason)
+        what = "Left out of" if problem.is_part else "Skipped"
+        logger.warning("%s %s: %s", what, problem.source, problem.reason)
         self.report.problems.append(problem)
 
 
