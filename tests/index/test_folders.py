@@ -196,6 +196,23 @@ def test_folder_that_cannot_be_listed_is_not_gone(open_index, folder, monkeypatc
     assert "magenta" in texts(index)
 
 
+def test_progress_counts_what_is_written(open_index, folder, capsys, monkeypatch):
+    index = open_index()
+    encode = index.channels[0].vector_store.add
+    written = []
+
+    def add(nodes: Any) -> Any:
+        written.append(capsys.readouterr().err)
+        return encode(nodes)
+
+    monkeypatch.setattr(
+        type(index.channels[0].vector_store), "add", lambda _, nodes: add(nodes)
+    )
+    index.insert_directory(folder, show_progress=True)
+    assert "4/4" not in written[0]
+    assert "4/4" in capsys.readouterr().err
+
+
 def test_missing_folder_is_an_error(open_index, tmp_path):
     index = open_index()
     for read in (index.insert_directory, index.refresh):
