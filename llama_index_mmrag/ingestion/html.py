@@ -57,10 +57,9 @@ def read_html(source: str) -> tuple[str, list[PictureLink]]:
 def _pieces(source: str) -> Iterator[tuple[str, bool]]:
     """Yield texts (False) and whole tags (True), and leave out what shows nothing.
 
-    The standard library's parser searches the rest of the text for each "<" that
-    nothing ends (Python 3.11), so that time grows with the square, and stops at some
-    "<![" with an
-    AssertionError: it gets single, whole tags.
+    The standard library's parser (Python 3.11) searches the rest of the text for each
+    "<" that nothing ends, so that time grows with the square, and stops at some "<!["
+    with an AssertionError: it gets single, whole tags.
     """
     endless: set[str] = set()  # ends that do not come any more: searched for once
     begin = position = 0

@@ -57,8 +57,8 @@ def resolve_link(src: str, *, folder: Path | None, root: Path | None) -> Path:
     if outside is not None:
         msg = (
             f"The picture {src!r} points outside of {printable(allowed[0])!r}, to "
-            f"{printable(outside)!r}. Index that folder too, or a folder that holds "
-            f"both."
+            f"{printable(outside)!r}, and was not read. Index a folder that holds "
+            f"both, or put a copy beside the text."
         )
         raise ImageUnreadable(msg)
     if folder is None:
