@@ -48,11 +48,15 @@ def collect_degradations() -> Iterator[list[Degradation]]:
     []
     """
     lost: list[Degradation] = []
+    outer = _collected.get()
     token = _collected.set(lost)
     try:
         yield lost
     finally:
         _collected.reset(token)
+        # What is collected within is known without, too.
+        if outer is not None:
+            outer.extend(lost)
 
 
 def report(degradations: Iterable[Degradation]) -> None:

@@ -15,6 +15,7 @@ from llama_index_mmrag import (
     MultiModalQdrantIndex,
     MultiModalQuery,
     RetrieverChannel,
+    collect_degradations,
     provenance_of,
 )
 from llama_index_mmrag.embeddings.colour import ColourEncoder
@@ -123,3 +124,15 @@ def test_unknown_word_for_degraded_is_refused(
     channel = Channel("text", vector_store=open_store("edge"), embed_model=encoder)
     with pytest.raises(InvalidSetting, match="on_degraded is 'Raise'"):
         MultiModalFusionRetriever([channel], on_degraded="Raise")
+
+
+def test_whoever_collects_around_an_engine_hears_of_it_too(
+    tmp_path: Path, paint: Paint
+):
+    with MultiModalQdrantIndex.open(
+        tmp_path / "store", embed_model=Down(), text_embed_model=ColourEncoder()
+    ) as index:
+        index.insert_directory(paint("red"))
+        with collect_degradations() as lost:
+            index.as_query_engine().query("red")
+        assert [degradation.route for degradation in lost] == ["text→image"]
