@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.response.schema import RESPONSE_TYPE
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import QueryBundle
@@ -22,6 +23,15 @@ class MultiModalQueryEngine(RetrieverQueryEngine):
     Provenance rides on results. A query that found nothing has none, and "nothing was
     found" must be told from "nobody could look".
     """
+
+    def with_retriever(self, retriever: BaseRetriever) -> MultiModalQueryEngine:
+        """Return the engine over another retriever, all else shared."""
+        return MultiModalQueryEngine(
+            retriever,
+            response_synthesizer=self._response_synthesizer,
+            callback_manager=self.callback_manager,
+            node_postprocessors=self._node_postprocessors,
+        )
 
     @dispatcher.span
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:

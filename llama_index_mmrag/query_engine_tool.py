@@ -20,6 +20,7 @@ from llama_index.core.tools.types import ToolMetadata
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.evidence import Evidence, PictureBudget, gather_evidence
+from llama_index_mmrag.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.retriever import MultiModalFusionRetriever
 from llama_index_mmrag.threads import athread
 from llama_index_mmrag.tool import SearchTool, narrowed, notes, source_blocks
@@ -151,7 +152,8 @@ class MultiModalQueryEngineTool(SearchTool):
 
 def _retriever_of(engine: BaseQueryEngine) -> MultiModalFusionRetriever | None:
     # A subclass may do more than its copy with another retriever would.
-    if type(engine) is not RetrieverQueryEngine:
+    if type(engine) not in (RetrieverQueryEngine, MultiModalQueryEngine):
         return None
+    assert isinstance(engine, RetrieverQueryEngine)  # what mypy does not conclude
     retriever = engine.retriever
     return retriever if isinstance(retriever, MultiModalFusionRetriever) else None
