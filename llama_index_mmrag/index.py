@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from inspect import signature
@@ -19,9 +18,7 @@ from tqdm.auto import tqdm
 from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.errors import (
-    CollectionMismatch,
     InvalidSetting,
-    StoreUnusable,
 )
 from llama_index_mmrag.fusion import CalibratedSum
 from llama_index_mmrag.ingestion import (
@@ -34,6 +31,12 @@ from llama_index_mmrag.ingestion import (
 )
 from llama_index_mmrag.ingestion.paths import is_of_file, is_there
 from llama_index_mmrag.ingestion.upsert import Upserter, UpsertReport
+from llama_index_mmrag.manifest import (
+    card_of,
+    check_manifest,
+    check_ours,
+    write_manifest,
+)
 from llama_index_mmrag.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.retriever import MultiModalFusionRetriever
 from llama_index_mmrag.stores import QdrantEdgeVectorStore, search_lock
@@ -46,11 +49,7 @@ if TYPE_CHECKING:
 
     from llama_index_mmrag.tool import MultiModalRetrieverTool
 
-_MANIFEST = "mmrag.json"
-_FORMAT = 1
 _MODALITIES = ("text", "image")
-_OURS = frozenset({*_MODALITIES, "media", "mmrag.part"})
-"""What a first opening that was interrupted leaves in the store's folder."""
 _OF_SYNTHESIZER = frozenset(signature(MultiModalSynthesizer).parameters)
 
 
@@ -204,15 +203,15 @@ class MultiModalQdrantIndex:
         encoders: dict[str, BaseEmbedding],
         settings: ReadSettings | None,
     ) -> MultiModalQdrantIndex:
-        cards = {name: _card(model) for name, model in encoders.items()}
-        _check_manifest(root, cards)
-        _check_ours(root)
+        cards = {name: card_of(model) for name, model in encoders.items()}
+        check_manifest(root, cards)
+        check_ours(root)
         channels: list[Channel] = []
         try:
             for name, model in encoders.items():
                 store = QdrantEdgeVectorStore.open(root / name, dim=dimension_of(model))
                 channels.append(Channel(name, vector_store=store, embed_model=model))
-            _write_manifest(root, cards)
+            write_manifest(root, cards)
         except BaseException:
             for channel in channels:
                 _close(channel)
@@ -450,80 +449,6 @@ class MultiModalQdrantIndex:
                 upserter.flush()
                 bar.update(upserter.n_done - bar.n)
         return upserter.report
-
-
-def _card(model: BaseEmbedding) -> dict[str, str]:
-    """Return what tells one encoder's vector space from another's."""
-    space = getattr(model, "space_id", None) or getattr(model, "model_name", "unknown")
-    return {"class": model.class_name(), "space": str(space)}
-
-
-def _check_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
-    manifest = root / _MANIFEST
-    try:
-        stored = json.loads(manifest.read_text(encoding="utf-8"))
-        filled_by = dict(stored["encoders"])
-    except (FileNotFoundError, NotADirectoryError):
-        return  # a new store, or a path whose store will say what is wrong with it
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = (
-            f"Cannot read {str(manifest)!r}: {error}. Restore the file, or index into "
-            f"another folder."
-        )
-        raise StoreUnusable(msg) from error
-    if stored.get("format") != _FORMAT:
-        msg = (
-            f"The store {str(root)!r} has format {stored.get('format')!r}; this "
-            f"version reads {_FORMAT}. Index again into another folder."
-        )
-        raise CollectionMismatch(msg)
-    for name, card in cards.items():
-        if filled_by.get(name) != card:
-            msg = (
-                f"The {name} collection of {str(root)!r} was filled by "
-                f"{filled_by.get(name)}; the given encoder is {card}. Vectors of "
-                f"different spaces cannot be compared: open it with the encoder that "
-                f"filled it, or index into another folder."
-            )
-            raise CollectionMismatch(msg)
-
-
-def _check_ours(root: Path) -> None:
-    """Raise StoreUnusable if a folder holds files and is no store, whole or begun."""
-    if (root / _MANIFEST).exists() or not root.is_dir():
-        return
-    try:
-        theirs = sorted(
-            entry.name
-            for entry in root.iterdir()
-            if entry.name not in _OURS and not entry.name.startswith(".")
-        )
-    except OSError:
-        return  # the stores will say what is wrong with it
-    if theirs:
-        msg = (
-            f"The folder {str(root)!r} is no store, and holds files that are not ours: "
-            f"{theirs[0]!r}{' and others' if theirs[1:] else ''}. Give a new or an "
-            f"empty folder, such as {str(root / 'store')!r}."
-        )
-        raise StoreUnusable(msg)
-
-
-def _write_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
-    manifest = root / _MANIFEST
-    if manifest.exists():
-        return
-    content = json.dumps({"format": _FORMAT, "encoders": cards}, indent=2)
-    unfinished = manifest.with_suffix(".part")
-    try:
-        # Moved to its place whole: half a manifest would lock the store's owner out.
-        unfinished.write_text(content + "\n", encoding="utf-8")
-        unfinished.replace(manifest)
-    except OSError as error:
-        msg = (
-            f"Cannot write {str(manifest)!r}: {error.strerror}. Choose another folder."
-        )
-        raise StoreUnusable(msg) from error
 
 
 def _close(channel: Channel) -> None:

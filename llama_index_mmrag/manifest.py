@@ -1,0 +1,108 @@
+"""The manifest: which encoders filled an embedded store; no others may search it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+
+from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
+
+_MANIFEST = "mmrag.json"
+_FORMAT = 1
+_OURS = frozenset({"text", "image", "media", "mmrag.part"})
+"""What a first opening that was interrupted leaves in the store's folder."""
+
+
+def card_of(model: BaseEmbedding) -> dict[str, str]:
+    """Return what tells one encoder's vector space from another's."""
+    space = getattr(model, "space_id", None) or getattr(model, "model_name", "unknown")
+    return {"class": model.class_name(), "space": str(space)}
+
+
+def check_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
+    """Do nothing if a store was filled by these encoders, or is new.
+
+    Args:
+        root: The store's folder.
+        cards: The encoders' cards, by collection.
+
+    Raises:
+        CollectionMismatch: It was filled by others, or has another format.
+        StoreUnusable: Its manifest cannot be read.
+    """
+    manifest = root / _MANIFEST
+    try:
+        stored = json.loads(manifest.read_text(encoding="utf-8"))
+        filled_by = dict(stored["encoders"])
+    except (FileNotFoundError, NotADirectoryError):
+        return  # a new store, or a path whose store will say what is wrong with it
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = (
+            f"Cannot read {str(manifest)!r}: {error}. Restore the file, or index into "
+            f"another folder."
+        )
+        raise StoreUnusable(msg) from error
+    if stored.get("format") != _FORMAT:
+        msg = (
+            f"The store {str(root)!r} has format {stored.get('format')!r}; this "
+            f"version reads {_FORMAT}. Index again into another folder."
+        )
+        raise CollectionMismatch(msg)
+    for name, card in cards.items():
+        if filled_by.get(name) != card:
+            msg = (
+                f"The {name} collection of {str(root)!r} was filled by "
+                f"{filled_by.get(name)}; the given encoder is {card}. Vectors of "
+                f"different spaces cannot be compared: open it with the encoder that "
+                f"filled it, or index into another folder."
+            )
+            raise CollectionMismatch(msg)
+
+
+def check_ours(root: Path) -> None:
+    """Do nothing if a folder is a store, whole or begun, or has room for one.
+
+    Raises:
+        StoreUnusable: It holds files that are not a store's.
+    """
+    if (root / _MANIFEST).exists() or not root.is_dir():
+        return
+    try:
+        theirs = sorted(
+            entry.name
+            for entry in root.iterdir()
+            if entry.name not in _OURS and not entry.name.startswith(".")
+        )
+    except OSError:
+        return  # the stores will say what is wrong with it
+    if theirs:
+        msg = (
+            f"The folder {str(root)!r} is no store, and holds files that are not ours: "
+            f"{theirs[0]!r}{' and others' if theirs[1:] else ''}. Give a new or an "
+            f"empty folder, such as {str(root / 'store')!r}."
+        )
+        raise StoreUnusable(msg)
+
+
+def write_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
+    """Write which encoders fill a store, unless it says so already.
+
+    Raises:
+        StoreUnusable: The folder cannot be written.
+    """
+    manifest = root / _MANIFEST
+    if manifest.exists():
+        return
+    content = json.dumps({"format": _FORMAT, "encoders": cards}, indent=2)
+    unfinished = manifest.with_suffix(".part")
+    try:
+        # Moved to its place whole: half a manifest would lock the store's owner out.
+        unfinished.write_text(content + "\n", encoding="utf-8")
+        unfinished.replace(manifest)
+    except OSError as error:
+        msg = (
+            f"Cannot write {str(manifest)!r}: {error.strerror}. Choose another folder."
+        )
+        raise StoreUnusable(msg) from error
