@@ -40,8 +40,8 @@ class BatchedClipEmbedding(MultiModalEmbedding):
     The model is loaded at the first use, by one thread; after that the encoder may be
     used from several. Texts are encoded in batches of similar length, and cut where
     they are longer than the model reads (77 tokens for CLIP): how many is logged.
-    Pictures are decoded by threads while the model computes. Only matrix products use
-    `dtype`; norms and sums stay float32.
+    On a CPU each thread decodes and computes batches of its own; on a GPU threads
+    decode ahead of it. Only matrix products use `dtype`; norms and sums stay float32.
 
     A file of OpenAI's format, or a name such as "ViT-B/32", goes to `clip`; a folder,
     or a name with its owner such as "openai/clip-vit-base-patch32", to transformers;
@@ -85,7 +85,8 @@ class BatchedClipEmbedding(MultiModalEmbedding):
     num_threads: int | None = Field(
         default=None,
         ge=1,
-        description="Threads that decode pictures; None: one for each usable CPU.",
+        description="Threads that decode pictures, and compute on a CPU; None: one for "
+        "each usable CPU.",
     )
 
     _towers: ClipTowers | None = PrivateAttr(default=None)
@@ -167,7 +168,10 @@ class BatchedClipEmbedding(MultiModalEmbedding):
             return self._none()
         towers = self._loaded()
         vectors, n_cut = encode_texts(
-            towers, texts, batch_tokens=self.text_batch_tokens
+            towers,
+            texts,
+            batch_tokens=self.text_batch_tokens,
+            n_threads=self.num_threads or _n_cpus(),
         )
         if n_cut:
             _log.warning(

@@ -17,6 +17,7 @@ from llama_index_mmrag.embeddings.clip_torch import (
     import_backend,
     lower_precision,
     padded,
+    splits_by_thread,
     to_numpy,
     weights_sha8,
 )
@@ -83,6 +84,7 @@ class OpenClip:
         self._preprocess = preprocess
         self._device: torch.device = next(model.parameters()).device
         self._dtype = dtype
+        self.splits = splits_by_thread(self._device)
         self.max_tokens = int(model.context_length)
         self._is_causal = (
             getattr(model, "attn_mask", None) is not None

@@ -17,6 +17,7 @@ from llama_index_mmrag.embeddings.clip_torch import (
     import_backend,
     lower_precision,
     padded,
+    splits_by_thread,
     to_numpy,
     weights_sha8,
 )
@@ -73,6 +74,7 @@ class OpenAIClip:
         self._device: torch.device = model.positional_embedding.device
         self._side = int(model.visual.input_resolution)
         self.dimension = int(model.text_projection.shape[1])
+        self.splits = splits_by_thread(self._device)
         self.max_tokens = int(model.context_length)
         self.sha8 = weights_sha8(model, "openai", self._side)
         self._dtype = dtype or torch.float32

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from threading import Barrier
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -77,6 +80,47 @@ def choose_dtype(name: DTypeName, device: torch.device) -> torch.dtype:
     return dtype
 
 
+def splits_by_thread(device: torch.device) -> bool:
+    """Return whether several threads may compute at once, each on one CPU."""
+    import torch
+
+    # Other builds count threads for the whole process.
+    openmp: bool = torch.backends.openmp.is_available()  # type: ignore[no-untyped-call]
+    return device.type == "cpu" and openmp
+
+
+@contextlib.contextmanager
+def single_threads(n: int) -> Iterator[ThreadPoolExecutor]:
+    """Give n threads in which torch computes without threads of its own.
+
+    Torch splits each operation over all CPUs, and waits for the slowest part of each:
+    whole batches by thread wait for nothing. After an error what has not begun is
+    dropped.
+    """
+    import torch
+
+    everywhere = torch.get_num_threads()
+    # The caller is the last one, and starts nothing before all have begun.
+    begun = Barrier(n + 1)
+
+    def begin() -> None:
+        # For this thread; but also for threads that do not exist yet.
+        torch.set_num_threads(1)
+        begun.wait()
+
+    with ThreadPoolExecutor(n, thread_name_prefix="encode") as threads:
+        try:
+            for _ in range(n):
+                threads.submit(begin)
+            begun.wait()
+            torch.set_num_threads(everywhere)
+            yield threads
+        except BaseException:
+            begun.abort()  # a thread that could not be started is waited for by others
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
 def weights_sha8(model: torch.nn.Module, *recipe: object) -> str:
     """Return 8 hexadecimal digits that tell a model's vectors from others'.
 
@@ -108,7 +152,7 @@ def lower_precision(model: torch.nn.Module, dtype: torch.dtype) -> None:
 
 
 @contextlib.contextmanager
-def computing(device: torch.device, dtype: torch.dtype) -> Any:
+def computing(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """Compute without gradients, matrix products in `dtype`."""
     import torch
 

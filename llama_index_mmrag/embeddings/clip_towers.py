@@ -1,7 +1,7 @@
 """What a CLIP-family model must offer, and how it is kept busy.
 
-Texts are sorted by length, so that a batch is only as wide as its longest text;
-pictures are decoded by threads while the model computes.
+Texts are sorted by length, so that a batch is only as wide as its longest text. On a
+CPU each thread decodes and computes batches of its own; on a GPU threads decode ahead.
 """
 
 from __future__ import annotations
@@ -14,9 +14,14 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
+from llama_index_mmrag.embeddings.clip_torch import single_threads
 from llama_index_mmrag.embeddings.conse import FloatArray, unit_rows
 from llama_index_mmrag.errors import InvalidVector, MmragError
 from llama_index_mmrag.images import ImageSource, load_image
+
+# Smaller batches read all the weights for too little work.
+_FEWEST_PICTURES = 4
+_FEWEST_TOKENS = 512
 
 
 class CheckpointUnusable(MmragError, ValueError):
@@ -42,6 +47,11 @@ class ClipTowers(Protocol):
     @property
     def sha8(self) -> str:
         """What tells this model's vectors from others': 8 hexadecimal digits."""
+        ...
+
+    @property
+    def splits(self) -> bool:
+        """Whether several threads may compute at once, each on one CPU."""
         ...
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -71,7 +81,7 @@ class EncodedTexts(NamedTuple):
 
 
 def encode_texts(
-    towers: ClipTowers, texts: Sequence[str], *, batch_tokens: int
+    towers: ClipTowers, texts: Sequence[str], *, batch_tokens: int, n_threads: int = 1
 ) -> EncodedTexts:
     """Return one unit vector for each text, in the texts' order.
 
@@ -81,6 +91,7 @@ def encode_texts(
         towers: The loaded model.
         texts: Any number of texts, the empty one too.
         batch_tokens: Most tokens of a batch, padding among them.
+        n_threads: Threads that compute, each its own batch, where there are several.
 
     Raises:
         InvalidVector: A vector is not finite, or has no length.
@@ -89,8 +100,20 @@ def encode_texts(
     most = towers.max_tokens
     rows = [ids if len(ids) <= most else [*ids[: most - 1], ids[-1]] for ids in whole]
     vectors = np.empty((len(rows), towers.dimension), dtype=np.float32)
-    for batch in batches_by_length([len(ids) for ids in rows], n_tokens=batch_tokens):
+
+    def fill(batch: list[int]) -> None:
         vectors[batch] = towers.text_vectors([rows[i] for i in batch])
+
+    lengths = [len(ids) for ids in rows]
+    even = _even(sum(lengths), batch_tokens, n_threads=n_threads, fewest=_FEWEST_TOKENS)
+    batches = batches_by_length(lengths, n_tokens=even)
+    if towers.splits and n_threads > 1 and len(batches) > 1:
+        with single_threads(min(n_threads, len(batches))) as threads:
+            # Consumed, so that an error in a thread is raised here.
+            list(threads.map(fill, batches))
+    else:
+        for batch in batches_by_length(lengths, n_tokens=batch_tokens):
+            fill(batch)
     n_cut = sum(len(ids) > most for ids in whole)
     return EncodedTexts(_unit(vectors, "text"), n_cut)
 
@@ -108,7 +131,8 @@ def encode_pictures(
         towers: The loaded model.
         pictures: What `load_image` reads.
         batch_size: Pictures that the model takes at once.
-        n_threads: Threads that decode, at most two batches ahead of the model.
+        n_threads: Threads that decode and compute, each its own batch; on a GPU they
+            decode alone, at most two batches ahead of it.
 
     Raises:
         ImageUnreadable: A picture cannot be read; the first one in order is named.
@@ -119,14 +143,23 @@ def encode_pictures(
     def prepared(source: ImageSource) -> FloatArray:
         return towers.pixels(load_image(source))
 
-    start = 0
-    for batch in _in_batches(
-        _ahead(prepared, pictures, n_threads=n_threads, n_ahead=2 * batch_size),
-        batch_size,
-    ):
-        stop = start + len(batch)
-        vectors[start:stop] = towers.picture_vectors(np.stack(batch))
-        start = stop
+    def fill(start: int) -> None:
+        batch = [prepared(source) for source in pictures[start : start + size]]
+        vectors[start : start + len(batch)] = towers.picture_vectors(np.stack(batch))
+
+    n = len(pictures)
+    size = _even(n, batch_size, n_threads=n_threads, fewest=_FEWEST_PICTURES)
+    if towers.splits and n_threads > 1 and size < n:
+        starts = range(0, n, size)
+        with single_threads(min(n_threads, len(starts))) as threads:
+            list(threads.map(fill, starts))
+    else:
+        ahead = _ahead(prepared, pictures, n_threads=n_threads, n_ahead=2 * batch_size)
+        start = 0
+        for batch in _in_batches(ahead, batch_size):
+            stop = start + len(batch)
+            vectors[start:stop] = towers.picture_vectors(np.stack(batch))
+            start = stop
     return _unit(vectors, "picture")
 
 
@@ -150,6 +183,12 @@ def batches_by_length(lengths: Sequence[int], *, n_tokens: int) -> list[list[int
         batches[-1].append(position)
         room -= width
     return batches
+
+
+def _even(n: int, most: int, *, n_threads: int, fewest: int) -> int:
+    """Return a batch's size, at most `most`, that gives all threads as many batches."""
+    n_turns = -(-n // (most * n_threads))
+    return min(most, max(-(-n // (n_turns * n_threads)), fewest))
 
 
 def _ahead(

@@ -17,6 +17,7 @@ from llama_index_mmrag.embeddings.clip_torch import (
     import_backend,
     lower_precision,
     padded,
+    splits_by_thread,
     to_numpy,
     weights_sha8,
 )
@@ -94,6 +95,7 @@ class TransformersClip:
         self._processor = processor
         self._device: torch.device = model.device
         self._dtype = dtype
+        self.splits = splits_by_thread(self._device)
         self.max_tokens = int(model.config.text_config.max_position_embeddings)
         # SigLIP's text tower looks in both directions and reads its vector off the
         # last position: it was trained on, and needs, full width.

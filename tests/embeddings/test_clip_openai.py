@@ -157,6 +157,25 @@ def test_pictures_in_batches_equal_pictures_alone_in_the_same_order(
     assert reverse[::-1] == pytest.approx(together, abs=1e-5)
 
 
+def test_vectors_do_not_depend_on_threads_and_torchs_threads_stay_as_they_are(
+    other_checkpoint: str, photographs: list[str]
+) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    one, five = (
+        BatchedClipEmbedding(model_name=other_checkpoint, num_threads=n) for n in (1, 5)
+    )
+    texts = [f"{text} {i}" for i in range(40) for text in MIXED_LENGTHS]
+    assert five.encode_texts(texts) == pytest.approx(one.encode_texts(texts), abs=1e-5)
+    assert five.encode_images(photographs * 3) == pytest.approx(
+        one.encode_images(photographs * 3), abs=1e-5
+    )
+    assert torch.get_num_threads() == before
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(torch.get_num_threads).result() == before
+
+
 def test_path_bytes_and_open_picture_have_the_same_vector(
     encoder: BatchedClipEmbedding, photographs: list[str]
 ) -> None:
