@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 
 import pytest
 from hypothesis import given
@@ -194,18 +193,6 @@ def test_results_without_scores_keep_their_order() -> None:
     order = [("best", 1.0), ("z", 1 / 2), ("y", 1 / 3), ("x", 1 / 4)]
     assert ranked(fused) == order
     assert ranked(RRFPostprocessor(k=0).postprocess_nodes(fused)) == order
-
-
-def test_time_for_results_without_scores_is_linear() -> None:
-    def took_s(n_results: int) -> float:
-        flat = [text(str(n), None) for n in range(n_results)]
-        start = time.process_time()
-        RRFPostprocessor().postprocess_nodes(flat)
-        return time.process_time() - start
-
-    took_s(10)
-    # Quadratic, it would be 64 times as long; 3 s and more on any machine.
-    assert took_s(8000) < 32 * took_s(1000) + 0.2
 
 
 def test_score_that_is_no_number_is_refused() -> None:
