@@ -21,10 +21,8 @@ _TOKEN = re.compile(
     rf"(?P<opening>[\[【［])|(?P<closing>[\]】］])"
     rf"|(?P<inside>[{_INSIDE}]+)|(?P<text>[^{_BRACKET}{_INSIDE}]+)"
 )
-_NUMBERS = rf"\d+(?:\s*[{_DASH}]\s*\d+)*"
-_CONTENT = re.compile(
-    rf"[\s{_COMMA}]*{_NUMBERS}(?:[\s{_COMMA}]+{_NUMBERS})*[\s{_COMMA}]*"
-)
+# Whatever stands between two numbers: "1, 2", "1–3", "1;-2".
+_CONTENT = re.compile(rf"[\s{_COMMA}]*\d+(?:[\s{_DASH}{_COMMA}]+\d+)*[\s{_COMMA}]*")
 _RANGE = re.compile(rf"(\d+)(?:\s*[{_DASH}]\s*(\d+))?")
 _MARKER = re.compile(rf"[\[【［]({_CONTENT.pattern})[\]】］]")
 

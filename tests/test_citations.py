@@ -252,3 +252,14 @@ def test_quoting_an_unlabelled_text_cites_nothing_and_loses_nothing(text):
     quoted = unlabelled(text)
     assert checker.check(quoted) == quoted
     assert (checker.cited, checker.removed) == ({}, {})
+
+
+@pytest.mark.parametrize("answer", ["【0;-0】", "[9,-8]", "[9 - - 8]", "[9;;–8]"])
+def test_odd_separators_hide_no_invalid_label(answer):
+    checker = CitationChecker(2)
+    assert checker.check(answer) == ""
+    assert set(checker.removed) <= {0, 8, 9}
+
+
+def test_negative_number_in_brackets_is_no_citation():
+    assert CitationChecker(2).check("the last one, x[-1]") == "the last one, x[-1]"
