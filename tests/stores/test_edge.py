@@ -339,8 +339,10 @@ def test_shard_opened_without_this_library_is_in_use(tmp_path: Path) -> None:
 
 def test_forgotten_store_gives_its_folder_back(tmp_path: Path) -> None:
     store = QdrantEdgeVectorStore.open(tmp_path / "s", dim=DIM)
+    store.add([make_node(0)])
     del store
-    QdrantEdgeVectorStore.open(tmp_path / "s", dim=DIM).close()
+    with QdrantEdgeVectorStore.open(tmp_path / "s", dim=DIM) as again:
+        assert again.count() == 1
 
 
 def test_closed_store_says_so_and_opens_again(store: QdrantEdgeVectorStore) -> None:
