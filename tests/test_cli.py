@@ -432,8 +432,8 @@ def test_hostile_names_are_printed_as_they_are(hostile, run, tmp_path):
 def test_json_is_ascii_where_the_output_is(run, tmp_path):
     code = """
 import sys
-from llama_index_mmrag import cli
-cli._print_json({"route": "text→image", "emoji": "🍵"})
+from llama_index_mmrag.cli import output
+output.print_json({"route": "text→image", "emoji": "🍵"})
 """
     printed = subprocess.run(
         [sys.executable, "-c", code],

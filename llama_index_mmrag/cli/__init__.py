@@ -1,0 +1,33 @@
+"""The command line, a file for each command.
+
+Exit codes: 0 done; 1 nothing was found, or something was skipped under --strict; 2
+wrong use or an error, told in a sentence; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+
+from llama_index_mmrag.cli.app import app
+
+# Importing a command registers it; --help lists them in this order.
+# isort: off
+import llama_index_mmrag.cli.index  # noqa: F401
+import llama_index_mmrag.cli.search  # noqa: F401
+import llama_index_mmrag.cli.ask  # noqa: F401
+# isort: on
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run the command line."""
+    # What is skipped or degraded is in the output already.
+    logging.getLogger("llama_index_mmrag").addHandler(logging.NullHandler())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a character still gets the rest.
+            stream.reconfigure(errors="backslashreplace")
+    app()

@@ -1,0 +1,5 @@
+"""Runs `python -m llama_index_mmrag.cli`."""
+
+from llama_index_mmrag.cli import main
+
+main()

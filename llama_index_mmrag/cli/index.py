@@ -1,0 +1,74 @@
+"""mmrag index: files into a store."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llama_index_mmrag.cli.app import app
+from llama_index_mmrag.cli.options import AsJson, Store, place
+from llama_index_mmrag.cli.output import print_json, tell, terminal, told
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.index import MultiModalQdrantIndex
+from llama_index_mmrag.ingestion.paths import real_path
+
+
+@app.command("index")
+@told()
+def index_command(  # noqa: PLR0913 - each argument is an option of the command
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            parser=place,
+            metavar="DIR",
+            help="A folder, or one file.",
+        ),
+    ],
+    store: Store,
+    recursive: Annotated[bool, typer.Option(help="Read its folders too.")] = True,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Also remove files that are gone.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if anything was skipped.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put a folder's texts, Markdown and pictures into a store; again to update it."""
+    if refresh and not recursive:
+        msg = "--refresh reads a folder's folders too; leave out --no-recursive."
+        raise InvalidSetting(msg)
+    real_path(directory)  # a mistyped folder must not leave an empty store behind
+    show_progress = not as_json and sys.stderr.isatty()
+    with MultiModalQdrantIndex.open(store) as index:
+        if refresh:
+            report = index.refresh(directory, show_progress=show_progress)
+        else:
+            report = index.insert_directory(
+                directory, recursive=recursive, show_progress=show_progress
+            )
+    for problem in report.problems:
+        heading = "Left out of" if problem.is_part else "Skipped"
+        tell(heading, f"{problem.source}: {problem.reason}", style="yellow")
+    if as_json:
+        skipped = [
+            {"source": p.source, "reason": p.reason, "is_part": p.is_part}
+            for p in report.problems
+        ]
+        print_json(
+            {
+                "documents": report.n_documents,
+                "added": report.n_added,
+                "unchanged": report.n_unchanged,
+                "removed": report.n_removed,
+                "skipped": skipped,
+                "ignored": dict(report.ignored),
+            }
+        )
+    else:
+        terminal().print(str(report))
+    if strict and report.problems:
+        raise typer.Exit(1)

@@ -1,0 +1,40 @@
+"""mmrag search: the best texts and pictures, each with its reasons."""
+
+from __future__ import annotations
+
+import typer
+
+from llama_index_mmrag.cli.app import app
+from llama_index_mmrag.cli.options import (
+    AsJson,
+    Picture,
+    Store,
+    Text,
+    TopK,
+    existing,
+    query_of,
+)
+from llama_index_mmrag.cli.output import print_json, terminal, told, warned
+from llama_index_mmrag.report.table import ranking_rows, ranking_table
+
+
+@app.command()
+@told()
+def search(
+    store: Store,
+    text: Text = "",
+    image: Picture = None,
+    top_k: TopK = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Show the best texts and pictures, and where each score came from."""
+    with existing(store) as index, warned():
+        results = index.as_retriever(top_k=top_k).retrieve(query_of(text, image))
+    if as_json:
+        print_json(ranking_rows(results))
+    elif results:
+        terminal().print(ranking_table(results))
+    else:
+        terminal(stderr=True).print("Nothing was found.")
+    if not results:
+        raise typer.Exit(1)
