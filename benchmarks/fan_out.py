@@ -173,11 +173,11 @@ def make_nodes(n: int, modality: str) -> list[TextNode]:
 def channels_over(
     text: PreparedStore, image: PreparedStore, **settings: Any
 ) -> list[Channel]:
-    encoders = InstantEmbedding(), InstantEmbedding()
+    encoder = InstantEmbedding()  # one for both, as CLIP is
     return [
-        Channel("text", vector_store=text, embed_model=encoders[0], top_k=100),
+        Channel("text", vector_store=text, embed_model=encoder, top_k=100),
         Channel(
-            "image", vector_store=image, embed_model=encoders[1], top_k=100, **settings
+            "image", vector_store=image, embed_model=encoder, top_k=100, **settings
         ),
     ]
 
@@ -303,10 +303,11 @@ def _contenders(
             for nodes in (texts, pictures)
         ]
         channels = list(channels_over(*stores))
+        encoder = InstantEmbedding()
         retrievers = [
-            VectorStoreIndex.from_vector_store(
-                store, embed_model=InstantEmbedding()
-            ).as_retriever(similarity_top_k=100)
+            VectorStoreIndex.from_vector_store(store, embed_model=encoder).as_retriever(
+                similarity_top_k=100
+            )
             for store in stores
         ]
     ours = MultiModalFusionRetriever(channels, top_k=n_shown)

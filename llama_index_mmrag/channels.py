@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast, get_args, runtime_checkable
@@ -23,7 +24,8 @@ from llama_index.core.vector_stores.types import (
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Background
-from llama_index_mmrag.nodes import ENTITY_KEY, entity_id_of, entity_of
+from llama_index_mmrag.nodes import ENTITY_KEY, entity_id_of
+from llama_index_mmrag.pace import Pace
 from llama_index_mmrag.query import PartKind
 from llama_index_mmrag.search_channel import (
     Ask,
@@ -98,6 +100,8 @@ class Channel:
     alpha: float | None = field(default=None, kw_only=True)
     sample: CollectionSample = field(init=False, repr=False, compare=False)
     """Some of the collection's vectors, read once, for the fusions that calibrate."""
+    pace: Pace = field(init=False, repr=False, compare=False)
+    """How long searches have been taking."""
 
     def __post_init__(self) -> None:
         check_common_settings(
@@ -126,6 +130,7 @@ class Channel:
             )
             raise InvalidSetting(msg)
         object.__setattr__(self, "sample", CollectionSample(self.vector_store))
+        object.__setattr__(self, "pace", Pace())
         sees = isinstance(self.embed_model, MultiModalEmbedding)
         if not self.modality:
             object.__setattr__(self, "modality", self.name)
@@ -162,9 +167,9 @@ class Channel:
         """Whether the store answers in this process, in well under a millisecond.
 
         Qdrant Edge holds the interpreter's lock while it searches, so that threads
-        would only add their own cost.
+        would only add their own cost. Of other stores, their pace so far tells.
         """
-        return self.is_light
+        return self.is_light or (self.pace.is_quick and not self.is_async)
 
     @property
     def is_async(self) -> bool:
@@ -177,13 +182,16 @@ class Channel:
 
     def answer(self, ask: Ask) -> Searched:
         """Return what the query part finds here, best first."""
+        began_s = time.perf_counter()
         vector = ask.encodings.of(ask.part, self.embed_model)
         query = self._query(ask, vector)
-        return Searched(tuple(self.search(query)), self._background(ask, vector))
+        found = Searched(tuple(self.search(query)), self._background(ask, vector))
+        self.pace.note(time.perf_counter() - began_s)
+        return found
 
     async def aanswer(self, ask: Ask) -> Searched:
         """Return what `answer` does, over the store's asynchronous client."""
-        vector = await athread(lambda: ask.encodings.of(ask.part, self.embed_model))
+        vector = await ask.encodings.aof(ask.part, self.embed_model)
         search = self.vector_store.aquery(self._query(ask, vector))
         if not ask.with_background:
             return Searched(tuple(self._found(await search)))
@@ -199,6 +207,7 @@ class Channel:
         deeper = replace(self, top_k=top_k)
         # Read from the store once, and so not to be read again.
         object.__setattr__(deeper, "sample", self.sample)
+        object.__setattr__(deeper, "pace", self.pace)
         return deeper
 
     def search(self, query: VectorStoreQuery) -> list[Found]:
@@ -232,13 +241,36 @@ class Channel:
         """
         if not entity_ids:
             return []
+        with search_lock(self.vector_store):
+            return list(
+                self.vector_store.get_nodes(filters=self._of(entity_ids, filters))
+            )
+
+    async def aof_entities(
+        self, entity_ids: Sequence[str], *, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """Return what `of_entities` does, over the store's asynchronous client."""
+        if not entity_ids:
+            return []
+        if type(self.vector_store).aget_nodes is BasePydanticVectorStore.aget_nodes:
+            # The base class's reads on the event loop.
+            return await athread(lambda: self.of_entities(entity_ids, filters=filters))
+        # An alternative of one: of conditions without any, QdrantVectorStore 0.10.4
+        # makes an empty list of alternatives here, which nothing meets.
+        conditions = MetadataFilters(
+            filters=[self._of(entity_ids, filters)], condition=FilterCondition.OR
+        )
+        return list(await self.vector_store.aget_nodes(filters=conditions))
+
+    def _of(
+        self, entity_ids: Sequence[str], filters: MetadataFilters | None
+    ) -> MetadataFilters:
         wanted = MetadataFilter(
             key=ENTITY_KEY, value=list(entity_ids), operator=FilterOperator.IN
         )
         allowed = both_filters(self.filters, filters)
-        conditions = both_filters(MetadataFilters(filters=[wanted]), allowed)
-        with search_lock(self.vector_store):
-            return list(self.vector_store.get_nodes(filters=conditions))
+        mine = MetadataFilters(filters=[wanted])
+        return both_filters(mine, allowed) or mine
 
     def _query(self, ask: Ask, vector: list[float]) -> VectorStoreQuery:
         filters = both_filters(self.filters, ask.filters)
@@ -275,8 +307,10 @@ class Channel:
             )
             raise InvalidSetting(msg)
         return [
-            Found(node.node_id, entity_of(node), score, node)
-            for node, score in zip(nodes, scores, strict=True)
+            Found(
+                node_id := node.node_id, entity_id_of(node.metadata, node_id), s, node
+            )
+            for node, s in zip(nodes, scores, strict=True)
         ]
 
 

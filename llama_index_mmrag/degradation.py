@@ -32,7 +32,11 @@ def degradation(channel: str, route: str, error: Exception) -> Degradation:
 
 
 def make_known(
-    failed: Sequence[Degradation], of: str, *, on_degraded: OnDegraded
+    failed: Sequence[Degradation],
+    of: str,
+    *,
+    on_degraded: OnDegraded,
+    requested: Sequence[str] = (),
 ) -> None:
     """Report failures, and raise them if that is how it shall be.
 
@@ -40,11 +44,12 @@ def make_known(
         failed: What failed; nothing happens if it is empty.
         of: How many there were of what, such as "2 routes".
         on_degraded: The retriever's setting.
+        requested: The routes that were asked for, where they are not known yet.
 
     Raises:
         RouteFailed: There is a failure, and `on_degraded` is "raise".
     """
-    report(failed)
+    report(failed, requested=requested)
     if failed and on_degraded == "raise":
         msg = (
             f"{len(failed)} of {of} failed. {reasons(failed)}. "

@@ -20,6 +20,7 @@ from llama_index_mmrag.citations import CitationChecker
 from llama_index_mmrag.encoded_picture import EncodedPicture
 from llama_index_mmrag.evidence import Evidence
 from llama_index_mmrag.nodes import provenance_of
+from llama_index_mmrag.provenance import RoutesAsked
 from llama_index_mmrag.structured import map_strings
 
 Answer: TypeAlias = (  # whole, as an object, or streamed
@@ -63,7 +64,7 @@ class Draft:
                 {"node_id": node_id, "reason": reason}
                 for node_id, reason in evidence.left_out
             ],
-            "degraded": _degraded(nodes),
+            **RoutesAsked.of(filter(None, map(provenance_of, nodes))).to_dict(),
         }
 
     def count(self, pictures: Iterable[EncodedPicture]) -> None:
@@ -123,9 +124,3 @@ class Draft:
         checker = self._checker
         self._cited |= {str(label): n for label, n in checker.cited.items()}
         self._removed |= {str(label): n for label, n in checker.removed.items()}
-
-
-def _degraded(nodes: Sequence[NodeWithScore]) -> list[dict[str, Any]]:
-    provenance = next(filter(None, map(provenance_of, nodes)), None)
-    found: list[dict[str, Any]] = provenance.to_dict()["degraded"] if provenance else []
-    return found

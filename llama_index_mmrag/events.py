@@ -10,14 +10,12 @@ from contextvars import ContextVar
 from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.base import BaseEvent
 
-from llama_index_mmrag.provenance import Degradation, DegradationKind
+from llama_index_mmrag.provenance import Degradation, DegradationKind, RoutesAsked
 
 logger = logging.getLogger(__name__)
 dispatcher = get_dispatcher(__name__)
 
-_collected: ContextVar[list[Degradation] | None] = ContextVar(
-    "collected_degradations", default=None
-)
+_collected: ContextVar[RoutesAsked | None] = ContextVar("collected", default=None)
 
 
 class RouteDegradedEvent(BaseEvent):
@@ -35,34 +33,51 @@ class RouteDegradedEvent(BaseEvent):
 
 
 @contextmanager
-def collect_degradations() -> Iterator[list[Degradation]]:
-    """Give a list that fills with the degradations of the queries within.
+def collect_routes() -> Iterator[RoutesAsked]:
+    """Give an object that fills with the routes of the queries within.
 
     Provenance rides on results; a query that found nothing has none, and this tells
     "there is nothing" from "nobody could look". Holds for queries of this thread or
     task and of those that it starts; any query engine may stand between.
+    """
+    routes = RoutesAsked()
+    outer = _collected.get()
+    token = _collected.set(routes)
+    try:
+        yield routes
+    finally:
+        _collected.reset(token)
+        # What is collected within is known without, too.
+        if outer is not None:
+            outer.add(routes.requested, routes.degraded)
+
+
+@contextmanager
+def collect_degradations() -> Iterator[list[Degradation]]:
+    """Give a list that fills with the degradations of the queries within.
+
+    What `collect_routes` collects, where only failures matter.
 
     >>> with collect_degradations() as lost:
     ...     pass  # results = retriever.retrieve("red")
     >>> lost
     []
     """
-    lost: list[Degradation] = []
-    outer = _collected.get()
-    token = _collected.set(lost)
-    try:
-        yield lost
-    finally:
-        _collected.reset(token)
-        # What is collected within is known without, too.
-        if outer is not None:
-            outer.extend(lost)
+    with collect_routes() as routes:
+        yield routes.degraded
 
 
-def report(degradations: Iterable[Degradation]) -> None:
-    """Make degradations known, each once, in the context of the query's caller."""
-    collected = _collected.get()
-    for lost in degradations:
+def report(
+    degradations: Iterable[Degradation], *, requested: Iterable[str] = ()
+) -> None:
+    """Make degradations known, each once, in the context of the query's caller.
+
+    Args:
+        degradations: What gave no answer.
+        requested: The routes that were asked for, where they are not known yet.
+    """
+    lost_routes = list(degradations)
+    for lost in lost_routes:
         logger.warning("Route %s gave no answer: %s", lost.route, lost.reason)
         dispatcher.event(
             RouteDegradedEvent(
@@ -72,5 +87,5 @@ def report(degradations: Iterable[Degradation]) -> None:
                 reason=lost.reason,
             )
         )
-        if collected is not None:
-            collected.append(lost)
+    if (collected := _collected.get()) is not None:
+        collected.add(requested, lost_routes)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
@@ -148,10 +148,12 @@ async def arun_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
     """
     here = [job for job in jobs if job.shares_caller]
     beside = [job for job in jobs if not job.shares_caller]
-    embedded = [athread(lambda: run_all(here))] if here else []
-    outcomes: list[Any] = await asyncio.gather(*embedded, *map(_aoutcome, beside))
-    mine = iter(outcomes.pop(0) if here else ())
-    others = iter(outcomes)
+    if not here:
+        return await _aoutcomes(beside)
+    embedded = athread(lambda: run_all(here))
+    if not beside:
+        return await embedded
+    mine, others = map(iter, await asyncio.gather(embedded, _aoutcomes(beside)))
     return [next(mine if job.shares_caller else others) for job in jobs]
 
 
@@ -182,27 +184,49 @@ def _waited(job: Job[T], future: Future[T] | StillBusy) -> Outcome[T]:
     return _done(future.result)
 
 
-async def _aoutcome(job: Job[T]) -> Outcome[T]:
-    if refusal := job.refusal():
-        return refusal
-    task = asyncio.ensure_future(job.ado())
+async def _aoutcomes(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
+    outcomes: list[Any] = [job.refusal() for job in jobs]
+    waiting = {
+        asyncio.ensure_future(job.ado()): index
+        for index, job in enumerate(jobs)
+        if outcomes[index] is None
+    }
+    late: set[asyncio.Task[T]] = set()
     try:
-        await asyncio.wait(
-            {task}, timeout=job.deadline.left_s if job.deadline else None
-        )
-        if not task.done():
-            return job.missed()
+        while waiting:
+            done, _ = await asyncio.wait(waiting, timeout=_least_left_s(jobs, waiting))
+            for task in done:
+                outcomes[waiting.pop(task)] = _result_of(task)
+            for task, index in list(waiting.items()):
+                job = jobs[index]
+                if job.deadline is not None and job.deadline.left_s <= 0:
+                    outcomes[waiting.pop(task)] = job.missed()
+                    late.add(task)
+                    _dismiss(task)
     finally:
-        if not task.done():
-            job.span.drop(asyncio.CancelledError("the query was cancelled"))
-            await _dismissed(task)
+        for task, index in waiting.items():
+            jobs[index].span.drop(asyncio.CancelledError("the query was cancelled"))
+            late.add(task)
+            _dismiss(task)
+        if late:
+            await asyncio.wait(late, timeout=GRACE_S)
+    return outcomes
+
+
+def _least_left_s(
+    jobs: Sequence[Job[T]], waiting: Mapping[asyncio.Task[T], int]
+) -> float | None:
+    deadlines = [jobs[index].deadline for index in waiting.values()]
+    return min((d.left_s for d in deadlines if d is not None), default=None)
+
+
+def _result_of(task: asyncio.Task[T]) -> Outcome[T]:
     if task.cancelled():
         return RuntimeError("the search was cancelled from within")
     return _done(task.result)
 
 
-async def _dismissed(task: asyncio.Future[Any]) -> None:
+def _dismiss(task: asyncio.Task[Any]) -> None:
     # A task's error that nobody asks for is a warning when it is collected.
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     task.cancel()
-    await asyncio.wait({task}, timeout=GRACE_S)

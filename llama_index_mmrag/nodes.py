@@ -96,16 +96,23 @@ def with_provenance(node: BaseNode, provenance: Provenance) -> BaseNode:
     Stores hand out cached nodes, so the given one is left as it is: its metadata and
     its lists of excluded keys are copied before they are written to.
     """
+    metadata = node.metadata.copy()
+    metadata[PROVENANCE_KEY] = provenance.to_dict()
     changed = {
-        "metadata": {**node.metadata, PROVENANCE_KEY: provenance.to_dict()},
+        "metadata": metadata,
         "excluded_embed_metadata_keys": _with_ours(node.excluded_embed_metadata_keys),
         "excluded_llm_metadata_keys": _with_ours(node.excluded_llm_metadata_keys),
     }
-    if isinstance(node, ImageNode):
-        return _as(CaptionedImageNode, node, changed)
-    if type(node) is TextNode:
-        return _as(ExplainedTextNode, node, changed)
-    return node.model_copy(update=changed)
+    kind = _explained(type(node))
+    return node.model_copy(update=changed) if kind is None else _as(kind, node, changed)
+
+
+@cache
+def _explained(kind: type[BaseNode]) -> type[BaseNode] | None:
+    """Return the class that nodes of a class are copied to; None for their own."""
+    if issubclass(kind, ImageNode):
+        return CaptionedImageNode
+    return ExplainedTextNode if kind in {TextNode, ExplainedTextNode} else None
 
 
 class FusedNode(NodeWithScore):
@@ -116,12 +123,9 @@ class FusedNode(NodeWithScore):
     @classmethod
     def of(cls, node: BaseNode, provenance: Provenance) -> FusedNode:
         """Return the result; `node` itself is not changed."""
-        values = {
-            "node": with_provenance(node, provenance),
-            "score": provenance.score,
-            "provenance": provenance,
-        }
-        return _made(cls, values)
+        shown = with_provenance(node, provenance)
+        score = provenance.score
+        return _made(cls, {"node": shown, "score": score, "provenance": provenance})
 
 
 def provenance_of(result: NodeWithScore) -> Provenance | None:
@@ -173,7 +177,7 @@ def hide_bookkeeping(node: BaseNode) -> None:
 
 
 def _with_ours(keys: Sequence[str]) -> list[str]:
-    return list(_joined(tuple(keys)) if keys else BOOKKEEPING_KEYS)
+    return [*(_joined(tuple(keys)) if keys else BOOKKEEPING_KEYS)]
 
 
 @lru_cache(maxsize=1024)
@@ -183,11 +187,12 @@ def _joined(keys: tuple[str, ...]) -> tuple[str, ...]:
 
 def _as(kind: type[Node], node: BaseNode, changed: dict[str, Any]) -> Node:
     """Return a copy of `node` of a class with the same fields, some of them changed."""
-    if type(node) is kind or type(node) is kind.__base__:
-        values = {**node.__dict__, **changed}
-    else:
-        values = {name: getattr(node, name) for name in kind.model_fields} | changed
-    return _made(kind, values)
+    given = type(node)
+    if given is kind or given is kind.__base__:
+        return _made(kind, node.__dict__ | changed)
+    return _made(
+        kind, {name: getattr(node, name) for name in kind.model_fields} | changed
+    )
 
 
 @cache
@@ -196,14 +201,17 @@ def _all_fields(kind: type[BaseModel]) -> set[str]:
     return set(kind.model_fields)
 
 
+_set = object.__setattr__
+
+
 def _made(kind: type[Model], values: dict[str, Any]) -> Model:
     """Return what pydantic's own `model_construct` does, given all fields.
 
     That one loops over the fields and costs four times as much, for every result.
     """
     made = kind.__new__(kind)
-    object.__setattr__(made, "__dict__", values)
-    object.__setattr__(made, "__pydantic_fields_set__", _all_fields(kind))
-    object.__setattr__(made, "__pydantic_extra__", None)
-    object.__setattr__(made, "__pydantic_private__", None)
+    _set(made, "__dict__", values)
+    _set(made, "__pydantic_fields_set__", _all_fields(kind))
+    _set(made, "__pydantic_extra__", None)
+    _set(made, "__pydantic_private__", None)
     return made

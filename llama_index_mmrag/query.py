@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from llama_index.core.schema import ImageType, QueryBundle
 
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
 from llama_index_mmrag.images import ImageSource, check_image, image_bytes
-from llama_index_mmrag.threads import resolve
+from llama_index_mmrag.threads import athread, resolve
 
 PartKind = Literal["text", "image"]
 
@@ -96,13 +97,30 @@ class Encodings:
 
     def of(self, part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
         """Return the part's vector; a second caller waits for the first one's."""
-        key = (id(embed_model), part.name)
-        with self._lock:
-            known = self._vectors.get(key)
-            future = self._vectors.setdefault(key, Future())
-        if known is None:
+        future, is_first = self._claimed(part, embed_model)
+        if is_first:
             resolve(future, lambda: _encoded(part, embed_model))
         return future.result()
+
+    async def aof(self, part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
+        """Return what `of` does; only the first caller takes a thread."""
+        future, is_first = self._claimed(part, embed_model)
+        if not is_first:
+            return await asyncio.wrap_future(future)
+        await athread(lambda: resolve(future, lambda: _encoded(part, embed_model)))
+        return future.result()
+
+    def _claimed(
+        self, part: QueryPart, embed_model: BaseEmbedding
+    ) -> tuple[Future[list[float]], bool]:
+        key = (id(embed_model), part.name)
+        with self._lock:
+            if known := self._vectors.get(key):
+                return known, False
+            future = self._vectors[key] = Future()
+        # Else a second caller that is cancelled would cancel it for all.
+        future.set_running_or_notify_cancel()
+        return future, True
 
 
 def as_image_type(source: ImageSource) -> ImageType:

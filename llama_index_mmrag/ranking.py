@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,6 +28,8 @@ class Lookup:
     channel: SearchChannel
     read: Callable[[], list[BaseNode]]
     """Returns the nodes; those that are gone by now are left out."""
+    aread: Callable[[], Awaitable[list[BaseNode]]] | None = None
+    """The same without holding a thread, where there is such a way."""
 
     def job(self, deadline: Deadline | None) -> Job[list[BaseNode]]:
         """Return the lookup; like a search it ends at the channel's deadline too."""
@@ -39,6 +41,7 @@ class Lookup:
             deadline=sooner(deadline_in(channel.timeout_s), deadline),
             is_embedded=channel.is_embedded,
             n_retries=channel.n_retries,
+            awork=self.aread,
         )
 
 
@@ -54,6 +57,11 @@ class Ranking:
     nodes: dict[str, BaseNode]
     """Nodes known so far, by id."""
     degraded: tuple[Degradation, ...]
+
+    @property
+    def requested(self) -> tuple[str, ...]:
+        """Names of the query's routes, in configured order."""
+        return tuple(route.name for route in self.routes)
 
     def lookups(self, *, complete_entities: bool) -> list[Lookup]:
         """Return what must still be read, channel by channel.
@@ -72,7 +80,9 @@ class Ranking:
             if kin := tuple(self._incomplete(channel.name)):
                 filters = self.routes[0].filters
                 read = partial(channel.of_entities, kin, filters=filters)
-                lookups.append(Lookup(f"complete {channel.name}", channel, read))
+                aread = partial(channel.aof_entities, kin, filters=filters)
+                name, way = f"complete {channel.name}", channel.is_async
+                lookups.append(Lookup(name, channel, read, aread if way else None))
         return lookups
 
     def results(self, fetched: Sequence[BaseNode] = ()) -> list[NodeWithScore]:
@@ -87,22 +97,18 @@ class Ranking:
             # where searches bring whole nodes.
             nodes.setdefault(node.node_id, node)
         kin = self._kin(fetched)
-        requested = tuple(route.name for route in self.routes)
+        requested = self.requested
         results: list[NodeWithScore] = []
-        for entity in self.entities:
-            shown = dict.fromkeys([c.node_id for c in entity.contributions])
+        for entity_id, score, contributions in self.entities:
             provenance = Provenance(
-                entity_id=entity.entity_id,
-                score=entity.score,
-                fusion=self.fusion,
-                contributions=entity.contributions,
-                requested=requested,
-                degraded=self.degraded,
+                entity_id, score, self.fusion, contributions, requested, self.degraded
             )
+            shown = dict.fromkeys([c.node_id for c in contributions])
             chosen = [nodes[node_id] for node_id in shown if node_id in nodes]
-            if related := kin.get(entity.entity_id):
+            if related := kin.get(entity_id):
                 chosen += _one_of_each_modality(related, chosen)
-            results += [FusedNode.of(node, provenance) for node in chosen]
+            for node in chosen:
+                results.append(FusedNode.of(node, provenance))  # noqa: PERF401
         return results
 
     def _kin(self, fetched: Sequence[BaseNode]) -> dict[str, list[BaseNode]]:
@@ -159,9 +165,10 @@ def rank(
                 degraded.append(ranked)
                 continue
             lists.append(ranked)
-            for found in () if isinstance(answer, Degradation) else answer.found:
-                if found.node is not None:
-                    nodes.setdefault(found.node_id, found.node)
+            found = () if isinstance(answer, Degradation) else answer.found
+            for node_id, _, _, node in found:
+                if node is not None:
+                    nodes.setdefault(node_id, node)
         return Ranking(
             routes=tuple(routes),
             channels=tuple(channels),

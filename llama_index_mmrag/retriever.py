@@ -229,7 +229,8 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         modality: str | None = None,
     ) -> list[NodeWithScore]:
         deadline = deadline_in(self._timeout_s)
-        if deadline is None and all(map(_shares_caller, self._channels)):
+        here = (c.is_embedded and c.timeout_s is None for c in self._channels)
+        if deadline is None and all(here):
             return await athread(lambda: self._search(query, parts, modality))
         if pictures_of(query):  # files, to be read
             routes = await athread(lambda: self._plan(query, parts, modality))
@@ -256,12 +257,13 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             fusion=self._fusion,
             top_k=self._top_k,
         )
-        failed, n_routes = ranking.degraded, len(routes)
-        if len(failed) == n_routes:
-            report(failed)
-            msg = f"All {n_routes} routes of the query failed. {reasons(failed)}"
+        failed, asked = ranking.degraded, ranking.requested
+        if len(failed) == len(routes):
+            report(failed, requested=asked)
+            msg = f"All {len(routes)} routes of the query failed. {reasons(failed)}"
             raise AllRoutesFailed(msg)
-        make_known(failed, f"{n_routes} routes", on_degraded=self._on_degraded)
+        of, on_degraded = f"{len(routes)} routes", self._on_degraded
+        make_known(failed, of, on_degraded=on_degraded, requested=asked)
         return ranking
 
     def _results(
@@ -340,10 +342,6 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         self, query_bundle: QueryBundle
     ) -> list[NodeWithScore]:
         return await self._asearch(query_bundle, parts="image", modality="image")
-
-
-def _shares_caller(channel: SearchChannel) -> bool:
-    return channel.is_embedded and channel.timeout_s is None
 
 
 def _bundle(query: QueryType) -> QueryBundle:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from llama_index.core.vector_stores.types import MetadataFilters
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes import entity_of
+from llama_index_mmrag.pace import Pace
 from llama_index_mmrag.query import PartKind, QueryPart
 from llama_index_mmrag.search_channel import (
     Ask,
@@ -53,6 +55,8 @@ class RetrieverChannel:
     weight: float | None = field(default=None, kw_only=True)
     timeout_s: float | None = field(default=None, kw_only=True)
     n_retries: int = field(default=0, kw_only=True)
+    pace: Pace = field(default_factory=Pace, init=False, repr=False, compare=False)
+    """How long its searches have been taking."""
 
     def __post_init__(self) -> None:
         check_common_settings(
@@ -80,8 +84,8 @@ class RetrieverChannel:
 
     @property
     def is_embedded(self) -> bool:
-        """How long a retriever takes is not known."""
-        return False
+        """Whether its latest searches were too short to be worth a thread."""
+        return self.pace.is_quick
 
     @property
     def is_async(self) -> bool:
@@ -90,7 +94,9 @@ class RetrieverChannel:
 
     def answer(self, ask: Ask) -> Searched:
         """Return what the retriever finds, in its order."""
+        began_s = time.perf_counter()
         results = self.retriever.retrieve(_bundle(ask.part))[: self.top_k]
+        self.pace.note(time.perf_counter() - began_s)
         return Searched(
             tuple(
                 Found(result.node.node_id, entity_of(result.node), score, result.node)
@@ -118,6 +124,12 @@ class RetrieverChannel:
     ) -> list[BaseNode]:
         """Return nothing: a retriever cannot look entities up."""
         return []
+
+    async def aof_entities(
+        self, entity_ids: Sequence[str], *, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """Return what `of_entities` does."""
+        return self.of_entities(entity_ids, filters=filters)
 
 
 def _bundle(part: QueryPart) -> QueryBundle:

@@ -128,6 +128,12 @@ class SearchChannel(Protocol):
         """Return this channel's nodes of the entities, whole."""
         ...
 
+    async def aof_entities(
+        self, entity_ids: Sequence[str], *, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """Return what `of_entities` does; called only where `is_async`."""
+        ...
+
 
 def check_common_settings(
     *,

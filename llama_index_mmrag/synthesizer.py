@@ -56,7 +56,8 @@ class MultiModalSynthesizer(BaseSynthesizer):
     - "shown": how many texts and pictures were shown, and the pictures' bytes and
       pixels, the query's own included;
     - "left_out": results that were not shown, each with the reason;
-    - "degraded": the routes that gave no answer to this query.
+    - "requested", "searched" and "degraded": the routes of this query, those that gave
+      an answer, and those that gave none, with the reason.
 
     Args:
         llm: A chat model; one with eyes to use the pictures. None answers with the

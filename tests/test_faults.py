@@ -294,18 +294,18 @@ async def test_query_has_a_deadline_beside_its_channels(
     stores = world(kind)
     stores["image"]._fault.kind = "hangs"
     # A fifth is kept for reading the nodes of what Edge found.
-    left = "0.16 s" if kind == "edge" else "0.2 s"
-    for own, reason in ((None, left), (30.0, left), (0.1, "0.1 s")):
+    left = "0.4 s" if kind == "edge" else "0.5 s"
+    for own, reason in ((None, left), (30.0, left), (0.25, "0.25 s")):
         retriever = MultiModalFusionRetriever(
             [
                 channel("text", stores["text"], encoder),
                 channel("image", stores["image"], encoder, timeout_s=own),
             ],
-            timeout_s=0.2,
+            timeout_s=0.5,
         )
         started = time.monotonic()
         found = await retrieve(retriever, "red")
-        assert time.monotonic() - started < 0.2 + MARGIN_S
+        assert time.monotonic() - started < 0.5 + MARGIN_S
         assert ids_of(found) == [uid("text red"), uid("text yellow")]
         (lost,) = why(found[0]).degraded
         assert (lost.kind, lost.reason) == ("deadline", f"no answer within {reason}")

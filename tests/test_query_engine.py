@@ -42,6 +42,8 @@ async def test_answer_that_found_nothing_says_what_could_not_be_searched(
         engine = index.as_query_engine()
         for response in (engine.query("red"), await engine.aquery("red")):
             assert response.source_nodes == []
+            assert response.metadata["requested"] == ["text→text", "text→image"]
+            assert response.metadata["searched"] == ["text→text"]
             (lost,) = response.metadata["degraded"]
             assert (lost["route"], lost["kind"]) == ("text→image", "error")
             assert "the encoder is down" in lost["reason"]

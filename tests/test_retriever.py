@@ -8,6 +8,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
@@ -551,6 +552,39 @@ async def test_store_with_an_asynchronous_client_only_answers_the_same(
     over_sync = only(nodes, open_store, encoder)
     found = dumped(await over_async.aretrieve("orange"))
     assert found == dumped(await over_sync.aretrieve("orange"))
+    await aclient.close()
+
+
+@pytest.mark.parametrize("secret", [None, "no", "yes"])
+async def test_entities_are_completed_over_an_asynchronous_client_only(
+    secret: str | None, open_store: OpenStore, encoder: ColourEncoder, paint: Paint
+) -> None:
+    texts = [text_node("red", entity="s1", secret="no"), text_node("blue")]
+    pictures = [
+        image_node(paint("green"), entity="s1", secret="no"),
+        image_node(paint("cyan"), entity="s2", secret="no"),
+    ]
+    aclient = AsyncQdrantClient(":memory:")
+    over_async, over_sync = [], []
+    for name, nodes, accepts in (
+        ("text", texts, frozenset({"text"})),
+        ("image", pictures, frozenset({"image"})),
+    ):
+        store = QdrantVectorStore(name, aclient=aclient)
+        await store.async_add(deepcopy(nodes))
+        over_async.append(channel(name, store, encoder, accepts=accepts))
+        same = open_store("local", nodes)
+        over_sync.append(channel(name, same, encoder, accepts=accepts))
+    settings: dict[str, Any] = {
+        "top_k": 1,
+        "complete_entities": True,
+        "filters": where("secret", secret) if secret else None,
+    }
+    found = await MultiModalFusionRetriever(over_async, **settings).aretrieve("red")
+    expected = await MultiModalFusionRetriever(over_sync, **settings).aretrieve("red")
+    assert dumped(found) == dumped(expected)
+    with_picture = [uid("text red"), uid("image green")]
+    assert ids_of(found) == ([] if secret == "yes" else with_picture)
     await aclient.close()
 
 

@@ -428,9 +428,13 @@ class TestCitations:
 
     async def test_metadata_says_which_routes_gave_no_answer(self, llm):
         lost = Degradation("image", "text→image", "deadline", "no answer within 1 s")
-        provenance = Provenance("e1", 0.5, "rrf", (), ("text→text",), (lost,))
+        provenance = Provenance(
+            "e1", 0.5, "rrf", (), ("text→text", "text→image"), (lost,)
+        )
         result = FusedNode.of(text_node("red"), provenance)
         response = MultiModalSynthesizer(llm).synthesize("what is red?", [result])
+        assert response.metadata["requested"] == ["text→text", "text→image"]
+        assert response.metadata["searched"] == ["text→text"]
         assert response.metadata["degraded"] == [
             {
                 "channel": "image",

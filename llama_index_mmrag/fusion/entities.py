@@ -47,19 +47,14 @@ def fuse_lists(
     """
     by_entity: dict[str, list[tuple[int, Contribution]]] = {}
     for index, ranked in enumerate(lists):
-        weight = weights.get(ranked.channel, 1.0) * ranked.weight
+        channel, route, modality = ranked.channel, ranked.route, ranked.modality
+        weight = weights.get(channel, 1.0) * ranked.weight
         for hit, amount, calibrated in amounts(ranked, weight):
+            # By position: names would double the time, and this is done for each hit.
             contribution = Contribution(
-                channel=ranked.channel,
-                route=ranked.route,
-                node_id=hit.node_id,
-                modality=ranked.modality,
-                rank=hit.rank,
-                raw_score=hit.score,
-                weight=weight,
-                amount=amount,
-                calibrated_score=calibrated,
-            )
+                channel, route, hit.node_id, modality, hit.rank, hit.score,
+                weight, amount, calibrated,
+            )  # fmt: skip
             by_entity.setdefault(hit.entity_id, []).append((index, contribution))
     fused: list[tuple[float, int, str, tuple[Contribution, ...]]] = []
     for entity_id, found in by_entity.items():
@@ -72,7 +67,7 @@ def fuse_lists(
         score = math.fsum(contribution.amount for _, contribution in found)
         parts = tuple(contribution for _, contribution in found)
         fused.append((-score, first_list, entity_id, parts))
-    fused.sort(key=lambda row: row[:3])
+    fused.sort()  # entity ids are unique: contributions are never compared
     return [FusedEntity(row[2], -row[0], row[3]) for row in fused]
 
 
