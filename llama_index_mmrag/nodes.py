@@ -103,16 +103,21 @@ def with_provenance(node: BaseNode, provenance: Provenance) -> BaseNode:
         "excluded_embed_metadata_keys": _with_ours(node.excluded_embed_metadata_keys),
         "excluded_llm_metadata_keys": _with_ours(node.excluded_llm_metadata_keys),
     }
-    kind = _explained(type(node))
-    return node.model_copy(update=changed) if kind is None else _as(kind, node, changed)
+    kind = _EXPLAINED.get(type(node))
+    if kind is not None:
+        return _made(kind, node.__dict__ | changed)
+    if isinstance(node, ImageNode):
+        return _as(CaptionedImageNode, node, changed)
+    return node.model_copy(update=changed)
 
 
-@cache
-def _explained(kind: type[BaseNode]) -> type[BaseNode] | None:
-    """Return the class that nodes of a class are copied to; None for their own."""
-    if issubclass(kind, ImageNode):
-        return CaptionedImageNode
-    return ExplainedTextNode if kind in {TextNode, ExplainedTextNode} else None
+_EXPLAINED: dict[type[BaseNode], type[BaseNode]] = {
+    TextNode: ExplainedTextNode,
+    ExplainedTextNode: ExplainedTextNode,
+    ImageNode: CaptionedImageNode,
+    CaptionedImageNode: CaptionedImageNode,
+}
+"""Nearly all nodes there are, and the classes of the same fields they are copied to."""
 
 
 class FusedNode(NodeWithScore):

@@ -72,7 +72,7 @@ class Ranking:
         lookups: list[Lookup] = []
         late = {d.channel for d in self.degraded if d.kind in {"deadline", "busy"}}
         for channel in self.channels:
-            if missing := tuple(self._missing(channel.name)):
+            if channel.is_light and (missing := tuple(self._missing(channel.name))):
                 read = partial(_fetch, channel, missing)
                 lookups.append(Lookup(f"fetch {channel.name}", channel, read))
             if not complete_entities or channel.name in late:
