@@ -15,6 +15,12 @@ from llama_index_mmrag.alignment.fitting import (
     fit_ridge,
 )
 from llama_index_mmrag.alignment.heads import IDENTITY, Head
+from llama_index_mmrag.alignment.pair_files import (
+    PairProblem,
+    PairsRead,
+    PictureText,
+    read_pairs,
+)
 from llama_index_mmrag.alignment.pairs import Pairs
 from llama_index_mmrag.alignment.running_mean import RunningMean
 from llama_index_mmrag.alignment.settings import Epoch, TrainSettings
@@ -41,8 +47,11 @@ __all__ = [
     "Head",
     "Mix",
     "Normalize",
+    "PairProblem",
     "Pairs",
+    "PairsRead",
     "Perceptron",
+    "PictureText",
     "Project",
     "RunningMean",
     "TrainSettings",
@@ -55,5 +64,6 @@ __all__ = [
     "fit_pca_randomised",
     "fit_procrustes",
     "fit_ridge",
+    "read_pairs",
     "train_heads",
 ]
