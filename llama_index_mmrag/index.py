@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.embeddings.dimension import dimension_of
+from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import (
     InvalidSetting,
 )
@@ -32,7 +33,6 @@ from llama_index_mmrag.ingestion import (
 from llama_index_mmrag.ingestion.paths import is_of_file, is_there
 from llama_index_mmrag.ingestion.upsert import Upserter, UpsertReport
 from llama_index_mmrag.manifest import (
-    card_of,
     check_manifest,
     check_ours,
     write_manifest,

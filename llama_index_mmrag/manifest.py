@@ -5,20 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from llama_index.core.base.embeddings.base import BaseEmbedding
-
 from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
 
 _MANIFEST = "mmrag.json"
 _FORMAT = 1
 _OURS = frozenset({"text", "image", "media", "mmrag.part"})
 """What a first opening that was interrupted leaves in the store's folder."""
-
-
-def card_of(model: BaseEmbedding) -> dict[str, str]:
-    """Return what tells one encoder's vector space from another's."""
-    space = getattr(model, "space_id", None) or getattr(model, "model_name", "unknown")
-    return {"class": model.class_name(), "space": str(space)}
 
 
 def check_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:

@@ -8,5 +8,11 @@ from llama_index_mmrag.embeddings.offline import (
     OfflineMultiModalEmbedding,
     OfflineTextEmbedding,
 )
+from llama_index_mmrag.embeddings.offline_features import OfflineFeaturesEmbedding
 
-__all__ = ["BatchedClipEmbedding", "OfflineMultiModalEmbedding", "OfflineTextEmbedding"]
+__all__ = [
+    "BatchedClipEmbedding",
+    "OfflineFeaturesEmbedding",
+    "OfflineMultiModalEmbedding",
+    "OfflineTextEmbedding",
+]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from abc import abstractmethod
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any
@@ -21,6 +22,7 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index_mmrag.embeddings.conse import FloatArray
 from llama_index_mmrag.embeddings.minilm import DIMENSION, MAX_TOKENS, MiniLM
 from llama_index_mmrag.embeddings.picture_tower import (
+    ImageFeatures,
     PictureTower,
     in_text_space,
     open_head,
@@ -114,7 +116,35 @@ class OfflineTextEmbedding(BaseEmbedding):
         return await self._aget_text_embedding(query)
 
 
-class OfflineMultiModalEmbedding(OfflineTextEmbedding, MultiModalEmbedding):
+class OfflinePictures(OfflineTextEmbedding, MultiModalEmbedding):
+    """The text encoder and the image classifier; subclasses say what to make of it."""
+
+    @abstractmethod
+    def encode_images(self, pictures: Sequence[ImageSource]) -> FloatArray:
+        """Return one vector for each picture, in the pictures' order."""
+
+    def _seen(self, pictures: Sequence[ImageSource]) -> ImageFeatures:
+        tower = _picture_tower(self.class_name())
+        return tower.features(pictures, n_threads=_n_threads(self.num_threads))
+
+    def _get_image_embedding(self, img_file_path: ImageSource) -> Embedding:
+        return _as_lists(self.encode_images([img_file_path]))[0]
+
+    def _get_image_embeddings(
+        self, img_file_paths: Sequence[ImageSource]
+    ) -> list[Embedding]:
+        return _as_lists(self.encode_images(img_file_paths))
+
+    async def _aget_image_embedding(self, img_file_path: ImageSource) -> Embedding:
+        return await asyncio.to_thread(self._get_image_embedding, img_file_path)
+
+    async def _aget_image_embeddings(
+        self, img_file_paths: Sequence[ImageSource]
+    ) -> list[Embedding]:
+        return await asyncio.to_thread(self._get_image_embeddings, img_file_paths)
+
+
+class OfflineMultiModalEmbedding(OfflinePictures):
     """Texts and pictures as 384 numbers of length 1, in one space.
 
     Text vectors are those of `OfflineTextEmbedding`. A picture's vector is
@@ -164,26 +194,7 @@ class OfflineMultiModalEmbedding(OfflineTextEmbedding, MultiModalEmbedding):
             ImageUnreadable: A picture cannot be read; the first one in order is named.
             MissingExtra: A package of the extra `offline` is not installed.
         """
-        seen = _picture_tower(self.class_name()).features(
-            pictures, n_threads=_n_threads(self.num_threads)
-        )
-        return in_text_space(seen, head_weight=self.head_weight)
-
-    def _get_image_embedding(self, img_file_path: ImageSource) -> Embedding:
-        return _as_lists(self.encode_images([img_file_path]))[0]
-
-    def _get_image_embeddings(
-        self, img_file_paths: Sequence[ImageSource]
-    ) -> list[Embedding]:
-        return _as_lists(self.encode_images(img_file_paths))
-
-    async def _aget_image_embedding(self, img_file_path: ImageSource) -> Embedding:
-        return await asyncio.to_thread(self._get_image_embedding, img_file_path)
-
-    async def _aget_image_embeddings(
-        self, img_file_paths: Sequence[ImageSource]
-    ) -> list[Embedding]:
-        return await asyncio.to_thread(self._get_image_embeddings, img_file_paths)
+        return in_text_space(self._seen(pictures), head_weight=self.head_weight)
 
 
 def _as_lists(vectors: FloatArray) -> list[Embedding]:

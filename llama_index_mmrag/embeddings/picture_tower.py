@@ -36,6 +36,9 @@ from llama_index_mmrag.images import ImageSource, load_image
 # the network can use, and a camera's JPEG is decoded at a fraction of its size.
 _DECODE_SIDE = 4 * IMAGE_SIDE
 
+N_FEATURES = 1280
+"""Pooled features of a picture."""
+
 
 class ImageFeatures(NamedTuple):
     """What the classifier says about n pictures."""
@@ -82,7 +85,7 @@ class PictureTower:
             ImageUnreadable: A picture cannot be read; the first one in order is named.
         """
         out = ImageFeatures(
-            np.empty((len(pictures), 1280), dtype=np.float32),
+            np.empty((len(pictures), N_FEATURES), dtype=np.float32),
             np.empty((len(pictures), 1000), dtype=np.float32),
         )
 

@@ -16,7 +16,16 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index_mmrag.alignment.artefact import Alignment
 from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.transforms import FloatArray, Transform
-from llama_index_mmrag.embeddings.dimension import dimension_of
+from llama_index_mmrag.embeddings.dimension import (
+    dimension_of,
+    known_image_dimension,
+)
+from llama_index_mmrag.embeddings.offline import (
+    OfflineMultiModalEmbedding,
+    OfflinePictures,
+)
+from llama_index_mmrag.embeddings.offline_features import OfflineFeaturesEmbedding
+from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
 from llama_index_mmrag.images import ImageSource
 
@@ -97,7 +106,7 @@ class TransformedEmbedding(MultiModalEmbedding):
         cls,
         alignment: Alignment | str | Path,
         *,
-        text_encoder: BaseEmbedding,
+        text_encoder: BaseEmbedding | None = None,
         image_encoder: BaseEmbedding | None = None,
         **kwargs: Any,
     ) -> TransformedEmbedding:
@@ -105,16 +114,20 @@ class TransformedEmbedding(MultiModalEmbedding):
 
         Args:
             alignment: The object, or the file that `Alignment.save` wrote.
-            text_encoder: The one it was fitted with.
+            text_encoder: The one it was fitted with; None: the offline encoder that
+                the alignment names.
             image_encoder: The one it was fitted with; None: `text_encoder`.
             kwargs: Other settings of the class.
 
         Raises:
             FileNotFoundError: There is no such file.
-            InvalidSetting: The file is damaged, or the encoders are others.
+            InvalidSetting: The file is damaged, the encoders are others, or none is
+                given and it was not fitted with one of the offline encoders.
         """
         if not isinstance(alignment, Alignment):
             alignment = Alignment.load(alignment)
+        if text_encoder is None:
+            text_encoder = _offline_encoder(alignment.text_space)
         alignment.check_encoders(
             text_space=space_of(text_encoder),
             image_space=space_of(image_encoder or text_encoder),
@@ -167,7 +180,7 @@ class TransformedEmbedding(MultiModalEmbedding):
 
     def _known_dimension(self) -> int | None:
         text_dim = getattr(self.text_encoder, "dimension", None)
-        image_dim = getattr(self.image_encoder, "dimension", None)
+        image_dim = known_image_dimension(self.image_encoder)
         ends = {
             "query_transform": self.query_transform.out_dim(text_dim),
             "text_transform": self.text_transform.out_dim(text_dim),
@@ -244,11 +257,17 @@ class TransformedEmbedding(MultiModalEmbedding):
         return await asyncio.to_thread(self._get_image_embedding, img_file_path)
 
 
-def space_of(encoder: BaseEmbedding) -> str:
-    """Return the name of an encoder's vector space.
-
-    Its `space_id`, which this package's encoders have; for others the class and the
-    model's name, which is all that LlamaIndex says.
-    """
-    known = getattr(encoder, "space_id", None)
-    return str(known) if known else f"{encoder.class_name()}:{encoder.model_name}"
+def _offline_encoder(space: str) -> MultiModalEmbedding:
+    known: tuple[OfflinePictures, ...] = (
+        OfflineFeaturesEmbedding(),
+        OfflineMultiModalEmbedding(),
+        OfflineMultiModalEmbedding(head_weight=0.0),
+    )
+    for encoder in known:
+        if encoder.space_id == space:
+            return encoder
+    msg = (
+        f"The alignment was fitted with an encoder of the space {space!r}; only the "
+        f"offline encoders are known by theirs. Give that encoder: text_encoder=."
+    )
+    raise InvalidSetting(msg)
