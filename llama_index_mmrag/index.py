@@ -134,7 +134,8 @@ class MultiModalQdrantIndex:
 
         Raises:
             InvalidSetting: None or several of path, url and client are given.
-            CollectionMismatch: The store was filled by other encoders.
+            CollectionMismatch: The store was filled by other encoders. A server's
+                collection that does not say by which is opened with a logged warning.
             StoreInUse: The folder is open already, here or in another process.
             StoreUnusable: The folder cannot be created, read or written, or holds
                 other files and no store; or the server does not answer.
@@ -182,6 +183,7 @@ class MultiModalQdrantIndex:
                         server,
                         f"{collection}-{name}",
                         dim=dimension_of(model),
+                        card=card_of(model),
                         aclient=aclient,
                     ),
                     embed_model=model,

@@ -31,7 +31,7 @@ SOURCES = {
 PURE = re.compile(
     rf"{NAME}\.(errors|provenance|citations|fusion(\..+)?|embeddings\.conse"
     r"|alignment\.(calibration|transforms|chain|fitting|running_mean|diagnose|recall"
-    r"|pairs|settings)"
+    r"|found|pairs|settings)"
     r"|evaluation\.(metrics|significance))"
 )
 """Those that do not exist yet are held to it from their first day."""

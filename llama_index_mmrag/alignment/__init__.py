@@ -4,9 +4,11 @@ Transforms are values that are applied row by row; fits with a closed form need 
 alone, trained heads need torch. Nothing here is applied unless it is asked for.
 """
 
+from llama_index_mmrag.alignment.align import Aligned, Fit, PictureParts, align
 from llama_index_mmrag.alignment.artefact import Alignment
 from llama_index_mmrag.alignment.chain import Chain, Columns, Mix, Truncate
 from llama_index_mmrag.alignment.diagnose import Diagnosis, Gap, diagnose
+from llama_index_mmrag.alignment.encoded_pairs import EncodedPairs, encode_pairs
 from llama_index_mmrag.alignment.fitting import (
     fit_center,
     fit_pca,
@@ -14,6 +16,7 @@ from llama_index_mmrag.alignment.fitting import (
     fit_procrustes,
     fit_ridge,
 )
+from llama_index_mmrag.alignment.found import Found, FoundBothWays, found_both_ways
 from llama_index_mmrag.alignment.heads import IDENTITY, Head
 from llama_index_mmrag.alignment.pair_files import (
     PairProblem,
@@ -35,22 +38,28 @@ from llama_index_mmrag.alignment.transforms import (
 )
 
 __all__ = [
-    "IDENTITY",
-    "PCA",
+    "Aligned",
     "Alignment",
     "Center",
     "Chain",
     "Columns",
     "Diagnosis",
+    "EncodedPairs",
     "Epoch",
+    "Fit",
+    "Found",
+    "FoundBothWays",
     "Gap",
     "Head",
+    "IDENTITY",
     "Mix",
     "Normalize",
+    "PCA",
     "PairProblem",
     "Pairs",
     "PairsRead",
     "Perceptron",
+    "PictureParts",
     "PictureText",
     "Project",
     "RunningMean",
@@ -58,12 +67,15 @@ __all__ = [
     "TrainedHeads",
     "Transform",
     "Truncate",
+    "align",
     "diagnose",
+    "encode_pairs",
     "fit_center",
     "fit_pca",
     "fit_pca_randomised",
     "fit_procrustes",
     "fit_ridge",
+    "found_both_ways",
     "read_pairs",
     "train_heads",
 ]

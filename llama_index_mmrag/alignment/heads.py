@@ -160,5 +160,6 @@ def _dropped(rows: Tensor, share: float, random: Generator | None) -> Tensor:
 
     if random is None or share == 0:
         return rows
-    kept = torch.rand(rows.shape, generator=random) >= share
+    # Drawn where the generator lives: the same numbers on every device.
+    kept = (torch.rand(rows.shape, generator=random) >= share).to(rows.device)
     return rows * kept / (1 - share)

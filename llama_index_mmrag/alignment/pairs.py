@@ -71,15 +71,29 @@ class Pairs:
         Raises:
             InvalidVector: There is only one group.
         """
-        things = np.unique(self.groups)
-        if len(things) < 2:
-            msg = (
-                f"Got {len(self)} pairs about {len(things)} thing; expected at least 2 "
-                f"things, one of them to judge by. Give more pairs, or use "
-                f"fit_procrustes, which learns from few."
-            )
-            raise InvalidVector(msg)
-        n_judged = min(max(round(held_out * len(things)), 1), len(things) - 1)
-        drawn = np.random.default_rng(seed).permutation(things)[:n_judged]
-        judged = np.isin(self.groups, drawn)
-        return self.where(~judged), self.where(judged)
+        is_judged = drawn_groups(self.groups, held_out, seed=seed)
+        return self.where(~is_judged), self.where(is_judged)
+
+
+def drawn_groups(groups: Groups, held_out: float, *, seed: int) -> NDArray[np.bool_]:
+    """Return which pairs are judged by: those of some groups, drawn at random, `(n,)`.
+
+    Args:
+        groups: Which thing each pair is about, `(n,)`.
+        held_out: Share of the groups that are judged by, in (0, 1).
+        seed: Of the draw.
+
+    Raises:
+        InvalidVector: There is only one group.
+    """
+    things = np.unique(groups)
+    if len(things) < 2:
+        msg = (
+            f"Got {len(groups)} pairs about {len(things)} thing; expected at least 2 "
+            f"things, one of them to judge by. Give more pairs, or use "
+            f"fit_procrustes, which learns from few."
+        )
+        raise InvalidVector(msg)
+    n_judged = min(max(round(held_out * len(things)), 1), len(things) - 1)
+    drawn = np.random.default_rng(seed).permutation(things)[:n_judged]
+    return np.isin(groups, drawn)

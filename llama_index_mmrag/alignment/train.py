@@ -59,6 +59,7 @@ def train_heads(
     settings: TrainSettings | None = None,
     held_out: Pairs | None = None,
     checkpoint: str | Path | None = None,
+    device: str = "cpu",
     show_progress: bool = True,
 ) -> TrainedHeads:
     """Return heads that bring each text near its picture, learned from pairs.
@@ -78,23 +79,26 @@ def train_heads(
         held_out: Pairs to judge by; None: a share of `pairs`, without a group in both.
         checkpoint: An `.npz` file, written after each epoch. If it exists, training
             goes on from there and ends with the same bits as without the interruption
-            (same machine, torch and number of threads).
+            (same machine, torch, device and number of threads).
+        device: What torch computes on: "cpu", "cuda", "cuda:1", "mps". Weights, order
+            and dropout are drawn on the CPU, so that devices differ by rounding only.
         show_progress: A bar over the epochs, with loss and recall.
 
     Raises:
         InvalidSetting: Both sides frozen, `dim` contradicts the frozen side, a
-            closed-form start that does not fit, a checkpoint of another training, or a
-            loss that was not finite before any epoch was finished.
+            closed-form start that does not fit, a checkpoint of another training, a
+            device that there is not, or a loss that was not finite before any epoch was
+            finished.
         InvalidVector: Pairs about one thing only.
         MissingExtra: torch is not installed.
     """
-    _import_torch()
+    check_device(device)
     settings = TrainSettings() if settings is None else settings
     heads = (text_head, Head() if image_head is None else image_head)
     if held_out is None:
         pairs, held_out = pairs.split(settings.held_out, seed=settings.seed)
     out_dim = _shared_dim(heads, pairs, dim)
-    run = Training(pairs, held_out, heads, out_dim, settings)
+    run = Training(pairs, held_out, heads, out_dim, settings, device=device)
     path = None if checkpoint is None else Path(checkpoint)
     of = fingerprint((pairs, held_out), heads, out_dim, settings)
     state = read_checkpoint(path, of) if path is not None else None
@@ -171,6 +175,28 @@ def _shared_dim(heads: tuple[Head, Head], pairs: Pairs, dim: int | None) -> int:
         )
         raise InvalidSetting(msg)
     return dim or (frozen.pop() if frozen else min(dims))
+
+
+def check_device(device: str) -> None:
+    """Do nothing if torch can compute on a device.
+
+    Raises:
+        InvalidSetting: It does not know it, or the machine has none.
+        MissingExtra: torch is not installed.
+    """
+    _import_torch()
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # torch built without CUDA raises AssertionError.
+        reason = str(error).splitlines()[0]
+        msg = (
+            f"device={device!r} cannot be used: {reason}. Give 'cpu', or a device that "
+            f"this machine and this torch have, such as 'cuda'."
+        )
+        raise InvalidSetting(msg) from error
 
 
 def _import_torch() -> None:

@@ -44,6 +44,7 @@ class Training:
         heads: Of texts, of pictures.
         dim: Length of the shared space.
         settings: How.
+        device: What torch computes on.
 
     Raises:
         InvalidSetting: A closed-form start that does not fit the heads.
@@ -56,10 +57,13 @@ class Training:
         heads: tuple[Head, Head],
         dim: int,
         settings: TrainSettings,
+        *,
+        device: str = "cpu",
     ) -> None:
         import torch
 
         self.settings = settings
+        self._device = device
         self._heads = dict(zip(("text", "image"), heads, strict=True))
         rows = {"text": pairs.texts, "image": pairs.images}
         judged = {"text": held_out.texts, "image": held_out.images}
@@ -70,14 +74,14 @@ class Training:
             for side, head in self._heads.items()
         }
         self._inputs = {
-            side: torch.from_numpy(self._scaling[side].apply(rows[side]))
+            side: torch.from_numpy(self._scaling[side].apply(rows[side])).to(device)
             for side in rows
         }
         self._judged = {
-            side: torch.from_numpy(self._scaling[side].apply(judged[side]))
+            side: torch.from_numpy(self._scaling[side].apply(judged[side])).to(device)
             for side in judged
         }
-        self._groups = torch.from_numpy(pairs.groups)
+        self._groups = torch.from_numpy(pairs.groups).to(device)
         self._held_out_groups = held_out.groups
         # One of each: a picture with two texts is one item to be found, not two.
         self._one_of_each = np.unique(held_out.groups, return_index=True)[1]
@@ -90,8 +94,8 @@ class Training:
             self._weights |= {f"{side}.{name}": array for name, array in drawn.items()}
         if settings.start != "random":
             self._start_closed(settings.start, pairs)
-        for weight in self._weights.values():
-            weight.requires_grad_()
+        for name, weight in self._weights.items():
+            self._weights[name] = weight.to(device).requires_grad_()
         self._optimizer = self._new_optimizer()
         self._n_steps = 0
 
@@ -119,7 +123,7 @@ class Training:
             raise InvalidSetting(msg)
         side = "image" if kinds["image"] == "linear" else "text"
         targets = unit_rows(pairs.texts if side == "image" else pairs.images)
-        inputs = self._inputs[side].numpy()
+        inputs = self._inputs[side].cpu().numpy()
         if start == "ridge":
             fitted = fit_ridge(inputs, targets, penalty=self.settings.ridge_penalty)
         else:
@@ -138,9 +142,13 @@ class Training:
         import torch
 
         for name, weight in self._weights.items():
-            weight.data = torch.tensor(state.weights[name])
+            weight.data = torch.tensor(state.weights[name], device=self._device)
+            # The step's number stays on the CPU, where AdamW keeps it.
             moments = {
-                moment: torch.tensor(state.moments[f"{name}/{moment}"])
+                moment: torch.tensor(
+                    state.moments[f"{name}/{moment}"],
+                    device="cpu" if moment == "step" else self._device,
+                )
                 for moment in _MOMENTS
                 if f"{name}/{moment}" in state.moments
             }
@@ -157,6 +165,7 @@ class Training:
         # go on from a checkpoint.
         random = torch.Generator().manual_seed(self.settings.seed + 7919 * number)
         order = torch.randperm(len(self._groups), generator=random)
+        order = order.to(self._device)
         losses = []
         for start in range(0, len(order), self.settings.batch_size):
             batch = order[start : start + self.settings.batch_size]
@@ -285,4 +294,4 @@ def _no_scaling(dim: int) -> Scaling:
 
 
 def _as_array(tensor: Tensor) -> Any:
-    return tensor.detach().numpy().copy()
+    return tensor.detach().cpu().numpy().copy()

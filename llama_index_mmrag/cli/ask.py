@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from llama_index_mmrag.cli.app import app
+from llama_index_mmrag.cli.encoders import AlignmentFile, Encoder, chosen_encoder
 from llama_index_mmrag.cli.options import (
     AsJson,
     Picture,
@@ -23,15 +24,18 @@ from llama_index_mmrag.synthesizer import describe_sources
 
 @app.command()
 @told()
-def ask(
+def ask(  # noqa: PLR0913 - each argument is an option of the command
     store: Store,
     text: Text = "",
     image: Picture = None,
     top_k: TopK = 5,
+    encoder: Encoder = None,
+    alignment: AlignmentFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer from the store's own sentences and pictures, with citations."""
-    with existing(store) as index:
+    embed_model = chosen_encoder(encoder, alignment)
+    with existing(store, embed_model=embed_model) as index:
         response = index.as_query_engine(top_k=top_k).query(query_of(text, image))
     metadata = response.metadata or {}
     for lost in metadata.get("degraded", []):

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from llama_index_mmrag.cli.app import app
-from llama_index_mmrag.cli.options import AsJson, Store, place
+from llama_index_mmrag.cli.encoders import AlignmentFile, Encoder, chosen_encoder
+from llama_index_mmrag.cli.options import AsJson, Store, opened, place
 from llama_index_mmrag.cli.output import print_json, tell, terminal, told
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.index import MultiModalQdrantIndex
 from llama_index_mmrag.ingestion.paths import real_path
 
 
@@ -35,6 +35,8 @@ def index_command(  # noqa: PLR0913 - each argument is an option of the command
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if anything was skipped.")
     ] = False,
+    encoder: Encoder = None,
+    alignment: AlignmentFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Put a folder's texts, Markdown and pictures into a store; again to update it."""
@@ -43,7 +45,7 @@ def index_command(  # noqa: PLR0913 - each argument is an option of the command
         raise InvalidSetting(msg)
     real_path(directory)  # a mistyped folder must not leave an empty store behind
     show_progress = not as_json and sys.stderr.isatty()
-    with MultiModalQdrantIndex.open(store) as index:
+    with opened(store, chosen_encoder(encoder, alignment)) as index:
         if refresh:
             report = index.refresh(directory, show_progress=show_progress)
         else:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
+from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import QueryBundle
 
 from llama_index_mmrag.errors import StoreUnusable
@@ -39,8 +40,30 @@ Picture = Annotated[
 ]
 
 
-def existing(store: Path) -> MultiModalQdrantIndex:
+def existing(
+    store: Path, *, embed_model: MultiModalEmbedding | None = None
+) -> MultiModalQdrantIndex:
     """Return the index of a folder, which must hold one already.
+
+    Raises:
+        StoreUnusable: It does not.
+        CollectionMismatch: It was filled by another encoder.
+    """
+    check_exists(store)
+    return opened(store, embed_model)
+
+
+def opened(
+    store: Path, embed_model: MultiModalEmbedding | None
+) -> MultiModalQdrantIndex:
+    """Return the index of a folder, with an encoder where one was asked for."""
+    if embed_model is None:
+        return MultiModalQdrantIndex.open(store)
+    return MultiModalQdrantIndex.open(store, embed_model=embed_model)
+
+
+def check_exists(store: Path) -> None:
+    """Do nothing if a folder holds a store.
 
     Raises:
         StoreUnusable: It does not.
@@ -51,7 +74,6 @@ def existing(store: Path) -> MultiModalQdrantIndex:
             f"mmrag index DIR --store {store}"
         )
         raise StoreUnusable(msg)
-    return MultiModalQdrantIndex.open(store)
 
 
 def query_of(text: str, image: Path | None) -> QueryBundle:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from llama_index_mmrag.cli.app import app
+from llama_index_mmrag.cli.encoders import AlignmentFile, Encoder, chosen_encoder
 from llama_index_mmrag.cli.options import (
     AsJson,
     Picture,
@@ -20,15 +21,18 @@ from llama_index_mmrag.report.table import ranking_rows, ranking_table
 
 @app.command()
 @told()
-def search(
+def search(  # noqa: PLR0913 - each argument is an option of the command
     store: Store,
     text: Text = "",
     image: Picture = None,
     top_k: TopK = 5,
+    encoder: Encoder = None,
+    alignment: AlignmentFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the best texts and pictures, and where each score came from."""
-    with existing(store) as index, warned():
+    embed_model = chosen_encoder(encoder, alignment)
+    with existing(store, embed_model=embed_model) as index, warned():
         results = index.as_retriever(top_k=top_k).retrieve(query_of(text, image))
     if as_json:
         print_json(ranking_rows(results))

@@ -6,9 +6,12 @@ import uuid
 from typing import TYPE_CHECKING
 
 import qdrant_edge as qe
+from llama_index.core.base.embeddings.base import BaseEmbedding
 
+from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.encoder_card import card_metadata
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -22,6 +25,7 @@ def migrate(
     client: QdrantClient,
     collection_name: str,
     *,
+    embed_model: BaseEmbedding | None = None,
     batch_size: int = 256,
 ) -> int:
     """Copy all points to a collection; return how many were copied and counted there.
@@ -37,6 +41,8 @@ def migrate(
         source: The open embedded store; it is only read.
         client: A server's client.
         collection_name: The collection there.
+        embed_model: The encoder that filled `source`: a collection that is created
+            remembers it, and an index opens it with no other.
         batch_size: Points in a request.
 
     Raises:
@@ -51,7 +57,7 @@ def migrate(
         raise InvalidSetting(f"batch_size={batch_size!r}; expected 1 or more.")
     folder = source.client
     if not client.collection_exists(collection_name):
-        _create(client, collection_name, source)
+        _create(client, collection_name, source, embed_model)
     name = _vector_name(client, collection_name, source)
     copied = 0
     for page in folder.scroll(None, payload=True, vector=True, page_size=batch_size):
@@ -71,7 +77,10 @@ def migrate(
 
 
 def _create(
-    client: QdrantClient, collection_name: str, source: QdrantEdgeVectorStore
+    client: QdrantClient,
+    collection_name: str,
+    source: QdrantEdgeVectorStore,
+    embed_model: BaseEmbedding | None,
 ) -> None:
     from qdrant_client.http import models
     from qdrant_client.local.qdrant_local import QdrantLocal
@@ -79,7 +88,11 @@ def _create(
     distances = {"cosine": models.Distance.COSINE, "dot": models.Distance.DOT}
     folder = source.client
     params = models.VectorParams(size=folder.dim, distance=distances[folder.distance])
-    client.create_collection(collection_name, vectors_config=params)
+    client.create_collection(
+        collection_name,
+        vectors_config=params,
+        metadata=None if embed_model is None else card_metadata(card_of(embed_model)),
+    )
     # Local mode has no payload indexes and warns of each.
     if not isinstance(getattr(client, "_client", None), QdrantLocal):
         # Before the points: the server's graph is connected under the indexed fields.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from llama_index_mmrag.errors import StoreUnusable
 from llama_index_mmrag.nodes import ENTITY_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.check import check_collection
+from llama_index_mmrag.stores.encoder_card import card_metadata, check_encoder
 
 if TYPE_CHECKING:
     from llama_index.vector_stores.qdrant import QdrantVectorStore
@@ -20,6 +21,7 @@ def open_server_collection(
     collection_name: str,
     *,
     dim: int,
+    card: dict[str, str] | None = None,
     aclient: AsyncQdrantClient | None = None,
 ) -> QdrantVectorStore:
     """Return LlamaIndex's store over a collection, which is created if it is missing.
@@ -31,11 +33,13 @@ def open_server_collection(
         client: A server's client, or a local one for tests.
         collection_name: The collection.
         dim: Length of the vectors.
+        card: Of the encoder, from `embeddings.space.card_of`: kept with the collection
+            and compared at each opening; None: neither.
         aclient: For queries that hold no thread.
 
     Raises:
         CollectionMismatch: The collection exists with vectors of another name, size or
-            distance.
+            distance, or was filled by another encoder.
         StoreUnusable: The server does not answer, or refuses.
     """
     from llama_index.vector_stores.qdrant import QdrantVectorStore
@@ -43,25 +47,30 @@ def open_server_collection(
 
     try:
         if not client.collection_exists(collection_name):
-            _create(client, collection_name, dim)
+            _create(client, collection_name, dim, card)
+        store = QdrantVectorStore(collection_name, client=client, aclient=aclient)
+        check_collection(store, dim=dim)
+        if card is not None:
+            check_encoder(client, collection_name, card)
     except ApiException as error:
         msg = (
             f"The Qdrant server does not open collection {collection_name!r}: {error}. "
             f"Check that it runs, and its address and key."
         )
         raise StoreUnusable(msg) from error
-    store = QdrantVectorStore(collection_name, client=client, aclient=aclient)
-    check_collection(store, dim=dim)
     return store
 
 
-def _create(client: QdrantClient, collection_name: str, dim: int) -> None:
+def _create(
+    client: QdrantClient, collection_name: str, dim: int, card: dict[str, str] | None
+) -> None:
     from qdrant_client import models
     from qdrant_client.local.qdrant_local import QdrantLocal
 
     client.create_collection(
         collection_name,
         vectors_config=models.VectorParams(size=dim, distance=models.Distance.COSINE),
+        metadata=None if card is None else card_metadata(card),
     )
     # Local mode warns that it has no payload indexes.
     if not isinstance(getattr(client, "_client", None), QdrantLocal):

@@ -1,0 +1,93 @@
+"""Which encoder a command uses: the offline one, a CLIP model, or either aligned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from llama_index.core.embeddings import MultiModalEmbedding
+
+from llama_index_mmrag.errors import InvalidSetting
+
+OFFLINE = "offline"
+
+# Typer evaluates annotations, and Python 3.10 has no `str | None` in Annotated there.
+Encoder = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--encoder",
+        "-e",
+        metavar="NAME",
+        help="'offline' (default), or a CLIP model: its name, folder or file.",
+    ),
+]
+AlignmentFile = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--alignment",
+        "-a",
+        metavar="FILE",
+        help="What `mmrag align` wrote: its encoder's vectors go through it.",
+    ),
+]
+
+
+def base_encoder(name: str, *, with_features: bool = False) -> MultiModalEmbedding:
+    """Return an encoder by the name that --encoder takes.
+
+    Args:
+        name: "offline", or what `BatchedClipEmbedding` takes.
+        with_features: Of the offline encoder the one that heads are learned on.
+
+    Raises:
+        InvalidSetting: The name is empty.
+        MissingExtra: Its packages are not installed.
+    """
+    from llama_index_mmrag import embeddings
+    from llama_index_mmrag.embeddings.weights import check_offline
+
+    if not name.strip():
+        msg = (
+            f"--encoder {name!r} names no encoder; expected 'offline', or the name, "
+            f"folder or file of a CLIP model. Leave it out for 'offline'."
+        )
+        raise InvalidSetting(msg)
+    if name != OFFLINE:
+        return embeddings.BatchedClipEmbedding(model_name=name)
+    check_offline(needed_for="The offline encoder")
+    if with_features:
+        return embeddings.OfflineFeaturesEmbedding()
+    return embeddings.OfflineMultiModalEmbedding()
+
+
+def chosen_encoder(
+    encoder: str | None, alignment: Path | None
+) -> MultiModalEmbedding | None:
+    """Return what --encoder and --alignment ask for; None: neither was given.
+
+    An alignment remembers the name that `mmrag align` was given, which --encoder
+    overrides: a model's folder may lie elsewhere now.
+
+    Raises:
+        InvalidSetting: The alignment is damaged, or was fitted with another encoder.
+        OSError: There is no such file.
+        MissingExtra: The encoder's packages are not installed.
+    """
+    if alignment is None:
+        return None if encoder is None else base_encoder(encoder)
+    from llama_index_mmrag.alignment import Alignment
+    from llama_index_mmrag.embeddings.offline_features import FEATURES_SPACE
+    from llama_index_mmrag.embeddings.transformed import TransformedEmbedding
+
+    try:
+        loaded = Alignment.load(alignment)
+    except FileNotFoundError as error:
+        msg = (
+            f"There is no alignment {str(alignment)!r} with its card (.json) beside "
+            f"it. Make one with: mmrag align --pairs FILE --out {alignment}"
+        )
+        raise InvalidSetting(msg) from error
+    name = encoder or str(loaded.figures.get("encoder", OFFLINE))
+    base = base_encoder(name, with_features=loaded.image_space == FEATURES_SPACE)
+    return TransformedEmbedding.from_alignment(loaded, text_encoder=base)

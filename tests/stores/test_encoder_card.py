@@ -1,0 +1,159 @@
+"""Collections on a server remember their encoder; no other one may search them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from llama_index.core import Document
+from llama_index.core.embeddings import MockEmbedding
+from llama_index.core.schema import TextNode
+from qdrant_client import QdrantClient, models
+
+from llama_index_mmrag import MultiModalQdrantIndex
+from llama_index_mmrag.embeddings.colour import ColourEncoder
+from llama_index_mmrag.embeddings.space import card_of, space_of
+from llama_index_mmrag.errors import CollectionMismatch
+from llama_index_mmrag.stores import QdrantEdgeVectorStore, migrate
+from llama_index_mmrag.stores.encoder_card import remember_encoder
+from llama_index_mmrag.stores.server import open_server_collection
+
+ENCODER = ColourEncoder(modality_gap=0.75)
+OTHER = ColourEncoder(modality_gap=0.5)
+"""As long vectors, in another space."""
+
+
+@pytest.fixture(params=["local", "server"])
+def client(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
+    url = os.environ.get("QDRANT_URL")
+    if request.param == "server" and not url:
+        pytest.skip("QDRANT_URL names no server")
+    opened = (
+        QdrantClient(url) if request.param == "server" else QdrantClient(":memory:")
+    )
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def name(client: QdrantClient) -> Iterator[str]:
+    made = f"test-{uuid.uuid4().hex}"
+    yield made
+    for modality in ("text", "image"):
+        client.delete_collection(f"{made}-{modality}")
+
+
+def opened(
+    client: QdrantClient, name: str, encoder: ColourEncoder = ENCODER
+) -> MultiModalQdrantIndex:
+    return MultiModalQdrantIndex.open(
+        client=client, collection=name, embed_model=encoder
+    )
+
+
+def metadata_of(client: QdrantClient, name: str) -> object:
+    return client.get_collection(f"{name}-text").config.metadata
+
+
+def test_cards_tell_spaces_apart() -> None:
+    assert card_of(ENCODER) != card_of(OTHER)
+    assert space_of(ENCODER) == card_of(ENCODER)["space"] == ENCODER.space_id
+    foreign = MockEmbedding(embed_dim=4)
+    assert card_of(foreign) == {"class": "MockEmbedding", "space": "unknown"}
+    assert space_of(foreign) == "MockEmbedding:unknown"
+
+
+def test_encoder_of_as_long_vectors_is_refused(client, name) -> None:
+    with opened(client, name) as index:
+        index.insert([Document(text="a red cube")])
+    with pytest.raises(CollectionMismatch) as refused:
+        opened(client, name, OTHER)
+    assert f"'{name}-text' was filled by {card_of(ENCODER)}" in str(refused.value)
+    assert f"given encoder is {card_of(OTHER)}" in str(refused.value)
+    assert "into another collection" in str(refused.value)
+
+
+def test_encoder_of_empty_collections_is_remembered_too(client, name) -> None:
+    opened(client, name)
+    with pytest.raises(CollectionMismatch):
+        opened(client, name, OTHER)
+
+
+def test_same_encoder_opens_again_and_finds(client, name, caplog) -> None:
+    with opened(client, name) as index:
+        index.insert([Document(text="a red cube"), Document(text="a blue ball")])
+    with caplog.at_level(logging.WARNING), opened(client, name) as index:
+        hits = index.as_retriever().retrieve("blue")
+    assert [hit.node.get_content() for hit in hits] == ["a blue ball", "a red cube"]
+    assert caplog.records == []
+
+
+def test_other_metadata_of_a_collection_stay(client, name) -> None:
+    client.create_collection(
+        f"{name}-text",
+        vectors_config=models.VectorParams(size=4, distance=models.Distance.COSINE),
+        metadata={"owner": "me"},
+    )
+    opened(client, name)
+    assert metadata_of(client, name) == {
+        "owner": "me",
+        "llama_index_mmrag": {"encoder": card_of(ENCODER)},
+    }
+    with pytest.raises(CollectionMismatch):
+        opened(client, name, OTHER)
+
+
+def test_filled_collection_without_a_card_is_opened_with_a_warning(
+    client, name, caplog
+) -> None:
+    for modality in ("text", "image"):
+        store = open_server_collection(client, f"{name}-{modality}", dim=4)
+        store.add([TextNode(text="red", embedding=[1.0, 0.0, 0.0, 0.0])])
+    with caplog.at_level(logging.WARNING):
+        opened(client, name)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert f"{name}-text" in said[0]
+    assert "cannot be checked: it holds points" in said[0]
+    assert metadata_of(client, name) is None  # not ours to claim
+
+
+def test_filled_collection_can_be_told_its_encoder(client, name, caplog) -> None:
+    for modality in ("text", "image"):
+        store = open_server_collection(client, f"{name}-{modality}", dim=4)
+        store.add([TextNode(text="red", embedding=[1.0, 0.0, 0.0, 0.0])])
+        remember_encoder(client, f"{name}-{modality}", card_of(ENCODER))
+    with caplog.at_level(logging.WARNING):
+        opened(client, name)
+    assert caplog.records == []
+    with pytest.raises(CollectionMismatch):
+        opened(client, name, OTHER)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"llama_index_mmrag": 3}], ids=str)
+def test_foreign_metadata_are_no_card(client, name, metadata) -> None:
+    client.create_collection(
+        f"{name}-text",
+        vectors_config=models.VectorParams(size=4, distance=models.Distance.COSINE),
+        metadata=metadata,
+    )
+    opened(client, name)  # empty: taken over
+    with pytest.raises(CollectionMismatch):
+        opened(client, name, OTHER)
+
+
+def test_migrated_collections_remember_their_encoder(
+    client, name, tmp_path: Path
+) -> None:
+    with MultiModalQdrantIndex.open(tmp_path / "store", embed_model=ENCODER) as index:
+        index.insert([Document(text="a red cube")])
+    for modality in ("text", "image"):
+        with QdrantEdgeVectorStore.open(tmp_path / "store" / modality) as source:
+            migrate(source, client, f"{name}-{modality}", embed_model=ENCODER)
+    assert len(opened(client, name).as_retriever().retrieve("red")) == 1
+    with pytest.raises(CollectionMismatch):
+        opened(client, name, OTHER)
