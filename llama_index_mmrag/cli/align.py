@@ -11,21 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from llama_index_mmrag.cli.align_report import figures_of, save, show
 from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.encoders import OFFLINE, Encoder, base_encoder
 from llama_index_mmrag.cli.options import AsJson, place
-from llama_index_mmrag.cli.output import print_json, tell, terminal, told
+from llama_index_mmrag.cli.output import print_json, tell, told
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.report.table import plain_text
 
 if TYPE_CHECKING:
     from llama_index.core.embeddings import MultiModalEmbedding
 
     from llama_index_mmrag.alignment import (
-        Aligned,
         EncodedPairs,
         Fit,
-        FoundBothWays,
         PairProblem,
         Transform,
     )
@@ -133,6 +131,7 @@ def align_command(  # noqa: PLR0913 - each argument is an option of the command
         raise InvalidSetting(msg)
     from llama_index_mmrag.alignment import align
     from llama_index_mmrag.alignment.align import MIX_WEIGHT, RIDGE_PENALTY
+    from llama_index_mmrag.embeddings.space import space_of
 
     fit = _fit(
         method,
@@ -152,6 +151,7 @@ def align_command(  # noqa: PLR0913 - each argument is an option of the command
     _check_training(method, device)
     name = OFFLINE if encoder is None else encoder
     base = base_encoder(name, with_features=True)
+    space_of(base)  # loads a CLIP model: before thousands of pictures are opened
     show_progress = not as_json and sys.stderr.isatty()
     vectors = out.with_suffix(".vectors.npz")
     problems: list[PairProblem] = []
@@ -172,14 +172,14 @@ def align_command(  # noqa: PLR0913 - each argument is an option of the command
         show_progress=show_progress,
     )
     seconds = time.perf_counter() - started
-    figures = _figures(aligned, fit, name, seconds)
-    _saved(aligned, base, out, f"{len(encoded)} pairs of {pairs.name}", figures)
+    figures = figures_of(aligned, fit, name, seconds)
+    save(aligned, base, out, f"{len(encoded)} pairs of {pairs.name}", figures)
     checkpoint.unlink(missing_ok=True)
     if as_json:
         skipped = [asdict(problem) for problem in problems]
         print_json({"out": str(out), **figures, "skipped": skipped})
     else:
-        _tell(aligned, out, vectors, seconds)
+        show(aligned, out, vectors, figures)
     if strict and problems:
         raise typer.Exit(1)
 
@@ -244,88 +244,3 @@ def _baselines(name: str) -> dict[str, Transform]:
     from llama_index_mmrag.alignment.shipped import shipped_head
 
     return {"with the shipped head": shipped_head()}
-
-
-def _figures(aligned: Aligned, fit: Fit, name: str, seconds: float) -> dict[str, Any]:
-    trained = aligned.trained
-    return {
-        "encoder": name,
-        "pairs_fitted": aligned.n_fitted,
-        "pairs_judged": aligned.n_judged,
-        "before": {key: asdict(found) for key, found in aligned.before.items()},
-        "after": asdict(aligned.after),
-        "fit": asdict(fit),
-        "training": None
-        if trained is None
-        else {
-            "best_epoch": trained.best_epoch,
-            "epochs": len(trained.history) - 1,
-            "stopped": trained.stopped,
-        },
-        "seconds": round(seconds, 1),
-    }
-
-
-def _saved(
-    aligned: Aligned,
-    base: MultiModalEmbedding,
-    out: Path,
-    fitted_on: str,
-    figures: dict[str, Any],
-) -> None:
-    from llama_index_mmrag.alignment import Alignment
-    from llama_index_mmrag.embeddings.space import space_of
-
-    Alignment(
-        text=aligned.text,
-        image=aligned.image,
-        fitted_on=fitted_on,
-        text_space=space_of(base),
-        image_space=space_of(base),
-        figures=figures,
-    ).save(out)
-
-
-def _tell(aligned: Aligned, out: Path, vectors: Path, seconds: float) -> None:
-    console = terminal()
-    trained = aligned.trained
-    how = (
-        "closed form"
-        if trained is None
-        else f"epoch {trained.best_epoch} of {len(trained.history) - 1}, "
-        f"{trained.stopped}"
-    )
-    console.print(
-        f"Fitted on {aligned.n_fitted} pairs, judged on {aligned.n_judged} others "
-        f"({how}, {seconds:.0f} s)"
-    )
-    console.print(_table({**aligned.before, "with the new head": aligned.after}))
-    console.print(
-        plain_text(
-            f"Saved {out} and its card. Vectors are kept in {vectors}; delete it "
-            f"when you are done.\n"
-            f"Use it:  mmrag index DIR --store STORE --alignment {out}\n"
-            f"         TransformedEmbedding.from_alignment({str(out)!r}, "
-            f"text_encoder=...)"
-        ),
-        soft_wrap=True,
-    )
-
-
-def _table(rows: dict[str, FoundBothWays]) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE)
-    table.add_column("pictures placed")
-    for way in ("text to image", "image to text"):
-        table.add_column(f"{way}\nR@1 / 5 / 10 %", justify="right")
-        table.add_column("\nMRR", justify="right")
-    for name, found in rows.items():
-        cells = []
-        for one in (found.text_to_image, found.image_to_text):
-            shares = (one.recall_at_1, one.recall_at_5, one.recall_at_10)
-            cells.append(" / ".join(f"{100 * share:.1f}" for share in shares))
-            cells.append(f"{one.mrr:.3f}")
-        table.add_row(name, *cells)
-    return table

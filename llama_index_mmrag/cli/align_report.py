@@ -1,0 +1,84 @@
+"""What `mmrag align` keeps and says about a head."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llama_index_mmrag.cli.encoders import OFFLINE
+from llama_index_mmrag.cli.found_table import found_table
+from llama_index_mmrag.cli.output import terminal
+from llama_index_mmrag.report.table import plain_text
+
+if TYPE_CHECKING:
+    from llama_index.core.embeddings import MultiModalEmbedding
+
+    from llama_index_mmrag.alignment import Aligned, Fit
+
+
+def figures_of(aligned: Aligned, fit: Fit, name: str, seconds: float) -> dict[str, Any]:
+    """Return what a head reached and how it was made, for its card and for --json."""
+    trained = aligned.trained
+    return {
+        "encoder": name,
+        "pairs_fitted": aligned.n_fitted,
+        "pairs_judged": aligned.n_judged,
+        "before": {key: asdict(found) for key, found in aligned.before.items()},
+        "after": asdict(aligned.after),
+        "fit": asdict(fit),
+        "training": None
+        if trained is None
+        else {
+            "best_epoch": trained.best_epoch,
+            "epochs": len(trained.history) - 1,
+            "stopped": trained.stopped,
+        },
+        "seconds": round(seconds, 1),
+    }
+
+
+def save(
+    aligned: Aligned,
+    base: MultiModalEmbedding,
+    out: Path,
+    fitted_on: str,
+    figures: dict[str, Any],
+) -> None:
+    """Write the alignment and its card."""
+    from llama_index_mmrag.alignment import Alignment
+    from llama_index_mmrag.embeddings.space import space_of
+
+    Alignment(
+        text=aligned.text,
+        image=aligned.image,
+        fitted_on=fitted_on,
+        text_space=space_of(base),
+        image_space=space_of(base),
+        figures=figures,
+    ).save(out)
+
+
+def show(aligned: Aligned, out: Path, vectors: Path, figures: dict[str, Any]) -> None:
+    """Print what the head reached, and how to use it."""
+    console = terminal()
+    trained = aligned.trained
+    how = (
+        "closed form"
+        if trained is None
+        else f"epoch {trained.best_epoch} of {len(trained.history) - 1}, "
+        f"{trained.stopped}"
+    )
+    console.print(
+        f"Fitted on {aligned.n_fitted} pairs, judged on {aligned.n_judged} others "
+        f"({how}, {figures['seconds']:.0f} s)"
+    )
+    console.print(found_table({**aligned.before, "with the new head": aligned.after}))
+    given = "" if figures["encoder"] == OFFLINE else ", text_encoder=..."
+    for line in (
+        f"Saved {out} and its card. Use it with: mmrag index DIR --store STORE "
+        f"--alignment {out}",
+        f"or in Python: TransformedEmbedding.from_alignment({str(out)!r}{given})",
+        f"Vectors are kept in {vectors} for another fit; delete it when you are done.",
+    ):
+        console.print(plain_text(line), soft_wrap=True)

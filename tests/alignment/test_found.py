@@ -1,0 +1,64 @@
+"""Recall and reciprocal rank of pairs, worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from llama_index_mmrag.alignment import Found, found_both_ways
+from llama_index_mmrag.alignment.found import found, ranks
+
+EYE = np.eye(4, dtype=np.float32)
+IDS = np.arange(4)
+
+
+def test_each_finds_its_own() -> None:
+    both = found_both_ways(EYE * 3, EYE * 0.5, IDS, IDS)
+    assert both.text_to_image == Found(4, 4, 1.0, 1.0, 1.0, 1.0)
+    assert both.image_to_text == Found(4, 4, 1.0, 1.0, 1.0, 1.0)
+
+
+def test_neighbour_in_front_costs_half_the_reciprocal_rank() -> None:
+    # The first text points at the second picture more than at its own.
+    texts = EYE.copy()
+    texts[0] = [0.6, 0.8, 0.0, 0.0]
+    both = found_both_ways(texts, EYE, IDS, IDS)
+    assert both.text_to_image == Found(4, 4, 3 / 4, 1.0, 1.0, (1 / 2 + 3) / 4)
+    # Picture 0 still prefers text 0 to the others; picture 1 prefers text 1.
+    assert both.image_to_text.mrr == 1.0
+
+
+def test_picture_with_two_texts_is_one_item() -> None:
+    texts = EYE[[0, 0, 1]]
+    images = EYE[[0, 0, 1]]
+    both = found_both_ways(texts, images, np.array([5, 5, 9]), np.array([0, 0, 1]))
+    assert (both.text_to_image.n_queries, both.text_to_image.n_items) == (3, 2)
+    assert (both.image_to_text.n_queries, both.image_to_text.n_items) == (2, 3)
+    assert both.image_to_text.mrr == 1.0
+
+
+def test_any_picture_of_the_group_is_right() -> None:
+    # Two pictures of one thing: the text finds the other one first.
+    texts = EYE[[1]]
+    rank = ranks(texts, EYE[:3], np.array([7]), np.array([7, 7, 8]))
+    assert rank.tolist() == [1.0]
+
+
+def test_ties_count_half_and_all_the_same_finds_by_chance() -> None:
+    same = np.ones((5, 2), dtype=np.float32)
+    rank = ranks(same, same, np.arange(5), np.arange(5))
+    assert rank.tolist() == [1 + 4 / 2] * 5
+
+
+def test_recalls_are_shares_of_queries() -> None:
+    seen = found(np.array([1.0, 1.5, 5.0, 10.0, 11.0]), n_items=20)
+    assert seen == Found(
+        5, 20, 1 / 5, 3 / 5, 4 / 5, (1 + 2 / 3 + 1 / 5 + 1 / 10 + 1 / 11) / 5
+    )
+
+
+def test_more_queries_than_are_scored_at_once() -> None:
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(2_500, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    numbers = np.arange(2_500)
+    assert ranks(vectors, vectors, numbers, numbers).tolist() == [1.0] * 2_500
