@@ -249,6 +249,26 @@ def test_wrong_use_is_a_sentence_and_writes_no_head(name, pairs, tmp_path, monke
     assert not (tmp_path / "head.npz").exists()
 
 
+@pytest.mark.usefixtures("in_colours")
+@pytest.mark.parametrize("content", ['{"image": "a"}', "[]", '{"format": 3}', "{"])
+def test_card_replaces_no_file_of_something_else(pairs, tmp_path, content):
+    theirs = tmp_path / "pairs.json"
+    theirs.write_text(content)
+    done = run("align", "-p", pairs, "-o", tmp_path / "pairs.npz")
+    assert done.exit_code == 2
+    assert "which is a file of something else" in done.stderr
+    assert theirs.read_text() == content
+
+
+@pytest.mark.usefixtures("in_colours")
+def test_head_is_fitted_again_over_the_old_one(pairs, tmp_path):
+    command = ("align", "-p", pairs, "-o", tmp_path / "head.npz", "--method")
+    assert run(*command, "procrustes").exit_code == 0
+    first = Alignment.load(tmp_path / "head.npz")
+    assert run(*command, "ridge").exit_code == 0
+    assert Alignment.load(tmp_path / "head.npz").image != first.image
+
+
 @needs_torch
 @pytest.mark.usefixtures("in_colours")
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from llama_index_mmrag.cli.align_report import figures_of, save, show
+from llama_index_mmrag.cli.align_report import check_out, figures_of, save, show
 from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.encoders import OFFLINE, Encoder, base_encoder
 from llama_index_mmrag.cli.options import AsJson, place
@@ -123,9 +123,7 @@ def align_command(  # noqa: PLR0913 - each argument is an option of the command
     Vectors are kept beside --out, so that other settings need no encoding; a training
     that was interrupted goes on where it was. The texts' vectors stay as they are.
     """
-    if out.suffix != ".npz":
-        msg = f"--out {str(out)!r} does not end in '.npz'. Give a name such as head.npz"
-        raise InvalidSetting(msg)
+    check_out(out)
     if head_alone and mix_weight is not None:
         msg = "--head-alone uses the head without a mixture; leave out --mix-weight."
         raise InvalidSetting(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,38 @@ from typing import TYPE_CHECKING, Any
 from llama_index_mmrag.cli.encoders import OFFLINE
 from llama_index_mmrag.cli.found_table import found_table
 from llama_index_mmrag.cli.output import terminal
+from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.report.table import plain_text
 
 if TYPE_CHECKING:
     from llama_index.core.embeddings import MultiModalEmbedding
 
     from llama_index_mmrag.alignment import Aligned, Fit
+
+
+def check_out(out: Path) -> None:
+    """Do nothing if a head may be written there, and its card beside it.
+
+    Raises:
+        InvalidSetting: Not an `.npz` file, or the card would replace a file that is
+            none, such as the pairs themselves.
+    """
+    if out.suffix != ".npz":
+        msg = f"--out {str(out)!r} does not end in '.npz'. Give a name such as head.npz"
+        raise InvalidSetting(msg)
+    card = out.with_suffix(".json")
+    if not card.exists():
+        return
+    try:
+        is_card = "llama-index-mmrag" in json.loads(card.read_bytes())["format"]
+    except (ValueError, KeyError, TypeError):
+        is_card = False
+    if not is_card:
+        msg = (
+            f"--out {str(out)!r} would write its card to {str(card)!r}, which is a "
+            f"file of something else. Give another name."
+        )
+        raise InvalidSetting(msg)
 
 
 def figures_of(aligned: Aligned, fit: Fit, name: str, seconds: float) -> dict[str, Any]:
