@@ -16,7 +16,7 @@ from llama_index.core.schema import BaseNode
 from tqdm.auto import tqdm
 
 from llama_index_mmrag.channels import Channel
-from llama_index_mmrag.embeddings.dimension import dimension_of
+from llama_index_mmrag.embeddings.dimension import check_one_length, dimension_of
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import (
     InvalidSetting,
@@ -133,7 +133,8 @@ class MultiModalQdrantIndex:
             settings: How files and documents become nodes.
 
         Raises:
-            InvalidSetting: None or several of path, url and client are given.
+            InvalidSetting: None or several of path, url and client are given, or
+                `embed_model` has no pictures, or pictures and texts of two lengths.
             CollectionMismatch: The store was filled by other encoders. A server's
                 collection that does not say by which is opened with a logged warning.
             StoreInUse: The folder is open already, here or in another process.
@@ -163,6 +164,7 @@ class MultiModalQdrantIndex:
                 f"beside it, as text_embed_model."
             )
             raise InvalidSetting(msg)
+        check_one_length(embed_model)
         encoders = {"text": text_embed_model or embed_model, "image": embed_model}
         if path is not None:
             return cls._open_folder(Path(path), encoders, settings)

@@ -34,7 +34,6 @@ from llama_index_mmrag.degradation import (
     make_known,
     reasons,
 )
-from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.errors import AllRoutesFailed
 from llama_index_mmrag.events import report
 from llama_index_mmrag.fan_out import Outcome, arun_all, run_all
@@ -50,7 +49,7 @@ from llama_index_mmrag.retriever_settings import (
 )
 from llama_index_mmrag.routes import Answer, Route
 from llama_index_mmrag.search_channel import SearchChannel
-from llama_index_mmrag.stores.check import check_collection
+from llama_index_mmrag.stores.check import check_fits
 from llama_index_mmrag.threads import athread
 
 dispatcher = get_dispatcher(__name__)
@@ -149,7 +148,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         Raises:
             CollectionMismatch: A collection does not exist, has no vector of the name
                 that its store asks for, or one of another size or distance than the
-                encoder's.
+                encoder's; or it says that another encoder filled it.
         """
         hybrid = getattr(text_store, "enable_hybrid", False)
         mode = VectorStoreQueryMode.HYBRID if hybrid else VectorStoreQueryMode.DEFAULT
@@ -158,8 +157,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             Channel("image", vector_store=image_store, embed_model=image_embed),
         ]
         for channel in channels:
-            dim = dimension_of(channel.embed_model)
-            check_collection(channel.vector_store, dim=dim)
+            check_fits(channel.vector_store, channel.embed_model)
         return cls(channels, **settings)
 
     @property

@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from llama_index_mmrag import MultiModalQdrantIndex, TransformedEmbedding, cli
-from llama_index_mmrag.alignment import Alignment
+from llama_index_mmrag.alignment import Alignment, Normalize
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
@@ -135,6 +135,20 @@ def test_clip_model_is_remembered_by_its_name(
         other = run("search", "red", "-s", store, "-a", head, "-e", "offline")
         assert other.exit_code == 2
         assert "this alignment was fitted on 'clip:" in other.stderr
+
+
+def test_model_that_only_a_hub_has_is_not_taken_from_a_card(tmp_path):
+    Alignment(
+        text=Normalize(),
+        image=Normalize(),
+        fitted_on="elsewhere",
+        text_space="clip:0",
+        image_space="clip:0",
+        figures={"encoder": "someone/model"},
+    ).save(tmp_path / "head.npz")
+    done = run("search", "x", "-s", tmp_path, "-a", tmp_path / "head.npz")
+    assert done.exit_code == 2
+    assert "'someone/model', which is no file or folder here" in done.stderr
 
 
 # In colours: every figure by hand

@@ -66,8 +66,9 @@ def chosen_encoder(
 ) -> MultiModalEmbedding | None:
     """Return what --encoder and --alignment ask for; None: neither was given.
 
-    An alignment remembers the name that `mmrag align` was given, which --encoder
-    overrides: a model's folder may lie elsewhere now.
+    An alignment remembers the encoder that `mmrag align` was given, and --encoder
+    overrides it: a model's folder may lie elsewhere now. A name that would be looked up
+    on a model hub is not taken from a file: nothing is downloaded unasked.
 
     Raises:
         InvalidSetting: The alignment is damaged, or was fitted with another encoder.
@@ -88,6 +89,15 @@ def chosen_encoder(
             f"it. Make one with: mmrag align --pairs FILE --out {alignment}"
         )
         raise InvalidSetting(msg) from error
-    name = encoder or str(loaded.figures.get("encoder", OFFLINE))
+    name = encoder
+    if name is None:
+        name = str(loaded.figures.get("encoder", OFFLINE))
+        if name != OFFLINE and not Path(name).exists():
+            msg = (
+                f"The alignment {str(alignment)!r} was fitted with the encoder "
+                f"{name!r}, which is no file or folder here. Say which one to use: "
+                f"--encoder NAME"
+            )
+            raise InvalidSetting(msg)
     base = base_encoder(name, with_features=loaded.image_space == FEATURES_SPACE)
     return TransformedEmbedding.from_alignment(loaded, text_encoder=base)

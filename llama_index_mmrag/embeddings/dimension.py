@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
+from llama_index_mmrag.errors import InvalidSetting
+
 
 def dimension_of(embed_model: BaseEmbedding) -> int:
     """Return the length of the encoder's vectors.
@@ -23,3 +25,20 @@ def known_image_dimension(embed_model: BaseEmbedding) -> int | None:
     """
     own = getattr(embed_model, "image_dimension", None)
     return own or getattr(embed_model, "dimension", None)
+
+
+def check_one_length(embed_model: BaseEmbedding) -> None:
+    """Do nothing unless the encoder says that pictures and texts differ in length.
+
+    Raises:
+        InvalidSetting: They do, so that no text could be compared with a picture.
+    """
+    texts = getattr(embed_model, "dimension", None)
+    images = known_image_dimension(embed_model)
+    if texts is not None and images is not None and texts != images:
+        msg = (
+            f"{embed_model.class_name()} makes texts of {texts!r} numbers and pictures "
+            f"of {images!r}; expected one length. Align it first: mmrag align, then "
+            f"TransformedEmbedding.from_alignment."
+        )
+        raise InvalidSetting(msg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llama_index_mmrag.errors import CollectionMismatch
@@ -57,19 +58,11 @@ def check_encoder(
     Raises:
         CollectionMismatch: Another encoder filled it.
     """
-    filled_by = _card_in(client, collection_name)
-    if filled_by == card:
+    if is_filled_by(card, _metadata(client, collection_name), collection_name):
         return
-    if filled_by is not None:
-        msg = (
-            f"The collection {collection_name!r} was filled by {filled_by}; the given "
-            f"encoder is {card}. Vectors of different spaces cannot be compared: open "
-            f"it with the encoder that filled it, or index into another collection."
-        )
-        raise CollectionMismatch(msg)
     if not client.count(collection_name, exact=True).count:
         remember_encoder(client, collection_name, card)
-        if _card_in(client, collection_name) == card:
+        if is_filled_by(card, _metadata(client, collection_name), collection_name):
             return
         reason = "the server keeps no metadata (Qdrant before 1.16)"
     else:
@@ -83,8 +76,32 @@ def check_encoder(
     )
 
 
-def _card_in(client: QdrantClient, collection_name: str) -> dict[str, str] | None:
-    metadata = client.get_collection(collection_name).config.metadata or {}
-    ours = metadata.get(_KEY)
-    card = ours.get("encoder") if isinstance(ours, dict) else None
-    return dict(card) if isinstance(card, dict) else None
+def is_filled_by(
+    card: dict[str, str], metadata: Mapping[str, Any] | None, collection_name: str
+) -> bool:
+    """Return whether a collection says that this encoder filled it; False: it does not.
+
+    Args:
+        card: Of the encoder, from `embeddings.space.card_of`.
+        metadata: The collection's.
+        collection_name: For the message.
+
+    Raises:
+        CollectionMismatch: It says that another one did.
+    """
+    ours = (metadata or {}).get(_KEY)
+    filled_by = ours.get("encoder") if isinstance(ours, dict) else None
+    if not isinstance(filled_by, dict):
+        return False
+    if filled_by != card:
+        msg = (
+            f"The collection {collection_name!r} was filled by {filled_by}; the given "
+            f"encoder is {card}. Vectors of different spaces cannot be compared: open "
+            f"it with the encoder that filled it, or index into another collection."
+        )
+        raise CollectionMismatch(msg)
+    return True
+
+
+def _metadata(client: QdrantClient, collection_name: str) -> Mapping[str, Any] | None:
+    return client.get_collection(collection_name).config.metadata

@@ -53,6 +53,14 @@ def test_lengths_are_known_before_anything_is_loaded() -> None:
     assert encoder.feature_columns == (384, 1_664)
 
 
+def test_index_refuses_pictures_and_texts_of_two_lengths(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSetting, match="texts of 384 numbers and pictures of 16"):
+        MultiModalQdrantIndex.open(
+            tmp_path / "store", embed_model=OfflineFeaturesEmbedding()
+        )
+    assert not (tmp_path / "store").exists()
+
+
 def test_alignment_that_takes_columns_which_are_not_there_is_refused() -> None:
     with pytest.raises(InvalidSetting, match="1664 numbers; expected at least 1700"):
         TransformedEmbedding.from_alignment(alignment(Columns(0, 1_700)))

@@ -12,9 +12,10 @@ import pytest
 from llama_index.core import Document
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.schema import TextNode
+from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import QdrantClient, models
 
-from llama_index_mmrag import MultiModalQdrantIndex
+from llama_index_mmrag import MultiModalFusionRetriever, MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.embeddings.space import card_of, space_of
 from llama_index_mmrag.errors import CollectionMismatch
@@ -157,3 +158,20 @@ def test_migrated_collections_remember_their_encoder(
     assert len(opened(client, name).as_retriever().retrieve("red")) == 1
     with pytest.raises(CollectionMismatch):
         opened(client, name, OTHER)
+
+
+def test_retriever_over_the_collections_refuses_another_encoder(client, name) -> None:
+    with opened(client, name) as index:
+        index.insert([Document(text="a red cube")])
+    stores = {
+        f"{modality}_store": QdrantVectorStore(f"{name}-{modality}", client=client)
+        for modality in ("text", "image")
+    }
+    fits = MultiModalFusionRetriever.from_vector_stores(
+        **stores, text_embed=ENCODER, image_embed=ENCODER
+    )
+    assert [hit.node.get_content() for hit in fits.retrieve("red")] == ["a red cube"]
+    with pytest.raises(CollectionMismatch, match=f"'{name}-image' was filled by"):
+        MultiModalFusionRetriever.from_vector_stores(
+            **stores, text_embed=ENCODER, image_embed=OTHER
+        )
