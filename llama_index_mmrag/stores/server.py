@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llama_index_mmrag.errors import StoreUnusable
+from llama_index_mmrag.manifest import check_composed
 from llama_index_mmrag.nodes import ENTITY_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.check import check_collection
 
 if TYPE_CHECKING:
     from llama_index.vector_stores.qdrant import QdrantVectorStore
     from qdrant_client import AsyncQdrantClient, QdrantClient
+
+_COMPOSITION_KEY = "mmrag_composition"
+"""Key of a collection's metadata: `space_id` of what composed its vectors."""
 
 _INDEXED_FIELDS = ("doc_id", ENTITY_KEY, MODALITY_KEY)
 
@@ -21,6 +25,7 @@ def open_server_collection(
     *,
     dim: int,
     aclient: AsyncQdrantClient | None = None,
+    metadata: dict[str, str] | None = None,
 ) -> QdrantVectorStore:
     """Return LlamaIndex's store over a collection, which is created if it is missing.
 
@@ -32,6 +37,7 @@ def open_server_collection(
         collection_name: The collection.
         dim: Length of the vectors.
         aclient: For queries that hold no thread.
+        metadata: What a new collection remembers of itself (servers from 1.16).
 
     Raises:
         CollectionMismatch: The collection exists with vectors of another name, size or
@@ -43,7 +49,7 @@ def open_server_collection(
 
     try:
         if not client.collection_exists(collection_name):
-            _create(client, collection_name, dim)
+            _create(client, collection_name, dim, metadata)
     except ApiException as error:
         msg = (
             f"The Qdrant server does not open collection {collection_name!r}: {error}. "
@@ -55,13 +61,19 @@ def open_server_collection(
     return store
 
 
-def _create(client: QdrantClient, collection_name: str, dim: int) -> None:
+def _create(
+    client: QdrantClient,
+    collection_name: str,
+    dim: int,
+    metadata: dict[str, str] | None,
+) -> None:
     from qdrant_client import models
     from qdrant_client.local.qdrant_local import QdrantLocal
 
     client.create_collection(
         collection_name,
         vectors_config=models.VectorParams(size=dim, distance=models.Distance.COSINE),
+        metadata=metadata,
     )
     # Local mode warns that it has no payload indexes.
     if not isinstance(getattr(client, "_client", None), QdrantLocal):
@@ -69,3 +81,48 @@ def _create(client: QdrantClient, collection_name: str, dim: int) -> None:
             client.create_payload_index(
                 collection_name, field, models.PayloadSchemaType.KEYWORD
             )
+
+
+def open_server_composed(
+    client: QdrantClient,
+    collection: str,
+    *,
+    space_id: str | None,
+    dim: int,
+    aclient: AsyncQdrantClient | None = None,
+) -> QdrantVectorStore | None:
+    """Return the store of composed vectors beside the collections of the parts.
+
+    Args:
+        client: As for `open_server_collection`.
+        collection: What the collections' names begin with.
+        space_id: Of the composition; None for an index without early fusion, which has
+            no such store.
+        dim: Length of the composed vectors.
+        aclient: For queries that hold no thread.
+
+    Raises:
+        CollectionMismatch: The collections were filled with another composition, with
+            none, or, where `space_id` is None, with one. A server before 1.16 does not
+            remember which, only whether there was one.
+    """
+    name = f"{collection}-composed"
+    filled_by = None
+    if client.collection_exists(name):
+        known = client.get_collection(name).config.metadata or {}
+        filled_by = str(known.get(_COMPOSITION_KEY) or space_id or "its own")
+    elif not _has_points(client, [f"{collection}-text", f"{collection}-image"]):
+        filled_by = space_id  # a new index
+    check_composed(filled_by, space_id, where=collection)
+    if space_id is None:
+        return None
+    return open_server_collection(
+        client, name, dim=dim, aclient=aclient, metadata={_COMPOSITION_KEY: space_id}
+    )
+
+
+def _has_points(client: QdrantClient, collections: list[str]) -> bool:
+    return any(
+        client.collection_exists(name) and client.count(name).count > 0
+        for name in collections
+    )
