@@ -9,6 +9,7 @@ import typer
 from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.options import (
     AsJson,
+    Fusion,
     Picture,
     Store,
     Text,
@@ -28,11 +29,14 @@ def ask(
     text: Text = "",
     image: Picture = None,
     top_k: TopK = 5,
+    fusion: Fusion = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer from the store's own sentences and pictures, with citations."""
     with existing(store) as index:
-        response = index.as_query_engine(top_k=top_k).query(query_of(text, image))
+        response = index.as_query_engine(
+            top_k=top_k, fusion_stage=None if fusion is None else fusion.value
+        ).query(query_of(text, image))
     metadata = response.metadata or {}
     for lost in metadata.get("degraded", []):
         warn(lost["route"], lost["reason"])

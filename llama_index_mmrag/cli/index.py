@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from llama_index_mmrag.cli.app import app
-from llama_index_mmrag.cli.options import AsJson, Store, place
+from llama_index_mmrag.cli.options import (
+    Alpha,
+    AsJson,
+    EarlyFusion,
+    Store,
+    composition_for,
+    place,
+)
 from llama_index_mmrag.cli.output import print_json, tell, terminal, told
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.index import MultiModalQdrantIndex
@@ -32,6 +39,8 @@ def index_command(  # noqa: PLR0913 - each argument is an option of the command
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Also remove files that are gone.")
     ] = False,
+    early_fusion: EarlyFusion = None,
+    alpha: Alpha = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if anything was skipped.")
     ] = False,
@@ -43,7 +52,8 @@ def index_command(  # noqa: PLR0913 - each argument is an option of the command
         raise InvalidSetting(msg)
     real_path(directory)  # a mistyped folder must not leave an empty store behind
     show_progress = not as_json and sys.stderr.isatty()
-    with MultiModalQdrantIndex.open(store) as index:
+    composition = composition_for(store, early_fusion, alpha)
+    with MultiModalQdrantIndex.open(store, early_fusion=composition) as index:
         if refresh:
             report = index.refresh(directory, show_progress=show_progress)
         else:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 from llama_index.core.schema import QueryBundle
 
-from llama_index_mmrag.errors import StoreUnusable
+from llama_index_mmrag.composition import Blend, Composition, Concatenate
+from llama_index_mmrag.errors import InvalidSetting, StoreUnusable
 from llama_index_mmrag.index import MultiModalQdrantIndex
+from llama_index_mmrag.manifest import stored_composition
 
 
 def place(given: str) -> Path:
@@ -39,6 +42,68 @@ Picture = Annotated[
 ]
 
 
+class Stage(str, Enum):
+    """Where a query's parts meet those of the store."""
+
+    LATE = "late"
+    EARLY = "early"
+    BOTH = "both"
+
+
+class Rule(str, Enum):
+    """How a text and a picture become one vector."""
+
+    BLEND = "blend"
+    CONCAT = "concat"
+
+
+Fusion = Annotated[
+    Optional[Stage],  # noqa: UP045
+    typer.Option(
+        "--fusion",
+        "-f",
+        help="late: fuse the rankings of texts and pictures. early: search the one "
+        "vector of words and picture (a store made with --early-fusion). both: all of "
+        "it. Default: all that the store has.",
+    ),
+]
+EarlyFusion = Annotated[
+    Optional[Rule],  # noqa: UP045
+    typer.Option(
+        "--early-fusion",
+        help="Also keep one vector for a picture with its text, for --fusion early. "
+        "blend: the weighted mean of the two. concat: one behind the other, each "
+        "compared with its like. Chosen when the store is made; it remembers.",
+    ),
+]
+Alpha = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        help="Share of the text under --early-fusion; the picture has the rest. "
+        "Default: 0.5.",
+    ),
+]
+
+
+def composition_for(
+    store: Path, rule: Rule | None, alpha: float | None
+) -> Composition | None:
+    """Return what a store is to be filled with: what is asked, else what it has.
+
+    Raises:
+        InvalidSetting: There is an alpha, and no rule that it belongs to.
+    """
+    if rule is None:
+        if alpha is not None:
+            msg = f"--alpha {alpha} needs --early-fusion blend or concat. Add it."
+            raise InvalidSetting(msg)
+        return stored_composition(store)
+    kind = Blend if rule is Rule.BLEND else Concatenate
+    return kind() if alpha is None else kind(alpha)
+
+
 def existing(store: Path) -> MultiModalQdrantIndex:
     """Return the index of a folder, which must hold one already.
 
@@ -51,7 +116,7 @@ def existing(store: Path) -> MultiModalQdrantIndex:
             f"mmrag index DIR --store {store}"
         )
         raise StoreUnusable(msg)
-    return MultiModalQdrantIndex.open(store)
+    return MultiModalQdrantIndex.open(store, early_fusion=stored_composition(store))
 
 
 def query_of(text: str, image: Path | None) -> QueryBundle:

@@ -7,6 +7,7 @@ import typer
 from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.options import (
     AsJson,
+    Fusion,
     Picture,
     Store,
     Text,
@@ -25,11 +26,14 @@ def search(
     text: Text = "",
     image: Picture = None,
     top_k: TopK = 5,
+    fusion: Fusion = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the best texts and pictures, and where each score came from."""
     with existing(store) as index, warned():
-        results = index.as_retriever(top_k=top_k).retrieve(query_of(text, image))
+        results = index.as_retriever(
+            top_k=top_k, fusion_stage=None if fusion is None else fusion.value
+        ).retrieve(query_of(text, image))
     if as_json:
         print_json(ranking_rows(results))
     elif results:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.schema import (
     BaseNode,
     Document,
@@ -19,16 +17,13 @@ from llama_index.core.schema import (
     ImageNode,
     TextNode,
 )
-from qdrant_client import QdrantClient
 
 from llama_index_mmrag import Blend, Concatenate, MultiModalQdrantIndex
 from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.composition import Composition
-from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.ingestion import ReadSettings
-from llama_index_mmrag.ingestion.upsert import Upserter
 
-from .world import COLOURS, CountingEncoder, Open, all_of, contents, inline, painted
+from .world import Open, all_of, contents, inline, painted
 
 KINDS = pytest.mark.parametrize("kind", ["edge", "local", "server"])
 RULES = pytest.mark.parametrize("rule", [Blend(0.5), Concatenate(0.36)])
