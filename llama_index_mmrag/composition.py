@@ -194,7 +194,9 @@ _KNOWN: dict[str, type[Blend] | type[Concatenate]] = {
     "blend": Blend,
     "concatenate": Concatenate,
 }
-_SPACE_ID = re.compile(r"(?P<name>[a-z]+)-v1\(alpha=(?P<alpha>[-+.e0-9]+)\)")
+_SPACE_ID = re.compile(
+    r"(?P<name>[a-z]+)-v1\(alpha=(?P<alpha>\d+(\.\d+)?(e-?\d+)?)\)", re.ASCII
+)
 
 
 def composition_of(space_id: str) -> Composition:

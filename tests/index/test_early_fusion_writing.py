@@ -156,8 +156,8 @@ def check_steps(
 
 def close(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert one.keys() == other.keys()
-    for key in one:
-        np.testing.assert_allclose(one[key], other[key], atol=2e-4)
+    for key, row in one.items():
+        np.testing.assert_allclose(row, other[key], atol=2e-4)
 
 
 @RULES
