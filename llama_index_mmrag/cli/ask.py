@@ -16,6 +16,7 @@ from llama_index_mmrag.cli.options import (
     TopK,
     existing,
     query_of,
+    stage_for,
 )
 from llama_index_mmrag.cli.output import print_json, terminal, told, warn
 from llama_index_mmrag.report.table import plain_text
@@ -35,7 +36,7 @@ def ask(
     """Answer from the store's own sentences and pictures, with citations."""
     with existing(store) as index:
         response = index.as_query_engine(
-            top_k=top_k, fusion_stage=None if fusion is None else fusion.value
+            top_k=top_k, fusion_stage=stage_for(store, fusion)
         ).query(query_of(text, image))
     metadata = response.metadata or {}
     for lost in metadata.get("degraded", []):

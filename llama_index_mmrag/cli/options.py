@@ -10,6 +10,7 @@ import typer
 from llama_index.core.schema import QueryBundle
 
 from llama_index_mmrag.composition import Blend, Composition, Concatenate
+from llama_index_mmrag.early_fusion import FusionStage
 from llama_index_mmrag.errors import InvalidSetting, StoreUnusable
 from llama_index_mmrag.index import MultiModalQdrantIndex
 from llama_index_mmrag.manifest import stored_composition
@@ -93,15 +94,47 @@ def composition_for(
     """Return what a store is to be filled with: what is asked, else what it has.
 
     Raises:
-        InvalidSetting: There is an alpha, and no rule that it belongs to.
+        InvalidSetting: There is an alpha and no rule that it belongs to, or the store
+            was made with another rule, or without one.
     """
+    if rule is None and alpha is not None:
+        msg = f"--alpha {alpha} needs --early-fusion blend or concat. Add it."
+        raise InvalidSetting(msg)
+    known = stored_composition(store)
     if rule is None:
-        if alpha is not None:
-            msg = f"--alpha {alpha} needs --early-fusion blend or concat. Add it."
-            raise InvalidSetting(msg)
-        return stored_composition(store)
+        return known
     kind = Blend if rule is Rule.BLEND else Concatenate
-    return kind() if alpha is None else kind(alpha)
+    asked = kind() if alpha is None else kind(alpha)
+    if known != asked and (store / "mmrag.json").exists():
+        made = "without --early-fusion" if known is None else f"for {known!r}"
+        msg = (
+            f"The store {str(store)!r} was made {made}; asked for was {asked!r}. Leave "
+            f"--early-fusion out to go on as it is, or give another --store."
+        )
+        raise InvalidSetting(msg)
+    return asked
+
+
+def stage_for(store: Path, fusion: Stage | None) -> FusionStage | None:
+    """Return where the parts of a query meet; None for all that the store has.
+
+    Raises:
+        InvalidSetting: The store has no vectors for that.
+    """
+    if fusion is None:
+        return None
+    if fusion is not Stage.LATE and stored_composition(store) is None:
+        msg = (
+            f"--fusion {fusion.value} needs vectors that {str(store)!r} does not have. "
+            f"Make a new store with: mmrag index DIR --store NEW --early-fusion blend"
+        )
+        raise InvalidSetting(msg)
+    stages: dict[Stage, FusionStage] = {
+        Stage.LATE: "late",
+        Stage.EARLY: "early",
+        Stage.BOTH: "both",
+    }
+    return stages[fusion]
 
 
 def existing(store: Path) -> MultiModalQdrantIndex:

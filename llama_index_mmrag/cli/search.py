@@ -14,6 +14,7 @@ from llama_index_mmrag.cli.options import (
     TopK,
     existing,
     query_of,
+    stage_for,
 )
 from llama_index_mmrag.cli.output import print_json, terminal, told, warned
 from llama_index_mmrag.report.table import ranking_rows, ranking_table
@@ -32,7 +33,7 @@ def search(
     """Show the best texts and pictures, and where each score came from."""
     with existing(store) as index, warned():
         results = index.as_retriever(
-            top_k=top_k, fusion_stage=None if fusion is None else fusion.value
+            top_k=top_k, fusion_stage=stage_for(store, fusion)
         ).retrieve(query_of(text, image))
     if as_json:
         print_json(ranking_rows(results))
