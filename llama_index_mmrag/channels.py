@@ -22,7 +22,7 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
-from llama_index_mmrag.composed_query import QueryComposer
+from llama_index_mmrag.composed_query import QueryComposer, composer_for
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Background
@@ -141,7 +141,14 @@ class Channel:
                 f"or both, or 'composed'."
             )
             raise InvalidSetting(msg)
-        self._set_composer()
+        composer = composer_for(
+            self.name,
+            self.composition,
+            self.accepts,
+            embed_model=self.embed_model,
+            text_embed_model=self.text_embed_model,
+        )
+        object.__setattr__(self, "composer", composer)
         object.__setattr__(self, "sample", CollectionSample(self.vector_store))
         object.__setattr__(self, "pace", Pace())
         sees = isinstance(self.embed_model, MultiModalEmbedding)
@@ -160,23 +167,6 @@ class Channel:
                 f"one, or leave 'image' out of accepts."
             )
             raise InvalidSetting(msg)
-
-    def _set_composer(self) -> None:
-        composer = None
-        if self.composition is not None:
-            composer = QueryComposer(
-                self.composition,
-                text_model=self.text_embed_model or self.embed_model,
-                image_model=self.embed_model,
-            )
-        elif "composed" in self.accepts or self.text_embed_model is not None:
-            msg = (
-                f"Channel {self.name!r} has no composition, and accepts 'composed' or "
-                f"has a text_embed_model. Give it one, such as Blend(0.5), or leave "
-                f"both out."
-            )
-            raise InvalidSetting(msg)
-        object.__setattr__(self, "composer", composer)
 
     @property
     def can_filter(self) -> bool:

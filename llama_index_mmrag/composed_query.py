@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -11,7 +11,7 @@ from llama_index_mmrag.composition import Composition, Rows
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.transformed import space_of
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
-from llama_index_mmrag.query import Encodings, QueryPart
+from llama_index_mmrag.query import Encodings, PartKind, QueryPart
 
 
 class QueryComposer:
@@ -97,6 +97,35 @@ class QueryComposer:
             # Kept: an encoder that does not say it encodes a word.
             self._dims[kind] = dimension_of(self._models[kind])
         return self._dims[kind]
+
+
+def composer_for(
+    channel: str,
+    composition: Composition | None,
+    accepts: Collection[PartKind],
+    *,
+    embed_model: BaseEmbedding,
+    text_embed_model: BaseEmbedding | None,
+) -> QueryComposer | None:
+    """Return what composes a channel's queries; None for one without a composition.
+
+    Raises:
+        InvalidSetting: Its settings ask for compositions, and there is none; or the
+            composition does not fit the encoders.
+    """
+    if composition is not None:
+        return QueryComposer(
+            composition,
+            text_model=text_embed_model or embed_model,
+            image_model=embed_model,
+        )
+    if "composed" in accepts or text_embed_model is not None:
+        msg = (
+            f"Channel {channel!r} has no composition, and accepts 'composed' or has a "
+            f"text_embed_model. Give it one, such as Blend(0.5), or leave both out."
+        )
+        raise InvalidSetting(msg)
+    return None
 
 
 def check_spaces(

@@ -24,7 +24,7 @@ from llama_index_mmrag import (
     RetrieverChannel,
 )
 from llama_index_mmrag.embeddings.colour import ColourEncoder
-from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting
+from llama_index_mmrag.errors import AllRoutesFailed, ImageUnreadable, InvalidSetting
 
 from .conftest import (
     GAP,
@@ -328,6 +328,15 @@ def test_part_without_a_direction_fails_its_route_and_is_not_left_out(pictures, 
     one = channel("image", pictures(), Mute(), composition=Blend(0.5))
     with pytest.raises(AllRoutesFailed, match="without a direction"):
         MultiModalFusionRetriever([one]).retrieve(both(paint, "red", "green"))
+
+
+def test_picture_that_cannot_be_decoded_is_the_querys_fault(pictures, paint, encoder):
+    one = channel("image", pictures(), encoder, composition=Blend(0.5))
+    broken = paint("red").read_bytes()[:40]
+    with pytest.raises(ImageUnreadable):
+        MultiModalFusionRetriever([one]).retrieve(
+            MultiModalQuery("red", images=[broken])
+        )
 
 
 # In a retriever

@@ -37,7 +37,7 @@ def open_server_collection(
         collection_name: The collection.
         dim: Length of the vectors.
         aclient: For queries that hold no thread.
-        metadata: What a new collection remembers of itself (servers from 1.16).
+        metadata: What a new collection remembers of itself, if the server keeps that.
 
     Raises:
         CollectionMismatch: The collection exists with vectors of another name, size or
@@ -103,8 +103,8 @@ def open_server_composed(
 
     Raises:
         CollectionMismatch: The collections were filled with another composition, with
-            none, or, where `space_id` is None, with one. A server before 1.16 does not
-            remember which, only whether there was one.
+            none, or, where `space_id` is None, with one. A server that keeps no
+            metadata of collections does not remember which, only whether.
     """
     name = f"{collection}-composed"
     filled_by = None

@@ -259,10 +259,22 @@ def test_engine_and_tool_pass_the_stage_on(open_index, page):
     index.insert_directory(page)
     answer = index.as_query_engine(fusion_stage="early").query("What is yellow?")
     assert routes(answer.source_nodes) == {"text→composed"}
-    output = index.as_tool(fusion_stage="early").call(query="yellow")
+    output = index.as_tool(fusion_stage="early").call(query="yellow", top_k=20)
     assert routes(output.raw_output) == {"text→composed"}
     output = index.as_tool().call(query="yellow")
     assert routes(output.raw_output) == {"text→text", "text→image", "text→composed"}
+
+
+@KINDS
+def test_deeper_retriever_keeps_its_stage(kind, open_index, page):
+    index = open_index(kind, early_fusion=Blend(0.5))
+    index.insert_directory(page)
+    few = index.as_retriever(fusion_stage="early", top_k=1)
+    assert found(few.retrieve("yellow")) == ["Sun"]
+    many = few.with_top_k(12).retrieve("yellow")
+    assert found(many)[0] == "Sun"
+    assert routes(many) == {"text→composed"}
+    assert len(many) == 5, "every section, with its picture"
 
 
 # What is written
