@@ -6,10 +6,9 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, cast, get_args, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -22,6 +21,7 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
+from llama_index_mmrag.accepts import kinds_accepted
 from llama_index_mmrag.composed_query import QueryComposer, composer_for
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.errors import InvalidSetting
@@ -134,13 +134,6 @@ class Channel:
             msg = f"Channel {self.name!r}: mode is {self.mode!r}; expected {known}."
             raise InvalidSetting(msg)
         object.__setattr__(self, "mode", VectorStoreQueryMode(self.mode))
-        unknown = sorted(set(self.accepts or ()) - set(get_args(PartKind)))
-        if unknown:
-            msg = (
-                f"Channel {self.name!r} accepts {unknown!r}; expected 'text', 'image' "
-                f"or both, or 'composed'."
-            )
-            raise InvalidSetting(msg)
         composer = composer_for(
             self.name,
             self.composition,
@@ -151,22 +144,16 @@ class Channel:
         object.__setattr__(self, "composer", composer)
         object.__setattr__(self, "sample", CollectionSample(self.vector_store))
         object.__setattr__(self, "pace", Pace())
-        sees = isinstance(self.embed_model, MultiModalEmbedding)
         if not self.modality:
             object.__setattr__(self, "modality", self.name)
-        if not self.accepts and self.composition is not None:
-            object.__setattr__(self, "accepts", frozenset({"composed"}))
-        if not self.accepts:
-            both = sees and self.modality != "text"
-            kinds = {"text", "image"} if both else {"text"}
-            object.__setattr__(self, "accepts", frozenset(kinds))
-        elif {"image", "composed"} & self.accepts and not sees:
-            msg = (
-                f"Channel {self.name!r} accepts pictures, but its encoder "
-                f"{self.embed_model.class_name()} is no MultiModalEmbedding. Give it "
-                f"one, or leave 'image' out of accepts."
-            )
-            raise InvalidSetting(msg)
+        kinds = kinds_accepted(
+            self.accepts,
+            channel=self.name,
+            modality=self.modality,
+            embed_model=self.embed_model,
+            composes=self.composition is not None,
+        )
+        object.__setattr__(self, "accepts", kinds)
 
     @property
     def can_filter(self) -> bool:

@@ -37,7 +37,7 @@ PURE = re.compile(
 """Those that do not exist yet are held to it from their first day."""
 
 BUILT_ON_IO = re.compile(
-    rf"{NAME}\.(channels|composed_query|early_fusion|routes|ranking|retriever"
+    rf"{NAME}\.(accepts|channels|composed_query|early_fusion|routes|ranking|retriever"
     r"|postprocessor|synthesizer|tool|index|cli|report|ingestion)(\..+)?"
 )
 IO = re.compile(rf"{NAME}\.(stores|embeddings|alignment|images|nodes)(\..+)?")
