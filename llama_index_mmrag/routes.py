@@ -93,9 +93,12 @@ def plan(
     if not routes:
         kinds = sorted({part.kind for part in parts})
         accepted = {c.name: sorted(c.accepts) for c in channels}
+        advice = "Add a channel whose encoder is a MultiModalEmbedding."
+        if channels and not any(accepted.values()):
+            advice = "To search parts apart, use fusion_stage 'late' or 'both'."
         msg = (
             f"The query has {' and '.join(kinds)}, and no channel takes that: "
-            f"{accepted}. Add a channel whose encoder is a MultiModalEmbedding."
+            f"{accepted}. {advice}"
         )
         raise InvalidQuery(msg)
     return routes

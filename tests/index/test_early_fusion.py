@@ -23,7 +23,7 @@ from llama_index_mmrag import (
 )
 from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.embeddings.colour import ColourEncoder
-from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
+from llama_index_mmrag.errors import CollectionMismatch, InvalidQuery, InvalidSetting
 from llama_index_mmrag.ingestion import ReadSettings
 
 from .world import CountingEncoder, all_of, contents, inline, painted
@@ -467,6 +467,15 @@ def test_index_without_composed_vectors_has_no_early_stage(open_index):
     assert len(index.as_retriever(fusion_stage="late").channels) == 2
     with pytest.raises(InvalidSetting, match="'earlier'; expected 'late' or 'early'"):
         index.as_retriever(fusion_stage="earlier")
+
+
+def test_early_stage_searches_no_part_apart_and_says_so(open_index):
+    index = open_index(early_fusion=Blend(0.5))
+    index.insert(Document(text="red"))
+    with pytest.raises(InvalidQuery, match=r"'text': \[\].*'late' or 'both'"):
+        index.as_retriever(fusion_stage="early").text_retrieve("red")
+    (hit,) = index.as_retriever().text_retrieve("red")
+    assert routes([hit]) == {"text→text"}
 
 
 def test_blend_of_two_encoders_is_refused_before_anything_is_made(tmp_path, encoder):
