@@ -6,6 +6,7 @@ fusion, the postprocessor, the synthesizer, the agent's tools, and what explains
 
 from llama_index_mmrag.captions import CaptionsAsText
 from llama_index_mmrag.channels import Channel
+from llama_index_mmrag.composition import Blend, Composition, Concatenate
 from llama_index_mmrag.embeddings import (
     BatchedClipEmbedding,
     OfflineMultiModalEmbedding,
@@ -32,9 +33,12 @@ __version__ = "0.1.0"
 __all__ = [
     "RRF",
     "BatchedClipEmbedding",
+    "Blend",
     "CalibratedSum",
     "CaptionsAsText",
     "Channel",
+    "Composition",
+    "Concatenate",
     "Contribution",
     "Degradation",
     "FusedNode",

@@ -6,10 +6,9 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, cast, get_args, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -22,6 +21,9 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
+from llama_index_mmrag.accepts import kinds_accepted
+from llama_index_mmrag.composed_query import QueryComposer, composer_for
+from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Background
 from llama_index_mmrag.nodes import ENTITY_KEY, entity_id_of
@@ -65,7 +67,8 @@ class Channel:
         modality: What the collection's nodes are; the name if empty.
         accepts: Kinds of query part that are searched for here. If empty, text, and
             pictures too where the encoder can encode them and the collection is not
-            one of texts: pictures find texts badly, and would vote all the same.
+            one of texts: pictures find texts badly, and would vote all the same. With
+            a composition, "composed": all parts of a query as one, or the only one.
         top_k: Hits taken from each search, at least 1.
         weight: Factor in the fusion, at least 0; None leaves it to the fusion's own
             weights.
@@ -78,10 +81,15 @@ class Channel:
             `QdrantVectorStore(enable_hybrid=True)`, by vector and by terms. Pictures
             are always searched for by vector.
         alpha: Share of the vector in a hybrid search, from 0 (terms) to 1.
+        composition: For early fusion: how a query's words and pictures become the one
+            vector that is searched for. `Blend` suits any collection of a space that
+            both are encoded into; others, a collection that was filled by them.
+        text_embed_model: Beside a composition: encodes the words, where that is
+            another encoder; `embed_model` if None.
 
     Raises:
-        InvalidSetting: A setting is out of range, or `accepts` asks for pictures of an
-            encoder that has none.
+        InvalidSetting: A setting is out of range, `accepts` asks for pictures of an
+            encoder that has none, or the composition does not fit the encoders.
     """
 
     name: str
@@ -98,10 +106,14 @@ class Channel:
         default=VectorStoreQueryMode.DEFAULT, kw_only=True
     )
     alpha: float | None = field(default=None, kw_only=True)
+    composition: Composition | None = field(default=None, kw_only=True)
+    text_embed_model: BaseEmbedding | None = field(default=None, kw_only=True)
     sample: CollectionSample = field(init=False, repr=False, compare=False)
     """Some of the collection's vectors, read once, for the fusions that calibrate."""
     pace: Pace = field(init=False, repr=False, compare=False)
     """How long searches have been taking."""
+    composer: QueryComposer | None = field(init=False, repr=False, compare=False)
+    """What composes queries, where there is a composition."""
 
     def __post_init__(self) -> None:
         check_common_settings(
@@ -122,29 +134,26 @@ class Channel:
             msg = f"Channel {self.name!r}: mode is {self.mode!r}; expected {known}."
             raise InvalidSetting(msg)
         object.__setattr__(self, "mode", VectorStoreQueryMode(self.mode))
-        unknown = sorted(set(self.accepts or ()) - set(get_args(PartKind)))
-        if unknown:
-            msg = (
-                f"Channel {self.name!r} accepts {unknown!r}; expected 'text', 'image' "
-                f"or both."
-            )
-            raise InvalidSetting(msg)
+        composer = composer_for(
+            self.name,
+            self.composition,
+            self.accepts,
+            embed_model=self.embed_model,
+            text_embed_model=self.text_embed_model,
+        )
+        object.__setattr__(self, "composer", composer)
         object.__setattr__(self, "sample", CollectionSample(self.vector_store))
         object.__setattr__(self, "pace", Pace())
-        sees = isinstance(self.embed_model, MultiModalEmbedding)
         if not self.modality:
             object.__setattr__(self, "modality", self.name)
-        if not self.accepts:
-            both = sees and self.modality != "text"
-            kinds = {"text", "image"} if both else {"text"}
-            object.__setattr__(self, "accepts", frozenset(kinds))
-        elif "image" in self.accepts and not sees:
-            msg = (
-                f"Channel {self.name!r} accepts pictures, but its encoder "
-                f"{self.embed_model.class_name()} is no MultiModalEmbedding. Give it "
-                f"one, or leave 'image' out of accepts."
-            )
-            raise InvalidSetting(msg)
+        kinds = kinds_accepted(
+            self.accepts,
+            channel=self.name,
+            modality=self.modality,
+            embed_model=self.embed_model,
+            composes=self.composition is not None,
+        )
+        object.__setattr__(self, "accepts", kinds)
 
     @property
     def can_filter(self) -> bool:
@@ -183,7 +192,7 @@ class Channel:
     def answer(self, ask: Ask) -> Searched:
         """Return what the query part finds here, best first."""
         began_s = time.perf_counter()
-        vector = ask.encodings.of(ask.part, self.embed_model)
+        vector = self._vector(ask)
         query = self._query(ask, vector)
         found = Searched(tuple(self.search(query)), self._background(ask, vector))
         self.pace.note(time.perf_counter() - began_s)
@@ -191,7 +200,10 @@ class Channel:
 
     async def aanswer(self, ask: Ask) -> Searched:
         """Return what `answer` does, over the store's asynchronous client."""
-        vector = await ask.encodings.aof(ask.part, self.embed_model)
+        if self.composer is None:
+            vector = await ask.encodings.aof(ask.part, self.embed_model)
+        else:
+            vector = await athread(lambda: self._vector(ask))
         search = self.vector_store.aquery(self._query(ask, vector))
         if not ask.with_background:
             return Searched(tuple(self._found(await search)))
@@ -208,6 +220,7 @@ class Channel:
         # Read from the store once, and so not to be read again.
         object.__setattr__(deeper, "sample", self.sample)
         object.__setattr__(deeper, "pace", self.pace)
+        object.__setattr__(deeper, "composer", self.composer)
         return deeper
 
     def search(self, query: VectorStoreQuery) -> list[Found]:
@@ -271,6 +284,11 @@ class Channel:
         allowed = both_filters(self.filters, filters)
         mine = MetadataFilters(filters=[wanted])
         return both_filters(mine, allowed) or mine
+
+    def _vector(self, ask: Ask) -> list[float]:
+        if self.composer is None:
+            return ask.encodings.of(ask.part, self.embed_model)
+        return self.composer.vector(ask.part, ask.encodings)
 
     def _query(self, ask: Ask, vector: list[float]) -> VectorStoreQuery:
         filters = both_filters(self.filters, ask.filters)

@@ -1,4 +1,4 @@
-"""The index: two collections, filled and searched as one."""
+"""The index: collections of texts and of pictures, filled and searched as one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ from llama_index.core.schema import BaseNode
 from tqdm.auto import tqdm
 
 from llama_index_mmrag.channels import Channel
+from llama_index_mmrag.composition import Composition
+from llama_index_mmrag.early_fusion import (
+    COMPOSED,
+    FusionStage,
+    at_stage,
+    composed_channel,
+    composed_dim,
+)
 from llama_index_mmrag.embeddings.dimension import check_one_length, dimension_of
 from llama_index_mmrag.embeddings.space import card_of
-from llama_index_mmrag.errors import (
-    InvalidSetting,
-)
+from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import CalibratedSum
 from llama_index_mmrag.ingestion import (
     Problem,
@@ -30,16 +36,20 @@ from llama_index_mmrag.ingestion import (
     read_documents,
     survey,
 )
+from llama_index_mmrag.ingestion.batches import BatchEncoder
+from llama_index_mmrag.ingestion.composing import Composer
 from llama_index_mmrag.ingestion.paths import is_of_file, is_there
+from llama_index_mmrag.ingestion.stored import remove_nodes, stored_nodes
 from llama_index_mmrag.ingestion.upsert import Upserter, UpsertReport
 from llama_index_mmrag.manifest import (
+    card_of_composition,
     check_manifest,
     check_ours,
     write_manifest,
 )
 from llama_index_mmrag.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.retriever import MultiModalFusionRetriever
-from llama_index_mmrag.stores import QdrantEdgeVectorStore, search_lock
+from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.documents import document_ids, node_ids_of
 from llama_index_mmrag.synthesizer import MultiModalSynthesizer
 from llama_index_mmrag.threads import athread
@@ -81,23 +91,33 @@ class MultiModalQdrantIndex:
         """Keep the channels; `open` makes them.
 
         Args:
-            channels: One for each modality, "text" and "image" among them.
+            channels: One for each modality, "text" and "image" among them; and, for
+                early fusion, one with a composition, over a collection of its own.
             settings: How files and documents become nodes.
             root: The store's folder, where it is embedded.
 
         Raises:
             InvalidSetting: There is no channel for texts or none for pictures, or two
-                for one modality.
+                for one modality, or two with a composition.
         """
-        self._channels = {c.modality: c for c in channels}
+        composed = [c for c in channels if c.composition is not None]
+        self._channels = {c.modality: c for c in channels if c.composition is None}
         missing = [name for name in _MODALITIES if name not in self._channels]
-        if missing or len(self._channels) != len(channels):
+        n_expected = len(self._channels) + min(1, len(composed))
+        if missing or n_expected != len(channels):
             given = [(c.name, c.modality) for c in channels]
             msg = (
                 f"An index got the channels {given!r}; expected one for each modality, "
                 f"'text' and 'image' among them."
             )
             raise InvalidSetting(msg)
+        self._composer = (
+            Composer(
+                composed[0], text=self._channels["text"], image=self._channels["image"]
+            )
+            if composed
+            else None
+        )
         self._settings = settings or ReadSettings()
         self._root = root
         self._own_client: QdrantClient | None = None
@@ -116,6 +136,7 @@ class MultiModalQdrantIndex:
         collection: str = "mmrag",
         embed_model: BaseEmbedding | None = None,
         text_embed_model: BaseEmbedding | None = None,
+        early_fusion: Composition | None = None,
         settings: ReadSettings | None = None,
     ) -> MultiModalQdrantIndex:
         """Return the index in a folder, on a server, or behind a client.
@@ -130,13 +151,17 @@ class MultiModalQdrantIndex:
                 (extra `offline`) if None.
             text_embed_model: Encodes the text collection, where another encoder is
                 better at that; `embed_model` if None.
+            early_fusion: How a text and a picture become one vector, such as
+                `Blend(0.5)`; those are kept in a collection of their own, beside the
+                others. None for late fusion alone. A store remembers it.
             settings: How files and documents become nodes.
 
         Raises:
             InvalidSetting: None or several of path, url and client are given, or
                 `embed_model` has no pictures, or pictures and texts of two lengths.
-            CollectionMismatch: The store was filled by other encoders. A server's
-                collection that does not say by which is opened with a logged warning.
+            CollectionMismatch: The store was filled by other encoders, or with other
+                early fusion. A server's collection that does not say by which is
+                opened with a logged warning.
             StoreInUse: The folder is open already, here or in another process.
             StoreUnusable: The folder cannot be created, read or written, or holds
                 other files and no store; or the server does not answer.
@@ -166,11 +191,15 @@ class MultiModalQdrantIndex:
             raise InvalidSetting(msg)
         check_one_length(embed_model)
         encoders = {"text": text_embed_model or embed_model, "image": embed_model}
+        dim = 0 if early_fusion is None else composed_dim(early_fusion, encoders)
         if path is not None:
-            return cls._open_folder(Path(path), encoders, settings)
+            return cls._open_folder(Path(path), encoders, early_fusion, dim, settings)
         from qdrant_client import QdrantClient
 
-        from llama_index_mmrag.stores.server import open_server_collection
+        from llama_index_mmrag.stores.server import (
+            open_server_collection,
+            open_server_composed,
+        )
 
         if client is None:
             # The version check would only warn of a server that does not answer.
@@ -192,6 +221,12 @@ class MultiModalQdrantIndex:
                 )
                 for name, model in encoders.items()
             ]
+            space_id = None if early_fusion is None else early_fusion.space_id
+            composed = open_server_composed(
+                server, collection, space_id=space_id, dim=dim, aclient=aclient
+            )
+            if early_fusion is not None and composed is not None:
+                channels.append(composed_channel(composed, early_fusion, encoders))
             index = cls(channels, settings=settings)
         except BaseException:
             if client is None:
@@ -205,9 +240,13 @@ class MultiModalQdrantIndex:
         cls,
         root: Path,
         encoders: dict[str, BaseEmbedding],
+        early_fusion: Composition | None,
+        dim: int,
         settings: ReadSettings | None,
     ) -> MultiModalQdrantIndex:
         cards = {name: card_of(model) for name, model in encoders.items()}
+        if early_fusion is not None:
+            cards[COMPOSED] = card_of_composition(early_fusion)
         check_manifest(root, cards)
         check_ours(root)
         channels: list[Channel] = []
@@ -215,6 +254,9 @@ class MultiModalQdrantIndex:
             for name, model in encoders.items():
                 store = QdrantEdgeVectorStore.open(root / name, dim=dimension_of(model))
                 channels.append(Channel(name, vector_store=store, embed_model=model))
+            if early_fusion is not None:
+                store = QdrantEdgeVectorStore.open(root / COMPOSED, dim=dim)
+                channels.append(composed_channel(store, early_fusion, encoders))
             write_manifest(root, cards)
         except BaseException:
             for channel in channels:
@@ -225,8 +267,9 @@ class MultiModalQdrantIndex:
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """The channels, texts first."""
-        return tuple(self._channels.values())
+        """The channels, texts first and composed vectors last."""
+        composed = () if self._composer is None else (self._composer.channel,)
+        return (*self._channels.values(), *composed)
 
     # Writing
 
@@ -337,13 +380,18 @@ class MultiModalQdrantIndex:
 
     def ref_doc_ids(self) -> list[str]:
         """Return the ids of all documents, sorted."""
-        stores = [channel.vector_store for channel in self.channels]
+        stores = [channel.vector_store for channel in self._channels.values()]
         return sorted(set().union(*map(document_ids, stores)))
 
-    def as_retriever(self, **settings: Any) -> MultiModalFusionRetriever:
-        """Return a retriever over all channels.
+    def as_retriever(
+        self, *, fusion_stage: FusionStage | None = None, **settings: Any
+    ) -> MultiModalFusionRetriever:
+        """Return a retriever over the channels.
 
         Args:
+            fusion_stage: "late" searches texts and pictures apart and fuses rankings,
+                "early" searches composed vectors alone, "both" does both; None does all
+                that the index was opened for.
             **settings: Arguments of `MultiModalFusionRetriever`. Two defaults differ:
                 `complete_entities` is True, so that a picture comes with its section
                 and a section with its picture; and `fusion` is `CalibratedSum()`, since
@@ -352,7 +400,10 @@ class MultiModalQdrantIndex:
         """
         settings.setdefault("complete_entities", True)
         settings.setdefault("fusion", CalibratedSum())
-        return MultiModalFusionRetriever(self.channels, **settings)
+        composed = None if self._composer is None else self._composer.channel
+        parts = tuple(self._channels.values())
+        channels = at_stage(fusion_stage, parts=parts, composed=composed)
+        return MultiModalFusionRetriever(channels, **settings)
 
     def as_query_engine(
         self, llm: LLM | None = None, *, streaming: bool = False, **settings: Any
@@ -383,15 +434,19 @@ class MultiModalQdrantIndex:
             node_postprocessors=postprocessors,
         )
 
-    def as_tool(self, **settings: Any) -> MultiModalRetrieverTool:
+    def as_tool(
+        self, *, fusion_stage: FusionStage | None = None, **settings: Any
+    ) -> MultiModalRetrieverTool:
         """Return an agent's tool that searches this index.
 
         Args:
+            fusion_stage: As for `as_retriever`.
             **settings: Arguments of `MultiModalRetrieverTool`.
         """
         from llama_index_mmrag.tool import MultiModalRetrieverTool
 
-        return MultiModalRetrieverTool(self.as_retriever(), **settings)
+        retriever = self.as_retriever(fusion_stage=fusion_stage)
+        return MultiModalRetrieverTool(retriever, **settings)
 
     # Closing
 
@@ -415,16 +470,23 @@ class MultiModalQdrantIndex:
 
     def _delete(self, ref_doc_ids: Sequence[str]) -> int:
         # All at once: an embedded store syncs its files at each write.
-        n_removed = 0
         with self._writing:
-            for channel in self.channels:
-                ids = node_ids_of(channel.vector_store, ref_doc_ids)
-                if ids:
-                    with search_lock(channel.vector_store):
-                        channel.vector_store.delete_nodes(node_ids=ids)
-                    channel.sample.forget()
-                n_removed += len(ids)
-        return n_removed
+            gone = {
+                modality: node_ids_of(channel.vector_store, ref_doc_ids)
+                for modality, channel in self._channels.items()
+            }
+            if self._composer is not None:
+                lost = [
+                    node
+                    for modality, ids in gone.items()
+                    for node in stored_nodes(self._channels[modality], ids)
+                ]
+                # What stays was composed before: a problem with it is known.
+                encoder = BatchEncoder(lambda problem: None)  # noqa: ARG005
+                self._composer.update(lost, gone=gone, encoder=encoder)
+            for modality, ids in gone.items():
+                remove_nodes(self._channels[modality], ids)
+            return sum(map(len, gone.values()))
 
     def _read(self, items: Sequence[BaseNode]) -> Iterator[SourceRecord | Problem]:
         records = read_documents(items, settings=self._settings)
@@ -442,7 +504,7 @@ class MultiModalQdrantIndex:
         show_progress: bool,
     ) -> UpsertReport:
         with self._writing:
-            upserter = Upserter(self._channels)
+            upserter = Upserter(self._channels, composer=self._composer)
             with tqdm(
                 total=n_records, desc="Indexing", disable=not show_progress
             ) as bar:

@@ -5,12 +5,93 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
+from llama_index_mmrag.composition import Composition, composition_of
+from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
 
 _MANIFEST = "mmrag.json"
 _FORMAT = 1
-_OURS = frozenset({"text", "image", "media", "mmrag.part"})
+_COMPOSED = "composed"
+_OURS = frozenset({"text", "image", _COMPOSED, "media", "mmrag.part"})
 """What a first opening that was interrupted leaves in the store's folder."""
+
+
+def card_of_composition(composition: Composition) -> dict[str, str]:
+    """Return what tells one composition's vectors from another's."""
+    return {"class": type(composition).__name__, "space": composition.space_id}
+
+
+def stored_composition(root: Path) -> Composition | None:
+    """Return what composed a store's vectors for early fusion; None for no such ones.
+
+    Raises:
+        StoreUnusable: Its manifest cannot be read.
+        InvalidSetting: It was a composition of the user's own.
+    """
+    card = _filled_by(root).get(_COMPOSED)
+    return composition_of(card["space"]) if card else None
+
+
+def check_composed(filled_by: str | None, given: str | None, *, where: str) -> None:
+    """Do nothing if a store's composed vectors are what an index is opened for.
+
+    Args:
+        filled_by: `space_id` of the store's composition; None if it has none.
+        given: The one of the index.
+        where: The store's name.
+
+    Raises:
+        CollectionMismatch: They differ.
+    """
+    if filled_by == given:
+        return
+    if filled_by is None:
+        msg = (
+            f"The store {where!r} has no composed vectors, and early_fusion is "
+            f"{given}. Open it without early_fusion, or index into a new store with it."
+        )
+    elif given is None:
+        msg = (
+            f"The store {where!r} has composed vectors of {filled_by}, and no "
+            f"early_fusion was given: inserting would leave them behind. Open it with "
+            f"early_fusion={_spelt(filled_by)}; queries may still be late."
+        )
+    else:
+        msg = (
+            f"The composed vectors of {where!r} are of {filled_by}; early_fusion is "
+            f"{given}. Open it with early_fusion={_spelt(filled_by)}, or index into a "
+            f"new store."
+        )
+    raise CollectionMismatch(msg)
+
+
+def _spelt(space_id: str) -> str:
+    try:
+        return repr(composition_of(space_id))
+    except InvalidSetting:
+        return "the composition that filled it"
+
+
+def _filled_by(root: Path) -> dict[str, dict[str, str]]:
+    """Return the cards of a store's collections; none of a new store."""
+    manifest = root / _MANIFEST
+    try:
+        stored = json.loads(manifest.read_text(encoding="utf-8"))
+        filled_by = dict(stored["encoders"])
+    except (FileNotFoundError, NotADirectoryError):
+        return {}  # a new store, or a path whose store will say what is wrong with it
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = (
+            f"Cannot read {str(manifest)!r}: {error}. Restore the file, or index into "
+            f"another folder."
+        )
+        raise StoreUnusable(msg) from error
+    if stored.get("format") != _FORMAT:
+        msg = (
+            f"The store {str(root)!r} has format {stored.get('format')!r}; this "
+            f"version reads {_FORMAT}. Index again into another folder."
+        )
+        raise CollectionMismatch(msg)
+    return filled_by
 
 
 def check_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
@@ -24,24 +105,11 @@ def check_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
         CollectionMismatch: It was filled by others, or has another format.
         StoreUnusable: Its manifest cannot be read.
     """
-    manifest = root / _MANIFEST
-    try:
-        stored = json.loads(manifest.read_text(encoding="utf-8"))
-        filled_by = dict(stored["encoders"])
-    except (FileNotFoundError, NotADirectoryError):
-        return  # a new store, or a path whose store will say what is wrong with it
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = (
-            f"Cannot read {str(manifest)!r}: {error}. Restore the file, or index into "
-            f"another folder."
-        )
-        raise StoreUnusable(msg) from error
-    if stored.get("format") != _FORMAT:
-        msg = (
-            f"The store {str(root)!r} has format {stored.get('format')!r}; this "
-            f"version reads {_FORMAT}. Index again into another folder."
-        )
-        raise CollectionMismatch(msg)
+    filled_by = _filled_by(root)
+    if not filled_by:
+        return
+    spaces = [(each.get(_COMPOSED) or {}).get("space") for each in (filled_by, cards)]
+    check_composed(*spaces, where=str(root))
     for name, card in cards.items():
         if filled_by.get(name) != card:
             msg = (

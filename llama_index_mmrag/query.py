@@ -20,7 +20,7 @@ from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetti
 from llama_index_mmrag.images import ImageSource, check_image, image_bytes
 from llama_index_mmrag.threads import athread, resolve
 
-PartKind = Literal["text", "image"]
+PartKind = Literal["text", "image", "composed"]
 
 
 @dataclass
@@ -46,7 +46,7 @@ class MultiModalQuery(QueryBundle):
 
 @dataclass(frozen=True, slots=True)
 class QueryPart:
-    """One thing to search for: the words, or one picture."""
+    """One thing to search for: the words, one picture, or all of them as one."""
 
     kind: PartKind
     name: str
@@ -56,9 +56,17 @@ class QueryPart:
     """The words as they were asked, for searches by term."""
     image: ImageSource | None = None
     weight: float = 1.0
+    parts: tuple[QueryPart, ...] = ()
+    """Of a composed part: what it is made of."""
 
     def encode(self, embed_model: BaseEmbedding) -> list[float]:
         """Return the part's vector, shape (dim,), in the encoder's query space."""
+        if self.parts:
+            msg = (
+                f"The query part {self.name!r} is of several, and no encoder takes "
+                f"that. Give the channel a composition, such as Blend(0.5)."
+            )
+            raise InvalidSetting(msg)
         if self.image is None and len(self.texts) == 1:
             return embed_model.get_query_embedding(self.texts[0])
         if self.image is None:
@@ -188,6 +196,21 @@ def parts_of(query: str | QueryBundle) -> tuple[QueryPart, ...]:
     return tuple(
         replace(part, weight=float(weights.get(part.name, 1.0))) for part in parts
     )
+
+
+def composed_of(parts: Sequence[QueryPart]) -> QueryPart | None:
+    """Return what a channel for composed parts is asked; None for no parts.
+
+    Several parts become one; a part that is alone stays what it is. Parts of weight 0
+    are left out, unless all are.
+    """
+    counted = tuple(part for part in parts if part.weight > 0)
+    members = counted or tuple(parts)
+    if len(members) < 2:
+        return members[0] if members else None
+    words = "\n".join(part.words for part in members if part.words)
+    weight = 1.0 if counted else 0.0
+    return QueryPart("composed", "composed", words=words, weight=weight, parts=members)
 
 
 def pictures_of(query: str | QueryBundle) -> list[ImageSource]:

@@ -37,7 +37,8 @@ class RetrieverChannel:
         name: Unique in a fusion retriever.
         retriever: What is asked; its own settings say how many results it returns.
         modality: What its nodes are.
-        accepts: Kinds of query part it is asked with: words, or a picture's path.
+        accepts: Kinds of query part it is asked with: "text", "image" (a picture's
+            path) or "composed" (words and a picture's path at once).
         top_k: Results kept, at least 1.
         weight: Factor in the fusion, at least 0; None leaves it to the fusion.
         timeout_s: Deadline of one search in seconds; None for none.
@@ -133,15 +134,28 @@ class RetrieverChannel:
 
 
 def _bundle(part: QueryPart) -> QueryBundle:
-    if part.kind == "text":
-        return QueryBundle(part.words, custom_embedding_strs=list(part.texts))
-    if isinstance(part.image, (str, Path)):
-        return QueryBundle("", image_path=str(part.image))
-    msg = (
-        f"The {part.name} of the query is in memory, and a LlamaIndex retriever takes "
-        f"only paths. Save it to a file, or leave 'image' out of the channel's accepts."
+    members = part.parts or (part,)
+    texts = [text for member in members for text in member.texts]
+    pictures = [member for member in members if member.image is not None]
+    if len(pictures) > 1:
+        msg = (
+            f"The query has {len(pictures)} pictures, and LlamaIndex's QueryBundle "
+            f"holds one. Leave 'composed' out of the channel's accepts."
+        )
+        raise InvalidSetting(msg)
+    for picture in pictures:
+        if not isinstance(picture.image, (str, Path)):
+            msg = (
+                f"The {picture.name} of the query is in memory, and a LlamaIndex "
+                f"retriever takes only paths. Save it to a file, or leave "
+                f"{part.kind!r} out of the channel's accepts."
+            )
+            raise InvalidSetting(msg)
+    return QueryBundle(
+        part.words,
+        image_path=str(pictures[0].image) if pictures else None,
+        custom_embedding_strs=texts or None,
     )
-    raise InvalidSetting(msg)
 
 
 def _scores(results: Sequence[NodeWithScore]) -> list[float]:

@@ -16,7 +16,7 @@ from llama_index_mmrag.degradation import degradation
 from llama_index_mmrag.errors import InvalidQuery
 from llama_index_mmrag.fan_out import Job, Outcome, arun_all, run_all
 from llama_index_mmrag.provenance import Degradation
-from llama_index_mmrag.query import Encodings, QueryPart
+from llama_index_mmrag.query import Encodings, QueryPart, composed_of
 from llama_index_mmrag.search_channel import Ask, SearchChannel, Searched
 from llama_index_mmrag.spans import Span
 
@@ -75,21 +75,30 @@ def plan(
 ) -> list[Route]:
     """Return the routes of a query, by part and then in the channels' order.
 
+    A channel that accepts composed parts is asked with all parts as one, or with the
+    one that there is.
+
     Raises:
         InvalidQuery: No channel takes any of the parts.
     """
+    composed = composed_of(parts)
+    more = (composed,) if composed is not None and composed.parts else ()
     routes = [
         Route(part, channel, filters, with_background)
-        for part in parts
+        for part in (*parts, *more)
         for channel in channels
         if part.kind in channel.accepts
+        or (part is composed and "composed" in channel.accepts)
     ]
     if not routes:
         kinds = sorted({part.kind for part in parts})
         accepted = {c.name: sorted(c.accepts) for c in channels}
+        advice = "Add a channel whose encoder is a MultiModalEmbedding."
+        if channels and not any(accepted.values()):
+            advice = "To search parts apart, use fusion_stage 'late' or 'both'."
         msg = (
             f"The query has {' and '.join(kinds)}, and no channel takes that: "
-            f"{accepted}. Add a channel whose encoder is a MultiModalEmbedding."
+            f"{accepted}. {advice}"
         )
         raise InvalidQuery(msg)
     return routes

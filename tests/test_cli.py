@@ -62,7 +62,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     opened = MultiModalQdrantIndex.open
 
     def in_colours(*places: Any, **settings: Any) -> MultiModalQdrantIndex:
-        settings.setdefault("embed_model", ColourEncoder(modality_gap=0.75))
+        if settings.get("embed_model") is None:
+            settings["embed_model"] = ColourEncoder(modality_gap=0.75)
         return opened(*places, **settings)
 
     monkeypatch.setattr(MultiModalQdrantIndex, "open", in_colours)
@@ -452,7 +453,9 @@ from llama_index_mmrag import cli
 from llama_index_mmrag.index import MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 opened = MultiModalQdrantIndex.open
-MultiModalQdrantIndex.open = lambda *a: opened(*a, embed_model=ColourEncoder())
+MultiModalQdrantIndex.open = lambda *a, **k: opened(
+    *a, **(k | {"embed_model": ColourEncoder()})
+)
 cli.main()
 """
     said = subprocess.run(
@@ -474,3 +477,75 @@ def test_every_row_of_a_search_is_a_node_of_the_store(run, store):
             if isinstance(node, TextNode)
         }
     assert {row["node_id"] for row in json.loads(said.stdout)} <= known
+
+
+# Early fusion
+
+
+def test_store_made_with_early_fusion_is_searched_by_words_and_picture_at_once(
+    run, docs, tmp_path
+):
+    store = tmp_path / "store"
+    made = run("index", docs, "-s", store, "--early-fusion", "blend", "--alpha", 0.25)
+    assert made.exit_code == 0, made.output
+    card = json.loads((store / "mmrag.json").read_text())["encoders"]["composed"]
+    assert card == {"class": "Blend", "space": "blend-v1(alpha=0.25)"}
+    again = run("index", docs, "-s", store)
+    assert "0 nodes added, 3 unchanged" in again.output, "it remembers"
+
+    query = ("red", "--image", docs / "teapot.png", "--store", store, "--json")
+    expected = {
+        "late": {"text→text", "text→image", "image→image"},
+        "early": {"composed→composed"},
+    }
+    expected["both"] = expected["late"] | expected["early"]
+    for stage, routes in expected.items():
+        rows = json.loads(run("search", *query, "--fusion", stage).stdout)
+        added = {c["route"] for row in rows for c in row["contributions"]}
+        assert added
+        assert added <= routes
+        assert rows[0]["source"] in {"teapot.png", "house.md"}
+    assert run("search", *query).stdout == run("search", *query, "-f", "both").stdout
+    answered = run("ask", "What is red?", "-s", store, "--fusion", "early")
+    assert answered.exit_code == 0
+    assert "(text→composed rank" in answered.output
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "said"),
+    [
+        ((), ("--early-fusion", "blend"), "made without --early-fusion"),
+        (
+            ("--early-fusion", "concat"),
+            ("--early-fusion", "blend"),
+            "made for Concatenate(alpha=0.5); asked for was Blend(alpha=0.5)",
+        ),
+        (
+            ("--early-fusion", "blend"),
+            ("--early-fusion", "blend", "--alpha", "0.25"),
+            "Leave --early-fusion out to go on as it is",
+        ),
+        ((), ("--alpha", "0.25"), "--alpha 0.25 needs --early-fusion"),
+    ],
+)
+def test_store_made_otherwise_is_not_filled(first, then, said, run, docs, tmp_path):
+    store = tmp_path / "store"
+    assert run("index", docs, "-s", store, *first).exit_code == 0
+    refused = run("index", docs, "-s", store, *then)
+    assert refused.exit_code == 2
+    assert said in " ".join(refused.stderr.split())
+    assert run("index", docs, "-s", store).exit_code == 0
+
+
+@pytest.mark.parametrize("stage", ["early", "both"])
+def test_store_made_without_early_fusion_says_how_to_make_one_with_it(
+    stage, run, docs, tmp_path
+):
+    run("index", docs, "-s", tmp_path / "store")
+    refused = run("search", "red", "-s", tmp_path / "store", "--fusion", stage)
+    assert refused.exit_code == 2
+    assert f"--fusion {stage} needs vectors" in " ".join(refused.stderr.split())
+    assert "mmrag index DIR --store NEW --early-fusion blend" in " ".join(
+        refused.stderr.split()
+    )
+    assert run("search", "red", "-s", tmp_path / "store", "-f", "late").exit_code == 0

@@ -29,7 +29,7 @@ SOURCES = {
 }
 
 PURE = re.compile(
-    rf"{NAME}\.(errors|provenance|citations|fusion(\..+)?|embeddings\.conse"
+    rf"{NAME}\.(errors|provenance|citations|composition|fusion(\..+)?|embeddings\.conse"
     r"|alignment\.(calibration|transforms|chain|fitting|running_mean|diagnose|recall"
     r"|found|pairs|settings)"
     r"|evaluation\.(metrics|significance))"
@@ -37,8 +37,8 @@ PURE = re.compile(
 """Those that do not exist yet are held to it from their first day."""
 
 BUILT_ON_IO = re.compile(
-    rf"{NAME}\.(channels|routes|ranking|retriever|postprocessor|synthesizer|tool|index"
-    r"|cli|report|ingestion)(\..+)?"
+    rf"{NAME}\.(accepts|channels|composed_query|early_fusion|routes|ranking|retriever"
+    r"|postprocessor|synthesizer|tool|index|cli|report|ingestion)(\..+)?"
 )
 IO = re.compile(rf"{NAME}\.(stores|embeddings|alignment|images|nodes)(\..+)?")
 

@@ -10,12 +10,14 @@ from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.encoders import AlignmentFile, Encoder, chosen_encoder
 from llama_index_mmrag.cli.options import (
     AsJson,
+    Fusion,
     Picture,
     Store,
     Text,
     TopK,
     existing,
     query_of,
+    stage_for,
 )
 from llama_index_mmrag.cli.output import print_json, terminal, told, warn
 from llama_index_mmrag.report.table import plain_text
@@ -29,6 +31,7 @@ def ask(  # noqa: PLR0913 - each argument is an option of the command
     text: Text = "",
     image: Picture = None,
     top_k: TopK = 5,
+    fusion: Fusion = None,
     encoder: Encoder = None,
     alignment: AlignmentFile = None,
     as_json: AsJson = False,
@@ -36,7 +39,9 @@ def ask(  # noqa: PLR0913 - each argument is an option of the command
     """Answer from the store's own sentences and pictures, with citations."""
     embed_model = chosen_encoder(encoder, alignment)
     with existing(store, embed_model=embed_model) as index:
-        response = index.as_query_engine(top_k=top_k).query(query_of(text, image))
+        response = index.as_query_engine(
+            top_k=top_k, fusion_stage=stage_for(store, fusion)
+        ).query(query_of(text, image))
     metadata = response.metadata or {}
     for lost in metadata.get("degraded", []):
         warn(lost["route"], lost["reason"])

@@ -10,7 +10,15 @@ import typer
 
 from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.encoders import AlignmentFile, Encoder, chosen_encoder
-from llama_index_mmrag.cli.options import AsJson, Store, opened, place
+from llama_index_mmrag.cli.options import (
+    Alpha,
+    AsJson,
+    EarlyFusion,
+    Store,
+    composition_for,
+    opened,
+    place,
+)
 from llama_index_mmrag.cli.output import print_json, tell, terminal, told
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.paths import real_path
@@ -18,7 +26,7 @@ from llama_index_mmrag.ingestion.paths import real_path
 
 @app.command("index")
 @told()
-def index_command(  # noqa: PLR0913 - each argument is an option of the command
+def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     directory: Annotated[
         Path,
         typer.Argument(
@@ -32,6 +40,8 @@ def index_command(  # noqa: PLR0913 - each argument is an option of the command
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Also remove files that are gone.")
     ] = False,
+    early_fusion: EarlyFusion = None,
+    alpha: Alpha = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if anything was skipped.")
     ] = False,
@@ -45,7 +55,9 @@ def index_command(  # noqa: PLR0913 - each argument is an option of the command
         raise InvalidSetting(msg)
     real_path(directory)  # a mistyped folder must not leave an empty store behind
     show_progress = not as_json and sys.stderr.isatty()
-    with opened(store, chosen_encoder(encoder, alignment)) as index:
+    composition = composition_for(store, early_fusion, alpha)
+    embed_model = chosen_encoder(encoder, alignment)
+    with opened(store, embed_model, early_fusion=composition) as index:
         if refresh:
             report = index.refresh(directory, show_progress=show_progress)
         else:

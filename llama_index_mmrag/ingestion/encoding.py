@@ -33,6 +33,16 @@ def encode_nodes(channel: Channel, nodes: Sequence[BaseNode]) -> list[list[float
     return [vectors[node.node_id] for node in nodes]
 
 
+def encode_words(channel: Channel, nodes: Sequence[BaseNode]) -> list[list[float]]:
+    """Return the vectors of the nodes' texts, shape (n, dim); pictures' are captions.
+
+    Raises:
+        InvalidVector: As `encode_nodes` does.
+    """
+    paired = _paired(nodes, _text_vectors(channel, nodes), channel)
+    return [vector for _, vector in paired]
+
+
 def _text_vectors(channel: Channel, nodes: Sequence[BaseNode]) -> list[list[float]]:
     if not nodes:
         return []

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from llama_index.core.schema import BaseNode, ImageNode
+from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.channels import Channel
-from llama_index_mmrag.errors import ImageUnreadable, MissingExtra
+from llama_index_mmrag.ingestion.batches import BatchEncoder, source_of
+from llama_index_mmrag.ingestion.composing import Composer
 from llama_index_mmrag.ingestion.encoding import encode_nodes
-from llama_index_mmrag.ingestion.identity import without_volatile
 from llama_index_mmrag.ingestion.records import Problem, SourceRecord
+from llama_index_mmrag.ingestion.stored import (
+    holds,
+    remove_nodes,
+    stored_nodes,
+    write_nodes,
+)
 from llama_index_mmrag.nodes import modality_of
-from llama_index_mmrag.stores import search_lock
 from llama_index_mmrag.stores.documents import node_ids_of
 
 logger = logging.getLogger(__name__)
 
 NODES_PER_WRITE = 256
 """An embedded store syncs its files once a write (61 ms): smaller writes are slower."""
-
-FAILURES_OF_AN_ENCODER = 8
-"""Nodes that fail one after the other before the encoder is taken to be broken."""
 
 
 @dataclass(slots=True)
@@ -73,21 +75,27 @@ class Upserter:
 
     Args:
         channels: By modality.
+        composer: Keeps the collection of early fusion; None where there is none.
         nodes_per_write: Nodes collected before they are encoded and written.
     """
 
     def __init__(
-        self, channels: Mapping[str, Channel], *, nodes_per_write: int = NODES_PER_WRITE
+        self,
+        channels: Mapping[str, Channel],
+        *,
+        composer: Composer | None = None,
+        nodes_per_write: int = NODES_PER_WRITE,
     ) -> None:
         self.report = UpsertReport()
         self.n_done = 0
         """Records that are written, and problems that are noted."""
         self._channels = dict(channels)
+        self._composer = composer
+        self._encoder = BatchEncoder(self._note)
         self._nodes_per_write = nodes_per_write
         self._pending: list[SourceRecord] = []
         self._n_pending = 0
         self._documents: dict[str, bool] = {}  # whether a record of it had nodes
-        self._proven: set[str] = set()  # channels whose encoder has worked
 
     def take(self, item: SourceRecord | Problem) -> None:
         """Take one record, or note one problem; writes when enough has come."""
@@ -117,15 +125,34 @@ class Upserter:
             if (modality := modality_of(node)) in wanted:
                 wanted[modality][node.node_id] = node
             else:
-                self._note(Problem(_source_of(node), self._no_channel(modality)))
+                self._note(Problem(source_of(node), self._no_channel(modality)))
         loose = {n.node_id for r in records if not r.whole for n in r.nodes}
-        for modality, nodes in wanted.items():
-            self._write(self._channels[modality], nodes, loose)
+        before = [
+            node
+            for modality, nodes in wanted.items()
+            for node in self._write(self._channels[modality], nodes, loose)
+        ]
         replaced = [r.ref_doc_id for r in records if r.whole]
         written = {node_id for nodes in wanted.values() for node_id in nodes}
-        for modality, nodes in wanted.items():
-            moved = (loose & written) - nodes.keys()
-            self._remove_stale(self._channels[modality], replaced, moved, nodes)
+        stale = {
+            modality: _stale(
+                self._channels[modality],
+                replaced,
+                moved=(loose & written) - nodes.keys(),
+                wanted=nodes,
+            )
+            for modality, nodes in wanted.items()
+        }
+        if self._composer is not None:
+            touched = [node for nodes in wanted.values() for node in nodes.values()]
+            for modality, node_ids in stale.items():
+                before += stored_nodes(self._channels[modality], node_ids)
+            self._composer.update(
+                [*touched, *before], gone=stale, encoder=self._encoder
+            )
+        for modality, node_ids in stale.items():
+            remove_nodes(self._channels[modality], node_ids)
+            self.report.n_removed += len(node_ids)
         self.n_done += len(records)
 
     def _no_channel(self, modality: str) -> str:
@@ -136,70 +163,25 @@ class Upserter:
 
     def _write(
         self, channel: Channel, wanted: Mapping[str, BaseNode], loose: set[str]
-    ) -> None:
-        known = _existing(channel, wanted, compare=loose)
+    ) -> list[BaseNode]:
+        """Encode and write what is not there as it is wanted; return what was there."""
+        stored = stored_nodes(channel, wanted)
+        # A document's node ids hold its content, so that being there is enough; a node
+        # that came with an id of its own is compared.
+        known = {
+            node.node_id
+            for node in stored
+            if node.node_id not in loose or holds(node, wanted[node.node_id])
+        }
         new = [node for node_id, node in wanted.items() if node_id not in known]
         self.report.n_unchanged += len(wanted) - len(new)
-        encoded = self._encoded(channel, new)
-        if encoded:
-            with search_lock(channel.vector_store):
-                channel.vector_store.add(encoded)
-            channel.sample.forget()
+        encoded = self._encoder.encoded(channel, new, encode_nodes)
+        write_nodes(
+            channel,
+            [node.model_copy(update={"embedding": vector}) for node, vector in encoded],
+        )
         self.report.n_added += len(encoded)
-
-    def _encoded(self, channel: Channel, nodes: Sequence[BaseNode]) -> list[BaseNode]:
-        """Return the nodes with their vectors; those that cannot have one are noted.
-
-        Raises:
-            Exception: What the encoder raises, if it is the encoder that is broken:
-                saying so once beats a problem for each node.
-        """
-        encoded: list[BaseNode] = []
-        failed: list[tuple[BaseNode, Exception]] = []
-        batches = [nodes] if nodes else []
-        while batches:
-            batch = batches.pop()
-            try:
-                vectors = encode_nodes(channel, batch)
-            except MissingExtra:
-                raise
-            except Exception as error:
-                if len(batch) > 1:
-                    # Halving finds the bad nodes and keeps most of the batch batched.
-                    half = len(batch) // 2
-                    batches += [batch[half:], batch[:half]]
-                    continue
-                failed.append((batch[0], error))
-                if not encoded and _n_unexplained(failed) >= FAILURES_OF_AN_ENCODER:
-                    raise
-            else:
-                encoded += [
-                    node.model_copy(update={"embedding": vector})
-                    for node, vector in zip(batch, vectors, strict=True)
-                ]
-        if encoded:
-            self._proven.add(channel.name)
-        elif _n_unexplained(failed) > 1 and channel.name not in self._proven:
-            raise failed[-1][1]
-        for node, reason in failed:
-            self._note(Problem(_source_of(node), str(reason) or repr(reason)))
-        return encoded
-
-    def _remove_stale(
-        self,
-        channel: Channel,
-        ref_doc_ids: list[str],
-        moved: Collection[str],
-        wanted: Mapping[str, BaseNode],
-    ) -> None:
-        stored = node_ids_of(channel.vector_store, ref_doc_ids)
-        stale = [node_id for node_id in stored if node_id not in wanted]
-        stale += [n.node_id for n in _stored(channel, moved) if n.node_id not in stale]
-        if stale:
-            with search_lock(channel.vector_store):
-                channel.vector_store.delete_nodes(node_ids=stale)
-            channel.sample.forget()
-        self.report.n_removed += len(stale)
+        return [node for node in stored if node.node_id not in known]
 
     def _note(self, problem: Problem) -> None:
         what = "Left out of" if problem.is_part else "Skipped"
@@ -224,49 +206,19 @@ def _latest(records: Iterable[SourceRecord]) -> list[BaseNode]:
     return list(wanted.values())
 
 
-def _n_unexplained(failed: Sequence[tuple[BaseNode, Exception]]) -> int:
-    return sum(not isinstance(error, ImageUnreadable) for _, error in failed)
-
-
-def _existing(
-    channel: Channel, wanted: Mapping[str, BaseNode], *, compare: set[str]
-) -> set[str]:
-    """Return which nodes are stored as they are wanted.
-
-    A document's node ids hold its content, so that being there is enough; a node that
-    came with an id of its own is compared.
-    """
-    return {
-        node.node_id
-        for node in _stored(channel, wanted)
-        if node.node_id not in compare or _equal(node, wanted[node.node_id])
-    }
-
-
-def _stored(channel: Channel, node_ids: Collection[str]) -> list[BaseNode]:
-    if not node_ids:
-        return []
-    with search_lock(channel.vector_store):
-        return list(channel.vector_store.get_nodes(node_ids=list(node_ids)))
-
-
-def _equal(stored: BaseNode, wanted: BaseNode) -> bool:
-    one, other = (
-        (
-            node.get_content(),
-            without_volatile(node.metadata),
-            node.relationships,
-            sorted(node.excluded_embed_metadata_keys),
-        )
-        for node in (stored, wanted)
-    )
-    return one == other
-
-
-def _source_of(node: BaseNode) -> str:
-    picture = node.image_path if isinstance(node, ImageNode) else None
-    file = picture or node.metadata.get("file_path")
-    return str(file or node.ref_doc_id or node.node_id)
+def _stale(
+    channel: Channel,
+    ref_doc_ids: list[str],
+    *,
+    moved: Collection[str],
+    wanted: Mapping[str, BaseNode],
+) -> list[str]:
+    """Return the nodes of the documents, and those that moved, that are not wanted."""
+    stored = node_ids_of(channel.vector_store, ref_doc_ids)
+    stale = [node_id for node_id in stored if node_id not in wanted]
+    return stale + [
+        n.node_id for n in stored_nodes(channel, moved) if n.node_id not in stale
+    ]
 
 
 def upsert(

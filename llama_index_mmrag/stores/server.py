@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llama_index_mmrag.errors import StoreUnusable
+from llama_index_mmrag.manifest import check_composed
 from llama_index_mmrag.nodes import ENTITY_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.check import check_collection
 from llama_index_mmrag.stores.encoder_card import card_metadata, check_encoder
@@ -12,6 +13,9 @@ from llama_index_mmrag.stores.encoder_card import card_metadata, check_encoder
 if TYPE_CHECKING:
     from llama_index.vector_stores.qdrant import QdrantVectorStore
     from qdrant_client import AsyncQdrantClient, QdrantClient
+
+_COMPOSITION_KEY = "mmrag_composition"
+"""Key of a collection's metadata: `space_id` of what composed its vectors."""
 
 _INDEXED_FIELDS = ("doc_id", ENTITY_KEY, MODALITY_KEY)
 
@@ -23,6 +27,7 @@ def open_server_collection(
     dim: int,
     card: dict[str, str] | None = None,
     aclient: AsyncQdrantClient | None = None,
+    metadata: dict[str, str] | None = None,
 ) -> QdrantVectorStore:
     """Return LlamaIndex's store over a collection, which is created if it is missing.
 
@@ -36,6 +41,7 @@ def open_server_collection(
         card: Of the encoder, from `embeddings.space.card_of`: kept with the collection
             and compared at each opening; None: neither.
         aclient: For queries that hold no thread.
+        metadata: What a new collection remembers of itself, if the server keeps that.
 
     Raises:
         CollectionMismatch: The collection exists with vectors of another name, size or
@@ -47,7 +53,8 @@ def open_server_collection(
 
     try:
         if not client.collection_exists(collection_name):
-            _create(client, collection_name, dim, card)
+            about = {} if card is None else card_metadata(card)
+            _create(client, collection_name, dim, about | (metadata or {}))
         store = QdrantVectorStore(collection_name, client=client, aclient=aclient)
         check_collection(store, dim=dim)
         if card is not None:
@@ -62,7 +69,7 @@ def open_server_collection(
 
 
 def _create(
-    client: QdrantClient, collection_name: str, dim: int, card: dict[str, str] | None
+    client: QdrantClient, collection_name: str, dim: int, about: dict[str, Any]
 ) -> None:
     from qdrant_client import models
     from qdrant_client.local.qdrant_local import QdrantLocal
@@ -70,7 +77,7 @@ def _create(
     client.create_collection(
         collection_name,
         vectors_config=models.VectorParams(size=dim, distance=models.Distance.COSINE),
-        metadata=None if card is None else card_metadata(card),
+        metadata=about or None,
     )
     # Local mode warns that it has no payload indexes.
     if not isinstance(getattr(client, "_client", None), QdrantLocal):
@@ -78,3 +85,48 @@ def _create(
             client.create_payload_index(
                 collection_name, field, models.PayloadSchemaType.KEYWORD
             )
+
+
+def open_server_composed(
+    client: QdrantClient,
+    collection: str,
+    *,
+    space_id: str | None,
+    dim: int,
+    aclient: AsyncQdrantClient | None = None,
+) -> QdrantVectorStore | None:
+    """Return the store of composed vectors beside the collections of the parts.
+
+    Args:
+        client: As for `open_server_collection`.
+        collection: What the collections' names begin with.
+        space_id: Of the composition; None for an index without early fusion, which has
+            no such store.
+        dim: Length of the composed vectors.
+        aclient: For queries that hold no thread.
+
+    Raises:
+        CollectionMismatch: The collections were filled with another composition, with
+            none, or, where `space_id` is None, with one. A server that keeps no
+            metadata of collections does not remember which, only whether.
+    """
+    name = f"{collection}-composed"
+    filled_by = None
+    if client.collection_exists(name):
+        known = client.get_collection(name).config.metadata or {}
+        filled_by = str(known.get(_COMPOSITION_KEY) or space_id or "its own")
+    elif not _has_points(client, [f"{collection}-text", f"{collection}-image"]):
+        filled_by = space_id  # a new index
+    check_composed(filled_by, space_id, where=collection)
+    if space_id is None:
+        return None
+    return open_server_collection(
+        client, name, dim=dim, aclient=aclient, metadata={_COMPOSITION_KEY: space_id}
+    )
+
+
+def _has_points(client: QdrantClient, collections: list[str]) -> bool:
+    return any(
+        client.collection_exists(name) and client.count(name).count > 0
+        for name in collections
+    )

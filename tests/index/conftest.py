@@ -49,7 +49,7 @@ def open_index(tmp_path: Path, encoder: CountingEncoder) -> Iterator[Open]:
             client = QdrantClient(":memory:") if kind == "local" else QdrantClient(url)
             cleanup.callback(client.close)
             if kind == "server":
-                for modality in ("text", "image"):
+                for modality in ("text", "image", "composed"):
                     cleanup.callback(client.delete_collection, f"{name}-{modality}")
             return MultiModalQdrantIndex.open(
                 client=client, collection=name, **settings

@@ -26,9 +26,9 @@ from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector, MissingExtra
 from llama_index_mmrag.ingestion import Problem, SourceRecord
+from llama_index_mmrag.ingestion.batches import FAILURES_OF_AN_ENCODER
 from llama_index_mmrag.ingestion.encoding import encode_nodes
 from llama_index_mmrag.ingestion.upsert import (
-    FAILURES_OF_AN_ENCODER,
     Upserter,
     UpsertReport,
     upsert,

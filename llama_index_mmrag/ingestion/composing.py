@@ -1,0 +1,202 @@
+"""Composing: a collection of composed vectors, kept in step with those of the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from llama_index.core.schema import BaseNode, ImageNode
+
+from llama_index_mmrag.channels import Channel
+from llama_index_mmrag.composition import Composition
+from llama_index_mmrag.embeddings.dimension import dimension_of
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.ingestion.batches import BatchEncoder
+from llama_index_mmrag.ingestion.encoding import encode_words
+from llama_index_mmrag.ingestion.stored import (
+    holds,
+    remove_nodes,
+    stored_nodes,
+    write_nodes,
+)
+from llama_index_mmrag.nodes import POSITION_KEY, entity_of, modality_of
+
+TEXT, IMAGE = "text", "image"
+
+Gone = Mapping[str, Collection[str]]
+"""Ids of nodes that are about to be removed, by modality."""
+
+_SAME = 1e-5
+"""Stores keep float32: what is composed twice of the same parts differs by less."""
+
+
+@dataclass(slots=True)
+class _Composed:
+    """A node and the vectors that its own is composed of."""
+
+    node: BaseNode
+    text: Sequence[float] | None
+    image: Sequence[float] | None
+    needs_caption: bool = False
+    """Whether its text is a caption that is not encoded yet."""
+
+
+class Composer:
+    """Keeps a channel's collection what the parts' collections make of it.
+
+    It holds every node of the two, under the same id. A picture's vector is composed of
+    the picture and its caption, or else the first text of its entity in document order;
+    that of a text, or of a picture without either, is of this part alone.
+
+    The parts' vectors are read from their collections, and so encoded once for both;
+    captions, which no other collection holds as texts, are encoded here.
+
+    Args:
+        composed: The channel, with its composition.
+        text: The channel of texts.
+        image: The channel of pictures.
+
+    Raises:
+        InvalidSetting: The channel has no composition.
+    """
+
+    def __init__(self, composed: Channel, *, text: Channel, image: Channel) -> None:
+        if composed.composition is None:
+            msg = (
+                f"The channel {composed.name!r} has no composition; expected one such "
+                f"as Blend(0.5). Give it one."
+            )
+            raise InvalidSetting(msg)
+        self.channel = composed
+        self._rule: Composition = composed.composition
+        self._parts = {TEXT: text, IMAGE: image}
+
+    def update(
+        self, touched: Iterable[BaseNode], *, gone: Gone, encoder: BatchEncoder
+    ) -> None:
+        """Compose anew what depends on nodes that were written or are to be removed.
+
+        Call it after writing to the parts' collections and before removing from them:
+        what is interrupted in between is made good by repeating it.
+
+        Args:
+            touched: The nodes, as they are wanted and, where that differs, as they
+                were; their vectors are not looked at.
+            gone: The nodes among them that are to be removed.
+            encoder: Encodes captions and notes those that it cannot.
+        """
+        listed = list(touched)
+        known = {
+            modality: {n.node_id: n for n in self._present(modality, listed, gone)}
+            for modality in self._parts
+        }
+        known[IMAGE] |= self._dependent_pictures(listed, gone)
+        stored = {
+            node.node_id: node
+            for node in stored_nodes(self.channel, {*known[TEXT], *known[IMAGE]})
+        }
+        rows = list(self._rows(known, stored, gone))
+        lost = self._encode_captions(rows, encoder)
+        self._write([row for row in rows if row.node.node_id not in lost], stored)
+        removed = {node_id for ids in gone.values() for node_id in ids}
+        removed -= {*known[TEXT], *known[IMAGE]}
+        remove_nodes(self.channel, sorted(removed | (lost & stored.keys())))
+
+    def _present(
+        self, modality: str, touched: Iterable[BaseNode], gone: Gone
+    ) -> list[BaseNode]:
+        wanted = {n.node_id for n in touched if modality_of(n) == modality}
+        wanted -= set(gone.get(modality, ()))
+        return stored_nodes(self._parts[modality], wanted)
+
+    def _dependent_pictures(
+        self, touched: Iterable[BaseNode], gone: Gone
+    ) -> dict[str, BaseNode]:
+        """Return the pictures without a caption of which a text came or went."""
+        entities = {entity_of(n) for n in touched if modality_of(n) == TEXT}
+        found = self._parts[IMAGE].of_entities(sorted(entities))
+        return {
+            node.node_id: node
+            for node in found
+            if _lacks_caption(node) and node.node_id not in gone.get(IMAGE, ())
+        }
+
+    def _first_texts(
+        self, pictures: Iterable[BaseNode], gone: Gone
+    ) -> dict[str, BaseNode]:
+        """Return each entity's first text that stays."""
+        entities = {entity_of(node) for node in pictures if _lacks_caption(node)}
+        found = self._parts[TEXT].of_entities(sorted(entities))
+        kept = [node for node in found if node.node_id not in gone.get(TEXT, ())]
+        kept.sort(key=lambda n: (n.metadata.get(POSITION_KEY, 0), n.node_id))
+        first: dict[str, BaseNode] = {}
+        for node in kept:
+            first.setdefault(entity_of(node), node)
+        return first
+
+    def _rows(
+        self,
+        known: Mapping[str, Mapping[str, BaseNode]],
+        stored: Mapping[str, BaseNode],
+        gone: Gone,
+    ) -> Iterator[_Composed]:
+        for node in known[TEXT].values():
+            yield _Composed(node, node.embedding, None)
+        texts = self._first_texts(known[IMAGE].values(), gone)
+        for node_id, node in known[IMAGE].items():
+            if not isinstance(node, ImageNode):  # a text that somebody put there
+                yield _Composed(node, None, node.embedding)
+            elif _lacks_caption(node):
+                text = texts.get(entity_of(node))
+                yield _Composed(node, text.embedding if text else None, node.embedding)
+            elif node_id not in stored or not holds(stored[node_id], node):
+                yield _Composed(node, None, node.embedding, needs_caption=True)
+
+    def _encode_captions(
+        self, rows: Sequence[_Composed], encoder: BatchEncoder
+    ) -> set[str]:
+        """Fill the captions' vectors in; return the nodes that have none."""
+        waiting = {row.node.node_id: row for row in rows if row.needs_caption}
+        nodes = [row.node for row in waiting.values()]
+        for node, vector in encoder.encoded(self._parts[TEXT], nodes, encode_words):
+            row = waiting.pop(node.node_id)
+            row.text, row.needs_caption = vector, False
+        return set(waiting)
+
+    def _write(self, rows: Sequence[_Composed], stored: Mapping[str, BaseNode]) -> None:
+        if not rows:
+            return
+        vectors = self._rule.compose(
+            self._matrix(TEXT, [row.text for row in rows]),
+            self._matrix(IMAGE, [row.image for row in rows]),
+        )
+        changed = []
+        for row, vector in zip(rows, vectors, strict=True):
+            there = stored.get(row.node.node_id)
+            if there is None or not _is(there, row.node, vector):
+                update = {"embedding": vector.tolist()}
+                changed.append(row.node.model_copy(update=update))
+        write_nodes(self.channel, changed)
+
+    def _matrix(
+        self, modality: str, vectors: Sequence[Sequence[float] | None]
+    ) -> npt.NDArray[np.float64]:
+        dim = next((len(v) for v in vectors if v is not None), 0)
+        dim = dim or dimension_of(self._parts[modality].embed_model)
+        matrix = np.zeros((len(vectors), dim))
+        for row, vector in enumerate(vectors):
+            if vector is not None:
+                matrix[row] = vector
+        return matrix
+
+
+def _lacks_caption(node: BaseNode) -> bool:
+    return isinstance(node, ImageNode) and not node.text.strip()
+
+
+def _is(stored: BaseNode, wanted: BaseNode, vector: npt.NDArray[np.float64]) -> bool:
+    known = stored.embedding
+    same = known is not None and np.allclose(known, vector, rtol=0.0, atol=_SAME)
+    return bool(same) and holds(stored, wanted)
