@@ -42,6 +42,7 @@ from llama_index_mmrag.embeddings.clip_torch import (
     choose_dtype,
     import_backend,
 )
+from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
 from llama_index_mmrag.embeddings.clip_transformers import TransformersClip, load_parts
 
 _LOG = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ def _trained(
     settings = run.settings
     state = read_checkpoint(path, origin, run.weights)
     if state is None:
-        state = run.begin()
+        state = _begun(run)
     else:
         run.resume(state)
     bar = tqdm(
@@ -177,6 +178,17 @@ def _trained(
     return state, "finished", None
 
 
+def _begun(run: Training) -> State:
+    try:
+        return run.begin()
+    except NotFinite as error:
+        msg = (
+            f"Before the first step {error}; expected a number. Use "
+            f"precision='float32', or another checkpoint."
+        )
+        raise CheckpointUnusable(msg) from error
+
+
 def _out_of_patience(figures: list[tuple[float, float]], patience: int) -> bool:
     return len(figures) - 1 - figures.index(max(figures)) >= patience
 
@@ -192,6 +204,13 @@ def _why_not_finite(what: str, state: State, settings: FinetuneSettings) -> str:
 
 def _loaded(name: str, place: object) -> TransformersClip:
     parts = load_parts(name, needed_for=_NEEDED_FOR)
+    for weight_name, weight in parts.model.named_parameters():
+        if not bool(weight.isfinite().all()):
+            msg = (
+                f"The weights {weight_name!r} of {name!r} hold values that are no "
+                f"numbers; expected finite ones. Choose another checkpoint."
+            )
+            raise CheckpointUnusable(msg)
     parts.model.to(place)
     return TransformersClip(*parts, dtype=choose_dtype("float32", parts.model.device))
 

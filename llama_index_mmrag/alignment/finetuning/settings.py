@@ -17,6 +17,9 @@ _CHOICES = {
     "method": ("lora", "last_blocks", "full"),
     "precision": ("auto", "float32", "bfloat16", "float16"),
 }
+_HIGHEST_RATE = 1e30
+"""Nonsense that float32 can still hold: AdamW divides it by as little as 1e-3."""
+
 _TASKS = ("contrastive", "captioning")
 
 
@@ -92,7 +95,7 @@ class FinetuneSettings:
             given = ", ".join(f"{name}={getattr(self, name)!r}" for name in wrong)
             msg = (
                 f"{given}: out of range. Expected counts of at least 1 (batch_size 2), "
-                f"rates above 0, shares in [0, 1), head_width a multiple of 32, "
+                f"rates in (0, 1e30], shares in [0, 1), head_width a multiple of 32, "
                 f"weights of {' and '.join(_TASKS)} of at least 0 with one above 0, "
                 f"and names that FinetuneSettings lists. Correct the setting."
             )
@@ -113,8 +116,8 @@ class FinetuneSettings:
             },
             "tasks": _are_tasks(self.tasks),
             "batch_size": self.batch_size >= 2,
-            "learning_rate": rate is None or _is_positive(rate),
-            "head_learning_rate": _is_positive(self.head_learning_rate),
+            "learning_rate": rate is None or 0 < rate <= _HIGHEST_RATE,
+            "head_learning_rate": 0 < self.head_learning_rate <= _HIGHEST_RATE,
             "lora_alpha": _is_positive(self.lora_alpha),
             "max_gradient_norm": _is_positive(self.max_gradient_norm),
             "weight_decay": self.weight_decay >= 0 and isfinite(self.weight_decay),
