@@ -17,6 +17,7 @@ from llama_index_mmrag.cli.app import app
 import llama_index_mmrag.cli.index  # noqa: F401
 import llama_index_mmrag.cli.search  # noqa: F401
 import llama_index_mmrag.cli.ask  # noqa: F401
+import llama_index_mmrag.cli.finetune  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]

@@ -92,12 +92,13 @@ class FinetuneSettings:
     def __post_init__(self) -> None:
         wrong = [name for name, good in self._checks().items() if not good]
         if wrong:
+            names = "; ".join(f"{key} {', '.join(v)}" for key, v in _CHOICES.items())
             given = ", ".join(f"{name}={getattr(self, name)!r}" for name in wrong)
             msg = (
                 f"{given}: out of range. Expected counts of at least 1 (batch_size 2), "
                 f"rates in (0, 1e30], shares in [0, 1), head_width a multiple of 32, "
                 f"weights of {' and '.join(_TASKS)} of at least 0 with one above 0, "
-                f"and names that FinetuneSettings lists. Correct the setting."
+                f"{names}. Correct the setting."
             )
             raise InvalidSetting(msg)
 
