@@ -113,7 +113,8 @@ def write_model(folder: Path, kind: str = "clip", *, seed: int = 0) -> str:
     return str(folder)
 
 
-def _make_torchvision_importable() -> Any:
+def make_torchvision_importable() -> Any:
+    """Return what must stay alive; for a process without pytest."""
     import torch
 
     operators = torch.library.Library("torchvision", "DEF")
@@ -124,6 +125,6 @@ def _make_torchvision_importable() -> Any:
 
 
 if __name__ == "__main__":
-    kept_alive = _make_torchvision_importable()
+    kept_alive = make_torchvision_importable()
     sys.argv = sys.argv[1:]
     runpy.run_path(sys.argv[0], run_name="__main__")
