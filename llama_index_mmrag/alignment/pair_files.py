@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,8 @@ class PictureText:
     """Not empty; as it stands in the file."""
     group: str | None = None
     """What the picture shows, where the file says so; None: the picture itself."""
+    line: int = field(default=0, compare=False)
+    """Number of the line that says so, from 1; 0: no file does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ class _Reader:
                 problem = PairProblem(number, known.image, f"A text {reason}")
                 self.problems.append(problem)
             else:
-                yield PictureText(image, str(text), known.group)
+                yield PictureText(image, str(text), known.group, number)
 
     def _check_picture(self, image: str) -> None:
         if image not in self._seen:
