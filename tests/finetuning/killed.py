@@ -14,8 +14,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from llama_index_mmrag.alignment.finetuning import FinetuneSettings, finetune
 from llama_index_mmrag.alignment.finetuning import folder as folder_module
 from llama_index_mmrag.alignment.finetuning import run as run_module
@@ -37,6 +35,8 @@ def dying(function: Any, *, at_call: int, before: bool) -> Any:
 
 
 if __name__ == "__main__":
+    import torch
+
     given = json.loads(Path(sys.argv[1]).read_text())
     torch.set_num_threads(1)
     if given["kill"] == "between steps":
