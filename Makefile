@@ -30,8 +30,8 @@ $(STAMPS)/demo: $(STAMPS)/venv $(PROJECT_FILES)
 $(STAMPS)/test: $(STAMPS)/venv $(PROJECT_FILES)
 	$(PIP) install -qq -c $(CONSTRAINTS) -e ".[offline,demo,test,dev]"
 	@$(PIP) install -qq "$(TORCH)" \
-	  && $(PIP) install -qq -c $(CONSTRAINTS) -e ".[clip]" \
-	  || echo "No CPU build of torch here: the tests of CLIP will be skipped."
+	  && $(PIP) install -qq -c $(CONSTRAINTS) -e ".[clip,finetune]" \
+	  || echo "No CPU build of torch here: tests of CLIP and training will be skipped."
 	touch $@
 
 setup: $(STAMPS)/test ## Install everything for development into .venv

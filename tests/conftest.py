@@ -184,10 +184,9 @@ def dumped(results: Sequence[NodeWithScore]) -> list[Any]:
 
 
 @pytest.fixture(scope="session")
-def clip_module() -> Any:
-    """Return OpenAI's `clip`, importable beside a torch without CUDA."""
+def torchvision_operators() -> None:
+    """Make torchvision importable beside a torch without CUDA."""
     torch = pytest.importorskip("torch", reason="install extra 'clip'")
-    pytest.importorskip("ftfy", reason="install extra 'clip'")
     # PyPI's torchvision is built for CUDA and looks for two operators on import, which
     # it does not find beside a CPU build of torch (0.28 and 2.13). The library object
     # must stay alive.
@@ -195,12 +194,17 @@ def clip_module() -> Any:
     with contextlib.suppress(RuntimeError):  # a fitting torchvision has them already
         operators.define("nms(Tensor dets, Tensor scores, float threshold) -> Tensor")
         operators.define("qnms(Tensor dets, Tensor scores, float threshold) -> Tensor")
+    _KEPT_ALIVE.append(operators)
+
+
+@pytest.fixture(scope="session")
+def clip_module(torchvision_operators: None) -> Any:
+    """Return OpenAI's `clip`, importable beside a torch without CUDA."""
+    pytest.importorskip("ftfy", reason="install extra 'clip'")
     with warnings.catch_warnings():
         # clip-anytorch imports pkg_resources, which setuptools deprecates.
         warnings.simplefilter("ignore")
-        clip = pytest.importorskip("clip", reason="install extra 'clip'")
-    _KEPT_ALIVE.append(operators)
-    return clip
+        return pytest.importorskip("clip", reason="install extra 'clip'")
 
 
 _KEPT_ALIVE: list[Any] = []

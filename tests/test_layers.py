@@ -48,7 +48,7 @@ NOT_PURE = {
 }  # fmt: skip
 
 HEAVY = {
-    "av", "clip", "onnx", "onnxruntime", "openai", "pypdf", "ranx", "skimage",
+    "av", "clip", "onnx", "onnxruntime", "openai", "peft", "pypdf", "ranx", "skimage",
     "tokenizers", "torch", "torchvision", "transformers",
 }  # fmt: skip
 """Optional, or slow to import: only where they are used."""

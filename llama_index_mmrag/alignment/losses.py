@@ -1,7 +1,6 @@
 """Contrastive losses over a batch of pairs, for torch tensors.
 
-torch is imported by none of these functions' module: they use their arguments' own
-methods, so whoever has tensors has torch.
+torch is not imported with this module: whoever has tensors has torch.
 """
 
 from __future__ import annotations
@@ -38,6 +37,35 @@ def info_nce(
     from_texts = (scores.logsumexp(dim=1) - own).mean()
     from_images = (scores.logsumexp(dim=0) - own).mean()
     return (from_texts + from_images) / 2
+
+
+def sigmoid(
+    texts: Tensor, images: Tensor, groups: Tensor, log_scale: Tensor, bias: Tensor
+) -> Tensor:
+    """Return the sigmoid loss: each text and picture are told to belong or not.
+
+    `s = exp(log_scale) texts images^T + bias`;
+    `loss = -1/B sum_ij log sigmoid(z_ij s_ij)`, `z` 1 for pairs and -1 for others
+    (SigLIP, https://arxiv.org/abs/2303.15343). Scores that are all zero give
+    `B log 2`.
+
+    Args:
+        texts: Unit rows, `(B, d)`.
+        images: Row i belongs to row i of `texts`, `(B, d)`.
+        groups: Pairs of one group are no negatives of each other, `(B,)`.
+        log_scale: Logarithm of 1 / temperature; one number, may be learned.
+        bias: Added to all scores; one number, may be learned.
+
+    Returns:
+        A scalar, at least 0.
+    """
+    from torch.nn.functional import logsigmoid
+
+    scores = log_scale.exp() * texts @ images.T + bias  # (B, B)
+    signs = -scores.new_ones(scores.shape)
+    signs.fill_diagonal_(1.0)
+    each = logsigmoid(signs * scores).masked_fill(_false_negatives(groups), 0.0)
+    return -each.sum() / len(texts)
 
 
 def triplet(texts: Tensor, images: Tensor, groups: Tensor, *, margin: float) -> Tensor:

@@ -18,6 +18,8 @@ import llama_index_mmrag.cli.index  # noqa: F401
 import llama_index_mmrag.cli.search  # noqa: F401
 import llama_index_mmrag.cli.ask  # noqa: F401
 import llama_index_mmrag.cli.align  # noqa: F401
+
+import llama_index_mmrag.cli.finetune  # noqa: F401
 import llama_index_mmrag.cli.diagnose  # noqa: F401
 # isort: on
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -18,6 +18,9 @@ from llama_index_mmrag.embeddings.clip_torch import single_threads
 from llama_index_mmrag.embeddings.conse import FloatArray, unit_rows
 from llama_index_mmrag.errors import InvalidVector, MmragError
 from llama_index_mmrag.images import ImageSource, load_image
+
+Source = TypeVar("Source")
+Result = TypeVar("Result")
 
 # Smaller batches read all the weights for too little work.
 _FEWEST_PICTURES = 4
@@ -98,7 +101,7 @@ def encode_texts(
     """
     whole = towers.token_ids(texts)
     most = towers.max_tokens
-    rows = [ids if len(ids) <= most else [*ids[: most - 1], ids[-1]] for ids in whole]
+    rows = [cut(ids, most) for ids in whole]
     vectors = np.empty((len(rows), towers.dimension), dtype=np.float32)
 
     def fill(batch: list[int]) -> None:
@@ -154,13 +157,23 @@ def encode_pictures(
         with single_threads(min(n_threads, len(starts))) as threads:
             list(threads.map(fill, starts))
     else:
-        ahead = _ahead(prepared, pictures, n_threads=n_threads, n_ahead=2 * batch_size)
+        rows = ahead(prepared, pictures, n_threads=n_threads, n_ahead=2 * batch_size)
         start = 0
-        for batch in _in_batches(ahead, batch_size):
+        for batch in _in_batches(rows, batch_size):
             stop = start + len(batch)
             vectors[start:stop] = towers.picture_vectors(np.stack(batch))
             start = stop
     return _unit(vectors, "picture")
+
+
+def cut(ids: list[int], most: int) -> list[int]:
+    """Return at most so many tokens of a text; the end mark stays.
+
+    Example:
+        >>> cut([1, 5, 6, 7, 2], 4)
+        [1, 5, 6, 2]
+    """
+    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
 
 
 def batches_by_length(lengths: Sequence[int], *, n_tokens: int) -> list[list[int]]:
@@ -191,19 +204,19 @@ def _even(n: int, most: int, *, n_threads: int, fewest: int) -> int:
     return min(most, max(-(-n // (n_turns * n_threads)), fewest))
 
 
-def _ahead(
-    function: Callable[[ImageSource], FloatArray],
-    sources: Sequence[ImageSource],
+def ahead(
+    function: Callable[[Source], Result],
+    sources: Sequence[Source],
     *,
     n_threads: int,
     n_ahead: int,
-) -> Iterator[FloatArray]:
+) -> Iterator[Result]:
     """Yield the results in order; at most `n_ahead` wait to be taken."""
     if len(sources) < 2:
         yield from map(function, sources)
         return
     with ThreadPoolExecutor(n_threads, thread_name_prefix="decode") as threads:
-        waiting: deque[Future[FloatArray]] = deque()
+        waiting: deque[Future[Result]] = deque()
         try:
             for source in sources:
                 waiting.append(threads.submit(function, source))

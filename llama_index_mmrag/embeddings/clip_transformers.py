@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -47,10 +47,33 @@ def load_transformers(
         MissingExtra: transformers is not installed.
         InvalidSetting: The device cannot be used.
     """
+    place = choose_device(device)
+    parts = load_parts(name, needed_for=needed_for)
+    parts.model.to(place)
+    return TransformersClip(*parts, dtype=choose_dtype(dtype, place))
+
+
+class Parts(NamedTuple):
+    """What a folder of `save_pretrained` holds."""
+
+    model: Any
+    """A `CLIPModel` or `SiglipModel`, in float32 on the CPU."""
+    tokenizer: Any
+    """Its tokenizer."""
+    processor: Any
+    """Its image processor."""
+
+
+def load_parts(name: str, *, needed_for: str) -> Parts:
+    """Return a CLIP or SigLIP with its tokenizer and image processor.
+
+    Raises:
+        CheckpointUnusable: No such model, another kind of model, or parts missing.
+        MissingExtra: transformers is not installed.
+    """
     package = import_backend(
         "transformers", extra="transformers", needed_for=needed_for
     )
-    place = choose_device(device)
     only_local = {"local_files_only": Path(name).is_dir()}
     try:
         kind = package.AutoConfig.from_pretrained(name, **only_local).model_type
@@ -71,10 +94,7 @@ def load_transformers(
         # transformers would go on with random numbers in their place.
         missing = sorted(info["missing_keys"])
         raise _unusable(name, f"it lacks {len(missing)} weights, {missing[0]!r} first")
-    model = model.eval().float().to(place)
-    return TransformersClip(
-        model, tokenizer, processor, dtype=choose_dtype(dtype, place)
-    )
+    return Parts(model.eval().float(), tokenizer, processor)
 
 
 class TransformersClip:
@@ -90,16 +110,16 @@ class TransformersClip:
     def __init__(
         self, model: Any, tokenizer: Any, processor: Any, *, dtype: torch.dtype
     ) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
-        self._processor = processor
-        self._device: torch.device = model.device
+        self.model = model
+        self.tokenizer = tokenizer
+        self.processor = processor
+        self.device: torch.device = model.device
         self._dtype = dtype
-        self.splits = splits_by_thread(self._device)
+        self.splits = splits_by_thread(self.device)
         self.max_tokens = int(model.config.text_config.max_position_embeddings)
         # SigLIP's text tower looks in both directions and reads its vector off the
         # last position: it was trained on, and needs, full width.
-        self._width = self.max_tokens if model.config.model_type == "siglip" else None
+        self.width = self.max_tokens if model.config.model_type == "siglip" else None
         colours = (list(processor.image_mean), list(processor.image_std))
         self.sha8 = weights_sha8(model, "transformers", colours)
         lower_precision(model, dtype)
@@ -107,7 +127,7 @@ class TransformersClip:
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's tokens with start and end marks, however many."""
-        ids: list[list[int]] = self._tokenizer(
+        ids: list[list[int]] = self.tokenizer(
             list(texts), padding=False, truncation=False, verbose=False
         )["input_ids"]
         return ids
@@ -118,29 +138,27 @@ class TransformersClip:
         CLIP needs no mask: what pads a row comes after its first end mark, and the
         attention is causal.
         """
-        with computing(self._device, self._dtype):
+        with computing(self.device, self._dtype):
             ids = padded(
                 token_ids,
-                device=self._device,
-                fill=self._tokenizer.pad_token_id,
-                width=self._width,
+                device=self.device,
+                fill=self.tokenizer.pad_token_id,
+                width=self.width,
             )
-            return to_numpy(_pooled(self._model.get_text_features(input_ids=ids)))
+            return to_numpy(pooled(self.model.get_text_features(input_ids=ids)))
 
     def pixels(self, picture: Image.Image) -> FloatArray:
         """Return an RGB picture as the model's image processor prepares it."""
-        prepared = self._processor(images=picture, return_tensors="np")
+        prepared = self.processor(images=picture, return_tensors="np")
         return np.asarray(prepared["pixel_values"][0], dtype=np.float32)
 
     def picture_vectors(self, pixels: FloatArray) -> FloatArray:
         """Return one vector for each picture: `(n, 3, h, w)` to `(n, dim)`."""
         import torch
 
-        with computing(self._device, self._dtype):
-            values = torch.from_numpy(pixels).to(self._device)
-            return to_numpy(
-                _pooled(self._model.get_image_features(pixel_values=values))
-            )
+        with computing(self.device, self._dtype):
+            values = torch.from_numpy(pixels).to(self.device)
+            return to_numpy(pooled(self.model.get_image_features(pixel_values=values)))
 
 
 def _check_kind(name: str, kind: str) -> None:
@@ -148,10 +166,11 @@ def _check_kind(name: str, kind: str) -> None:
         raise _unusable(name, f"it is a model of type {kind!r}")
 
 
-def _pooled(output: Any) -> torch.Tensor:
+def pooled(output: Any) -> torch.Tensor:
+    """Return the vectors that a tower gives, `(n, dim)`."""
     # transformers 5 returns an object, 4 the tensor.
-    pooled: torch.Tensor = getattr(output, "pooler_output", output)
-    return pooled
+    vectors: torch.Tensor = getattr(output, "pooler_output", output)
+    return vectors
 
 
 def _unusable(name: str, reason: str) -> CheckpointUnusable:

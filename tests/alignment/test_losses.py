@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="install extra 'train'")
 
-from llama_index_mmrag.alignment.losses import info_nce, triplet  # noqa: E402
+from llama_index_mmrag.alignment.losses import info_nce, sigmoid, triplet  # noqa: E402
 
 Loss = Callable[..., Any]
 DOUBLE = {"dtype": torch.float64}
@@ -134,3 +134,38 @@ def test_temperature_has_a_gradient() -> None:
         for nudge in (1e-6, -1e-6)
     )
     assert scale.grad.item() == pytest.approx((higher - lower) / 2e-6, abs=1e-7)
+
+
+def sigmoid_of(texts: Any, images: Any, groups: Any, *, bias: float = -2.0) -> Any:
+    return sigmoid(texts, images, groups, SCALE, torch.tensor(bias, **DOUBLE))
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_sigmoid_of_zeros_is_the_batch_size_times_log_2(n: int) -> None:
+    zeros = torch.zeros(n, 3, **DOUBLE)
+    loss = sigmoid_of(zeros, zeros, torch.arange(n), bias=0.0)
+    assert loss.item() == pytest.approx(n * log(2))
+
+
+def test_sigmoid_of_orthonormal_pairs_by_hand() -> None:
+    rows = torch.eye(4, **DOUBLE)
+    # Pairs score 10 - 2, others -2.
+    expected = log(1 + exp(-8)) + 3 * log(1 + exp(-2))
+    loss = sigmoid_of(rows, rows, torch.arange(4))
+    assert loss.item() == pytest.approx(expected)
+
+
+def test_sigmoid_leaves_out_what_shares_a_group() -> None:
+    rows = torch.eye(4, **DOUBLE)
+    loss = sigmoid_of(rows, rows, torch.tensor([5, 6, 5, 7]))
+    # Of 12 wrong pairs, two are of one group.
+    expected = log(1 + exp(-8)) + 10 / 4 * log(1 + exp(-2))
+    assert loss.item() == pytest.approx(expected)
+
+
+def test_gradient_of_sigmoid_equals_finite_differences() -> None:
+    texts, images = unit(5, 3, 0).requires_grad_(), unit(5, 3, 1).requires_grad_()
+    groups = torch.tensor([0, 1, 2, 0, 3])
+    assert torch.autograd.gradcheck(
+        lambda t, i: sigmoid_of(t, i, groups), (texts, images)
+    )

@@ -1,0 +1,141 @@
+"""What a fine-tuning leaves: a model like any other, the head, and a card.
+
+config.json, model.safetensors, tokenizer and image processor: `save_pretrained`
+captioner.safetensors: the captioning head, where that was a task
+adapter/: the low-rank additions alone, where they were trained
+finetune.json: the card, written last
+checkpoint.safetensors: while it is not finished
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from llama_index_mmrag.alignment.finetuning.caption_head import HeadShape
+from llama_index_mmrag.alignment.finetuning.checkpoint import Origin
+from llama_index_mmrag.alignment.finetuning.joint import JointModel
+from llama_index_mmrag.alignment.finetuning.report import (
+    FinetuneEpoch,
+    FinetuneReport,
+    SkippedPair,
+)
+from llama_index_mmrag.embeddings.clip_torch import weights_sha8
+from llama_index_mmrag.errors import InvalidSetting
+
+CARD = "finetune.json"
+CHECKPOINT = "checkpoint.safetensors"
+HEAD = "captioner.safetensors"
+
+_FORMAT = "llama-index-mmrag fine-tuned model 1"
+_STAGING = ".partial"
+
+
+def finished_report(folder: Path, origin: Origin) -> FinetuneReport | None:
+    """Return the report of a fine-tuning that has finished in a folder, else None.
+
+    Raises:
+        InvalidSetting: The folder holds another model, or its card is damaged.
+    """
+    path = folder / CARD
+    if not path.exists():
+        if (folder / "config.json").exists() and not (folder / CHECKPOINT).exists():
+            msg = (
+                f"The folder {str(folder)!r} holds a model that was not made by "
+                f"fine-tuning. Give a folder that is empty or does not exist."
+            )
+            raise InvalidSetting(msg)
+        return None
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        difference = origin.difference(card["origin"])
+        report = _report(folder, card["report"])
+    except (KeyError, TypeError, ValueError) as error:
+        msg = (
+            f"The card {str(path)!r} cannot be read ({type(error).__name__}: {error}). "
+            f"Expected what fine-tuning wrote. Give another folder."
+        )
+        raise InvalidSetting(msg) from error
+    if difference:
+        msg = (
+            f"The folder {str(folder)!r} holds a model that was fine-tuned with "
+            f"{difference}. Give another folder; to train that model further, give it "
+            f"as the model."
+        )
+        raise InvalidSetting(msg)
+    return report
+
+
+def write_folder(
+    model: JointModel, base: str, origin: Origin, report: FinetuneReport
+) -> None:
+    """Write the model as it is now, and the report, into the report's folder.
+
+    All is written beside its place first and moved there, the card last. A kill at any
+    moment leaves a folder without a card, which the next run completes.
+
+    Args:
+        model: With the weights to be kept; low-rank additions are merged into it.
+        base: Name or path of what was fine-tuned.
+        origin: What decided the outcome.
+        report: How it went.
+    """
+    folder = report.folder
+    staging = folder / _STAGING
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    clip = model.clip
+    if model.peft_model is not None:
+        # "auto" would ask the model hub whether the base's vocabulary is as it was.
+        model.peft_model.save_pretrained(
+            staging / "adapter", save_embedding_layers=False
+        )
+        clip.model = model.peft_model.merge_and_unload()
+    for part in (clip.model, clip.tokenizer, clip.processor):
+        part.save_pretrained(staging)
+    colours = (list(clip.processor.image_mean), list(clip.processor.image_std))
+    sha8 = weights_sha8(clip.model, "transformers", colours)
+    if model.head is not None and model.shape is not None:
+        _write_head(staging / HEAD, model.head, model.shape, sha8)
+    as_json = dataclasses.asdict(report)
+    del as_json["folder"]
+    card = {
+        "format": _FORMAT,
+        "package_version": version("llama-index-mmrag"),
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "base_model": base,
+        "space": f"clip:{sha8}:{clip.dimension}:unit",
+        "origin": dataclasses.asdict(origin),
+        "versions": {name: version(name) for name in ("torch", "transformers")},
+        "report": as_json,
+    }
+    (staging / CARD).write_text(
+        json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    shutil.rmtree(folder / "adapter", ignore_errors=True)
+    for file in sorted(staging.iterdir(), key=lambda file: file.name == CARD):
+        os.replace(file, folder / file.name)
+    staging.rmdir()
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _write_head(path: Path, head: Any, shape: HeadShape, sha8: str) -> None:
+    from safetensors.torch import save_file
+
+    card = {"shape": dataclasses.asdict(shape), "model": sha8}
+    weights = {name: w.detach().cpu() for name, w in head.state_dict().items()}
+    save_file(weights, path, metadata={"card": json.dumps(card)})
+
+
+def _report(folder: Path, plain: dict[str, Any]) -> FinetuneReport:
+    history = tuple(FinetuneEpoch(**epoch) for epoch in plain["history"])
+    skipped = tuple(SkippedPair(**pair) for pair in plain["skipped"])
+    return FinetuneReport(
+        **{**plain, "folder": folder, "history": history, "skipped": skipped}
+    )

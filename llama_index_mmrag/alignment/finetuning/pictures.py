@@ -1,0 +1,70 @@
+"""Pictures of pairs as pixels, decoded in threads ahead of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from PIL import Image
+
+from llama_index_mmrag.embeddings.clip_towers import ahead
+from llama_index_mmrag.embeddings.clip_transformers import TransformersClip
+from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.images import load_image
+
+_MOST_CUT_OFF = 0.1
+
+
+class PictureReader:
+    """Reads pictures as `BatchedClipEmbedding` does: upright, in RGB, on white.
+
+    Args:
+        clip: The model whose image processor prepares them.
+        num_threads: Threads that decode.
+    """
+
+    def __init__(self, clip: TransformersClip, *, num_threads: int) -> None:
+        self._clip = clip
+        self._num_threads = num_threads
+
+    def read(
+        self, paths: Sequence[str], *, augment_seed: int | None, n_ahead: int
+    ) -> Iterator[FloatArray]:
+        """Yield each picture's pixels, `(3, h, w)`, in order.
+
+        Args:
+            paths: The pictures' files.
+            augment_seed: Decides what is cut off each; None: nothing.
+            n_ahead: Most pictures that wait to be taken.
+
+        Raises:
+            ImageUnreadable: A picture cannot be read; it is named.
+        """
+
+        def prepared(position: int) -> FloatArray:
+            picture = load_image(paths[position])
+            if augment_seed is not None:
+                # Counted from the end: the same after going on within an epoch.
+                left = len(paths) - position
+                picture = trimmed(picture, np.random.default_rng((augment_seed, left)))
+            return self._clip.pixels(picture)
+
+        return ahead(
+            prepared,
+            range(len(paths)),
+            n_threads=self._num_threads,
+            n_ahead=n_ahead,
+        )
+
+
+def trimmed(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Return the picture with up to a tenth cut off each side."""
+    left, top, right, bottom = rng.uniform(0, _MOST_CUT_OFF, 4)
+    width, height = picture.size
+    box = (
+        int(left * width),
+        int(top * height),
+        width - int(right * width),
+        height - int(bottom * height),
+    )
+    return picture.crop(box)

@@ -1,0 +1,326 @@
+"""What cannot be used is named; what was good is kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llama_index_mmrag import BatchedClipEmbedding
+from llama_index_mmrag.alignment.finetuning import (
+    Captioner,
+    FinetuneSettings,
+    TooFewPairs,
+)
+from llama_index_mmrag.alignment.finetuning import run as run_module
+from llama_index_mmrag.alignment.pair_files import PictureText
+from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
+from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting, MmragError
+
+from .tiny import write_model
+
+
+def test_missing_broken_and_empty_are_reported_and_skipped(
+    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(Path(few_pairs[0][0]).read_bytes()[:60])
+    given = [
+        (tmp_path / "gone.png", "gone"),
+        *few_pairs[:4],
+        (broken, "broken"),
+        (few_pairs[4][0], "  "),
+        *few_pairs[5:8],
+    ]
+    report = quick(tiny_clip, given)
+    assert [(s.index, Path(s.image).name) for s in report.skipped] == [
+        (0, "gone.png"),
+        (5, "broken.png"),
+        (6, Path(few_pairs[4][0]).name),
+    ]
+    assert "No such file" in report.skipped[0].reason
+    assert "text is empty" in report.skipped[2].reason
+    assert report.n_trained == 7
+    card = json.loads((report.folder / "finetune.json").read_text())
+    assert [s["index"] for s in card["report"]["skipped"]] == [0, 5, 6]
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_one_pair_or_none_is_too_few(
+    quick: Any, tiny_clip: str, few_pairs: Any, n: int, tmp_path: Path
+) -> None:
+    with pytest.raises(TooFewPairs, match=rf"{n} pairs .* expected at least 2"):
+        quick(tiny_clip, few_pairs[:n])
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_texts_of_one_picture_are_one_thing(
+    quick: Any, tiny_clip: str, few_pairs: Any
+) -> None:
+    picture = few_pairs[0][0]
+    with pytest.raises(TooFewPairs, match=r"2 pairs about 1 thing"):
+        quick(tiny_clip, [(picture, "a cup"), (picture, "red")])
+
+
+def test_things_are_held_out_whole(quick: Any, tiny_clip: str, few_pairs: Any) -> None:
+    given = [
+        PictureText(image, text, group=text.split()[0]) for image, text in few_pairs
+    ]
+    report = quick(tiny_clip, given, held_out=0.25, epochs=1)
+    # 8 colours with two pictures each: 2 colours judge.
+    assert (report.n_trained, report.n_held_out) == (12, 4)
+
+
+def test_held_out_pairs_of_ones_own_judge(
+    quick: Any, tiny_clip: str, few_pairs: Any
+) -> None:
+    report = quick(tiny_clip, few_pairs[:10], held_out_pairs=few_pairs[10:], epochs=1)
+    assert (report.n_trained, report.n_held_out) == (10, 6)
+    with pytest.raises(TooFewPairs, match="None of the 1 held-out pairs"):
+        quick(tiny_clip, few_pairs, held_out_pairs=[("gone.png", "gone")])
+
+
+def test_huge_rate_stops_with_the_last_good_weights(
+    quick: Any, tiny_clip: str, few_pairs: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        report = quick(tiny_clip, few_pairs, method="full", learning_rate=1e25)
+    assert report.stopped == "not finite"
+    assert report.not_finite is not None
+    assert "in epoch 1 with a learning rate of 1e+25" in report.not_finite
+    assert "Lower the learning rate" in caplog.text
+    assert report.best_epoch == 0
+    # The base model as it was: the same space.
+    kept = BatchedClipEmbedding(model_name=str(report.folder))
+    assert kept.space_id == BatchedClipEmbedding(model_name=tiny_clip).space_id
+
+
+def test_loss_that_breaks_later_keeps_the_epoch_before(
+    quick: Any,
+    tiny_clip: str,
+    few_pairs: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    good = quick(tiny_clip, few_pairs, epochs=3, method="full")
+    wrote = run_module.write_checkpoint
+    seen = []
+
+    def then_broken(path: Path, state: Any, origin: Any) -> None:
+        wrote(path, state, origin)
+        seen.append((len(state.history), path.read_bytes()))
+        if len(state.history) == 3:  # after epoch 2
+            weights["model.logit_scale"].data.fill_(float("nan"))
+
+    made = run_module.Training
+    weights: dict[str, Any] = {}
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        training = made(*arguments, **options)
+        weights.update(training.weights)
+        return training
+
+    monkeypatch.setattr(run_module, "write_checkpoint", then_broken)
+    monkeypatch.setattr(run_module, "Training", watched)
+    report = quick(
+        tiny_clip, few_pairs, epochs=3, method="full", out=tmp_path / "broken"
+    )
+    assert [n for n, _ in seen] == [2, 3]
+    assert report.stopped == "not finite"
+    assert report.not_finite is not None
+    assert "the contrastive loss became nan in epoch 3" in report.not_finite
+    assert report.history == good.history[:3]
+    assert report.best_epoch in (1, 2)
+
+
+def test_weights_that_are_no_numbers_are_refused_at_the_start(
+    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
+) -> None:
+    import transformers
+
+    model = transformers.CLIPModel.from_pretrained(tiny_clip)
+    model.visual_projection.weight.data[0, 0] = float("nan")
+    copy = tmp_path / "nan"
+    write_model(copy)
+    model.save_pretrained(copy)
+    with pytest.raises(
+        MmragError, match=r"visual_projection\.weight. of .* no numbers"
+    ):
+        quick(str(copy), few_pairs)
+
+
+@pytest.fixture
+def interrupted(
+    quick: Any,
+    tiny_clip: str,
+    few_pairs: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """Return a folder with a checkpoint and no card."""
+    wrote = run_module.write_checkpoint
+
+    def then_stopped(*arguments: Any) -> None:
+        wrote(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module, "write_checkpoint", then_stopped)
+        with pytest.raises(KeyboardInterrupt):
+            quick(tiny_clip, few_pairs)
+    return tmp_path / "out"
+
+
+def test_checkpoint_of_another_model_pairs_or_settings_is_refused(
+    quick: Any, tiny_clip: str, few_pairs: Any, interrupted: Path, tmp_path: Path
+) -> None:
+    other = write_model(tmp_path / "other", seed=1)
+    with pytest.raises(InvalidSetting, match=r"another model \('clip:\w{8}:32', not"):
+        quick(other, few_pairs)
+    with pytest.raises(InvalidSetting, match="with other pairs"):
+        quick(tiny_clip, few_pairs[:-1])
+    with pytest.raises(InvalidSetting, match=r"settings \(epochs=2, not 3\)"):
+        quick(tiny_clip, few_pairs, epochs=3)
+    assert quick(tiny_clip, few_pairs).stopped == "finished"
+
+
+def test_pairs_are_told_by_content_not_by_place(
+    quick: Any, tiny_clip: str, few_pairs: Any, interrupted: Path, tmp_path: Path
+) -> None:
+    moved = []
+    for image, text in few_pairs:
+        copy = tmp_path / Path(image).name
+        copy.write_bytes(Path(image).read_bytes())
+        moved.append((copy, text))
+    assert quick(tiny_clip, moved).stopped == "finished"
+
+
+def test_damaged_checkpoint_is_refused(
+    quick: Any, tiny_clip: str, few_pairs: Any, interrupted: Path
+) -> None:
+    path = interrupted / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InvalidSetting, match="cannot be read"):
+        quick(tiny_clip, few_pairs)
+
+
+def test_checkpoint_with_weights_of_other_shapes_is_refused(
+    quick: Any, tiny_clip: str, few_pairs: Any, interrupted: Path
+) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    path = interrupted / "checkpoint.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    name = next(name for name in tensors if name.startswith("weights/head.picture."))
+    save_file({**tensors, name: tensors[name][:1].clone()}, path, metadata)
+    with pytest.raises(InvalidSetting, match="other names or shapes"):
+        quick(tiny_clip, few_pairs)
+
+
+def test_folder_of_another_fine_tuning_or_of_a_model_is_refused(
+    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
+) -> None:
+    quick(tiny_clip, few_pairs)
+    with pytest.raises(InvalidSetting, match=r"settings \(seed=0, not 1\)"):
+        quick(tiny_clip, few_pairs, seed=1)
+    before = (Path(tiny_clip) / "model.safetensors").read_bytes()
+    with pytest.raises(InvalidSetting, match="not made by fine-tuning"):
+        quick(tiny_clip, few_pairs, out=tiny_clip)
+    assert (Path(tiny_clip) / "model.safetensors").read_bytes() == before
+
+
+def test_towers_of_different_lengths_are_refused(
+    quick: Any, few_pairs: Any, tmp_path: Path
+) -> None:
+    import torch
+    import transformers
+
+    folder = Path(write_model(tmp_path / "siglip", "siglip"))
+    config = transformers.SiglipConfig.from_pretrained(folder)
+    config.text_config.projection_size = 48
+    torch.manual_seed(0)
+    transformers.SiglipModel(config).save_pretrained(folder)
+    with pytest.raises(CheckpointUnusable, match="of 48 numbers and pictures .* of 64"):
+        quick(str(folder), few_pairs)
+
+
+def test_weights_that_do_not_fit_the_configuration_are_refused(
+    quick: Any, few_pairs: Any, tmp_path: Path
+) -> None:
+    folder = Path(write_model(tmp_path / "clip"))
+    config = json.loads((folder / "config.json").read_text())
+    config["projection_dim"] = 24
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointUnusable, match="Cannot load"):
+        quick(str(folder), few_pairs)
+
+
+def test_picture_that_goes_away_during_training_is_named_and_can_come_back(
+    quick: Any,
+    tiny_clip: str,
+    few_pairs: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    picture = tmp_path / "fleeting.png"
+    data = Path(few_pairs[0][0]).read_bytes()
+    picture.write_bytes(data)
+    given = [(picture, few_pairs[0][1]), *few_pairs[1:]]
+    wrote = run_module.write_checkpoint
+
+    def then_gone(*arguments: Any) -> None:
+        wrote(*arguments)
+        picture.unlink(missing_ok=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module, "write_checkpoint", then_gone)
+        with pytest.raises(ImageUnreadable, match=r"fleeting\.png"):
+            quick(tiny_clip, given)
+    picture.write_bytes(data)
+    assert quick(tiny_clip, given).stopped == "finished"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"method": "prompt"},
+        {"tasks": {}},
+        {"tasks": {"contrastive": 0.0}},
+        {"tasks": {"contrastive": -1.0, "captioning": 1.0}},
+        {"tasks": {"translation": 1.0}},
+        {"batch_size": 1},
+        {"micro_batch_size": 0},
+        {"learning_rate": float("nan")},
+        {"held_out": 1.0},
+        {"head_width": 40},
+        {"precision": "int8"},
+    ],
+)
+def test_settings_out_of_range_are_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSetting, match=next(iter(wrong))):
+        FinetuneSettings(**wrong)
+
+
+def test_captioner_of_a_folder_without_one_is_refused(
+    quick: Any, tiny_clip: str, few_pairs: Any
+) -> None:
+    report = quick(tiny_clip, few_pairs, tasks={"contrastive": 1.0})
+    assert report.best.captioning_loss is None
+    with pytest.raises(CheckpointUnusable, match="captioning among its tasks"):
+        Captioner.load(report.folder)
+
+
+def test_captioner_beside_another_model_is_refused(
+    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
+) -> None:
+    report = quick(tiny_clip, few_pairs, epochs=1)
+    base = Path(tiny_clip) / "model.safetensors"
+    (report.folder / "model.safetensors").write_bytes(base.read_bytes())
+    with pytest.raises(CheckpointUnusable, match="Use the files that one fine-tuning"):
+        Captioner.load(report.folder)

@@ -1,0 +1,124 @@
+"""A killed fine-tuning goes on, and ends with the same bits as one in peace."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llama_index_mmrag.alignment.finetuning import (
+    FinetuneReport,
+    FinetuneSettings,
+    finetune,
+)
+
+HERE = Path(__file__).parent
+SETTINGS: dict[str, Any] = {
+    "method": "lora",
+    "lora_dropout": 0.3,  # what is random must go on where it was
+    "augment": True,
+    "epochs": 3,
+    "batch_size": 4,
+    "micro_batch_size": 3,
+    "held_out": 0.2,
+    "learning_rate": 3e-3,
+    "head_width": 32,
+    "head_layers": 1,
+    "checkpoint_steps": 1,
+    "patience": 5,
+    "seed": 7,
+}
+FILES = (
+    "model.safetensors",
+    "captioner.safetensors",
+    "adapter/adapter_model.safetensors",
+)
+
+
+def run(model: str, pairs: Any, out: Path, **changed: Any) -> FinetuneReport:
+    return finetune(
+        model,
+        pairs,
+        out=out,
+        settings=FinetuneSettings(**{**SETTINGS, **changed}),
+        num_threads=2,
+        show_progress=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def in_peace(
+    tiny_clip: str, few_pairs: Any, tmp_path_factory: pytest.TempPathFactory
+) -> FinetuneReport:
+    return run(tiny_clip, few_pairs, tmp_path_factory.mktemp("peace") / "out")
+
+
+@pytest.mark.parametrize(
+    "kill", ["between steps", "while writing a checkpoint", "while writing the model"]
+)
+def test_after_a_kill_the_same_bits(
+    kill: str, tiny_clip: str, few_pairs: Any, in_peace: FinetuneReport, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = tmp_path / "arguments.json"
+    given = {"kill": kill, "model": tiny_clip, "pairs": few_pairs, "out": str(out)}
+    arguments.write_text(json.dumps({**given, "settings": SETTINGS}))
+    killed = subprocess.run(
+        [sys.executable, HERE / "tiny.py", HERE / "killed.py", arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (out / "checkpoint.safetensors").exists()
+    assert not (out / "finetune.json").exists()
+
+    report = run(tiny_clip, few_pairs, out)
+
+    for file in FILES:
+        assert (out / file).read_bytes() == (in_peace.folder / file).read_bytes(), file
+    assert report.history == in_peace.history
+    assert report.best_epoch == in_peace.best_epoch
+    assert {p.name for p in out.iterdir()} == {
+        p.name for p in in_peace.folder.iterdir()
+    }
+
+
+def test_finished_one_is_not_run_again(
+    tiny_clip: str, few_pairs: Any, in_peace: FinetuneReport
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in in_peace.folder.iterdir()}
+    assert run(tiny_clip, few_pairs, in_peace.folder) == in_peace
+    assert {p: p.stat().st_mtime_ns for p in in_peace.folder.iterdir()} == before
+
+
+def test_outcome_follows_from_the_arguments_alone(
+    tiny_clip: str, few_pairs: Any, in_peace: FinetuneReport, tmp_path: Path
+) -> None:
+    import torch
+
+    torch.manual_seed(12345)
+    before = torch.get_rng_state()
+    again = run(tiny_clip, few_pairs, tmp_path / "out")
+    assert bool((torch.get_rng_state() == before).all())
+    for file in FILES:
+        one, other = again.folder / file, in_peace.folder / file
+        assert one.read_bytes() == other.read_bytes(), file
+    other_seed = run(tiny_clip, few_pairs, tmp_path / "other", seed=8)
+    file = "model.safetensors"
+    assert (other_seed.folder / file).read_bytes() != other.read_bytes()
+
+
+def test_how_often_checkpoints_are_written_changes_no_weight(
+    tiny_clip: str, few_pairs: Any, in_peace: FinetuneReport, tmp_path: Path
+) -> None:
+    rarely = run(tiny_clip, few_pairs, tmp_path / "out", checkpoint_steps=None)
+    for file in FILES:
+        one, other = rarely.folder / file, in_peace.folder / file
+        assert one.read_bytes() == other.read_bytes(), file

@@ -1,0 +1,130 @@
+"""A tiny CLIP or SigLIP with random weights, and 64 pictures that words can tell apart.
+
+Also run as a program: `python tiny.py SCRIPT` runs a script of a test in a process of
+its own, torchvision importable there too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageColor
+
+COLOURS = ("red", "green", "blue", "yellow", "black", "white", "purple", "orange")
+THINGS = ("cup", "hat", "leaf", "boat", "drum", "fish", "kite", "moon")
+"""Each is a stripe of its own colour beside the colour that is named."""
+END, START = "<|endoftext|>", "<|startoftext|>"
+SIDE = 32
+
+
+def write_pairs(folder: Path, n: int = 64) -> list[tuple[str, str]]:
+    """Write `n` pictures; return each one's path and text."""
+    pairs = []
+    rgb = [ImageColor.getrgb(colour) for colour in COLOURS]
+    for thing, stripe in zip(THINGS, rgb, strict=True):
+        for colour, named in zip(COLOURS, rgb, strict=True):
+            pixels = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
+            is_stripe = np.arange(SIDE) % 8 < 4  # half of each patch
+            pixels[:, is_stripe], pixels[:, ~is_stripe] = stripe, named
+            path = folder / f"{colour}-{thing}.png"
+            Image.fromarray(pixels).save(path)
+            pairs.append((str(path), f"{colour} {thing}"))
+    # Every ninth differs in both.
+    return pairs if n == 64 else [pairs[9 * i % 64] for i in range(n)]
+
+
+def write_tokenizer(folder: Path, max_tokens: int) -> int:
+    """Write a tokenizer of CLIP's kind that knows few words; return its size."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'-"
+    vocabulary = [*letters, *(f"{letter}</w>" for letter in letters)]
+    merges: list[str] = []
+    for word in (*COLOURS, *THINGS):
+        parts = [*word[:-1], f"{word[-1]}</w>"]
+        start = parts[0]
+        for part in parts[1:]:
+            if f"{start} {part}" not in merges:
+                merges.append(f"{start} {part}")
+                vocabulary.append(start + part)
+            start += part
+    vocabulary = [*dict.fromkeys(vocabulary), START, END]
+    numbers = {token: number for number, token in enumerate(vocabulary)}
+    (folder / "vocab.json").write_text(json.dumps(numbers))
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": max_tokens})
+    )
+    return len(vocabulary)
+
+
+def write_model(folder: Path, kind: str = "clip", *, seed: int = 0) -> str:
+    """Write a checkpoint as `save_pretrained` does; return its folder."""
+    import torch
+    import transformers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    max_tokens = 16
+    size = write_tokenizer(folder, max_tokens)
+    torch.manual_seed(seed)
+    tower = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    text = {
+        **tower,
+        "vocab_size": size,
+        "max_position_embeddings": max_tokens,
+        "bos_token_id": size - 2,
+        "eos_token_id": size - 1,
+        "pad_token_id": size - 1,
+    }
+    vision = {**tower, "image_size": SIDE, "patch_size": 8}
+    model: Any
+    processor: Any
+    if kind == "clip":
+        model = transformers.CLIPModel(
+            transformers.CLIPConfig(
+                text_config=text, vision_config=vision, projection_dim=32
+            )
+        )
+        processor = transformers.CLIPImageProcessor(
+            size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
+        )
+    else:
+        model = transformers.SiglipModel(
+            transformers.SiglipConfig(text_config=text, vision_config=vision)
+        )
+        # Where the paper starts from; transformers leaves both at 0.
+        model.logit_scale.data.fill_(math.log(10))
+        model.logit_bias.data.fill_(-10)
+        processor = transformers.SiglipImageProcessor(
+            size={"height": SIDE, "width": SIDE}
+        )
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return str(folder)
+
+
+def make_torchvision_importable() -> Any:
+    """Return what must stay alive; for a process without pytest."""
+    import torch
+
+    operators = torch.library.Library("torchvision", "DEF")
+    with contextlib.suppress(RuntimeError):  # a fitting torchvision has them already
+        operators.define("nms(Tensor dets, Tensor scores, float threshold) -> Tensor")
+        operators.define("qnms(Tensor dets, Tensor scores, float threshold) -> Tensor")
+    return operators
+
+
+if __name__ == "__main__":
+    kept_alive = make_torchvision_importable()
+    sys.argv = sys.argv[1:]
+    runpy.run_path(sys.argv[0], run_name="__main__")
