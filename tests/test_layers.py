@@ -32,13 +32,13 @@ PURE = re.compile(
     rf"{NAME}\.(errors|provenance|citations|fusion(\..+)?|embeddings\.conse"
     r"|alignment\.(calibration|transforms|chain|fitting|running_mean|diagnose|recall"
     r"|pairs|settings)"
-    r"|evaluation\.(metrics|significance))"
+    r"|evaluation\.(metrics|significance)|compression\.recall)"
 )
 """Those that do not exist yet are held to it from their first day."""
 
 BUILT_ON_IO = re.compile(
     rf"{NAME}\.(channels|routes|ranking|retriever|postprocessor|synthesizer|tool|index"
-    r"|cli|report|ingestion)(\..+)?"
+    r"|cli|report|ingestion|compression)(\..+)?"
 )
 IO = re.compile(rf"{NAME}\.(stores|embeddings|alignment|images|nodes)(\..+)?")
 

@@ -5,10 +5,16 @@ alone, trained heads need torch. Nothing here is applied unless it is asked for.
 """
 
 from llama_index_mmrag.alignment.artefact import Alignment
+from llama_index_mmrag.alignment.autoencoder import (
+    AutoencoderSettings,
+    TrainedAutoencoder,
+    fit_autoencoder,
+)
 from llama_index_mmrag.alignment.chain import Chain, Columns, Mix, Truncate
 from llama_index_mmrag.alignment.diagnose import Diagnosis, Gap, diagnose
 from llama_index_mmrag.alignment.fitting import (
     fit_center,
+    fit_directions,
     fit_pca,
     fit_pca_randomised,
     fit_procrustes,
@@ -32,6 +38,7 @@ __all__ = [
     "IDENTITY",
     "PCA",
     "Alignment",
+    "AutoencoderSettings",
     "Center",
     "Chain",
     "Columns",
@@ -46,11 +53,14 @@ __all__ = [
     "Project",
     "RunningMean",
     "TrainSettings",
+    "TrainedAutoencoder",
     "TrainedHeads",
     "Transform",
     "Truncate",
     "diagnose",
+    "fit_autoencoder",
     "fit_center",
+    "fit_directions",
     "fit_pca",
     "fit_pca_randomised",
     "fit_procrustes",
