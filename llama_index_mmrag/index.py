@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from inspect import signature
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from llama_index.core.schema import BaseNode
 from tqdm.auto import tqdm
 
 from llama_index_mmrag.channels import Channel
+from llama_index_mmrag.compression.places import opened_places
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.errors import (
     InvalidSetting,
@@ -47,6 +48,7 @@ from llama_index_mmrag.threads import athread
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
 
+    from llama_index_mmrag.compression.live import CompressSettings, IndexCompression
     from llama_index_mmrag.tool import MultiModalRetrieverTool
 
 _MODALITIES = ("text", "image")
@@ -208,8 +210,8 @@ class MultiModalQdrantIndex:
         check_ours(root)
         channels: list[Channel] = []
         try:
-            for name, model in encoders.items():
-                store = QdrantEdgeVectorStore.open(root / name, dim=dimension_of(model))
+            for name, (folder, model) in opened_places(root, encoders).items():
+                store = QdrantEdgeVectorStore.open(folder, dim=dimension_of(model))
                 channels.append(Channel(name, vector_store=store, embed_model=model))
             write_manifest(root, cards)
         except BaseException:
@@ -320,6 +322,49 @@ class MultiModalQdrantIndex:
         """
         with self._writing:
             return self._delete([self._stored_ids.get(ref_doc_id, ref_doc_id)])
+
+    def compress(
+        self,
+        settings: CompressSettings | None = None,
+        *,
+        queries: Sequence[str] | None = None,
+        apply: bool = False,
+        on_step: Callable[[str], None] = lambda _: None,
+    ) -> IndexCompression:
+        """Find the fewest bytes a vector that keep a promised recall; embedded only.
+
+        With `apply`, smaller collections are built beside these ones from the stored
+        vectors, checked, and switched to in one step. This object can then still be
+        searched, and no longer be written to: close it and open the folder again, with
+        the same encoders.
+
+        Args:
+            settings: What is promised; None: a recall@10 of 0.95.
+            queries: What users ask; None takes stored vectors.
+            apply: Whether to switch; otherwise it is only measured.
+            on_step: Told what is done next.
+
+        Raises:
+            InvalidSetting: The index is on a server; see `compress_collection`.
+            StoreUnusable: The folder cannot be written.
+        """
+        from llama_index_mmrag.compression.live import CompressSettings, compress_folder
+
+        if self._root is None:
+            msg = (
+                "This index is not in a folder. For a server's collections use "
+                "llama_index_mmrag.compression.compress_collection, one at a time."
+            )
+            raise InvalidSetting(msg)
+        with self._writing:
+            return compress_folder(
+                self._root,
+                self.channels,
+                settings=settings or CompressSettings(),
+                queries=queries,
+                apply=apply,
+                on_step=on_step,
+            )
 
     async def ainsert(self, items: BaseNode | Iterable[BaseNode]) -> UpsertReport:
         """Insert without blocking the event loop."""

@@ -2,6 +2,14 @@
 
 from llama_index_mmrag.compression.candidates import Candidates
 from llama_index_mmrag.compression.compress import compress
+from llama_index_mmrag.compression.live import CompressSettings, IndexCompression
 from llama_index_mmrag.compression.report import Compression, Row
 
-__all__ = ["Candidates", "Compression", "Row", "compress"]
+__all__ = [
+    "Candidates",
+    "CompressSettings",
+    "Compression",
+    "IndexCompression",
+    "Row",
+    "compress",
+]

@@ -100,12 +100,7 @@ def compress(  # noqa: PLR0913 - what is promised, what is tried, how sure
     """
     _check_settings(min_recall, top_k, n_queries, confidence)
     rows = checked_unit_rows(vectors, "The stored vectors")
-    if len(rows) < _FEWEST_VECTORS:
-        msg = (
-            f"Got {len(rows)!r} vectors; expected at least {_FEWEST_VECTORS}: fewer "
-            f"prove no recall, and have nothing to save. Leave them as they are."
-        )
-        raise InvalidVector(msg)
+    enough_vectors(rows)
     rng = np.random.default_rng(seed)
     if queries is None:
         asked = stored_queries(rows, min(n_queries, len(rows) // 2), rng)
@@ -314,6 +309,20 @@ def checked_unit_rows(vectors: ArrayLike, what: str) -> FloatArray:
         )
         raise InvalidVector(msg)
     return unit_rows(rows.astype(np.float32))
+
+
+def enough_vectors(rows: FloatArray) -> None:
+    """Do nothing if there are vectors enough to measure on.
+
+    Raises:
+        InvalidVector: There are not.
+    """
+    if len(rows) < _FEWEST_VECTORS:
+        msg = (
+            f"Got {len(rows)!r} vectors; expected at least {_FEWEST_VECTORS}: fewer "
+            f"prove no recall, and have nothing to save. Leave them as they are."
+        )
+        raise InvalidVector(msg)
 
 
 def _check_settings(

@@ -9,6 +9,7 @@ import qdrant_edge as qe
 
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.quantisation import server_vector_params
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -78,7 +79,8 @@ def _create(
 
     distances = {"cosine": models.Distance.COSINE, "dot": models.Distance.DOT}
     folder = source.client
-    params = models.VectorParams(size=folder.dim, distance=distances[folder.distance])
+    distance = distances[folder.distance]
+    params = server_vector_params(folder.dim, distance, folder.quantisation)
     client.create_collection(collection_name, vectors_config=params)
     # Local mode has no payload indexes and warns of each.
     if not isinstance(getattr(client, "_client", None), QdrantLocal):

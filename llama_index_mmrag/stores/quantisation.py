@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import qdrant_edge as qe
 
-from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.errors import (
+    CollectionMismatch,
+    InvalidSetting,
+    StoreUnusable,
+)
 
 if TYPE_CHECKING:
     from qdrant_client.http import models
@@ -17,6 +23,9 @@ if TYPE_CHECKING:
 Scheme: TypeAlias = Literal[
     "float16", "int8", "turbo4", "turbo2", "turbo1", "product16", "binary"
 ]
+
+QUANTISATION = "quantisation.json"
+"""File in a store's folder: the engine keeps the codes' kind, but no oversampling."""
 
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 
@@ -136,6 +145,46 @@ def rescoring(quantisation: Quantisation | None) -> qe.QuantizationSearchParams 
     return qe.QuantizationSearchParams(
         rescore=True, oversampling=quantisation.oversampling
     )
+
+
+def write_quantisation(folder: Path, quantisation: Quantisation | None) -> None:
+    """Put a new store's quantisation beside its shard; None: none."""
+    file = folder / QUANTISATION
+    if quantisation is None:
+        file.unlink(missing_ok=True)
+    else:
+        file.write_text(json.dumps(quantisation.as_dict()) + "\n", encoding="utf-8")
+
+
+def read_quantisation(
+    folder: Path, expected: Quantisation | None
+) -> Quantisation | None:
+    """Return a store's quantisation.
+
+    Args:
+        folder: The store's.
+        expected: What it is asked to have; None takes what it has.
+
+    Raises:
+        CollectionMismatch: It has another.
+        StoreUnusable: Its description cannot be read.
+    """
+    file = folder / QUANTISATION
+    found = None
+    if file.exists():
+        try:
+            found = Quantisation.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise StoreUnusable(
+                f"The file {str(file)!r} cannot be read: {error}. Restore it from a "
+                "backup, or insert again into another folder."
+            ) from error
+    if expected not in {None, found}:
+        raise CollectionMismatch(
+            f"The store in {str(folder)!r} has the quantisation {found!r}; expected "
+            f"{expected!r}. Open it without one, or build it anew beside this one."
+        )
+    return found
 
 
 def _codes(scheme: Scheme) -> Any:
