@@ -1,7 +1,8 @@
 """The command line, a file for each command.
 
 Exit codes: 0 done; 1 nothing was found, something was skipped under --strict, or no
-setting keeps a promised recall; 2 wrong use or an error, told in a sentence; 130 interrupted.
+setting keeps a promised recall; 2 wrong use or an error, told in a sentence; 130
+interrupted.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Candidates:
     def transforms(
         self, fitted_on: FloatArray, *, seed: int
     ) -> Iterator[tuple[str, Transform]]:
-        """Yield a name and a transform for each reduction and length, then none.
+        """Yield a name and a transform for each reduction and length, none before them.
 
         Lengths that need more vectors than there are to fit on are left out.
 
@@ -79,8 +79,8 @@ class Candidates:
             fitted_on: Unit rows, `(n, d)`.
             seed: Of an autoencoder that has no settings.
         """
-        yield "as they are", Chain()
         n, dim = fitted_on.shape
+        yield f"all {dim}", Chain()
         for reduction in self.reductions:
             for length in self.lengths(dim):
                 # Fewer than two vectors for a direction fit noise, not directions.

@@ -38,16 +38,16 @@ def test_smallest_that_keeps_the_promise_is_picked(picked: Compression) -> None:
     assert picked.chosen.name == "PCA 16, int8 x2"
     names = [row.name for row in picked.rows]
     assert names == [
-        "as they are",
-        "as they are, int8 x2",
-        "as they are, binary x4",
+        "all 32",
+        "all 32, int8 x2",
+        "all 32, binary x4",
         "PCA 16",
         "PCA 16, int8 x2",
         "PCA 16, binary x4",
         "PCA 8",  # misses by itself, so that codes of it are not tried
     ]
     keeps = [row.name for row in picked.rows if (row.low or 0) >= 0.9]
-    assert keeps == ["as they are", "as they are, int8 x2", "PCA 16", "PCA 16, int8 x2"]
+    assert keeps == ["all 32", "all 32, int8 x2", "PCA 16", "PCA 16, int8 x2"]
     assert picked.held_out is not None
     assert picked.held_out >= 0.9
     assert picked.n_queries == (300, 300)
@@ -55,7 +55,7 @@ def test_smallest_that_keeps_the_promise_is_picked(picked: Compression) -> None:
 
 def test_bytes_are_those_of_the_engine_s_files(picked: Compression) -> None:
     by_name = {row.name: (row.memory, row.disk) for row in picked.rows}
-    assert by_name["as they are"] == (32 * 4, 32 * 4)
+    assert by_name["all 32"] == (32 * 4, 32 * 4)
     memory, disk = by_name["PCA 16, int8 x2"]
     assert memory is not None
     assert disk == pytest.approx(memory + 16 * 4)
@@ -106,8 +106,8 @@ def test_promise_that_nothing_keeps_is_refused_with_the_table() -> None:
     assert isinstance(report, Compression)
     assert report.chosen is None
     assert [row.name for row in report.rows] == [
-        "as they are",
-        "as they are, binary x16",
+        "all 32",
+        "all 32, binary x16",
     ]
     assert "misses" in str(report)
 
@@ -217,7 +217,7 @@ def test_lengths_that_need_more_vectors_than_there_are_are_left_out() -> None:
     assert some.lengths(32) == [16, 8]
     tried = list(some.transforms(rows, seed=0))
     assert [name for name, _ in tried] == [
-        "as they are",
+        "all 32",
         "PCA 8",
         "first 16",
         "first 8",
