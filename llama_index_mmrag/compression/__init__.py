@@ -4,6 +4,10 @@ from llama_index_mmrag.compression.candidates import Candidates
 from llama_index_mmrag.compression.compress import compress
 from llama_index_mmrag.compression.live import CompressSettings, IndexCompression
 from llama_index_mmrag.compression.report import Compression, Row
+from llama_index_mmrag.compression.server import (
+    ServerCompression,
+    compress_collection,
+)
 
 __all__ = [
     "Candidates",
@@ -11,5 +15,7 @@ __all__ = [
     "Compression",
     "IndexCompression",
     "Row",
+    "ServerCompression",
     "compress",
+    "compress_collection",
 ]

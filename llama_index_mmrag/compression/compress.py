@@ -98,7 +98,7 @@ def compress(  # noqa: PLR0913 - what is promised, what is tried, how sure
         InvalidSetting: `min_recall`, `top_k` or another setting is out of its range.
         MissingExtra: An autoencoder is to be tried and torch is not installed.
     """
-    _check_settings(min_recall, top_k, n_queries, confidence)
+    check_settings(min_recall, top_k, n_queries, confidence)
     rows = checked_unit_rows(vectors, "The stored vectors")
     enough_vectors(rows)
     rng = np.random.default_rng(seed)
@@ -325,9 +325,14 @@ def enough_vectors(rows: FloatArray) -> None:
         raise InvalidVector(msg)
 
 
-def _check_settings(
+def check_settings(
     min_recall: float, top_k: int, n_queries: int, confidence: float
 ) -> None:
+    """Do nothing if what is promised can be.
+
+    Raises:
+        InvalidSetting: Something is out of its range.
+    """
     good = (
         0 < min_recall <= 1
         and top_k >= 1

@@ -20,6 +20,7 @@ from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.compression.candidates import Candidates
 from llama_index_mmrag.compression.compress import (
     Asked,
+    check_settings,
     choose,
     enough_vectors,
 )
@@ -53,6 +54,9 @@ class CompressSettings:
     n_queries: int = 2000
     confidence: float = 0.999
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_settings(self.min_recall, self.top_k, self.n_queries, self.confidence)
 
 
 @dataclass(frozen=True, slots=True)
