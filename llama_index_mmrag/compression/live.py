@@ -17,13 +17,12 @@ from llama_index_mmrag.alignment.artefact import Alignment
 from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.transforms import Transform
 from llama_index_mmrag.channels import Channel
-from llama_index_mmrag.compression.candidates import Candidates
-from llama_index_mmrag.compression.compress import (
+from llama_index_mmrag.compression.asked import (
     Asked,
-    check_settings,
-    choose,
     enough_vectors,
 )
+from llama_index_mmrag.compression.candidates import Candidates
+from llama_index_mmrag.compression.compress import check_settings, choose
 from llama_index_mmrag.compression.places import ALIGNMENT, encoder_through
 from llama_index_mmrag.compression.recall import NOBODY, last_scores, recalls
 from llama_index_mmrag.compression.report import Compression

@@ -12,14 +12,14 @@ from numpy.typing import ArrayLike
 
 from llama_index_mmrag.alignment.artefact import Alignment
 from llama_index_mmrag.alignment.transforms import FloatArray, Transform
-from llama_index_mmrag.compression.candidates import Candidates
-from llama_index_mmrag.compression.compress import (
+from llama_index_mmrag.compression.asked import (
     checked_unit_rows,
-    choose,
     enough_vectors,
     given_queries,
     stored_queries,
 )
+from llama_index_mmrag.compression.candidates import Candidates
+from llama_index_mmrag.compression.compress import choose
 from llama_index_mmrag.compression.live import CompressSettings
 from llama_index_mmrag.compression.report import Compression
 from llama_index_mmrag.errors import (

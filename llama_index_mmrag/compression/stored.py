@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from llama_index_mmrag.alignment.artefact import Alignment
 from llama_index_mmrag.alignment.transforms import FloatArray
 from llama_index_mmrag.channels import Channel
-from llama_index_mmrag.compression.compress import (
+from llama_index_mmrag.compression.asked import (
     Asked,
     checked_unit_rows,
     given_queries,
