@@ -67,9 +67,9 @@ def compress(  # noqa: PLR0913 - each argument is an option of the command
     For each collection: fewer numbers (PCA, the first ones) with each of Qdrant's
     quantisations, built and searched in a temporary folder. Half of the queries
     choose; the other half say whether the promise holds. Bytes are for each vector:
-    "memory" is what every search reads, "disk" all that is stored. Takes a minute for
-    10,000 vectors. Nothing is changed without --apply, nothing is encoded again, and
-    the store is opened as before. Exits with 1 if nothing keeps the promise.
+    "memory" is what every search reads, "disk" all that is stored. Takes a minute or
+    two for 10,000 vectors. Nothing is changed without --apply, nothing is encoded
+    again, and the store is opened as before. Exits with 1 if nothing keeps the promise.
     """
     from llama_index_mmrag.compression import Candidates, CompressSettings
 

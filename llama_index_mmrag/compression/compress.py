@@ -53,8 +53,8 @@ def compress(  # noqa: PLR0913 - what is promised, what is tried, how sure
     of many lucky ones is not picked for its luck. The other half is only reported.
     Recall is by cosine against exact search with the vectors as given; ties are right.
 
-    Takes a minute for 10,000 vectors and holds the interpreter while the engine builds:
-    not for a process that answers queries.
+    Takes a minute or two for 10,000 vectors, holds them all in memory, and the
+    interpreter while the engine builds: not for a process that answers queries.
 
     Args:
         vectors: What is stored, `(n, d)`, at least 100.

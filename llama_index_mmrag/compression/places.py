@@ -99,9 +99,7 @@ def _remove_leftovers(
         if entry.name in in_use or not ours.fullmatch(entry.name):
             continue
         if not (entry / LOCK).exists():
-            # Made a moment ago by somebody, or no store: not ours to remove, but for
-            # what is empty and named by us.
-            continue
+            continue  # no store, or one that somebody is making at this moment
         try:
             lock = FolderLock(entry / LOCK)
         except StoreInUse:

@@ -317,7 +317,7 @@ with test_live.opened(sys.argv[1]) as index:
 """
 
 
-@pytest.mark.parametrize("stop", ["_copy", "_check", "_remembered", "switch_places"])
+@pytest.mark.parametrize("stop", ["_copy", "switch_places"])
 def test_killed_on_the_way_it_is_as_before_and_cleaned_up(
     root: Path, stop: str
 ) -> None:
