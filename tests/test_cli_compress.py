@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from llama_index_mmrag import MultiModalQdrantIndex
+from llama_index_mmrag import MultiModalQdrantIndex, compression
 from llama_index_mmrag.cli import app
 
 from .compression.test_live import Seeing, best, documents, opened
@@ -25,6 +26,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return open_with(*places, embed_model=Seeing(), **settings)
 
     monkeypatch.setattr(MultiModalQdrantIndex, "open", with_its_encoder)
+    # A shorter list than the default: clustering for product codes takes seconds.
+    few = partial(compression.Candidates, quantisations=("int8", "turbo1"))
+    monkeypatch.setattr(compression, "Candidates", few)
     return tmp_path / "store"
 
 

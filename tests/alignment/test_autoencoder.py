@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,15 @@ from llama_index_mmrag.alignment import (
 )
 from llama_index_mmrag.embeddings.conse import unit_rows
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tensors this small are slower on several threads, most of all on busy cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def bent(n: int, seed: int) -> np.ndarray:
