@@ -30,6 +30,18 @@ class InvalidSetting(MmragError, ValueError):
     """Two settings contradict each other, or one is out of its range."""
 
 
+class PromiseNotKept(MmragError, ValueError):
+    """No setting that saves anything keeps a promised recall.
+
+    Attributes:
+        compression: What was measured: `Compression`, whose `str()` is the table.
+    """
+
+    def __init__(self, message: str, *, compression: object = None) -> None:
+        super().__init__(message)
+        self.compression = compression
+
+
 class StoreInUse(MmragError, RuntimeError):
     """Another process, or another object of this one, has the store open."""
 

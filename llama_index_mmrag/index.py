@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from inspect import signature
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.llms import LLM
 from llama_index.core.schema import BaseNode
 from tqdm.auto import tqdm
@@ -18,14 +17,9 @@ from tqdm.auto import tqdm
 from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.early_fusion import (
-    COMPOSED,
     FusionStage,
     at_stage,
-    composed_channel,
-    composed_dim,
 )
-from llama_index_mmrag.embeddings.dimension import check_one_length, dimension_of
-from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import CalibratedSum
 from llama_index_mmrag.ingestion import (
@@ -41,15 +35,9 @@ from llama_index_mmrag.ingestion.composing import Composer
 from llama_index_mmrag.ingestion.paths import is_of_file, is_there
 from llama_index_mmrag.ingestion.stored import remove_nodes, stored_nodes
 from llama_index_mmrag.ingestion.upsert import Upserter, UpsertReport
-from llama_index_mmrag.manifest import (
-    card_of_composition,
-    check_manifest,
-    check_ours,
-    write_manifest,
-)
+from llama_index_mmrag.opening import channels_in, channels_on, close_all, encoders_of
 from llama_index_mmrag.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.retriever import MultiModalFusionRetriever
-from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.documents import document_ids, node_ids_of
 from llama_index_mmrag.synthesizer import MultiModalSynthesizer
 from llama_index_mmrag.threads import athread
@@ -57,6 +45,7 @@ from llama_index_mmrag.threads import athread
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
 
+    from llama_index_mmrag.compression.live import CompressSettings, IndexCompression
     from llama_index_mmrag.tool import MultiModalRetrieverTool
 
 _MODALITIES = ("text", "image")
@@ -175,31 +164,13 @@ class MultiModalQdrantIndex:
                 f"of path (a folder), url (a server) and client."
             )
             raise InvalidSetting(msg)
-        if embed_model is None:
-            from llama_index_mmrag.embeddings import OfflineMultiModalEmbedding
-            from llama_index_mmrag.embeddings.weights import check_offline
-
-            # Before anything is made: an empty store would be left behind.
-            check_offline(needed_for="The default encoder")
-            embed_model = OfflineMultiModalEmbedding()
-        if not isinstance(embed_model, MultiModalEmbedding):
-            msg = (
-                f"embed_model is {embed_model.class_name()}, which cannot encode "
-                f"pictures. Give a MultiModalEmbedding; an encoder of texts alone goes "
-                f"beside it, as text_embed_model."
-            )
-            raise InvalidSetting(msg)
-        check_one_length(embed_model)
-        encoders = {"text": text_embed_model or embed_model, "image": embed_model}
-        dim = 0 if early_fusion is None else composed_dim(early_fusion, encoders)
+        encoders = encoders_of(embed_model, text_embed_model)
         if path is not None:
-            return cls._open_folder(Path(path), encoders, early_fusion, dim, settings)
+            root = Path(path)
+            channels = channels_in(root, encoders, early_fusion)
+            settings = settings or ReadSettings(media_dir=root / "media")
+            return cls(channels, settings=settings, root=root)
         from qdrant_client import QdrantClient
-
-        from llama_index_mmrag.stores.server import (
-            open_server_collection,
-            open_server_composed,
-        )
 
         if client is None:
             # The version check would only warn of a server that does not answer.
@@ -207,26 +178,9 @@ class MultiModalQdrantIndex:
         else:
             server = client
         try:
-            channels = [
-                Channel(
-                    name,
-                    vector_store=open_server_collection(
-                        server,
-                        f"{collection}-{name}",
-                        dim=dimension_of(model),
-                        card=card_of(model),
-                        aclient=aclient,
-                    ),
-                    embed_model=model,
-                )
-                for name, model in encoders.items()
-            ]
-            space_id = None if early_fusion is None else early_fusion.space_id
-            composed = open_server_composed(
-                server, collection, space_id=space_id, dim=dim, aclient=aclient
+            channels = channels_on(
+                server, collection, encoders, early_fusion, aclient=aclient
             )
-            if early_fusion is not None and composed is not None:
-                channels.append(composed_channel(composed, early_fusion, encoders))
             index = cls(channels, settings=settings)
         except BaseException:
             if client is None:
@@ -234,36 +188,6 @@ class MultiModalQdrantIndex:
             raise
         index._own_client = server if client is None else None
         return index
-
-    @classmethod
-    def _open_folder(
-        cls,
-        root: Path,
-        encoders: dict[str, BaseEmbedding],
-        early_fusion: Composition | None,
-        dim: int,
-        settings: ReadSettings | None,
-    ) -> MultiModalQdrantIndex:
-        cards = {name: card_of(model) for name, model in encoders.items()}
-        if early_fusion is not None:
-            cards[COMPOSED] = card_of_composition(early_fusion)
-        check_manifest(root, cards)
-        check_ours(root)
-        channels: list[Channel] = []
-        try:
-            for name, model in encoders.items():
-                store = QdrantEdgeVectorStore.open(root / name, dim=dimension_of(model))
-                channels.append(Channel(name, vector_store=store, embed_model=model))
-            if early_fusion is not None:
-                store = QdrantEdgeVectorStore.open(root / COMPOSED, dim=dim)
-                channels.append(composed_channel(store, early_fusion, encoders))
-            write_manifest(root, cards)
-        except BaseException:
-            for channel in channels:
-                _close(channel)
-            raise
-        settings = settings or ReadSettings(media_dir=root / "media")
-        return cls(channels, settings=settings, root=root)
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -368,6 +292,49 @@ class MultiModalQdrantIndex:
         with self._writing:
             return self._delete([self._stored_ids.get(ref_doc_id, ref_doc_id)])
 
+    def compress(
+        self,
+        settings: CompressSettings | None = None,
+        *,
+        queries: Sequence[str] | None = None,
+        apply: bool = False,
+        on_step: Callable[[str], None] = lambda _: None,
+    ) -> IndexCompression:
+        """Find the fewest bytes a vector that keep a promised recall; embedded only.
+
+        With `apply`, smaller collections are built beside these ones from the stored
+        vectors, checked, and switched to in one step. This object can then still be
+        searched, and no longer be written to: close it and open the folder again, with
+        the same encoders.
+
+        Args:
+            settings: What is promised; None: a recall@10 of 0.95.
+            queries: What users ask; None takes stored vectors.
+            apply: Whether to switch; otherwise it is only measured.
+            on_step: Told what is done next.
+
+        Raises:
+            InvalidSetting: The index is on a server; see `compress_collection`.
+            StoreUnusable: The folder cannot be written.
+        """
+        from llama_index_mmrag.compression.live import CompressSettings, compress_folder
+
+        if self._root is None:
+            msg = (
+                "This index is not in a folder. For a server's collections use "
+                "llama_index_mmrag.compression.compress_collection, one at a time."
+            )
+            raise InvalidSetting(msg)
+        with self._writing:
+            return compress_folder(
+                self._root,
+                self.channels,
+                settings=settings or CompressSettings(),
+                queries=queries,
+                apply=apply,
+                on_step=on_step,
+            )
+
     async def ainsert(self, items: BaseNode | Iterable[BaseNode]) -> UpsertReport:
         """Insert without blocking the event loop."""
         return await athread(lambda: self.insert(items))
@@ -452,8 +419,7 @@ class MultiModalQdrantIndex:
 
     def close(self) -> None:
         """Close the embedded stores; a client that was given stays as it is."""
-        for channel in self.channels:
-            _close(channel)
+        close_all(self.channels)
         if self._own_client is not None:
             self._own_client.close()
 
@@ -515,9 +481,3 @@ class MultiModalQdrantIndex:
                 upserter.flush()
                 bar.update(upserter.n_done - bar.n)
         return upserter.report
-
-
-def _close(channel: Channel) -> None:
-    close = getattr(channel.vector_store, "close", None)
-    if close is not None:
-        close()

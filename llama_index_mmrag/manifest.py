@@ -1,18 +1,45 @@
-"""The manifest: which encoders filled an embedded store; no others may search it."""
+"""The manifest: which encoders filled an embedded store; no others may search it.
+
+A store that was compressed has, for each collection that was, the folder in use, the
+space that its vectors are in since, and the file with the transform that led there.
+One file says all of it and is replaced in one step: a switch happened or did not.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from llama_index_mmrag.composition import Composition, composition_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
 
 _MANIFEST = "mmrag.json"
 _FORMAT = 1
+_COMPRESSED_FORMAT = 2
+"""Of a store with a compressed collection: what knows none must not open it."""
 _COMPOSED = "composed"
 _OURS = frozenset({"text", "image", _COMPOSED, "media", "mmrag.part"})
 """What a first opening that was interrupted leaves in the store's folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a compressed collection is, and what its vectors went through.
+
+    Attributes:
+        folder: Name of its folder in the store's.
+        alignment: Name of the file with its transform, in that folder; None: its
+            vectors are the encoder's own.
+        space: Name of its vectors' space, see `space_of`.
+    """
+
+    folder: str
+    alignment: str | None
+    space: str
 
 
 def card_of_composition(composition: Composition) -> dict[str, str]:
@@ -73,24 +100,17 @@ def _spelt(space_id: str) -> str:
 
 def _filled_by(root: Path) -> dict[str, dict[str, str]]:
     """Return the cards of a store's collections; none of a new store."""
-    manifest = root / _MANIFEST
-    try:
-        stored = json.loads(manifest.read_text(encoding="utf-8"))
-        filled_by = dict(stored["encoders"])
-    except (FileNotFoundError, NotADirectoryError):
+    stored = _read(root)
+    if stored is None:
         return {}  # a new store, or a path whose store will say what is wrong with it
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = (
-            f"Cannot read {str(manifest)!r}: {error}. Restore the file, or index into "
-            f"another folder."
-        )
-        raise StoreUnusable(msg) from error
-    if stored.get("format") != _FORMAT:
+    if stored.get("format") not in {_FORMAT, _COMPRESSED_FORMAT}:
         msg = (
             f"The store {str(root)!r} has format {stored.get('format')!r}; this "
-            f"version reads {_FORMAT}. Index again into another folder."
+            f"version reads {_FORMAT} and {_COMPRESSED_FORMAT}. Index again into "
+            f"another folder."
         )
         raise CollectionMismatch(msg)
+    filled_by: dict[str, dict[str, str]] = stored["encoders"]
     return filled_by
 
 
@@ -119,6 +139,49 @@ def check_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
                 f"filled it, or index into another folder."
             )
             raise CollectionMismatch(msg)
+
+
+def places_in(root: Path) -> dict[str, Place]:
+    """Return where a store's compressed collections are, by name.
+
+    Raises:
+        StoreUnusable: Its manifest cannot be read.
+    """
+    stored = _read(root) or {}
+    try:
+        places = {
+            name: Place(**place) for name, place in stored.get("compressed", {}).items()
+        }
+    except (TypeError, AttributeError) as error:
+        raise _unreadable(root / _MANIFEST, error) from error
+    for place in places.values():
+        for name in (place.folder, place.alignment or "none"):
+            # A name from a file must not lead out of the store: it may be deleted.
+            if not name or Path(name).name != name:
+                reason = ValueError(f"{name!r} is no name of a file")
+                raise _unreadable(root / _MANIFEST, reason)
+    return places
+
+
+def switch_places(root: Path, places: Mapping[str, Place]) -> None:
+    """Put on disk, in one step, where a store's compressed collections are.
+
+    Args:
+        root: The store's folder, which has a manifest.
+        places: By collection; those that are not named stay where they are.
+
+    Raises:
+        StoreUnusable: The manifest cannot be read or written; nothing was switched.
+    """
+    stored = _read(root)
+    if stored is None:
+        raise _unreadable(root / _MANIFEST, FileNotFoundError("there is none"))
+    now = places_in(root) | dict(places)
+    stored |= {
+        "format": _COMPRESSED_FORMAT,
+        "compressed": {name: asdict(place) for name, place in now.items()},
+    }
+    _replace(root / _MANIFEST, stored)
 
 
 def check_ours(root: Path) -> None:
@@ -155,11 +218,37 @@ def write_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
     manifest = root / _MANIFEST
     if manifest.exists():
         return
-    content = json.dumps({"format": _FORMAT, "encoders": cards}, indent=2)
+    _replace(manifest, {"format": _FORMAT, "encoders": cards})
+
+
+def _read(root: Path) -> dict[str, Any] | None:
+    """Return what a store's manifest says; None where there is none."""
+    manifest = root / _MANIFEST
+    try:
+        stored: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+        stored["encoders"] = dict(stored["encoders"])
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(manifest, error) from error
+    return stored
+
+
+def _unreadable(manifest: Path, error: Exception) -> StoreUnusable:
+    return StoreUnusable(
+        f"Cannot read {str(manifest)!r}: {error}. Restore the file, or index into "
+        f"another folder."
+    )
+
+
+def _replace(manifest: Path, content: dict[str, Any]) -> None:
     unfinished = manifest.with_suffix(".part")
     try:
         # Moved to its place whole: half a manifest would lock the store's owner out.
-        unfinished.write_text(content + "\n", encoding="utf-8")
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(content, indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         unfinished.replace(manifest)
     except OSError as error:
         msg = (

@@ -32,13 +32,14 @@ PURE = re.compile(
     rf"{NAME}\.(errors|provenance|citations|composition|fusion(\..+)?|embeddings\.conse"
     r"|alignment\.(calibration|transforms|chain|fitting|running_mean|diagnose|recall"
     r"|found|pairs|settings)"
-    r"|evaluation\.(metrics|significance))"
+    r"|evaluation\.(metrics|significance)|compression\.recall)"
 )
 """Those that do not exist yet are held to it from their first day."""
 
 BUILT_ON_IO = re.compile(
     rf"{NAME}\.(accepts|channels|composed_query|early_fusion|routes|ranking|retriever"
-    r"|postprocessor|synthesizer|tool|index|cli|report|ingestion)(\..+)?"
+    r"|postprocessor|synthesizer|tool|index|opening|cli|report|ingestion|compression)"
+    r"(\..+)?"
 )
 IO = re.compile(rf"{NAME}\.(stores|embeddings|alignment|images|nodes)(\..+)?")
 

@@ -6,11 +6,17 @@ alone, trained heads need torch. Nothing here is applied unless it is asked for.
 
 from llama_index_mmrag.alignment.align import Aligned, Fit, PictureParts, align
 from llama_index_mmrag.alignment.artefact import Alignment
+from llama_index_mmrag.alignment.autoencoder import (
+    AutoencoderSettings,
+    TrainedAutoencoder,
+    fit_autoencoder,
+)
 from llama_index_mmrag.alignment.chain import Chain, Columns, Mix, Truncate
 from llama_index_mmrag.alignment.diagnose import Diagnosis, Gap, diagnose
 from llama_index_mmrag.alignment.encoded_pairs import EncodedPairs, encode_pairs
 from llama_index_mmrag.alignment.fitting import (
     fit_center,
+    fit_directions,
     fit_pca,
     fit_pca_randomised,
     fit_procrustes,
@@ -40,6 +46,7 @@ from llama_index_mmrag.alignment.transforms import (
 __all__ = [
     "Aligned",
     "Alignment",
+    "AutoencoderSettings",
     "Center",
     "Chain",
     "Columns",
@@ -64,13 +71,16 @@ __all__ = [
     "Project",
     "RunningMean",
     "TrainSettings",
+    "TrainedAutoencoder",
     "TrainedHeads",
     "Transform",
     "Truncate",
     "align",
     "diagnose",
     "encode_pairs",
+    "fit_autoencoder",
     "fit_center",
+    "fit_directions",
     "fit_pca",
     "fit_pca_randomised",
     "fit_procrustes",

@@ -110,6 +110,41 @@ def fit_pca_randomised(
     return _pca(mean, values**2, directions, n_components, (centred**2).sum())
 
 
+def fit_directions(
+    vectors: NDArray[Any] | Iterable[NDArray[Any]], n_components: int
+) -> Project:
+    """Return the `n_components` directions that keep the most of all dot products.
+
+    PCA without the mean: the eigenvectors of `Σ x x^T`. Where neighbours are ranked by
+    dot product or cosine this is the better cut: a mean that is taken away moves every
+    cosine, and directions that keep dot products keep their order (Eckart and Young
+    1936). Exact and in one pass over the batches, as `fit_pca`.
+
+    Args:
+        vectors: One array `(n, d)`, or an iterable of such arrays, normalised as they
+            will be when it is applied.
+        n_components: How many directions to keep; at most d and at most n.
+
+    Raises:
+        InvalidSetting: `n_components` is out of its range.
+        InvalidVector: Values that are not finite, or zeros alone.
+    """
+    batches = [vectors] if isinstance(vectors, np.ndarray) else vectors
+    n, moment = 0, np.zeros((0, 0))
+    for batch in batches:
+        rows = checked_rows(batch, "PCA")
+        if len(rows):
+            moment = rows.T @ rows + (moment if n else 0.0)
+            n += len(rows)
+    _check_components(n_components, n + 1, len(moment))
+    if not np.trace(moment) > 0:
+        msg = "All vectors are zeros; expected directions. Give other vectors."
+        raise InvalidVector(msg)
+    _, directions = np.linalg.eigh(moment)  # rising
+    kept = _signed(directions.T[::-1][:n_components])
+    return Project(kept, np.zeros(n_components, dtype=np.float32))
+
+
 def fit_ridge(
     inputs: ArrayLike, targets: ArrayLike, *, penalty: float = 10.0
 ) -> Project:
@@ -191,6 +226,14 @@ def _check_components(n_components: int, n: int, dim: int) -> None:
         raise InvalidSetting(msg)
 
 
+def _signed(directions: Matrix) -> NDArray[np.float32]:
+    # A direction and its opposite are equally right: the largest number is positive.
+    largest = np.abs(directions).argmax(axis=1)
+    signs = np.sign(directions[np.arange(len(directions)), largest])
+    signed: NDArray[np.float32] = (directions * signs[:, None]).astype(np.float32)
+    return signed
+
+
 def _pca(
     mean: Matrix, variances: Matrix, directions: Matrix, k: int, total: float
 ) -> tuple[PCA, Matrix]:
@@ -200,9 +243,6 @@ def _pca(
             "different texts or pictures."
         )
         raise InvalidVector(msg)
-    kept = directions[:k]
-    # A direction and its opposite are equally right: the largest number is positive.
-    signs = np.sign(kept[np.arange(k), np.abs(kept).argmax(axis=1)])
-    components = (kept * signs[:, None]).astype(np.float32)
+    components = _signed(directions[:k])
     shares = np.clip(variances[:k] / total, 0.0, 1.0)
     return PCA(mean.astype(np.float32), components), shares

@@ -1,7 +1,8 @@
 """The command line, a file for each command.
 
-Exit codes: 0 done; 1 nothing was found, or something was skipped under --strict; 2
-wrong use or an error, told in a sentence; 130 interrupted.
+Exit codes: 0 done; 1 nothing was found, something was skipped under --strict, or no
+setting keeps a promised recall; 2 wrong use or an error, told in a sentence; 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import llama_index_mmrag.cli.index  # noqa: F401
 import llama_index_mmrag.cli.search  # noqa: F401
 import llama_index_mmrag.cli.ask  # noqa: F401
 import llama_index_mmrag.cli.align  # noqa: F401
-
 import llama_index_mmrag.cli.finetune  # noqa: F401
 import llama_index_mmrag.cli.diagnose  # noqa: F401
+import llama_index_mmrag.cli.compress  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]

@@ -37,6 +37,7 @@ from llama_index_mmrag.stores.edge_folder import (
 from llama_index_mmrag.stores.edge_index import build_index
 from llama_index_mmrag.stores.edge_points import CONTENT_KEYS, node_of, points_of
 from llama_index_mmrag.stores.edge_search import nearest
+from llama_index_mmrag.stores.quantisation import Quantisation
 from llama_index_mmrag.stores.threaded import ThreadedVectorStore
 from llama_index_mmrag.stores.vectors import (
     point_id,
@@ -74,6 +75,8 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             "text". A filter on any other field is right too, but scans all points.
             Declare them before the first `build_index`.
         vector_name: Name of the vector in each point.
+        quantisation: How a new store keeps its vectors; None: as they are, and of an
+            existing store what it has. Codes are made by `build_index`.
 
     Example:
         >>> import tempfile, uuid
@@ -97,6 +100,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
     distance: str
     payload_indexes: dict[str, str]
     vector_name: str
+    quantisation: Quantisation | None = None
 
     _folder: EdgeFolder | None = PrivateAttr(default=None)
 
@@ -108,6 +112,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         distance: str = "cosine",
         payload_indexes: Iterable[str] | Mapping[str, str] | None = None,
         vector_name: str = "text-dense",
+        quantisation: Quantisation | None = None,
         **kwargs: Any,
     ) -> None:
         if dim is not None and dim < 1:
@@ -124,6 +129,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             distance=distance,
             payload_indexes=_with_schemas(payload_indexes),
             vector_name=vector_name,
+            quantisation=quantisation,
             **kwargs,
         )
 
@@ -143,6 +149,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         distance: str = "cosine",
         payload_indexes: Iterable[str] | Mapping[str, str] | None = None,
         vector_name: str = "text-dense",
+        quantisation: Quantisation | None = None,
     ) -> Self:
         """Return the open store in `path`, created if there is none.
 
@@ -158,6 +165,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             distance=distance,
             payload_indexes=payload_indexes,
             vector_name=vector_name,
+            quantisation=quantisation,
         )
         return store.connect()
 
@@ -171,10 +179,15 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         """
         if self._folder is None or not self._folder.is_open:
             spec = ShardSpec(
-                self.vector_name, self.dim, self.distance, self.payload_indexes
+                self.vector_name,
+                self.dim,
+                self.distance,
+                self.payload_indexes,
+                self.quantisation,
             )
             self._folder = EdgeFolder(Path(self.path), spec)
             self.dim = self._folder.dim
+            self.quantisation = self._folder.quantisation
         return self
 
     def close(self) -> None:

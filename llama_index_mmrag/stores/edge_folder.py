@@ -23,6 +23,8 @@ from llama_index_mmrag.stores.edge_layout import (
     LOCK,
     POINTER,
     SHARD_PREFIX,
+    check_counts,
+    closed_message,
     copy_sparse,
     disk_errors,
     engine_errors,
@@ -31,6 +33,14 @@ from llama_index_mmrag.stores.edge_layout import (
     write_pointer,
 )
 from llama_index_mmrag.stores.locks import FolderLock
+from llama_index_mmrag.stores.quantisation import (
+    QUANTISATION,
+    Quantisation,
+    read_quantisation,
+    shard_config,
+    vector_params,
+    write_quantisation,
+)
 
 _SCROLL_PAGE = 1024
 
@@ -54,6 +64,7 @@ class ShardSpec:
     dim: int | None
     distance: str
     payload_indexes: Mapping[str, str]
+    quantisation: Quantisation | None = None
 
 
 class EdgeFolder:
@@ -74,6 +85,7 @@ class EdgeFolder:
         # Resolved, so that a link to the folder finds the same lock.
         self.path = path.expanduser().resolve()
         self.building = threading.Lock()
+        self.successor: Path | None = None
         self._pid = os.getpid()
         self._guard = threading.RLock()
         self._journal: list[qe.UpdateOperation] | None = None
@@ -86,6 +98,7 @@ class EdgeFolder:
                 self._shard_name = self._ready_shard(spec)
             self._shard = self._load(self._shard_name)
             self.dim, self.distance = self._described(spec)
+            self.quantisation = read_quantisation(self.path, spec.quantisation)
             self.indexes = self._index_fields(spec.payload_indexes)
         except BaseException:
             self.close()
@@ -94,8 +107,18 @@ class EdgeFolder:
     # Reading and writing
 
     def write(self, operations: Sequence[qe.UpdateOperation]) -> None:
-        """Apply the operations in order and put them on disk."""
+        """Apply the operations in order and put them on disk.
+
+        Raises:
+            StoreClosed: A successor took its place, which would lack them.
+        """
         with self._open_shard() as shard:
+            if self.successor is not None:
+                raise StoreClosed(
+                    f"The store in {str(self.path)!r} was replaced by "
+                    f"{str(self.successor)!r} and can only be read. Open the index "
+                    "again to write."
+                )
             for operation in operations:
                 shard.update(operation)
                 if self._journal is not None:
@@ -209,13 +232,13 @@ class EdgeFolder:
         """
         with self._open_shard() as old:
             if self._journal is None:
-                raise StoreClosed(_closed_message(self.path))
+                raise StoreClosed(closed_message(self.path))
             new = self._load(copy.name)
             try:
                 for operation in self._journal:
                     new.update(operation)
                 new.flush()
-                _check_counts(self.path, old=old, new=new)
+                check_counts(self.path, old=old, new=new)
                 with disk_errors(self.path):
                     write_pointer(self.path, copy.name, state="ready")
             except BaseException:
@@ -240,7 +263,7 @@ class EdgeFolder:
         elif foreign := sorted(
             entry.name
             for entry in self.path.iterdir()
-            if entry.name not in {LOCK, POINTER + ".new"}
+            if entry.name not in {LOCK, POINTER + ".new", QUANTISATION}
         ):
             raise StoreUnusable(
                 f"The folder {str(self.path)!r} holds {foreign[:3]!r} but no "
@@ -254,9 +277,11 @@ class EdgeFolder:
             )
         name = new_name()
         write_pointer(self.path, name, state="creating")
-        params = qe.EdgeVectorParams(spec.dim, DISTANCES[spec.distance])
+        write_quantisation(self.path, spec.quantisation)
+        distance, codes = DISTANCES[spec.distance], spec.quantisation
         with engine_errors(self.path):
-            config = qe.EdgeConfig(vectors={spec.vector_name: params})
+            params = vector_params(spec.dim, distance, codes)
+            config = shard_config(spec.vector_name, params, codes)
             shard = qe.EdgeShard.create(str(self.path / name), config)
             shard.close()
         write_pointer(self.path, name, state="ready")
@@ -318,24 +343,6 @@ class EdgeFolder:
             )
         with self._guard:
             if self._shard is None:
-                raise StoreClosed(_closed_message(self.path))
+                raise StoreClosed(closed_message(self.path))
             with engine_errors(self.path):
                 yield self._shard
-
-
-def _closed_message(path: Path) -> str:
-    return (
-        f"The store in {str(path)!r} is closed. Call connect() to open it again, or "
-        "use it inside its `with` block."
-    )
-
-
-def _check_counts(path: Path, *, old: qe.EdgeShard, new: qe.EdgeShard) -> None:
-    everything = qe.CountRequest(exact=True)
-    expected, found = old.count(everything), new.count(everything)
-    if expected != found:
-        raise StoreUnusable(
-            f"The indexed copy of {str(path)!r} holds {found} points; expected "
-            f"{expected}. The store keeps its old shard; please report this with the "
-            "qdrant-edge-py version."
-        )

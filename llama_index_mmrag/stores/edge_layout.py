@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import qdrant_edge as qe
+
 from llama_index_mmrag.errors import MmragError, StoreInUse, StoreUnusable
 
 POINTER = "store.json"
@@ -125,3 +127,27 @@ def engine_errors(path: Path) -> Iterator[None]:
             "folder on a local disk with free space, written by qdrant-edge-py 0.9; "
             "restore a backup if it does not open again."
         ) from error
+
+
+def closed_message(path: Path) -> str:
+    """Return what to say of a store that was closed."""
+    return (
+        f"The store in {str(path)!r} is closed. Call connect() to open it again, or "
+        "use it inside its `with` block."
+    )
+
+
+def check_counts(path: Path, *, old: qe.EdgeShard, new: qe.EdgeShard) -> None:
+    """Do nothing if two shards hold as many points.
+
+    Raises:
+        StoreUnusable: They do not.
+    """
+    everything = qe.CountRequest(exact=True)
+    expected, found = old.count(everything), new.count(everything)
+    if expected != found:
+        raise StoreUnusable(
+            f"The indexed copy of {str(path)!r} holds {found} points; expected "
+            f"{expected}. The store keeps its old shard; please report this with the "
+            "qdrant-edge-py version."
+        )

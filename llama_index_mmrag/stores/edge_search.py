@@ -8,6 +8,7 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 from llama_index_mmrag.errors import InvalidQuery
 from llama_index_mmrag.stores.edge_filters import UnsupportedQuery, query_filter
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
+from llama_index_mmrag.stores.quantisation import rescoring
 from llama_index_mmrag.stores.vectors import query_vector
 
 _SUPPORTED_MODES = (VectorStoreQueryMode.DEFAULT,)
@@ -55,7 +56,16 @@ def nearest(
     if query.similarity_top_k == 0:
         return []
     condition = None if chosen is None else chosen.condition
-    params = None if chosen is None else _search_params(indexed=chosen.indexed)
+    codes = rescoring(folder.quantisation)
+    is_filtered = chosen is not None
+    if chosen is not None and not chosen.indexed:
+        # Without a payload index the graph is not connected under the filter, and a
+        # search loses up to 80 % of its hits.
+        params = qe.SearchParams(exact=True)
+    else:
+        # ACORN closes the holes that remain with a payload index.
+        acorn = qe.AcornSearchParams(enable=True) if is_filtered else None
+        params = qe.SearchParams(acorn=acorn, quantization=codes)
 
     def best(
         limit: int, within: qe.Filter | None, payload: bool | list[str]
@@ -86,11 +96,3 @@ def nearest(
 
 def _is_cut_in_a_tie(hits: list[qe.ScoredPoint], top_k: int) -> bool:
     return len(hits) > top_k and hits[top_k].score == hits[top_k - 1].score
-
-
-def _search_params(*, indexed: bool) -> qe.SearchParams:
-    # Without a payload index the graph is not connected under the filter, and a search
-    # loses up to 80 % of its hits; ACORN closes the holes that remain with one.
-    if not indexed:
-        return qe.SearchParams(exact=True)
-    return qe.SearchParams(acorn=qe.AcornSearchParams(enable=True))

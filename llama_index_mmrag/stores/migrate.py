@@ -12,6 +12,7 @@ from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.encoder_card import card_metadata
+from llama_index_mmrag.stores.quantisation import server_vector_params
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -87,10 +88,10 @@ def _create(
 
     distances = {"cosine": models.Distance.COSINE, "dot": models.Distance.DOT}
     folder = source.client
-    params = models.VectorParams(size=folder.dim, distance=distances[folder.distance])
+    distance = distances[folder.distance]
     client.create_collection(
         collection_name,
-        vectors_config=params,
+        vectors_config=server_vector_params(folder.dim, distance, folder.quantisation),
         metadata=None if embed_model is None else card_metadata(card_of(embed_model)),
     )
     # Local mode has no payload indexes and warns of each.

@@ -8,6 +8,7 @@ import pytest
 from llama_index_mmrag.alignment import (
     RunningMean,
     fit_center,
+    fit_directions,
     fit_pca,
     fit_pca_randomised,
     fit_procrustes,
@@ -175,3 +176,24 @@ def test_procrustes_between_different_lengths_is_orthonormal(
 def test_pairs_that_are_none_are_refused(fit, x, y, says) -> None:
     with pytest.raises(InvalidVector, match=says):
         fit(x, y)
+
+
+def test_directions_keep_dot_products_best_whatever_the_batches(
+    rng: np.random.Generator,
+) -> None:
+    rows = rng.normal(size=(300, 8)) * np.geomspace(5, 0.1, 8) + 1.0
+    whole = fit_directions(rows, 3)
+    parts = fit_directions(iter(np.split(rows, [7, 7, 100])), 3)
+    np.testing.assert_allclose(parts.weight, whole.weight, atol=1e-5)
+    assert not whole.bias.any()
+    left, values, right = np.linalg.svd(rows, full_matrices=False)
+    best = (left[:, :3] * values[:3]) @ right[:3]  # Eckart and Young
+    np.testing.assert_allclose(whole.apply(rows) @ whole.weight, best, atol=1e-3)
+
+
+def test_directions_of_zeros_and_more_than_there_are_are_refused() -> None:
+    with pytest.raises(InvalidVector, match="All vectors are zeros"):
+        fit_directions(np.zeros((5, 3)), 2)
+    with pytest.raises(InvalidSetting, match="n_components=4"):
+        fit_directions(np.ones((5, 3)), 4)
+    assert fit_directions(np.eye(3)[:1], 1).weight.tolist() == [[1.0, 0.0, 0.0]]

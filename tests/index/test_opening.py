@@ -198,8 +198,8 @@ def test_broken_manifest_is_told(content, open_index, tmp_path):
 def test_store_of_another_version_is_told(open_index, tmp_path):
     open_index(path=tmp_path / "store").close()
     manifest = tmp_path / "store" / "mmrag.json"
-    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(CollectionMismatch, match="format 2; this version reads 1"):
+    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 3'))
+    with pytest.raises(CollectionMismatch, match="format 3; this version reads 1"):
         open_index(path=tmp_path / "store")
 
 

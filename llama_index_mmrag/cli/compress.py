@@ -1,0 +1,153 @@
+"""mmrag compress: the fewest bytes a vector that keep a promised recall."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional, cast
+
+import typer
+from rich.table import Table
+
+from llama_index_mmrag.cli.app import app
+from llama_index_mmrag.cli.encoders import AlignmentFile, Encoder, chosen_encoder
+from llama_index_mmrag.cli.options import AsJson, Store, existing
+from llama_index_mmrag.cli.output import print_json, tell, terminal, told
+from llama_index_mmrag.errors import InvalidSetting
+
+if TYPE_CHECKING:
+    from llama_index_mmrag.compression import Compression, IndexCompression
+
+_BY = ("memory", "disk")
+
+
+@app.command()
+@told()
+def compress(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
+    store: Store,
+    min_recall: Annotated[
+        float,
+        typer.Option(
+            help="The promise: this share of the exact nearest is still found, in "
+            "(0, 1]."
+        ),
+    ] = 0.95,
+    top_k: Annotated[
+        int, typer.Option("--top-k", "-k", min=1, help="Nearest that recall is about.")
+    ] = 10,
+    apply: Annotated[
+        bool,
+        typer.Option(
+            "--apply",
+            help="Build the picked setting beside the store, check it, and switch. "
+            "Without it nothing is changed.",
+        ),
+    ] = False,
+    queries: Annotated[
+        Optional[Path],  # noqa: UP045 - Typer evaluates it, also under Python 3.10
+        typer.Option(
+            help="A file with a question of your users on each line, at least 20; "
+            "several hundred prove more. Otherwise what is stored is asked for."
+        ),
+    ] = None,
+    smallest: Annotated[
+        str,
+        typer.Option(
+            help="What is to be small: memory (originals may stay on disk) or disk."
+        ),
+    ] = "memory",
+    autoencoder: Annotated[
+        bool,
+        typer.Option("--autoencoder", help="Try autoencoders too; slow, needs torch."),
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of samples and splits.")] = 0,
+    encoder: Encoder = None,
+    alignment: AlignmentFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what makes a store's vectors smaller, and pick what keeps a recall.
+
+    For each collection: fewer numbers (PCA, the first ones) with each of Qdrant's
+    quantisations, built and searched in a temporary folder. Half of the queries
+    choose; the other half say whether the promise holds. Bytes are for each vector:
+    "memory" is what every search reads, "disk" all that is stored. Takes a minute or
+    two for 10,000 vectors. Nothing is changed without --apply, nothing is encoded
+    again, and the store is opened as before. Exits with 1 if nothing keeps the promise.
+    """
+    from llama_index_mmrag.compression import Candidates, CompressSettings
+
+    if smallest not in _BY:
+        msg = f"--smallest {smallest!r}; expected one of {list(_BY)}."
+        raise InvalidSetting(msg)
+    learned = ("autoencoder",) if autoencoder else ()
+    settings = CompressSettings(
+        min_recall=min_recall,
+        top_k=top_k,
+        candidates=Candidates(reductions=("pca", "truncate", *learned)),
+        smallest=cast("Any", smallest),
+        seed=seed,
+    )
+    asked = None if queries is None else _lines_of(queries)
+    show = not as_json and sys.stderr.isatty()
+    embed_model = chosen_encoder(encoder, alignment)
+    with existing(store, embed_model=embed_model) as index:
+        done = index.compress(
+            settings,
+            queries=asked,
+            apply=apply,
+            on_step=_say if show else lambda _: None,
+        )
+    if as_json:
+        print_json(
+            {
+                "collections": {k: v.as_dict() for k, v in done.reports.items()},
+                "refused": dict(done.refused),
+                "switched": list(done.switched),
+            }
+        )
+    else:
+        _show(done)
+    if not any(report.chosen for report in done.reports.values()) or (
+        apply and not done.switched
+    ):
+        raise typer.Exit(1)
+
+
+def _show(done: IndexCompression) -> None:
+    console = terminal()
+    for name, report in done.reports.items():
+        console.print(f"{name}: {report.n_vectors} vectors; queries: {report.queries}")
+        console.print(_table(report))
+        console.print(" ".join(filter(None, (report.note, report.verdict()))))
+        console.print()
+    for name, reason in done.refused.items():
+        tell(f"The {name} collection stays as it is:", reason, style="yellow")
+    if done.switched:
+        console.print(
+            f"Switched: {', '.join(done.switched)}. Open the store as before."
+        )
+    elif any(report.chosen for report in done.reports.values()):
+        console.print("Nothing was changed; --apply switches to what was picked.")
+
+
+def _table(report: Compression) -> Table:
+    from llama_index_mmrag.compression.report import HEADINGS
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for position, heading in enumerate(HEADINGS):
+        is_word = position in {0, len(HEADINGS) - 1}
+        table.add_column(
+            heading, justify="left" if is_word else "right", no_wrap=not is_word
+        )
+    for row, cells in zip(report.rows, report.cells(), strict=True):
+        table.add_row(*cells, style="green" if row is report.chosen else None)
+    return table
+
+
+def _lines_of(file: Path) -> list[str]:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _say(step: str) -> None:
+    terminal(stderr=True).print(f"{step} ...", style="dim")

@@ -1,0 +1,97 @@
+"""What is stored and what is asked, checked and of unit length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from llama_index_mmrag.alignment.running_mean import checked_rows
+from llama_index_mmrag.compression.recall import NOBODY, FloatArray, Ids
+from llama_index_mmrag.embeddings.conse import unit_rows
+from llama_index_mmrag.errors import InvalidVector
+
+FEWEST_QUERIES = 20
+_FEWEST_VECTORS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Queries, and which stored row each of them is.
+
+    Attributes:
+        vectors: Unit rows, `(q, d)`.
+        left_out: Row of the stored vectors that is the query itself; -1: none.
+        origin: In words.
+    """
+
+    vectors: FloatArray
+    left_out: Ids
+    origin: str
+
+    def where(self, rows: Ids) -> Asked:
+        """Return some of them."""
+        return Asked(self.vectors[rows], self.left_out[rows], self.origin)
+
+    def __len__(self) -> int:
+        """Return how many."""
+        return len(self.vectors)
+
+
+def stored_queries(rows: FloatArray, n: int, rng: np.random.Generator) -> Asked:
+    """Return some stored vectors as queries, each to leave itself out."""
+    picked = rng.permutation(len(rows))[:n]
+    return Asked(rows[picked], picked, f"{n} stored vectors, each leaving itself out")
+
+
+def given_queries(
+    queries: ArrayLike, dim: int, most: int, rng: np.random.Generator
+) -> Asked:
+    """Return the user's queries in random order.
+
+    Raises:
+        InvalidVector: Too few, of another length, zeros, or not finite.
+    """
+    rows = checked_unit_rows(queries, "The queries")
+    if len(rows) < FEWEST_QUERIES or rows.shape[1] != dim:
+        msg = (
+            f"Got {len(rows)!r} queries of {rows.shape[1]!r} numbers; expected at "
+            f"least {FEWEST_QUERIES} of {dim!r}. Encode more with the encoder "
+            f"that filled the collection, or give none: stored vectors are asked then."
+        )
+        raise InvalidVector(msg)
+    picked = rows[rng.permutation(len(rows))[:most]]
+    nobody = np.full(len(picked), NOBODY, dtype=np.int64)
+    return Asked(picked, nobody, f"{len(picked)} given")
+
+
+def checked_unit_rows(vectors: ArrayLike, what: str) -> FloatArray:
+    """Return vectors with length 1, `(n, d)`, float32.
+
+    Raises:
+        InvalidVector: Some are zeros or not finite.
+    """
+    rows = checked_rows(vectors, what)
+    zeros = np.flatnonzero(~rows.any(axis=1))
+    if len(zeros):
+        msg = (
+            f"{what} have {len(zeros)} rows of zeros, first row {int(zeros[0])!r}; "
+            f"expected directions. Leave them out."
+        )
+        raise InvalidVector(msg)
+    return unit_rows(rows.astype(np.float32))
+
+
+def enough_vectors(rows: FloatArray) -> None:
+    """Do nothing if there are vectors enough to measure on.
+
+    Raises:
+        InvalidVector: There are not.
+    """
+    if len(rows) < _FEWEST_VECTORS:
+        msg = (
+            f"Got {len(rows)!r} vectors; expected at least {_FEWEST_VECTORS}: fewer "
+            f"prove no recall, and have nothing to save. Leave them as they are."
+        )
+        raise InvalidVector(msg)

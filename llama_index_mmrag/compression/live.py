@@ -1,0 +1,288 @@
+"""Compressing an embedded index that is in use: build beside it, check, then switch."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import qdrant_edge as qe
+from llama_index.core.vector_stores.types import VectorStoreQuery
+
+from llama_index_mmrag.alignment.artefact import Alignment
+from llama_index_mmrag.alignment.chain import Chain
+from llama_index_mmrag.alignment.transforms import Transform
+from llama_index_mmrag.channels import Channel
+from llama_index_mmrag.compression.asked import (
+    Asked,
+    enough_vectors,
+)
+from llama_index_mmrag.compression.candidates import Candidates
+from llama_index_mmrag.compression.compress import check_settings, choose
+from llama_index_mmrag.compression.places import ALIGNMENT, encoder_through
+from llama_index_mmrag.compression.recall import NOBODY, last_scores, recalls
+from llama_index_mmrag.compression.report import Compression
+from llama_index_mmrag.compression.stored import StoredCollection, queries_for
+from llama_index_mmrag.embeddings.space import space_of
+from llama_index_mmrag.errors import InvalidVector, PromiseNotKept
+from llama_index_mmrag.manifest import Place, switch_places
+from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.edge_folder import EdgeFolder
+
+Queries: TypeAlias = "Sequence[str] | None"
+
+_PER_WRITE = 1024
+_TWICE = (
+    "These vectors were reduced before: recall is against what is stored now, and "
+    "losses add up."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressSettings:
+    """What is promised, and what is tried; see `compress`."""
+
+    min_recall: float = 0.95
+    top_k: int = 10
+    candidates: Candidates | None = None
+    smallest: Literal["memory", "disk"] = "memory"
+    n_queries: int = 2000
+    confidence: float = 0.999
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_settings(self.min_recall, self.top_k, self.n_queries, self.confidence)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexCompression:
+    """What was measured of each collection, and what was done.
+
+    Attributes:
+        reports: By collection; also of those where nothing keeps the promise.
+        refused: Why a collection stays as it is, by name.
+        switched: Collections that were replaced by smaller ones.
+    """
+
+    reports: Mapping[str, Compression]
+    refused: Mapping[str, str]
+    switched: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return the tables, and why a collection stays as it is."""
+        names = dict.fromkeys((*self.reports, *self.refused))
+        parts = []
+        for name in names:
+            report = self.reports.get(name)
+            said = f"{self.refused[name]}" if report is None else str(report)
+            parts.append(f"{name}\n{said}")
+        return "\n\n".join(parts)
+
+
+def compress_folder(
+    root: Path,
+    channels: Sequence[Channel],
+    *,
+    settings: CompressSettings,
+    queries: Queries = None,
+    apply: bool = False,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> IndexCompression:
+    """Measure each collection of an embedded index, and replace it if asked to.
+
+    Killed at any moment, the index opens as it was before, or compressed; what was
+    half built is removed at the next opening. Nothing is encoded again. An index with
+    early fusion is quantised only: its composed vectors are made of the others, which
+    must not be transformed under them.
+
+    Args:
+        root: The index's folder.
+        channels: Its channels; nobody may write to them meanwhile. After a switch their
+            stores can be read, and no longer be written to.
+        settings: What is promised.
+        queries: What users ask, in words; None takes stored vectors.
+        apply: Whether to switch.
+        on_step: Told what is done next.
+
+    Raises:
+        StoreUnusable: The folder cannot be written.
+    """
+    reports: dict[str, Compression] = {}
+    refused: dict[str, str] = {}
+    places: dict[str, Place] = {}
+    built: list[QdrantEdgeVectorStore] = []
+    switched: dict[str, Place] = {}
+    candidates = _candidates(settings, channels)
+    try:
+        for channel in channels:
+            collection = StoredCollection.of(root, channel)
+            on_step(f"{channel.name}: measuring")
+            try:
+                rng = np.random.default_rng(settings.seed)
+                enough_vectors(collection.rows)
+                words = queries if channel.composition is None else None
+                asked = queries_for(
+                    collection, channels, words, settings.n_queries, rng
+                )
+                report = choose(
+                    collection.rows,
+                    asked,
+                    min_recall=settings.min_recall,
+                    top_k=settings.top_k,
+                    candidates=candidates,
+                    smallest=settings.smallest,
+                    confidence=settings.confidence,
+                    seed=settings.seed,
+                )
+                note = _TWICE if collection.alignment is not None else ""
+                reports[channel.name] = report = replace(report, note=note)
+                if apply:
+                    on_step(f"{channel.name}: building beside the one in use")
+                    places[channel.name] = _built(collection, report, asked, built)
+            except (PromiseNotKept, InvalidVector) as error:
+                refused[channel.name] = str(error)
+                report_of = getattr(error, "compression", None)
+                if isinstance(report_of, Compression):
+                    reports[channel.name] = report_of
+        if places:
+            switch_places(root, places)
+            switched = places
+            for channel in channels:
+                if channel.name in places:
+                    folder = channel.vector_store.client
+                    folder.successor = root / places[channel.name].folder
+    finally:
+        in_use = {place.folder for place in switched.values()}
+        for store in built:
+            store.close()
+            if Path(store.path).name not in in_use:
+                shutil.rmtree(store.path, ignore_errors=True)
+    return IndexCompression(reports, refused, tuple(places))
+
+
+def _candidates(settings: CompressSettings, channels: Sequence[Channel]) -> Candidates:
+    candidates = settings.candidates or Candidates()
+    if all(channel.composition is None for channel in channels):
+        return candidates
+    # What is inserted later is composed of the other collections' vectors: these may be
+    # stored as smaller codes, and have to stay the vectors they are.
+    return replace(candidates, reductions=())
+
+
+def _built(
+    collection: StoredCollection,
+    report: Compression,
+    asked: Asked,
+    built: list[QdrantEdgeVectorStore],
+) -> Place:
+    """Return the new collection's place, built and checked, still open.
+
+    Raises:
+        PromiseNotKept: The one that was built does not keep the promise.
+    """
+    row = report.chosen
+    if row is None:  # `choose` has raised
+        raise PromiseNotKept(report.verdict(), compression=report)
+    name = f"{collection.name}-{uuid.uuid4().hex[:12]}"
+    old = collection.store.client
+    new = QdrantEdgeVectorStore.open(
+        collection.root / name,
+        dim=row.dim,
+        payload_indexes=old.indexes,
+        vector_name=collection.store.vector_name,
+        quantisation=row.quantisation,
+    )
+    built.append(new)
+    _copy(old, new, row.transform)
+    has_codes = row.quantisation is not None and row.quantisation.has_codes
+    if has_codes or old.indexed_vectors():
+        new.build_index()
+    half = np.arange(len(asked) // 2, len(asked))
+    _check(collection, new, row.transform, asked.where(half), report)
+    return _remembered(collection, name, row.transform, report)
+
+
+def _copy(old: EdgeFolder, new: QdrantEdgeVectorStore, transform: Transform) -> None:
+    """Write all points through the transform, payloads as they are."""
+    name = new.vector_name
+    for page in old.scroll(None, payload=True, vector=True, page_size=_PER_WRITE):
+        rows = [record.vector[name] for record in page]  # type: ignore[call-overload,index]
+        vectors = transform.apply(np.array(rows, dtype=np.float32)).tolist()
+        points = [
+            qe.Point(record.id, {name: vector}, record.payload)
+            for record, vector in zip(page, vectors, strict=True)
+        ]
+        new.client.write([qe.UpdateOperation.upsert_points(points)])
+
+
+def _check(
+    collection: StoredCollection,
+    new: QdrantEdgeVectorStore,
+    transform: Transform,
+    asked: Asked,
+    report: Compression,
+) -> None:
+    """Do nothing if the new collection itself keeps the promise, graph and all."""
+    if new.count() != len(collection.ids):
+        msg = (
+            f"The new {collection.name} collection holds {new.count()} of "
+            f"{len(collection.ids)} points; expected all. It was left out: try again "
+            f"while nobody writes."
+        )
+        raise PromiseNotKept(msg, compression=report)
+    row_of = {node_id: row for row, node_id in enumerate(collection.ids)}
+    found = []
+    vectors = transform.apply(asked.vectors).tolist()
+    for vector, itself in zip(vectors, asked.left_out.tolist(), strict=True):
+        top_k = report.top_k + (itself != NOBODY)
+        query = VectorStoreQuery(query_embedding=vector, similarity_top_k=top_k)
+        rows = [row_of[node_id] for node_id, _, _ in new.query_ids(query)]
+        rows = [row for row in rows if row != itself]
+        found.append(np.array(rows[: report.top_k], dtype=np.int64))
+    exact = collection.rows
+    last = last_scores(exact, asked.vectors, asked.left_out, top_k=report.top_k)
+    shares = recalls(exact, asked.vectors, found, last, top_k=report.top_k)
+    if shares.mean() < report.min_recall:
+        msg = (
+            f"The {collection.name} collection as it was built has a recall@"
+            f"{report.top_k} of {shares.mean():.4f} over {len(asked)} held-out "
+            f"queries; promised was {report.min_recall:g}. The one in use stays. "
+            f"Promise less, or give more queries."
+        )
+        raise PromiseNotKept(msg, compression=report)
+
+
+def _remembered(
+    collection: StoredCollection, folder: str, transform: Transform, report: Compression
+) -> Place:
+    """Save the way from the encoder to the new vectors; return the place."""
+    before = collection.alignment
+    if transform == Chain() and before is None:
+        return Place(folder, None, space_of(collection.encoder))
+    encoder, space = collection.encoder, space_of(collection.encoder)
+    steps = transform
+    if before is not None:
+        # Fitted on the encoder itself: the wrapper's name is made of what is in here.
+        steps, space = Chain((before.text, transform)), before.text_space
+        encoder = getattr(encoder, "text_encoder", encoder)
+    chosen = report.chosen
+    alignment = Alignment(
+        text=steps,
+        image=steps,
+        fitted_on=f"{report.n_vectors} stored vectors of the {collection.name} "
+        f"collection",
+        text_space=space,
+        image_space=space,
+        figures={
+            "setting": "" if chosen is None else chosen.name,
+            "promised recall": report.min_recall,
+            "top_k": report.top_k,
+            "held-out recall": report.held_out,
+        },
+    )
+    alignment.save(collection.root / folder / ALIGNMENT)
+    return Place(folder, ALIGNMENT, space_of(encoder_through(alignment, encoder)))

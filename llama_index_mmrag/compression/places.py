@@ -1,0 +1,111 @@
+"""Where a store's collections are, each with the encoder that its vectors need now."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.embeddings import MultiModalEmbedding
+
+from llama_index_mmrag.alignment.artefact import Alignment
+from llama_index_mmrag.embeddings.space import space_of
+from llama_index_mmrag.embeddings.transformed import TransformedEmbedding
+from llama_index_mmrag.embeddings.transformed_text import TransformedTextEmbedding
+from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreInUse
+from llama_index_mmrag.manifest import Place, places_in
+from llama_index_mmrag.stores.edge_layout import LOCK
+from llama_index_mmrag.stores.locks import FolderLock
+
+ALIGNMENT = "alignment.npz"
+
+
+def opened_places(
+    root: Path, encoders: Mapping[str, BaseEmbedding]
+) -> dict[str, tuple[Path, BaseEmbedding]]:
+    """Return each collection's folder and the encoder to open it with.
+
+    For a compressed collection that is the given encoder followed by the transform
+    that the store keeps. What an interrupted or a finished switch left behind is
+    removed, unless somebody still has it open.
+
+    Args:
+        root: The store's folder; it need not exist.
+        encoders: Those that filled the store, by collection.
+
+    Raises:
+        CollectionMismatch: A kept transform is not the one that the vectors went
+            through, or was fitted on another encoder.
+        StoreUnusable: The manifest cannot be read.
+    """
+    places = places_in(root)
+    if root.is_dir():
+        _remove_leftovers(root, encoders, places)
+    opened = {}
+    for name, encoder in encoders.items():
+        place = places.get(name)
+        if place is None:
+            opened[name] = (root / name, encoder)
+        else:
+            opened[name] = (root / place.folder, _behind(root, name, place, encoder))
+    return opened
+
+
+def encoder_through(alignment: Alignment, encoder: BaseEmbedding) -> BaseEmbedding:
+    """Return an encoder followed by an alignment's transforms.
+
+    Raises:
+        InvalidSetting: It was fitted on another encoder.
+    """
+    if isinstance(encoder, MultiModalEmbedding):
+        return TransformedEmbedding.from_alignment(alignment, text_encoder=encoder)
+    alignment.check_encoders(
+        text_space=space_of(encoder), image_space=space_of(encoder)
+    )
+    return TransformedTextEmbedding(encoder, alignment.text)
+
+
+def _behind(
+    root: Path, name: str, place: Place, encoder: BaseEmbedding
+) -> BaseEmbedding:
+    if place.alignment is not None:
+        file = root / place.folder / place.alignment
+        try:
+            encoder = encoder_through(Alignment.load(file), encoder)
+        except (InvalidSetting, FileNotFoundError) as error:
+            msg = (
+                f"The {name} collection of {str(root)!r} was compressed, and its "
+                f"transform cannot be used: {error}"
+            )
+            raise CollectionMismatch(msg) from error
+    if space_of(encoder) != place.space:
+        msg = (
+            f"The vectors of the {name} collection of {str(root)!r} went through a "
+            f"transform into the space {place.space!r}; the one in "
+            f"{place.folder!r} leads to {space_of(encoder)!r}. Restore the folder from "
+            f"a backup: vectors of different spaces cannot be compared."
+        )
+        raise CollectionMismatch(msg)
+    return encoder
+
+
+def _remove_leftovers(
+    root: Path, encoders: Mapping[str, BaseEmbedding], places: Mapping[str, Place]
+) -> None:
+    in_use = {places[name].folder if name in places else name for name in encoders}
+    ours = re.compile(rf"({'|'.join(map(re.escape, encoders))})(-[0-9a-f]{{12}})?")
+    for entry in root.iterdir():
+        if entry.name in in_use or not ours.fullmatch(entry.name):
+            continue
+        if not (entry / LOCK).exists():
+            continue  # no store, or one that somebody is making at this moment
+        try:
+            lock = FolderLock(entry / LOCK)
+        except StoreInUse:
+            continue  # its reader goes on with it; the next opening removes it
+        try:
+            shutil.rmtree(entry, ignore_errors=True)
+        finally:
+            lock.release()

@@ -1,0 +1,167 @@
+"""A server's collection: built beside, switched by alias, searched as measured."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from llama_index.core.schema import TextNode
+from llama_index.core.vector_stores.types import VectorStoreQuery
+from llama_index.vector_stores.qdrant import QdrantVectorStore
+from qdrant_client import QdrantClient, models
+
+from llama_index_mmrag.compression import (
+    Candidates,
+    CompressSettings,
+    compress_collection,
+)
+from llama_index_mmrag.embeddings.conse import unit_rows
+from llama_index_mmrag.errors import (
+    CollectionMismatch,
+    InvalidSetting,
+    InvalidVector,
+    PromiseNotKept,
+)
+from llama_index_mmrag.stores.quantisation import (
+    SCHEMES,
+    Quantisation,
+    server_vector_params,
+)
+from llama_index_mmrag.stores.rescoring import RescoringVectorStore
+
+PCA = CompressSettings(
+    min_recall=0.7,
+    candidates=Candidates(reductions=("pca",), dims=(16,), quantisations=("int8",)),
+)
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Local mode performs exact:UserWarning",
+    "ignore:Payload indexes have no effect:UserWarning",
+)
+
+
+@pytest.fixture(params=["local", "server"])
+def client(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
+    url = os.environ.get("QDRANT_URL")
+    if request.param == "server" and not url:
+        pytest.skip("QDRANT_URL names no server")
+    made = QdrantClient(":memory:") if request.param == "local" else QdrantClient(url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def name(client: QdrantClient) -> Iterator[str]:
+    named = f"test-{uuid.uuid4().hex[:8]}"
+    yield named
+    for one in client.get_collections().collections:
+        if one.name.startswith(named):
+            client.delete_collection(one.name)
+
+
+def rows(n: int = 300) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    falling = np.r_[np.ones(12), np.full(20, 0.02)]
+    return unit_rows((rng.normal(size=(n, 32)) * falling).astype(np.float32))
+
+
+def filled(client: QdrantClient, name: str, n: int = 300) -> QdrantVectorStore:
+    store = QdrantVectorStore(name, client=client)
+    nodes = [
+        TextNode(id_=str(uuid.UUID(int=i)), text=f"node {i}", embedding=row.tolist())
+        for i, row in enumerate(rows(n))
+    ]
+    store.add(nodes)
+    return store
+
+
+def test_alias_names_the_smaller_one_and_the_source_stays(client, name) -> None:
+    filled(client, f"{name}-all")
+    done = compress_collection(client, f"{name}-all", name, space="any", settings=PCA)
+    assert done.report.chosen is not None
+    assert (done.report.chosen.dim, done.oversampling) == (16, 2.0)
+    assert client.get_collection(name).config.params.vectors.size == 16
+    assert client.count(f"{name}-all").count == client.count(name).count == 300
+    store = RescoringVectorStore(
+        collection_name=name, client=client, oversampling=done.oversampling
+    )
+    vector = done.alignment.text.apply(rows()[[7]])[0].tolist()
+    found = store.query(VectorStoreQuery(query_embedding=vector, similarity_top_k=1))
+    assert [node.get_content() for node in found.nodes] == ["node 7"]
+    assert found.similarities == pytest.approx([1.0], abs=0.01)
+
+
+def test_refitting_switches_the_alias_while_it_is_read(client, name) -> None:
+    filled(client, f"{name}-all")
+    one = compress_collection(client, f"{name}-all", name, space="any", settings=PCA)
+    two = compress_collection(client, f"{name}-all", name, space="any", settings=PCA)
+    assert one.collection != two.collection
+    aliases = {a.alias_name: a.collection_name for a in client.get_aliases().aliases}
+    assert aliases[name] == two.collection
+    assert client.count(one.collection).count == 300, "its readers go on"
+
+
+def test_failed_switch_leaves_nothing_behind(client, name, monkeypatch) -> None:
+    filled(client, f"{name}-all")
+
+    def down(*_: object, **__: object) -> None:
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(client, "update_collection_aliases", down)
+    with pytest.raises(ConnectionError):
+        compress_collection(client, f"{name}-all", name, space="any", settings=PCA)
+    left = [c.name for c in client.get_collections().collections]
+    assert [one for one in left if one.startswith(name)] == [f"{name}-all"]
+
+
+def test_what_cannot_be_done_is_refused(client, name) -> None:
+    filled(client, f"{name}-all", 120)
+    with pytest.raises(InvalidSetting, match="is a collection; expected an alias"):
+        compress_collection(client, f"{name}-all", f"{name}-all", space="any")
+    with pytest.raises(PromiseNotKept):
+        compress_collection(
+            client, f"{name}-all", name, space="any",
+            settings=CompressSettings(min_recall=1.0, candidates=PCA.candidates),
+        )  # fmt: skip
+    client.create_collection(
+        f"{name}-dot",
+        vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT),
+    )
+    with pytest.raises(CollectionMismatch, match="by cosine"):
+        compress_collection(client, f"{name}-dot", name, space="any")
+    filled(client, f"{name}-few", 20)
+    with pytest.raises(InvalidVector, match="20 vectors; expected at least 100"):
+        compress_collection(client, f"{name}-few", name, space="any")
+
+
+@pytest.mark.parametrize("scheme", [None, *SCHEMES])
+def test_every_scheme_has_its_form_on_a_server(scheme, client, name) -> None:
+    quantisation = None if scheme is None else Quantisation(scheme)
+    params = server_vector_params(8, models.Distance.COSINE, quantisation)
+    client.create_collection(name, vectors_config=params)
+    found = client.get_collection(name).config.params.vectors
+    assert (found.size, found.quantization_config) == (8, params.quantization_config)
+
+
+async def test_async_searches_rescore_too(monkeypatch) -> None:
+    asked = []
+
+    async def aquery(self, query, **kwargs):
+        asked.append(kwargs["search_params"].quantization)
+
+    monkeypatch.setattr(QdrantVectorStore, "aquery", aquery)
+    client = QdrantClient(":memory:")
+    store = RescoringVectorStore(collection_name="x", client=client, oversampling=4)
+    await store.aquery(VectorStoreQuery(query_embedding=[1.0]))
+    assert [(one.rescore, one.oversampling) for one in asked] == [(True, 4.0)]
+    client.close()
+
+
+@pytest.mark.parametrize("oversampling", [0.5, float("nan"), float("inf")])
+def test_oversampling_below_one_is_refused(oversampling) -> None:
+    client = QdrantClient(":memory:")
+    with pytest.raises(InvalidSetting, match="expected at least 1"):
+        RescoringVectorStore("x", client=client, oversampling=oversampling)
+    client.close()
