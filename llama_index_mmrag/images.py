@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from llama_index.core.schema import BaseNode, ImageNode, ImageType, Node
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from llama_index_mmrag.errors import ImageUnreadable
 
@@ -59,6 +59,8 @@ def load_image(
         _check_size(opened, name, max_pixels=max_pixels)
         opened.load()
         picture = _to_rgb(_upright(opened))
+        if picture is source:
+            picture = picture.copy()
     except ImageUnreadable:
         raise
     except Exception as error:
@@ -234,6 +236,8 @@ def _check_size(opened: Image.Image, name: str, *, max_pixels: int) -> None:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return image  # exif_transpose would copy its pixels
         return ImageOps.exif_transpose(image)
     except Exception:
         # The pixels are loaded and whole; only the EXIF block beside them is broken.
@@ -250,7 +254,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _unreadable(name: str, error: BaseException) -> ImageUnreadable:
