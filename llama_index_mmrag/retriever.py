@@ -23,7 +23,6 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
     VectorStoreQueryMode,
 )
-from llama_index_instrumentation import get_dispatcher
 
 from llama_index_mmrag import routes as routing
 from llama_index_mmrag.channels import Channel, both_filters
@@ -49,10 +48,9 @@ from llama_index_mmrag.retriever_settings import (
 )
 from llama_index_mmrag.routes import Answer, Route
 from llama_index_mmrag.search_channel import SearchChannel
+from llama_index_mmrag.spans import Span
 from llama_index_mmrag.stores.check import check_fits
 from llama_index_mmrag.threads import athread
-
-dispatcher = get_dispatcher(__name__)
 
 LOOKUP_SHARE = 0.2
 """Part of a query's time that is kept for reading nodes after the fusion."""
@@ -202,9 +200,11 @@ class MultiModalFusionRetriever(MultiModalRetriever):
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return self._search(query_bundle)
 
-    @dispatcher.span
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await self._asearch(query_bundle)
+        # As LlamaIndex's own around _retrieve, in a tenth of the time.
+        name = f"{type(self).__name__}._aretrieve"
+        with Span(name, query_bundle=query_bundle):
+            return await self._asearch(query_bundle)
 
     def _search(
         self,

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from llama_index.core.base.embeddings.base import BaseEmbedding
 from numpy.typing import ArrayLike
 
 from llama_index_mmrag.alignment.artefact import Alignment
+from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.transforms import FloatArray, Transform
 from llama_index_mmrag.compression.asked import (
     checked_unit_rows,
@@ -21,13 +23,16 @@ from llama_index_mmrag.compression.asked import (
 from llama_index_mmrag.compression.candidates import Candidates
 from llama_index_mmrag.compression.compress import choose
 from llama_index_mmrag.compression.live import CompressSettings
+from llama_index_mmrag.compression.places import encoder_through
 from llama_index_mmrag.compression.report import Compression
+from llama_index_mmrag.embeddings.space import card_of, space_of
 from llama_index_mmrag.errors import (
     CollectionMismatch,
     InvalidSetting,
     PromiseNotKept,
     StoreUnusable,
 )
+from llama_index_mmrag.stores.encoder_card import card_metadata
 from llama_index_mmrag.stores.quantisation import server_vector_params
 
 if TYPE_CHECKING:
@@ -44,13 +49,16 @@ class ServerCompression:
     Attributes:
         report: The table.
         collection: The new collection, which the alias names now.
-        alignment: What queries and new vectors must go through: save it, and search
-            through `TransformedEmbedding.from_alignment`.
+        embed_model: What queries and new nodes must be encoded by: the encoder that
+            filled the source, followed by the picked transform.
+        alignment: The transform: save it, and make that encoder of it again by
+            `TransformedEmbedding.from_alignment`.
         oversampling: For `RescoringVectorStore`; None: it keeps no codes.
     """
 
     report: Compression
     collection: str
+    embed_model: BaseEmbedding
     alignment: Alignment
     oversampling: float | None
 
@@ -60,7 +68,7 @@ def compress_collection(
     source: str,
     alias: str,
     *,
-    space: str,
+    encoder: BaseEmbedding,
     queries: ArrayLike | None = None,
     settings: CompressSettings | None = None,
 ) -> ServerCompression:
@@ -77,7 +85,8 @@ def compress_collection(
         client: A server's client.
         source: A collection or an alias, with one unnamed vector, by cosine.
         alias: Name to search by from now on; no collection of its own.
-        space: Name of the encoder's space, see `space_of`: for the alignment.
+        encoder: The one that filled `source`. The new collection remembers it, with
+            the transform, and an index refuses others.
         queries: What users ask, as vectors; None takes stored vectors.
         settings: What is promised; None: a recall@10 of 0.95.
 
@@ -129,10 +138,22 @@ def compress_collection(
     row = report.chosen
     if row is None or (report.held_out or 0.0) < settings.min_recall:
         raise PromiseNotKept(report.verdict(), compression=report)
+    alignment = Alignment(
+        text=row.transform,
+        image=row.transform,
+        fitted_on=f"{len(rows)} vectors of the collection {source!r}",
+        text_space=space_of(encoder),
+        image_space=space_of(encoder),
+        figures={"setting": row.name, "held-out recall": report.held_out},
+    )
+    behind = encoder
+    if row.transform != Chain():
+        behind = encoder_through(alignment, encoder)
     target = f"{alias}-{uuid.uuid4().hex[:12]}"
     client.create_collection(
         target,
         vectors_config=server_vector_params(row.dim, params.distance, row.quantisation),
+        metadata=card_metadata(card_of(behind)),
     )
     try:
         _copy(client, source, target, row.transform, info, n_points=len(rows))
@@ -140,17 +161,9 @@ def compress_collection(
     except BaseException:
         client.delete_collection(target)
         raise
-    alignment = Alignment(
-        text=row.transform,
-        image=row.transform,
-        fitted_on=f"{len(rows)} vectors of the collection {source!r}",
-        text_space=space,
-        image_space=space,
-        figures={"setting": row.name, "held-out recall": report.held_out},
-    )
     codes = row.quantisation
     oversampling = codes.oversampling if codes is not None and codes.has_codes else None
-    return ServerCompression(report, target, alignment, oversampling)
+    return ServerCompression(report, target, behind, alignment, oversampling)
 
 
 def _pages(

@@ -73,7 +73,7 @@ class BatchedClipEmbedding(MultiModalEmbedding):
         description="Texts or pictures that LlamaIndex hands over at once.",
     )
     picture_batch_size: int = Field(
-        default=8,
+        default=16,
         gt=0,
         description="Pictures that the model takes at once: more help on a GPU only.",
     )

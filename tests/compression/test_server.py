@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import VectorStoreQuery
 from llama_index.vector_stores.qdrant import QdrantVectorStore
@@ -19,12 +20,14 @@ from llama_index_mmrag.compression import (
     compress_collection,
 )
 from llama_index_mmrag.embeddings.conse import unit_rows
+from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import (
     CollectionMismatch,
     InvalidSetting,
     InvalidVector,
     PromiseNotKept,
 )
+from llama_index_mmrag.stores.encoder_card import is_filled_by
 from llama_index_mmrag.stores.quantisation import (
     SCHEMES,
     Quantisation,
@@ -36,6 +39,9 @@ PCA = CompressSettings(
     min_recall=0.7,
     candidates=Candidates(reductions=("pca",), dims=(16,), quantisations=("int8",)),
 )
+ENCODER = MockEmbedding(embed_dim=32)
+"""Encodes nothing here: what is stored was made by hand."""
+
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Local mode performs exact:UserWarning",
     "ignore:Payload indexes have no effect:UserWarning",
@@ -79,11 +85,17 @@ def filled(client: QdrantClient, name: str, n: int = 300) -> QdrantVectorStore:
 
 def test_alias_names_the_smaller_one_and_the_source_stays(client, name) -> None:
     filled(client, f"{name}-all")
-    done = compress_collection(client, f"{name}-all", name, space="any", settings=PCA)
+    done = compress_collection(
+        client, f"{name}-all", name, encoder=ENCODER, settings=PCA
+    )
     assert done.report.chosen is not None
     assert (done.report.chosen.dim, done.oversampling) == (16, 2.0)
     assert client.get_collection(name).config.params.vectors.size == 16
     assert client.count(f"{name}-all").count == client.count(name).count == 300
+    remembered = client.get_collection(name).config.metadata
+    assert is_filled_by(card_of(done.embed_model), remembered, name)
+    with pytest.raises(CollectionMismatch, match="was filled by"):
+        is_filled_by(card_of(ENCODER), remembered, name)
     store = RescoringVectorStore(
         collection_name=name, client=client, oversampling=done.oversampling
     )
@@ -95,8 +107,12 @@ def test_alias_names_the_smaller_one_and_the_source_stays(client, name) -> None:
 
 def test_refitting_switches_the_alias_while_it_is_read(client, name) -> None:
     filled(client, f"{name}-all")
-    one = compress_collection(client, f"{name}-all", name, space="any", settings=PCA)
-    two = compress_collection(client, f"{name}-all", name, space="any", settings=PCA)
+    one = compress_collection(
+        client, f"{name}-all", name, encoder=ENCODER, settings=PCA
+    )
+    two = compress_collection(
+        client, f"{name}-all", name, encoder=ENCODER, settings=PCA
+    )
     assert one.collection != two.collection
     aliases = {a.alias_name: a.collection_name for a in client.get_aliases().aliases}
     assert aliases[name] == two.collection
@@ -111,7 +127,7 @@ def test_failed_switch_leaves_nothing_behind(client, name, monkeypatch) -> None:
 
     monkeypatch.setattr(client, "update_collection_aliases", down)
     with pytest.raises(ConnectionError):
-        compress_collection(client, f"{name}-all", name, space="any", settings=PCA)
+        compress_collection(client, f"{name}-all", name, encoder=ENCODER, settings=PCA)
     left = [c.name for c in client.get_collections().collections]
     assert [one for one in left if one.startswith(name)] == [f"{name}-all"]
 
@@ -119,10 +135,10 @@ def test_failed_switch_leaves_nothing_behind(client, name, monkeypatch) -> None:
 def test_what_cannot_be_done_is_refused(client, name) -> None:
     filled(client, f"{name}-all", 120)
     with pytest.raises(InvalidSetting, match="is a collection; expected an alias"):
-        compress_collection(client, f"{name}-all", f"{name}-all", space="any")
+        compress_collection(client, f"{name}-all", f"{name}-all", encoder=ENCODER)
     with pytest.raises(PromiseNotKept):
         compress_collection(
-            client, f"{name}-all", name, space="any",
+            client, f"{name}-all", name, encoder=ENCODER,
             settings=CompressSettings(min_recall=1.0, candidates=PCA.candidates),
         )  # fmt: skip
     client.create_collection(
@@ -130,10 +146,10 @@ def test_what_cannot_be_done_is_refused(client, name) -> None:
         vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT),
     )
     with pytest.raises(CollectionMismatch, match="by cosine"):
-        compress_collection(client, f"{name}-dot", name, space="any")
+        compress_collection(client, f"{name}-dot", name, encoder=ENCODER)
     filled(client, f"{name}-few", 20)
     with pytest.raises(InvalidVector, match="20 vectors; expected at least 100"):
-        compress_collection(client, f"{name}-few", name, space="any")
+        compress_collection(client, f"{name}-few", name, encoder=ENCODER)
 
 
 @pytest.mark.parametrize("scheme", [None, *SCHEMES])
