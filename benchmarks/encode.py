@@ -248,8 +248,8 @@ def as_markdown(report: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--budget-s", type=float, default=70, help="for each model")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--budget-s", type=float, default=110, help="for each model")
     parser.add_argument("--pictures", type=int, default=24)
     parser.add_argument("--texts", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
