@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from typing import TypeAlias
 
 from llama_index.core.schema import BaseNode, ImageNode, ImageType, Node
@@ -28,6 +30,10 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 # Their containers hold lengths or checksums that verify() checks without decoding
 # (WebP 1.5 ms against 49 ms); JPEG and GIF hold none, and are decoded, JPEG at 1/8.
 _SELF_CHECKING = frozenset({"PNG", "WEBP"})
+
+# A caller's picture is decoded at its first use, from one position in one file: one
+# thread at a time. Which lock is a matter of luck; few pictures share one.
+_DECODING = tuple(Lock() for _ in range(64))
 
 # Modes with 16 or 32 bits a sample; Pillow's convert() clips them instead of scaling.
 _DEEP_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
@@ -57,8 +63,10 @@ def load_image(
             opened.draft("RGB", (max_side, max_side))
         name = describe_source(source)
         _check_size(opened, name, max_pixels=max_pixels)
-        opened.load()
-        picture = _to_rgb(_upright(opened))
+        with _alone(source) if opened is source else nullcontext():
+            opened.load()
+            upright = _upright(opened)
+        picture = _to_rgb(upright)
         if picture is source:
             picture = picture.copy()
     except ImageUnreadable:
@@ -232,6 +240,10 @@ def _check_size(opened: Image.Image, name: str, *, max_pixels: int) -> None:
             f"raise max_pixels."
         )
         raise ImageUnreadable(msg)
+
+
+def _alone(opened: object) -> AbstractContextManager[object]:
+    return _DECODING[id(opened) // 16 % len(_DECODING)]
 
 
 def _upright(image: Image.Image) -> Image.Image:

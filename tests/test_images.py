@@ -408,3 +408,16 @@ def test_sources_are_described_for_messages() -> None:
     assert describe_source(b"123") == "<3 bytes>"
     assert describe_source(BytesIO(b"1234")) == "<4 bytes>"
     assert describe_source(Image.new("L", (3, 2))) == "<3x2 PIL image>"
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_threads_reading_one_open_pil_image_get_the_same_picture(format: str) -> None:
+    # Opened, not yet decoded: the first to ask decodes, from one position in one file.
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), format)
+    expected = load_image(data).tobytes()
+    for _ in range(5):
+        opened = Image.open(BytesIO(data))
+        with ThreadPoolExecutor(6) as threads:
+            pictures = list(threads.map(load_image, [opened] * 6))
+        assert [picture.tobytes() == expected for picture in pictures] == [True] * 6
