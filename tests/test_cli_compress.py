@@ -100,3 +100,16 @@ def test_folder_without_a_store_is_told(tmp_path: Path) -> None:
     done = run("--store", tmp_path / "none")
     assert done.exit_code == 2
     assert "There is no store" in done.stderr
+
+
+def test_file_of_questions_that_is_no_utf8_is_told(store: Path, tmp_path: Path) -> None:
+    questions = tmp_path / "questions.txt"
+    questions.write_bytes("où est le chat ?\n".encode("latin-1") * 30)
+    done = run("--store", store, "--queries", questions)
+    assert done.exit_code == 2
+    assert "questions.txt" in done.stderr
+    assert "is not UTF-8" in done.stderr
+
+
+def test_seed_below_zero_is_wrong_use(store: Path) -> None:
+    assert run("--store", store, "--seed", "-1").exit_code == 2

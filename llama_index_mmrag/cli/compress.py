@@ -60,7 +60,7 @@ def compress(  # noqa: PLR0913, PLR0917 - each argument is an option of the comm
         bool,
         typer.Option("--autoencoder", help="Try autoencoders too; slow, needs torch."),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of samples and splits.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of samples and splits.")] = 0,
     encoder: Encoder = None,
     alignment: AlignmentFile = None,
     as_json: AsJson = False,
@@ -145,7 +145,11 @@ def _table(report: Compression) -> Table:
 
 
 def _lines_of(file: Path) -> list[str]:
-    lines = file.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        msg = f"--queries {str(file)!r} is not UTF-8: {error.reason}. Save it as UTF-8."
+        raise InvalidSetting(msg) from error
     return [line.strip() for line in lines if line.strip()]
 
 
