@@ -136,7 +136,14 @@ class Alignment:
                 date=card["date"],
             )
             expected = card["sha256"]
-        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (
+            AttributeError,  # a card of other types
+            KeyError,
+            TypeError,
+            ValueError,
+            EOFError,
+            zipfile.BadZipFile,
+        ) as error:
             if isinstance(error, MmragError) and str(npz) in str(error):
                 raise
             raise _unusable(npz, f"{type(error).__name__}: {error}") from error

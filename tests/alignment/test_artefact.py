@@ -125,6 +125,7 @@ def test_pickled_arrays_are_never_read(saved: Path) -> None:
         '{"format": "llama-index-mmrag alignment 1"}',
         '{"format": "llama-index-mmrag alignment 1", "transforms": {"text": '
         '{"kind": "no such kind"}}}',
+        '{"format": "llama-index-mmrag alignment 1", "transforms": []}',
     ],
 )
 def test_card_that_is_none_is_refused(saved: Path, card: str) -> None:
