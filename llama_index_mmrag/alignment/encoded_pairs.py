@@ -118,7 +118,7 @@ def _encoded(given: list[str], encode: Callable[[list[str]], list[Any]]) -> list
     """Return a vector for each input, or the error that it has instead."""
     try:
         rows = encode(given)
-    except ImageUnreadable as error:
+    except (ImageUnreadable, InvalidVector) as error:
         if len(given) == 1:
             return [error]
         return [_encoded([one], encode)[0] for one in given]
@@ -188,7 +188,7 @@ class _Keeper:
 
     def take(self, name: str, key: str, row: Any, reasons: dict[str, str]) -> None:
         """Keep a vector, or the reason why there is none."""
-        if isinstance(row, ImageUnreadable):
+        if isinstance(row, (ImageUnreadable, InvalidVector)):
             reasons[key] = str(row)
             return
         vector = np.asarray(row, dtype=np.float32)

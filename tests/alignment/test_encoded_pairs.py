@@ -155,6 +155,25 @@ def test_picture_that_cannot_be_decoded_costs_its_pairs_only(
     assert "Cannot read the picture" in problem.reason
 
 
+def test_batch_that_an_encoder_refuses_for_one_vector_costs_its_pair_only(
+    pairs,
+) -> None:
+    class Refusing(ColourEncoder):
+        """Raises where a vector is no number, as CLIP and transforms do."""
+
+        def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+            if "a green thing" in texts:
+                msg = "text 1 is not finite"
+                raise InvalidVector(msg)
+            return super()._get_text_embeddings(texts)
+
+    encoded = encode_pairs(pairs, Refusing())
+    assert [(p.line, p.reason) for p in encoded.problems] == [
+        (2, "text 1 is not finite")
+    ]
+    assert encoded.pictures.tolist() == [0, 1, 0]
+
+
 def test_no_usable_pair_is_an_error_with_the_first_reason(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
     read = PairsRead((PictureText(str(tmp_path / "red.png"), "nan", None),), ())
