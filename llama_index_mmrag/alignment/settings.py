@@ -8,6 +8,9 @@ from typing import Literal
 
 from llama_index_mmrag.errors import InvalidSetting
 
+SEEDS = 2**62
+"""Seeds are below it and not negative: what numpy and torch take, and room above."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings:
@@ -58,6 +61,7 @@ class TrainSettings:
             "margin": 0 < self.margin <= 2,
             "held_out": 0 < self.held_out < 1,
             "top_k": self.top_k >= 1,
+            "seed": 0 <= self.seed < SEEDS,
             "patience": self.patience >= 1,
             "ridge_penalty": 0 < self.ridge_penalty < float("inf"),
         }
@@ -67,7 +71,8 @@ class TrainSettings:
             msg = (
                 f"{given}: out of range. Expected counts of at least 1 (batch_size 2), "
                 f"held_out in (0, 1), margin in (0, 2], rates and temperatures above "
-                f"0, and names that TrainSettings lists. Correct the setting."
+                f"0, a seed in [0, 2**62), and names that TrainSettings lists. "
+                f"Correct the setting."
             )
             raise InvalidSetting(msg)
 

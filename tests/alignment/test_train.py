@@ -269,6 +269,8 @@ def test_settings_that_contradict_each_other_are_refused(settings, says) -> None
 @pytest.mark.parametrize(
     "wrong",
     [
+        {"seed": -1},
+        {"seed": 2**63},
         {"loss": "mse"}, {"start": "warm"}, {"epochs": 0}, {"batch_size": 1},
         {"learning_rate": 0.0}, {"learning_rate": float("nan")}, {"held_out": 1.0},
         {"margin": 0.0}, {"patience": 0}, {"ridge_penalty": 0.0}, {"top_k": 0},

@@ -65,6 +65,35 @@ def test_two_texts_of_one_picture_are_one_thing(
         quick(tiny_clip, [(picture, "a cup"), (picture, "red")])
 
 
+def test_one_picture_under_two_names_is_one_thing(
+    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
+) -> None:
+    twin = tmp_path / "twin.png"
+    twin.write_bytes(Path(few_pairs[0][0]).read_bytes())
+    with pytest.raises(TooFewPairs, match=r"2 pairs about 1 thing"):
+        quick(tiny_clip, [few_pairs[0], (twin, "the same")])
+
+
+def test_folder_of_something_else_is_left_as_it_is(
+    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
+) -> None:
+    kept = tmp_path / "out" / "adapter" / "mine.txt"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("not yours")
+    with pytest.raises(InvalidSetting, match="'adapter', which fine-tuning would"):
+        quick(tiny_clip, few_pairs, epochs=1)
+    assert kept.read_text() == "not yours"
+
+
+def test_checkpoint_that_cannot_be_written_is_an_error_of_the_system(
+    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
+) -> None:
+    # As a full disk: safetensors has an error of its own for it.
+    (tmp_path / "out" / "checkpoint.safetensors.partial").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"checkpoint\.safetensors.*directory"):
+        quick(tiny_clip, few_pairs, epochs=1)
+
+
 def test_things_are_held_out_whole(quick: Any, tiny_clip: str, few_pairs: Any) -> None:
     given = [
         PictureText(image, text, group=text.split()[0]) for image, text in few_pairs
@@ -289,6 +318,8 @@ def test_picture_that_goes_away_during_training_is_named_and_can_come_back(
 @pytest.mark.parametrize(
     "wrong",
     [
+        {"seed": -1},
+        {"seed": 2**63},
         {"method": "prompt"},
         {"tasks": {}},
         {"tasks": {"contrastive": 0.0}},

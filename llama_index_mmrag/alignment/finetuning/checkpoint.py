@@ -75,7 +75,12 @@ class Origin:
 
 
 def write_checkpoint(path: Path, state: State, origin: Origin) -> None:
-    """Write the state; a kill at any moment leaves the old file or the new one."""
+    """Write the state; a kill at any moment leaves the old file or the new one.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     # The best weights are often the last ones: written once.
@@ -95,7 +100,11 @@ def write_checkpoint(path: Path, state: State, origin: Origin) -> None:
         "history": [dataclasses.asdict(epoch) for epoch in state.history],
     }
     partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={"card": json.dumps(card)})
+    try:
+        save_file(tensors, partial, metadata={"card": json.dumps(card)})
+    except SafetensorError as error:  # a full disk, for example
+        msg = f"Cannot write the checkpoint {str(partial)!r}: {error}"
+        raise OSError(msg) from error
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(partial, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -112,7 +112,9 @@ def checked(
         else:
             usable.append(pair)
             shas.append(sha)
-    groups = PairsRead(tuple(usable), ()).groups()
+    # By content: one picture under two names is no negative of itself.
+    known = [replace(pair, image=sha) for pair, sha in zip(usable, shas, strict=True)]
+    groups = PairsRead(tuple(known), ()).groups()
     return Examples(tuple(usable), groups, tuple(shas)), tuple(skipped)
 
 

@@ -34,6 +34,7 @@ CHECKPOINT = "checkpoint.safetensors"
 HEAD = "captioner.safetensors"
 
 _FORMAT = "llama-index-mmrag fine-tuned model 1"
+_ADAPTER = "adapter"
 _STAGING = ".partial"
 
 
@@ -49,6 +50,12 @@ def finished_report(folder: Path, origin: Origin) -> FinetuneReport | None:
             msg = (
                 f"The folder {str(folder)!r} holds a model that was not made by "
                 f"fine-tuning. Give a folder that is empty or does not exist."
+            )
+            raise InvalidSetting(msg)
+        if (folder / _ADAPTER).exists() and not (folder / CHECKPOINT).exists():
+            msg = (
+                f"The folder {str(folder)!r} holds {_ADAPTER!r}, which fine-tuning "
+                f"would replace. Give a folder that is empty or does not exist."
             )
             raise InvalidSetting(msg)
         return None
@@ -94,7 +101,7 @@ def write_folder(
     if model.peft_model is not None:
         # "auto" would ask the model hub whether the base's vocabulary is as it was.
         model.peft_model.save_pretrained(
-            staging / "adapter", save_embedding_layers=False
+            staging / _ADAPTER, save_embedding_layers=False
         )
         clip.model = model.peft_model.merge_and_unload()
     for part in (clip.model, clip.tokenizer, clip.processor):
@@ -118,7 +125,7 @@ def write_folder(
     (staging / CARD).write_text(
         json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    shutil.rmtree(folder / "adapter", ignore_errors=True)
+    shutil.rmtree(folder / _ADAPTER, ignore_errors=True)
     for file in sorted(staging.iterdir(), key=lambda file: file.name == CARD):
         os.replace(file, folder / file.name)
     staging.rmdir()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Literal
 
+from llama_index_mmrag.alignment.settings import SEEDS
 from llama_index_mmrag.errors import InvalidSetting
 
 Method = Literal["lora", "last_blocks", "full"]
@@ -96,9 +97,9 @@ class FinetuneSettings:
             given = ", ".join(f"{name}={getattr(self, name)!r}" for name in wrong)
             msg = (
                 f"{given}: out of range. Expected counts of at least 1 (batch_size 2), "
-                f"rates in (0, 1e30], shares in [0, 1), head_width a multiple of 32, "
-                f"weights of {' and '.join(_TASKS)} of at least 0 with one above 0, "
-                f"{names}. Correct the setting."
+                f"rates in (0, 1e30], shares in [0, 1), a seed in [0, 2**62), "
+                f"head_width a multiple of 32, weights of {' and '.join(_TASKS)} of "
+                f"at least 0 with one above 0, {names}. Correct the setting."
             )
             raise InvalidSetting(msg)
 
@@ -125,6 +126,7 @@ class FinetuneSettings:
             "lora_dropout": 0 <= self.lora_dropout < 1,
             "warmup": 0 <= self.warmup < 1,
             "held_out": 0 <= self.held_out < 1,
+            "seed": 0 <= self.seed < SEEDS,
             "head_width": self.head_width >= 32 and self.head_width % 32 == 0,
         }
 
