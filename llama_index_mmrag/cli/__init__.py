@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 
 from llama_index_mmrag.cli.app import app
@@ -35,4 +36,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that lacks a character still gets the rest.
             stream.reconfigure(errors="backslashreplace")
+    if not sys.stderr.isatty():
+        # Read by huggingface_hub and transformers when they are imported: their bars
+        # do not ask what they are drawn on.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     app()

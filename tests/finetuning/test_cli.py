@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +102,26 @@ def test_help_names_every_setting_with_its_default() -> None:
     for option in ("--model", "--pairs", "--out", "--method", "--captioning"):
         assert option in done.stdout
     assert "default: lora" in done.stdout
+
+
+def test_loading_a_model_draws_no_bar_where_there_is_no_terminal(
+    tiny_clip: str, pairs_file: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "run.py"
+    script.write_text("from llama_index_mmrag import cli; cli.main()")
+    tiny = Path(__file__).with_name("tiny.py")
+    options = ("--pairs", pairs_file, "--encoder", tiny_clip, "--json")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", tiny, script, "diagnose", *options],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["gap"]
+    assert [line.partition(" ")[0] for line in done.stderr.splitlines()] == [
+        "Skipped",
+        "Skipped",
+    ]
