@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,15 +209,16 @@ def _read(clip: Any, name: str) -> Any:
                 f"another backend."
             )
             raise CheckpointUnusable(msg)
-        return _read_archive(clip, name)
+        return _read_published(clip, name)
     try:
         # Not clip.load, which unpickles whatever a file holds where torch is old.
         weights = torch.load(name, map_location="cpu", weights_only=True)
     except Exception as error:
         # torch raises what the file's bytes lead it to: EOFError, UnpicklingError, …
-        if "TorchScript" in str(error):
-            return _read_archive(clip, name)
-        raise _no_clip(name, f"torch cannot read it ({_first_line(error)})") from error
+        if "TorchScript" not in str(error):
+            reason = f"torch cannot read it ({_first_line(error)})"
+            raise _no_clip(name, reason) from error
+        weights = _read_archive(name)
     try:
         return clip.model.build_model(weights)
     except Exception as error:
@@ -223,17 +226,31 @@ def _read(clip: Any, name: str) -> Any:
         raise _no_clip(name, f"{type(error).__name__}: {_first_line(error)}") from error
 
 
-def _read_archive(clip: Any, name: str) -> Any:
-    import warnings
-
+def _read_published(clip: Any, name: str) -> Any:
     try:
-        with warnings.catch_warnings():
-            # torch.jit.load is deprecated; OpenAI publishes its weights for it.
-            warnings.simplefilter("ignore", DeprecationWarning)
+        with _archives_allowed():
             return clip.load(name, device="cpu")[0]
     except Exception as error:
         # The network, the archive's reader, or build_model.
         raise _no_clip(name, f"{type(error).__name__}: {_first_line(error)}") from error
+
+
+def _read_archive(name: str) -> Any:
+    import torch
+
+    try:
+        with _archives_allowed():
+            return torch.jit.load(name, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+    except Exception as error:
+        raise _no_clip(name, f"{type(error).__name__}: {_first_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _archives_allowed() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # torch.jit.load is deprecated; OpenAI publishes its weights for it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 def _no_clip(name: str, reason: str) -> CheckpointUnusable:

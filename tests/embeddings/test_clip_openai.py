@@ -416,3 +416,48 @@ def test_index_is_filled_and_asked_and_refuses_another_checkpoint(
     another = BatchedClipEmbedding(model_name=clip_checkpoint)
     with pytest.raises(CollectionMismatch, match="was filled by"):
         MultiModalQdrantIndex.open(tmp_path / "store", embed_model=another)
+
+
+def test_file_that_only_names_torchscript_is_not_unpickled(
+    tmp_path: Path, clip_module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    loads: list[dict[str, Any]] = []
+    load = torch.load
+
+    def recorded(*arguments: Any, **options: Any) -> Any:
+        loads.append(options)
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(torch, "load", recorded)
+    path = tmp_path / "crafted.pt"
+    path.write_bytes(b"cTorchScript\nevil\n.")  # what torch's refusal then quotes
+    with pytest.raises(CheckpointUnusable, match=r"crafted\.pt"):
+        BatchedClipEmbedding(model_name=str(path)).get_text_embedding("cat")
+    # Old torch runs what a pickle says unless it is told not to.
+    assert [options.get("weights_only") for options in loads] == [True]
+
+
+def test_archive_of_torchscript_is_read_as_openais_are(
+    other_checkpoint: str, encoder: BatchedClipEmbedding, tmp_path: Path
+) -> None:
+    import torch
+
+    class Weights(torch.nn.Module):
+        """Parameters by OpenAI's names."""
+
+    archive = Weights()
+    for name, value in torch.load(other_checkpoint, weights_only=True).items():
+        *parents, last = name.split(".")
+        place: Any = archive
+        for part in parents:
+            if not hasattr(place, part):
+                place.add_module(part, Weights())
+            place = getattr(place, part)
+        place.register_buffer(last, value)
+    path = tmp_path / "archive.pt"
+    torch.jit.script(archive).save(str(path))
+    read = BatchedClipEmbedding(model_name=str(path))
+    assert read.space_id == encoder.space_id
+    assert read.get_text_embedding("cat") == encoder.get_text_embedding("cat")
