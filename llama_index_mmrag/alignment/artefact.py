@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llama_index_mmrag.alignment.chain import Chain, Columns, Mix, Truncate
+from llama_index_mmrag.alignment.npz import DAMAGED
 from llama_index_mmrag.alignment.transforms import (
     PCA,
     Center,
@@ -136,14 +136,7 @@ class Alignment:
                 date=card["date"],
             )
             expected = card["sha256"]
-        except (
-            AttributeError,  # a card of other types
-            KeyError,
-            TypeError,
-            ValueError,
-            EOFError,
-            zipfile.BadZipFile,
-        ) as error:
+        except DAMAGED as error:
             if isinstance(error, MmragError) and str(npz) in str(error):
                 raise
             raise _unusable(npz, f"{type(error).__name__}: {error}") from error

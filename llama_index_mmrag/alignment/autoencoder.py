@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.fitting import fit_directions
 from llama_index_mmrag.alignment.running_mean import checked_rows
+from llama_index_mmrag.alignment.settings import SEEDS
 from llama_index_mmrag.alignment.training import one_cycle
 from llama_index_mmrag.alignment.transforms import (
     FloatArray,
@@ -65,12 +66,13 @@ class AutoencoderSettings:
             and self.batch_size >= 2
             and 0 < self.learning_rate < np.inf
             and 0 <= self.similarity_weight < np.inf
+            and 0 <= self.seed < SEEDS
         )
         if not good:
             msg = (
                 f"Got {self!r}; expected epochs of at least 1, a batch_size of at "
-                f"least 2, a learning_rate above 0 and a similarity_weight of at "
-                f"least 0. Correct the setting."
+                f"least 2, a learning_rate above 0, a similarity_weight of at "
+                f"least 0 and a seed in [0, 2**62). Correct the setting."
             )
             raise InvalidSetting(msg)
 

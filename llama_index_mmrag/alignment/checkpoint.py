@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llama_index_mmrag.alignment.heads import Head
+from llama_index_mmrag.alignment.npz import DAMAGED
 from llama_index_mmrag.alignment.pairs import Pairs
 from llama_index_mmrag.alignment.settings import Epoch, TrainSettings
 from llama_index_mmrag.errors import InvalidSetting
@@ -92,7 +92,7 @@ def read_checkpoint(path: Path, of: str) -> State | None:
         history = tuple(Epoch(**epoch) for epoch in card["history"])
     except FileNotFoundError:
         return None
-    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         msg = (
             f"The checkpoint {str(path)!r} cannot be read: {error}. Expected what "
             f"training wrote; delete it to start over."

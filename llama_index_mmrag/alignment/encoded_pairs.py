@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from llama_index_mmrag.alignment.npz import DAMAGED
 from llama_index_mmrag.alignment.pair_files import PairProblem, PairsRead
 from llama_index_mmrag.alignment.pairs import Groups, Pairs
 from llama_index_mmrag.alignment.transforms import FloatArray
@@ -225,7 +225,7 @@ class _Keeper:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = dict(stored)
             space = str(arrays.pop("space"))
-        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             msg = (
                 f"{str(path)!r} cannot be read as vectors that were kept: {error}. "
                 f"Expected what encoding pairs wrote; delete it to encode again."

@@ -141,6 +141,18 @@ def test_damaged_arrays_are_refused(saved: Path, content: bytes) -> None:
         Alignment.load(saved)
 
 
+@pytest.mark.parametrize(("place", "value"), [(8, 1), (8, 32), (10, 99)])
+def test_bit_that_flipped_in_the_archives_directory_is_damage(
+    saved: Path, place: int, value: int
+) -> None:
+    # zipfile then asks for a password, or for another compression.
+    content = bytearray(saved.read_bytes())
+    content[content.index(b"PK\x01\x02") + place] |= value
+    saved.write_bytes(content)
+    with pytest.raises(InvalidSetting, match="cannot be used"):
+        Alignment.load(saved)
+
+
 def test_missing_files_are_named(tmp_path: Path, saved: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nothing"):
         Alignment.load(tmp_path / "nothing.npz")

@@ -137,3 +137,8 @@ def test_encoder_is_saved_as_any_transform(tmp_path) -> None:
 def test_bad_input_is_refused(rows, dim, settings, error, said) -> None:
     with pytest.raises(error, match=said):
         fit_autoencoder(rows, dim, settings=AutoencoderSettings(**settings))
+
+
+def test_seed_below_zero_is_refused() -> None:
+    with pytest.raises(InvalidSetting, match="seed=-1"):
+        AutoencoderSettings(seed=-1)
