@@ -62,7 +62,8 @@ class MissingExtra(MmragError, ImportError):
         """Return the error for `package`, which `extra` would install."""
         return cls(
             f"{needed_for} needs the package {package!r}, which is not installed. "
-            f'Install it with: pip install "llama-index-mmrag[{extra}]"'
+            f'Install it with: pip install "llama-index-mmrag[{extra}]" (in a clone: '
+            f'pip install ".[{extra}]")'
         )
 
 

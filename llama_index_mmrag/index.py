@@ -267,11 +267,21 @@ class MultiModalQdrantIndex:
         if not isinstance(source, (str, Path)):
             return self.insert(source, show_progress=show_progress)
         report = self.insert_directory(source, show_progress=show_progress)
+        report.n_removed += self._delete(self.gone(source, report))
+        return report
+
+    def gone(self, path: str | Path, report: UpsertReport) -> list[str]:
+        """Return the documents of a folder whose files are gone since.
+
+        Args:
+            path: The folder.
+            report: What inserting it returned.
+        """
         present = set(report.ref_doc_ids) | {p.source for p in report.problems}
-        folder = Path(source).resolve().as_posix().rstrip("/") + "/"
+        folder = Path(path).resolve().as_posix().rstrip("/") + "/"
         # What cannot be read now is not gone, nor is what lies in such a folder.
         unread = tuple(f"{problem.source}/" for problem in report.problems)
-        gone = [
+        return [
             ref_doc_id
             for ref_doc_id in self.ref_doc_ids()
             if ref_doc_id.startswith(folder)
@@ -280,8 +290,6 @@ class MultiModalQdrantIndex:
             and is_of_file(ref_doc_id)
             and not is_there(ref_doc_id)
         ]
-        report.n_removed += self._delete(gone)
-        return report
 
     def delete_ref_doc(self, ref_doc_id: str) -> int:
         """Remove all nodes of a document; return how many there were.

@@ -172,6 +172,20 @@ def test_index_reports_what_it_skipped_and_strict_makes_it_an_error(
     assert run(*arguments, "--strict").exit_code == 0
 
 
+def test_file_that_is_gone_is_told_until_a_refresh_removes_it(run, docs, tmp_path):
+    (docs / "gone.txt").write_text("Soon gone.")
+    index = ("index", docs, "--store", tmp_path / "store")
+    assert "Stale:" not in run(*index).stderr
+    (docs / "gone.txt").unlink()
+    again = run(*index)
+    (line,) = [x for x in again.stderr.splitlines() if x.startswith("Stale:")]
+    assert line.startswith("Stale: 1 file is gone and still in the store, such as ")
+    assert "gone.txt; --refresh removes what is gone." in line
+    assert again.exit_code == 0
+    assert "Stale:" not in run(*index, "--refresh").stderr
+    assert "Stale:" not in run(*index).stderr
+
+
 def test_index_as_json_prints_json_and_nothing_else(run, docs, tmp_path):
     said = run("index", docs, "--store", tmp_path / "store", "--json")
     report = json.loads(said.stdout)
@@ -181,6 +195,7 @@ def test_index_as_json_prints_json_and_nothing_else(run, docs, tmp_path):
         "added": 3,
         "unchanged": 0,
         "removed": 0,
+        "stale": [],
         "ignored": {},
     }
     assert skipped["is_part"] is False
@@ -240,7 +255,7 @@ def test_missing_picture_of_a_page_does_not_say_that_the_page_was_skipped(
     run, docs, tmp_path
 ):
     (docs / "broken.png").unlink()
-    (docs / "teapot.png").unlink()
+    (docs / "gone.txt").unlink()
     said = run("index", docs, "--store", tmp_path / "store", columns=200)
     assert "2 nodes added" in said.stdout
     assert "1 parts left out" in said.stdout

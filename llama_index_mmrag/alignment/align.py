@@ -124,6 +124,8 @@ class Aligned:
     """Pairs that were learned from, those included that a training watched."""
     n_judged: int
     """Pairs that were judged by: nothing was learned or chosen from them."""
+    n_seen: int = 0
+    """Of those, pairs whose picture was learned from too: they flatter the figures."""
 
 
 def align(
@@ -193,7 +195,13 @@ def align(
         trained=trained,
         n_fitted=len(encoded),
         n_judged=len(judged),
+        n_seen=_n_seen(judged, encoded),
     )
+
+
+def _n_seen(judged: EncodedPairs, learned: EncodedPairs) -> int:
+    known = {row.tobytes() for row in learned.images}
+    return sum(row.tobytes() in known for row in judged.images)
 
 
 def _split(encoded: EncodedPairs, fit: Fit) -> tuple[EncodedPairs, EncodedPairs]:

@@ -16,7 +16,7 @@ from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.encoders import OFFLINE, Encoder, base_encoder
 from llama_index_mmrag.cli.options import AsJson, place
 from llama_index_mmrag.cli.output import print_json, tell, told
-from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.errors import InvalidSetting, MissingExtra
 
 if TYPE_CHECKING:
     from llama_index.core.embeddings import MultiModalEmbedding
@@ -206,7 +206,11 @@ def _check_training(method: Method, device: str) -> None:
     if method in (Method.infonce, Method.triplet):
         from llama_index_mmrag.alignment.train import check_device
 
-        check_device(device)
+        try:
+            check_device(device)
+        except MissingExtra as error:
+            msg = f"{error}; or give --method ridge, which needs nothing more."
+            raise MissingExtra(msg) from error
 
 
 def _encoded(

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from llama_index_mmrag.alignment import Aligned, Fit
 
+FEW_JUDGED = 50
+"""Recall over fewer pairs is known to a seventh at best (one standard error of 0.5)."""
+
 
 def check_out(out: Path) -> None:
     """Do nothing if a head may be written there, and its card beside it.
@@ -51,6 +54,7 @@ def figures_of(aligned: Aligned, fit: Fit, name: str, seconds: float) -> dict[st
         "encoder": name,
         "pairs_fitted": aligned.n_fitted,
         "pairs_judged": aligned.n_judged,
+        "pairs_judged_and_seen": aligned.n_seen,
         "before": {key: asdict(found) for key, found in aligned.before.items()},
         "after": asdict(aligned.after),
         "fit": asdict(fit),
@@ -100,6 +104,15 @@ def show(aligned: Aligned, out: Path, vectors: Path, figures: dict[str, Any]) ->
         f"Fitted on {aligned.n_fitted} pairs, judged on {aligned.n_judged} others "
         f"({how}, {figures['seconds']:.0f} s)"
     )
+    if aligned.n_seen:
+        said = (
+            f"{aligned.n_seen} of {aligned.n_judged} judged pairs have pictures that "
+            f"the head was fitted on: their figures are flattered. Judge by others."
+        )
+        console.print(f"Beware: {said}", style="yellow", soft_wrap=True)
+    if aligned.n_judged < FEW_JUDGED:
+        said = f"{aligned.n_judged} judged pairs prove little; give more pairs."
+        console.print(f"Beware: {said}", style="yellow", soft_wrap=True)
     console.print(found_table({**aligned.before, "with the new head": aligned.after}))
     given = "" if figures["encoder"] == OFFLINE else ", text_encoder=..."
     for line in (

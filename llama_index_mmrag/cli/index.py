@@ -64,6 +64,7 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
             report = index.insert_directory(
                 directory, recursive=recursive, show_progress=show_progress
             )
+        stale = index.gone(directory, report)
     for problem in report.problems:
         heading = "Left out of" if problem.is_part else "Skipped"
         tell(heading, f"{problem.source}: {problem.reason}", style="yellow")
@@ -78,11 +79,16 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
                 "added": report.n_added,
                 "unchanged": report.n_unchanged,
                 "removed": report.n_removed,
+                "stale": stale,
                 "skipped": skipped,
                 "ignored": dict(report.ignored),
             }
         )
     else:
         terminal().print(str(report))
+    if stale and not as_json:
+        n = f"{len(stale)} file is" if len(stale) == 1 else f"{len(stale)} files are"
+        said = f"{n} gone and still in the store, such as {stale[0]}; --refresh removes"
+        tell("Stale:", f"{said} what is gone.", style="yellow")
     if strict and report.problems:
         raise typer.Exit(1)

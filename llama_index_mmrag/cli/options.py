@@ -12,7 +12,11 @@ from llama_index.core.schema import QueryBundle
 
 from llama_index_mmrag.composition import Blend, Composition, Concatenate
 from llama_index_mmrag.early_fusion import FusionStage
-from llama_index_mmrag.errors import InvalidSetting, StoreUnusable
+from llama_index_mmrag.errors import (
+    CollectionMismatch,
+    InvalidSetting,
+    StoreUnusable,
+)
 from llama_index_mmrag.index import MultiModalQdrantIndex
 from llama_index_mmrag.manifest import stored_composition
 
@@ -158,10 +162,21 @@ def opened(
     *,
     early_fusion: Composition | None,
 ) -> MultiModalQdrantIndex:
-    """Return the index of a folder, with an encoder where one was asked for."""
-    return MultiModalQdrantIndex.open(
-        store, embed_model=embed_model, early_fusion=early_fusion
-    )
+    """Return the index of a folder, with an encoder where one was asked for.
+
+    Raises:
+        CollectionMismatch: It was filled by another encoder.
+    """
+    try:
+        return MultiModalQdrantIndex.open(
+            store, embed_model=embed_model, early_fusion=early_fusion
+        )
+    except CollectionMismatch as error:
+        msg = (
+            f"{error} On the command line: give --encoder and --alignment as they were "
+            f"given to mmrag index."
+        )
+        raise CollectionMismatch(msg) from error
 
 
 def check_exists(store: Path) -> None:

@@ -239,3 +239,17 @@ def test_device_learns_what_the_cpu_learns(device: str) -> None:
     )
     assert first.image == second.image
     np.testing.assert_allclose(first.image.apply(turned().images), on_cpu, atol=1e-3)
+
+
+def test_judged_pairs_whose_pictures_were_learned_from_are_counted() -> None:
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(40, 8)).astype(np.float32)
+    numbers = np.arange(40)
+    pairs = EncodedPairs(rows, rows[:, ::-1].copy(), numbers, numbers)
+    parts = PictureParts(plain=None, features=Chain())
+    fit = Fit(method="ridge", mix_weight=None)
+    apart = align(pairs, parts=parts, fit=fit)
+    assert (apart.n_fitted + apart.n_judged, apart.n_seen) == (40, 0)
+    ten = pairs.where(numbers < 10)
+    flattered = align(pairs, parts=parts, fit=fit, judged=ten)
+    assert (flattered.n_fitted, flattered.n_judged, flattered.n_seen) == (40, 10, 10)

