@@ -62,7 +62,7 @@ class StoredCollection:
             raise InvalidSetting(msg)
         if (successor := store.client.successor) is not None:
             msg = (
-                f"The {channel.name} collection was replaced by {str(successor)!r}, and "
+                f"The {channel.name} collection was replaced by {str(successor)!r}; "
                 f"this one may lack what was written since. Open the index again."
             )
             raise StoreClosed(msg)
