@@ -29,6 +29,7 @@ from llama_index_mmrag.errors import (
     StoreUnusable,
 )
 from llama_index_mmrag.manifest import Place, places_in, switch_places
+from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.quantisation import Quantisation
 
 N = 240
@@ -471,6 +472,33 @@ def test_folder_that_is_gone_is_told_and_not_made_anew(root: Path) -> None:
     shutil.rmtree(root / place.folder)
     with pytest.raises(CollectionMismatch, match="Restore the folder"):
         opened(root)
+
+
+def test_composed_vectors_of_half_precision_are_written_once(
+    tmp_path: Path, monkeypatch
+) -> None:
+    half = CompressSettings(
+        min_recall=0.7,
+        smallest="disk",
+        candidates=Candidates(quantisations=("float16",)),
+    )
+    early = {"early_fusion": Blend(0.5)}
+    with opened(tmp_path / "store", **early) as index:
+        index.insert(documents())
+        assert index.compress(half, apply=True).switched == ("text", "composed")
+    with opened(tmp_path / "store", **early) as index:
+        written: list[int] = []
+        store, add = QdrantEdgeVectorStore, QdrantEdgeVectorStore.add
+
+        def counted(self: Any, nodes: list[Any], **settings: Any) -> list[str]:
+            written.append(len(nodes))
+            return add(self, nodes, **settings)
+
+        monkeypatch.setattr(store, "add", counted)
+        index.insert(documents())
+        assert written == []
+        index.insert(documents(N + 1))
+        assert written == [1, 1]
 
 
 def picture(path: Path, number: int) -> str:
