@@ -156,10 +156,10 @@ async def arun_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
     # Not gathered: cancelled, that ends with its first part, and the others go on.
     begun = asyncio.ensure_future(embedded)
     try:
-        others = iter(await _aoutcomes(beside))
-        mine = iter(await begun)
+        outcomes = await _aoutcomes(beside), await begun
     finally:
         begun.cancel()
+    others, mine = map(iter, outcomes)
     return [next(mine if job.shares_caller else others) for job in jobs]
 
 
