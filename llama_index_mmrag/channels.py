@@ -192,11 +192,13 @@ class Channel:
     def answer(self, ask: Ask) -> Searched:
         """Return what the query part finds here, best first."""
         began_s = time.perf_counter()
-        vector = self._vector(ask)
-        query = self._query(ask, vector)
-        found = Searched(tuple(self.search(query)), self._background(ask, vector))
-        self.pace.note(time.perf_counter() - began_s)
-        return found
+        try:
+            vector = self._vector(ask)
+            query = self._query(ask, vector)
+            return Searched(tuple(self.search(query)), self._background(ask, vector))
+        finally:
+            # A failure takes its time too: one that is slow is not to be waited for.
+            self.pace.note(time.perf_counter() - began_s)
 
     async def aanswer(self, ask: Ask) -> Searched:
         """Return what `answer` does, over the store's asynchronous client."""

@@ -153,7 +153,13 @@ async def arun_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
     embedded = athread(lambda: run_all(here))
     if not beside:
         return await embedded
-    mine, others = map(iter, await asyncio.gather(embedded, _aoutcomes(beside)))
+    # Not gathered: cancelled, that ends with its first part, and the others go on.
+    begun = asyncio.ensure_future(embedded)
+    try:
+        outcomes = await _aoutcomes(beside), await begun
+    finally:
+        begun.cancel()
+    others, mine = map(iter, outcomes)
     return [next(mine if job.shares_caller else others) for job in jobs]
 
 

@@ -323,6 +323,7 @@ class MultiModalQdrantIndex:
 
         Raises:
             InvalidSetting: The index is on a server; see `compress_collection`.
+            StoreClosed: It was compressed since it was opened.
             StoreUnusable: The folder cannot be written.
         """
         from llama_index_mmrag.compression.live import CompressSettings, compress_folder

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import BaseContentBlock, TextBlock
-from llama_index.core.bridge.pydantic import BaseModel
+from llama_index.core.bridge.pydantic import (
+    BaseModel,
+    field_serializer,
+    field_validator,
+)
 from llama_index.core.schema import (
     BaseNode,
     ImageNode,
@@ -124,6 +128,16 @@ class FusedNode(NodeWithScore):
     """A result: a node, its entity's fused score, and where that score came from."""
 
     provenance: Provenance
+
+    @field_serializer("provenance")
+    def _as_data(self, provenance: Provenance) -> dict[str, Any]:
+        # Pydantic writes a named tuple without its names.
+        return provenance.to_dict()
+
+    @field_validator("provenance", mode="before")
+    @classmethod
+    def _from_data(cls, given: Any) -> Any:
+        return Provenance.from_dict(given) if isinstance(given, Mapping) else given
 
     @classmethod
     def of(cls, node: BaseNode, provenance: Provenance) -> FusedNode:

@@ -11,7 +11,7 @@ from llama_index.core.embeddings import MultiModalEmbedding
 
 from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.composition import Composition
-from llama_index_mmrag.compression.places import opened_places
+from llama_index_mmrag.compression.places import check_places, opened_places
 from llama_index_mmrag.early_fusion import COMPOSED, composed_channel, composed_dim
 from llama_index_mmrag.embeddings.dimension import check_one_length, dimension_of
 from llama_index_mmrag.embeddings.space import card_of
@@ -69,7 +69,7 @@ def channels_in(
     Raises:
         InvalidSetting: The composition cannot compose vectors of these encoders.
         CollectionMismatch: The store was filled by others.
-        StoreInUse: It is open already.
+        StoreInUse: It is open already, or was compressed at this moment.
         StoreUnusable: The folder cannot be used.
     """
     cards = {name: card_of(model) for name, model in encoders.items()}
@@ -82,13 +82,15 @@ def channels_in(
     check_ours(root)
     channels: list[Channel] = []
     try:
-        for name, (folder, model) in opened_places(root, collections).items():
+        places = opened_places(root, collections)
+        for name, (folder, model) in places.items():
             if early_fusion is not None and name == COMPOSED:
                 store = QdrantEdgeVectorStore.open(folder, dim=dim)
                 channels.append(composed_channel(store, early_fusion, encoders))
             else:
                 store = QdrantEdgeVectorStore.open(folder, dim=dimension_of(model))
                 channels.append(Channel(name, vector_store=store, embed_model=model))
+        check_places(root, {name: folder for name, (folder, _) in places.items()})
         write_manifest(root, cards)
     except BaseException:
         close_all(channels)

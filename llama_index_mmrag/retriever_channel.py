@@ -96,8 +96,10 @@ class RetrieverChannel:
     def answer(self, ask: Ask) -> Searched:
         """Return what the retriever finds, in its order."""
         began_s = time.perf_counter()
-        results = self.retriever.retrieve(_bundle(ask.part))[: self.top_k]
-        self.pace.note(time.perf_counter() - began_s)
+        try:
+            results = self.retriever.retrieve(_bundle(ask.part))[: self.top_k]
+        finally:
+            self.pace.note(time.perf_counter() - began_s)
         return Searched(
             tuple(
                 Found(result.node.node_id, entity_of(result.node), score, result.node)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
+
 import pytest
 from llama_index.core.base.llms.types import ImageBlock, TextBlock
 from llama_index.core.llms import MockLLM
@@ -24,6 +28,7 @@ from llama_index.core.vector_stores.utils import (
 
 from llama_index_mmrag import FusedNode, Provenance, provenance_of
 from llama_index_mmrag.nodes import PROVENANCE_KEY, with_provenance
+from llama_index_mmrag.provenance import Contribution, Degradation
 
 from .conftest import Paint, ids_of, image_node, text_node
 
@@ -136,3 +141,21 @@ def test_inline_picture_is_shown_too():
     caption, picture = with_provenance(node, PROVENANCE).get_content_blocks()
     assert caption.text == "greeting"
     assert picture.resolve_image().read() == b"hello"
+
+
+def test_result_is_written_with_named_fields_and_read_back_the_same():
+    hit = Contribution("image", "text→image", "n1", "image", 2, 0.25, 1.0, 1 / 62)
+    lost = Degradation("text", "text→text", "error", "it is down")
+    routes = ("text→image", "text→text")
+    provenance = Provenance("n1", 1 / 62, "rrf(k=60)", (hit,), routes, (lost,))
+    result = FusedNode.of(text_node("red"), provenance)
+    data = json.loads(result.model_dump_json())["provenance"]
+    assert data == json.loads(json.dumps(provenance.to_dict()))
+    assert data["contributions"][0]["route"] == "text→image"
+    assert result.to_dict()["provenance"] == provenance.to_dict()
+    for given in (data, provenance, list(provenance)):
+        back = FusedNode(node=result.node, score=result.score, provenance=given)
+        assert back == result
+    for again in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):  # noqa: S301
+        assert again == result
+        assert type(again.provenance) is Provenance

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
-from llama_index.core.vector_stores.types import VectorStoreQuery
+from llama_index.core.vector_stores import SimpleVectorStore
+from llama_index.core.vector_stores.types import (
+    VectorStoreQuery,
+    VectorStoreQueryResult,
+)
 
 from llama_index_mmrag import Channel, MultiModalFusionRetriever, RetrieverChannel
 from llama_index_mmrag.embeddings.colour import ColourEncoder
+from llama_index_mmrag.errors import AllRoutesFailed
 from llama_index_mmrag.pace import N_IN_A_ROW, QUICK_S, Pace
 
 from .conftest import OpenStore, text_node
@@ -97,3 +103,28 @@ def test_searches_of_a_channel_are_noted_and_deeper_ones_share_its_pace(
     assert channel.is_embedded
     assert deeper.is_embedded
     assert channel == Channel("text", vector_store=store, embed_model=encoder)
+
+
+def test_channel_whose_searches_begin_to_fail_slowly_is_given_threads_again() -> None:
+    class Failing(WhereAsked):
+        def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+            time.sleep(QUICK_S * 2)
+            raise ConnectionError("it is down")
+
+    class FailingStore(SimpleVectorStore):
+        def query(self, query: VectorStoreQuery, **_: object) -> VectorStoreQueryResult:
+            time.sleep(QUICK_S * 2)
+            raise ConnectionError("it is down")
+
+    store = FailingStore()
+    channels = [
+        RetrieverChannel("a", retriever=Failing()),
+        Channel("b", vector_store=store, embed_model=ColourEncoder()),
+    ]
+    for channel in channels:
+        for _ in range(N_IN_A_ROW):
+            channel.pace.note(QUICK_S / 2)
+        assert channel.is_embedded
+    with pytest.raises(AllRoutesFailed):
+        MultiModalFusionRetriever(channels).retrieve("red")
+    assert [channel.is_embedded for channel in channels] == [False, False]

@@ -29,7 +29,7 @@ from llama_index_mmrag.compression.report import Compression
 from llama_index_mmrag.compression.stored import StoredCollection, queries_for
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidVector, PromiseNotKept
-from llama_index_mmrag.manifest import Place, switch_places
+from llama_index_mmrag.manifest import Place, places_in, switch_places
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
 
@@ -109,13 +109,13 @@ def compress_folder(
         on_step: Told what is done next.
 
     Raises:
+        StoreClosed: A store was replaced before; open the index again.
         StoreUnusable: The folder cannot be written.
     """
     reports: dict[str, Compression] = {}
     refused: dict[str, str] = {}
     places: dict[str, Place] = {}
     built: list[QdrantEdgeVectorStore] = []
-    switched: dict[str, Place] = {}
     candidates = _candidates(settings, channels)
     try:
         for channel in channels:
@@ -150,18 +150,28 @@ def compress_folder(
                     reports[channel.name] = report_of
         if places:
             switch_places(root, places)
-            switched = places
-            for channel in channels:
-                if channel.name in places:
-                    folder = channel.vector_store.client
-                    folder.successor = root / places[channel.name].folder
     finally:
-        in_use = {place.folder for place in switched.values()}
+        _settle(root, channels, built)
+    return IndexCompression(reports, refused, tuple(places))
+
+
+def _settle(
+    root: Path, channels: Sequence[Channel], built: Sequence[QdrantEdgeVectorStore]
+) -> None:
+    """Let go of what was built; what is not switched to is removed."""
+    new = {Path(store.path).name: store for store in built}
+    try:
+        # From the disk: an interrupt may hit right after the switch there.
+        places = places_in(root) if built else {}
+        for channel in channels:
+            place = places.get(channel.name)
+            if place is not None and place.folder in new:
+                channel.vector_store.client.successor = root / place.folder
+    finally:
         for store in built:
             store.close()
-            if Path(store.path).name not in in_use:
-                shutil.rmtree(store.path, ignore_errors=True)
-    return IndexCompression(reports, refused, tuple(places))
+    for folder in new.keys() - {place.folder for place in places.values()}:
+        shutil.rmtree(root / folder, ignore_errors=True)
 
 
 def _candidates(settings: CompressSettings, channels: Sequence[Channel]) -> Candidates:

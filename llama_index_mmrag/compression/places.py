@@ -37,12 +37,12 @@ def opened_places(
 
     Raises:
         CollectionMismatch: A kept transform is not the one that the vectors went
-            through, or was fitted on another encoder.
+            through, or was fitted on another encoder; or its folder is gone.
         StoreUnusable: The manifest cannot be read.
     """
     places = places_in(root)
     if root.is_dir():
-        _remove_leftovers(root, encoders, places)
+        _remove_leftovers(root, encoders)
     opened = {}
     for name, encoder in encoders.items():
         place = places.get(name)
@@ -51,6 +51,29 @@ def opened_places(
         else:
             opened[name] = (root / place.folder, _behind(root, name, place, encoder))
     return opened
+
+
+def check_places(root: Path, opened: Mapping[str, Path]) -> None:
+    """Do nothing if collections are where they were looked for.
+
+    Call it when they are open: then nobody else can switch to others.
+
+    Args:
+        root: The store's folder.
+        opened: The collections' folders, by name.
+
+    Raises:
+        StoreInUse: Somebody compressed the store in the meantime.
+    """
+    places = places_in(root)
+    for name, folder in opened.items():
+        if folder != root / (places[name].folder if name in places else name):
+            msg = (
+                f"The {name} collection of {str(root)!r} was compressed while it was "
+                f"opened: {folder.name!r} was replaced by {places[name].folder!r}. "
+                f"Open it again."
+            )
+            raise StoreInUse(msg)
 
 
 def encoder_through(alignment: Alignment, encoder: BaseEmbedding) -> BaseEmbedding:
@@ -70,6 +93,13 @@ def encoder_through(alignment: Alignment, encoder: BaseEmbedding) -> BaseEmbeddi
 def _behind(
     root: Path, name: str, place: Place, encoder: BaseEmbedding
 ) -> BaseEmbedding:
+    if not (root / place.folder).is_dir():
+        msg = (
+            f"The {name} collection of {str(root)!r} was compressed into "
+            f"{place.folder!r}, which is gone. Restore the folder from a backup, or "
+            f"index into another one."
+        )
+        raise CollectionMismatch(msg)
     if place.alignment is not None:
         file = root / place.folder / place.alignment
         try:
@@ -91,13 +121,10 @@ def _behind(
     return encoder
 
 
-def _remove_leftovers(
-    root: Path, encoders: Mapping[str, BaseEmbedding], places: Mapping[str, Place]
-) -> None:
-    in_use = {places[name].folder if name in places else name for name in encoders}
+def _remove_leftovers(root: Path, encoders: Mapping[str, BaseEmbedding]) -> None:
     ours = re.compile(rf"({'|'.join(map(re.escape, encoders))})(-[0-9a-f]{{12}})?")
     for entry in root.iterdir():
-        if entry.name in in_use or not ours.fullmatch(entry.name):
+        if not ours.fullmatch(entry.name) or entry.name in _in_use(root, encoders):
             continue
         if not (entry / LOCK).exists():
             continue  # no store, or one that somebody is making at this moment
@@ -106,6 +133,13 @@ def _remove_leftovers(
         except StoreInUse:
             continue  # its reader goes on with it; the next opening removes it
         try:
-            shutil.rmtree(entry, ignore_errors=True)
+            # Looked up again: its builder may have switched to it and let it go since.
+            if entry.name not in _in_use(root, encoders):
+                shutil.rmtree(entry, ignore_errors=True)
         finally:
             lock.release()
+
+
+def _in_use(root: Path, encoders: Mapping[str, BaseEmbedding]) -> set[str]:
+    places = places_in(root)
+    return {places[name].folder if name in places else name for name in encoders}

@@ -32,7 +32,7 @@ from llama_index_mmrag.errors import (
     PromiseNotKept,
     StoreUnusable,
 )
-from llama_index_mmrag.stores.encoder_card import card_metadata
+from llama_index_mmrag.stores.encoder_card import card_metadata, is_filled_by
 from llama_index_mmrag.stores.quantisation import server_vector_params
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def compress_collection(
 
     Raises:
         PromiseNotKept: No setting that saves anything keeps the promise.
-        CollectionMismatch: The source has named vectors, or another distance.
+        CollectionMismatch: The source has named vectors, or another distance; or it
+            says that another encoder filled it.
         InvalidSetting: `alias` is a collection.
         StoreUnusable: The new collection does not hold all points.
     """
@@ -114,6 +115,8 @@ def compress_collection(
             f"name, by cosine, as LlamaIndex makes it. Copy it into such a one first."
         )
         raise CollectionMismatch(msg)
+    # Else the new one would remember an encoder that its vectors are not of.
+    is_filled_by(card_of(encoder), info.config.metadata, source)
     pages = [np.empty((0, params.size), dtype=np.float32)]
     pages += [vectors for vectors, _ in _pages(client, source)]
     rows = np.concatenate(pages)
@@ -153,7 +156,7 @@ def compress_collection(
     client.create_collection(
         target,
         vectors_config=server_vector_params(row.dim, params.distance, row.quantisation),
-        metadata=card_metadata(card_of(behind)),
+        metadata=(info.config.metadata or {}) | card_metadata(card_of(behind)),
     )
     try:
         _copy(client, source, target, row.transform, info, n_points=len(rows))

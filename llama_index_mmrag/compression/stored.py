@@ -21,7 +21,7 @@ from llama_index_mmrag.compression.asked import (
 )
 from llama_index_mmrag.compression.recall import NOBODY
 from llama_index_mmrag.embeddings.space import space_of
-from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.errors import InvalidSetting, StoreClosed
 from llama_index_mmrag.manifest import places_in
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 
@@ -50,6 +50,7 @@ class StoredCollection:
 
         Raises:
             InvalidSetting: It is no embedded store, or has another distance.
+            StoreClosed: A smaller one took its place.
             InvalidVector: Some vectors are zeros.
         """
         store = channel.vector_store
@@ -59,6 +60,12 @@ class StoredCollection:
                 f"an embedded store with cosine. For a server use compress_collection."
             )
             raise InvalidSetting(msg)
+        if (successor := store.client.successor) is not None:
+            msg = (
+                f"The {channel.name} collection was replaced by {str(successor)!r}; "
+                f"this one may lack what was written since. Open the index again."
+            )
+            raise StoreClosed(msg)
         place = places_in(root).get(channel.name)
         alignment = None
         if place is not None and place.alignment is not None:
@@ -102,6 +109,7 @@ def queries_for(
         stored_vectors(channel.vector_store)[1]
         for channel in channels
         if channel.name != collection.name
+        and channel.composition is None
         and "image" in _accepts(channels, collection.name)
         and space_of(channel.embed_model) == space_of(collection.encoder)
         and isinstance(channel.vector_store, QdrantEdgeVectorStore)

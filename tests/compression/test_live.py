@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ import numpy as np
 import pytest
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
-from llama_index.core.schema import Document
+from llama_index.core.schema import Document, ImageNode
+from PIL import Image
 
-from llama_index_mmrag import Blend, MultiModalQdrantIndex
+from llama_index_mmrag import Blend, Concatenate, MultiModalQdrantIndex
 from llama_index_mmrag.alignment import Chain
 from llama_index_mmrag.compression import Candidates, CompressSettings
 from llama_index_mmrag.errors import (
@@ -26,6 +28,8 @@ from llama_index_mmrag.errors import (
     StoreInUse,
     StoreUnusable,
 )
+from llama_index_mmrag.manifest import Place, places_in, switch_places
+from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.quantisation import Quantisation
 
 N = 240
@@ -389,3 +393,114 @@ def test_index_with_early_fusion_is_quantised_and_never_transformed(
         assert hit.node.get_content() == f"document {N}"
     with pytest.raises(CollectionMismatch, match="early_fusion"):
         opened(root)
+
+
+def test_pictures_are_asked_for_by_texts_and_not_by_composed_vectors(
+    tmp_path: Path,
+) -> None:
+    pictures = [
+        ImageNode(id_=f"p{i}", image_path=picture(tmp_path / f"{i}.png", i))
+        for i in range(N)
+    ]
+    early = {"early_fusion": Concatenate(0.5)}
+    with opened(tmp_path / "store", **early) as index:
+        index.insert([*documents(), *pictures])
+        done = index.compress(INT8)
+    assert {name: report.queries for name, report in done.reports.items()} == {
+        "text": f"{N // 2} stored vectors, each leaving itself out",
+        "image": f"{N // 4} stored vectors, each leaving itself out, and {N // 4} "
+        "texts of the same space",
+        "composed": f"{N} stored vectors, each leaving itself out",
+    }
+
+
+def test_one_that_was_replaced_is_not_compressed_again(root: Path) -> None:
+    with opened(root) as index:
+        index.compress(PCA_INT8, apply=True)
+        before = (root / "mmrag.json").read_text(encoding="utf-8")
+        with pytest.raises(StoreClosed, match="was replaced by.*Open the index again"):
+            index.compress(INT8, apply=True)
+    assert (root / "mmrag.json").read_text(encoding="utf-8") == before
+
+
+def test_interrupted_after_the_switch_the_new_one_stays(
+    root: Path, monkeypatch
+) -> None:
+    from llama_index_mmrag.compression import live
+
+    def interrupted(*args: Any) -> None:
+        switch_places(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(live, "switch_places", interrupted)
+    with opened(root) as index:
+        with pytest.raises(KeyboardInterrupt):
+            index.compress(PCA_INT8, apply=True)
+        with pytest.raises(StoreClosed, match="was replaced by"):
+            index.insert(Document(text="lost?"))
+    with opened(root) as index:
+        assert index.channels[0].vector_store.count() == N
+        assert best(index, "document 7") == "document 7"
+
+
+def test_opening_during_the_switch_leaves_the_new_one_alone(
+    root: Path, monkeypatch
+) -> None:
+    from llama_index_mmrag.compression import places
+
+    def outrun(root: Path) -> dict[str, Place]:
+        known = places_in(root)
+        monkeypatch.setattr(places, "places_in", places_in)
+        # Another process compresses between this one's look at the manifest and the
+        # next thing it does.
+        with opened(root) as index:
+            index.compress(PCA_INT8, apply=True)
+        return known
+
+    monkeypatch.setattr(places, "places_in", outrun)
+    with pytest.raises(StoreInUse, match="was compressed while it was opened"):
+        opened(root)
+    with opened(root) as index:
+        assert index.channels[0].vector_store.count() == N
+        assert best(index, "document 7") == "document 7"
+
+
+def test_folder_that_is_gone_is_told_and_not_made_anew(root: Path) -> None:
+    with opened(root) as index:
+        index.compress(INT8, apply=True)
+    (place,) = places_in(root).values()
+    shutil.rmtree(root / place.folder)
+    with pytest.raises(CollectionMismatch, match="Restore the folder"):
+        opened(root)
+
+
+def test_composed_vectors_of_half_precision_are_written_once(
+    tmp_path: Path, monkeypatch
+) -> None:
+    half = CompressSettings(
+        min_recall=0.7,
+        smallest="disk",
+        candidates=Candidates(quantisations=("float16",)),
+    )
+    early = {"early_fusion": Blend(0.5)}
+    with opened(tmp_path / "store", **early) as index:
+        index.insert(documents())
+        assert index.compress(half, apply=True).switched == ("text", "composed")
+    with opened(tmp_path / "store", **early) as index:
+        written: list[int] = []
+        store, add = QdrantEdgeVectorStore, QdrantEdgeVectorStore.add
+
+        def counted(self: Any, nodes: list[Any], **settings: Any) -> list[str]:
+            written.append(len(nodes))
+            return add(self, nodes, **settings)
+
+        monkeypatch.setattr(store, "add", counted)
+        index.insert(documents())
+        assert written == []
+        index.insert(documents(N + 1))
+        assert written == [1, 1]
+
+
+def picture(path: Path, number: int) -> str:
+    Image.new("RGB", (8, 8), (number, number * 7 % 256, 0)).save(path)
+    return str(path)

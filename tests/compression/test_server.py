@@ -181,3 +181,25 @@ def test_oversampling_below_one_is_refused(oversampling) -> None:
     with pytest.raises(InvalidSetting, match="expected at least 1"):
         RescoringVectorStore("x", client=client, oversampling=oversampling)
     client.close()
+
+
+def test_source_that_another_encoder_filled_is_refused(client, name) -> None:
+    filled(client, f"{name}-all")
+    one = compress_collection(
+        client, f"{name}-all", name, encoder=ENCODER, settings=PCA
+    )
+    with pytest.raises(CollectionMismatch, match="was filled by"):
+        compress_collection(client, name, f"{name}-2", encoder=ENCODER, settings=PCA)
+    aliases = {alias.alias_name for alias in client.get_aliases().aliases}
+    assert f"{name}-2" not in aliases
+    assert client.count(one.collection).count == 300
+
+
+def test_what_else_a_collection_remembers_goes_along(client, name) -> None:
+    filled(client, f"{name}-all")
+    client.update_collection(f"{name}-all", metadata={"owner": "facilities"})
+    if not client.get_collection(f"{name}-all").config.metadata:
+        pytest.skip("keeps no metadata")
+    compress_collection(client, f"{name}-all", name, encoder=ENCODER, settings=PCA)
+    remembered = client.get_collection(name).config.metadata
+    assert remembered["owner"] == "facilities"
