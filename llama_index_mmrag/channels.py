@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast, runtime_checkable
@@ -191,14 +190,10 @@ class Channel:
 
     def answer(self, ask: Ask) -> Searched:
         """Return what the query part finds here, best first."""
-        began_s = time.perf_counter()
-        try:
+        with self.pace.timed():
             vector = self._vector(ask)
             query = self._query(ask, vector)
             return Searched(tuple(self.search(query)), self._background(ask, vector))
-        finally:
-            # A failure takes its time too: one that is slow is not to be waited for.
-            self.pace.note(time.perf_counter() - began_s)
 
     async def aanswer(self, ask: Ask) -> Searched:
         """Return what `answer` does, over the store's asynchronous client."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -95,11 +94,8 @@ class RetrieverChannel:
 
     def answer(self, ask: Ask) -> Searched:
         """Return what the retriever finds, in its order."""
-        began_s = time.perf_counter()
-        try:
+        with self.pace.timed():
             results = self.retriever.retrieve(_bundle(ask.part))[: self.top_k]
-        finally:
-            self.pace.note(time.perf_counter() - began_s)
         return Searched(
             tuple(
                 Found(result.node.node_id, entity_of(result.node), score, result.node)

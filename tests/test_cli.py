@@ -255,7 +255,7 @@ def test_missing_picture_of_a_page_does_not_say_that_the_page_was_skipped(
     run, docs, tmp_path
 ):
     (docs / "broken.png").unlink()
-    (docs / "gone.txt").unlink()
+    (docs / "teapot.png").unlink()
     said = run("index", docs, "--store", tmp_path / "store", columns=200)
     assert "2 nodes added" in said.stdout
     assert "1 parts left out" in said.stdout

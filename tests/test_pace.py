@@ -17,7 +17,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index_mmrag import Channel, MultiModalFusionRetriever, RetrieverChannel
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed
-from llama_index_mmrag.pace import N_IN_A_ROW, QUICK_S, Pace
+from llama_index_mmrag.pace import N_IN_A_ROW, OVERDUE_S, QUICK_S, Pace
 
 from .conftest import OpenStore, text_node
 
@@ -128,3 +128,12 @@ def test_channel_whose_searches_begin_to_fail_slowly_is_given_threads_again() ->
     with pytest.raises(AllRoutesFailed):
         MultiModalFusionRetriever(channels).retrieve("red")
     assert [channel.is_embedded for channel in channels] == [False, False]
+
+
+def test_search_that_does_not_come_back_ends_a_quick_pace() -> None:
+    pace = paced(*[QUICK_S / 2] * N_IN_A_ROW)
+    with pace.timed():
+        assert pace.is_quick, "it has only begun"
+        time.sleep(2 * OVERDUE_S)
+        assert not pace.is_quick, "others are not to wait behind it"
+    assert not pace.is_quick, "and it was slow"

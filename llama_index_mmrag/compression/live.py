@@ -139,8 +139,12 @@ def compress_folder(
                     seed=settings.seed,
                 )
                 note = _TWICE if collection.alignment is not None else ""
-                reports[channel.name] = report = replace(report, note=note)
-                if apply:
+                report = replace(report, note=note)
+                report = report.kept_as(collection.store.quantisation)
+                reports[channel.name] = report
+                if report.chosen is None:
+                    refused[channel.name] = report.verdict()
+                elif apply:
                     on_step(f"{channel.name}: building beside the one in use")
                     places[channel.name] = _built(collection, report, asked, built)
             except (PromiseNotKept, InvalidVector) as error:

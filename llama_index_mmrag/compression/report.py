@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.transforms import Transform
 from llama_index_mmrag.stores.quantisation import Quantisation
 
@@ -72,6 +73,7 @@ class Compression:
         queries: In words, where they come from.
         smallest: What was to be small: "memory" or "disk".
         note: What to know about the figures.
+        now: How a collection is kept already, where not as plain vectors.
     """
 
     rows: tuple[Row, ...]
@@ -84,11 +86,27 @@ class Compression:
     queries: str
     smallest: str
     note: str = ""
+    now: Row | None = None
 
     @property
     def before(self) -> Row:
-        """The vectors as they are."""
-        return self.rows[0]
+        """What there is to save from: the vectors as they are kept."""
+        return self.rows[0] if self.now is None else self.now
+
+    def kept_as(self, quantisation: Quantisation | None) -> Compression:
+        """Return the report for a collection that has codes already.
+
+        Nothing is picked if the picked setting is no smaller than what is there.
+        """
+        now = next((row for row in self.rows if _is_now(row, quantisation)), None)
+        if now is None:
+            return self
+        sizes = [
+            float("inf") if row is None else getattr(row, self.smallest)
+            for row in (self.chosen, now)
+        ]
+        chosen = self.chosen if sizes[0] < _GAIN * sizes[1] else None
+        return replace(self, now=now, chosen=chosen)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as JSON can hold them."""
@@ -126,6 +144,11 @@ class Compression:
     def verdict(self) -> str:
         """Return in a sentence or two what was picked, and what it saves."""
         promise = f"recall@{self.top_k} of {self.min_recall:g}"
+        if self.chosen is None and self.now is not None:
+            return (
+                f"The vectors are kept as {self.now.name} already, and no setting that "
+                f"saves {self.smallest} beside that keeps a {promise}."
+            )
         if self.chosen is None:
             return (
                 f"No setting that saves {self.smallest} keeps a {promise}. Promise "
@@ -163,6 +186,17 @@ class Compression:
         if row.note or row.low is None:
             return row.note
         return "keeps" if row.low >= self.min_recall else "misses"
+
+
+_GAIN = 0.99
+"""What is not smaller by a hundredth is not worth building anew."""
+
+
+def _is_now(row: Row, quantisation: Quantisation | None) -> bool:
+    is_plain = row.transform == Chain() and row.memory is not None
+    if not is_plain or quantisation is None or row.quantisation is None:
+        return False
+    return row.quantisation.scheme == quantisation.scheme
 
 
 HEADINGS = ("setting", "memory", "disk", "recall", "at least", "ms", "")

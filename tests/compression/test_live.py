@@ -43,6 +43,13 @@ INT8 = CompressSettings(
     min_recall=0.7, candidates=Candidates(reductions=(), quantisations=("int8",))
 )
 
+PCA_AGAIN = CompressSettings(
+    min_recall=0.5,
+    smallest="disk",
+    candidates=Candidates(
+        reductions=("pca",), dims=(12,), quantisations=("int8",), oversamplings=(2.0,)
+    ),
+)
 QUERIES = [f"document {i}" for i in range(40)]
 
 
@@ -233,10 +240,10 @@ def test_manifest_that_leads_out_of_the_store_is_refused(compressed: Path) -> No
 def test_refitting_builds_on_what_is_stored_and_says_so(compressed: Path) -> None:
     with opened(compressed) as index:
         before = index.channels[0].embed_model.space_id
-        done = index.compress(INT8, apply=True)
+        done = index.compress(PCA_AGAIN, apply=True)
         assert "reduced before" in str(done)
     with opened(compressed) as index:
-        assert index.channels[0].vector_store.dim == 16
+        assert index.channels[0].vector_store.dim == 12
         assert best(index, "document 7") == "document 7"
         assert index.channels[0].embed_model.space_id != before
         assert index.insert(documents(N + 1)).n_added == 1
@@ -504,3 +511,34 @@ def test_composed_vectors_of_half_precision_are_written_once(
 def picture(path: Path, number: int) -> str:
     Image.new("RGB", (8, 8), (number, number * 7 % 256, 0)).save(path)
     return str(path)
+
+
+def test_collection_that_has_the_smallest_codes_already_is_left_alone(
+    root: Path,
+) -> None:
+    with opened(root) as index:
+        index.compress(INT8, apply=True)
+    before = (root / "mmrag.json").read_text(encoding="utf-8")
+    with opened(root) as index:
+        again = index.compress(INT8, apply=True)
+    assert again.switched == ()
+    report = again.reports["text"]
+    assert report.chosen is None
+    assert report.before.name.startswith("all 32, int8")
+    assert "kept as all 32, int8 x2 already" in again.refused["text"]
+    assert (root / "mmrag.json").read_text(encoding="utf-8") == before
+
+    smaller = CompressSettings(
+        min_recall=0.3,
+        candidates=Candidates(reductions=(), quantisations=("turbo1", "int8")),
+    )
+    with opened(root) as index:
+        done = index.compress(smaller, apply=True)
+    chosen = done.reports["text"].chosen
+    assert done.switched == ("text",)
+    assert chosen is not None
+    assert chosen.quantisation is not None
+    assert chosen.quantisation.scheme == "turbo1"
+    assert (
+        f"{done.reports['text'].before.memory:.0f} to" in done.reports["text"].verdict()
+    )
