@@ -11,6 +11,7 @@ from llama_index_mmrag import __version__
 app = typer.Typer(
     help="Search texts and pictures together, and answer with citations.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
