@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -161,14 +164,15 @@ def finetune_command(  # noqa: PLR0913 - each argument is an option of the comma
     for problem in read.problems:
         reason = f"{pairs}:{problem.line}: {problem.source}: {problem.reason}"
         tell("Skipped", reason, style="yellow")
-    report = finetune(
-        model,
-        read.pairs,
-        out=out,
-        settings=settings,
-        device=device,
-        show_progress=show_progress,
-    )
+    with _logged(is_wanted=not as_json and not show_progress):
+        report = finetune(
+            model,
+            read.pairs,
+            out=out,
+            settings=settings,
+            device=device,
+            show_progress=show_progress,
+        )
     for pair in report.skipped:
         tell("Skipped", f"{pair.image}: {pair.reason}", style="yellow")
     if as_json:
@@ -180,6 +184,21 @@ def finetune_command(  # noqa: PLR0913 - each argument is an option of the comma
         raise typer.Exit(2)
     if strict and (read.problems or report.skipped):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _logged(*, is_wanted: bool) -> Iterator[None]:
+    """Write a line for each epoch on stderr, where no bar shows how far it is."""
+    log = logging.getLogger("llama_index_mmrag.alignment.finetuning")
+    handler, level = logging.StreamHandler(), log.level
+    if is_wanted:
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _as_json(report: FinetuneReport, read: PairsRead) -> dict[str, Any]:

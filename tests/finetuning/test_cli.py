@@ -40,6 +40,10 @@ def test_pairs_become_a_model_and_skipped_lines_are_told(
     assert "14 pairs learned from, 2 judged by" in done.stdout
     assert "pairs.jsonl:17: gone.png: Cannot read the picture" in done.stderr
     assert "pairs.jsonl:18:" in done.stderr
+    # No terminal, and so no bar: a line for each epoch.
+    (epoch,) = [x for x in done.stderr.splitlines() if x.startswith("Epoch ")]
+    assert epoch.startswith("Epoch 1 of 1: contrastive ")
+    assert "recall@1" in epoch
     assert len(BatchedClipEmbedding(model_name=str(out)).encode_texts(["cup"])) == 1
     # Again: nothing is trained, the same is told.
     again = run("--model", tiny_clip, "--pairs", pairs_file, "--out", out, *QUICK)

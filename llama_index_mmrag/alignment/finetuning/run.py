@@ -147,6 +147,7 @@ def _trained(
         state = _begun(run)
     else:
         run.resume(state)
+        _LOG.info("Going on from step %d of %d", state.n_steps, run.n_all_steps)
     bar = tqdm(
         total=run.n_all_steps,
         initial=state.n_steps,
@@ -175,6 +176,12 @@ def _trained(
                 _LOG.warning("Fine-tuning stopped: %s", why)
                 return state, "not finite", why
             write_checkpoint(path, state, origin)
+            reached: FinetuneEpoch = state.history[-1]
+            losses = ", ".join(f"{k} {v:.3f}" for k, v in reached.losses.items())
+            _LOG.info(
+                "Epoch %d of %d: %s, recall@1 %.3f",
+                reached.epoch, settings.epochs, losses, reached.recall,
+            )  # fmt: skip
     return state, "finished", None
 
 
