@@ -112,15 +112,16 @@ class Provenance(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold; `from_dict` gives the same back."""
+        entity_id, score, fusion, contributions, requested, degraded = self
         return {
-            "entity_id": self.entity_id,
-            "score": self.score,
-            "fusion": self.fusion,
-            "contributions": [c.to_dict() for c in self.contributions],
+            "entity_id": entity_id,
+            "score": score,
+            "fusion": fusion,
+            "contributions": [c.to_dict() for c in contributions],
             # Tuples: the same for all results of a query, and so not copied for each.
-            "requested": self.requested,
-            "searched": self.searched,
-            "degraded": self.degraded and tuple(d.to_dict() for d in self.degraded),
+            "requested": requested,
+            "searched": self.searched if degraded else requested,
+            "degraded": degraded and tuple(d.to_dict() for d in degraded),
         }
 
     @classmethod
