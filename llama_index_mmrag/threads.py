@@ -73,6 +73,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle.clear)
 
 
+def usable_cpus() -> int:
+    """Return how many CPUs this process may run on, where the system can tell."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def in_thread(function: Callable[[], T], *, may_cancel: bool = False) -> Future[T]:
     """Return the future result of a function run in a daemon thread, in this context.
 

@@ -6,14 +6,11 @@ uses), transformers, and open_clip. Nothing is loaded before the first use.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
-from llama_index.core.base.embeddings.base import Embedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.embeddings import MultiModalEmbedding
 
@@ -25,8 +22,10 @@ from llama_index_mmrag.embeddings.clip_towers import (
     encode_texts,
 )
 from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.embeddings.encoder import PictureEncoder
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.images import ImageSource
+from llama_index_mmrag.threads import usable_cpus
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ _log = logging.getLogger(__name__)
 _LOADING = Lock()
 
 
-class BatchedClipEmbedding(MultiModalEmbedding):
+class BatchedClipEmbedding(PictureEncoder):
     """Texts and pictures as vectors of length 1 in the space of a CLIP-family model.
 
     The model is loaded at the first use, by one thread; after that the encoder may be
@@ -171,7 +170,7 @@ class BatchedClipEmbedding(MultiModalEmbedding):
             towers,
             texts,
             batch_tokens=self.text_batch_tokens,
-            n_threads=self.num_threads or _n_cpus(),
+            n_threads=self.num_threads or usable_cpus(),
         )
         if n_cut:
             _log.warning(
@@ -201,7 +200,7 @@ class BatchedClipEmbedding(MultiModalEmbedding):
             self._loaded(),
             pictures,
             batch_size=self.picture_batch_size,
-            n_threads=self.num_threads or _n_cpus(),
+            n_threads=self.num_threads or usable_cpus(),
         )
 
     def _loaded(self) -> ClipTowers:
@@ -227,49 +226,3 @@ class BatchedClipEmbedding(MultiModalEmbedding):
         state = super().__getstate__()
         private = state.get("__pydantic_private__") or {}
         return {**state, "__pydantic_private__": {**private, "_towers": None}}
-
-    def _get_text_embedding(self, text: str) -> Embedding:
-        return _as_lists(self.encode_texts([text]))[0]
-
-    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return _as_lists(self.encode_texts(texts))
-
-    def _get_query_embedding(self, query: str) -> Embedding:
-        return self._get_text_embedding(query)
-
-    async def _aget_text_embedding(self, text: str) -> Embedding:
-        return await asyncio.to_thread(self._get_text_embedding, text)
-
-    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return await asyncio.to_thread(self._get_text_embeddings, texts)
-
-    async def _aget_query_embedding(self, query: str) -> Embedding:
-        return await self._aget_text_embedding(query)
-
-    def _get_image_embedding(self, img_file_path: ImageSource) -> Embedding:
-        return _as_lists(self.encode_images([img_file_path]))[0]
-
-    def _get_image_embeddings(
-        self, img_file_paths: Sequence[ImageSource]
-    ) -> list[Embedding]:
-        return _as_lists(self.encode_images(img_file_paths))
-
-    async def _aget_image_embedding(self, img_file_path: ImageSource) -> Embedding:
-        return await asyncio.to_thread(self._get_image_embedding, img_file_path)
-
-    async def _aget_image_embeddings(
-        self, img_file_paths: Sequence[ImageSource]
-    ) -> list[Embedding]:
-        return await asyncio.to_thread(self._get_image_embeddings, img_file_paths)
-
-
-def _as_lists(vectors: FloatArray) -> list[Embedding]:
-    rows: list[Embedding] = vectors.tolist()
-    return rows
-
-
-def _n_cpus() -> int:
-    # The CPUs this process may run on, where the system can tell (not on macOS).
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -8,18 +8,14 @@ recognised: for a few dozen photographs a quick start, for more use CLIP.
 
 from __future__ import annotations
 
-import asyncio
-import os
-from abc import abstractmethod
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
-from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import Field
-from llama_index.core.embeddings import MultiModalEmbedding
 
 from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.embeddings.encoder import PictureEncoder, TextEncoder
 from llama_index_mmrag.embeddings.minilm import DIMENSION, MAX_TOKENS, MiniLM
 from llama_index_mmrag.embeddings.picture_tower import (
     ImageFeatures,
@@ -28,6 +24,7 @@ from llama_index_mmrag.embeddings.picture_tower import (
     open_head,
 )
 from llama_index_mmrag.images import ImageSource
+from llama_index_mmrag.threads import usable_cpus
 
 TEXT_SPACE = "offline-minilm-v1"
 """Name of the vector space of the text encoder alone."""
@@ -43,7 +40,7 @@ _LOADING = Lock()
 _LOADED: dict[type, Any] = {}  # one model of each kind for all encoders of the process
 
 
-class OfflineTextEmbedding(BaseEmbedding):
+class OfflineTextEmbedding(TextEncoder):
     """Texts as 384 numbers of length 1, by MiniLM-L6 with int8 weights.
 
     The model is loaded at first use and shared by all objects of the process, which
@@ -94,54 +91,18 @@ class OfflineTextEmbedding(BaseEmbedding):
         """Return one unit vector for each text, `(n, 384)`, in the texts' order."""
         tower = _text_tower(self.class_name())
         return tower.encode(
-            texts, max_tokens=self.max_tokens, n_threads=_n_threads(self.num_threads)
+            texts,
+            max_tokens=self.max_tokens,
+            n_threads=self.num_threads or usable_cpus(),
         )
 
-    def _get_text_embedding(self, text: str) -> Embedding:
-        return _as_lists(self.encode_texts([text]))[0]
 
-    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return _as_lists(self.encode_texts(texts))
-
-    def _get_query_embedding(self, query: str) -> Embedding:
-        return self._get_text_embedding(query)
-
-    async def _aget_text_embedding(self, text: str) -> Embedding:
-        return await asyncio.to_thread(self._get_text_embedding, text)
-
-    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return await asyncio.to_thread(self._get_text_embeddings, texts)
-
-    async def _aget_query_embedding(self, query: str) -> Embedding:
-        return await self._aget_text_embedding(query)
-
-
-class OfflinePictures(OfflineTextEmbedding, MultiModalEmbedding):
+class OfflinePictures(OfflineTextEmbedding, PictureEncoder):
     """The text encoder and the image classifier; subclasses say what to make of it."""
-
-    @abstractmethod
-    def encode_images(self, pictures: Sequence[ImageSource]) -> FloatArray:
-        """Return one vector for each picture, in the pictures' order."""
 
     def _seen(self, pictures: Sequence[ImageSource]) -> ImageFeatures:
         tower = _picture_tower(self.class_name())
-        return tower.features(pictures, n_threads=_n_threads(self.num_threads))
-
-    def _get_image_embedding(self, img_file_path: ImageSource) -> Embedding:
-        return _as_lists(self.encode_images([img_file_path]))[0]
-
-    def _get_image_embeddings(
-        self, img_file_paths: Sequence[ImageSource]
-    ) -> list[Embedding]:
-        return _as_lists(self.encode_images(img_file_paths))
-
-    async def _aget_image_embedding(self, img_file_path: ImageSource) -> Embedding:
-        return await asyncio.to_thread(self._get_image_embedding, img_file_path)
-
-    async def _aget_image_embeddings(
-        self, img_file_paths: Sequence[ImageSource]
-    ) -> list[Embedding]:
-        return await asyncio.to_thread(self._get_image_embeddings, img_file_paths)
+        return tower.features(pictures, n_threads=self.num_threads or usable_cpus())
 
 
 class OfflineMultiModalEmbedding(OfflinePictures):
@@ -195,20 +156,6 @@ class OfflineMultiModalEmbedding(OfflinePictures):
             MissingExtra: A package of the extra `offline` is not installed.
         """
         return in_text_space(self._seen(pictures), head_weight=self.head_weight)
-
-
-def _as_lists(vectors: FloatArray) -> list[Embedding]:
-    rows: list[Embedding] = vectors.tolist()
-    return rows
-
-
-def _n_threads(asked: int | None) -> int:
-    if asked is not None:
-        return asked
-    # The CPUs this process may run on, where the system can tell (not on macOS).
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _text_tower(needed_for: str) -> MiniLM:

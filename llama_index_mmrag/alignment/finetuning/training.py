@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from math import isfinite, log
@@ -288,10 +287,3 @@ def _copied(tensor: Tensor) -> Tensor:
 def _as_array(rows: Tensor | None) -> FloatArray:
     array: FloatArray = np.empty((0, 0), np.float32)
     return array if rows is None else to_numpy(rows)
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs this process may run on, where the system can tell."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

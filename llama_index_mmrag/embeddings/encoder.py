@@ -1,0 +1,72 @@
+"""LlamaIndex's embedding methods, of encoders that take batches and give arrays.
+
+LlamaIndex asks for one or many, now or awaited, a query or a document: ten methods, all
+of which are `encode_texts` or `encode_images`. Awaited, they run in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
+from llama_index.core.embeddings import MultiModalEmbedding
+
+from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.images import ImageSource
+
+
+class TextEncoder(BaseEmbedding):
+    """An encoder of texts; queries are encoded as documents are."""
+
+    @abstractmethod
+    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Return one vector for each text, `(n, dim)`, in the texts' order."""
+
+    def _get_text_embedding(self, text: str) -> Embedding:
+        return _as_lists(self.encode_texts([text]))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return _as_lists(self.encode_texts(texts))
+
+    def _get_query_embedding(self, query: str) -> Embedding:
+        return self._get_text_embedding(query)
+
+    async def _aget_text_embedding(self, text: str) -> Embedding:
+        return await asyncio.to_thread(self._get_text_embedding, text)
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return await asyncio.to_thread(self._get_text_embeddings, texts)
+
+    async def _aget_query_embedding(self, query: str) -> Embedding:
+        return await self._aget_text_embedding(query)
+
+
+class PictureEncoder(TextEncoder, MultiModalEmbedding):
+    """An encoder of texts and of pictures."""
+
+    @abstractmethod
+    def encode_images(self, pictures: Sequence[ImageSource]) -> FloatArray:
+        """Return one vector for each picture, `(n, dim)`, in the pictures' order."""
+
+    def _get_image_embedding(self, img_file_path: ImageSource) -> Embedding:
+        return _as_lists(self.encode_images([img_file_path]))[0]
+
+    def _get_image_embeddings(
+        self, img_file_paths: Sequence[ImageSource]
+    ) -> list[Embedding]:
+        return _as_lists(self.encode_images(img_file_paths))
+
+    async def _aget_image_embedding(self, img_file_path: ImageSource) -> Embedding:
+        return await asyncio.to_thread(self._get_image_embedding, img_file_path)
+
+    async def _aget_image_embeddings(
+        self, img_file_paths: Sequence[ImageSource]
+    ) -> list[Embedding]:
+        return await asyncio.to_thread(self._get_image_embeddings, img_file_paths)
+
+
+def _as_lists(vectors: FloatArray) -> list[Embedding]:
+    rows: list[Embedding] = vectors.tolist()
+    return rows
