@@ -46,7 +46,7 @@ from llama_index_mmrag import (
     OfflineMultiModalEmbedding,
 )
 from llama_index_mmrag.fusion import Fusion
-from llama_index_mmrag.nodes import entity_of, provenance_of
+from llama_index_mmrag.nodes.node import entity_of, provenance_of
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("llama-index-mmrag", "llama-index-core", "qdrant-edge-py", "numpy")

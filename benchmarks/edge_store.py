@@ -35,7 +35,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import QdrantClient
 
-from llama_index_mmrag.nodes import ENTITY_KEY
+from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
 RESULTS = Path(__file__).parent / "results"

@@ -49,8 +49,8 @@ from llama_index.core.vector_stores.types import (
 )
 
 from llama_index_mmrag import Channel, MultiModalFusionRetriever, RetrieverChannel
-from llama_index_mmrag.nodes import ENTITY_KEY
-from llama_index_mmrag.threads import BUSY
+from llama_index_mmrag.concurrency.threads import BUSY
+from llama_index_mmrag.nodes.node import ENTITY_KEY
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ["llama-index-core", "llama-index-instrumentation", "pydantic"]

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).parents[1]
-TESTS = ROOT / "tests" / "finetuning"
+TESTS = ROOT / "tests" / "alignment" / "finetuning"
 RESULTS = Path(__file__).parent / "results"
 sys.path.insert(0, str(TESTS))
 
@@ -52,7 +52,7 @@ from llama_index_mmrag.embeddings.clip_transformers import (  # noqa: E402
     TransformersClip,
     load_parts,
 )
-from llama_index_mmrag.images import load_image  # noqa: E402
+from llama_index_mmrag.nodes.images import load_image  # noqa: E402
 
 RATES = {"lora": 2e-3, "last_blocks": 1e-3, "full": 7e-4}
 SHOWN = (0, 1, 2, 4, 8, 16, 32)

@@ -42,7 +42,7 @@ from llama_index_mmrag.fusion import (
     RankedList,
     WeightedSum,
 )
-from llama_index_mmrag.nodes import entity_of, provenance_of
+from llama_index_mmrag.nodes.node import entity_of, provenance_of
 from llama_index_mmrag.stores.sample import N_SAMPLED, background_of
 
 RESULTS = Path(__file__).parent / "results"

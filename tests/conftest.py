@@ -26,10 +26,10 @@ from llama_index.vector_stores.qdrant import QdrantVectorStore
 from PIL import Image
 from qdrant_client import QdrantClient
 
-from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.embeddings.colour import ColourEncoder
-from llama_index_mmrag.nodes import ENTITY_KEY, MODALITY_KEY, provenance_of
+from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY, provenance_of
 from llama_index_mmrag.provenance import Provenance
+from llama_index_mmrag.retrieval.channels import Channel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
 # A gate must not depend on luck: there the same examples are tried every time. New ones

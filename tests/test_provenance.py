@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from llama_index.core.schema import ImageNode, MetadataMode, NodeWithScore, TextNode
 
-from llama_index_mmrag.nodes import (
+from llama_index_mmrag.nodes.node import (
     PROVENANCE_KEY,
     CaptionedImageNode,
     FusedNode,

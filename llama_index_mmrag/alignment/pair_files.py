@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from llama_index_mmrag.alignment.pairs import Groups
 from llama_index_mmrag.errors import ImageUnreadable, MmragError
-from llama_index_mmrag.images import check_whole, image_bytes
+from llama_index_mmrag.nodes.images import check_whole, image_bytes
 
 
 class PairsUnreadable(MmragError, ValueError):

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from llama_index_mmrag.answers.synthesizer import describe_sources
 from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.encoders import AlignmentFile, Encoder, chosen_encoder
 from llama_index_mmrag.cli.options import (
@@ -21,7 +22,6 @@ from llama_index_mmrag.cli.options import (
 )
 from llama_index_mmrag.cli.output import print_json, terminal, told, warn
 from llama_index_mmrag.report.table import plain_text
-from llama_index_mmrag.synthesizer import describe_sources
 
 
 @app.command()

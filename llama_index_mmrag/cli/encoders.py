@@ -78,8 +78,8 @@ def chosen_encoder(
     if alignment is None:
         return None if encoder is None else base_encoder(encoder)
     from llama_index_mmrag.alignment import Alignment
+    from llama_index_mmrag.alignment.transformed import TransformedEmbedding
     from llama_index_mmrag.embeddings.offline_features import FEATURES_SPACE
-    from llama_index_mmrag.embeddings.transformed import TransformedEmbedding
 
     try:
         loaded = Alignment.load(alignment)

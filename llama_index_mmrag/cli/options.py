@@ -11,14 +11,14 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import QueryBundle
 
 from llama_index_mmrag.composition import Blend, Composition, Concatenate
-from llama_index_mmrag.early_fusion import FusionStage
 from llama_index_mmrag.errors import (
     CollectionMismatch,
     InvalidSetting,
     StoreUnusable,
 )
-from llama_index_mmrag.index import MultiModalQdrantIndex
-from llama_index_mmrag.manifest import stored_composition
+from llama_index_mmrag.index.early_fusion import FusionStage
+from llama_index_mmrag.index.index import MultiModalQdrantIndex
+from llama_index_mmrag.stores.manifest import stored_composition
 
 
 def place(given: str) -> Path:

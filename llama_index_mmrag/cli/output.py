@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text as Styled
 
 from llama_index_mmrag.errors import MmragError
-from llama_index_mmrag.events import collect_degradations
+from llama_index_mmrag.events.degraded import collect_degradations
 from llama_index_mmrag.report.table import plain_text
 
 

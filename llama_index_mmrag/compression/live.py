@@ -16,7 +16,6 @@ from llama_index.core.vector_stores.types import VectorStoreQuery
 from llama_index_mmrag.alignment.artefact import Alignment
 from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.transforms import Transform
-from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.compression.asked import (
     Asked,
     enough_vectors,
@@ -29,9 +28,10 @@ from llama_index_mmrag.compression.report import Compression
 from llama_index_mmrag.compression.stored import StoredCollection, queries_for
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidVector, PromiseNotKept
-from llama_index_mmrag.manifest import Place, places_in, switch_places
+from llama_index_mmrag.retrieval.channels import Channel
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
+from llama_index_mmrag.stores.manifest import Place, places_in, switch_places
 
 Queries: TypeAlias = "Sequence[str] | None"
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from llama_index_mmrag.alignment.artefact import Alignment
 from llama_index_mmrag.alignment.transforms import FloatArray
-from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.compression.asked import (
     Asked,
     checked_unit_rows,
@@ -22,8 +21,9 @@ from llama_index_mmrag.compression.asked import (
 from llama_index_mmrag.compression.recall import NOBODY
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidSetting, StoreClosed
-from llama_index_mmrag.manifest import places_in
+from llama_index_mmrag.retrieval.channels import Channel
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.manifest import places_in
 
 
 @dataclass(frozen=True, slots=True)

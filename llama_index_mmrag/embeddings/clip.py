@@ -14,6 +14,7 @@ from typing import Any
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.embeddings import MultiModalEmbedding
 
+from llama_index_mmrag.concurrency.threads import usable_cpus
 from llama_index_mmrag.embeddings.clip_loading import BackendName, load_towers
 from llama_index_mmrag.embeddings.clip_torch import DTypeName
 from llama_index_mmrag.embeddings.clip_towers import (
@@ -24,8 +25,7 @@ from llama_index_mmrag.embeddings.clip_towers import (
 from llama_index_mmrag.embeddings.conse import FloatArray
 from llama_index_mmrag.embeddings.encoder import PictureEncoder
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.images import ImageSource
-from llama_index_mmrag.threads import usable_cpus
+from llama_index_mmrag.nodes.images import ImageSource
 
 _log = logging.getLogger(__name__)
 

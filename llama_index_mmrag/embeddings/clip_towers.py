@@ -17,7 +17,7 @@ from PIL import Image
 from llama_index_mmrag.embeddings.clip_torch import single_threads
 from llama_index_mmrag.embeddings.conse import FloatArray, unit_rows
 from llama_index_mmrag.errors import InvalidVector, MmragError
-from llama_index_mmrag.images import ImageSource, load_image
+from llama_index_mmrag.nodes.images import ImageSource, load_image
 
 Source = TypeVar("Source")
 Result = TypeVar("Result")

@@ -12,7 +12,7 @@ from llama_index.core.base.embeddings.base import Embedding
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.embeddings import MultiModalEmbedding
 
-from llama_index_mmrag.images import ImageSource, load_image
+from llama_index_mmrag.nodes.images import ImageSource, load_image
 
 COLOURS: Mapping[str, tuple[float, float, float]] = {
     "red": (1.0, 0.0, 0.0),

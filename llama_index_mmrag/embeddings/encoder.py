@@ -14,7 +14,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.embeddings import MultiModalEmbedding
 
 from llama_index_mmrag.embeddings.conse import FloatArray
-from llama_index_mmrag.images import ImageSource
+from llama_index_mmrag.nodes.images import ImageSource
 
 
 class TextEncoder(BaseEmbedding):

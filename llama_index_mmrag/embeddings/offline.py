@@ -14,6 +14,7 @@ from typing import Any
 
 from llama_index.core.bridge.pydantic import Field
 
+from llama_index_mmrag.concurrency.threads import usable_cpus
 from llama_index_mmrag.embeddings.conse import FloatArray
 from llama_index_mmrag.embeddings.encoder import PictureEncoder, TextEncoder
 from llama_index_mmrag.embeddings.minilm import DIMENSION, MAX_TOKENS, MiniLM
@@ -23,8 +24,7 @@ from llama_index_mmrag.embeddings.picture_tower import (
     in_text_space,
     open_head,
 )
-from llama_index_mmrag.images import ImageSource
-from llama_index_mmrag.threads import usable_cpus
+from llama_index_mmrag.nodes.images import ImageSource
 
 TEXT_SPACE = "offline-minilm-v1"
 """Name of the vector space of the text encoder alone."""

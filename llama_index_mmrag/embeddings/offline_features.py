@@ -10,7 +10,7 @@ from llama_index_mmrag.embeddings.conse import FloatArray, conse
 from llama_index_mmrag.embeddings.minilm import DIMENSION
 from llama_index_mmrag.embeddings.offline import OfflinePictures
 from llama_index_mmrag.embeddings.picture_tower import N_FEATURES, class_vectors
-from llama_index_mmrag.images import ImageSource
+from llama_index_mmrag.nodes.images import ImageSource
 
 FEATURES_SPACE = "offline-minilm-conse-features-v1"
 """Name of the vector space: a text's 384 numbers, a picture's 1,664."""

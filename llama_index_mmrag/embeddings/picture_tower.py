@@ -30,7 +30,7 @@ from llama_index_mmrag.embeddings.weights import (
     onnx_session,
     read_weights,
 )
-from llama_index_mmrag.images import ImageSource, load_image
+from llama_index_mmrag.nodes.images import ImageSource, load_image
 
 # Decoded at most this large before the squash: a panorama of 4 : 1 keeps all the pixels
 # the network can use, and a camera's JPEG is decoded at a fraction of its size.

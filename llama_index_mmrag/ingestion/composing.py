@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from llama_index.core.schema import BaseNode, ImageNode
 
-from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.errors import InvalidSetting
@@ -21,7 +20,8 @@ from llama_index_mmrag.ingestion.stored import (
     stored_nodes,
     write_nodes,
 )
-from llama_index_mmrag.nodes import POSITION_KEY, entity_of, modality_of
+from llama_index_mmrag.nodes.node import POSITION_KEY, entity_of, modality_of
+from llama_index_mmrag.retrieval.channels import Channel
 
 TEXT, IMAGE = "text", "image"
 

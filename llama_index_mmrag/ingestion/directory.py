@@ -10,7 +10,6 @@ from pathlib import Path
 from llama_index.core.schema import ImageNode
 
 from llama_index_mmrag.errors import MmragError
-from llama_index_mmrag.images import IMAGE_SUFFIXES
 from llama_index_mmrag.ingestion.files import check_suffix, read_file
 from llama_index_mmrag.ingestion.paths import printable, real_path
 from llama_index_mmrag.ingestion.records import (
@@ -21,6 +20,7 @@ from llama_index_mmrag.ingestion.records import (
     SourceRecord,
     Survey,
 )
+from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 
 
 def discover(path: str | Path, *, recursive: bool = True) -> list[Path]:

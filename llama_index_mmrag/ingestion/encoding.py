@@ -8,9 +8,9 @@ import numpy as np
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import BaseNode, ImageNode, MetadataMode
 
-from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
-from llama_index_mmrag.images import node_image
+from llama_index_mmrag.nodes.images import node_image
+from llama_index_mmrag.retrieval.channels import Channel
 
 
 def encode_nodes(channel: Channel, nodes: Sequence[BaseNode]) -> list[list[float]]:

@@ -23,7 +23,7 @@ from llama_index_mmrag.ingestion.identity import (
 from llama_index_mmrag.ingestion.pictures import Picture, place_picture
 from llama_index_mmrag.ingestion.records import ReadSettings, RecordNode
 from llama_index_mmrag.ingestion.splitting import PARAGRAPH, split
-from llama_index_mmrag.nodes import (
+from llama_index_mmrag.nodes.node import (
     CONTENT_HASH_KEY,
     ENTITY_KEY,
     MODALITY_KEY,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
-from llama_index_mmrag.images import IMAGE_SUFFIXES
 from llama_index_mmrag.ingestion.entities import (
     FILE_NAME_KEY,
     FILE_PATH_KEY,
@@ -25,6 +24,7 @@ from llama_index_mmrag.ingestion.records import (
     SourceRecord,
 )
 from llama_index_mmrag.ingestion.sections import markdown_record
+from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),

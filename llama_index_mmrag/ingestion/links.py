@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from llama_index_mmrag.errors import ImageUnreadable
-from llama_index_mmrag.images import IMAGE_SUFFIXES
 from llama_index_mmrag.ingestion.paths import printable, real_path
+from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 
 SITE_FOLDERS = ("", "static", "public", "assets")
 """Where "/pix/a.webp" may be below a site's root; Hugo has it in "static"."""

@@ -44,7 +44,7 @@ from llama_index_mmrag.ingestion.records import (
     RecordNode,
     SourceRecord,
 )
-from llama_index_mmrag.nodes import (
+from llama_index_mmrag.nodes.node import (
     CONTENT_HASH_KEY,
     ENTITY_KEY,
     MODALITY_KEY,

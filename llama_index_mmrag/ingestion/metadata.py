@@ -7,7 +7,7 @@ from typing import Any
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.identity import plain
-from llama_index_mmrag.nodes import (
+from llama_index_mmrag.nodes.node import (
     CONTENT_HASH_KEY,
     ENTITY_KEY,
     MODALITY_KEY,

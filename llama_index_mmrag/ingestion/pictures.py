@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llama_index_mmrag.errors import ImageUnreadable, StoreUnusable
-from llama_index_mmrag.images import check_whole, image_bytes
+from llama_index_mmrag.nodes.images import check_whole, image_bytes
 
 
 @dataclass(frozen=True, slots=True)

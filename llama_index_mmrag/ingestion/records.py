@@ -10,7 +10,7 @@ from typing import TypeAlias
 from llama_index.core.schema import ImageNode, TextNode
 
 from llama_index_mmrag.errors import InvalidSetting, MmragError
-from llama_index_mmrag.images import IMAGE_SUFFIXES
+from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".rst"})
 MARKDOWN_SUFFIXES = frozenset({".md", ".markdown"})

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from llama_index.core.schema import BaseNode
 
-from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.ingestion.identity import without_volatile
+from llama_index_mmrag.retrieval.channels import Channel
 from llama_index_mmrag.stores import search_lock
 
 

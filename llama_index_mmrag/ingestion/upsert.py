@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 from llama_index.core.schema import BaseNode
 
-from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.ingestion.batches import BatchEncoder, source_of
 from llama_index_mmrag.ingestion.composing import Composer
 from llama_index_mmrag.ingestion.encoding import encode_nodes
@@ -19,7 +18,8 @@ from llama_index_mmrag.ingestion.stored import (
     stored_nodes,
     write_nodes,
 )
-from llama_index_mmrag.nodes import modality_of
+from llama_index_mmrag.nodes.node import modality_of
+from llama_index_mmrag.retrieval.channels import Channel
 from llama_index_mmrag.stores.documents import node_ids_of
 
 logger = logging.getLogger(__name__)

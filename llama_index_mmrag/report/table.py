@@ -9,7 +9,7 @@ from llama_index.core.schema import NodeWithScore
 from rich.table import Table
 from rich.text import Text
 
-from llama_index_mmrag.nodes import modality_of, name_of, provenance_of
+from llama_index_mmrag.nodes.node import modality_of, name_of, provenance_of
 
 _SNIPPET_LENGTH = 160
 

@@ -23,7 +23,7 @@ from llama_index.core.vector_stores.utils import (
 from typing_extensions import Self
 
 from llama_index_mmrag.errors import InvalidSetting, StoreClosed
-from llama_index_mmrag.nodes import ENTITY_KEY, MODALITY_KEY
+from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.edge_filters import (
     DOC_ID_KEY,
     filter_of,

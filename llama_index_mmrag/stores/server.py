@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llama_index_mmrag.errors import StoreUnusable
-from llama_index_mmrag.manifest import check_composed
-from llama_index_mmrag.nodes import ENTITY_KEY, MODALITY_KEY
+from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.check import check_collection
 from llama_index_mmrag.stores.encoder_card import card_metadata, check_encoder
+from llama_index_mmrag.stores.manifest import check_composed
 
 if TYPE_CHECKING:
     from llama_index.vector_stores.qdrant import QdrantVectorStore

@@ -23,8 +23,8 @@ from llama_index_mmrag.alignment import (
     Project,
     Truncate,
 )
+from llama_index_mmrag.alignment.transformed import space_of
 from llama_index_mmrag.embeddings.colour import ColourEncoder
-from llama_index_mmrag.embeddings.transformed import space_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, InvalidVector
 
 Paint = Callable[..., Path]

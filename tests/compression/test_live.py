@@ -28,8 +28,8 @@ from llama_index_mmrag.errors import (
     StoreInUse,
     StoreUnusable,
 )
-from llama_index_mmrag.manifest import Place, places_in, switch_places
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.manifest import Place, places_in, switch_places
 from llama_index_mmrag.stores.quantisation import Quantisation
 
 N = 240

@@ -10,7 +10,7 @@ from enum import Enum
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from llama_index_mmrag import provenance_of
-from llama_index_mmrag.nodes import BOOKKEEPING_KEYS, ENTITY_KEY
+from llama_index_mmrag.nodes.node import BOOKKEEPING_KEYS, ENTITY_KEY
 
 from .world import (
     ANSWER,

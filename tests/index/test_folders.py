@@ -16,7 +16,7 @@ from llama_index.core.schema import (
 from llama_index_mmrag.errors import (
     MmragError,
 )
-from llama_index_mmrag.nodes import entity_of, modality_of, provenance_of
+from llama_index_mmrag.nodes.node import entity_of, modality_of, provenance_of
 
 from .world import (
     contents,

@@ -21,7 +21,7 @@ from llama_index_mmrag.errors import (
     StoreInUse,
     StoreUnusable,
 )
-from llama_index_mmrag.nodes import modality_of
+from llama_index_mmrag.nodes.node import modality_of
 
 from .world import (
     all_of,

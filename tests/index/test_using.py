@@ -19,7 +19,7 @@ from llama_index_mmrag.errors import (
     MmragError,
     StoreClosed,
 )
-from llama_index_mmrag.nodes import modality_of
+from llama_index_mmrag.nodes.node import modality_of
 
 from .world import (
     contents,

@@ -22,7 +22,6 @@ from llama_index.core.vector_stores import SimpleVectorStore
 from PIL import Image
 from qdrant_client import QdrantClient
 
-from llama_index_mmrag.channels import Channel
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector, MissingExtra
 from llama_index_mmrag.ingestion import Problem, SourceRecord
@@ -33,6 +32,7 @@ from llama_index_mmrag.ingestion.upsert import (
     UpsertReport,
     upsert,
 )
+from llama_index_mmrag.retrieval.channels import Channel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.documents import document_ids, node_ids_of
 from llama_index_mmrag.stores.server import open_server_collection

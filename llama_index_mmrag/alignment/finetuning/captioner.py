@@ -23,7 +23,7 @@ from llama_index_mmrag.embeddings.clip_torch import (
 )
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
 from llama_index_mmrag.embeddings.clip_transformers import TransformersClip, load_parts
-from llama_index_mmrag.images import ImageSource, load_image
+from llama_index_mmrag.nodes.images import ImageSource, load_image
 
 
 class Captioner:

@@ -15,7 +15,7 @@ from llama_index_mmrag.alignment.finetuning.report import SkippedPair
 from llama_index_mmrag.alignment.pair_files import PairsRead, PictureText
 from llama_index_mmrag.alignment.pairs import Groups
 from llama_index_mmrag.errors import ImageUnreadable, MmragError
-from llama_index_mmrag.images import check_whole, image_bytes
+from llama_index_mmrag.nodes.images import check_whole, image_bytes
 
 PairLike: TypeAlias = "PictureText | tuple[str | Path, str]"
 """A pair as `read_pairs` gives it, or a picture's path and a text."""

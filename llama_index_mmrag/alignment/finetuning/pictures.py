@@ -10,7 +10,7 @@ from PIL import Image
 from llama_index_mmrag.embeddings.clip_towers import ahead
 from llama_index_mmrag.embeddings.clip_transformers import TransformersClip
 from llama_index_mmrag.embeddings.conse import FloatArray
-from llama_index_mmrag.images import load_image
+from llama_index_mmrag.nodes.images import load_image
 
 _MOST_CUT_OFF = 0.1
 

@@ -37,6 +37,7 @@ from llama_index_mmrag.alignment.finetuning.report import (
 )
 from llama_index_mmrag.alignment.finetuning.settings import FinetuneSettings
 from llama_index_mmrag.alignment.finetuning.training import Training
+from llama_index_mmrag.concurrency.threads import usable_cpus
 from llama_index_mmrag.embeddings.clip_torch import (
     choose_device,
     choose_dtype,
@@ -44,7 +45,6 @@ from llama_index_mmrag.embeddings.clip_torch import (
 )
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
 from llama_index_mmrag.embeddings.clip_transformers import TransformersClip, load_parts
-from llama_index_mmrag.threads import usable_cpus
 
 _LOG = logging.getLogger(__name__)
 

@@ -1,0 +1,207 @@
+"""The retriever as an agent's tool: labelled text and picture blocks come back."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.base.llms.types import ContentBlock, TextBlock
+from llama_index.core.schema import NodeWithScore
+from llama_index.core.tools.types import AsyncBaseTool, ToolMetadata, ToolOutput
+
+from llama_index_mmrag.agents.tool_arguments import Request, ToolArguments
+from llama_index_mmrag.answers.evidence import (
+    Evidence,
+    EvidenceOrder,
+    PictureBudget,
+    check_order,
+    gather_evidence,
+)
+from llama_index_mmrag.concurrency.threads import athread
+from llama_index_mmrag.errors import MmragError
+from llama_index_mmrag.nodes.node import provenance_of
+from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
+
+_DESCRIPTION = (
+    "Searches texts and pictures together. Returns numbered sources, best first: "
+    "texts, and pictures with their captions."
+)
+
+
+class SearchTool(AsyncBaseTool):
+    """What our tools share: checked arguments, blocks out, failures as outputs.
+
+    Args:
+        arguments: What the model may ask for.
+        metadata: The tool's name and description, and whether its output is the
+            agent's answer.
+    """
+
+    def __init__(self, arguments: ToolArguments, metadata: ToolMetadata) -> None:
+        self._arguments = arguments
+        metadata.fn_schema = arguments.schema
+        self._metadata = metadata
+
+    @property
+    def metadata(self) -> ToolMetadata:
+        """The tool's name, description and arguments."""
+        return self._metadata
+
+    def call(self, input: Any = None, **arguments: Any) -> ToolOutput:  # noqa: A002
+        """Return the tool's blocks; a failed search is an output with `is_error`."""
+        asked = _merged(input, arguments)
+        try:
+            blocks, raw = self._answer(self._arguments.read(asked))
+        except MmragError as error:
+            return self._failure(asked, error)
+        return self._output(asked, blocks, raw)
+
+    async def acall(self, input: Any = None, **arguments: Any) -> ToolOutput:  # noqa: A002
+        """Return what `call` does, without blocking the event loop."""
+        asked = _merged(input, arguments)
+        try:
+            request = await athread(lambda: self._arguments.read(asked))
+            blocks, raw = await self._aanswer(request)
+        except MmragError as error:
+            return self._failure(asked, error)
+        return self._output(asked, blocks, raw)
+
+    @abstractmethod
+    def _answer(self, request: Request) -> tuple[list[ContentBlock], Any]:
+        """Return the blocks for the model, and the raw output."""
+
+    @abstractmethod
+    async def _aanswer(self, request: Request) -> tuple[list[ContentBlock], Any]:
+        """Return what `_answer` does."""
+
+    def _output(
+        self, asked: dict[str, Any], blocks: list[ContentBlock], raw: Any
+    ) -> ToolOutput:
+        return ToolOutput(
+            tool_name=self.metadata.get_name(),
+            blocks=blocks,
+            raw_input=asked,
+            raw_output=raw,
+        )
+
+    def _failure(self, asked: dict[str, Any], error: MmragError) -> ToolOutput:
+        return ToolOutput(
+            tool_name=self.metadata.get_name(),
+            content=f"The search failed: {error}",
+            raw_input=asked,
+            raw_output=str(error),
+            is_error=True,
+            exception=error,
+        )
+
+
+class MultiModalRetrieverTool(SearchTool):
+    """Lets an agent search by words, by picture, or by both.
+
+    The output's blocks are the numbered sources, pictures included; its `raw_output` is
+    the list of results with their provenance. A failed search is an output with
+    `is_error`, so that the agent can try again.
+
+    Not every model is shown a tool's pictures: LlamaIndex's OpenAI chat client and its
+    ReAct agent pass on a tool's texts alone. Labels and captions arrive everywhere.
+
+    Args:
+        retriever: What is searched; as deep as the agent asks.
+        name: The tool's name.
+        description: What the model is told of it.
+        image_roots: Folders that `image_path` may point into, by a path relative to one
+            of them or a whole one. A model chooses that path: without folders the tool
+            has no such argument and reads no file.
+        filter_keys: Metadata keys that the model may set conditions on, best with what
+            they hold: {"year": "year of printing"}. They narrow what the retriever's
+            own filters leave, and never widen it. Without keys the tool has no such
+            argument.
+        max_images: Most pictures returned; 0 returns captions only.
+        max_image_side: Longest side of a picture in pixels.
+        max_image_bytes: Most bytes of the pictures together; None for no limit.
+        evidence_order: As for `MultiModalSynthesizer`.
+
+    Raises:
+        InvalidSetting: A budget is out of range, or a channel cannot apply filters.
+    """
+
+    def __init__(  # noqa: PLR0913 - what the model may do, and a budget
+        self,
+        retriever: MultiModalFusionRetriever,
+        *,
+        name: str = "search_texts_and_pictures",
+        description: str = _DESCRIPTION,
+        image_roots: Sequence[str | Path] = (),
+        filter_keys: Mapping[str, str] | Sequence[str] = (),
+        max_images: int = 4,
+        max_image_side: int = 768,
+        max_image_bytes: int | None = None,
+        evidence_order: EvidenceOrder = "ranking",
+    ) -> None:
+        self._budget = PictureBudget(max_images, max_image_side, max_image_bytes)
+        check_order(evidence_order)
+        self._order: EvidenceOrder = evidence_order
+        arguments = ToolArguments(
+            image_roots=image_roots, filter_keys=filter_keys, default_top_k=5
+        )
+        # Fails here rather than when a model asks.
+        retriever.with_filters(arguments.filters_nothing_out)
+        self._retriever = retriever
+        super().__init__(arguments, ToolMetadata(description, name))
+
+    def _answer(self, request: Request) -> tuple[list[ContentBlock], Any]:
+        retriever = narrowed(self._retriever, request)
+        return self._shown(retriever.retrieve(request.query))
+
+    async def _aanswer(self, request: Request) -> tuple[list[ContentBlock], Any]:
+        retriever = narrowed(self._retriever, request)
+        results = await retriever.aretrieve(request.query)
+        return await athread(lambda: self._shown(results))
+
+    def _shown(
+        self, results: Sequence[NodeWithScore]
+    ) -> tuple[list[ContentBlock], list[NodeWithScore]]:
+        evidence = gather_evidence(results, budget=self._budget, order=self._order)
+        provenance = next(filter(None, map(provenance_of, results)), None)
+        silent = [lost.route for lost in provenance.degraded] if provenance else []
+        blocks = [*source_blocks(evidence), *notes(evidence, silent)]
+        if not evidence.sources:
+            blocks.insert(0, TextBlock(text="Nothing was found.\n"))
+        return blocks, [source.result for source in evidence.sources]
+
+
+def narrowed(
+    retriever: MultiModalFusionRetriever, request: Request
+) -> MultiModalFusionRetriever:
+    """Return the retriever as deep, and with the filters, that a request asks for."""
+    if request.top_k is not None:
+        retriever = retriever.with_top_k(request.top_k)
+    if request.filters is not None:
+        retriever = retriever.with_filters(request.filters)
+    return retriever
+
+
+def source_blocks(evidence: Evidence) -> list[ContentBlock]:
+    """Return the sources, each under its label."""
+    return [block for source in evidence.sources for block in source.blocks()]
+
+
+def notes(evidence: Evidence, silent_routes: Iterable[str]) -> list[ContentBlock]:
+    """Return what a model is told of results and routes that are missing."""
+    found: list[ContentBlock] = []
+    if evidence.left_out:
+        lost = f"Results that could not be shown: {len(evidence.left_out)}.\n"
+        found.append(TextBlock(text=lost))
+    if silent := ", ".join(silent_routes):
+        found.append(TextBlock(text=f"Searches that gave no answer: {silent}.\n"))
+    return found
+
+
+def _merged(positional: Any, named: dict[str, Any]) -> dict[str, Any]:
+    if positional is None:
+        return named
+    if isinstance(positional, dict):
+        return {**positional, **named}
+    return {"query": str(positional), **named}

@@ -1,0 +1,126 @@
+"""A draft: one answer in the making, its evidence and its citations."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from llama_index.core.base.llms.types import ChatResponse
+from llama_index.core.base.response.schema import (
+    RESPONSE_TYPE,
+    AsyncStreamingResponse,
+    PydanticResponse,
+    Response,
+    StreamingResponse,
+)
+from llama_index.core.bridge.pydantic import BaseModel
+from llama_index.core.schema import NodeWithScore
+
+from llama_index_mmrag.answers.evidence import Evidence
+from llama_index_mmrag.answers.structured import map_strings
+from llama_index_mmrag.citations.checking import CitationChecker
+from llama_index_mmrag.nodes.encoded_picture import EncodedPicture
+from llama_index_mmrag.nodes.node import provenance_of
+from llama_index_mmrag.provenance import RoutesAsked
+
+Answer: TypeAlias = (  # whole, as an object, or streamed
+    "str | BaseModel | Generator[str, None, None] | AsyncGenerator[str, None]"
+)
+
+
+class Draft:
+    """Checks an answer's citations, counts them, and makes the response of it.
+
+    Args:
+        evidence: The sources that the answer may cite.
+        nodes: All results, those that are not shown among them.
+        additional: Nodes that LlamaIndex wants listed after the sources.
+    """
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        nodes: Sequence[NodeWithScore],
+        additional: Sequence[NodeWithScore] = (),
+    ) -> None:
+        self.evidence = evidence
+        self._listed = [source.result for source in evidence.sources] + [*additional]
+        self._checker = CitationChecker(len(evidence.sources))
+        self._cited: dict[str, int] = {}
+        self._removed: dict[str, int] = {}
+        self._shown = {
+            "n_texts": sum(bool(source.text) for source in evidence.sources),
+            "n_images": 0,
+            "image_bytes": 0,
+            "image_pixels": 0,
+        }
+        self.count(evidence.pictures)
+        self._metadata: dict[str, Any] = {
+            "citations": {str(s.label): s.card() for s in evidence.sources},
+            "cited": self._cited,
+            "removed_citations": self._removed,
+            "shown": self._shown,
+            "left_out": [
+                {"node_id": node_id, "reason": reason}
+                for node_id, reason in evidence.left_out
+            ],
+            **RoutesAsked.of(filter(None, map(provenance_of, nodes))).to_dict(),
+        }
+
+    def count(self, pictures: Iterable[EncodedPicture]) -> None:
+        """Count pictures as shown."""
+        for picture in pictures:
+            self._shown["n_images"] += 1
+            self._shown["image_bytes"] += picture.n_bytes
+            self._shown["image_pixels"] += picture.n_pixels
+
+    def checked_object(self, answer: BaseModel) -> BaseModel:
+        """Return a copy of the answer with invalid citations removed from its texts."""
+        checked = map_strings(answer, self._checker.check)
+        self._count()
+        return checked
+
+    def checked(self, answer: str) -> str:
+        """Return the answer with its invalid citations removed, and count them."""
+        return "".join(self.checked_stream([answer]))
+
+    def checked_stream(self, pieces: Iterable[str]) -> Generator[str, None, None]:
+        """Yield the answer's pieces, checked; the counts are complete at the end."""
+        try:
+            yield from self._checker.check_stream(pieces)
+        finally:
+            self._count()
+
+    async def achecked_stream(
+        self, stream: AsyncGenerator[ChatResponse, None]
+    ) -> AsyncGenerator[str, None]:
+        """Yield an LLM's stream, checked; the counts are complete at the end."""
+        try:
+            async for response in stream:
+                if shown := self._checker.feed(response.delta or ""):
+                    yield shown
+            if shown := self._checker.finish():
+                yield shown
+        finally:
+            self._count()
+
+    def respond(self, answer: Answer) -> RESPONSE_TYPE:
+        """Return LlamaIndex's response object around the answer."""
+        nodes = [result.node for result in self._listed]
+        metadata = {node.node_id: node.metadata for node in nodes} | self._metadata
+        if isinstance(answer, str):
+            return Response(answer, source_nodes=self._listed, metadata=metadata)
+        if isinstance(answer, BaseModel):
+            return PydanticResponse(
+                answer, source_nodes=self._listed, metadata=metadata
+            )
+        if isinstance(answer, AsyncGenerator):
+            return AsyncStreamingResponse(
+                answer, source_nodes=self._listed, metadata=metadata
+            )
+        return StreamingResponse(answer, source_nodes=self._listed, metadata=metadata)
+
+    def _count(self) -> None:
+        checker = self._checker
+        self._cited |= {str(label): n for label, n in checker.cited.items()}
+        self._removed |= {str(label): n for label, n in checker.removed.items()}

@@ -1,0 +1,232 @@
+"""Evidence: results turned into labelled sources that a model can be shown."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from llama_index.core.base.llms.types import ContentBlock, TextBlock
+from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
+
+from llama_index_mmrag.citations.checking import unlabelled
+from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
+from llama_index_mmrag.nodes.encoded_picture import EncodedPicture, encode_picture
+from llama_index_mmrag.nodes.images import has_picture, node_image
+from llama_index_mmrag.nodes.node import (
+    POSITION_KEY,
+    modality_of,
+    name_of,
+    provenance_of,
+)
+
+logger = logging.getLogger(__name__)
+
+EvidenceOrder = Literal["ranking", "document"]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureBudget:
+    """Which of the pictures that were found a model is shown.
+
+    Raises:
+        InvalidSetting: A number is out of range.
+    """
+
+    max_images: int
+    """Most pictures; 0, for models without eyes, shows captions only."""
+    max_side: int
+    """Longest side of a picture in pixels."""
+    max_bytes: int | None = None
+    """Most bytes of all pictures' files together; None for no such limit."""
+
+    def __post_init__(self) -> None:
+        if self.max_images < 0:
+            msg = (
+                f"max_images is {self.max_images!r}; expected 0 (captions only) or "
+                f"more."
+            )
+            raise InvalidSetting(msg)
+        if self.max_side < 1:
+            msg = f"max_image_side is {self.max_side!r}; expected at least 1 pixel."
+            raise InvalidSetting(msg)
+        if self.max_bytes is not None and self.max_bytes < 1:
+            msg = (
+                f"max_image_bytes is {self.max_bytes!r}; expected at least 1, or None "
+                f"for no limit. max_images=0 shows no pictures."
+            )
+            raise InvalidSetting(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One result under the label that an answer may cite."""
+
+    label: int
+    """From 1, in the order in which the sources are shown."""
+    rank: int
+    """From 1, in the order of the ranking."""
+    result: NodeWithScore
+    text: str
+    """The node's text, or the picture's caption; may be empty for a picture.
+
+    Bracketed numbers of its own are in parentheses: a page's footnote "[2]", quoted in
+    an answer, would cite the second source.
+    """
+    picture: EncodedPicture | None = None
+
+    @property
+    def name(self) -> str:
+        """What a person would call the source."""
+        return name_of(self.result.node)
+
+    @property
+    def modality(self) -> str:
+        """The node's modality, such as "text" or "image"."""
+        return modality_of(self.result.node)
+
+    def blocks(self) -> list[ContentBlock]:
+        """Return the source as a model is shown it: its label first."""
+        head = f"[{self.label}] {self.modality} from {unlabelled(self.name)}"
+        blocks: list[ContentBlock] = [
+            TextBlock(text=f"{head}:\n{self.text}\n" if self.text else f"{head}:\n")
+        ]
+        if self.picture is not None:
+            blocks.append(self.picture.block())
+        return blocks
+
+    def card(self) -> dict[str, Any]:
+        """Return what `response.metadata["citations"]` says of the source."""
+        provenance = provenance_of(self.result)
+        found = provenance.of_node(self.result.node.node_id) if provenance else ()
+        return {
+            "node_id": self.result.node.node_id,
+            "modality": self.modality,
+            "name": self.name,
+            "score": self.result.score,
+            "entity_id": provenance.entity_id if provenance else None,
+            "found_by": [
+                {"route": c.route, "rank": c.rank, "raw_score": c.raw_score}
+                for c in found
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The sources that are shown, and what was left out and why."""
+
+    sources: tuple[Source, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+    """(node id, reason)."""
+
+    @property
+    def pictures(self) -> tuple[EncodedPicture, ...]:
+        """The pictures that are shown."""
+        return tuple(s.picture for s in self.sources if s.picture is not None)
+
+
+def gather_evidence(
+    results: Sequence[NodeWithScore],
+    *,
+    budget: PictureBudget,
+    order: EvidenceOrder = "ranking",
+) -> Evidence:
+    """Return the results as labelled sources, within a budget of pictures.
+
+    Each picture is read once. One that cannot be read, or that is over the budget, is
+    left out with a reason: what is listed as a source is what was shown. The budget is
+    spent on the best-ranked pictures, whatever the order of showing.
+
+    Args:
+        results: The ranking, best first; a node that occurs twice is shown once.
+        budget: Most pictures, and how large they may be.
+        order: Whether sources are shown as ranked, or document by document: the
+            documents in the order of their best-ranked nodes, the nodes of one as they
+            stand in it. A document whose nodes do not all say where they stand keeps
+            the order of the ranking.
+    """
+    sources: list[Source] = []
+    left_out: list[tuple[str, str]] = []
+    shown: list[EncodedPicture] = []
+    unique: dict[str, NodeWithScore] = {}
+    for result in results:
+        unique.setdefault(result.node.node_id, result)
+    for result in unique.values():
+        node = result.node
+        picture: EncodedPicture | None = None
+        if has_picture(node) and budget.max_images > 0:
+            fitting = _fitting(node, budget, shown)
+            if isinstance(fitting, str):
+                left_out.append((node.node_id, fitting))
+                continue
+            picture = fitting
+            shown.append(picture)
+        text = unlabelled(node.get_content(metadata_mode=MetadataMode.NONE).strip())
+        if not text and picture is None:
+            left_out.append((node.node_id, "neither text nor a picture to show"))
+            continue
+        rank = len(sources) + 1
+        sources.append(Source(rank, rank, result, text, picture))
+    if order == "document":
+        sources = _by_document(sources)
+    return Evidence(tuple(sources), tuple(left_out))
+
+
+def check_order(order: str) -> None:
+    """Do nothing if sources can be shown in this order.
+
+    Raises:
+        InvalidSetting: There is no such order.
+    """
+    known = get_args(EvidenceOrder)
+    if order not in known:
+        listed = " or ".join(map(repr, known))
+        msg = f"evidence_order is {order!r}; expected {listed}."
+        raise InvalidSetting(msg)
+
+
+def _fitting(
+    node: BaseNode, budget: PictureBudget, shown: Sequence[EncodedPicture]
+) -> EncodedPicture | str:
+    """Return a node's picture, or why it is not shown beside those shown already."""
+    if len(shown) >= budget.max_images:
+        return f"over the budget of pictures ({budget.max_images})"
+    try:
+        picture = encode_picture(node_image(node), max_side=budget.max_side)
+    except ImageUnreadable as error:
+        logger.warning("A picture is left out of the evidence: %s", error)
+        return str(error)
+    spent = sum(other.n_bytes for other in shown)
+    if budget.max_bytes is not None and spent + picture.n_bytes > budget.max_bytes:
+        return (
+            f"over the budget of bytes ({budget.max_bytes:,}): it has "
+            f"{picture.n_bytes:,}, and {spent:,} are taken"
+        )
+    return picture
+
+
+def _by_document(sources: Sequence[Source]) -> list[Source]:
+    documents: dict[str, list[Source]] = {}
+    for source in sources:
+        node = source.result.node
+        documents.setdefault(node.ref_doc_id or node.node_id, []).append(source)
+    ordered = [source for group in documents.values() for source in _in_place(group)]
+    return [replace(source, label=n) for n, source in enumerate(ordered, start=1)]
+
+
+def _in_place(group: Sequence[Source]) -> list[Source]:
+    """Return one document's sources as they stand in it."""
+    positions = [s.result.node.metadata.get(POSITION_KEY) for s in group]
+    # LlamaIndex's splitters say where a chunk begins, and of pictures nothing is said.
+    starts = [
+        s.result.node.start_char_idx if isinstance(s.result.node, TextNode) else None
+        for s in group
+    ]
+    for places in (positions, starts):
+        known = [place for place in places if isinstance(place, (int, float))]
+        if len(known) == len(group):
+            order = sorted(range(len(group)), key=known.__getitem__)
+            return [group[index] for index in order]
+    return list(group)

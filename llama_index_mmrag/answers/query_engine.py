@@ -1,0 +1,50 @@
+"""A query engine whose answers say what was searched, found or not."""
+
+from __future__ import annotations
+
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.response.schema import RESPONSE_TYPE
+from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.schema import QueryBundle
+from llama_index_instrumentation import get_dispatcher
+
+from llama_index_mmrag.events.degraded import collect_routes
+from llama_index_mmrag.provenance import RoutesAsked
+
+dispatcher = get_dispatcher(__name__)
+
+
+class MultiModalQueryEngine(RetrieverQueryEngine):
+    """LlamaIndex's `RetrieverQueryEngine`, whose answers say what was searched.
+
+    `response.metadata` has the routes that were "requested", those that were "searched"
+    and those "degraded" with the reason, whichever synthesizer wrote the answer.
+    Provenance rides on results. A query that found nothing has none, and "nothing was
+    found" must be told from "nobody could look".
+    """
+
+    def with_retriever(self, retriever: BaseRetriever) -> MultiModalQueryEngine:
+        """Return the engine over another retriever, all else shared."""
+        return MultiModalQueryEngine(
+            retriever,
+            response_synthesizer=self._response_synthesizer,
+            callback_manager=self.callback_manager,
+            node_postprocessors=self._node_postprocessors,
+        )
+
+    @dispatcher.span
+    def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
+        with collect_routes() as routes:
+            response = super()._query(query_bundle)
+        return _told(response, routes)
+
+    @dispatcher.span
+    async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
+        with collect_routes() as routes:
+            response = await super()._aquery(query_bundle)
+        return _told(response, routes)
+
+
+def _told(response: RESPONSE_TYPE, routes: RoutesAsked) -> RESPONSE_TYPE:
+    response.metadata = {**(response.metadata or {}), **routes.to_dict()}
+    return response

@@ -1,0 +1,161 @@
+"""Opening an index: its collections, in a folder or on a server, as channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.embeddings import MultiModalEmbedding
+
+from llama_index_mmrag.composition import Composition
+from llama_index_mmrag.compression.places import check_places, opened_places
+from llama_index_mmrag.embeddings.dimension import check_one_length, dimension_of
+from llama_index_mmrag.embeddings.space import card_of
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.index.early_fusion import (
+    COMPOSED,
+    composed_channel,
+    composed_dim,
+)
+from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.stores import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.manifest import (
+    card_of_composition,
+    check_manifest,
+    check_ours,
+    write_manifest,
+)
+
+if TYPE_CHECKING:
+    from qdrant_client import AsyncQdrantClient, QdrantClient
+
+
+def encoders_of(
+    embed_model: BaseEmbedding | None, text_embed_model: BaseEmbedding | None
+) -> dict[str, BaseEmbedding]:
+    """Return an index's encoders by collection, checked; the offline one for none.
+
+    Raises:
+        InvalidSetting: `embed_model` has no pictures, or pictures and texts of two
+            lengths.
+        MissingExtra: The default encoder's packages are not installed.
+    """
+    if embed_model is None:
+        from llama_index_mmrag.embeddings import OfflineMultiModalEmbedding
+        from llama_index_mmrag.embeddings.weights import check_offline
+
+        # Before anything is made: an empty store would be left behind.
+        check_offline(needed_for="The default encoder")
+        embed_model = OfflineMultiModalEmbedding()
+    if not isinstance(embed_model, MultiModalEmbedding):
+        msg = (
+            f"embed_model is {embed_model.class_name()}, which cannot encode pictures. "
+            f"Give a MultiModalEmbedding; an encoder of texts alone goes beside it, as "
+            f"text_embed_model."
+        )
+        raise InvalidSetting(msg)
+    check_one_length(embed_model)
+    return {"text": text_embed_model or embed_model, "image": embed_model}
+
+
+def channels_in(
+    root: Path, encoders: Mapping[str, BaseEmbedding], early_fusion: Composition | None
+) -> list[Channel]:
+    """Return the open channels of a folder, which is made a store if it is none.
+
+    Args:
+        root: The folder.
+        encoders: By collection, from `encoders_of`.
+        early_fusion: What composes a text's and a picture's vectors; None: nothing.
+
+    Raises:
+        InvalidSetting: The composition cannot compose vectors of these encoders.
+        CollectionMismatch: The store was filled by others.
+        StoreInUse: It is open already, or was compressed at this moment.
+        StoreUnusable: The folder cannot be used.
+    """
+    cards = {name: card_of(model) for name, model in encoders.items()}
+    collections = dict(encoders)
+    if early_fusion is not None:
+        dim = composed_dim(early_fusion, encoders)
+        cards[COMPOSED] = card_of_composition(early_fusion)
+        collections[COMPOSED] = encoders["image"]
+    check_manifest(root, cards)
+    check_ours(root)
+    channels: list[Channel] = []
+    try:
+        places = opened_places(root, collections)
+        for name, (folder, model) in places.items():
+            if early_fusion is not None and name == COMPOSED:
+                store = QdrantEdgeVectorStore.open(folder, dim=dim)
+                channels.append(composed_channel(store, early_fusion, encoders))
+            else:
+                store = QdrantEdgeVectorStore.open(folder, dim=dimension_of(model))
+                channels.append(Channel(name, vector_store=store, embed_model=model))
+        check_places(root, {name: folder for name, (folder, _) in places.items()})
+        write_manifest(root, cards)
+    except BaseException:
+        close_all(channels)
+        raise
+    return channels
+
+
+def channels_on(
+    server: QdrantClient,
+    collection: str,
+    encoders: Mapping[str, BaseEmbedding],
+    early_fusion: Composition | None,
+    *,
+    aclient: AsyncQdrantClient | None = None,
+) -> list[Channel]:
+    """Return the channels of a server's collections, made if they are missing.
+
+    Args:
+        server: Its client.
+        collection: What the collections' names begin with.
+        encoders: As for `channels_in`.
+        early_fusion: As for `channels_in`.
+        aclient: For queries that hold no thread.
+
+    Raises:
+        InvalidSetting: The composition cannot compose vectors of these encoders.
+        CollectionMismatch: The collections were filled by others.
+        StoreUnusable: The server does not answer, or refuses.
+    """
+    from llama_index_mmrag.stores.server import (
+        open_server_collection,
+        open_server_composed,
+    )
+
+    dim = 0 if early_fusion is None else composed_dim(early_fusion, encoders)
+    channels = [
+        Channel(
+            name,
+            vector_store=open_server_collection(
+                server,
+                f"{collection}-{name}",
+                dim=dimension_of(model),
+                card=card_of(model),
+                aclient=aclient,
+            ),
+            embed_model=model,
+        )
+        for name, model in encoders.items()
+    ]
+    space_id = None if early_fusion is None else early_fusion.space_id
+    composed = open_server_composed(
+        server, collection, space_id=space_id, dim=dim, aclient=aclient
+    )
+    if early_fusion is not None and composed is not None:
+        channels.append(composed_channel(composed, early_fusion, encoders))
+    return channels
+
+
+def close_all(channels: Iterable[Channel]) -> None:
+    """Close the stores that can be closed."""
+    for channel in channels:
+        close = getattr(channel.vector_store, "close", None)
+        if close is not None:
+            close()

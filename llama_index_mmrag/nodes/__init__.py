@@ -1,0 +1,44 @@
+"""Nodes: what a node must carry, and the picture that it shows.
+
+In go LlamaIndex nodes and pictures in any form; out come their entity, modality and
+name, results with provenance, and pictures opened safely. Start at `node.py`;
+`images.py` opens pictures, `encoded_picture.py` makes the file that a model is sent.
+"""
+
+from llama_index_mmrag.nodes.node import (
+    BOOKKEEPING_KEYS,
+    CONTENT_HASH_KEY,
+    ENTITY_KEY,
+    MODALITY_KEY,
+    POSITION_KEY,
+    PROVENANCE_KEY,
+    CaptionedImageNode,
+    ExplainedTextNode,
+    FusedNode,
+    entity_id_of,
+    entity_of,
+    hide_bookkeeping,
+    modality_of,
+    name_of,
+    provenance_of,
+    with_provenance,
+)
+
+__all__ = [
+    "BOOKKEEPING_KEYS",
+    "CONTENT_HASH_KEY",
+    "ENTITY_KEY",
+    "MODALITY_KEY",
+    "POSITION_KEY",
+    "PROVENANCE_KEY",
+    "CaptionedImageNode",
+    "ExplainedTextNode",
+    "FusedNode",
+    "entity_id_of",
+    "entity_of",
+    "hide_bookkeeping",
+    "modality_of",
+    "name_of",
+    "provenance_of",
+    "with_provenance",
+]

