@@ -1,0 +1,250 @@
+"""Checks of what a caller gave: each says what was given, expected, and what to do.
+
+A check returns the value in its plain type, so that a setting is checked and kept in
+one line. Settings are checked once, where they come in. Pure.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection
+from importlib import import_module
+from math import isfinite
+from types import ModuleType
+from typing import Any, SupportsFloat, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from llama_index_mmrag.errors import (
+    InvalidSetting,
+    InvalidVector,
+    MissingExtra,
+    MmragError,
+)
+from llama_index_mmrag.vectors import Vectors
+
+T = TypeVar("T")
+
+
+def one_of(
+    value: T,
+    name: str,
+    choices: Collection[object],
+    *,
+    advice: str = "",
+    error: type[MmragError] = InvalidSetting,
+) -> T:
+    """Return `value`, which is one of `choices`.
+
+    Args:
+        value: What was given.
+        name: What it is called where it was given, such as "Channel 'text': mode".
+        choices: What may be given, in the order to be listed; `get_args` of a Literal.
+        advice: A sentence that says what to do, where the list does not say it.
+        error: What is raised.
+
+    Example:
+        >>> one_of("late", "stage", ("late", "early"))
+        'late'
+        >>> one_of("soon", "stage", ("late", "early"))
+        Traceback (most recent call last):
+        ...
+        llama_index_mmrag.errors.InvalidSetting: stage is 'soon'; expected 'late' or \
+'early'.
+    """
+    # Compared by type as well: 1 is no True, and an array is equal to nothing.
+    if any(type(value) is type(choice) and value == choice for choice in choices):
+        return value
+    *most, last = map(repr, choices)
+    listed = f"{', '.join(most)} or {last}" if most else last
+    raise error(_said(value, name, listed, advice))
+
+
+def number(  # noqa: PLR0913 - four bounds, and what is said
+    value: object,
+    name: str,
+    *,
+    at_least: float | None = None,
+    more_than: float | None = None,
+    at_most: float | None = None,
+    less_than: float | None = None,
+    advice: str = "",
+    error: type[MmragError] = InvalidSetting,
+) -> float:
+    """Return `value` as a float that is finite and within its bounds.
+
+    Numbers are what Python, numpy and their kind count as such; truth values, NaN,
+    infinity, texts and None are none.
+
+    Args:
+        value: What was given.
+        name: What it is called where it was given.
+        at_least: Least value that is allowed; None for no such bound.
+        more_than: Value that it must exceed.
+        at_most: Largest value that is allowed.
+        less_than: Value that it must stay below.
+        advice: A sentence that says what to do.
+        error: What is raised.
+
+    Example:
+        >>> number(0.5, "alpha", at_least=0, at_most=1)
+        0.5
+        >>> number(float("nan"), "alpha", at_least=0, at_most=1)
+        Traceback (most recent call last):
+        ...
+        llama_index_mmrag.errors.InvalidSetting: alpha is nan; expected a finite \
+number of at least 0 and at most 1.
+    """
+    found = _as_float(value)
+    bounds = _bounds(at_least, more_than, at_most, less_than)
+    if found is None or not isfinite(found) or not _is_within(found, bounds):
+        raise error(_said(value, name, f"a finite number{_told(bounds)}", advice))
+    return found
+
+
+def whole(
+    value: object,
+    name: str,
+    *,
+    at_least: int | None = None,
+    at_most: int | None = None,
+    advice: str = "",
+    error: type[MmragError] = InvalidSetting,
+) -> int:
+    """Return `value` as an int within its bounds.
+
+    Whole is what has `__index__`: `np.int64(5)` is, and `True`, `5.0` and "5" are not.
+
+    Args:
+        value: What was given.
+        name: What it is called where it was given.
+        at_least: Least value that is allowed; None for no such bound.
+        at_most: Largest value that is allowed.
+        advice: A sentence that says what to do.
+        error: What is raised.
+
+    Example:
+        >>> whole(np.int64(5), "top_k", at_least=1)
+        5
+        >>> whole(True, "top_k", at_least=1)
+        Traceback (most recent call last):
+        ...
+        llama_index_mmrag.errors.InvalidSetting: top_k is True; expected a whole \
+number of at least 1.
+    """
+    bounds = _bounds(at_least, None, at_most, None)
+    try:
+        found = None if isinstance(value, (bool, np.bool_)) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        found = None
+    if found is None or not _is_within(found, bounds):
+        raise error(_said(value, name, f"a whole number{_told(bounds)}", advice))
+    return found
+
+
+def rows(
+    values: ArrayLike,
+    name: str,
+    *,
+    dim: int | None = None,
+    n_rows: int | None = None,
+    advice: str = "Check the encoder's output.",
+    error: type[MmragError] = InvalidVector,
+) -> Vectors:
+    """Return vectors as one array of finite float32 numbers, shape `(n, dim)`.
+
+    Args:
+        values: An array of two axes, or lists of numbers.
+        name: What the vectors are called in messages, such as "The text vectors".
+        dim: Their length, at least 1; None takes any.
+        n_rows: How many there must be; None takes any number, none too.
+        advice: A sentence that says what to do.
+        error: What is raised.
+
+    Example:
+        >>> rows([[1.0, float("inf")]], "The text vectors")
+        Traceback (most recent call last):
+        ...
+        llama_index_mmrag.errors.InvalidVector: The text vectors have numbers that are \
+not finite, first in row 0; expected finite numbers. Check the encoder's output.
+    """
+    try:
+        array = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as cause:
+        msg = f"{name} are no array of numbers ({cause}); expected one. {advice}"
+        raise error(msg) from cause
+    wanted = (n_rows, dim)
+    fits = array.ndim == 2 and array.shape[1] > 0
+    if not fits or any(
+        w is not None and w != n for w, n in zip(wanted, array.shape, strict=True)
+    ):
+        shape = " x ".join("any" if w is None else str(w) for w in wanted)
+        msg = f"{name} have the shape {array.shape}; expected {shape}. {advice}"
+        raise error(msg)
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if len(bad):
+        msg = (
+            f"{name} have numbers that are not finite, first in row {int(bad[0])}; "
+            f"expected finite numbers. {advice}"
+        )
+        raise error(msg)
+    return array
+
+
+def needs(package: str, *, extra: str, for_: str) -> ModuleType:
+    """Return an optional package, imported.
+
+    Args:
+        package: Its name in an import, such as "torch".
+        extra: The extra of this package that installs it.
+        for_: What needs it, as the beginning of a sentence: "Training a head".
+
+    Raises:
+        MissingExtra: It is not installed, or cannot be imported.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise MissingExtra.of(package, extra=extra, needed_for=for_) from error
+
+
+_TESTS: dict[str, Any] = {
+    "of at least": operator.ge,
+    "greater than": operator.gt,
+    "at most": operator.le,
+    "less than": operator.lt,
+}
+
+
+def _bounds(
+    at_least: float | None,
+    more_than: float | None,
+    at_most: float | None,
+    less_than: float | None,
+) -> dict[str, float]:
+    given = zip(_TESTS, (at_least, more_than, at_most, less_than), strict=True)
+    return {name: bound for name, bound in given if bound is not None}
+
+
+def _is_within(found: float, bounds: dict[str, float]) -> bool:
+    return all(_TESTS[name](found, bound) for name, bound in bounds.items())
+
+
+def _told(bounds: dict[str, float]) -> str:
+    told = " and ".join(f"{name} {bound:g}" for name, bound in bounds.items())
+    return f" {told}" if told else ""
+
+
+def _as_float(value: object) -> float | None:
+    # What float() takes besides numbers: texts and truth values.
+    if isinstance(value, (bool, np.bool_, str, bytes, bytearray)):
+        return None
+    try:
+        return float(value) if isinstance(value, SupportsFloat) else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _said(value: object, name: str, expected: str, advice: str) -> str:
+    return f"{name} is {value!r}; expected {expected}.{f' {advice}' if advice else ''}"

@@ -1,0 +1,46 @@
+"""Vectors: one name for their arrays, their direction, and their unit length. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors: TypeAlias = "NDArray[np.float32]"
+"""One vector a row, shape `(n, dim)`."""
+
+
+def has_direction(vectors: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return for each row whether it points anywhere, shape `(n,)`.
+
+    A row of zeros does not, nor does one with NaN or infinity: no cosine with it is
+    defined, and one such row spoils a whole search graph.
+
+    Args:
+        vectors: Shape `(n, dim)`.
+
+    Example:
+        >>> has_direction(np.array([[3.0, 4.0], [0.0, 0.0], [np.nan, 1.0]])).tolist()
+        [True, False, False]
+    """
+    return np.asarray(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1))
+
+
+def unit_rows(vectors: NDArray[Any]) -> Vectors:
+    """Return the rows scaled to length 1; a row of zeros stays a row of zeros.
+
+    Each row is divided by its largest number first, so that neither 1e200 nor 1e-200
+    is squared out of a float's range.
+
+    Args:
+        vectors: Shape `(n, dim)`, of any float type; n may be 0.
+
+    Example:
+        >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]])).round(3).tolist()
+        [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)  # (n, 1)
+    scaled = vectors / np.where(largest > 0, largest, 1)
+    lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
+    return np.asarray(scaled / np.where(lengths > 0, lengths, 1), dtype=np.float32)
