@@ -28,11 +28,13 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).parents[1]
-TESTS = ROOT / "tests" / "alignment" / "finetuning"
+TESTS = ROOT / "tests"
+TINY = TESTS / "support" / "tiny_models.py"
+KILLED = TESTS / "alignment" / "finetuning" / "killed.py"
 RESULTS = Path(__file__).parent / "results"
 sys.path.insert(0, str(TESTS))
 
-from tiny import make_torchvision_importable, write_model, write_pairs  # noqa: E402
+from support.tiny_models import make_torchvision_importable, write_model, write_pairs  # noqa: E402
 
 kept_alive = make_torchvision_importable()
 
@@ -152,7 +154,7 @@ def bits_after_a_kill(
     given = {"kill": "between steps", "model": base, "pairs": pairs, "out": str(out)}
     arguments.write_text(json.dumps({**given, "settings": settings}))
     killed = subprocess.run(
-        [sys.executable, TESTS / "tiny.py", TESTS / "killed.py", arguments],
+        [sys.executable, TINY, KILLED, arguments],
         check=False,
         capture_output=True,
     )

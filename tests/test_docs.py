@@ -18,7 +18,7 @@ pytest.importorskip("onnxruntime", reason="needs the extra offline")
 
 from llama_index_mmrag import OfflineMultiModalEmbedding  # noqa: E402
 
-from .openai_server import OpenAIServer, Reply, ToolCall, clients_of  # noqa: E402
+from .support.openai_server import OpenAIServer, Reply, ToolCall, clients_of  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

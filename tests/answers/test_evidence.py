@@ -28,7 +28,7 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import FusedNode
 from llama_index_mmrag.provenance import Contribution, Provenance
 
-from ..conftest import Paint, image_node, text_node, uid
+from ..support.colours import Paint, image_node, text_node, uid
 
 
 def results(*nodes):

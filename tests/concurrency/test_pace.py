@@ -19,7 +19,7 @@ from llama_index_mmrag.concurrency.pace import N_IN_A_ROW, OVERDUE_S, QUICK_S, P
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed
 
-from ..conftest import OpenStore, text_node
+from ..support.colours import OpenStore, text_node
 
 
 def paced(*durations_s: float) -> Pace:

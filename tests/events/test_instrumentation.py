@@ -30,7 +30,8 @@ from llama_index_mmrag.errors import AllRoutesFailed
 from llama_index_mmrag.events.degraded import RouteDegradedEvent
 from llama_index_mmrag.events.spans import Span
 
-from ..conftest import FaultyStore, OpenStore, Paint, channel, image_node, text_node
+from ..support.colours import OpenStore, Paint, channel, image_node, text_node
+from ..support.stores import FaultyStore
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,7 @@ from qdrant_client import QdrantClient
 
 from llama_index_mmrag import MultiModalQdrantIndex
 
-from .world import (
+from ..support.indexes import (
     CountingEncoder,
     Open,
     painted,

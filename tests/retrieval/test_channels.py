@@ -19,7 +19,7 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting
 from llama_index_mmrag.retrieval.channels import both_filters
 
-from ..conftest import OpenStore, channel, text_node, uid
+from ..support.colours import OpenStore, channel, text_node, uid
 
 pytestmark = [
     # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.

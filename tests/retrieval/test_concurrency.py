@@ -22,7 +22,7 @@ from llama_index_mmrag.concurrency import threads
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
 
-from ..conftest import DIM, GAP, channel, text_node, uid, why
+from ..support.colours import DIM, GAP, channel, text_node, uid, why
 
 SHARES = [s for s in product(range(4), repeat=3) if math.gcd(*s) == 1]
 QUERIES = ["red " * r + "green " * g + "blue " * b for r, g, b in SHARES]

@@ -21,7 +21,7 @@ from llama_index_mmrag.retrieval.channels import Channel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.check import check_collection
 
-from ..conftest import Paint, text_node, uid
+from ..support.colours import Paint, text_node, uid
 
 COLOURS = ["red", "blue", "green"]
 

@@ -33,7 +33,7 @@ from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting, RouteFaile
 from llama_index_mmrag.events.degraded import collect_degradations
 from llama_index_mmrag.retrieval.channels import Channel
 
-from ..conftest import (
+from ..support.colours import (
     DIM,
     Paint,
     channel,

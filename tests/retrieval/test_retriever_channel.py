@@ -18,7 +18,7 @@ from llama_index_mmrag import (
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidSetting
 
-from ..conftest import OpenStore, text_node, uid
+from ..support.colours import OpenStore, text_node, uid
 
 
 class Scripted(BaseRetriever):

@@ -20,8 +20,7 @@ from llama_index_mmrag import MultiModalFusionRetriever
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed, RouteFailed
 
-from ..conftest import (
-    FaultyStore,
+from ..support.colours import (
     OpenStore,
     Paint,
     channel,
@@ -30,6 +29,7 @@ from ..conftest import (
     text_node,
     why,
 )
+from ..support.stores import FaultyStore
 
 pytestmark = [
     # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.

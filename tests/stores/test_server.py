@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,25 +17,6 @@ from llama_index_mmrag.stores.documents import document_ids, node_ids_of
 from llama_index_mmrag.stores.server import open_server_collection
 
 from .conftest import DIM, make_node, node_id
-
-
-@pytest.fixture(params=["local", "server"])
-def client(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
-    url = os.environ.get("QDRANT_URL")
-    if request.param == "server" and not url:
-        pytest.skip("QDRANT_URL names no server")
-    opened = (
-        QdrantClient(url) if request.param == "server" else QdrantClient(":memory:")
-    )
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def name(client: QdrantClient) -> Iterator[str]:
-    made = f"test-{uuid.uuid4().hex}"
-    yield made
-    client.delete_collection(made)
 
 
 def test_missing_collection_is_made_with_one_unnamed_cosine_vector(client, name):
