@@ -1,6 +1,5 @@
 """README's first example in LlamaIndex's own house: its CLIP, its store, its OpenAI."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -12,8 +11,8 @@ from qdrant_client import QdrantClient
 
 from llama_index_mmrag import OfflineTextEmbedding
 
-from .conftest import Paint
-from .openai_server import OpenAIServer
+from .support.colours import Paint
+from .support.openai_server import OpenAIServer
 from .test_docs import ROOT, python_blocks
 
 pytest.importorskip(
@@ -23,13 +22,6 @@ pytest.importorskip(
 ADVICE = "Descale the espresso machine with citric acid every month."
 
 
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    server = OpenAIServer(replies=["With citric acid [1], never with salt [7]."])
-    yield server
-    server.close()
-
-
 # LlamaIndex indexes doc_id at its first write, which local mode warns of; torch: clip
 # first tries an archive of TorchScript.
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
@@ -37,6 +29,7 @@ def server() -> Iterator[OpenAIServer]:
 def test_first_example_of_the_readme_runs_beside_the_umbrella_package(
     clip_encoder: Any, server: OpenAIServer, paint: Paint, capsys: Any
 ):
+    server.script("With citric acid [1], never with salt [7].")
     texts = OfflineTextEmbedding()
     client = QdrantClient(":memory:")
     text = TextNode(text=ADVICE, embedding=texts.get_text_embedding(ADVICE))
