@@ -1,5 +1,8 @@
 """Alignment: what makes two encoders' vectors one good space, fitted and saved.
 
+In go pairs of a picture and its words, encoded; out come transforms, judged on pairs
+that they were not fitted to, and encoders that apply them. Start at `align.py`, which
+fits, mixes and judges; `artefact.py` saves, `transformed.py` wraps an encoder.
 Transforms are values that are applied row by row; fits with a closed form need numpy
 alone, trained heads need torch. Nothing here is applied unless it is asked for.
 """

@@ -1,6 +1,10 @@
 """Encoders: text and pictures to vectors of one space, as LlamaIndex embeddings.
 
-Importing this package loads no model: weights are read at the first use.
+In go texts and pictures, singly or in batches; out come vectors, and the name of the
+space that they lie in. Start at `encoder.py`, LlamaIndex's ten methods over two of
+ours; `offline.py` needs no model hub, `clip.py` runs CLIP and SigLIP, `colour.py` has
+answers that can be worked out by hand. Importing this package loads no model: weights
+are read at the first use.
 """
 
 from llama_index_mmrag.embeddings.clip import BatchedClipEmbedding

@@ -1,4 +1,9 @@
-"""Fusion: pure rules from ranked lists to one ranking of entities."""
+"""Fusion: pure rules from ranked lists to one ranking of entities.
+
+In go a ranked list for each search, and what a channel's scores look like in general;
+out come entities with a score and what each hit added to it. Start at `ranked_list.py`,
+which has the words and the protocol `Fusion`, then `rrf.py`, the shortest rule.
+"""
 
 from llama_index_mmrag.fusion.calibrated import CalibratedSum
 from llama_index_mmrag.fusion.ranked_list import (

@@ -1,4 +1,10 @@
-"""Ingestion: files and documents into linked nodes, before anything is encoded."""
+"""Ingestion: files and documents into linked nodes, encoded and stored.
+
+In go folders, files, LlamaIndex documents and nodes; out come nodes in the channel of
+their modality, and a report of what was added, kept, removed and skipped. Every format
+makes a page (`pages.py`), whose reader is a row in `files.py`; `linked.py` finishes
+nodes. Start at `writer.py`, which encodes and stores what is new.
+"""
 
 from llama_index_mmrag.ingestion.directory import discover, read_directory, survey
 from llama_index_mmrag.ingestion.documents import (

@@ -1,4 +1,10 @@
-"""Vector stores: Qdrant in this process, and what a server needs beside it."""
+"""Stores: Qdrant in this process, and one way to work with a collection of any kind.
+
+In go LlamaIndex vector stores; out come collections, searched, read, sampled and
+written in the same way whatever kind the store is of: no other folder asks. Start at
+`collection.py`; `edge.py` is the store in this process, `server.py` makes collections
+on a server, `manifest.py` says what filled an embedded one.
+"""
 
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_filters import UnsupportedQuery

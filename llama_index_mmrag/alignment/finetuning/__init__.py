@@ -1,7 +1,8 @@
 """Joint fine-tuning: both encoders of a CLIP or SigLIP, trained on pairs.
 
+In go a model's folder and pairs; out come the trained model's folder and a report.
 Retrieval by contrast and, beside it, captioning; low-rank additions unless asked for
-more. Needs the extra `finetune`.
+more. Start at `run.py`, then `training.py`. Needs the extra `finetune`.
 """
 
 from llama_index_mmrag.alignment.finetuning.captioner import Captioner
