@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
@@ -18,7 +18,6 @@ from llama_index_mmrag.nodes.node import (
     POSITION_KEY,
     modality_of,
     name_of,
-    provenance_of,
 )
 
 logger = logging.getLogger(__name__)
@@ -95,22 +94,6 @@ class Source:
         if self.picture is not None:
             blocks.append(self.picture.block())
         return blocks
-
-    def card(self) -> dict[str, Any]:
-        """Return what `response.metadata["citations"]` says of the source."""
-        provenance = provenance_of(self.result)
-        found = provenance.of_node(self.result.node.node_id) if provenance else ()
-        return {
-            "node_id": self.result.node.node_id,
-            "modality": self.modality,
-            "name": self.name,
-            "score": self.result.score,
-            "entity_id": provenance.entity_id if provenance else None,
-            "found_by": [
-                {"route": c.route, "rank": c.rank, "raw_score": c.raw_score}
-                for c in found
-            ],
-        }
 
 
 @dataclass(frozen=True, slots=True)

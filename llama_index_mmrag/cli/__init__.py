@@ -1,5 +1,9 @@
 """The command line, a file for each command.
 
+In go options (`options.py`), checked by Typer; out come a table or JSON on stdout, and
+sentences on stderr (`output.py`). Start at `app.py`, then `search.py`. A command
+imports what it works with when it runs: --help takes no time.
+
 Exit codes: 0 done; 1 nothing was found, something was skipped under --strict, or no
 setting keeps a promised recall; 2 wrong use or an error, told in a sentence; 130
 interrupted.

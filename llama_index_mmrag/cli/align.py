@@ -2,74 +2,38 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from dataclasses import asdict
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from llama_index_mmrag.cli import encoders
 from llama_index_mmrag.cli.align_report import check_out, figures_of, save, show
 from llama_index_mmrag.cli.app import app
-from llama_index_mmrag.cli.encoders import OFFLINE, Encoder, base_encoder
-from llama_index_mmrag.cli.options import AsJson, place
-from llama_index_mmrag.cli.output import print_json, tell, told
+from llama_index_mmrag.cli.options import AsJson, Encoder, Strict, place
+from llama_index_mmrag.cli.output import Output
 from llama_index_mmrag.errors import InvalidSetting, MissingExtra
 
 if TYPE_CHECKING:
     from llama_index.core.embeddings import MultiModalEmbedding
 
-    from llama_index_mmrag.alignment import (
-        EncodedPairs,
-        Fit,
-        PairProblem,
-        Transform,
-    )
-
-
-class Method(str, Enum):
-    """How a head is fitted."""
-
-    infonce = "infonce"
-    triplet = "triplet"
-    ridge = "ridge"
-    procrustes = "procrustes"
-
-
-class Kind(str, Enum):
-    """The shape of a head that is trained."""
-
-    linear = "linear"
-    mlp = "mlp"
-
-
-class Start(str, Enum):
-    """Where a linear head begins."""
-
-    random = "random"
-    ridge = "ridge"
-    procrustes = "procrustes"
-
-
-PairsFile = Annotated[
-    Path,
-    typer.Option(
-        "--pairs",
-        "-p",
-        parser=place,
-        metavar="FILE",
-        help='JSON Lines: {"image": "path", "text": "..."} a line.',
-    ),
-]
+    from llama_index_mmrag.alignment import EncodedPairs, PairProblem, Transform
 
 
 @app.command("align")
-@told()
 def align_command(  # noqa: PLR0913 - each argument is an option of the command
     *,
-    pairs: PairsFile,
+    pairs: Annotated[
+        Path,
+        typer.Option(
+            "--pairs",
+            "-p",
+            parser=place,
+            metavar="FILE",
+            help='JSON Lines: {"image": "path", "text": "..."} a line.',
+        ),
+    ],
     out: Annotated[
         Path,
         typer.Option(
@@ -78,23 +42,27 @@ def align_command(  # noqa: PLR0913 - each argument is an option of the command
     ],
     encoder: Encoder = None,
     method: Annotated[
-        Method, typer.Option(help="Two losses to train with, two closed forms.")
-    ] = Method.infonce,
-    kind: Annotated[Kind, typer.Option(help="Shape of a trained head.")] = Kind.linear,
+        Literal["infonce", "triplet", "ridge", "procrustes"],
+        typer.Option(help="Two losses to train with, two closed forms."),
+    ] = "infonce",
+    kind: Annotated[
+        Literal["linear", "mlp"], typer.Option(help="Shape of a trained head.")
+    ] = "linear",
     hidden: Annotated[int, typer.Option(min=1, help="Hidden units of mlp.")] = 512,
     dropout: Annotated[float, typer.Option(help="Of the head's inputs.")] = 0.5,
     start: Annotated[
-        Start, typer.Option(help="Where a trained linear head begins.")
-    ] = Start.random,
+        Literal["random", "ridge", "procrustes"],
+        typer.Option(help="Where a trained linear head begins."),
+    ] = "random",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the pairs.")] = 30,
     batch_size: Annotated[int, typer.Option(min=2, help="Pairs in a step.")] = 256,
     learning_rate: Annotated[float, typer.Option(help="The highest.")] = 3e-3,
     ridge_penalty: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(help="Of ridge: 1000 as the method, 100 as the start."),
     ] = None,
     mix_weight: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(
             help="Share of the head beside the encoder's own vectors.  [default: 0.5]"
         ),
@@ -103,7 +71,7 @@ def align_command(  # noqa: PLR0913 - each argument is an option of the command
         bool, typer.Option("--head-alone", help="Use the head without them.")
     ] = False,
     judge: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(
             metavar="FILE", help="Pairs to judge by, instead of a share of --pairs."
         ),
@@ -113,9 +81,7 @@ def align_command(  # noqa: PLR0913 - each argument is an option of the command
     ] = 0.1,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     device: Annotated[str, typer.Option(help="What torch trains on.")] = "cpu",
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 if anything was skipped.")
-    ] = False,
+    strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit a head on pairs of pictures and texts, judge it, and save it.
@@ -127,36 +93,44 @@ def align_command(  # noqa: PLR0913 - each argument is an option of the command
     if head_alone and mix_weight is not None:
         msg = "--head-alone uses the head without a mixture; leave out --mix-weight."
         raise InvalidSetting(msg)
-    from llama_index_mmrag.alignment import align
-    from llama_index_mmrag.alignment.align import MIX_WEIGHT, RIDGE_PENALTY
+    from llama_index_mmrag.alignment import Fit, Head, TrainSettings, align
     from llama_index_mmrag.embeddings.space import space_of
 
-    fit = _fit(
-        method,
-        head={"kind": kind.value, "hidden": hidden, "dropout": dropout},
-        settings={
-            "start": start.value,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "seed": seed,
-            "ridge_penalty": 100.0 if ridge_penalty is None else ridge_penalty,
-        },
-        mix_weight=None if head_alone else _given(mix_weight, MIX_WEIGHT),
-        ridge_penalty=_given(ridge_penalty, RIDGE_PENALTY),
+    output = Output(as_json=as_json)
+    is_trained = method in ("infonce", "triplet")
+    penalty: dict[str, Any] = {}
+    if ridge_penalty is not None:
+        penalty["ridge_penalty"] = ridge_penalty
+    mixture: dict[str, Any] = {}
+    if head_alone or mix_weight is not None:
+        mixture["mix_weight"] = mix_weight
+    fit = Fit(
+        method="trained" if is_trained else method,  # type: ignore[arg-type]
+        head=Head(kind=kind, hidden=hidden, dropout=dropout),
+        settings=TrainSettings(
+            loss="triplet" if method == "triplet" else "info_nce",
+            start=start,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+            **penalty,
+        ),
         held_out=held_out,
+        **penalty,
+        **mixture,
     )
-    _check_training(method, device)
-    name = OFFLINE if encoder is None else encoder
-    base = base_encoder(name, with_features=True)
+    if is_trained:
+        _check_device(device)
+    name = encoders.OFFLINE if encoder is None else encoder
+    base = encoders.base_encoder(name, with_features=True)
     space_of(base)  # loads a CLIP model: before thousands of pictures are opened
-    show_progress = not as_json and sys.stderr.isatty()
     vectors = out.with_suffix(".vectors.npz")
-    problems: list[PairProblem] = []
-    encoded = _encoded(pairs, base, vectors, problems, show_progress)
+    encoded, skipped = _encoded(pairs, base, vectors, output)
     judged = None
     if judge is not None:
-        judged = _encoded(judge, base, vectors, problems, show_progress)
+        judged, unread = _encoded(judge, base, vectors, output)
+        skipped += unread
     started = time.perf_counter()
     checkpoint = out.with_suffix(".run.npz")
     aligned = align(
@@ -165,70 +139,43 @@ def align_command(  # noqa: PLR0913 - each argument is an option of the command
         fit=fit,
         judged=judged,
         baselines=_baselines(base),
-        checkpoint=checkpoint if fit.method == "trained" else None,
+        checkpoint=checkpoint if is_trained else None,
         device=device,
-        show_progress=show_progress,
+        show_progress=output.shows_progress,
     )
-    seconds = time.perf_counter() - started
-    figures = figures_of(aligned, fit, name, seconds)
+    figures = figures_of(aligned, fit, name, time.perf_counter() - started)
     save(aligned, base, out, f"{len(encoded)} pairs of {pairs.name}", figures)
     checkpoint.unlink(missing_ok=True)
-    if as_json:
-        skipped = [asdict(problem) for problem in problems]
-        print_json({"out": str(out), **figures, "skipped": skipped})
-    else:
-        show(aligned, out, vectors, figures)
-    if strict and problems:
+    output.json({"out": out, **figures, "skipped": skipped})
+    if not as_json:
+        show(aligned, out, vectors, figures, output)
+    if strict and output.has_skipped:
         raise typer.Exit(1)
 
 
-def _given(value: float | None, default: float) -> float:
-    return default if value is None else value
-
-
-def _fit(
-    method: Method, *, head: dict[str, Any], settings: dict[str, Any], **others: Any
-) -> Fit:
-    from llama_index_mmrag.alignment import Fit, Head, TrainSettings
-
-    is_trained = method in (Method.infonce, Method.triplet)
-    settings["loss"] = "triplet" if method is Method.triplet else "info_nce"
-    return Fit(
-        method="trained" if is_trained else method.value,  # type: ignore[arg-type]
-        head=Head(**head),
-        settings=TrainSettings(**settings),
-        **others,
-    )
-
-
-def _check_training(method: Method, device: str) -> None:
+def _check_device(device: str) -> None:
     # Before an hour of encoding, not after it.
-    if method in (Method.infonce, Method.triplet):
-        from llama_index_mmrag.alignment.train import check_device
+    from llama_index_mmrag.alignment.train import check_device
 
-        try:
-            check_device(device)
-        except MissingExtra as error:
-            msg = f"{error}; or give --method ridge, which needs nothing more."
-            raise MissingExtra(msg) from error
+    try:
+        check_device(device)
+    except MissingExtra as error:
+        msg = f"{error}; or give --method ridge, which needs nothing more."
+        raise MissingExtra(msg) from error
 
 
 def _encoded(
-    path: Path,
-    base: MultiModalEmbedding,
-    kept: Path,
-    problems: list[PairProblem],
-    show_progress: bool,
-) -> EncodedPairs:
+    path: Path, base: MultiModalEmbedding, kept: Path, output: Output
+) -> tuple[EncodedPairs, list[PairProblem]]:
     from llama_index_mmrag.alignment import encode_pairs, read_pairs
 
-    read = read_pairs(path, show_progress=show_progress)
-    encoded = encode_pairs(read, base, kept=kept, show_progress=show_progress)
-    for problem in (*read.problems, *encoded.problems):
-        where = f"{path.name} line {problem.line}"
-        tell("Skipped", f"{where}, {problem.source}: {problem.reason}", style="yellow")
-        problems.append(problem)
-    return encoded
+    read = read_pairs(path, show_progress=output.shows_progress)
+    encoded = encode_pairs(read, base, kept=kept, show_progress=output.shows_progress)
+    problems = [*read.problems, *encoded.problems]
+    for problem in problems:
+        where = f"{path.name} line {problem.line}, {problem.source}"
+        output.skip(where, problem.reason)
+    return encoded, problems
 
 
 def _parts(base: MultiModalEmbedding, encoded: EncodedPairs) -> Any:

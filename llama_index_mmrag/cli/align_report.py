@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index_mmrag.cli.encoders import OFFLINE
 from llama_index_mmrag.cli.found_table import found_table
-from llama_index_mmrag.cli.output import terminal
+from llama_index_mmrag.cli.output import Output
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.report.table import plain_text
+from llama_index_mmrag.report.plain import plain_text
 
 if TYPE_CHECKING:
     from llama_index.core.embeddings import MultiModalEmbedding
@@ -90,9 +90,14 @@ def save(
     ).save(out)
 
 
-def show(aligned: Aligned, out: Path, vectors: Path, figures: dict[str, Any]) -> None:
+def show(
+    aligned: Aligned,
+    out: Path,
+    vectors: Path,
+    figures: dict[str, Any],
+    output: Output,
+) -> None:
     """Print what the head reached, and how to use it."""
-    console = terminal()
     trained = aligned.trained
     how = (
         "closed form"
@@ -100,7 +105,7 @@ def show(aligned: Aligned, out: Path, vectors: Path, figures: dict[str, Any]) ->
         else f"epoch {trained.best_epoch} of {len(trained.history) - 1}, "
         f"{trained.stopped}"
     )
-    console.print(
+    output.show(
         f"Fitted on {aligned.n_fitted} pairs, judged on {aligned.n_judged} others "
         f"({how}, {figures['seconds']:.0f} s)"
     )
@@ -109,11 +114,11 @@ def show(aligned: Aligned, out: Path, vectors: Path, figures: dict[str, Any]) ->
             f"{aligned.n_seen} of {aligned.n_judged} judged pairs have pictures that "
             f"the head was fitted on: their figures are flattered. Judge by others."
         )
-        console.print(f"Beware: {said}", style="yellow", soft_wrap=True)
+        output.show(f"Beware: {said}", style="yellow", wrap=False)
     if aligned.n_judged < FEW_JUDGED:
         said = f"{aligned.n_judged} judged pairs prove little; give more pairs."
-        console.print(f"Beware: {said}", style="yellow", soft_wrap=True)
-    console.print(found_table({**aligned.before, "with the new head": aligned.after}))
+        output.show(f"Beware: {said}", style="yellow", wrap=False)
+    output.show(found_table({**aligned.before, "with the new head": aligned.after}))
     given = "" if figures["encoder"] == OFFLINE else ", text_encoder=..."
     for line in (
         f"Saved {out} and its card. Use it with: mmrag index DIR --store STORE "
@@ -121,4 +126,4 @@ def show(aligned: Aligned, out: Path, vectors: Path, figures: dict[str, Any]) ->
         f"or in Python: TransformedEmbedding.from_alignment({str(out)!r}{given})",
         f"Vectors are kept in {vectors} for another fit; delete it when you are done.",
     ):
-        console.print(plain_text(line), soft_wrap=True)
+        output.show(plain_text(line), wrap=False)

@@ -1,14 +1,36 @@
-"""The application that commands register with."""
+"""The application that commands register with, and how each of them ends."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from llama_index_mmrag import __version__
+from llama_index_mmrag.cli.output import Output
+from llama_index_mmrag.errors import MmragError
+
+
+class Commands(TyperGroup):
+    """Commands whose errors are a sentence on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; what a user can cause ends without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # the reader has seen enough; Typer ends the command quietly
+        except (MmragError, OSError) as error:
+            Output().tell("Error:", str(error), style="red")
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            Output().tell("Interrupted.", "What was written stays.", style="red")
+            raise typer.Exit(130) from None
+
 
 app = typer.Typer(
+    cls=Commands,
     help="Search texts and pictures together, and answer with citations.",
     no_args_is_help=True,
     rich_markup_mode="markdown",

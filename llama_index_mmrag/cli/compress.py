@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional, cast
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.table import Table
 
 from llama_index_mmrag.cli.app import app
-from llama_index_mmrag.cli.encoders import AlignmentFile, Encoder, chosen_encoder
-from llama_index_mmrag.cli.options import AsJson, Store, existing
-from llama_index_mmrag.cli.output import print_json, tell, terminal, told
+from llama_index_mmrag.cli.options import AlignmentFile, AsJson, Encoder, Store
+from llama_index_mmrag.cli.output import Output
+from llama_index_mmrag.cli.store import existing
 from llama_index_mmrag.errors import InvalidSetting
 
 if TYPE_CHECKING:
-    from llama_index_mmrag.compression import Compression, IndexCompression
+    from rich.table import Table
 
-_BY = ("memory", "disk")
+    from llama_index_mmrag.compression import Compression, IndexCompression
 
 
 @app.command()
-@told()
 def compress(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     store: Store,
     min_recall: Annotated[
@@ -44,14 +41,14 @@ def compress(  # noqa: PLR0913, PLR0917 - each argument is an option of the comm
         ),
     ] = False,
     queries: Annotated[
-        Optional[Path],  # noqa: UP045 - Typer evaluates it, also under Python 3.10
+        Path | None,
         typer.Option(
             help="A file with a question of your users on each line, at least 20; "
             "several hundred prove more. Otherwise what is stored is asked for."
         ),
     ] = None,
     smallest: Annotated[
-        str,
+        Literal["memory", "disk"],
         typer.Option(
             help="What is to be small: memory (originals may stay on disk) or disk."
         ),
@@ -76,61 +73,50 @@ def compress(  # noqa: PLR0913, PLR0917 - each argument is an option of the comm
     """
     from llama_index_mmrag.compression import Candidates, CompressSettings
 
-    if smallest not in _BY:
-        msg = f"--smallest {smallest!r}; expected one of {list(_BY)}."
-        raise InvalidSetting(msg)
+    output = Output(as_json=as_json)
     learned = ("autoencoder",) if autoencoder else ()
     settings = CompressSettings(
         min_recall=min_recall,
         top_k=top_k,
         candidates=Candidates(reductions=("pca", "truncate", *learned)),
-        smallest=cast("Any", smallest),
+        smallest=smallest,
         seed=seed,
     )
     asked = None if queries is None else _lines_of(queries)
-    show = not as_json and sys.stderr.isatty()
-    embed_model = chosen_encoder(encoder, alignment)
-    with existing(store, embed_model=embed_model) as index:
-        done = index.compress(
-            settings,
-            queries=asked,
-            apply=apply,
-            on_step=_say if show else lambda _: None,
-        )
-    if as_json:
-        print_json(
-            {
-                "collections": {k: v.as_dict() for k, v in done.reports.items()},
-                "refused": dict(done.refused),
-                "switched": list(done.switched),
-            }
-        )
-    else:
-        _show(done)
+    with existing(store, encoder=encoder, alignment=alignment) as index:
+        done = index.compress(settings, queries=asked, apply=apply, on_step=output.step)
+    output.json(
+        {
+            "collections": {k: v.as_dict() for k, v in done.reports.items()},
+            "refused": dict(done.refused),
+            "switched": done.switched,
+        }
+    )
+    if not as_json:
+        _show(done, output)
     if not any(report.chosen for report in done.reports.values()) or (
         apply and not done.switched
     ):
         raise typer.Exit(1)
 
 
-def _show(done: IndexCompression) -> None:
-    console = terminal()
+def _show(done: IndexCompression, output: Output) -> None:
     for name, report in done.reports.items():
-        console.print(f"{name}: {report.n_vectors} vectors; queries: {report.queries}")
-        console.print(_table(report))
-        console.print(" ".join(filter(None, (report.note, report.verdict()))))
-        console.print()
+        output.show(f"{name}: {report.n_vectors} vectors; queries: {report.queries}")
+        output.show(_table(report))
+        output.show(" ".join(filter(None, (report.note, report.verdict()))))
+        output.show("")
     for name, reason in done.refused.items():
-        tell(f"The {name} collection stays as it is:", reason, style="yellow")
+        output.tell(f"The {name} collection stays as it is:", reason)
     if done.switched:
-        console.print(
-            f"Switched: {', '.join(done.switched)}. Open the store as before."
-        )
+        output.show(f"Switched: {', '.join(done.switched)}. Open the store as before.")
     elif any(report.chosen for report in done.reports.values()):
-        console.print("Nothing was changed; --apply switches to what was picked.")
+        output.show("Nothing was changed; --apply switches to what was picked.")
 
 
 def _table(report: Compression) -> Table:
+    from rich.table import Table
+
     from llama_index_mmrag.compression.report import HEADINGS
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -151,7 +137,3 @@ def _lines_of(file: Path) -> list[str]:
         msg = f"--queries {str(file)!r} is not UTF-8: {error.reason}. Save it as UTF-8."
         raise InvalidSetting(msg) from error
     return [line.strip() for line in lines if line.strip()]
-
-
-def _say(step: str) -> None:
-    terminal(stderr=True).print(f"{step} ...", style="dim")

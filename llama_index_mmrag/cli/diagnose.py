@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llama_index_mmrag.cli import encoders
 from llama_index_mmrag.cli.app import app
-from llama_index_mmrag.cli.encoders import (
-    OFFLINE,
-    AlignmentFile,
-    Encoder,
-    base_encoder,
-    chosen_encoder,
-)
 from llama_index_mmrag.cli.found_table import found_table
-from llama_index_mmrag.cli.options import AsJson, check_exists, place
-from llama_index_mmrag.cli.output import print_json, tell, terminal, told
+from llama_index_mmrag.cli.options import AlignmentFile, AsJson, Encoder, place
+from llama_index_mmrag.cli.output import Output
+from llama_index_mmrag.cli.store import check_exists
 from llama_index_mmrag.errors import InvalidSetting
 
 if TYPE_CHECKING:
@@ -28,17 +20,16 @@ if TYPE_CHECKING:
 
 
 @app.command("diagnose")
-@told()
 def diagnose_command(
     *,
     store: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(
             "--store", "-s", parser=place, metavar="DIR", help="A store to look into."
         ),
     ] = None,
     pairs: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(
             "--pairs",
             "-p",
@@ -59,8 +50,7 @@ def diagnose_command(
     Of a store (its vectors, no encoder needed), or of pairs: then also how well texts
     and pictures find each other. Nothing is changed.
     """
-    found: FoundBothWays | None = None
-    skipped: tuple[PairProblem, ...] = ()
+    output = Output(as_json=as_json)
     if store is not None and pairs is None:
         if encoder is not None or alignment is not None:
             msg = (
@@ -69,22 +59,18 @@ def diagnose_command(
             )
             raise InvalidSetting(msg)
         seen = _of_store(store, sample)
+        output.json({"gap": seen})
+        output.show(str(seen))
     elif pairs is not None and store is None:
-        progress = not as_json and sys.stderr.isatty()
-        seen, found, skipped = _of_pairs(pairs, encoder, alignment, progress)
+        seen, found, skipped = _of_pairs(pairs, encoder, alignment, output)
+        for problem in skipped:
+            output.skip(f"line {problem.line}, {problem.source}", problem.reason)
+        output.json({"gap": seen, "found": found, "skipped": skipped})
+        output.show(str(seen))
+        output.show(found_table({"as it is": found}))
     else:
         msg = "Give either --store (vectors that are stored) or --pairs (to encode)."
         raise InvalidSetting(msg)
-    for problem in skipped:
-        where = f"line {problem.line}, {problem.source}"
-        tell("Skipped", f"{where}: {problem.reason}", style="yellow")
-    if as_json:
-        print_json(_as_json(seen, found, skipped))
-        return
-    console = terminal()
-    console.print(str(seen))
-    if found is not None:
-        console.print(found_table({"as it is": found}))
 
 
 def _of_store(store: Path, n_vectors: int) -> Diagnosis:
@@ -107,7 +93,7 @@ def _of_store(store: Path, n_vectors: int) -> Diagnosis:
 
 
 def _of_pairs(
-    pairs: Path, encoder: str | None, alignment: Path | None, show_progress: bool
+    pairs: Path, encoder: str | None, alignment: Path | None, output: Output
 ) -> tuple[Diagnosis, FoundBothWays, tuple[PairProblem, ...]]:
     from llama_index_mmrag.alignment import (
         diagnose,
@@ -116,28 +102,12 @@ def _of_pairs(
         read_pairs,
     )
 
-    model = chosen_encoder(encoder, alignment) or base_encoder(OFFLINE)
-    read = read_pairs(pairs, show_progress=show_progress)
-    encoded = encode_pairs(read, model, show_progress=show_progress)
+    model = encoders.chosen_encoder(encoder, alignment)
+    model = model or encoders.base_encoder(encoders.OFFLINE)
+    read = read_pairs(pairs, show_progress=output.shows_progress)
+    encoded = encode_pairs(read, model, show_progress=output.shows_progress)
     seen = diagnose(encoded.texts, encoded.images, paired=True)
     found = found_both_ways(
         encoded.texts, encoded.images, encoded.groups, encoded.pictures
     )
     return seen, found, (*read.problems, *encoded.problems)
-
-
-def _as_json(
-    seen: Diagnosis, found: FoundBothWays | None, skipped: tuple[PairProblem, ...]
-) -> dict[str, Any]:
-    gap: dict[str, Any] = _without_nan(asdict(seen))
-    if found is None:
-        return {"gap": gap}
-    problems = [asdict(problem) for problem in skipped]
-    return {"gap": gap, "found": asdict(found), "skipped": problems}
-
-
-def _without_nan(value: Any) -> Any:
-    """Return it with null for what is no number: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _without_nan(part) for key, part in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value

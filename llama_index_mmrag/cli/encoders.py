@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
-
-import typer
-from llama_index.core.embeddings import MultiModalEmbedding
+from typing import TYPE_CHECKING
 
 from llama_index_mmrag.errors import InvalidSetting
 
-OFFLINE = "offline"
+if TYPE_CHECKING:
+    from llama_index.core.embeddings import MultiModalEmbedding
 
-# Typer evaluates annotations, and Python 3.10 has no `str | None` in Annotated there.
-Encoder = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(
-        "--encoder",
-        "-e",
-        metavar="NAME",
-        help="'offline' (default), or a CLIP model: its name, folder or file.",
-    ),
-]
-AlignmentFile = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option(
-        "--alignment",
-        "-a",
-        metavar="FILE",
-        help="What `mmrag align` wrote: its encoder's vectors go through it.",
-    ),
-]
+OFFLINE = "offline"
 
 
 def base_encoder(name: str, *, with_features: bool = False) -> MultiModalEmbedding:

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Literal
 
 import typer
 
-from llama_index_mmrag.alignment.finetuning import (
-    FinetuneReport,
-    FinetuneSettings,
-    finetune,
-)
-from llama_index_mmrag.alignment.pair_files import PairsRead, read_pairs
 from llama_index_mmrag.cli.app import app
-from llama_index_mmrag.cli.options import AsJson, place
-from llama_index_mmrag.cli.output import print_json, tell, terminal, told
-from llama_index_mmrag.embeddings.clip_torch import import_backend
-
-_DEFAULT = FinetuneSettings()
-# Typer evaluates annotations, and Python 3.10 has no `int | None` in Annotated there.
-_WholeNumber = Optional[int]  # noqa: UP045
-_Number = Optional[float]  # noqa: UP045
+from llama_index_mmrag.cli.options import AsJson, Strict, place
+from llama_index_mmrag.cli.output import Output
 
 
 @app.command("finetune")
-@told()
 def finetune_command(  # noqa: PLR0913 - each argument is an option of the command
     *,
     model: Annotated[
@@ -60,68 +46,64 @@ def finetune_command(  # noqa: PLR0913 - each argument is an option of the comma
         ),
     ],
     method: Annotated[
-        str,
+        Literal["lora", "last_blocks", "full"],
         typer.Option(
-            metavar="lora|last_blocks|full",
             help="lora: low-rank additions to both towers; last_blocks: their last "
             "blocks; full: all weights.",
         ),
-    ] = _DEFAULT.method,
+    ] = "lora",
     contrastive: Annotated[
         float, typer.Option(help="Weight of retrieval: pairs must find each other.")
-    ] = _DEFAULT.weight("contrastive"),
+    ] = 1.0,
     captioning: Annotated[
         float, typer.Option(help="Weight of writing the text; 0 leaves it out.")
-    ] = _DEFAULT.weight("captioning"),
-    epochs: Annotated[
-        int, typer.Option(help="Passes over the pairs.")
-    ] = _DEFAULT.epochs,
+    ] = 0.5,
+    epochs: Annotated[int, typer.Option(help="Passes over the pairs.")] = 10,
     batch_size: Annotated[
         int, typer.Option(help="Pairs in a step: also how many negatives there are.")
-    ] = _DEFAULT.batch_size,
+    ] = 128,
     micro_batch_size: Annotated[
-        _WholeNumber,
+        int | None,
         typer.Option(
             help="Pairs computed at once: less memory, more time, the same gradient. "
             "By default the whole batch."
         ),
     ] = None,
     learning_rate: Annotated[
-        _Number,
+        float | None,
         typer.Option(
             help="The highest, of the encoders. By default 2e-4 with lora, else 1e-5."
         ),
     ] = None,
     lora_rank: Annotated[
         int, typer.Option(help="With lora: columns of the additions.")
-    ] = _DEFAULT.lora_rank,
+    ] = 16,
     blocks: Annotated[
         int, typer.Option(help="With last_blocks: how many of each tower.")
-    ] = _DEFAULT.n_blocks,
+    ] = 2,
     held_out: Annotated[
         float,
         typer.Option(
             help="Share of the pictures that judges and is not learned from; 0: the "
             "learned ones judge."
         ),
-    ] = _DEFAULT.held_out,
+    ] = 0.1,
     patience: Annotated[
         int, typer.Option(help="Epochs without a better figure before it stops.")
-    ] = _DEFAULT.patience,
+    ] = 3,
     checkpoint_steps: Annotated[
-        _WholeNumber,
+        int | None,
         typer.Option(
             help="Steps between checkpoints. By default one after each epoch."
         ),
     ] = None,
     precision: Annotated[
-        str,
+        Literal["auto", "float32", "bfloat16", "float16"],
         typer.Option(
-            metavar="auto|float32|bfloat16|float16",
             help="Of matrix products. auto: float32 on a CPU, else bfloat16 or "
             "float16.",
         ),
-    ] = _DEFAULT.precision,
+    ] = "auto",
     device: Annotated[
         str, typer.Option(help="A torch device; auto: CUDA if there is one.")
     ] = "auto",
@@ -129,10 +111,7 @@ def finetune_command(  # noqa: PLR0913 - each argument is an option of the comma
         bool, typer.Option("--augment", help="Cut off a little of each side at random.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Decides all that is drawn.")] = 0,
-    strict: Annotated[
-        bool,
-        typer.Option("--strict", help="Exit with 1 if any pair was skipped."),
-    ] = False,
+    strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Train both encoders of a CLIP or SigLIP on pictures and their texts.
@@ -140,8 +119,13 @@ def finetune_command(  # noqa: PLR0913 - each argument is an option of the comma
     Retrieval and captioning are learned together. What is written loads like any
     checkpoint: BatchedClipEmbedding(model_name=DIR).
     """
+    from llama_index_mmrag.alignment.finetuning import FinetuneSettings, finetune
+    from llama_index_mmrag.alignment.pair_files import read_pairs
+    from llama_index_mmrag.embeddings.clip_torch import import_backend
+
+    output = Output(as_json=as_json)
     settings = FinetuneSettings(
-        method=method,  # type: ignore[arg-type]  # checked there
+        method=method,
         tasks={"contrastive": contrastive, "captioning": captioning},
         epochs=epochs,
         batch_size=batch_size,
@@ -152,37 +136,33 @@ def finetune_command(  # noqa: PLR0913 - each argument is an option of the comma
         held_out=held_out,
         patience=patience,
         checkpoint_steps=checkpoint_steps,
-        precision=precision,  # type: ignore[arg-type]  # checked there
+        precision=precision,
         augment=augment,
         seed=seed,
     )
     # Its bars for reading and writing files say nothing that ours does not.
     package = import_backend("transformers", extra="finetune", needed_for="finetune")
     package.utils.logging.disable_progress_bar()
-    show_progress = not as_json and sys.stderr.isatty()
-    read = read_pairs(pairs, show_progress=show_progress)
+    read = read_pairs(pairs, show_progress=output.shows_progress)
     for problem in read.problems:
-        reason = f"{pairs}:{problem.line}: {problem.source}: {problem.reason}"
-        tell("Skipped", reason, style="yellow")
-    with _logged(is_wanted=not as_json and not show_progress):
+        output.skip(f"{pairs}:{problem.line}: {problem.source}", problem.reason)
+    with _logged(is_wanted=not as_json and not output.shows_progress):
         report = finetune(
             model,
             read.pairs,
             out=out,
             settings=settings,
             device=device,
-            show_progress=show_progress,
+            show_progress=output.shows_progress,
         )
     for pair in report.skipped:
-        tell("Skipped", f"{pair.image}: {pair.reason}", style="yellow")
-    if as_json:
-        print_json(_as_json(report, read))
-    else:
-        terminal().print(str(report))
-        terminal().print(f'Use it: BatchedClipEmbedding(model_name="{out}")')
+        output.skip(pair.image, pair.reason)
+    output.json({**asdict(report), "unread": read.problems})
+    output.show(str(report))
+    output.show(f'Use it: BatchedClipEmbedding(model_name="{out}")')
     if report.stopped == "not finite":
         raise typer.Exit(2)
-    if strict and (read.problems or report.skipped):
+    if strict and output.has_skipped:
         raise typer.Exit(1)
 
 
@@ -199,9 +179,3 @@ def _logged(*, is_wanted: bool) -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         log.setLevel(level)
-
-
-def _as_json(report: FinetuneReport, read: PairsRead) -> dict[str, Any]:
-    unread = [dataclasses.asdict(problem) for problem in read.problems]
-    plain = dataclasses.asdict(report)
-    return {**plain, "folder": str(report.folder), "unread": unread}

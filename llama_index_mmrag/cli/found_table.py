@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.table import Table
-
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from llama_index_mmrag.alignment import FoundBothWays
 
 
 def found_table(rows: Mapping[str, FoundBothWays]) -> Table:
     """Return a table with a row for each way to place pictures among texts."""
+    from rich import box
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE)
     table.add_column("pictures placed")
     for way in ("text to image", "image to text"):

@@ -2,49 +2,58 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from llama_index_mmrag.cli.app import app
-from llama_index_mmrag.cli.encoders import AlignmentFile, Encoder, chosen_encoder
+from llama_index_mmrag.cli.encoders import chosen_encoder
 from llama_index_mmrag.cli.options import (
-    Alpha,
+    AlignmentFile,
     AsJson,
-    EarlyFusion,
+    Encoder,
     Store,
-    composition_for,
-    opened,
+    Strict,
     place,
 )
-from llama_index_mmrag.cli.output import print_json, tell, terminal, told
+from llama_index_mmrag.cli.output import Output
+from llama_index_mmrag.cli.store import holds_store, opened
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.ingestion.paths import real_path
+
+if TYPE_CHECKING:
+    from llama_index_mmrag.composition import Composition
 
 
 @app.command("index")
-@told()
 def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     directory: Annotated[
         Path,
-        typer.Argument(
-            parser=place,
-            metavar="DIR",
-            help="A folder, or one file.",
-        ),
+        typer.Argument(parser=place, metavar="DIR", help="A folder, or one file."),
     ],
     store: Store,
     recursive: Annotated[bool, typer.Option(help="Read its folders too.")] = True,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Also remove files that are gone.")
     ] = False,
-    early_fusion: EarlyFusion = None,
-    alpha: Alpha = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 if anything was skipped.")
-    ] = False,
+    early_fusion: Annotated[
+        Literal["blend", "concat"] | None,
+        typer.Option(
+            help="Also keep one vector for a picture with its text, for --fusion "
+            "early. blend: the weighted mean of the two. concat: one behind the other, "
+            "each compared with its like. Chosen when the store is made; it remembers.",
+        ),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Share of the text under --early-fusion; the picture has the rest. "
+            "Default: 0.5.",
+        ),
+    ] = None,
+    strict: Strict = False,
     encoder: Encoder = None,
     alignment: AlignmentFile = None,
     as_json: AsJson = False,
@@ -53,42 +62,69 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
     if refresh and not recursive:
         msg = "--refresh reads a folder's folders too; leave out --no-recursive."
         raise InvalidSetting(msg)
+    from llama_index_mmrag.ingestion.paths import real_path
+    from llama_index_mmrag.report.results import InsertReport, Skipped
+
+    output = Output(as_json=as_json)
     real_path(directory)  # a mistyped folder must not leave an empty store behind
-    show_progress = not as_json and sys.stderr.isatty()
-    composition = composition_for(store, early_fusion, alpha)
+    composition = _composition_for(store, early_fusion, alpha)
     embed_model = chosen_encoder(encoder, alignment)
     with opened(store, embed_model, early_fusion=composition) as index:
         if refresh:
-            report = index.refresh(directory, show_progress=show_progress)
+            report = index.refresh(directory, show_progress=output.shows_progress)
         else:
             report = index.insert_directory(
-                directory, recursive=recursive, show_progress=show_progress
+                directory, recursive=recursive, show_progress=output.shows_progress
             )
         stale = index.gone(directory, report)
     for problem in report.problems:
         heading = "Left out of" if problem.is_part else "Skipped"
-        tell(heading, f"{problem.source}: {problem.reason}", style="yellow")
-    if as_json:
-        skipped = [
-            {"source": p.source, "reason": p.reason, "is_part": p.is_part}
-            for p in report.problems
-        ]
-        print_json(
-            {
-                "documents": report.n_documents,
-                "added": report.n_added,
-                "unchanged": report.n_unchanged,
-                "removed": report.n_removed,
-                "stale": stale,
-                "skipped": skipped,
-                "ignored": dict(report.ignored),
-            }
+        output.skip(problem.source, problem.reason, heading=heading)
+    output.json(
+        InsertReport(
+            documents=report.n_documents,
+            added=report.n_added,
+            unchanged=report.n_unchanged,
+            removed=report.n_removed,
+            stale=stale,
+            skipped=[Skipped.model_validate(each) for each in report.problems],
+            ignored=dict(report.ignored),
         )
-    else:
-        terminal().print(str(report))
+    )
+    output.show(str(report))
     if stale and not as_json:
         n = f"{len(stale)} file is" if len(stale) == 1 else f"{len(stale)} files are"
         said = f"{n} gone and still in the store, such as {stale[0]}; --refresh removes"
-        tell("Stale:", f"{said} what is gone.", style="yellow")
-    if strict and report.problems:
+        output.tell("Stale:", f"{said} what is gone.")
+    if strict and output.has_skipped:
         raise typer.Exit(1)
+
+
+def _composition_for(
+    store: Path, rule: Literal["blend", "concat"] | None, alpha: float | None
+) -> Composition | None:
+    """Return what a store is to be filled with: what is asked, else what it has.
+
+    Raises:
+        InvalidSetting: There is an alpha and no rule that it belongs to, or the store
+            was made with another rule, or without one.
+    """
+    from llama_index_mmrag import Blend, Concatenate
+    from llama_index_mmrag.stores.manifest import stored_composition
+
+    if rule is None and alpha is not None:
+        msg = f"--alpha {alpha} needs --early-fusion blend or concat. Add it."
+        raise InvalidSetting(msg)
+    known = stored_composition(store)
+    if rule is None:
+        return known
+    kind = Blend if rule == "blend" else Concatenate
+    asked = kind() if alpha is None else kind(alpha)
+    if known != asked and holds_store(store):
+        made = "without --early-fusion" if known is None else f"for {known!r}"
+        msg = (
+            f"The store {str(store)!r} was made {made}; asked for was {asked!r}. Leave "
+            f"--early-fusion out to go on as it is, or give another --store."
+        )
+        raise InvalidSetting(msg)
+    return asked

@@ -5,24 +5,21 @@ from __future__ import annotations
 import typer
 
 from llama_index_mmrag.cli.app import app
-from llama_index_mmrag.cli.encoders import AlignmentFile, Encoder, chosen_encoder
 from llama_index_mmrag.cli.options import (
+    AlignmentFile,
     AsJson,
+    Encoder,
     Fusion,
     Picture,
     Store,
     Text,
     TopK,
-    existing,
-    query_of,
-    stage_for,
 )
-from llama_index_mmrag.cli.output import print_json, terminal, told, warned
-from llama_index_mmrag.report.table import ranking_rows, ranking_table
+from llama_index_mmrag.cli.output import Output
+from llama_index_mmrag.cli.store import existing, query_of
 
 
 @app.command()
-@told()
 def search(  # noqa: PLR0913 - each argument is an option of the command
     store: Store,
     text: Text = "",
@@ -34,16 +31,23 @@ def search(  # noqa: PLR0913 - each argument is an option of the command
     as_json: AsJson = False,
 ) -> None:
     """Show the best texts and pictures, and where each score came from."""
-    embed_model = chosen_encoder(encoder, alignment)
-    with existing(store, embed_model=embed_model) as index, warned():
-        results = index.as_retriever(
-            top_k=top_k, fusion_stage=stage_for(store, fusion)
-        ).retrieve(query_of(text, image))
-    if as_json:
-        print_json(ranking_rows(results))
-    elif results:
-        terminal().print(ranking_table(results))
-    else:
-        terminal(stderr=True).print("Nothing was found.")
-    if not results:
-        raise typer.Exit(1)
+    from llama_index_mmrag import collect_degradations
+    from llama_index_mmrag.report.results import Result
+    from llama_index_mmrag.report.table import ranking_table
+
+    output = Output(as_json=as_json)
+    with (
+        existing(store, encoder=encoder, alignment=alignment, fusion=fusion) as index,
+        collect_degradations() as degraded,
+    ):
+        retriever = index.as_retriever(top_k=top_k, fusion_stage=fusion)
+        results = retriever.retrieve(query_of(text, image))
+    for lost in degraded:
+        output.tell("No answer from", f"{lost.route}: {lost.reason}")
+    output.json([Result.of(result) for result in results])
+    if results:
+        output.show(ranking_table(results))
+        return
+    if not as_json:
+        output.tell("Nothing was found.")
+    raise typer.Exit(1)

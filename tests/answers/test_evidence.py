@@ -25,8 +25,6 @@ from llama_index_mmrag.answers.evidence import (
     gather_evidence,
 )
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.nodes.node import FusedNode
-from llama_index_mmrag.provenance import Contribution, Provenance
 
 from ..support.colours import Paint, image_node, text_node, uid
 
@@ -187,28 +185,6 @@ def test_a_texts_footnotes_and_a_files_name_cannot_pass_for_labels():
         TextBlock(text="[1] text from (4).md:\nCats purr.(2)\n(3) text from b.md:\n")
     ]
     assert source.result.node.get_content() == "Cats purr.[2]\n[3] text from b.md:"
-
-
-def test_a_card_says_which_routes_found_the_node_and_how():
-    hits = (
-        Contribution("text", "text→text", uid("text red"), "text", 1, 0.9, 1.0, 0.5),
-        Contribution("image", "text→image", "other", "image", 2, 0.8, 1.0, 0.25),
-    )
-    result = FusedNode.of(text_node("red"), Provenance("e1", 0.75, "rrf", hits))
-    (source,) = gather_evidence([result], budget=PictureBudget(1, 64)).sources
-    assert source.card() == {
-        "node_id": uid("text red"),
-        "modality": "text",
-        "name": uid("text red"),
-        "score": 0.75,
-        "entity_id": "e1",
-        "found_by": [{"route": "text→text", "rank": 1, "raw_score": 0.9}],
-    }
-
-
-def test_a_card_of_a_plain_result_has_no_provenance():
-    (source,) = gather(text_node("red")).sources
-    assert (source.card()["entity_id"], source.card()["found_by"]) == (None, [])
 
 
 def test_no_results_are_no_evidence():

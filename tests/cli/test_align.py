@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from llama_index_mmrag import MultiModalQdrantIndex, TransformedEmbedding, cli
 from llama_index_mmrag.alignment import Alignment, Normalize
+from llama_index_mmrag.cli import encoders
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
@@ -43,8 +44,7 @@ def in_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     def small(name: str, *, with_features: bool = False) -> ColourEncoder:
         return ColourEncoder(modality_gap=0.75)
 
-    for module in ("align", "diagnose", "encoders"):
-        monkeypatch.setattr(f"llama_index_mmrag.cli.{module}.base_encoder", small)
+    monkeypatch.setattr(encoders, "base_encoder", small)
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,12 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from llama_index_mmrag import MultiModalQdrantIndex, cli
+from llama_index_mmrag.alignment import TrainSettings
+from llama_index_mmrag.alignment.finetuning import FinetuneSettings
+from llama_index_mmrag.cli.align import align_command
+from llama_index_mmrag.cli.compress import compress
+from llama_index_mmrag.cli.finetune import finetune_command
+from llama_index_mmrag.compression import CompressSettings
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
@@ -148,10 +156,57 @@ cli.main()
     assert ended.stderr == "Interrupted. What was written stays.\n"
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["search", "--help"]])
+def test_help_and_version_load_no_library_of_the_work(arguments):
+    code = f"""
+import sys
+from llama_index_mmrag import cli
+sys.argv[1:] = {arguments!r}
+try:
+    cli.main()
+finally:
+    print(*sorted({{name.partition(".")[0] for name in sys.modules}}), file=sys.stderr)
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    loaded = set(said.stderr.split())
+    assert "typer" in loaded
+    assert not loaded & {"llama_index", "llama_index_instrumentation", "numpy"}
+    assert not loaded & {"PIL", "qdrant_client", "qdrant_edge", "torch"}
+
+
 def test_without_a_command_the_help_lists_them():
     said = run_process(COLUMNS="80")
     for command in ("index", "search", "ask"):
         assert f"│ {command} " in said.stdout + said.stderr
+
+
+def test_defaults_of_the_commands_are_the_settings_own():
+    # Written twice, because --help must not import what has the settings.
+    def defaults(command: Callable[..., None]) -> dict[str, Any]:
+        return {n: p.default for n, p in signature(command).parameters.items()}
+
+    def shared(given: dict[str, Any], *settings: object) -> int:
+        own = {k: v for each in settings for k, v in asdict(each).items()}
+        same = {name for name in given if name in own and given[name] is not None}
+        assert {n: given[n] for n in same} == {n: own[n] for n in same}
+        return len(same)
+
+    tuned = defaults(finetune_command)
+    assert shared(tuned, FinetuneSettings()) == 9
+    tasks = {task: tuned[task] for task in ("contrastive", "captioning")}
+    assert tasks == FinetuneSettings().tasks
+    assert tuned["blocks"] == FinetuneSettings().n_blocks
+    fitted = defaults(align_command)
+    assert fitted.pop("method") == "infonce"
+    assert shared(fitted, TrainSettings()) == 6
+    squeezed = defaults(compress)
+    assert shared(squeezed, CompressSettings()) == 4
 
 
 # index
@@ -448,8 +503,8 @@ def test_hostile_names_are_printed_as_they_are(hostile, run, tmp_path):
 def test_json_is_ascii_where_the_output_is(run, tmp_path):
     code = """
 import sys
-from llama_index_mmrag.cli import output
-output.print_json({"route": "text→image", "emoji": "🍵"})
+from llama_index_mmrag.cli.output import Output
+Output(as_json=True).json({"route": "text→image", "emoji": "🍵"})
 """
     printed = subprocess.run(
         [sys.executable, "-c", code],

@@ -85,7 +85,7 @@ def test_questions_are_read_from_a_file(store: Path, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["--min-recall", "1.5"], "a recall in (0, 1]"),
-        (["--smallest", "cheap"], "expected one of ['memory', 'disk']"),
+        (["--smallest", "cheap"], "'cheap' is not one of 'memory', 'disk'"),
         (["--queries", "nowhere.txt"], "nowhere.txt"),
     ],
 )

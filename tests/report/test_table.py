@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from io import StringIO
 from typing import Any
 
@@ -10,51 +9,10 @@ import pytest
 from llama_index.core.schema import ImageNode, NodeWithScore, TextNode
 from rich.console import Console
 
-from llama_index_mmrag.nodes.node import FusedNode
-from llama_index_mmrag.provenance import Contribution, Degradation, Provenance
-from llama_index_mmrag.report.table import (
-    plain_line,
-    plain_text,
-    ranking_rows,
-    ranking_table,
-)
+from llama_index_mmrag.report.plain import plain_line, plain_text
+from llama_index_mmrag.report.table import ranking_table
 
-
-def contribution(node_id: str, modality: str, rank: int, amount: float) -> Contribution:
-    return Contribution(
-        channel=modality,
-        route=f"text→{modality}",
-        node_id=node_id,
-        modality=modality,
-        rank=rank,
-        raw_score=0.5,
-        weight=1.0,
-        amount=amount,
-    )
-
-
-def results() -> list[NodeWithScore]:
-    """Return two entities: tea with its picture, then a linked text."""
-    tea = Provenance(
-        "tea",
-        0.75,
-        "rrf(k=60)",
-        (contribution("t1", "text", 1, 0.5), contribution("i1", "image", 2, 0.25)),
-        degraded=(Degradation("video", "text→video", "deadline", "late"),),
-    )
-    cake = Provenance(
-        "cake", 0.125, "rrf(k=60)", (contribution("i2", "image", 1, 0.125),)
-    )
-    text = TextNode(id_="t1", text="Tea\nis steeped.", metadata={"file_name": "tea.md"})
-    picture = ImageNode(id_="i1", text="a pot", image_path="/photos/pot.png")
-    other = ImageNode(id_="i2", image_path="/photos/cake.png")
-    kin = TextNode(id_="t2", text="Cake is baked.", metadata={"file_name": "cake.md"})
-    return [
-        FusedNode.of(text, tea),
-        FusedNode.of(picture, tea),
-        FusedNode.of(other, cake),
-        FusedNode.of(kin, cake),
-    ]
+from .world import results
 
 
 def drawn(found: list[NodeWithScore], *, width: int = 100, **settings: Any) -> str:
@@ -66,23 +24,6 @@ def drawn(found: list[NodeWithScore], *, width: int = 100, **settings: Any) -> s
 def cells(output: str) -> list[list[str]]:
     lines = [line for line in output.splitlines() if line.startswith("│")]
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
-
-
-def test_rows_hold_what_each_node_added_and_json_holds_them():
-    rows = ranking_rows(results())
-    assert [(r["node_id"], r["entity_id"], r["score"]) for r in rows] == [
-        ("t1", "tea", 0.75),
-        ("i1", "tea", 0.75),
-        ("i2", "cake", 0.125),
-        ("t2", "cake", 0.125),
-    ]
-    amounts = [[c["amount"] for c in row["contributions"]] for row in rows]
-    assert amounts == [[0.5], [0.25], [0.125], []]
-    assert rows[0]["degraded"] == [
-        {"route": "text→video", "kind": "deadline", "reason": "late"}
-    ]
-    assert rows[1]["image_path"] == "/photos/pot.png"
-    assert json.loads(json.dumps(rows)) == rows
 
 
 def test_entity_has_one_rank_and_its_parts_add_up_to_its_score():
@@ -105,8 +46,6 @@ def test_line_stands_between_entities_not_between_their_nodes():
 
 def test_plain_results_of_llamaindex_are_shown_too():
     found = [NodeWithScore(node=TextNode(id_="n", text="plain"), score=0.5)]
-    (row,) = ranking_rows(found)
-    assert (row["entity_id"], row["contributions"], row["degraded"]) == ("n", [], [])
     assert "0.5000" in drawn(found)
     assert "linked" not in drawn(found)
 
@@ -117,7 +56,6 @@ def test_result_without_a_score_is_shown():
 
 
 def test_no_results_are_a_table_without_rows():
-    assert ranking_rows([]) == []
     assert cells(drawn([])) == []
 
 

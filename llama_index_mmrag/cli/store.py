@@ -1,0 +1,95 @@
+"""The index and the query that a command's options name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llama_index_mmrag.cli.encoders import chosen_encoder
+from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
+
+if TYPE_CHECKING:
+    from llama_index.core.embeddings import MultiModalEmbedding
+    from llama_index.core.schema import QueryBundle
+
+    from llama_index_mmrag import MultiModalQdrantIndex
+    from llama_index_mmrag.composition import Composition
+
+
+def existing(
+    store: Path,
+    *,
+    encoder: str | None,
+    alignment: Path | None,
+    fusion: str | None = None,
+) -> MultiModalQdrantIndex:
+    """Return the index of a folder, which must hold one already.
+
+    Raises:
+        StoreUnusable: It does not.
+        InvalidSetting: It does not have the vectors that --fusion asks for.
+        CollectionMismatch: It was filled by another encoder.
+    """
+    from llama_index_mmrag.stores.manifest import stored_composition
+
+    embed_model = chosen_encoder(encoder, alignment)
+    check_exists(store)
+    composition = stored_composition(store)
+    if fusion in ("early", "both") and composition is None:
+        msg = (
+            f"--fusion {fusion} needs vectors that {str(store)!r} does not have. "
+            f"Make a new store with: mmrag index DIR --store NEW --early-fusion blend"
+        )
+        raise InvalidSetting(msg)
+    return opened(store, embed_model, early_fusion=composition)
+
+
+def opened(
+    store: Path,
+    embed_model: MultiModalEmbedding | None,
+    *,
+    early_fusion: Composition | None,
+) -> MultiModalQdrantIndex:
+    """Return the index of a folder, with an encoder where one was asked for.
+
+    Raises:
+        CollectionMismatch: It was filled by another encoder.
+    """
+    from llama_index_mmrag import MultiModalQdrantIndex
+
+    try:
+        return MultiModalQdrantIndex.open(
+            store, embed_model=embed_model, early_fusion=early_fusion
+        )
+    except CollectionMismatch as error:
+        msg = (
+            f"{error} On the command line: give --encoder and --alignment as they were "
+            f"given to mmrag index."
+        )
+        raise CollectionMismatch(msg) from error
+
+
+def holds_store(folder: Path) -> bool:
+    """Return whether a folder holds a store."""
+    return (folder / "mmrag.json").exists()
+
+
+def check_exists(store: Path) -> None:
+    """Do nothing if a folder holds a store.
+
+    Raises:
+        StoreUnusable: It does not.
+    """
+    if not holds_store(store):
+        msg = (
+            f"There is no store in {str(store)!r}. Make one with: "
+            f"mmrag index DIR --store {store}"
+        )
+        raise StoreUnusable(msg)
+
+
+def query_of(text: str, image: Path | None) -> QueryBundle:
+    """Return the query that words and a picture make."""
+    from llama_index.core.schema import QueryBundle
+
+    return QueryBundle(text, image_path=None if image is None else str(image))

@@ -1,0 +1,125 @@
+"""Results as JSON: the one shape of a result, of a source, and of a report.
+
+`--json` prints it and `response.metadata["citations"]` holds it: names are public.
+"""
+
+from __future__ import annotations
+
+from llama_index.core.bridge.pydantic import BaseModel, ConfigDict
+from llama_index.core.schema import NodeWithScore
+
+from llama_index_mmrag.nodes.node import modality_of, name_of, provenance_of
+from llama_index_mmrag.provenance import Degradation
+
+
+class Hit(BaseModel):
+    """What a route found, and what that added to the score of the node's entity."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    route: str
+    rank: int
+    raw_score: float
+    weight: float
+    amount: float
+
+
+class Source(BaseModel):
+    """A source of an answer, and what found it."""
+
+    node_id: str
+    modality: str
+    name: str
+    score: float | None
+    entity_id: str | None
+    """None where the result has no provenance."""
+    found_by: list[Hit]
+    """The node's own hits; none for what came along with its entity."""
+
+    @classmethod
+    def of(cls, result: NodeWithScore) -> Source:
+        """Return what is said of a result that an answer rests on."""
+        node, provenance = result.node, provenance_of(result)
+        return cls(
+            node_id=node.node_id,
+            modality=modality_of(node),
+            name=name_of(node),
+            score=result.score,
+            entity_id=provenance.entity_id if provenance else None,
+            found_by=_hits(result),
+        )
+
+
+class Result(BaseModel):
+    """A result of a search, and where its score came from."""
+
+    node_id: str
+    entity_id: str
+    """The node's own id where the result has no provenance."""
+    modality: str
+    score: float | None
+    source: str
+    """What a person would call the node."""
+    image_path: str | None
+    text: str
+    contributions: list[Hit]
+    """The node's own hits; none for what came along with its entity."""
+    degraded: list[Degradation]
+    """The routes of the query that gave no answer."""
+
+    @classmethod
+    def of(cls, result: NodeWithScore) -> Result:
+        """Return what is said of a result of a search."""
+        node, provenance = result.node, provenance_of(result)
+        return cls(
+            node_id=node.node_id,
+            entity_id=provenance.entity_id if provenance else node.node_id,
+            modality=modality_of(node),
+            score=result.score,
+            source=name_of(node),
+            image_path=getattr(node, "image_path", None),
+            text=node.get_content(),
+            contributions=_hits(result),
+            degraded=list(provenance.degraded) if provenance else [],
+        )
+
+
+class Answer(BaseModel):
+    """An answer, and the sources that it was written from."""
+
+    answer: str
+    cited: dict[str, int] = {}
+    """Label → how often the answer cites it."""
+    citations: dict[str, Source] = {}
+    """Label → the source."""
+    degraded: list[Degradation] = []
+
+
+class Skipped(BaseModel):
+    """A source, or a part of one, that was left out."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    source: str
+    reason: str
+    is_part: bool
+
+
+class InsertReport(BaseModel):
+    """What an insert did."""
+
+    documents: int
+    added: int
+    unchanged: int
+    removed: int
+    stale: list[str]
+    """Documents whose files are gone, and that are still stored."""
+    skipped: list[Skipped]
+    ignored: dict[str, int]
+    """Files of other kinds: how many, by suffix."""
+
+
+def _hits(result: NodeWithScore) -> list[Hit]:
+    provenance = provenance_of(result)
+    found = provenance.of_node(result.node.node_id) if provenance else ()
+    return [Hit.model_validate(hit) for hit in found]
