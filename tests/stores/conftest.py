@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,9 +13,10 @@ import pytest
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from llama_index.vector_stores.qdrant import QdrantVectorStore
-from qdrant_client import QdrantClient
 
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
+
+from ..support.stores import open_client
 
 DIM = 8
 NAMESPACE = uuid.UUID("6f2d1f0e-6c5b-4f0c-9a55-0a4bb4a9f3c1")
@@ -92,20 +92,16 @@ def open_backend(kind: str, path: Path) -> Iterator[Backend]:
 
             yield store, reopen_edge
         return
-    url = os.environ.get("QDRANT_URL")
-    if kind == "server" and not url:
-        pytest.skip("set QDRANT_URL to run against a Qdrant server")
-    client = QdrantClient(url=url) if kind == "server" else QdrantClient(":memory:")
     name = f"test-{uuid.uuid4().hex}"
+    with open_client(kind) as client:
 
-    def reopen() -> BasePydanticVectorStore:
-        return QdrantVectorStore(name, client=client)
+        def reopen() -> BasePydanticVectorStore:
+            return QdrantVectorStore(name, client=client)
 
-    try:
-        yield reopen(), reopen
-    finally:
-        client.delete_collection(name)
-        client.close()
+        try:
+            yield reopen(), reopen
+        finally:
+            client.delete_collection(name)
 
 
 @pytest.fixture(params=KINDS)
