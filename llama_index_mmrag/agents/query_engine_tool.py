@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
@@ -20,14 +19,12 @@ from llama_index.core.tools.types import ToolMetadata
 
 from llama_index_mmrag.agents.retriever_tool import (
     SearchTool,
+    evidence_blocks,
     narrowed,
-    notes,
-    source_blocks,
 )
 from llama_index_mmrag.agents.tool_arguments import Request, ToolArguments
 from llama_index_mmrag.answers.evidence import Evidence, PictureBudget, gather_evidence
 from llama_index_mmrag.answers.query_engine import MultiModalQueryEngine
-from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
 
@@ -107,19 +104,19 @@ class MultiModalQueryEngineTool(SearchTool):
         """The engine, as LlamaIndex's own tool has it."""
         return self._query_engine
 
-    def _answer(self, request: Request) -> tuple[list[ContentBlock], Any]:
+    def _ask(self, request: Request) -> RESPONSE_TYPE:
         response = self._engine(request).query(request.query)
         if isinstance(response, StreamingResponse):
-            response = response.get_response()
-        return self._shown(response), response
+            return response.get_response()
+        return response
 
-    async def _aanswer(self, request: Request) -> tuple[list[ContentBlock], Any]:
+    async def _aask(self, request: Request) -> RESPONSE_TYPE:
         response = await self._engine(request).aquery(request.query)
         if isinstance(response, AsyncStreamingResponse):
-            response = await response.get_response()
-        elif isinstance(response, StreamingResponse):
-            response = response.get_response()
-        return await athread(lambda: self._shown(response)), response
+            return await response.get_response()
+        if isinstance(response, StreamingResponse):
+            return response.get_response()
+        return response
 
     def _engine(self, request: Request) -> BaseQueryEngine:
         engine, retriever = self._query_engine, _retriever_of(self._query_engine)
@@ -128,15 +125,14 @@ class MultiModalQueryEngineTool(SearchTool):
         asked: BaseQueryEngine = engine.with_retriever(narrowed(retriever, request))  # type: ignore[attr-defined]
         return asked
 
-    def _shown(self, response: RESPONSE_TYPE) -> list[ContentBlock]:
-        evidence = self._cited(response)
-        blocks: list[ContentBlock] = [TextBlock(text=f"{response}\n")]
+    def _shown(self, found: RESPONSE_TYPE) -> tuple[list[ContentBlock], RESPONSE_TYPE]:
+        evidence = self._cited(found)
+        blocks: list[ContentBlock] = [TextBlock(text=f"{found}\n")]
         if evidence.sources:
             blocks.append(TextBlock(text="\nSources:\n"))
-        silent = [
-            lost["route"] for lost in (response.metadata or {}).get("degraded", ())
-        ]
-        return [*blocks, *source_blocks(evidence), *notes(evidence, silent)]
+        lost = (found.metadata or {}).get("degraded", ())
+        blocks += evidence_blocks(evidence, [each["route"] for each in lost])
+        return blocks, found
 
     def _cited(self, response: RESPONSE_TYPE) -> Evidence:
         """Return the sources that the answer cites, under its labels."""

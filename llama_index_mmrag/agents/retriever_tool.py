@@ -13,12 +13,13 @@ from llama_index.core.tools.types import AsyncBaseTool, ToolMetadata, ToolOutput
 
 from llama_index_mmrag.agents.tool_arguments import Request, ToolArguments
 from llama_index_mmrag.answers.evidence import (
+    EVIDENCE_ORDERS,
     Evidence,
     EvidenceOrder,
     PictureBudget,
-    check_order,
     gather_evidence,
 )
+from llama_index_mmrag.checks import one_of
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import MmragError
 from llama_index_mmrag.nodes.node import provenance_of
@@ -53,48 +54,47 @@ class SearchTool(AsyncBaseTool):
         """Return the tool's blocks; a failed search is an output with `is_error`."""
         asked = _merged(input, arguments)
         try:
-            blocks, raw = self._answer(self._arguments.read(asked))
+            found = self._ask(self._arguments.read(asked))
+            return self._output(asked, *self._shown(found))
         except MmragError as error:
             return self._failure(asked, error)
-        return self._output(asked, blocks, raw)
 
     async def acall(self, input: Any = None, **arguments: Any) -> ToolOutput:  # noqa: A002
         """Return what `call` does, without blocking the event loop."""
         asked = _merged(input, arguments)
         try:
             request = await athread(lambda: self._arguments.read(asked))
-            blocks, raw = await self._aanswer(request)
+            found = await self._aask(request)
+            return self._output(asked, *await athread(lambda: self._shown(found)))
         except MmragError as error:
             return self._failure(asked, error)
-        return self._output(asked, blocks, raw)
 
     @abstractmethod
-    def _answer(self, request: Request) -> tuple[list[ContentBlock], Any]:
+    def _ask(self, request: Request) -> Any:
+        """Return what was found."""
+
+    @abstractmethod
+    async def _aask(self, request: Request) -> Any:
+        """Return what `_ask` does."""
+
+    @abstractmethod
+    def _shown(self, found: Any) -> tuple[list[ContentBlock], Any]:
         """Return the blocks for the model, and the raw output."""
 
-    @abstractmethod
-    async def _aanswer(self, request: Request) -> tuple[list[ContentBlock], Any]:
-        """Return what `_answer` does."""
-
     def _output(
-        self, asked: dict[str, Any], blocks: list[ContentBlock], raw: Any
+        self, asked: dict[str, Any], blocks: list[ContentBlock], raw: Any, **more: Any
     ) -> ToolOutput:
         return ToolOutput(
             tool_name=self.metadata.get_name(),
             blocks=blocks,
             raw_input=asked,
             raw_output=raw,
+            **more,
         )
 
     def _failure(self, asked: dict[str, Any], error: MmragError) -> ToolOutput:
-        return ToolOutput(
-            tool_name=self.metadata.get_name(),
-            content=f"The search failed: {error}",
-            raw_input=asked,
-            raw_output=str(error),
-            is_error=True,
-            exception=error,
-        )
+        told = TextBlock(text=f"The search failed: {error}")
+        return self._output(asked, [told], str(error), is_error=True, exception=error)
 
 
 class MultiModalRetrieverTool(SearchTool):
@@ -141,8 +141,7 @@ class MultiModalRetrieverTool(SearchTool):
         evidence_order: EvidenceOrder = "ranking",
     ) -> None:
         self._budget = PictureBudget(max_images, max_image_side, max_image_bytes)
-        check_order(evidence_order)
-        self._order: EvidenceOrder = evidence_order
+        self._order = one_of(evidence_order, "evidence_order", EVIDENCE_ORDERS)
         arguments = ToolArguments(
             image_roots=image_roots, filter_keys=filter_keys, default_top_k=5
         )
@@ -151,22 +150,19 @@ class MultiModalRetrieverTool(SearchTool):
         self._retriever = retriever
         super().__init__(arguments, ToolMetadata(description, name))
 
-    def _answer(self, request: Request) -> tuple[list[ContentBlock], Any]:
-        retriever = narrowed(self._retriever, request)
-        return self._shown(retriever.retrieve(request.query))
+    def _ask(self, request: Request) -> list[NodeWithScore]:
+        return narrowed(self._retriever, request).retrieve(request.query)
 
-    async def _aanswer(self, request: Request) -> tuple[list[ContentBlock], Any]:
-        retriever = narrowed(self._retriever, request)
-        results = await retriever.aretrieve(request.query)
-        return await athread(lambda: self._shown(results))
+    async def _aask(self, request: Request) -> list[NodeWithScore]:
+        return await narrowed(self._retriever, request).aretrieve(request.query)
 
     def _shown(
-        self, results: Sequence[NodeWithScore]
+        self, found: list[NodeWithScore]
     ) -> tuple[list[ContentBlock], list[NodeWithScore]]:
-        evidence = gather_evidence(results, budget=self._budget, order=self._order)
-        provenance = next(filter(None, map(provenance_of, results)), None)
+        evidence = gather_evidence(found, budget=self._budget, order=self._order)
+        provenance = next(filter(None, map(provenance_of, found)), None)
         silent = [lost.route for lost in provenance.degraded] if provenance else []
-        blocks = [*source_blocks(evidence), *notes(evidence, silent)]
+        blocks = evidence_blocks(evidence, silent)
         if not evidence.sources:
             blocks.insert(0, TextBlock(text="Nothing was found.\n"))
         return blocks, [source.result for source in evidence.sources]
@@ -183,20 +179,17 @@ def narrowed(
     return retriever
 
 
-def source_blocks(evidence: Evidence) -> list[ContentBlock]:
-    """Return the sources, each under its label."""
-    return [block for source in evidence.sources for block in source.blocks()]
-
-
-def notes(evidence: Evidence, silent_routes: Iterable[str]) -> list[ContentBlock]:
-    """Return what a model is told of results and routes that are missing."""
-    found: list[ContentBlock] = []
+def evidence_blocks(
+    evidence: Evidence, silent_routes: Iterable[str]
+) -> list[ContentBlock]:
+    """Return the sources under their labels, and what is said of what is missing."""
+    blocks = [block for source in evidence.sources for block in source.blocks()]
     if evidence.left_out:
         lost = f"Results that could not be shown: {len(evidence.left_out)}.\n"
-        found.append(TextBlock(text=lost))
+        blocks.append(TextBlock(text=lost))
     if silent := ", ".join(silent_routes):
-        found.append(TextBlock(text=f"Searches that gave no answer: {silent}.\n"))
-    return found
+        blocks.append(TextBlock(text=f"Searches that gave no answer: {silent}.\n"))
+    return blocks
 
 
 def _merged(positional: Any, named: dict[str, Any]) -> dict[str, Any]:

@@ -80,10 +80,22 @@ class ToolArguments:
                 raise InvalidSetting(msg)
         self._roots = tuple(Path(root).resolve() for root in image_roots)
         self._keys = tuple(filter_keys)
-        fields: dict[str, Any] = {"query": _query_field(has_pictures=bool(self._roots))}
+        in_words = "What to look for, in words"
+        fields: dict[str, Any] = {"query": (str, Field(description=f"{in_words}."))}
         if takes_top_k:
-            fields["top_k"] = _top_k_field(default_top_k)
+            usual = "" if default_top_k else "; the usual number if left out"
+            fields["top_k"] = (
+                int if default_top_k else int | None,
+                Field(
+                    default=default_top_k,
+                    description=f"Number of results{usual}.",
+                    ge=1,
+                    le=_MOST_RESULTS,
+                ),
+            )
         if self._roots:
+            either = f"{in_words}; empty with a picture alone."
+            fields["query"] = (str, Field(default="", description=either))
             path = Field(
                 default=None,
                 description="Path of a picture to search by, if there is one.",
@@ -147,21 +159,6 @@ class ToolArguments:
             f"a path relative to one of them, or search by words."
         )
         raise InvalidQuery(msg)
-
-
-def _query_field(*, has_pictures: bool) -> tuple[Any, Any]:
-    if not has_pictures:
-        return str, Field(description="What to look for, in words.")
-    description = "What to look for, in words; empty with a picture alone."
-    return str, Field(default="", description=description)
-
-
-def _top_k_field(default: int | None) -> tuple[Any, Any]:
-    limits: dict[str, Any] = {"default": default, "ge": 1, "le": _MOST_RESULTS}
-    if default is not None:
-        return int, Field(description="Number of results.", **limits)
-    description = "Number of results; the usual number if left out."
-    return int | None, Field(description=description, **limits)
 
 
 def _filters_field(keys: Mapping[str, str] | Sequence[str]) -> tuple[Any, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from llama_index.core.base.llms.types import ChatResponse
@@ -112,17 +112,14 @@ class Draft:
         """Return LlamaIndex's response object around the answer."""
         nodes = [result.node for result in self._listed]
         metadata = {node.node_id: node.metadata for node in nodes} | self._metadata
+        kind: Callable[..., RESPONSE_TYPE] = StreamingResponse
         if isinstance(answer, str):
-            return Response(answer, source_nodes=self._listed, metadata=metadata)
-        if isinstance(answer, BaseModel):
-            return PydanticResponse(
-                answer, source_nodes=self._listed, metadata=metadata
-            )
-        if isinstance(answer, AsyncGenerator):
-            return AsyncStreamingResponse(
-                answer, source_nodes=self._listed, metadata=metadata
-            )
-        return StreamingResponse(answer, source_nodes=self._listed, metadata=metadata)
+            kind = Response
+        elif isinstance(answer, BaseModel):
+            kind = PydanticResponse
+        elif isinstance(answer, AsyncGenerator):
+            kind = AsyncStreamingResponse
+        return kind(answer, source_nodes=self._listed, metadata=metadata)
 
     def _count(self) -> None:
         checker = self._checker

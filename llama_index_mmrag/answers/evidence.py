@@ -10,8 +10,9 @@ from typing import Literal, get_args
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
 
+from llama_index_mmrag.checks import whole
 from llama_index_mmrag.citations.checking import unlabelled
-from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
+from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.nodes.encoded_picture import EncodedPicture, encode_picture
 from llama_index_mmrag.nodes.images import has_picture, node_image
 from llama_index_mmrag.nodes.node import (
@@ -23,6 +24,7 @@ from llama_index_mmrag.nodes.node import (
 logger = logging.getLogger(__name__)
 
 EvidenceOrder = Literal["ranking", "document"]
+EVIDENCE_ORDERS = get_args(EvidenceOrder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +43,13 @@ class PictureBudget:
     """Most bytes of all pictures' files together; None for no such limit."""
 
     def __post_init__(self) -> None:
-        if self.max_images < 0:
-            msg = (
-                f"max_images is {self.max_images!r}; expected 0 (captions only) or "
-                f"more."
-            )
-            raise InvalidSetting(msg)
-        if self.max_side < 1:
-            msg = f"max_image_side is {self.max_side!r}; expected at least 1 pixel."
-            raise InvalidSetting(msg)
-        if self.max_bytes is not None and self.max_bytes < 1:
-            msg = (
-                f"max_image_bytes is {self.max_bytes!r}; expected at least 1, or None "
-                f"for no limit. max_images=0 shows no pictures."
-            )
-            raise InvalidSetting(msg)
+        whole(
+            self.max_images, "max_images", at_least=0, advice="0 shows captions only."
+        )
+        whole(self.max_side, "max_image_side", at_least=1)
+        if self.max_bytes is not None:
+            advice = "None is no limit, and max_images=0 shows no pictures."
+            whole(self.max_bytes, "max_image_bytes", at_least=1, advice=advice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,19 +149,6 @@ def gather_evidence(
     if order == "document":
         sources = _by_document(sources)
     return Evidence(tuple(sources), tuple(left_out))
-
-
-def check_order(order: str) -> None:
-    """Do nothing if sources can be shown in this order.
-
-    Raises:
-        InvalidSetting: There is no such order.
-    """
-    known = get_args(EvidenceOrder)
-    if order not in known:
-        listed = " or ".join(map(repr, known))
-        msg = f"evidence_order is {order!r}; expected {listed}."
-        raise InvalidSetting(msg)
 
 
 def _fitting(

@@ -15,6 +15,7 @@ from llama_index.core.schema import ImageNode
 from llama_index_mmrag.answers.evidence import Source
 from llama_index_mmrag.ingestion.entities import HEADING_SEPARATOR, SECTION_KEY
 from llama_index_mmrag.nodes.node import entity_of
+from llama_index_mmrag.vectors import unit_rows
 
 Scores = npt.NDArray[np.float64]
 
@@ -198,13 +199,9 @@ def _cosines(
     query_str: str, texts: Sequence[str], embed_model: BaseEmbedding
 ) -> Scores:
     """Return each text's cosine with the question, shape (n,); 0 for zero vectors."""
-    query = np.asarray(embed_model.get_query_embedding(query_str), dtype=np.float64)
-    vectors = np.asarray(
-        embed_model.get_text_embedding_batch(list(texts)), dtype=np.float64
-    )
-    norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
-    cosines: Scores = vectors @ query / np.where(norms == 0.0, 1.0, norms)
-    return cosines
+    query = unit_rows(np.array([embed_model.get_query_embedding(query_str)]))[0]
+    vectors = unit_rows(np.array(embed_model.get_text_embedding_batch(list(texts))))
+    return np.asarray(vectors @ query, dtype=np.float64)
 
 
 def _shared_words(query_str: str, texts: Sequence[str]) -> Scores:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -24,14 +25,15 @@ from llama_index_instrumentation import get_dispatcher
 
 from llama_index_mmrag.answers.draft import Answer, Draft
 from llama_index_mmrag.answers.evidence import (
+    EVIDENCE_ORDERS,
     EvidenceOrder,
     PictureBudget,
-    check_order,
     gather_evidence,
 )
 from llama_index_mmrag.answers.extractive import extract_answer
 from llama_index_mmrag.answers.messages import INSTRUCTIONS, QUESTION, compose_messages
 from llama_index_mmrag.answers.structured import unwrapped
+from llama_index_mmrag.checks import one_of
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.encoded_picture import encode_picture
@@ -102,7 +104,7 @@ class MultiModalSynthesizer(BaseSynthesizer):
         empty_response: str = "Nothing was found that answers this.",
     ) -> None:
         self._budget = PictureBudget(max_images, max_image_side, max_image_bytes)
-        check_order(evidence_order)
+        self._order = one_of(evidence_order, "evidence_order", EVIDENCE_ORDERS)
         llm, output_cls = unwrapped(llm, output_cls)
         if output_cls is not None and streaming:
             msg = (
@@ -128,7 +130,6 @@ class MultiModalSynthesizer(BaseSynthesizer):
         )
         self._writer = llm
         self._embed_model = embed_model
-        self._order: EvidenceOrder = evidence_order
         self._instructions = instructions or INSTRUCTIONS
         self._question = question or QUESTION
 
@@ -159,16 +160,10 @@ class MultiModalSynthesizer(BaseSynthesizer):
         Raises:
             ImageUnreadable: A picture of the query cannot be read.
         """
-        bundle = _bundle(query)
-        dispatcher.event(SynthesizeStartEvent(query=query))
-        with self._callback_manager.event(
-            CBEventType.SYNTHESIZE, payload={EventPayload.QUERY_STR: bundle.query_str}
-        ) as event:
+        with self._announced(query) as (bundle, finished):
             draft = self._draft(nodes, additional_source_nodes)
-            response = draft.respond(self._write(bundle, draft, response_kwargs))
-            event.on_end(payload={EventPayload.RESPONSE: response})
-        dispatcher.event(SynthesizeEndEvent(query=query, response=response))
-        return response
+            answer = self._write(bundle, draft, response_kwargs)
+            return finished(draft.respond(answer))
 
     @dispatcher.span
     async def asynthesize(
@@ -179,16 +174,28 @@ class MultiModalSynthesizer(BaseSynthesizer):
         **response_kwargs: Any,
     ) -> RESPONSE_TYPE:
         """Return what `synthesize` does; pictures are read in a thread."""
-        bundle = _bundle(query)
+        with self._announced(query) as (bundle, finished):
+            draft = await athread(lambda: self._draft(nodes, additional_source_nodes))
+            answer = await self._awrite(bundle, draft, response_kwargs)
+            return finished(draft.respond(answer))
+
+    @contextmanager
+    def _announced(
+        self, query: QueryTextType
+    ) -> Iterator[tuple[QueryBundle, Callable[[RESPONSE_TYPE], RESPONSE_TYPE]]]:
+        """Tell LlamaIndex that an answer is written, and which one it became."""
+        bundle = QueryBundle(query) if isinstance(query, str) else query
         dispatcher.event(SynthesizeStartEvent(query=query))
         with self._callback_manager.event(
             CBEventType.SYNTHESIZE, payload={EventPayload.QUERY_STR: bundle.query_str}
         ) as event:
-            draft = await athread(lambda: self._draft(nodes, additional_source_nodes))
-            response = draft.respond(await self._awrite(bundle, draft, response_kwargs))
-            event.on_end(payload={EventPayload.RESPONSE: response})
-        dispatcher.event(SynthesizeEndEvent(query=query, response=response))
-        return response
+
+            def finished(response: RESPONSE_TYPE) -> RESPONSE_TYPE:
+                event.on_end(payload={EventPayload.RESPONSE: response})
+                dispatcher.event(SynthesizeEndEvent(query=query, response=response))
+                return response
+
+            yield bundle, finished
 
     def get_response(
         self, query_str: str, text_chunks: Sequence[str], **response_kwargs: Any
@@ -295,10 +302,6 @@ def describe_sources(response: RESPONSE_TYPE) -> str:
     *most, last = used
     listed = f"{', '.join(most)} and {last}" if most else last
     return f"This answer used {listed}."
-
-
-def _bundle(query: QueryTextType) -> QueryBundle:
-    return QueryBundle(query) if isinstance(query, str) else query
 
 
 def _as_results(text_chunks: Sequence[str]) -> list[NodeWithScore]:

@@ -19,9 +19,9 @@ from llama_index.core.schema import (
 )
 from PIL import Image
 
+from llama_index_mmrag import MultiModalSynthesizer
 from llama_index_mmrag.answers.evidence import (
     PictureBudget,
-    check_order,
     gather_evidence,
 )
 from llama_index_mmrag.errors import InvalidSetting
@@ -273,8 +273,8 @@ class TestDocumentOrder:
         assert [node_id for node_id, _ in evidence.left_out] == [uid("image blue")]
 
     def test_another_order_is_refused(self):
-        with pytest.raises(InvalidSetting, match="'ranking' or 'document'"):
-            check_order("page")
+        with pytest.raises(InvalidSetting, match=r"evidence_order is 'page'.*'doc"):
+            MultiModalSynthesizer(evidence_order="page")
 
 
 def test_pictures_of_plain_nodes_are_shown(paint: Paint):
