@@ -10,20 +10,22 @@ from typing import Any, Literal, get_args
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
 
+from llama_index_mmrag.checks import one_of, whole
 from llama_index_mmrag.citations.checking import unlabelled
-from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
+from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.nodes.encoded_picture import EncodedPicture, encode_picture
-from llama_index_mmrag.nodes.images import has_picture, node_image
 from llama_index_mmrag.nodes.node import (
     POSITION_KEY,
     modality_of,
-    name_of,
     provenance_of,
 )
+from llama_index_mmrag.nodes.shown import has_picture, name_of, picture_of
 
 logger = logging.getLogger(__name__)
 
 EvidenceOrder = Literal["ranking", "document"]
+
+_NONE_SHOWN = "max_images=0 shows captions only."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +44,10 @@ class PictureBudget:
     """Most bytes of all pictures' files together; None for no such limit."""
 
     def __post_init__(self) -> None:
-        if self.max_images < 0:
-            msg = (
-                f"max_images is {self.max_images!r}; expected 0 (captions only) or "
-                f"more."
-            )
-            raise InvalidSetting(msg)
-        if self.max_side < 1:
-            msg = f"max_image_side is {self.max_side!r}; expected at least 1 pixel."
-            raise InvalidSetting(msg)
-        if self.max_bytes is not None and self.max_bytes < 1:
-            msg = (
-                f"max_image_bytes is {self.max_bytes!r}; expected at least 1, or None "
-                f"for no limit. max_images=0 shows no pictures."
-            )
-            raise InvalidSetting(msg)
+        whole(self.max_images, "max_images", at_least=0, advice=_NONE_SHOWN)
+        whole(self.max_side, "max_image_side", at_least=1)
+        if self.max_bytes is not None:
+            whole(self.max_bytes, "max_image_bytes", at_least=1, advice=_NONE_SHOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +171,7 @@ def check_order(order: str) -> None:
     Raises:
         InvalidSetting: There is no such order.
     """
-    known = get_args(EvidenceOrder)
-    if order not in known:
-        listed = " or ".join(map(repr, known))
-        msg = f"evidence_order is {order!r}; expected {listed}."
-        raise InvalidSetting(msg)
+    one_of(order, "evidence_order", get_args(EvidenceOrder))
 
 
 def _fitting(
@@ -194,7 +181,7 @@ def _fitting(
     if len(shown) >= budget.max_images:
         return f"over the budget of pictures ({budget.max_images})"
     try:
-        picture = encode_picture(node_image(node), max_side=budget.max_side)
+        picture = encode_picture(picture_of(node), max_side=budget.max_side)
     except ImageUnreadable as error:
         logger.warning("A picture is left out of the evidence: %s", error)
         return str(error)

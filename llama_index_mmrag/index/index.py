@@ -162,11 +162,17 @@ class MultiModalQdrantIndex:
             MissingExtra: The default encoder's packages are not installed.
         """
         places = {"path": path, "url": url, "client": client}
-        given = [n for n, v in places.items() if v is not None and v != ""]
+        given = [name for name, place in places.items() if place is not None]
         if len(given) != 1:
             msg = (
                 f"open() got {' and '.join(given) or 'no place'}; expected exactly one "
                 f"of path (a folder), url (a server) and client."
+            )
+            raise InvalidSetting(msg)
+        if "" in (path, url):
+            msg = (
+                f"open() got {given[0]}=''; expected a folder's name or a server's "
+                f'address. Give "." for the folder that you are in.'
             )
             raise InvalidSetting(msg)
         encoders = encoders_of(embed_model, text_embed_model)

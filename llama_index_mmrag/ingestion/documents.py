@@ -26,8 +26,8 @@ from llama_index_mmrag.ingestion.identity import (
 from llama_index_mmrag.ingestion.loose_nodes import read_node
 from llama_index_mmrag.ingestion.markdown import parse_markdown
 from llama_index_mmrag.ingestion.metadata import stored_key, user_metadata
-from llama_index_mmrag.ingestion.parts import picture_of, templates_of
-from llama_index_mmrag.ingestion.pictures import Picture
+from llama_index_mmrag.ingestion.parts import templates_of
+from llama_index_mmrag.ingestion.pictures import Picture, opened_picture
 from llama_index_mmrag.ingestion.records import (
     MARKDOWN_SUFFIXES,
     Problem,
@@ -36,6 +36,7 @@ from llama_index_mmrag.ingestion.records import (
 )
 from llama_index_mmrag.ingestion.sections import markdown_record
 from llama_index_mmrag.ingestion.splitting import split
+from llama_index_mmrag.nodes.shown import has_picture
 
 _NAME_KEYS = (FILE_PATH_KEY, FILE_NAME_KEY, "filename", "source")
 _MARKDOWN_TYPES = frozenset({"text/markdown", "text/x-markdown"})
@@ -96,7 +97,7 @@ def document_id(document: Document, *, keep_uuid4: bool = False) -> str:
     """
     if keep_uuid4 or not is_random(document.id_):
         return document.id_
-    picture = picture_of(document)
+    picture = opened_picture(document) if has_picture(document) else None
     return _derived(document, picture)
 
 
@@ -113,7 +114,7 @@ def _read_whole(document: Document, settings: ReadSettings) -> SourceRecord:
     text = checked_text(document.text)
     picture, reason = None, None
     try:
-        picture = picture_of(document)
+        picture = opened_picture(document) if has_picture(document) else None
     except ImageUnreadable as error:
         if not text.strip():
             raise

@@ -46,7 +46,8 @@ def read_file(
     `problems`. A picture is one image node without caption.
 
     Args:
-        path: A .txt, .text, .rst, .md, .markdown, .jpg, .jpeg, .png, .webp or .gif.
+        path: A .txt, .text, .rst, .md, .markdown, .jpg, .jpeg, .png, .webp, .gif, .bmp,
+            .tif or .tiff.
         root: Folder that links such as "/pix/a.webp" start from.
         settings: Chunk size, encoding; None for the defaults.
 

@@ -31,13 +31,12 @@ from llama_index_mmrag.ingestion.identity import (
     without_volatile,
 )
 from llama_index_mmrag.ingestion.metadata import stored_key, user_metadata
-from llama_index_mmrag.ingestion.parts import (
-    picture_of,
-    shows_picture,
-    templates_of,
-    text_of,
+from llama_index_mmrag.ingestion.parts import templates_of, text_of
+from llama_index_mmrag.ingestion.pictures import (
+    Picture,
+    opened_picture,
+    place_picture,
 )
-from llama_index_mmrag.ingestion.pictures import Picture, place_picture
 from llama_index_mmrag.ingestion.records import (
     Problem,
     ReadSettings,
@@ -52,6 +51,7 @@ from llama_index_mmrag.nodes.node import (
     CaptionedImageNode,
     hide_bookkeeping,
 )
+from llama_index_mmrag.nodes.shown import has_picture
 
 ORIGINAL_ID_KEY = "original_id"
 """Metadata key of a node's own id, where a vector store would not take it."""
@@ -76,10 +76,10 @@ def read_node(node: Node | TextNode, settings: ReadSettings) -> SourceRecord:
         InvalidSetting: Text or metadata cannot be stored.
     """
     text = checked_text(text_of(node))
-    is_two = isinstance(node, Node) and shows_picture(node) and bool(text.strip())
+    is_two = isinstance(node, Node) and has_picture(node) and bool(text.strip())
     picture, problems = None, []
     try:
-        picture = picture_of(node)
+        picture = opened_picture(node) if has_picture(node) else None
     except ImageUnreadable as error:
         if not is_two:
             raise
@@ -87,7 +87,7 @@ def read_node(node: Node | TextNode, settings: ReadSettings) -> SourceRecord:
     if not text.strip() and picture is None:
         problems.append("The node has neither text nor picture. Leave it out.")
     parts: list[tuple[RecordNode, Picture | None]] = []
-    if text.strip() and (is_two or not shows_picture(node)):
+    if text.strip() and (is_two or not has_picture(node)):
         parts.append((_text_part(node, text), None))
     if picture is not None:
         parts.append((_image_part(node, text, picture, settings), picture))

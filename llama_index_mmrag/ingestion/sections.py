@@ -20,6 +20,7 @@ from llama_index_mmrag.ingestion.pictures import (
 )
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
 from llama_index_mmrag.ingestion.splitting import LINE
+from llama_index_mmrag.nodes.shown import from_base64
 
 
 def markdown_record(
@@ -91,5 +92,6 @@ def _open(
     link: PictureLink, source: str, folder: Path | None, root: Path | None
 ) -> Picture:
     if link.src.startswith("data:"):
-        return inline_picture(link.src, repr(source))
+        data = from_base64(link.src, name=repr(source))
+        return inline_picture(data, repr(source))
     return read_picture(resolve_link(link.src, folder=folder, root=root))

@@ -9,7 +9,8 @@ from llama_index.core.schema import NodeWithScore
 from rich.table import Table
 from rich.text import Text
 
-from llama_index_mmrag.nodes.node import modality_of, name_of, provenance_of
+from llama_index_mmrag.nodes.node import modality_of, provenance_of
+from llama_index_mmrag.nodes.shown import name_of
 
 _SNIPPET_LENGTH = 160
 
