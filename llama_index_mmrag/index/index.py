@@ -40,7 +40,7 @@ from llama_index_mmrag.ingestion import (
 )
 from llama_index_mmrag.ingestion.batches import BatchEncoder
 from llama_index_mmrag.ingestion.composing import Composer
-from llama_index_mmrag.ingestion.paths import is_of_file, is_there
+from llama_index_mmrag.ingestion.directory import is_of_file, is_there
 from llama_index_mmrag.ingestion.stored import remove_nodes, stored_nodes
 from llama_index_mmrag.ingestion.upsert import Upserter, UpsertReport
 from llama_index_mmrag.retrieval.channels import Channel

@@ -30,6 +30,14 @@ class Picture:
     """Absolute path, None for inline pictures."""
 
 
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A picture and the words that stand for it."""
+
+    picture: Picture
+    text: str
+
+
 def read_picture(path: Path) -> Picture:
     """Return the picture in a file.
 
