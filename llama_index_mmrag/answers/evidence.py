@@ -14,12 +14,8 @@ from llama_index_mmrag.checks import whole
 from llama_index_mmrag.citations.checking import unlabelled
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.nodes.encoded_picture import EncodedPicture, encode_picture
-from llama_index_mmrag.nodes.images import has_picture, node_image
-from llama_index_mmrag.nodes.node import (
-    POSITION_KEY,
-    modality_of,
-    name_of,
-)
+from llama_index_mmrag.nodes.node import POSITION_KEY, modality_of
+from llama_index_mmrag.nodes.shown import has_picture, name_of, picture_of
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +154,7 @@ def _fitting(
     if len(shown) >= budget.max_images:
         return f"over the budget of pictures ({budget.max_images})"
     try:
-        picture = encode_picture(node_image(node), max_side=budget.max_side)
+        picture = encode_picture(picture_of(node), max_side=budget.max_side)
     except ImageUnreadable as error:
         logger.warning("A picture is left out of the evidence: %s", error)
         return str(error)

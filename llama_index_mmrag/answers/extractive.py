@@ -13,7 +13,7 @@ from llama_index.core.node_parser.text.utils import split_by_sentence_tokenizer
 from llama_index.core.schema import ImageNode
 
 from llama_index_mmrag.answers.evidence import Source
-from llama_index_mmrag.ingestion.entities import HEADING_SEPARATOR, SECTION_KEY
+from llama_index_mmrag.ingestion.linked import HEADING_SEPARATOR, SECTION_KEY
 from llama_index_mmrag.nodes.node import entity_of
 from llama_index_mmrag.vectors import unit_rows
 

@@ -40,7 +40,7 @@ from llama_index_mmrag.ingestion import (
 )
 from llama_index_mmrag.ingestion.batches import BatchEncoder
 from llama_index_mmrag.ingestion.composing import Composer
-from llama_index_mmrag.ingestion.paths import is_of_file, is_there
+from llama_index_mmrag.ingestion.directory import is_of_file, is_there
 from llama_index_mmrag.ingestion.stored import remove_nodes, stored_nodes
 from llama_index_mmrag.ingestion.upsert import Upserter, UpsertReport
 from llama_index_mmrag.retrieval.channels import Channel
@@ -161,11 +161,17 @@ class MultiModalQdrantIndex:
             MissingExtra: The default encoder's packages are not installed.
         """
         places = {"path": path, "url": url, "client": client}
-        given = [n for n, v in places.items() if v is not None and v != ""]
+        given = [name for name, place in places.items() if place is not None]
         if len(given) != 1:
             msg = (
                 f"open() got {' and '.join(given) or 'no place'}; expected exactly one "
                 f"of path (a folder), url (a server) and client."
+            )
+            raise InvalidSetting(msg)
+        if "" in (path, url):
+            msg = (
+                f"open() got {given[0]}=''; expected a folder's name or a server's "
+                f'address. Give "." for the folder that you are in.'
             )
             raise InvalidSetting(msg)
         encoders = encoders_of(embed_model, text_embed_model)

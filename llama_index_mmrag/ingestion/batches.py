@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from llama_index.core.schema import BaseNode, ImageNode
+from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.errors import ImageUnreadable, MissingExtra
 from llama_index_mmrag.ingestion.records import Problem
+from llama_index_mmrag.nodes.shown import source_of
 from llama_index_mmrag.retrieval.channels import Channel
 
 FAILURES_OF_AN_ENCODER = 8
@@ -27,7 +28,6 @@ class BatchEncoder:
 
     def __init__(self, note: Callable[[Problem], None]) -> None:
         self._note = note
-        self._proven: set[str] = set()  # channels whose encoder has worked
 
     def encoded(
         self, channel: Channel, nodes: Sequence[BaseNode], encode: Encode
@@ -58,20 +58,9 @@ class BatchEncoder:
                     raise
             else:
                 encoded += zip(batch, vectors, strict=True)
-        if encoded:
-            self._proven.add(channel.name)
-        elif _n_unexplained(failed) > 1 and channel.name not in self._proven:
-            raise failed[-1][1]
         for node, reason in failed:
             self._note(Problem(source_of(node), str(reason) or repr(reason)))
         return encoded
-
-
-def source_of(node: BaseNode) -> str:
-    """Return what a problem calls a node's source: its file, else its document."""
-    picture = node.image_path if isinstance(node, ImageNode) else None
-    file = picture or node.metadata.get("file_path")
-    return str(file or node.ref_doc_id or node.node_id)
 
 
 def _n_unexplained(failed: Sequence[tuple[BaseNode, Exception]]) -> int:

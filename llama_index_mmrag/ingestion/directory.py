@@ -10,10 +10,14 @@ from pathlib import Path
 from llama_index.core.schema import ImageNode
 
 from llama_index_mmrag.errors import MmragError
-from llama_index_mmrag.ingestion.files import check_suffix, read_file
-from llama_index_mmrag.ingestion.paths import printable, real_path
+from llama_index_mmrag.ingestion.files import READERS, read_found, reader_of
+from llama_index_mmrag.ingestion.paths import (
+    known_as,
+    printable,
+    real_path,
+    resolved,
+)
 from llama_index_mmrag.ingestion.records import (
-    READABLE_SUFFIXES,
     DocumentUnreadable,
     Problem,
     ReadSettings,
@@ -39,30 +43,32 @@ def survey(path: str | Path, *, recursive: bool = True) -> Survey:
     Raises:
         DocumentUnreadable: `path` does not exist, or is a file of another kind.
     """
-    start = real_path(path)
-    if not start.is_dir():
-        check_suffix(start)
+    start = real_path(path, READERS)
+    root = start if start.is_dir() else None
+    if root is None:
+        reader_of(start)
     problems: list[Problem] = []
-    found = _walk(start, recursive, problems) if start.is_dir() else [start]
+    found = [start] if root is None else _walk(root, recursive, problems)
     files: dict[Path, None] = {}
     ignored: Counter[str] = Counter()
     for file in found:
         suffix = file.suffix.lower()
-        if suffix not in READABLE_SUFFIXES:
+        if suffix not in READERS:
             ignored[suffix] += 1
             continue
         try:
-            real = real_path(file)
+            target = resolved(file)
+            name = known_as(file, target, READERS)
         except DocumentUnreadable as error:
             problems.append(Problem(printable(file), str(error)))
             continue
-        if reason := _refusal(file, start):
+        if reason := _refusal(target, root):
             problems.append(Problem(printable(file), reason))
         else:
-            files[real] = None
+            files[name] = None
     ordered = sorted(files, key=lambda file: file.as_posix())
     problems.sort(key=lambda problem: problem.source)
-    return Survey(tuple(ordered), dict(sorted(ignored.items())), tuple(problems))
+    return Survey(tuple(ordered), dict(sorted(ignored.items())), tuple(problems), root)
 
 
 def read_directory(
@@ -90,14 +96,13 @@ def read_directory(
         DocumentUnreadable: As `survey`; by the call, not while iterating.
     """
     found = survey(path, recursive=recursive)
-    start = real_path(path)
-    root = start if start.is_dir() else None
-    return _read(found, root, settings or ReadSettings())
+    return read_surveyed(found, settings or ReadSettings())
 
 
-def _read(
-    found: Survey, root: Path | None, settings: ReadSettings
+def read_surveyed(
+    found: Survey, settings: ReadSettings
 ) -> Iterator[SourceRecord | Problem]:
+    """Yield what `read_directory` does of a folder that was surveyed already."""
     yield from found.problems
     shown: set[str] = set()
     # Texts first: only they tell which pictures are theirs.
@@ -108,7 +113,7 @@ def _read(
             yield SourceRecord(file.as_posix(), (), whole=True)
             continue
         try:
-            record = read_file(file, root=root, settings=settings)
+            record = read_found(file, root=found.root, settings=settings)
         except MmragError as error:
             yield Problem(file.as_posix(), str(error))
             continue
@@ -127,12 +132,12 @@ def _read(
         yield record
 
 
-def _refusal(file: Path, start: Path) -> str | None:
+def _refusal(target: Path, root: Path | None) -> str | None:
     """Return why a file that exists is not to be read."""
-    if not file.is_file():
+    if not target.is_file():
         return "It is no regular file but a pipe, a socket or a device. Remove it."
-    if start.is_dir() and not (target := file.resolve()).is_relative_to(start):
-        return _outside(target, start)
+    if root is not None and not target.is_relative_to(root):
+        return _outside(target, root)
     return None
 
 
@@ -165,3 +170,22 @@ def _walk(start: Path, recursive: bool, problems: list[Problem]) -> Iterator[Pat
                 problems.append(Problem(printable(here / name), reason))
         subfolders[:] = inside  # os.walk goes only where this list says
         yield from (here / name for name in names if not name.startswith("."))
+
+
+def is_of_file(ref_doc_id: str) -> bool:
+    """Return whether a document id is one that a file got, by what it looks like.
+
+    Readers of other packages name parts of files too, as in "/docs/a.pdf_part_0"; those
+    are theirs.
+    """
+    path = Path(ref_doc_id)
+    return path.is_absolute() and path.suffix.lower() in READERS
+
+
+def is_there(ref_doc_id: str) -> bool:
+    """Return whether the file still exists, under this very name."""
+    try:
+        real = real_path(ref_doc_id, READERS)
+    except DocumentUnreadable:
+        return False
+    return real.is_file() and real.as_posix() == ref_doc_id

@@ -1,41 +1,63 @@
-"""Documents: LlamaIndex documents, split and linked; nodes are read in loose_nodes."""
+"""Documents: LlamaIndex's, split and linked like files, and nodes, kept whole."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
+from typing import Any
 
-from llama_index.core.schema import BaseNode, Document, Node, TextNode
+from llama_index.core.schema import (
+    BaseNode,
+    Document,
+    ImageNode,
+    Node,
+    NodeRelationship,
+    RelatedNodeInfo,
+    TextNode,
+)
 
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting, MmragError
-from llama_index_mmrag.ingestion.entities import (
-    FILE_NAME_KEY,
-    FILE_PATH_KEY,
-    Caption,
-    Entity,
-    Origin,
-    nodes_of,
-)
 from llama_index_mmrag.ingestion.identity import (
+    VOLATILE_KEYS,
     checked_text,
     content_hash,
     derived_id,
     is_random,
+    is_uuid,
     without_volatile,
 )
-from llama_index_mmrag.ingestion.loose_nodes import read_node
-from llama_index_mmrag.ingestion.markdown import parse_markdown
-from llama_index_mmrag.ingestion.metadata import stored_key, user_metadata
-from llama_index_mmrag.ingestion.parts import picture_of, templates_of
-from llama_index_mmrag.ingestion.pictures import Picture
-from llama_index_mmrag.ingestion.records import (
-    MARKDOWN_SUFFIXES,
-    Problem,
-    ReadSettings,
-    SourceRecord,
+from llama_index_mmrag.ingestion.linked import (
+    FILE_NAME_KEY,
+    FILE_PATH_KEY,
+    IMAGE,
+    ORIGINAL_ID_KEY,
+    TEXT,
+    Draft,
+    Origin,
+    Related,
+    linked,
+    templates_of,
 )
-from llama_index_mmrag.ingestion.sections import markdown_record
+from llama_index_mmrag.ingestion.markdown import MARKDOWN_SUFFIXES, markdown_page
+from llama_index_mmrag.ingestion.metadata import stored_key, user_metadata
+from llama_index_mmrag.ingestion.pages import Page, Section, page_record
+from llama_index_mmrag.ingestion.pictures import (
+    Caption,
+    Picture,
+    opened_picture,
+    place_picture,
+)
+from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
 from llama_index_mmrag.ingestion.splitting import split
+from llama_index_mmrag.nodes.node import (
+    CONTENT_HASH_KEY,
+    ENTITY_KEY,
+    MODALITY_KEY,
+    POSITION_KEY,
+    CaptionedImageNode,
+)
+from llama_index_mmrag.nodes.shown import has_picture
 
 _NAME_KEYS = (FILE_PATH_KEY, FILE_NAME_KEY, "filename", "source")
 _MARKDOWN_TYPES = frozenset({"text/markdown", "text/x-markdown"})
@@ -60,7 +82,16 @@ def read_document(
 
     A `Document` is split, by sections if its file name or type says Markdown; with a
     picture, all its nodes are one entity. An `entity_id` in its metadata links it to
-    everything else that has the same. Nodes are kept whole, see `read_node`.
+    everything else that has the same.
+
+    A node is kept whole: TextNode and ImageNode (its text is the caption) stay one, a
+    `Node` with text and picture becomes a text node and an image node of one entity.
+    Metadata's `entity_id` and `modality` are the user's word.
+
+    Ids of nodes: a UUID that is not of version 4 stays; a version-4 one, which
+    LlamaIndex made, becomes the uuid5 over the content; any other becomes its own uuid5
+    and is kept as metadata `original_id`. Relationships follow; those to version-4 ids
+    are dropped, as nothing is stored under them.
 
     Args:
         document: Document, ImageDocument, Node, TextNode or ImageNode.
@@ -72,9 +103,9 @@ def read_document(
     """
     settings = settings or ReadSettings()
     if isinstance(document, Document):
-        return _read_whole(document, settings)
+        return _read_document(document, settings)
     if isinstance(document, (TextNode, Node)):
-        return read_node(document, settings)
+        return _read_node(document, settings)
     msg = (
         f"Cannot index {document!r} of type {type(document).__name__}. Expected a "
         f"LlamaIndex Document, ImageDocument, Node, TextNode or ImageNode."
@@ -96,53 +127,42 @@ def document_id(document: Document, *, keep_uuid4: bool = False) -> str:
     """
     if keep_uuid4 or not is_random(document.id_):
         return document.id_
-    picture = picture_of(document)
-    return _derived(document, picture)
+    picture = opened_picture(document) if has_picture(document) else None
+    return _document_id(document, picture)
 
 
-def _derived(document: Document, picture: Picture | None) -> str:
+def _document_id(document: Document, picture: Picture | None) -> str:
     return derived_id(
         "document",
-        content_hash(checked_text(document.text), picture.data if picture else b""),
+        _hash(checked_text(document.text), picture),
         picture.path if picture else None,
         without_volatile(user_metadata(document.metadata)),
     )
 
 
-def _read_whole(document: Document, settings: ReadSettings) -> SourceRecord:
+def _read_document(document: Document, settings: ReadSettings) -> SourceRecord:
     text = checked_text(document.text)
-    picture, reason = None, None
-    try:
-        picture = picture_of(document)
-    except ImageUnreadable as error:
-        if not text.strip():
-            raise
-        reason = f"{error} The text went in."
+    picture, problems = _picture(document, has_text=bool(text.strip()))
     is_own = settings.keep_uuid4 or not is_random(document.id_)
     origin = Origin(
-        ref_doc_id=document.id_ if is_own else _derived(document, picture),
+        document.id_ if is_own else _document_id(document, picture),
         metadata=user_metadata(document.metadata),
-        hidden_from_embedding=tuple(
-            map(stored_key, document.excluded_embed_metadata_keys)
-        ),
-        hidden_from_llm=tuple(map(stored_key, document.excluded_llm_metadata_keys)),
+        hidden_from_embedding=_hidden(document.excluded_embed_metadata_keys),
+        hidden_from_llm=_hidden(document.excluded_llm_metadata_keys),
         templates=templates_of(document),
     )
-    source = origin.ref_doc_id
-    problems = () if reason is None else (Problem(source, reason),)
     if document.image_resource is None and _is_markdown(document):
-        page = parse_markdown(text)
-        folder = _folder(document)
-        return markdown_record(page, origin, settings, folder=folder, root=None)
-    if picture is None:
-        entity = Entity(None, text)
+        path = document.metadata.get(FILE_PATH_KEY)
+        folder = Path(str(path)).absolute().parent if path else None
+        page = markdown_page(text, folder=folder, root=None)
+    elif picture is None:
+        page = Page((Section(text),), problems=problems)
     else:
         # A text of several chunks is no caption; the picture is linked to them.
         caption = text.strip() if len(split(text, "", settings)) == 1 else ""
         shown = (Caption(picture, caption),)
-        entity = Entity(derived_id("document", source), text, pictures=shown)
-    nodes = nodes_of([entity], origin, settings)
-    return SourceRecord(source, nodes, whole=True, problems=problems)
+        page = Page((Section(text, shown, name=("document",)),))
+    return page_record(page, origin, settings)
 
 
 def _is_markdown(document: Document) -> bool:
@@ -154,6 +174,127 @@ def _is_markdown(document: Document) -> bool:
     return any(PurePath(name).suffix.lower() in MARKDOWN_SUFFIXES for name in names)
 
 
-def _folder(document: Document) -> Path | None:
-    path = document.metadata.get(FILE_PATH_KEY)
-    return Path(str(path)).absolute().parent if path else None
+def _read_node(node: Node | TextNode, settings: ReadSettings) -> SourceRecord:
+    text = checked_text(node.get_content())
+    has_text = bool(text.strip())
+    is_two = isinstance(node, Node) and has_picture(node) and has_text
+    picture, problems = _picture(node, has_text=is_two)
+    if not has_text and picture is None:
+        problems = ("The node has neither text nor picture. Leave it out.",)
+    parts: list[tuple[TextNode, Picture | None]] = []
+    if has_text and (is_two or not has_picture(node)):
+        own = isinstance(node, TextNode) and node.model_copy()
+        parts.append((own or TextNode(text=text), None))
+    if picture is not None:
+        parts.append((_image_node(node, text, picture, settings), picture))
+    # Here, unlike for documents, a modality is the user's word and not renamed.
+    metadata = user_metadata(
+        {key: node.metadata[key] for key in node.metadata if key != MODALITY_KEY}
+    )
+    ref_doc_id = _document_of(node, settings)
+    given = None if is_random(node.id_) and not settings.keep_uuid4 else node.id_
+    if is_two:
+        about = [given] if given else [ref_doc_id, _hash(text, picture), metadata]
+        metadata.setdefault(ENTITY_KEY, derived_id("node", *about))
+    origin = Origin(
+        ref_doc_id,
+        metadata=metadata,
+        hidden_from_embedding=(
+            *_hidden(node.excluded_embed_metadata_keys),
+            ORIGINAL_ID_KEY,
+            FILE_PATH_KEY,
+        ),
+        hidden_from_llm=(*_hidden(node.excluded_llm_metadata_keys), ORIGINAL_ID_KEY),
+        templates=templates_of(node),
+        given_id=given,
+        related=_related(node, settings),
+    )
+    drafts = []
+    for part, opened in parts:
+        modality, id_ = node.metadata.get(MODALITY_KEY), given and _stored_id(given)
+        if is_two:
+            modality = TEXT if opened is None else IMAGE
+            id_ = given and derived_id("node", given, modality)
+        word = str(modality) if modality else None
+        drafts.append(Draft(part, _position(node), opened, modality=word, id_=id_))
+    nodes = linked(drafts, origin)
+    source = (nodes[0].ref_doc_id if nodes else ref_doc_id) or node.id_
+    noted = tuple(Problem(source, reason) for reason in problems)
+    return SourceRecord(source, nodes, whole=False, problems=noted)
+
+
+def _picture(
+    node: BaseNode, *, has_text: bool
+) -> tuple[Picture | None, tuple[str, ...]]:
+    """Return a node's picture, and what is said where only its text goes in."""
+    try:
+        return (opened_picture(node) if has_picture(node) else None), ()
+    except ImageUnreadable as error:
+        if not has_text:
+            raise
+        return None, (f"{error} The text went in.",)
+
+
+def _image_node(
+    node: Node | TextNode, text: str, picture: Picture, settings: ReadSettings
+) -> ImageNode:
+    placed = place_picture(picture, settings.media_dir)
+    if not isinstance(node, ImageNode):
+        return CaptionedImageNode(text=text, **placed)
+    copy = CaptionedImageNode.from_node(node)
+    copy.image, copy.image_url = placed.get("image"), None
+    copy.image_path = placed.get("image_path")
+    copy.image_mimetype = placed["image_mimetype"]
+    return copy
+
+
+def _stored_id(given: str) -> str:
+    return str(uuid.UUID(given)) if is_uuid(given) else derived_id("node", given)
+
+
+def _hash(text: str, picture: Picture | None) -> str:
+    return content_hash(text, picture.data if picture else b"")
+
+
+def _hidden(keys: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(stored_key, keys))
+
+
+def _position(node: Node | TextNode) -> int:
+    # Only beside a content hash is it the position that we wrote; see user_metadata.
+    position: Any = node.metadata.get(POSITION_KEY)
+    is_ours = CONTENT_HASH_KEY in node.metadata and isinstance(position, int)
+    return position if is_ours else 0
+
+
+def _document_of(node: Node | TextNode, settings: ReadSettings) -> str | None:
+    source = node.source_node
+    if source is None:
+        return None
+    if settings.keep_uuid4 or not is_random(source.node_id):
+        return source.node_id
+    # The random id of a document that was split before: its hash is the same in each
+    # run, unless its metadata hold the date of a file.
+    if VOLATILE_KEYS & source.metadata.keys():
+        return derived_id("document", without_volatile(source.metadata))
+    return derived_id("document", source.hash) if source.hash else source.node_id
+
+
+def _related(
+    node: Node | TextNode, settings: ReadSettings
+) -> dict[NodeRelationship, Related]:
+    def is_kept(info: RelatedNodeInfo) -> bool:
+        return settings.keep_uuid4 or not is_random(info.node_id)
+
+    def moved(info: RelatedNodeInfo) -> RelatedNodeInfo:
+        return info.model_copy(update={"node_id": _stored_id(info.node_id)})
+
+    kept: dict[NodeRelationship, Related] = {}
+    for relationship, related in node.relationships.items():
+        if relationship == NodeRelationship.SOURCE:
+            continue
+        if isinstance(related, list):
+            kept[relationship] = [moved(info) for info in related if is_kept(info)]
+        elif is_kept(related):
+            kept[relationship] = moved(related)
+    return kept

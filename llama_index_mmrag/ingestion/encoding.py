@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 
 import numpy as np
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import BaseNode, ImageNode, MetadataMode
 
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
-from llama_index_mmrag.nodes.images import node_image
+from llama_index_mmrag.nodes.shown import picture_of
 from llama_index_mmrag.retrieval.channels import Channel
 
 
@@ -60,7 +61,10 @@ def _picture_vectors(channel: Channel, nodes: Sequence[ImageNode]) -> list[list[
             f"with a MultiModalEmbedding for pictures."
         )
         raise InvalidSetting(msg)
-    return channel.embed_model.get_image_embedding_batch(list(map(node_image, nodes)))
+    pictures = map(picture_of, nodes)
+    return channel.embed_model.get_image_embedding_batch(
+        [BytesIO(p) if isinstance(p, bytes) else p for p in pictures]
+    )
 
 
 def _paired(

@@ -1,29 +1,21 @@
-"""Files: one text, Markdown file or picture into one record."""
+"""Files: a reader for each format, and what one file contributes."""
 
 from __future__ import annotations
 
 import codecs
 from pathlib import Path
+from typing import Protocol
 
-from llama_index_mmrag.ingestion.entities import (
-    FILE_NAME_KEY,
-    FILE_PATH_KEY,
-    Caption,
-    Entity,
-    Origin,
-    nodes_of,
-)
-from llama_index_mmrag.ingestion.markdown import parse_markdown
+from llama_index_mmrag.ingestion.linked import FILE_NAME_KEY, FILE_PATH_KEY, Origin
+from llama_index_mmrag.ingestion.markdown import MARKDOWN_SUFFIXES, markdown_page
+from llama_index_mmrag.ingestion.pages import Page, Section, page_record
 from llama_index_mmrag.ingestion.paths import real_path
-from llama_index_mmrag.ingestion.pictures import read_picture
+from llama_index_mmrag.ingestion.pictures import Caption, read_picture
 from llama_index_mmrag.ingestion.records import (
-    READABLE_SUFFIXES,
-    TEXT_SUFFIXES,
     DocumentUnreadable,
     ReadSettings,
     SourceRecord,
 )
-from llama_index_mmrag.ingestion.sections import markdown_record
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 
 _MARKS = (
@@ -46,7 +38,8 @@ def read_file(
     `problems`. A picture is one image node without caption.
 
     Args:
-        path: A .txt, .text, .rst, .md, .markdown, .jpg, .jpeg, .png, .webp or .gif.
+        path: A .txt, .text, .rst, .md, .markdown, .jpg, .jpeg, .png, .webp, .gif, .bmp,
+            .tif or .tiff.
         root: Folder that links such as "/pix/a.webp" start from.
         settings: Chunk size, encoding; None for the defaults.
 
@@ -54,47 +47,76 @@ def read_file(
         DocumentUnreadable: Text that is missing, not permitted or not in the encoding.
         ImageUnreadable: A picture that is missing, empty, truncated or too large.
     """
-    settings = settings or ReadSettings()
-    file = real_path(path)
-    suffix = file.suffix.lower()
-    check_suffix(file)
-    if suffix in IMAGE_SUFFIXES:
-        shown = Entity(None, pictures=(Caption(read_picture(file), ""),))
-        return _record(shown, file, settings)
+    file = real_path(path, READERS)
+    start = None if root is None else real_path(root)
+    return read_found(file, root=start, settings=settings or ReadSettings())
+
+
+def read_found(
+    file: Path, *, root: Path | None, settings: ReadSettings
+) -> SourceRecord:
+    """Return what `read_file` does, for a file and a root under their real paths."""
+    page = reader_of(file)(file, root=root, settings=settings)
+    metadata = {FILE_NAME_KEY: file.name, FILE_PATH_KEY: file.as_posix()}
+    return page_record(page, Origin(file.as_posix(), metadata), settings)
+
+
+class Reader(Protocol):
+    """What makes a page of a file of one format."""
+
+    def __call__(
+        self, file: Path, *, root: Path | None, settings: ReadSettings
+    ) -> Page:
+        """Return the file's page; links such as "/pix/a.webp" start from `root`."""
+        ...
+
+
+def _text_file(
+    file: Path,
+    *,
+    root: Path | None,  # noqa: ARG001 - a plain text links to nothing
+    settings: ReadSettings,
+) -> Page:
+    return Page((Section(read_text(file, settings.encoding)),))
+
+
+def _markdown_file(file: Path, *, root: Path | None, settings: ReadSettings) -> Page:
     text = read_text(file, settings.encoding)
-    if suffix in TEXT_SUFFIXES:
-        return _record(Entity(None, text), file, settings)
-    return markdown_record(
-        parse_markdown(text),
-        file_origin(file),
-        settings,
-        folder=file.parent,
-        root=real_path(root) if root is not None else None,
-    )
+    return markdown_page(text, folder=file.parent, root=root)
 
 
-def check_suffix(file: Path) -> None:
-    """Raise DocumentUnreadable if the file is of no kind that is read."""
-    if file.suffix.lower() not in READABLE_SUFFIXES:
+def _picture_file(
+    file: Path,
+    *,
+    root: Path | None,  # noqa: ARG001 - nor does a picture,
+    settings: ReadSettings,  # noqa: ARG001 - and it has no encoding
+) -> Page:
+    return Page((Section(pictures=(Caption(read_picture(file), ""),)),))
+
+
+READERS: dict[str, Reader] = {
+    **dict.fromkeys((".txt", ".text", ".rst"), _text_file),
+    **dict.fromkeys(MARKDOWN_SUFFIXES, _markdown_file),
+    **dict.fromkeys(sorted(IMAGE_SUFFIXES), _picture_file),
+}
+"""What reads a file, by its suffix in lower case: a new format is a row here."""
+
+
+def reader_of(file: Path) -> Reader:
+    """Return what reads the file.
+
+    Raises:
+        DocumentUnreadable: It is of no kind that is read.
+    """
+    reader = READERS.get(file.suffix.lower())
+    if reader is None:
         msg = (
             f"Cannot read {str(file)!r}: the suffix {file.suffix!r} is unknown. "
-            f"Expected one of {', '.join(sorted(READABLE_SUFFIXES))}. Convert the "
-            f"file, or load it with a LlamaIndex reader and insert its documents."
+            f"Expected one of {', '.join(sorted(READERS))}. Convert the file, or load "
+            f"it with a LlamaIndex reader and insert its documents."
         )
         raise DocumentUnreadable(msg)
-
-
-def _record(entity: Entity, file: Path, settings: ReadSettings) -> SourceRecord:
-    origin = file_origin(file)
-    return SourceRecord(
-        origin.ref_doc_id, nodes_of([entity], origin, settings), whole=True
-    )
-
-
-def file_origin(file: Path) -> Origin:
-    """Return what a file's nodes share: its path as document id, and its name."""
-    metadata = {FILE_NAME_KEY: file.name, FILE_PATH_KEY: file.as_posix()}
-    return Origin(file.as_posix(), metadata)
+    return reader
 
 
 def read_text(file: Path, encoding: str) -> str:

@@ -1,4 +1,4 @@
-"""Picture links: from what a Markdown text says to a file on this machine."""
+"""Picture links: from what a text says to a picture on this machine."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from llama_index_mmrag.errors import ImageUnreadable
-from llama_index_mmrag.ingestion.paths import printable, real_path
+from llama_index_mmrag.ingestion.paths import known_as, printable
+from llama_index_mmrag.ingestion.pictures import (
+    Picture,
+    inline_picture,
+    read_picture,
+)
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
+from llama_index_mmrag.nodes.shown import from_base64
 
 SITE_FOLDERS = ("", "static", "public", "assets")
 """Where "/pix/a.webp" may be below a site's root; Hugo has it in "static"."""
@@ -17,8 +23,8 @@ MAX_LEVELS_UP = 3
 """Folders above a file that are tried as site root when no root is given."""
 
 
-def resolve_link(src: str, *, folder: Path | None, root: Path | None) -> Path:
-    """Return the file that `src` names.
+def open_link(src: str, *, folder: Path | None, root: Path | None) -> Picture:
+    """Return the picture that `src` names, or holds: "data:image/png;base64,...".
 
     Args:
         src: The link as written, percent-encoded or not, with or without "?raw=true".
@@ -36,8 +42,16 @@ def resolve_link(src: str, *, folder: Path | None, root: Path | None) -> Path:
     it links to below the highest folder tried is its own.
 
     Raises:
-        ImageUnreadable: It is a web address, no picture format, not there, or outside.
+        ImageUnreadable: It is a web address, no picture format, not there, outside, or
+            broken.
     """
+    if src.startswith("data:"):
+        name = "the text"
+        return inline_picture(from_base64(src, name=name), name)
+    return read_picture(_resolved(src, folder, root))
+
+
+def _resolved(src: str, folder: Path | None, root: Path | None) -> Path:
     if src.lower().startswith(("http:", "https:", "//")):
         msg = (
             f"The picture {src!r} is on the web and was not fetched. Save it beside "
@@ -51,9 +65,10 @@ def resolve_link(src: str, *, folder: Path | None, root: Path | None) -> Path:
             path = base / name.lstrip("/")
             if not _is_file(path):
                 continue
-            if any(path.resolve().is_relative_to(each) for each in allowed):
-                return _checked_suffix(path, src)
-            outside = outside or path.resolve()
+            target = path.resolve()
+            if any(target.is_relative_to(each) for each in allowed):
+                return known_as(_checked_suffix(path, src), target, IMAGE_SUFFIXES)
+            outside = outside or target
     if outside is not None:
         msg = (
             f"The picture {src!r} points outside of {printable(allowed[0])!r}, to "
@@ -110,7 +125,7 @@ def _is_file(path: Path) -> bool:
 
 def _checked_suffix(path: Path, src: str) -> Path:
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return real_path(path)
+        return path
     msg = (
         f"The picture {src!r} has the suffix {path.suffix!r}; expected one of "
         f"{', '.join(sorted(IMAGE_SUFFIXES))}. Convert it."

@@ -1,4 +1,4 @@
-"""Markdown: sections with their headings, text and pictures, from a parser's tokens."""
+"""Markdown: a page of passages, each under its headings, from a parser's tokens."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import yaml
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
+from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.ingestion.html import PictureLink, one_line, read_html
 from llama_index_mmrag.ingestion.identity import plain
+from llama_index_mmrag.ingestion.links import open_link
+from llama_index_mmrag.ingestion.pages import Page, Section
+from llama_index_mmrag.ingestion.pictures import Caption
 from llama_index_mmrag.ingestion.records import DocumentUnreadable
+from llama_index_mmrag.ingestion.splitting import LINE
+
+MARKDOWN_SUFFIXES = (".md", ".markdown")
 
 MAX_NESTING = 50
 """Block levels read, two for each list in a list; the parser drops what is deeper."""
@@ -23,14 +31,14 @@ _FENCES = ("---", "...")
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class Passage:
     """What stands between one heading and the next."""
 
     headings: tuple[str, ...]
     """The page's title and the headings above, outermost first."""
 
     ordinal: int
-    """How many earlier sections have the same headings."""
+    """How many earlier passages have the same headings."""
 
     text: str
     """Plain text; each picture is replaced by its alt text."""
@@ -39,33 +47,73 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A Markdown text, parsed."""
+class Markdown:
+    """A Markdown text, parsed; its pictures are not looked for."""
 
     front_matter: Mapping[str, Any]
-    sections: tuple[Section, ...]
+    passages: tuple[Passage, ...]
     front_matter_error: str | None = None
 
 
-def parse_markdown(text: str) -> Page:
-    r"""Return front matter and sections of a Markdown text.
+def markdown_page(text: str, *, folder: Path | None, root: Path | None) -> Page:
+    """Return the page that a Markdown text describes; a passage is one entity.
+
+    An entity's name follows from its headings and from how many earlier passages have
+    the same ones: editing a text, or adding a passage elsewhere, leaves it as it is.
+
+    Args:
+        text: Markdown.
+        folder: Where relative links start; None if that is not known.
+        root: Where links that begin with "/" start.
+
+    Raises:
+        DocumentUnreadable: Markup is nested thousands deep.
+    """
+    parsed = parse_markdown(text)
+    problems = []
+    if parsed.front_matter_error is not None:
+        problems.append(
+            f"The front matter is broken and was left out: "
+            f"{parsed.front_matter_error}. The text went in; correct the lines between "
+            f"the two '---'."
+        )
+    sections = []
+    for passage in parsed.passages:
+        shown: dict[str, Caption] = {}
+        for link in passage.pictures:
+            try:
+                picture = open_link(link.src, folder=folder, root=root)
+            except ImageUnreadable as error:
+                problems.append(str(error))
+                continue
+            caption = link.caption or (passage.headings or ("",))[-1]
+            # Shown twice in one passage, a picture would count twice for its entity.
+            shown.setdefault(str(picture.path or link.src), Caption(picture, caption))
+        name = ("section", passage.headings, passage.ordinal)
+        pictures = tuple(shown.values())
+        sections.append(Section(passage.text, pictures, passage.headings, name, LINE))
+    return Page(tuple(sections), parsed.front_matter, tuple(problems))
+
+
+def parse_markdown(text: str) -> Markdown:
+    r"""Return front matter and passages of a Markdown text.
 
     Pictures are `![alt](src "title")`, reference-style pictures and HTML `<img>`; what
     looks like one in code or in a comment is none. Headings inside lists and quotes
-    are text. Sections that hold neither text nor picture are left out.
+    are text. Passages that hold neither text nor picture are left out.
 
     Raises:
         DocumentUnreadable: Markup is nested thousands deep.
 
     Example:
-        >>> page = parse_markdown("# Pie\n![A pie](pie.png)\n## Crust\nFlour.")
-        >>> [(s.headings, s.text, s.pictures[:1]) for s in page.sections]
+        >>> parsed = parse_markdown("# Pie\n![A pie](pie.png)\n## Crust\nFlour.")
+        >>> [(p.headings, p.text, p.pictures[:1]) for p in parsed.passages]
         ... # doctest: +NORMALIZE_WHITESPACE
         [(('Pie',), 'A pie', (PictureLink(src='pie.png', alt='A pie', title=''),)),
          (('Pie', 'Crust'), 'Flour.', ())]
     """
     try:
-        return _page(text)
+        return _parsed(text)
     except RecursionError as error:
         msg = (
             "The Markdown nests emphasis or brackets thousands deep and cannot be "
@@ -74,7 +122,7 @@ def parse_markdown(text: str) -> Page:
         raise DocumentUnreadable(msg) from error
 
 
-def _page(text: str) -> Page:
+def _parsed(text: str) -> Markdown:
     front_matter, body, error = split_front_matter(text)
     title = front_matter.get("title")
     title = "" if title is None or isinstance(title, list) else one_line(str(title))
@@ -91,7 +139,7 @@ def _page(text: str) -> Page:
             drafts.append((_path(stack), [block] if writer.pictures else []))
         else:
             drafts[-1][1].append(block)
-    return Page(front_matter, _sections(drafts), error)
+    return Markdown(front_matter, _passages(drafts), error)
 
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str, str | None]:
@@ -135,19 +183,19 @@ def _path(stack: list[tuple[int, str]]) -> tuple[str, ...]:
     return tuple(titles)
 
 
-def _sections(
+def _passages(
     drafts: list[tuple[tuple[str, ...], list[SyntaxTreeNode]]],
-) -> tuple[Section, ...]:
+) -> tuple[Passage, ...]:
     seen: Counter[tuple[str, ...]] = Counter()
-    sections = []
+    passages = []
     for headings, blocks in drafts:
         writer = _Writer()
         text = writer.blocks(blocks)
         if text or writer.pictures:
             pictures = tuple(writer.pictures)
-            sections.append(Section(headings, seen[headings], text, pictures))
+            passages.append(Passage(headings, seen[headings], text, pictures))
             seen[headings] += 1
-    return tuple(sections)
+    return tuple(passages)
 
 
 def _is_flat(value: object) -> bool:

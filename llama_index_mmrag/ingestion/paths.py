@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from pathlib import Path
 
-from llama_index_mmrag.ingestion.records import READABLE_SUFFIXES, DocumentUnreadable
+from llama_index_mmrag.ingestion.records import DocumentUnreadable
 
 
-def real_path(path: str | Path) -> Path:
-    """Return the absolute path with symlinks resolved.
-
-    A link "a.jpg" to a file without a readable suffix (content-addressed caches have
-    such files) keeps its own name: the suffix says how to read it.
+def real_path(path: str | Path, suffixes: Container[str] | None = None) -> Path:
+    """Return the absolute path with symlinks resolved, as `known_as` names it.
 
     Raises:
         DocumentUnreadable: It does not exist, is a loop of links, or is not UTF-8.
     """
+    return known_as(path, resolved(path), suffixes)
+
+
+def resolved(path: str | Path) -> Path:
+    """Return what a path leads to.
+
+    Raises:
+        DocumentUnreadable: It does not exist, or is a loop of links.
+    """
     try:
-        real = Path(path).resolve(strict=True)
+        return Path(path).resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:
         # RuntimeError: a loop of links, before Python 3.13; ValueError: a NUL
         msg = (
@@ -26,33 +33,33 @@ def real_path(path: str | Path) -> Path:
             f"nothing. Check the path."
         )
         raise DocumentUnreadable(msg) from error
-    if real.is_file() and real.suffix.lower() not in READABLE_SUFFIXES:
-        real = Path(os.path.abspath(path))
-    try:
-        real.as_posix().encode("utf-8")
-    except UnicodeEncodeError as error:
-        msg = f"The name {printable(real)!r} is not UTF-8. Rename it."
-        raise DocumentUnreadable(msg) from error
-    return real
 
 
-def is_of_file(ref_doc_id: str) -> bool:
-    """Return whether a document id is one that a file got, by what it looks like.
+def known_as(
+    path: str | Path, target: Path, suffixes: Container[str] | None = None
+) -> Path:
+    """Return the name of a file: what the path leads to, or the path itself.
 
-    Readers of other packages name parts of files too, as in "/docs/a.pdf_part_0"; those
-    are theirs.
+    A link "a.jpg" to a file without a readable suffix (content-addressed caches have
+    such files) keeps its own name: the suffix says how to read it.
+
+    Args:
+        path: Where it was found.
+        target: What that leads to, from `resolved`.
+        suffixes: Those that can be read, in lower case; None takes any.
+
+    Raises:
+        DocumentUnreadable: The name is not UTF-8.
     """
-    path = Path(ref_doc_id)
-    return path.is_absolute() and path.suffix.lower() in READABLE_SUFFIXES
-
-
-def is_there(ref_doc_id: str) -> bool:
-    """Return whether the file still exists, under this very name."""
+    is_readable = suffixes is None or target.suffix.lower() in suffixes
+    if not is_readable and target.is_file():
+        target = Path(os.path.abspath(path))
     try:
-        real = real_path(ref_doc_id)
-    except DocumentUnreadable:
-        return False
-    return real.is_file() and real.as_posix() == ref_doc_id
+        target.as_posix().encode("utf-8")
+    except UnicodeEncodeError as error:
+        msg = f"The name {printable(target)!r} is not UTF-8. Rename it."
+        raise DocumentUnreadable(msg) from error
+    return target
 
 
 def printable(path: str | Path) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from llama_index_mmrag.errors import ImageUnreadable, StoreUnusable
+from llama_index.core.schema import BaseNode
+
+from llama_index_mmrag.errors import StoreUnusable
 from llama_index_mmrag.nodes.images import check_whole, image_bytes
+from llama_index_mmrag.nodes.shown import picture_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,14 @@ class Picture:
     """Absolute path, None for inline pictures."""
 
 
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A picture and the words that stand for it."""
+
+    picture: Picture
+    text: str
+
+
 def read_picture(path: Path) -> Picture:
     """Return the picture in a file.
 
@@ -38,25 +48,29 @@ def read_picture(path: Path) -> Picture:
     return Picture(data, check_whole(data, name=repr(str(path))), path)
 
 
-def inline_picture(encoded: str | bytes, name: str) -> Picture:
-    """Return the picture in base64 text or a `data:` URI.
+def inline_picture(data: bytes, name: str) -> Picture:
+    """Return the picture that a page or node holds itself.
 
     Args:
-        encoded: Base64, with or without the "data:image/png;base64," before it.
+        data: Its file's bytes.
         name: Where it is, for messages.
 
     Raises:
-        ImageUnreadable: It is no base64, or the bytes are no whole picture.
+        ImageUnreadable: The bytes are no whole picture.
     """
-    text = encoded.decode("latin-1") if isinstance(encoded, bytes) else encoded
-    if text.startswith("data:"):
-        text = text.partition(",")[2]
-    try:
-        data = base64.b64decode("".join(text.split()), validate=True)
-    except binascii.Error as error:
-        msg = f"The inline picture of {name} is no base64: {error}. Encode it anew."
-        raise ImageUnreadable(msg) from error
     return Picture(data, check_whole(data, name=f"in {name}"), None)
+
+
+def opened_picture(node: BaseNode) -> Picture:
+    """Return the picture that a node shows.
+
+    Raises:
+        ImageUnreadable: It is missing or broken, or only a URL, which is not fetched.
+    """
+    found = picture_of(node)
+    if isinstance(found, bytes):
+        return inline_picture(found, f"node {node.node_id!r}")
+    return read_picture(Path(found).absolute())
 
 
 def save_inline(picture: Picture, media_dir: Path) -> Path:

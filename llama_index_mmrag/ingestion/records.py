@@ -9,12 +9,8 @@ from typing import TypeAlias
 
 from llama_index.core.schema import ImageNode, TextNode
 
+from llama_index_mmrag.checks import whole
 from llama_index_mmrag.errors import InvalidSetting, MmragError
-from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
-
-TEXT_SUFFIXES = frozenset({".txt", ".text", ".rst"})
-MARKDOWN_SUFFIXES = frozenset({".md", ".markdown"})
-READABLE_SUFFIXES = TEXT_SUFFIXES | MARKDOWN_SUFFIXES | IMAGE_SUFFIXES
 
 RecordNode: TypeAlias = "TextNode | ImageNode"
 
@@ -73,6 +69,9 @@ class Survey:
     """Folders that cannot be listed, links to nothing or out of the folder, pipes and
     devices, names that are not UTF-8."""
 
+    root: Path | None = None
+    """The folder, symlinks resolved; None for a single file."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadSettings:
@@ -107,18 +106,19 @@ class ReadSettings:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.chunk_size < 16:
-            msg = (
-                f"chunk_size={self.chunk_size!r} is too small for a sentence. "
-                f"Give at least 16 tokens; 200 suits most encoders."
-            )
-            raise InvalidSetting(msg)
-        if not 0 <= self.chunk_overlap < self.chunk_size // 2:
-            msg = (
-                f"chunk_overlap={self.chunk_overlap!r} must be at least 0 and less "
-                f"than half of chunk_size={self.chunk_size!r}. Lower the overlap."
-            )
-            raise InvalidSetting(msg)
+        whole(
+            self.chunk_size,
+            "chunk_size",
+            at_least=16,
+            advice="A sentence needs as many tokens; 200 suits most encoders.",
+        )
+        whole(
+            self.chunk_overlap,
+            "chunk_overlap",
+            at_least=0,
+            at_most=(self.chunk_size - 1) // 2,
+            advice="It must be less than half of chunk_size.",
+        )
         try:
             "".encode(self.encoding)
         except LookupError as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from llama_index.core.schema import BaseNode
 
-from llama_index_mmrag.ingestion.batches import BatchEncoder, source_of
+from llama_index_mmrag.ingestion.batches import BatchEncoder
 from llama_index_mmrag.ingestion.composing import Composer
 from llama_index_mmrag.ingestion.encoding import encode_nodes
 from llama_index_mmrag.ingestion.records import Problem, SourceRecord
@@ -19,6 +19,7 @@ from llama_index_mmrag.ingestion.stored import (
     write_nodes,
 )
 from llama_index_mmrag.nodes.node import modality_of
+from llama_index_mmrag.nodes.shown import source_of
 from llama_index_mmrag.retrieval.channels import Channel
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,8 @@
 
 In go LlamaIndex nodes and pictures in any form; out come their entity, modality and
 name, results with provenance, and pictures opened safely. Start at `node.py`;
-`images.py` opens pictures, `encoded_picture.py` makes the file that a model is sent.
+`shown.py` says where a node's picture is and what it is called, `images.py` opens
+pictures, `encoded_picture.py` makes the file that a model is sent.
 """
 
 from llama_index_mmrag.nodes.node import (
@@ -19,10 +20,10 @@ from llama_index_mmrag.nodes.node import (
     entity_of,
     hide_bookkeeping,
     modality_of,
-    name_of,
     provenance_of,
     with_provenance,
 )
+from llama_index_mmrag.nodes.shown import name_of
 
 __all__ = [
     "BOOKKEEPING_KEYS",

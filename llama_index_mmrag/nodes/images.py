@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import TypeAlias
 
-from llama_index.core.schema import BaseNode, ImageNode, ImageType, Node
 from PIL import ExifTags, Image, ImageOps
 
 from llama_index_mmrag.errors import ImageUnreadable
@@ -18,7 +15,9 @@ from llama_index_mmrag.errors import ImageUnreadable
 ImageSource: TypeAlias = "str | Path | bytes | BytesIO | Image.Image"
 """What we read a picture from: a path, its file's bytes, or an open PIL image."""
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+)
 
 MAX_PIXELS = 89_478_485
 """Most pixels decoded into memory: Pillow's own limit against decompression bombs."""
@@ -152,53 +151,6 @@ def image_bytes(source: ImageSource) -> bytes:
     return data
 
 
-def has_picture(node: BaseNode) -> bool:
-    """Return whether a node shows a picture: an image node, or a node with one in it.
-
-    LlamaIndex's CitationQueryEngine makes plain `Node`s of what it is given.
-    """
-    if isinstance(node, ImageNode):
-        return True
-    return isinstance(node, Node) and node.image_resource is not None
-
-
-def node_image(node: BaseNode) -> ImageType:
-    """Return where a node's picture is: its path, or its inline bytes.
-
-    A path wins over inline data, so that large payloads are not decoded for nothing.
-    A URL is never fetched: nothing leaves the machine by itself.
-
-    Raises:
-        ImageUnreadable: The node has neither a path nor inline data.
-    """
-    path, data, url = _picture_fields(node)
-    if path:
-        return path
-    if data:
-        try:
-            return BytesIO(base64.b64decode(data, validate=True))
-        except binascii.Error as error:
-            msg = f"The inline picture of node {node.node_id!r} is no base64: {error}."
-            raise ImageUnreadable(msg) from error
-    msg = (
-        f"Image node {node.node_id!r} has no image_path and no inline image"
-        f"{' (URLs are not fetched)' if url else ''}. Set image_path."
-    )
-    raise ImageUnreadable(msg)
-
-
-def _picture_fields(
-    node: BaseNode,
-) -> tuple[str | None, str | bytes | None, object]:
-    """Return a node's picture as path, base64 and URL, as far as it has them."""
-    if isinstance(node, ImageNode):
-        return node.image_path, node.image, node.image_url
-    resource = node.image_resource if isinstance(node, Node) else None
-    if resource is None:
-        return None, None, None
-    return (str(resource.path) if resource.path else None), resource.data, resource.url
-
-
 def describe_source(source: ImageSource) -> str:
     """Return a short name of a picture for messages: its path, or what it is."""
     if isinstance(source, Image.Image):
@@ -273,6 +225,6 @@ def _unreadable(name: str, error: BaseException) -> ImageUnreadable:
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return ImageUnreadable(
         f"Cannot read the picture {name}: "
-        f"{reason or type(error).__name__}. Expected a whole JPEG, PNG, WebP or GIF "
-        f"file (URLs are not fetched). Replace the file or leave it out."
+        f"{reason or type(error).__name__}. Expected a whole JPEG, PNG, WebP, GIF, "
+        f"BMP or TIFF file (URLs are not fetched). Replace the file or leave it out."
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import BaseContentBlock, TextBlock
@@ -176,17 +175,6 @@ def modality_of(node: BaseNode) -> str:
     if declared:
         return str(declared)
     return "image" if isinstance(node, ImageNode) else "text"
-
-
-def name_of(node: BaseNode) -> str:
-    """Return what a person would call a node: its file's name, else its id.
-
-    A picture goes by its own file, not by the document that shows it.
-    """
-    picture = node.image_path if isinstance(node, ImageNode) else None
-    path = picture or node.metadata.get("file_path") or ""
-    name = Path(str(path)).name or node.metadata.get("file_name") or node.node_id
-    return str(name)
 
 
 def hide_bookkeeping(node: BaseNode) -> None:

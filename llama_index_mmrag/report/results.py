@@ -8,7 +8,8 @@ from __future__ import annotations
 from llama_index.core.bridge.pydantic import BaseModel, ConfigDict
 from llama_index.core.schema import NodeWithScore
 
-from llama_index_mmrag.nodes.node import modality_of, name_of, provenance_of
+from llama_index_mmrag.nodes.node import modality_of, provenance_of
+from llama_index_mmrag.nodes.shown import name_of
 from llama_index_mmrag.provenance import Degradation
 
 

@@ -36,15 +36,16 @@ from ..support.indexes import (
 @pytest.mark.parametrize(
     ("places", "named"),
     [
-        ({}, "no place"),
-        ({"path": ""}, "no place"),
-        ({"url": ""}, "no place"),
-        ({"path": "x", "url": "http://localhost:1"}, "path and url"),
+        ({}, "no place; expected exactly one"),
+        ({"path": ""}, "path=''; expected a folder"),
+        ({"url": ""}, "url=''; expected a folder"),
+        ({"path": "", "url": "http://localhost:1"}, "path and url; expected exactly"),
+        ({"path": "x", "url": "http://localhost:1"}, "path and url; expected exactly"),
     ],
 )
 def test_exactly_one_place_is_opened(places, named, encoder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InvalidSetting, match=f"{named}; expected exactly one"):
+    with pytest.raises(InvalidSetting, match=named):
         MultiModalQdrantIndex.open(**places, embed_model=encoder)
     assert list(tmp_path.iterdir()) == []
 

@@ -17,6 +17,8 @@ from llama_index_mmrag.ingestion import (
     read_file,
     survey,
 )
+from llama_index_mmrag.ingestion.files import READERS
+from llama_index_mmrag.ingestion.pages import Page, Section
 
 RECIPES = Path(__file__).parents[2].parent / "shared" / "data" / "based_cooking"
 
@@ -100,23 +102,49 @@ def test_bad_files_are_reported_and_the_rest_is_read(write, tmp_path, picture):
     assert len(records["e.md"].problems) == 1
 
 
-def test_file_that_no_reader_is_prepared_for_is_a_problem_and_the_rest_is_read(
+def test_reader_that_fails_in_an_unheard_of_way_costs_its_file_only(
     write, tmp_path, monkeypatch
 ):
-    from llama_index_mmrag.ingestion import directory
-
-    write("a.txt", "one")
+    write("a.new", "one")
     write("b.txt", "two")
 
     def stops(file, **settings):
-        if file.name == "a.txt":
-            raise AssertionError("unheard of")
-        return read_file(file, **settings)
+        raise AssertionError("unheard of")
 
-    monkeypatch.setattr(directory, "read_file", stops)
+    monkeypatch.setitem(READERS, ".new", stops)
     problem, record = read_directory(tmp_path)
     assert "unheard of" in problem.reason
     assert record.nodes[0].text == "two"
+
+
+def test_new_format_is_a_reader_in_the_table(write, tmp_path, monkeypatch):
+    write("a.csv", "red,blue")
+
+    def read_csv(file, **settings):
+        cells = file.read_text().split(",")
+        return Page(tuple(Section(cell, name=("cell", cell)) for cell in cells))
+
+    monkeypatch.setitem(READERS, ".csv", read_csv)
+    (record,) = read_directory(tmp_path)
+    assert [node.text for node in record.nodes] == ["red", "blue"]
+    assert len({node.metadata["entity_id"] for node in record.nodes}) == 2
+    assert record.nodes[0].metadata["file_name"] == "a.csv"
+
+
+def test_each_file_is_followed_to_its_real_path_once(write, tmp_path, monkeypatch):
+    for n in range(10):
+        write(f"{n}.txt", "text")
+    followed = []
+    realpath = os.path.realpath
+    monkeypatch.setattr(
+        os.path,
+        "realpath",
+        lambda path, **how: followed.append(str(path)) or realpath(path, **how),
+    )
+    assert len(list(read_directory(tmp_path))) == 10
+    assert sorted(followed) == sorted(
+        [str(tmp_path), *(str(tmp_path / f"{n}.txt") for n in range(10))]
+    )
 
 
 def test_symlinked_folders_are_read_once_and_loops_end(write, tmp_path):

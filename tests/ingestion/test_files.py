@@ -315,6 +315,24 @@ def test_truncated_picture_is_refused(write, picture, format, share):
         read_file(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "format", "mimetype"),
+    [
+        ("p.bmp", "BMP", "image/bmp"),
+        ("p.tif", "TIFF", "image/tiff"),
+        ("p.TIFF", "TIFF", "image/tiff"),
+    ],
+)
+def test_picture_that_can_be_asked_with_can_be_inserted(
+    write, picture, name, format, mimetype
+):
+    path = write(name, picture(format=format))
+    (alone,) = read_file(path).nodes
+    (shown,) = images(read_file(write("a.md", f"![]({name})")))
+    assert alone.image_path == shown.image_path == str(path)
+    assert alone.image_mimetype == mimetype
+
+
 def test_text_named_as_picture_is_refused(write):
     with pytest.raises(ImageUnreadable, match="Expected a whole JPEG"):
         read_file(write("p.png", "<html>"))

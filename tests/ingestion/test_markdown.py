@@ -9,13 +9,13 @@ from llama_index_mmrag.ingestion.markdown import parse_markdown
 
 def pictures(text: str) -> list[PictureLink]:
     return [
-        link for section in parse_markdown(text).sections for link in section.pictures
+        link for passage in parse_markdown(text).passages for link in passage.pictures
     ]
 
 
 def test_headings_nest_and_a_higher_one_closes_the_lower():
     page = parse_markdown("# A\n\none\n\n### B\n\ntwo\n\n## C\n\nthree\n\n# D\n\nfour")
-    assert [(s.headings, s.text) for s in page.sections] == [
+    assert [(s.headings, s.text) for s in page.passages] == [
         (("A",), "one"),
         (("A", "B"), "two"),
         (("A", "C"), "three"),
@@ -25,12 +25,12 @@ def test_headings_nest_and_a_higher_one_closes_the_lower():
 
 def test_setext_headings_are_headings():
     page = parse_markdown("Title\n=====\n\nPart\n----\n\ntext")
-    assert [s.headings for s in page.sections] == [("Title", "Part")]
+    assert [s.headings for s in page.passages] == [("Title", "Part")]
 
 
 def test_text_before_the_first_heading_is_a_section_without_headings():
     page = parse_markdown("intro\n\n# A\n\none")
-    assert [(s.headings, s.text) for s in page.sections] == [
+    assert [(s.headings, s.text) for s in page.passages] == [
         ((), "intro"),
         (("A",), "one"),
     ]
@@ -38,7 +38,7 @@ def test_text_before_the_first_heading_is_a_section_without_headings():
 
 def test_equal_headings_are_told_apart_by_their_ordinal():
     page = parse_markdown("# A\n\none\n\n# A\n\ntwo\n\n# B\n\nthree")
-    assert [(s.headings, s.ordinal) for s in page.sections] == [
+    assert [(s.headings, s.ordinal) for s in page.passages] == [
         (("A",), 0),
         (("A",), 1),
         (("B",), 0),
@@ -46,12 +46,12 @@ def test_equal_headings_are_told_apart_by_their_ordinal():
 
 
 def test_section_without_text_and_picture_is_left_out():
-    assert parse_markdown("# A\n\n## B\n\n<!-- nothing -->\n\n## C").sections == ()
+    assert parse_markdown("# A\n\n## B\n\n<!-- nothing -->\n\n## C").passages == ()
 
 
 def test_front_matter_title_is_the_outermost_heading_and_not_repeated():
     page = parse_markdown("---\ntitle: Pie\n---\n# Pie\n\none\n\n## Crust\n\ntwo")
-    assert [s.headings for s in page.sections] == [("Pie",), ("Pie", "Crust")]
+    assert [s.headings for s in page.passages] == [("Pie",), ("Pie", "Crust")]
 
 
 def test_front_matter_keeps_flat_values_as_json():
@@ -73,13 +73,13 @@ def test_broken_front_matter_is_reported_and_the_text_kept(broken):
     page = parse_markdown(f"---\n{broken}\n---\ntext")
     assert page.front_matter == {}
     assert page.front_matter_error
-    assert [s.text for s in page.sections] == ["text"]
+    assert [s.text for s in page.passages] == ["text"]
 
 
 def test_rule_without_end_is_no_front_matter():
     page = parse_markdown("---\n\ntext")
     assert page.front_matter_error is None
-    assert [s.text for s in page.sections] == ["text"]
+    assert [s.text for s in page.passages] == ["text"]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_text_is_plain_and_pictures_are_their_alt_text():
         "1. one\n2. two\n   - deep\n\n| h | i |\n|---|---|\n| 1 | 2 |\n\n"
         "```py\nx = 1\n```\n\n> said\n\n<div>kept <b>words</b></div>\n"
     )
-    assert page.sections[0].text == (
+    assert page.passages[0].text == (
         "A bold link and a pie.\n\n"
         "1. one\n2. two\n   - deep\n\nh | i\n1 | 2\n\n"
         "x = 1\n\nsaid\n\nkept words"
@@ -132,7 +132,7 @@ def test_text_is_plain_and_pictures_are_their_alt_text():
 
 
 def test_wrapped_lines_are_joined_and_hard_breaks_kept():
-    assert parse_markdown("one\ntwo  \nthree").sections[0].text == "one two\nthree"
+    assert parse_markdown("one\ntwo  \nthree").passages[0].text == "one two\nthree"
 
 
 def test_caption_is_alt_and_title_and_not_the_same_twice():
@@ -144,14 +144,14 @@ def test_caption_is_alt_and_title_and_not_the_same_twice():
 
 def test_heading_inside_a_quote_is_text():
     page = parse_markdown("# A\n\n> # not a section\n\ntext")
-    assert [(s.headings, s.text) for s in page.sections] == [
+    assert [(s.headings, s.text) for s in page.passages] == [
         (("A",), "not a section\n\ntext")
     ]
 
 
 def test_deeply_nested_lists_keep_their_text():
     source = "".join("  " * level + f"- item{level}\n" for level in range(20))
-    text = parse_markdown(source).sections[0].text
+    text = parse_markdown(source).passages[0].text
     assert all(f"item{level}" in text for level in range(20))
 
 
@@ -176,9 +176,9 @@ def test_markup_nested_thousands_deep_is_an_error_of_ours():
 )
 def test_odd_html_is_read(html, text):
     page = parse_markdown(f"# A\n\nbefore\n\n{html}\n")
-    (section,) = page.sections
-    assert section.text == f"before\n\n{text}".strip()
-    assert section.pictures == ()
+    (passage,) = page.passages
+    assert passage.text == f"before\n\n{text}".strip()
+    assert passage.pictures == ()
 
 
 @pytest.mark.parametrize(

@@ -183,9 +183,11 @@ def test_encoder_that_always_fails_raises_once_and_soon(open_channels):
     assert stored(channels) == []
 
 
-def test_encoder_that_fails_at_both_of_two_texts_raises(open_channels):
-    with pytest.raises(ConnectionError):
-        upsert([record("red 1", "red 2")], channels=open_channels(fails_at("red")))
+@pytest.mark.parametrize("n", [1, 2, FAILURES_OF_AN_ENCODER - 1])
+def test_a_few_texts_that_all_fail_are_problems_however_many(n, open_channels):
+    bad = [f"bad {number}" for number in range(n)]
+    report = upsert([record(*bad)], channels=open_channels(fails_at("bad")))
+    assert report.problems == [Problem("doc", "no such model")] * n
 
 
 def test_encoder_that_worked_before_has_problems_not_an_error(open_channels):
@@ -264,8 +266,9 @@ def test_encoder_that_loses_inputs_is_an_error(open_channels):
         def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
             return super()._get_text_embeddings(texts)[:-1]
 
+    texts = [f"red {n}" for n in range(FAILURES_OF_AN_ENCODER)]
     with pytest.raises(InvalidVector, match="made 0 vectors of 1 input"):
-        upsert([record("red", "blue")], channels=open_channels(Losing()))
+        upsert([record(*texts)], channels=open_channels(Losing()))
 
 
 def test_texts_and_pictures_of_one_channel_keep_their_order(open_channels, tmp_path):

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from llama_index.core.schema import ImageNode
 from PIL import Image
 
 from llama_index_mmrag.errors import ImageUnreadable
@@ -21,7 +20,6 @@ from llama_index_mmrag.nodes.images import (
     describe_source,
     image_bytes,
     load_image,
-    node_image,
 )
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -376,30 +374,6 @@ def test_bytes_of_a_file_are_its_own(tmp_path: Path) -> None:
     assert image_bytes(BytesIO(data)) == data
     as_png = image_bytes(left_red_right_blue())
     assert load_image(as_png).tobytes() == left_red_right_blue().tobytes()
-
-
-def test_node_path_wins_over_inline_data() -> None:
-    node = ImageNode(image="bm90IHJlYWQ=", image_path="a.png")
-    assert node_image(node) == "a.png"
-
-
-def test_inline_picture_of_a_node_is_decoded() -> None:
-    inline = node_image(ImageNode(image="aGVsbG8="))
-    assert isinstance(inline, BytesIO)
-    assert inline.getvalue() == b"hello"
-
-
-@pytest.mark.parametrize(
-    ("node", "reason"),
-    [
-        (ImageNode(id_="n1"), "'n1' has no image_path"),
-        (ImageNode(id_="n1", image_url="https://example.com/a.png"), "not fetched"),
-        (ImageNode(id_="n1", image="%%%"), "'n1' is no base64"),
-    ],
-)
-def test_node_without_a_readable_picture_is_named(node: ImageNode, reason: str) -> None:
-    with pytest.raises(ImageUnreadable, match=reason):
-        node_image(node)
 
 
 def test_sources_are_described_for_messages() -> None:

@@ -1,0 +1,147 @@
+"""Linked nodes: id, entity, place, modality, metadata and links, decided in one place.
+
+Whatever a node comes from, a page's section or a user's own code, it is finished here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from llama_index.core.schema import (
+    Node,
+    NodeRelationship,
+    RelatedNodeInfo,
+    TextNode,
+)
+
+from llama_index_mmrag.ingestion.identity import (
+    content_hash,
+    derived_id,
+    plain,
+    without_volatile,
+)
+from llama_index_mmrag.ingestion.pictures import Picture
+from llama_index_mmrag.ingestion.records import RecordNode
+from llama_index_mmrag.nodes.node import (
+    CONTENT_HASH_KEY,
+    ENTITY_KEY,
+    MODALITY_KEY,
+    POSITION_KEY,
+    hide_bookkeeping,
+)
+
+FILE_NAME_KEY = "file_name"
+FILE_PATH_KEY = "file_path"
+SECTION_KEY = "section"
+"""Metadata key of the headings above a node, outermost first, joined by " > "."""
+
+ORIGINAL_ID_KEY = "original_id"
+"""Metadata key of a node's own id, where a vector store would not take it."""
+
+HEADING_SEPARATOR = " > "
+
+TEXT = "text"
+IMAGE = "image"
+
+Related: TypeAlias = "RelatedNodeInfo | list[RelatedNodeInfo]"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What all nodes of one document, or of one node that a user made, share."""
+
+    ref_doc_id: str | None
+    """None for a node without a document: it is its own."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    hidden_from_embedding: tuple[str, ...] = ()
+    hidden_from_llm: tuple[str, ...] = ()
+    templates: Mapping[str, str] = field(default_factory=dict)
+    """Text and metadata templates of a LlamaIndex document, by field name."""
+    given_id: str | None = None
+    """The id that a user gave to the node, whether a store takes it or not."""
+    related: Mapping[NodeRelationship, Related] = field(default_factory=dict)
+    """The node's relationships, besides the one with its document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A node with its content alone, and what is to be decided for it apart."""
+
+    node: RecordNode
+    position: int
+    picture: Picture | None = None
+    modality: str | None = None
+    """A user's word; None: what the content is."""
+    entity_id: str | None = None
+    """None makes it an entity of its own. An `entity_id` in the origin's metadata is
+    the user's word and wins."""
+    section: str = ""
+    hidden_from_llm: tuple[str, ...] = ()
+    id_: str | None = None
+    """The id to store it under; None derives it from the content."""
+
+
+def linked(drafts: Sequence[Draft], origin: Origin) -> tuple[RecordNode, ...]:
+    """Return the drafts' nodes, finished; they are changed."""
+    for draft in drafts:
+        _finish(draft, origin)
+    nodes = tuple(draft.node for draft in drafts)
+    if nodes:
+        # Without a document, a node is its own: stores cannot delete what has none.
+        source = origin.ref_doc_id or origin.given_id or nodes[0].id_
+        info = RelatedNodeInfo(node_id=source)
+        for node in nodes:
+            node.relationships = {NodeRelationship.SOURCE: info, **origin.related}
+    return nodes
+
+
+def _finish(draft: Draft, origin: Origin) -> None:
+    node, picture = draft.node, draft.picture
+    node.metadata = {
+        **origin.metadata,
+        MODALITY_KEY: draft.modality or (TEXT if picture is None else IMAGE),
+        POSITION_KEY: draft.position,
+        CONTENT_HASH_KEY: content_hash(node.text, picture.data if picture else b""),
+    }
+    if draft.section:
+        node.metadata[SECTION_KEY] = draft.section
+    if draft.entity_id is not None:
+        node.metadata.setdefault(ENTITY_KEY, draft.entity_id)
+    node.id_ = draft.id_ or _derived(node, origin.ref_doc_id or "", picture)
+    if origin.given_id not in (None, node.id_):
+        node.metadata.setdefault(ORIGINAL_ID_KEY, origin.given_id)
+    node.metadata.setdefault(ENTITY_KEY, node.id_)
+    dress(node, origin, draft.hidden_from_llm)
+
+
+def dress(node: RecordNode, origin: Origin, hidden_from_llm: Sequence[str]) -> None:
+    """Write to a node how it is shown: templates, and which keys are hidden."""
+    for name, template in origin.templates.items():
+        setattr(node, name, template)
+    node.excluded_embed_metadata_keys = [*origin.hidden_from_embedding]
+    node.excluded_llm_metadata_keys = [*origin.hidden_from_llm, *hidden_from_llm]
+    hide_bookkeeping(node)
+
+
+def _derived(node: RecordNode, ref_doc_id: str, picture: Picture | None) -> str:
+    """Return the uuid5 over all that is stored in a node: equal ids, equal nodes."""
+    metadata = without_volatile(node.metadata)
+    # The path of an inline picture follows from its bytes.
+    is_file = picture is not None and picture.path is not None
+    return derived_id(
+        ref_doc_id,
+        metadata.pop(MODALITY_KEY),
+        metadata.pop(ENTITY_KEY, None),
+        metadata.pop(POSITION_KEY),
+        metadata.pop(CONTENT_HASH_KEY),
+        plain(metadata),
+        getattr(node, "image_path", None) if is_file else None,
+    )
+
+
+def templates_of(node: Node | TextNode) -> dict[str, str]:
+    """Return how the node's text and metadata are written out, by field name."""
+    names = ("text_template", "metadata_template", "metadata_separator")
+    return {name: getattr(node, name) for name in names}

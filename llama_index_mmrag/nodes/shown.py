@@ -1,0 +1,102 @@
+"""What a node shows: its picture, in whichever form it has one, and its name."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+from llama_index.core.schema import BaseNode, ImageNode, Node
+
+from llama_index_mmrag.errors import ImageUnreadable
+
+
+def has_picture(node: BaseNode) -> bool:
+    """Return whether a node shows a picture, readable or not.
+
+    Image nodes do, and documents and plain `Node`s with one in them. LlamaIndex's
+    CitationQueryEngine makes plain `Node`s of what it is given.
+    """
+    if isinstance(node, ImageNode):
+        return True
+    return isinstance(node, Node) and node.image_resource is not None
+
+
+def picture_of(node: BaseNode) -> str | bytes:
+    """Return a node's picture: its path, else its file's bytes.
+
+    A path wins over inline data, so that large payloads are not decoded for nothing.
+    A URL is never fetched: nothing leaves the machine by itself.
+
+    Raises:
+        ImageUnreadable: There is none, or it is only a URL, or no base64.
+    """
+    path, data, url = _fields(node)
+    if path:
+        return path
+    if not data and url.startswith("data:"):
+        data = url
+    if data:
+        return from_base64(data, name=f"node {node.node_id!r}")
+    if url:
+        msg = (
+            f"The picture of node {node.node_id!r} is only a URL, {url!r}, and URLs "
+            f"are not fetched. Download it and give its path or its bytes."
+        )
+    else:
+        msg = (
+            f"Node {node.node_id!r} is an image without picture. Give image_path or "
+            f"base64 data, or use a TextNode."
+        )
+    raise ImageUnreadable(msg)
+
+
+def from_base64(encoded: str | bytes, *, name: str) -> bytes:
+    r"""Return the bytes that base64 stands for.
+
+    Args:
+        encoded: Base64, with or without line breaks, or a `data:` URI of it.
+        name: Where it is, for the message.
+
+    Raises:
+        ImageUnreadable: It is no base64.
+
+    Example:
+        >>> from_base64("data:text/plain;base64,aGVs\nbG8=", name="a page")
+        b'hello'
+    """
+    text = encoded.decode("latin-1") if isinstance(encoded, bytes) else encoded
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:  # binascii.Error is one; another: letters beyond ASCII
+        msg = f"The inline picture of {name} is no base64: {error}. Encode it anew."
+        raise ImageUnreadable(msg) from error
+
+
+def name_of(node: BaseNode) -> str:
+    """Return what a person would call a node: its file's name, else its id.
+
+    A picture goes by its own file, not by the document that shows it.
+    """
+    name = Path(_file_of(node)).name or node.metadata.get("file_name") or node.node_id
+    return str(name)
+
+
+def source_of(node: BaseNode) -> str:
+    """Return where a node comes from: its file's path, else its document's id."""
+    return _file_of(node) or node.ref_doc_id or node.node_id
+
+
+def _file_of(node: BaseNode) -> str:
+    return str(_fields(node)[0] or node.metadata.get("file_path") or "")
+
+
+def _fields(node: BaseNode) -> tuple[str, str | bytes, str]:
+    """Return a node's picture as path, base64 and URL, each "" where it has none."""
+    if isinstance(node, ImageNode):
+        return node.image_path or "", node.image or "", node.image_url or ""
+    resource = node.image_resource if isinstance(node, Node) else None
+    if resource is None:
+        return "", "", ""
+    return str(resource.path or ""), resource.data or "", str(resource.url or "")
