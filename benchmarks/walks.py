@@ -37,17 +37,20 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ["llama-index-core", "qdrant-edge-py", "qdrant-client"]
+RETRIEVE = "`retrieve` over three nodes"
+ENGINE = "`engine.query` over them, without a model"
+INSERT = "inserting a page with two pictures"
 PAGE = "A {0} kite.\n\n![A kite]({0}.png)\n\nA {1} boat.\n\n![A boat]({1}.png)\n"
 
 
 class Walk:
-    """The files that the package's functions are called and left in, by thread."""
+    """What the package's functions call of each other, while it is counted."""
 
     def __init__(self) -> None:
         self._package = f"{Path(llama_index_mmrag.__file__).parent}{os.sep}"
         self._counts = False
-        self._steps: dict[int, list[str]] = {}
-        self._n_calls = 0
+        self._files: dict[int, list[str]] = {}
+        self._calls: list[str] = []
         # A thread is watched from its start on, so that those of a pool are too.
         threading.setprofile(self._watch)
         sys.setprofile(self._watch)
@@ -55,26 +58,29 @@ class Walk:
     @contextmanager
     def counted(self) -> Iterator[None]:
         """Count what happens inside, and nothing from before."""
-        self._steps, self._n_calls, self._counts = {}, 0, True
+        self._files, self._calls, self._counts = {}, [], True
         yield
         self._counts = False
 
     def row(self) -> dict[str, Any]:
-        """Return what was counted, and the files by their first visit."""
-        walks = self._steps.values()
-        files = list(dict.fromkeys(step for walk in walks for step in walk))
-        changes = sum(here != there for walk in walks for here, there in pairwise(walk))
-        counts = {"calls": self._n_calls, "files": len(files), "changes": changes}
-        return {**counts, "first visits": files}
+        """Return what was counted, and the calls as "file:function", in order."""
+        by_thread = self._files.values()
+        return {
+            "n_calls": len(self._calls),
+            "n_files": len({file for files in by_thread for file in files}),
+            "n_changes": sum(a != b for files in by_thread for a, b in pairwise(files)),
+            "calls": self._calls,
+        }
 
     def _watch(self, frame: FrameType, event: str, _: object) -> None:
-        path = frame.f_code.co_filename
-        if not self._counts or not path.startswith(self._package):
+        code = frame.f_code
+        if not self._counts or not code.co_filename.startswith(self._package):
             return
         if event in {"call", "return"}:
-            steps = self._steps.setdefault(threading.get_ident(), [])
-            steps.append(Path(path.removeprefix(self._package)).as_posix())
-            self._n_calls += event == "call"
+            file = Path(code.co_filename.removeprefix(self._package)).as_posix()
+            self._files.setdefault(threading.get_ident(), []).append(file)
+            if event == "call":
+                self._calls.append(f"{file}:{code.co_name}")
 
 
 def paint(folder: Path, *colours: str) -> list[str]:
@@ -99,11 +105,11 @@ def count(folder: Path) -> dict[str, dict[str, Any]]:
         with walk.counted():
             results = retriever.retrieve("a red kite")
         assert len(results) == 3
-        rows["`retrieve` over three nodes"] = walk.row()
+        rows[RETRIEVE] = walk.row()
         engine.query("a red kite")
         with walk.counted():
             engine.query("a red kite")
-        rows["`engine.query` over them, without a model"] = walk.row()
+        rows[ENGINE] = walk.row()
     with MultiModalQdrantIndex.open(folder / "pages", embed_model=encoder) as index:
         for name, colours in (("first", ("green", "white")), ("page", ("red", "blue"))):
             paint(folder / name, *colours)
@@ -111,7 +117,7 @@ def count(folder: Path) -> dict[str, dict[str, Any]]:
             with walk.counted():
                 report = index.insert_directory(folder / name)
             assert report.n_added == 3
-        rows["inserting a page with two pictures"] = walk.row()
+        rows[INSERT] = walk.row()
     return rows
 
 
@@ -149,12 +155,13 @@ def page(sides: dict[str, dict[str, dict[str, Any]]], command: str) -> str:
         for side, rows in sides.items():
             row = rows[walk]
             lines.append(
-                f"| {walk} | {side} | {row['calls']} | {row['files']}"
-                f" | {row['changes']} |"
+                f"| {walk} | {side} | {row['n_calls']} | {row['n_files']}"
+                f" | {row['n_changes']} |"
             )
     lines += ["", "## Files, by their first visit"]
     for walk in walks:
-        lines += ["", f"**{walk}**: {' · '.join(sides['now'][walk]['first visits'])}"]
+        visited = dict.fromkeys(x.split(":")[0] for x in sides["now"][walk]["calls"])
+        lines += ["", f"**{walk}**: {' · '.join(visited)}"]
     return "\n".join(lines) + "\n"
 
 
