@@ -22,7 +22,7 @@ from llama_index_mmrag.citations.checking import CitationChecker
 from llama_index_mmrag.nodes.encoded_picture import EncodedPicture
 from llama_index_mmrag.nodes.node import provenance_of
 from llama_index_mmrag.provenance import RoutesAsked
-from llama_index_mmrag.report.results import Source
+from llama_index_mmrag.report.results import SourceCard
 
 Answer: TypeAlias = (  # whole, as an object, or streamed
     "str | BaseModel | Generator[str, None, None] | AsyncGenerator[str, None]"
@@ -58,7 +58,7 @@ class Draft:
         self.count(evidence.pictures)
         self._metadata: dict[str, Any] = {
             "citations": {
-                str(shown.label): Source.of(shown.result).model_dump()
+                str(shown.label): SourceCard.of(shown.result).model_dump()
                 for shown in evidence.sources
             },
             "cited": self._cited,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from llama_index_mmrag.cli import encoders
-from llama_index_mmrag.cli.align_report import check_out, figures_of, save, show
+from llama_index_mmrag.cli.align_report import check_out, figures_of, show
 from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.options import AsJson, Encoder, Strict, place
 from llama_index_mmrag.cli.output import Output
@@ -93,7 +93,14 @@ def align_command(  # noqa: PLR0913 - each argument is an option of the command
     if head_alone and mix_weight is not None:
         msg = "--head-alone uses the head without a mixture; leave out --mix-weight."
         raise InvalidSetting(msg)
-    from llama_index_mmrag.alignment import Fit, Head, TrainSettings, align
+    from llama_index_mmrag.alignment import (
+        Alignment,
+        Fit,
+        Head,
+        PictureParts,
+        TrainSettings,
+        align,
+    )
     from llama_index_mmrag.embeddings.space import space_of
 
     output = Output(as_json=as_json)
@@ -124,7 +131,7 @@ def align_command(  # noqa: PLR0913 - each argument is an option of the command
         _check_device(device)
     name = encoders.OFFLINE if encoder is None else encoder
     base = encoders.base_encoder(name, with_features=True)
-    space_of(base)  # loads a CLIP model: before thousands of pictures are opened
+    space = space_of(base)  # loads a CLIP model: before all the pictures are opened
     vectors = out.with_suffix(".vectors.npz")
     encoded, skipped = _encoded(pairs, base, vectors, output)
     judged = None
@@ -135,7 +142,9 @@ def align_command(  # noqa: PLR0913 - each argument is an option of the command
     checkpoint = out.with_suffix(".run.npz")
     aligned = align(
         encoded,
-        parts=_parts(base, encoded),
+        parts=PictureParts.of(
+            base, text_dim=encoded.texts.shape[1], image_dim=encoded.images.shape[1]
+        ),
         fit=fit,
         judged=judged,
         baselines=_baselines(base),
@@ -144,11 +153,17 @@ def align_command(  # noqa: PLR0913 - each argument is an option of the command
         show_progress=output.shows_progress,
     )
     figures = figures_of(aligned, fit, name, time.perf_counter() - started)
-    save(aligned, base, out, f"{len(encoded)} pairs of {pairs.name}", figures)
+    Alignment(
+        text=aligned.text,
+        image=aligned.image,
+        fitted_on=f"{len(encoded)} pairs of {pairs.name}",
+        text_space=space,
+        image_space=space,
+        figures=figures,
+    ).save(out)
     checkpoint.unlink(missing_ok=True)
     output.json({"out": out, **figures, "skipped": skipped})
-    if not as_json:
-        show(aligned, out, vectors, figures, output)
+    show(aligned, out, vectors, figures, output)
     if strict and output.has_skipped:
         raise typer.Exit(1)
 
@@ -176,14 +191,6 @@ def _encoded(
         where = f"{path.name} line {problem.line}, {problem.source}"
         output.skip(where, problem.reason)
     return encoded, problems
-
-
-def _parts(base: MultiModalEmbedding, encoded: EncodedPairs) -> Any:
-    from llama_index_mmrag.alignment import PictureParts
-
-    return PictureParts.of(
-        base, text_dim=encoded.texts.shape[1], image_dim=encoded.images.shape[1]
-    )
 
 
 def _baselines(base: MultiModalEmbedding) -> dict[str, Transform]:

@@ -1,4 +1,4 @@
-"""What `mmrag align` keeps and says about a head."""
+"""What `mmrag align` says about a head."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.report.plain import plain_text
 
 if TYPE_CHECKING:
-    from llama_index.core.embeddings import MultiModalEmbedding
-
     from llama_index_mmrag.alignment import Aligned, Fit
 
 FEW_JUDGED = 50
@@ -67,27 +65,6 @@ def figures_of(aligned: Aligned, fit: Fit, name: str, seconds: float) -> dict[st
         },
         "seconds": round(seconds, 1),
     }
-
-
-def save(
-    aligned: Aligned,
-    base: MultiModalEmbedding,
-    out: Path,
-    fitted_on: str,
-    figures: dict[str, Any],
-) -> None:
-    """Write the alignment and its card."""
-    from llama_index_mmrag.alignment import Alignment
-    from llama_index_mmrag.embeddings.space import space_of
-
-    Alignment(
-        text=aligned.text,
-        image=aligned.image,
-        fitted_on=fitted_on,
-        text_space=space_of(base),
-        image_space=space_of(base),
-        figures=figures,
-    ).save(out)
 
 
 def show(

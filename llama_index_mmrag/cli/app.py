@@ -31,7 +31,6 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands,
-    help="Search texts and pictures together, and answer with citations.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     add_completion=False,

@@ -53,20 +53,23 @@ def finetune_command(  # noqa: PLR0913 - each argument is an option of the comma
         ),
     ] = "lora",
     contrastive: Annotated[
-        float, typer.Option(help="Weight of retrieval: pairs must find each other.")
+        float,
+        typer.Option(min=0, help="Weight of retrieval: pairs must find each other."),
     ] = 1.0,
     captioning: Annotated[
-        float, typer.Option(help="Weight of writing the text; 0 leaves it out.")
+        float, typer.Option(min=0, help="Weight of writing the text; 0 leaves it out.")
     ] = 0.5,
-    epochs: Annotated[int, typer.Option(help="Passes over the pairs.")] = 10,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the pairs.")] = 10,
     batch_size: Annotated[
-        int, typer.Option(help="Pairs in a step: also how many negatives there are.")
+        int,
+        typer.Option(min=2, help="Pairs in a step: also how many negatives there are."),
     ] = 128,
     micro_batch_size: Annotated[
         int | None,
         typer.Option(
+            min=1,
             help="Pairs computed at once: less memory, more time, the same gradient. "
-            "By default the whole batch."
+            "By default the whole batch.",
         ),
     ] = None,
     learning_rate: Annotated[
@@ -76,10 +79,10 @@ def finetune_command(  # noqa: PLR0913 - each argument is an option of the comma
         ),
     ] = None,
     lora_rank: Annotated[
-        int, typer.Option(help="With lora: columns of the additions.")
+        int, typer.Option(min=1, help="With lora: columns of the additions.")
     ] = 16,
     blocks: Annotated[
-        int, typer.Option(help="With last_blocks: how many of each tower.")
+        int, typer.Option(min=1, help="With last_blocks: how many of each tower.")
     ] = 2,
     held_out: Annotated[
         float,
@@ -89,12 +92,12 @@ def finetune_command(  # noqa: PLR0913 - each argument is an option of the comma
         ),
     ] = 0.1,
     patience: Annotated[
-        int, typer.Option(help="Epochs without a better figure before it stops.")
+        int, typer.Option(min=1, help="Epochs without a better figure before it stops.")
     ] = 3,
     checkpoint_steps: Annotated[
         int | None,
         typer.Option(
-            help="Steps between checkpoints. By default one after each epoch."
+            min=1, help="Steps between checkpoints. By default one after each epoch."
         ),
     ] = None,
     precision: Annotated[
@@ -110,7 +113,7 @@ def finetune_command(  # noqa: PLR0913 - each argument is an option of the comma
     augment: Annotated[
         bool, typer.Option("--augment", help="Cut off a little of each side at random.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Decides all that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides all that is drawn.")] = 0,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:

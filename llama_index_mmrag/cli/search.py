@@ -32,7 +32,7 @@ def search(  # noqa: PLR0913 - each argument is an option of the command
 ) -> None:
     """Show the best texts and pictures, and where each score came from."""
     from llama_index_mmrag import collect_degradations
-    from llama_index_mmrag.report.results import Result
+    from llama_index_mmrag.report.results import ResultCard
     from llama_index_mmrag.report.table import ranking_table
 
     output = Output(as_json=as_json)
@@ -44,7 +44,7 @@ def search(  # noqa: PLR0913 - each argument is an option of the command
         results = retriever.retrieve(query_of(text, image))
     for lost in degraded:
         output.tell("No answer from", f"{lost.route}: {lost.reason}")
-    output.json([Result.of(result) for result in results])
+    output.json([ResultCard.of(result) for result in results])
     if results:
         output.show(ranking_table(results))
         return

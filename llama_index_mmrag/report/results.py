@@ -25,7 +25,7 @@ class Hit(BaseModel):
     amount: float
 
 
-class Source(BaseModel):
+class SourceCard(BaseModel):
     """A source of an answer, and what found it."""
 
     node_id: str
@@ -38,7 +38,7 @@ class Source(BaseModel):
     """The node's own hits; none for what came along with its entity."""
 
     @classmethod
-    def of(cls, result: NodeWithScore) -> Source:
+    def of(cls, result: NodeWithScore) -> SourceCard:
         """Return what is said of a result that an answer rests on."""
         node, provenance = result.node, provenance_of(result)
         return cls(
@@ -51,7 +51,7 @@ class Source(BaseModel):
         )
 
 
-class Result(BaseModel):
+class ResultCard(BaseModel):
     """A result of a search, and where its score came from."""
 
     node_id: str
@@ -69,7 +69,7 @@ class Result(BaseModel):
     """The routes of the query that gave no answer."""
 
     @classmethod
-    def of(cls, result: NodeWithScore) -> Result:
+    def of(cls, result: NodeWithScore) -> ResultCard:
         """Return what is said of a result of a search."""
         node, provenance = result.node, provenance_of(result)
         return cls(
@@ -91,7 +91,7 @@ class Answer(BaseModel):
     answer: str
     cited: dict[str, int] = {}
     """Label → how often the answer cites it."""
-    citations: dict[str, Source] = {}
+    citations: dict[str, SourceCard] = {}
     """Label → the source."""
     degraded: list[Degradation] = []
 

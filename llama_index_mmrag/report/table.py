@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llama_index_mmrag.report.plain import plain_line
-from llama_index_mmrag.report.results import Hit, Result
+from llama_index_mmrag.report.results import Hit, ResultCard
 
 _SNIPPET_LENGTH = 160
 
@@ -28,7 +28,7 @@ def ranking_table(results: Sequence[NodeWithScore]) -> Table:
     table.add_column("why", ratio=2, overflow="fold")
     previous = None
     rank = 0
-    for result in map(Result.of, results):
+    for result in map(ResultCard.of, results):
         is_kin = result.entity_id == previous
         if not is_kin:
             rank += 1
@@ -46,7 +46,7 @@ def ranking_table(results: Sequence[NodeWithScore]) -> Table:
     return table
 
 
-def _found(result: Result) -> str:
+def _found(result: ResultCard) -> str:
     source, text = plain_line(result.source), plain_line(result.text)
     if len(text) > _SNIPPET_LENGTH:
         text = text[: _SNIPPET_LENGTH - 1].rstrip() + "…"

@@ -6,7 +6,7 @@ import json
 
 from llama_index.core.schema import NodeWithScore, TextNode
 
-from llama_index_mmrag.report.results import Result, Source
+from llama_index_mmrag.report.results import ResultCard, SourceCard
 
 from .world import results
 
@@ -20,7 +20,7 @@ FIRST_HIT = {
 
 
 def test_result_says_what_was_found_and_why():
-    first, second, *_ = (Result.of(result).model_dump() for result in results())
+    first, second, *_ = (ResultCard.of(result).model_dump() for result in results())
     assert first == {
         "node_id": "t1",
         "entity_id": "tea",
@@ -44,14 +44,14 @@ def test_result_says_what_was_found_and_why():
 
 
 def test_hits_of_an_entitys_nodes_add_up_to_its_score_and_kin_have_none():
-    rows = [Result.of(result) for result in results()]
+    rows = [ResultCard.of(result) for result in results()]
     amounts = [[hit.amount for hit in row.contributions] for row in rows]
     assert amounts == [[0.5], [0.25], [0.125], []]
     assert [row.score for row in rows] == [0.75, 0.75, 0.125, 0.125]
 
 
 def test_source_says_the_same_under_its_own_keys():
-    assert Source.of(results()[0]).model_dump() == {
+    assert SourceCard.of(results()[0]).model_dump() == {
         "node_id": "t1",
         "modality": "text",
         "name": "tea.md",
@@ -63,6 +63,6 @@ def test_source_says_the_same_under_its_own_keys():
 
 def test_plain_result_of_llamaindex_has_no_hits():
     plain = NodeWithScore(node=TextNode(id_="n", text="plain"))
-    row, source = Result.of(plain), Source.of(plain)
+    row, source = ResultCard.of(plain), SourceCard.of(plain)
     assert (row.entity_id, row.contributions, row.degraded) == ("n", [], [])
     assert (source.entity_id, source.found_by, source.score) == (None, [], None)
