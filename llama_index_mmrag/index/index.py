@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from inspect import signature
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms import LLM
 from llama_index.core.schema import BaseNode
-from tqdm.auto import tqdm
 
 from llama_index_mmrag.answers.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.answers.synthesizer import MultiModalSynthesizer
@@ -30,19 +28,8 @@ from llama_index_mmrag.index.opening import (
     close_all,
     encoders_of,
 )
-from llama_index_mmrag.ingestion import (
-    Problem,
-    ReadSettings,
-    SourceRecord,
-    read_directory,
-    read_documents,
-    survey,
-)
-from llama_index_mmrag.ingestion.batches import BatchEncoder
-from llama_index_mmrag.ingestion.composing import Composer
-from llama_index_mmrag.ingestion.directory import is_of_file, is_there
-from llama_index_mmrag.ingestion.stored import remove_nodes, stored_nodes
-from llama_index_mmrag.ingestion.upsert import Upserter, UpsertReport
+from llama_index_mmrag.ingestion import ReadSettings
+from llama_index_mmrag.ingestion.writer import UpsertReport, Writer
 from llama_index_mmrag.retrieval.channels import Channel
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
 
@@ -104,19 +91,12 @@ class MultiModalQdrantIndex:
                 f"'text' and 'image' among them."
             )
             raise InvalidSetting(msg)
-        self._composer = (
-            Composer(
-                composed[0], text=self._channels["text"], image=self._channels["image"]
-            )
-            if composed
-            else None
+        self._composed = composed[0] if composed else None
+        self._writer = Writer(
+            self._channels, composed=self._composed, settings=settings
         )
-        self._settings = settings or ReadSettings()
         self._root = root
         self._own_client: QdrantClient | None = None
-        self._writing = threading.RLock()
-        # A random id lives as long as its object; the stored id comes from content.
-        self._stored_ids: dict[str, str] = {}
 
     @classmethod
     def open(  # noqa: PLR0913 - where, and how: each has a default
@@ -202,7 +182,7 @@ class MultiModalQdrantIndex:
     @property
     def channels(self) -> tuple[Channel, ...]:
         """The channels, texts first and composed vectors last."""
-        composed = () if self._composer is None else (self._composer.channel,)
+        composed = () if self._composed is None else (self._composed,)
         return (*self._channels.values(), *composed)
 
     # Writing
@@ -223,14 +203,7 @@ class MultiModalQdrantIndex:
         Raises:
             InvalidSetting: `items` is a text or a path.
         """
-        if isinstance(items, (str, Path)):
-            msg = (
-                f"insert() got {items!r}; expected LlamaIndex documents or nodes, such "
-                f"as Document(text=...). For files use insert_directory()."
-            )
-            raise InvalidSetting(msg)
-        listed = [items] if isinstance(items, BaseNode) else list(items)
-        return self._upsert(self._read(listed), len(listed), show_progress)
+        return self._writer.insert(items, show_progress=show_progress)
 
     def insert_directory(
         self, path: str | Path, *, recursive: bool = True, show_progress: bool = False
@@ -249,12 +222,9 @@ class MultiModalQdrantIndex:
         Raises:
             DocumentUnreadable: `path` does not exist, or is a file of another kind.
         """
-        found = survey(path, recursive=recursive)
-        n_items = len(found.files) + len(found.problems)
-        records = read_directory(path, recursive=recursive, settings=self._settings)
-        report = self._upsert(records, n_items, show_progress)
-        report.ignored = found.ignored
-        return report
+        return self._writer.insert_directory(
+            path, recursive=recursive, show_progress=show_progress
+        )
 
     def refresh(
         self,
@@ -274,11 +244,7 @@ class MultiModalQdrantIndex:
         Raises:
             DocumentUnreadable: The folder does not exist.
         """
-        if not isinstance(source, (str, Path)):
-            return self.insert(source, show_progress=show_progress)
-        report = self.insert_directory(source, show_progress=show_progress)
-        report.n_removed += self._delete(self.gone(source, report))
-        return report
+        return self._writer.refresh(source, show_progress=show_progress)
 
     def gone(self, path: str | Path, report: UpsertReport) -> list[str]:
         """Return the documents of a folder whose files are gone since.
@@ -287,19 +253,7 @@ class MultiModalQdrantIndex:
             path: The folder.
             report: What inserting it returned.
         """
-        present = set(report.ref_doc_ids) | {p.source for p in report.problems}
-        folder = Path(path).resolve().as_posix().rstrip("/") + "/"
-        # What cannot be read now is not gone, nor is what lies in such a folder.
-        unread = tuple(f"{problem.source}/" for problem in report.problems)
-        return [
-            ref_doc_id
-            for ref_doc_id in self.ref_doc_ids()
-            if ref_doc_id.startswith(folder)
-            and ref_doc_id not in present
-            and not ref_doc_id.startswith(unread)
-            and is_of_file(ref_doc_id)
-            and not is_there(ref_doc_id)
-        ]
+        return self._writer.gone(path, report)
 
     def delete_ref_doc(self, ref_doc_id: str) -> int:
         """Remove all nodes of a document; return how many there were.
@@ -307,8 +261,7 @@ class MultiModalQdrantIndex:
         Args:
             ref_doc_id: A document's id; for a file its absolute path.
         """
-        with self._writing:
-            return self._delete([self._stored_ids.get(ref_doc_id, ref_doc_id)])
+        return self._writer.delete(ref_doc_id)
 
     def compress(
         self,
@@ -344,7 +297,7 @@ class MultiModalQdrantIndex:
                 "llama_index_mmrag.compression.compress_collection, one at a time."
             )
             raise InvalidSetting(msg)
-        with self._writing:
+        with self._writer.lock:
             return compress_folder(
                 self._root,
                 self.channels,
@@ -366,8 +319,7 @@ class MultiModalQdrantIndex:
 
     def ref_doc_ids(self) -> list[str]:
         """Return the ids of all documents, sorted."""
-        collections = [channel.collection for channel in self._channels.values()]
-        return sorted(set().union(*(one.document_ids() for one in collections)))
+        return self._writer.ref_doc_ids()
 
     def as_retriever(
         self, *, fusion_stage: FusionStage | None = None, **settings: Any
@@ -386,9 +338,8 @@ class MultiModalQdrantIndex:
         """
         settings.setdefault("complete_entities", True)
         settings.setdefault("fusion", CalibratedSum())
-        composed = None if self._composer is None else self._composer.channel
         parts = tuple(self._channels.values())
-        channels = at_stage(fusion_stage, parts=parts, composed=composed)
+        channels = at_stage(fusion_stage, parts=parts, composed=self._composed)
         return MultiModalFusionRetriever(channels, **settings)
 
     def as_query_engine(
@@ -452,51 +403,3 @@ class MultiModalQdrantIndex:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _delete(self, ref_doc_ids: Sequence[str]) -> int:
-        # All at once: an embedded store syncs its files at each write.
-        with self._writing:
-            gone = {
-                modality: channel.collection.ids_of_documents(ref_doc_ids)
-                for modality, channel in self._channels.items()
-            }
-            if self._composer is not None:
-                lost = [
-                    node
-                    for modality, ids in gone.items()
-                    for node in stored_nodes(self._channels[modality], ids)
-                ]
-                # What stays was composed before: a problem with it is known.
-                encoder = BatchEncoder(lambda problem: None)  # noqa: ARG005
-                self._composer.update(lost, gone=gone, encoder=encoder)
-            for modality, ids in gone.items():
-                remove_nodes(self._channels[modality], ids)
-            return sum(map(len, gone.values()))
-
-    def _read(self, items: Sequence[BaseNode]) -> Iterator[SourceRecord | Problem]:
-        records = read_documents(items, settings=self._settings)
-        for item, record in zip(items, records, strict=True):
-            if isinstance(record, SourceRecord):
-                # A node's own id must not name its whole document.
-                given = item.ref_doc_id or item.node_id
-                self._stored_ids[given] = record.ref_doc_id
-            yield record
-
-    def _upsert(
-        self,
-        records: Iterable[SourceRecord | Problem],
-        n_records: int,
-        show_progress: bool,
-    ) -> UpsertReport:
-        with self._writing:
-            upserter = Upserter(self._channels, composer=self._composer)
-            with tqdm(
-                total=n_records, desc="Indexing", disable=not show_progress
-            ) as bar:
-                # Reading is quick: what counts is what is encoded and written.
-                for record in records:
-                    upserter.take(record)
-                    bar.update(upserter.n_done - bar.n)
-                upserter.flush()
-                bar.update(upserter.n_done - bar.n)
-        return upserter.report

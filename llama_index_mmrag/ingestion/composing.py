@@ -12,18 +12,15 @@ from llama_index.core.schema import BaseNode, ImageNode
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.ingestion.batches import BatchEncoder
-from llama_index_mmrag.ingestion.encoding import encode_words
-from llama_index_mmrag.ingestion.stored import (
-    holds,
-    remove_nodes,
-    stored_nodes,
-    write_nodes,
+from llama_index_mmrag.ingestion.encoding import (
+    Note,
+    encode_good,
+    encode_words,
+    with_vector,
 )
+from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.nodes.node import POSITION_KEY, entity_of, modality_of
 from llama_index_mmrag.retrieval.channels import Channel
-
-TEXT, IMAGE = "text", "image"
 
 Gone = Mapping[str, Collection[str]]
 """Ids of nodes that are about to be removed, by modality."""
@@ -42,8 +39,6 @@ class _Composed:
     node: BaseNode
     text: Sequence[float] | None
     image: Sequence[float] | None
-    needs_caption: bool = False
-    """Whether its text is a caption that is not encoded yet."""
 
 
 class Composer:
@@ -76,9 +71,7 @@ class Composer:
         self._rule: Composition = composed.composition
         self._parts = {TEXT: text, IMAGE: image}
 
-    def update(
-        self, touched: Iterable[BaseNode], *, gone: Gone, encoder: BatchEncoder
-    ) -> None:
+    def update(self, touched: Iterable[BaseNode], *, gone: Gone, note: Note) -> None:
         """Compose anew what depends on nodes that were written or are to be removed.
 
         Call it after writing to the parts' collections and before removing from them:
@@ -88,31 +81,39 @@ class Composer:
             touched: The nodes, as they are wanted and, where that differs, as they
                 were; their vectors are not looked at.
             gone: The nodes among them that are to be removed.
-            encoder: Encodes captions and notes those that it cannot.
+            note: Told of captions that cannot be encoded.
         """
         listed = list(touched)
-        known = {
-            modality: {n.node_id: n for n in self._present(modality, listed, gone)}
-            for modality in self._parts
-        }
-        known[IMAGE] |= self._dependent_pictures(listed, gone)
-        stored = {
-            node.node_id: node
-            for node in stored_nodes(self.channel, {*known[TEXT], *known[IMAGE]})
-        }
-        rows = list(self._rows(known, stored, gone))
-        lost = self._encode_captions(rows, encoder)
-        self._write([row for row in rows if row.node.node_id not in lost], stored)
-        removed = {node_id for ids in gone.values() for node_id in ids}
-        removed -= {*known[TEXT], *known[IMAGE]}
-        remove_nodes(self.channel, sorted(removed | (lost & stored.keys())))
+        texts = self._present(TEXT, listed, gone)
+        pictures = self._present(IMAGE, listed, gone)
+        pictures |= self._dependent_pictures(listed, gone)
+        known = texts | pictures
+        there = self.channel.collection.nodes(known, with_vectors=True)
+        stored = {node.node_id: node for node in there}
+        captioned = [
+            node
+            for node_id, node in pictures.items()
+            if isinstance(node, ImageNode)
+            and not _lacks_caption(node)
+            and not (node_id in stored and holds(stored[node_id], node))
+        ]
+        encoded = encode_good(self._parts[TEXT], captioned, encode_words, note)
+        rows = [_Composed(node, node.embedding, None) for node in texts.values()]
+        rows += [_Composed(node, words, node.embedding) for node, words in encoded]
+        rows += self._without_caption(pictures.values(), gone)
+        self._write(rows, stored)
+        lost = {node.node_id for node in captioned}
+        lost -= {node.node_id for node, _ in encoded}
+        removed = {node_id for ids in gone.values() for node_id in ids} - known.keys()
+        self.channel.collection.remove(sorted(removed | (lost & stored.keys())))
 
     def _present(
         self, modality: str, touched: Iterable[BaseNode], gone: Gone
-    ) -> list[BaseNode]:
+    ) -> dict[str, BaseNode]:
         wanted = {n.node_id for n in touched if modality_of(n) == modality}
         wanted -= set(gone.get(modality, ()))
-        return stored_nodes(self._parts[modality], wanted)
+        collection = self._parts[modality].collection
+        return {n.node_id: n for n in collection.nodes(wanted, with_vectors=True)}
 
     def _dependent_pictures(
         self, touched: Iterable[BaseNode], gone: Gone
@@ -139,34 +140,16 @@ class Composer:
             first.setdefault(entity_of(node), node)
         return first
 
-    def _rows(
-        self,
-        known: Mapping[str, Mapping[str, BaseNode]],
-        stored: Mapping[str, BaseNode],
-        gone: Gone,
+    def _without_caption(
+        self, pictures: Collection[BaseNode], gone: Gone
     ) -> Iterator[_Composed]:
-        for node in known[TEXT].values():
-            yield _Composed(node, node.embedding, None)
-        texts = self._first_texts(known[IMAGE].values(), gone)
-        for node_id, node in known[IMAGE].items():
+        texts = self._first_texts(pictures, gone)
+        for node in pictures:
             if not isinstance(node, ImageNode):  # a text that somebody put there
                 yield _Composed(node, None, node.embedding)
             elif _lacks_caption(node):
                 text = texts.get(entity_of(node))
                 yield _Composed(node, text.embedding if text else None, node.embedding)
-            elif node_id not in stored or not holds(stored[node_id], node):
-                yield _Composed(node, None, node.embedding, needs_caption=True)
-
-    def _encode_captions(
-        self, rows: Sequence[_Composed], encoder: BatchEncoder
-    ) -> set[str]:
-        """Fill the captions' vectors in; return the nodes that have none."""
-        waiting = {row.node.node_id: row for row in rows if row.needs_caption}
-        nodes = [row.node for row in waiting.values()]
-        for node, vector in encoder.encoded(self._parts[TEXT], nodes, encode_words):
-            row = waiting.pop(node.node_id)
-            row.text, row.needs_caption = vector, False
-        return set(waiting)
 
     def _write(self, rows: Sequence[_Composed], stored: Mapping[str, BaseNode]) -> None:
         if not rows:
@@ -179,9 +162,8 @@ class Composer:
         for row, vector in zip(rows, vectors, strict=True):
             there = stored.get(row.node.node_id)
             if there is None or not _is(there, row.node, vector):
-                update = {"embedding": vector.tolist()}
-                changed.append(row.node.model_copy(update=update))
-        write_nodes(self.channel, changed)
+                changed.append(with_vector(row.node, vector.tolist()))
+        self.channel.collection.add(changed)
 
     def _matrix(
         self, modality: str, vectors: Sequence[Sequence[float] | None]

@@ -2,16 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
+from typing import TypeAlias
 
 import numpy as np
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import BaseNode, ImageNode, MetadataMode
 
-from llama_index_mmrag.errors import InvalidSetting, InvalidVector
-from llama_index_mmrag.nodes.shown import picture_of
+from llama_index_mmrag.errors import (
+    ImageUnreadable,
+    InvalidSetting,
+    InvalidVector,
+    MissingExtra,
+)
+from llama_index_mmrag.ingestion.records import Problem
+from llama_index_mmrag.nodes.shown import picture_of, source_of
 from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.vectors import has_direction
+
+FAILURES_OF_AN_ENCODER = 8
+"""Nodes that fail one after the other before the encoder is taken to be broken."""
+
+Encode: TypeAlias = Callable[[Channel, Sequence[BaseNode]], list[list[float]]]
+"""Returns the nodes' vectors by a channel's encoder, in order."""
+
+Note: TypeAlias = Callable[[Problem], None]
+"""Takes a problem."""
+
+
+def encode_good(
+    channel: Channel, nodes: Sequence[BaseNode], encode: Encode, note: Note
+) -> list[tuple[BaseNode, list[float]]]:
+    """Return the nodes with their vectors; those that cannot have one are noted.
+
+    Raises:
+        Exception: What the encoder raises, if it is the encoder that is broken: saying
+            so once beats a problem for each node.
+    """
+    encoded: list[tuple[BaseNode, list[float]]] = []
+    failed: list[tuple[BaseNode, Exception]] = []
+    batches = [nodes] if nodes else []
+    while batches:
+        batch = batches.pop()
+        try:
+            encoded += zip(batch, encode(channel, batch), strict=True)
+        except MissingExtra:
+            raise
+        except Exception as error:
+            if len(batch) > 1:
+                # Halving finds the bad nodes and keeps most of the batch batched.
+                half = len(batch) // 2
+                batches += [batch[half:], batch[:half]]
+                continue
+            failed.append((batch[0], error))
+            unexplained = [e for _, e in failed if not isinstance(e, ImageUnreadable)]
+            if not encoded and len(unexplained) >= FAILURES_OF_AN_ENCODER:
+                raise
+    for node, reason in failed:
+        note(Problem(source_of(node), str(reason) or repr(reason)))
+    return encoded
+
+
+def with_vector(node: BaseNode, vector: list[float]) -> BaseNode:
+    """Return a copy of the node that has a vector."""
+    return node.model_copy(update={"embedding": vector})
 
 
 def encode_nodes(channel: Channel, nodes: Sequence[BaseNode]) -> list[list[float]]:
@@ -25,13 +80,9 @@ def encode_nodes(channel: Channel, nodes: Sequence[BaseNode]) -> list[list[float
     """
     pictures = [node for node in nodes if isinstance(node, ImageNode)]
     texts = [node for node in nodes if not isinstance(node, ImageNode)]
-    vectors = dict(
-        (
-            *_paired(texts, _text_vectors(channel, texts), channel),
-            *_paired(pictures, _picture_vectors(channel, pictures), channel),
-        )
-    )
-    return [vectors[node.node_id] for node in nodes]
+    vectors = [*encode_words(channel, texts), *_encode_pictures(channel, pictures)]
+    by_id = dict(zip((n.node_id for n in (*texts, *pictures)), vectors, strict=True))
+    return [by_id[node.node_id] for node in nodes]
 
 
 def encode_words(channel: Channel, nodes: Sequence[BaseNode]) -> list[list[float]]:
@@ -40,18 +91,14 @@ def encode_words(channel: Channel, nodes: Sequence[BaseNode]) -> list[list[float
     Raises:
         InvalidVector: As `encode_nodes` does.
     """
-    paired = _paired(nodes, _text_vectors(channel, nodes), channel)
-    return [vector for _, vector in paired]
-
-
-def _text_vectors(channel: Channel, nodes: Sequence[BaseNode]) -> list[list[float]]:
     if not nodes:
         return []
     texts = [node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
-    return channel.embed_model.get_text_embedding_batch(texts)
+    vectors = channel.embed_model.get_text_embedding_batch(texts)
+    return _checked(vectors, nodes, channel)
 
 
-def _picture_vectors(channel: Channel, nodes: Sequence[ImageNode]) -> list[list[float]]:
+def _encode_pictures(channel: Channel, nodes: Sequence[ImageNode]) -> list[list[float]]:
     if not nodes:
         return []
     if not isinstance(channel.embed_model, MultiModalEmbedding):
@@ -61,28 +108,28 @@ def _picture_vectors(channel: Channel, nodes: Sequence[ImageNode]) -> list[list[
             f"with a MultiModalEmbedding for pictures."
         )
         raise InvalidSetting(msg)
-    pictures = map(picture_of, nodes)
-    return channel.embed_model.get_image_embedding_batch(
-        [BytesIO(p) if isinstance(p, bytes) else p for p in pictures]
-    )
+    found = map(picture_of, nodes)
+    pictures = [BytesIO(p) if isinstance(p, bytes) else p for p in found]
+    vectors = channel.embed_model.get_image_embedding_batch(pictures)
+    return _checked(vectors, nodes, channel)
 
 
-def _paired(
-    nodes: Sequence[BaseNode], vectors: Sequence[list[float]], channel: Channel
-) -> list[tuple[str, list[float]]]:
-    encoder = channel.embed_model.class_name()
+def _checked(
+    vectors: list[list[float]], nodes: Sequence[BaseNode], channel: Channel
+) -> list[list[float]]:
     if len(vectors) != len(nodes):
         msg = (
-            f"The encoder {encoder} made {len(vectors)} vectors of {len(nodes)} "
-            f"inputs. Expected one each; check its batching."
+            f"The encoder {channel.embed_model.class_name()} made {len(vectors)} "
+            f"vectors of {len(nodes)} inputs. Expected one each; check its batching."
         )
         raise InvalidVector(msg)
     for node, vector in zip(nodes, vectors, strict=True):
         # One such vector would cost the whole batch: stores refuse them all at once.
-        if not (np.isfinite(vector).all() and np.any(vector)):
+        if not has_direction(np.array([vector]))[0]:
             msg = (
-                f"The encoder {encoder} gave node {node.node_id!r} a vector without a "
-                f"direction: all zeros, NaN or infinite. Check its input and output."
+                f"The encoder {channel.embed_model.class_name()} gave node "
+                f"{node.node_id!r} a vector without a direction: all zeros, NaN or "
+                f"infinite. Check its input and output."
             )
             raise InvalidVector(msg)
-    return [(node.node_id, vec) for node, vec in zip(nodes, vectors, strict=True)]
+    return vectors

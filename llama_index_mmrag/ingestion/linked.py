@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from llama_index.core.schema import (
+    BaseNode,
     Node,
     NodeRelationship,
     RelatedNodeInfo,
@@ -139,6 +140,20 @@ def _derived(node: RecordNode, ref_doc_id: str, picture: Picture | None) -> str:
         plain(metadata),
         getattr(node, "image_path", None) if is_file else None,
     )
+
+
+def holds(stored: BaseNode, wanted: BaseNode) -> bool:
+    """Return whether a stored node has the content, metadata and links of another."""
+    one, other = (
+        (
+            node.get_content(),
+            without_volatile(node.metadata),
+            node.relationships,
+            sorted(node.excluded_embed_metadata_keys),
+        )
+        for node in (stored, wanted)
+    )
+    return one == other
 
 
 def templates_of(node: Node | TextNode) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Upsert: batches, bad nodes, broken encoders, and documents of any size."""
+"""The writer: batches, bad nodes, broken encoders, and documents of any size."""
 
 from __future__ import annotations
 
@@ -25,13 +25,8 @@ from qdrant_client import QdrantClient
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector, MissingExtra
 from llama_index_mmrag.ingestion import Problem, SourceRecord
-from llama_index_mmrag.ingestion.batches import FAILURES_OF_AN_ENCODER
-from llama_index_mmrag.ingestion.encoding import encode_nodes
-from llama_index_mmrag.ingestion.upsert import (
-    Upserter,
-    UpsertReport,
-    upsert,
-)
+from llama_index_mmrag.ingestion.encoding import FAILURES_OF_AN_ENCODER, encode_nodes
+from llama_index_mmrag.ingestion.writer import UpsertReport, Writer
 from llama_index_mmrag.retrieval.channels import Channel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.collection_of import collection_of
@@ -129,18 +124,15 @@ def test_report_is_a_sentence():
 @pytest.mark.parametrize("nodes_per_write", [1, 2, 3, 1000])
 def test_size_of_batches_does_not_show(nodes_per_write, open_channels):
     channels = open_channels()
-    upserter = Upserter(channels, nodes_per_write=nodes_per_write)
-    for item in (
-        record("red", "blue", ref_doc_id="a"),
-        record(ref_doc_id="empty"),
-        Problem("file", "unreadable"),
-        record("green", ref_doc_id="b"),
-        record("cyan", ref_doc_id="a"),
-    ):
-        upserter.take(item)
-    upserter.flush()
-    upserter.flush()
-    report = upserter.report
+    report = Writer(channels, nodes_per_write=nodes_per_write).write(
+        [
+            record("red", "blue", ref_doc_id="a"),
+            record(ref_doc_id="empty"),
+            Problem("file", "unreadable"),
+            record("green", ref_doc_id="b"),
+            record("cyan", ref_doc_id="a"),
+        ]
+    )
     assert stored(channels) == ["cyan", "green"]
     assert (report.n_documents, report.ref_doc_ids) == (2, ["a", "empty", "b"])
     assert report.problems == [Problem("file", "unreadable")]
@@ -148,8 +140,8 @@ def test_size_of_batches_does_not_show(nodes_per_write, open_channels):
 
 def test_record_without_nodes_removes_what_was_there(open_channels):
     channels = open_channels()
-    upsert([record("red", "blue"), record("green", ref_doc_id="b")], channels=channels)
-    report = upsert([record()], channels=channels)
+    Writer(channels).write([record("red", "blue"), record("green", ref_doc_id="b")])
+    report = Writer(channels).write([record()])
     assert (report.n_documents, report.n_removed, stored(channels)) == (0, 2, ["green"])
 
 
@@ -158,7 +150,7 @@ def test_one_bad_text_is_reported_and_costs_few_calls(open_channels, caplog):
     channels = open_channels(encoder)
     texts = [f"red {n}" for n in range(255)]
     with caplog.at_level(logging.WARNING):
-        report = upsert([record(*texts[:99], "bad", *texts[99:])], channels=channels)
+        report = Writer(channels).write([record(*texts[:99], "bad", *texts[99:])])
     assert (report.n_added, len(stored(channels))) == (255, 255)
     assert report.problems == [Problem("doc", "no such model")]
     assert "Skipped doc: no such model" in caplog.text
@@ -168,17 +160,16 @@ def test_one_bad_text_is_reported_and_costs_few_calls(open_channels, caplog):
 
 def test_two_bad_texts_among_good_ones_are_two_problems(open_channels):
     channels = open_channels(fails_at("bad"))
-    report = upsert([record("bad 1", "red", "bad 2")], channels=channels)
+    report = Writer(channels).write([record("bad 1", "red", "bad 2")])
     assert (len(report.problems), stored(channels)) == (2, ["red"])
 
 
-def test_encoder_that_always_fails_raises_once_and_soon(open_channels):
+def test_encoder_that_always_fails_raises_once_and_soon(open_channels, caplog):
     encoder = fails_at("red")
     channels = open_channels(encoder)
-    upserter = Upserter(channels)
     with pytest.raises(ConnectionError, match="no such model"):
-        upserter.take(record(*(f"red {n}" for n in range(300))))
-    assert upserter.report.problems == []
+        Writer(channels).write([record(*(f"red {n}" for n in range(300)))])
+    assert caplog.messages == []
     assert encoder._n_calls < 4 * FAILURES_OF_AN_ENCODER
     assert stored(channels) == []
 
@@ -186,26 +177,19 @@ def test_encoder_that_always_fails_raises_once_and_soon(open_channels):
 @pytest.mark.parametrize("n", [1, 2, FAILURES_OF_AN_ENCODER - 1])
 def test_a_few_texts_that_all_fail_are_problems_however_many(n, open_channels):
     bad = [f"bad {number}" for number in range(n)]
-    report = upsert([record(*bad)], channels=open_channels(fails_at("bad")))
+    report = Writer(open_channels(fails_at("bad"))).write([record(*bad)])
     assert report.problems == [Problem("doc", "no such model")] * n
-
-
-def test_encoder_that_worked_before_has_problems_not_an_error(open_channels):
-    channels = open_channels(fails_at("bad"))
-    upserter = Upserter(channels, nodes_per_write=2)
-    upserter.take(record("red", "blue", ref_doc_id="a"))
-    upserter.take(record("bad 1", "bad 2", ref_doc_id="b"))
-    assert (len(upserter.report.problems), stored(channels)) == (2, ["blue", "red"])
 
 
 def test_encoder_that_breaks_on_the_way_raises_and_keeps_what_is_written(
     open_channels,
 ):
     channels = open_channels(fails_at("bad"))
-    upserter = Upserter(channels, nodes_per_write=20)
-    upserter.take(record(*(f"red {n}" for n in range(20)), ref_doc_id="a"))
+    good, bad = ([f"{word} {n}" for n in range(20)] for word in ("red", "bad"))
     with pytest.raises(ConnectionError):
-        upserter.take(record(*(f"bad {n}" for n in range(20)), ref_doc_id="b"))
+        Writer(channels, nodes_per_write=20).write(
+            [record(*good, ref_doc_id="a"), record(*bad, ref_doc_id="b")]
+        )
     assert len(stored(channels)) == 20
 
 
@@ -215,7 +199,7 @@ def test_missing_extra_is_never_a_problem_of_a_node(open_channels):
 
     channels = open_channels(Fallible().answer("red", missing))
     with pytest.raises(MissingExtra, match=r"llama-index-mmrag\[offline\]"):
-        upsert([record("red")], channels=channels)
+        Writer(channels).write([record("red")])
 
 
 def test_pictures_that_are_gone_when_they_are_encoded_are_problems(
@@ -224,7 +208,7 @@ def test_pictures_that_are_gone_when_they_are_encoded_are_problems(
     channels = open_channels()
     paths = [tmp_path / "gone.png", tmp_path / "also gone.png"]
     records = [SourceRecord(str(p), (image(p),), whole=True) for p in paths]
-    report = upsert([*records, record("red")], channels=channels)
+    report = Writer(channels).write([*records, record("red")])
     assert [problem.source for problem in report.problems] == list(map(str, paths))
     assert (stored(channels), stored(channels, "image")) == (["red"], [])
 
@@ -238,7 +222,7 @@ def test_picture_that_only_decoding_finds_broken_is_a_problem(open_channels, tmp
     pictures = [image(path) for path in (*good, broken)]
     channels = open_channels()
     records = [SourceRecord(n.image_path or "", (n,), whole=True) for n in pictures]
-    report = upsert(records, channels=channels)
+    report = Writer(channels).write(records)
     assert [problem.source for problem in report.problems] == [str(broken)]
     assert report.n_added == 5
 
@@ -248,7 +232,7 @@ def test_picture_that_only_decoding_finds_broken_is_a_problem(open_channels, tmp
 )
 def test_vector_without_a_direction_costs_its_node_only(vector, open_channels):
     channels = open_channels(Fallible().answer("bad", lambda: vector))
-    report = upsert([record("red", "bad", "blue")], channels=channels)
+    report = Writer(channels).write([record("red", "bad", "blue")])
     (problem,) = report.problems
     assert "without a direction" in problem.reason
     assert stored(channels) == ["blue", "red"]
@@ -257,7 +241,7 @@ def test_vector_without_a_direction_costs_its_node_only(vector, open_channels):
 def test_vector_of_another_size_is_an_error_and_nothing_is_written(open_channels):
     channels = open_channels(Fallible().answer("odd", lambda: [1.0, 0.0]))
     with pytest.raises(InvalidVector, match="2 numbers; this store holds vectors of 4"):
-        upsert([record("red", "odd")], channels=channels)
+        Writer(channels).write([record("red", "odd")])
     assert stored(channels) == []
 
 
@@ -268,7 +252,7 @@ def test_encoder_that_loses_inputs_is_an_error(open_channels):
 
     texts = [f"red {n}" for n in range(FAILURES_OF_AN_ENCODER)]
     with pytest.raises(InvalidVector, match="made 0 vectors of 1 input"):
-        upsert([record(*texts)], channels=open_channels(Losing()))
+        Writer(open_channels(Losing())).write([record(*texts)])
 
 
 def test_texts_and_pictures_of_one_channel_keep_their_order(open_channels, tmp_path):
@@ -305,7 +289,7 @@ def test_document_of_more_than_9999_nodes_is_replaced_whole():
     store.add([*old, node("blue", "other", embedding=[0.0, 0.0, 1.0, 0.0])])
     assert len(collection_of(store).ids_of_documents(["doc"])) == 10_050
     assert collection_of(store).document_ids() == {"doc", "other"}
-    report = upsert([record("green")], channels=channels)
+    report = Writer(channels).write([record("green")])
     assert (report.n_added, report.n_removed) == (1, 10_050)
     assert client.count("text").count == 2
     client.close()
@@ -314,9 +298,9 @@ def test_document_of_more_than_9999_nodes_is_replaced_whole():
 def test_document_of_more_nodes_than_a_write_goes_in_whole(open_channels):
     channels = open_channels()
     texts = [f"red {n}" for n in range(2_500)]
-    assert upsert([record(*texts)], channels=channels).n_added == 2_500
-    assert upsert([record(*texts)], channels=channels).n_unchanged == 2_500
-    assert upsert([record("red 7")], channels=channels).n_removed == 2_499
+    assert Writer(channels).write([record(*texts)]).n_added == 2_500
+    assert Writer(channels).write([record(*texts)]).n_unchanged == 2_500
+    assert Writer(channels).write([record("red 7")]).n_removed == 2_499
 
 
 def test_any_store_of_llamaindex_that_gives_its_nodes_will_do(open_channels):
@@ -343,11 +327,9 @@ def test_any_store_of_llamaindex_that_gives_its_nodes_will_do(open_channels):
 
     store = Keeping()
     channel = Channel("text", vector_store=store, embed_model=ColourEncoder())
-    upsert(
-        [record("red", "blue"), record("green", ref_doc_id="b")],
-        channels={"text": channel},
-    )
-    report = upsert([record("red")], channels={"text": channel})
+    writer = Writer({"text": channel})
+    writer.write([record("red", "blue"), record("green", ref_doc_id="b")])
+    report = writer.write([record("red")])
     assert (report.n_unchanged, report.n_removed) == (1, 1)
     assert stored({"text": channel}) == ["green", "red"]
     assert collection_of(store).document_ids() == {"doc", "b"}

@@ -1,0 +1,348 @@
+"""The writer: files and documents into channels, encoding only what is new."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from llama_index.core.schema import BaseNode
+from tqdm.auto import tqdm
+
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.ingestion.composing import Composer
+from llama_index_mmrag.ingestion.directory import (
+    is_of_file,
+    is_there,
+    read_surveyed,
+    survey,
+)
+from llama_index_mmrag.ingestion.documents import read_documents
+from llama_index_mmrag.ingestion.encoding import (
+    Note,
+    encode_good,
+    encode_nodes,
+    with_vector,
+)
+from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
+from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
+from llama_index_mmrag.nodes.node import modality_of
+from llama_index_mmrag.nodes.shown import source_of
+from llama_index_mmrag.retrieval.channels import Channel
+
+logger = logging.getLogger(__name__)
+
+NODES_PER_WRITE = 256
+"""An embedded store syncs its files once a write (61 ms): smaller writes are slower."""
+
+
+@dataclass(slots=True)
+class UpsertReport:
+    """What an insert did."""
+
+    n_documents: int = 0
+    n_added: int = 0
+    """Nodes encoded and written."""
+    n_unchanged: int = 0
+    """Nodes that were there already; they were not encoded again."""
+    n_removed: int = 0
+    """Stale nodes: of documents that changed or went away."""
+    ref_doc_ids: list[str] = field(default_factory=list)
+    """The documents, in the order they were read; `delete_ref_doc` takes them."""
+    problems: list[Problem] = field(default_factory=list)
+    """What was skipped, and why."""
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    """Files of a folder that are of other kinds: how many, by lower-case suffix."""
+
+    def note(self, problem: Problem) -> None:
+        """Keep a problem, and log it."""
+        what = "Left out of" if problem.is_part else "Skipped"
+        logger.warning("%s %s: %s", what, problem.source, problem.reason)
+        self.problems.append(problem)
+
+    def __str__(self) -> str:
+        """Return a sentence with the counts."""
+        parts = [
+            f"{self.n_documents} documents: {self.n_added} nodes added",
+            f"{self.n_unchanged} unchanged",
+            f"{self.n_removed} removed",
+        ]
+        n_parts = sum(problem.is_part for problem in self.problems)
+        if n_skipped := len(self.problems) - n_parts:
+            parts.append(f"{n_skipped} skipped")
+        if n_parts:
+            parts.append(f"{n_parts} parts left out")
+        if self.ignored:
+            kinds = sorted(self.ignored.items(), key=lambda kind: (-kind[1], kind[0]))
+            named = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in kinds)
+            parts.append(
+                f"{sum(self.ignored.values())} of other kinds ignored: {named}"
+            )
+        return ", ".join(parts)
+
+
+class Writer:
+    """Writes what is read to the channel of each node's modality, in large batches.
+
+    Repeating an interrupted run is safe and cheap: ids come from content, a node is
+    removed as stale only after its successor is written, and nothing else is kept. All
+    methods may be called from any thread.
+
+    Args:
+        channels: By modality.
+        composed: The channel of composed vectors, for early fusion; None for none.
+        settings: How files and documents become nodes.
+        nodes_per_write: Nodes collected before they are encoded and written.
+
+    Attributes:
+        lock: Held while something is written.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, Channel],
+        *,
+        composed: Channel | None = None,
+        settings: ReadSettings | None = None,
+        nodes_per_write: int = NODES_PER_WRITE,
+    ) -> None:
+        self.lock = threading.RLock()
+        self._channels = dict(channels)
+        self._composer = (
+            None
+            if composed is None
+            else Composer(composed, text=channels[TEXT], image=channels[IMAGE])
+        )
+        self._settings = settings or ReadSettings()
+        self._nodes_per_write = nodes_per_write
+        # A random id lives as long as its object; the stored id comes from content.
+        self._stored_ids: dict[str, str] = {}
+
+    def ref_doc_ids(self) -> list[str]:
+        """Return the ids of all documents, sorted."""
+        collections = [channel.collection for channel in self._channels.values()]
+        return sorted(set().union(*(one.document_ids() for one in collections)))
+
+    def insert(
+        self, items: BaseNode | Iterable[BaseNode], *, show_progress: bool = False
+    ) -> UpsertReport:
+        """Insert documents or nodes; return what was done.
+
+        Raises:
+            InvalidSetting: `items` is a text or a path.
+        """
+        if isinstance(items, (str, Path)):
+            msg = (
+                f"insert() got {items!r}; expected LlamaIndex documents or nodes, such "
+                f"as Document(text=...). For files use insert_directory()."
+            )
+            raise InvalidSetting(msg)
+        listed = [items] if isinstance(items, BaseNode) else list(items)
+        return self.write(self._read(listed), len(listed), show_progress=show_progress)
+
+    def insert_directory(
+        self, path: str | Path, *, recursive: bool = True, show_progress: bool = False
+    ) -> UpsertReport:
+        """Insert a folder, or one file; return what was done.
+
+        Raises:
+            DocumentUnreadable: `path` does not exist, or is a file of another kind.
+        """
+        found = survey(path, recursive=recursive)
+        n_items = len(found.files) + len(found.problems)
+        records = read_surveyed(found, self._settings)
+        report = self.write(records, n_items, show_progress=show_progress)
+        report.ignored = found.ignored
+        return report
+
+    def refresh(
+        self,
+        source: str | Path | BaseNode | Iterable[BaseNode],
+        *,
+        show_progress: bool = False,
+    ) -> UpsertReport:
+        """Insert a folder or documents; remove what is gone of a folder.
+
+        Raises:
+            DocumentUnreadable: The folder does not exist.
+        """
+        if not isinstance(source, (str, Path)):
+            return self.insert(source, show_progress=show_progress)
+        report = self.insert_directory(source, show_progress=show_progress)
+        report.n_removed += self._delete(self.gone(source, report))
+        return report
+
+    def gone(self, path: str | Path, report: UpsertReport) -> list[str]:
+        """Return the documents of a folder whose files are gone since.
+
+        Args:
+            path: The folder.
+            report: What inserting it returned.
+        """
+        present = set(report.ref_doc_ids) | {p.source for p in report.problems}
+        folder = Path(path).resolve().as_posix().rstrip("/") + "/"
+        # What cannot be read now is not gone, nor is what lies in such a folder.
+        unread = tuple(f"{problem.source}/" for problem in report.problems)
+        return [
+            ref_doc_id
+            for ref_doc_id in self.ref_doc_ids()
+            if ref_doc_id.startswith(folder)
+            and ref_doc_id not in present
+            and not ref_doc_id.startswith(unread)
+            and is_of_file(ref_doc_id)
+            and not is_there(ref_doc_id)
+        ]
+
+    def delete(self, ref_doc_id: str) -> int:
+        """Remove all nodes of a document; return how many there were."""
+        return self._delete([self._stored_ids.get(ref_doc_id, ref_doc_id)])
+
+    def write(
+        self,
+        items: Iterable[SourceRecord | Problem],
+        n_items: int | None = None,
+        *,
+        show_progress: bool = False,
+    ) -> UpsertReport:
+        """Write records, and note problems; return what was done.
+
+        Args:
+            items: What was read.
+            n_items: How many there are, for the progress bar.
+            show_progress: Show one.
+        """
+        report = UpsertReport()
+        had_nodes: dict[str, bool] = {}  # by document
+        bar = tqdm(total=n_items, desc="Indexing", disable=not show_progress)
+        with self.lock, bar:
+            for batch in _batches(items, self._nodes_per_write):
+                records = []
+                for item in batch:
+                    if isinstance(item, Problem):
+                        report.note(item)
+                        continue
+                    for problem in item.problems:
+                        report.note(replace(problem, is_part=True))
+                    known = had_nodes.get(item.ref_doc_id, False)
+                    had_nodes[item.ref_doc_id] = known or bool(item.nodes)
+                    records.append(item)
+                self._write_batch(records, report)
+                # Reading is quick: what counts is what is encoded and written.
+                bar.update(len(batch))
+        report.n_documents = sum(had_nodes.values())
+        report.ref_doc_ids = list(had_nodes)
+        return report
+
+    def _read(self, items: Sequence[BaseNode]) -> Iterator[SourceRecord | Problem]:
+        records = read_documents(items, settings=self._settings)
+        for item, record in zip(items, records, strict=True):
+            if isinstance(record, SourceRecord):
+                # A node's own id must not name its whole document.
+                given = item.ref_doc_id or item.node_id
+                self._stored_ids[given] = record.ref_doc_id
+            yield record
+
+    def _write_batch(
+        self, records: Sequence[SourceRecord], report: UpsertReport
+    ) -> None:
+        """Encode and write what is new, then remove what it makes stale."""
+        wanted: dict[str, dict[str, BaseNode]] = {m: {} for m in self._channels}
+        for node in _latest(records):
+            if (modality := modality_of(node)) in wanted:
+                wanted[modality][node.node_id] = node
+            else:
+                report.note(Problem(source_of(node), self._no_channel(modality)))
+        replaced = [record.ref_doc_id for record in records if record.whole]
+        written = {node_id for nodes in wanted.values() for node_id in nodes}
+        loose = {n.node_id for r in records if not r.whole for n in r.nodes} & written
+        touched: list[BaseNode] = []
+        stale: dict[str, list[str]] = {}
+        for modality, nodes in wanted.items():
+            channel = self._channels[modality]
+            ids = channel.collection.ids_of_documents(replaced)
+            # A document's node ids hold its content, so that being there is enough; a
+            # node that came with an id of its own is compared.
+            given = {node.node_id: node for node in channel.collection.nodes(loose)}
+            same = {node_id for node_id in ids if node_id not in loose} | {
+                node_id
+                for node_id, node in given.items()
+                if node_id in nodes and holds(node, nodes[node_id])
+            }
+            new = [node for node_id, node in nodes.items() if node_id not in same]
+            encoded = encode_good(channel, new, encode_nodes, report.note)
+            channel.collection.add([with_vector(*each) for each in encoded])
+            report.n_added += len(encoded)
+            report.n_unchanged += len(nodes) - len(new)
+            touched += [*nodes.values(), *given.values()]
+            stale[modality] = [
+                node_id
+                for node_id in dict.fromkeys((*ids, *given))
+                if node_id not in nodes
+            ]
+        report.n_removed += self._remove(stale, touched, report.note)
+
+    def _delete(self, ref_doc_ids: Sequence[str]) -> int:
+        # All at once: an embedded store syncs its files at each write.
+        with self.lock:
+            gone = {
+                modality: channel.collection.ids_of_documents(ref_doc_ids)
+                for modality, channel in self._channels.items()
+            }
+            # What stays was composed before: a problem with it is known.
+            return self._remove(gone, [], lambda problem: None)  # noqa: ARG005
+
+    def _remove(
+        self, gone: Mapping[str, list[str]], touched: Iterable[BaseNode], note: Note
+    ) -> int:
+        """Remove nodes, by modality; compose what depends on them or was written."""
+        if self._composer is not None:
+            lost = [
+                node
+                for modality, ids in gone.items()
+                for node in self._channels[modality].collection.nodes(ids)
+            ]
+            self._composer.update([*touched, *lost], gone=gone, note=note)
+        for modality, ids in gone.items():
+            self._channels[modality].collection.remove(ids)
+        return sum(map(len, gone.values()))
+
+    def _no_channel(self, modality: str) -> str:
+        return (
+            f"The node has the modality {modality!r}; this index has channels for "
+            f"{sorted(self._channels)}. Set its metadata 'modality' to one of them."
+        )
+
+
+def _batches(
+    items: Iterable[SourceRecord | Problem], n_nodes: int
+) -> Iterator[list[SourceRecord | Problem]]:
+    """Yield the items in lists of `n_nodes` nodes or a little more."""
+    batch: list[SourceRecord | Problem] = []
+    n_pending = 0
+    for item in items:
+        batch.append(item)
+        n_pending += max(1, len(getattr(item, "nodes", ())))
+        if n_pending >= n_nodes:
+            yield batch
+            batch, n_pending = [], 0
+    if batch:
+        yield batch
+
+
+def _latest(records: Iterable[SourceRecord]) -> list[BaseNode]:
+    """Return the nodes that would stay were the records written one by one."""
+    wanted: dict[str, BaseNode] = {}
+    of_document: dict[str, set[str]] = {}
+    for record in records:
+        mine = of_document.setdefault(record.ref_doc_id, set())
+        if record.whole:
+            for node_id in mine & wanted.keys():
+                if wanted[node_id].ref_doc_id == record.ref_doc_id:
+                    del wanted[node_id]
+            mine.clear()
+        for node in record.nodes:
+            wanted[node.node_id] = node
+            mine.add(node.node_id)
+    return list(wanted.values())
