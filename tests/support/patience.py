@@ -4,25 +4,42 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 IDLE_S = 0.003
-"""What the pause below takes at most where nothing else runs."""
+"""What the slowest of 20 pauses takes at most where nothing else runs."""
 
 
-def pause_s() -> float:
-    """Return what it costs now to start a thread, wait a millisecond and be woken."""
-    started = time.monotonic()
-    thread = threading.Thread(target=time.sleep, args=(0.001,))
-    thread.start()
-    thread.join()
-    return time.monotonic() - started
+def slowness() -> float:
+    """Return how many times longer than on an idle machine a pause takes now.
+
+    A pause is what every deadline is made of: a thread started, a millisecond waited,
+    the waiting thread woken.
+    """
+    slowest_s = 0.0
+    for _ in range(20):
+        started = time.monotonic()
+        thread = threading.Thread(target=time.sleep, args=(0.001,))
+        thread.start()
+        thread.join()
+        slowest_s = max(slowest_s, time.monotonic() - started)
+    return max(1.0, slowest_s / IDLE_S)
 
 
 def patient(limit_s: float) -> float:
-    """Return `limit_s` of an idle machine as what it is on this one, now.
+    """Return the time that takes `limit_s` on an idle machine, on this one, now."""
+    return limit_s * slowness()
 
-    The slowest of some pauses counts: whoever must be in time can be that unlucky in
-    each step of his. Ask after what is timed as well as before: others come and go.
+
+@contextmanager
+def within(limit_s: float) -> Iterator[None]:
+    """Fail where the block takes longer than `limit_s` would be on this machine.
+
+    Measured before and after: others come and go meanwhile.
     """
-    slowest = max(pause_s() for _ in range(20))
-    return limit_s * max(1.0, slowest / IDLE_S)
+    before, started = slowness(), time.monotonic()
+    yield
+    took_s = time.monotonic() - started
+    allowed_s = limit_s * max(before, slowness())
+    assert took_s < allowed_s, f"took {took_s:.2f} s, expected at most {allowed_s:.2f}"
