@@ -10,24 +10,21 @@ With the same of another checkout, such as the commit before, in front:
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from llama_index.core.schema import Document, ImageNode
+from page import RESULTS, facts, header, parser, table
 from PIL import Image
 
 import llama_index_mmrag
@@ -35,7 +32,6 @@ from llama_index_mmrag import MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 
 ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results"
 PACKAGES = ["llama-index-core", "qdrant-edge-py", "qdrant-client"]
 RETRIEVE = "`retrieve` over three nodes"
 ENGINE = "`engine.query` over them, without a model"
@@ -133,32 +129,28 @@ def counted_in(checkout: Path) -> dict[str, dict[str, Any]]:
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def page(sides: dict[str, dict[str, dict[str, Any]]], command: str) -> str:
-    versions = {name: version(name) for name in PACKAGES}
+def markdown(sides: dict[str, dict[str, dict[str, Any]]]) -> str:
+    walks = list(next(iter(sides.values())))
     lines = [
         "# Walks from file to file",
         "",
-        f"- date: {datetime.now(timezone.utc).date()}",
-        f"- machine: {platform.machine()}, {os.cpu_count()} cores",
-        f"- python: {platform.python_version()}",
-        f"- versions: {json.dumps(versions)}",
-        f"- command: {command}",
+        *facts(header(*PACKAGES)),
         "",
         "Calls of the package's functions, the files they are in, and how often the"
         " next call or return is in another file than the last.",
         "",
-        "| walk | side | calls | files | changes of file |",
-        "|---|---|---|---|---|",
+        *table(
+            ["walk", "side", "calls", "files", "changes of file"],
+            (
+                [walk, side, row["n_calls"], row["n_files"], row["n_changes"]]
+                for walk in walks
+                for side, rows in sides.items()
+                for row in [rows[walk]]
+            ),
+        ),
+        "",
+        "## Files, by their first visit",
     ]
-    walks = list(next(iter(sides.values())))
-    for walk in walks:
-        for side, rows in sides.items():
-            row = rows[walk]
-            lines.append(
-                f"| {walk} | {side} | {row['n_calls']} | {row['n_files']}"
-                f" | {row['n_changes']} |"
-            )
-    lines += ["", "## Files, by their first visit"]
     for walk in walks:
         visited = dict.fromkeys(x.split(":")[0] for x in sides["now"][walk]["calls"])
         lines += ["", f"**{walk}**: {' · '.join(visited)}"]
@@ -166,17 +158,17 @@ def page(sides: dict[str, dict[str, dict[str, Any]]], command: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--before", type=Path, help="a checkout to be counted first")
-    parser.add_argument("--json", action="store_true", help="print this side's counts")
-    args = parser.parse_args()
+    asked = parser(__doc__)
+    asked.add_argument("--before", type=Path, help="a checkout to be counted first")
+    asked.add_argument("--json", action="store_true", help="print this side's counts")
+    args = asked.parse_args()
     if args.json:
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps(count(Path(folder))))
         return
     sides = {"before": counted_in(args.before)} if args.before else {}
     sides["now"] = counted_in(ROOT)
-    text = page(sides, f"python benchmarks/walks.py {'--before …' if sides else ''}")
+    text = markdown(sides)
     (RESULTS / "walks.md").write_text(text, encoding="utf-8")
     print(text)
 
