@@ -16,7 +16,6 @@ from llama_index_mmrag.ingestion.encoding import (
     Note,
     encode_good,
     encode_words,
-    with_vector,
 )
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.nodes.node import POSITION_KEY, entity_of, modality_of
@@ -99,11 +98,13 @@ class Composer:
         ]
         encoded = encode_good(self._parts[TEXT], captioned, encode_words, note)
         rows = [_Composed(node, node.embedding, None) for node in texts.values()]
-        rows += [_Composed(node, words, node.embedding) for node, words in encoded]
+        for words in encoded:
+            picture = pictures[words.node_id]
+            rows.append(_Composed(picture, words.embedding, picture.embedding))
         rows += self._without_caption(pictures.values(), gone)
         self._write(rows, stored)
         lost = {node.node_id for node in captioned}
-        lost -= {node.node_id for node, _ in encoded}
+        lost -= {node.node_id for node in encoded}
         removed = {node_id for ids in gone.values() for node_id in ids} - known.keys()
         self.channel.collection.remove(sorted(removed | (lost & stored.keys())))
 
@@ -162,7 +163,8 @@ class Composer:
         for row, vector in zip(rows, vectors, strict=True):
             there = stored.get(row.node.node_id)
             if there is None or not _is(there, row.node, vector):
-                changed.append(with_vector(row.node, vector.tolist()))
+                update = {"embedding": vector.tolist()}
+                changed.append(row.node.model_copy(update=update))
         self.channel.collection.add(changed)
 
     def _matrix(

@@ -12,10 +12,10 @@ from llama_index.core.schema import ImageNode
 from llama_index_mmrag.errors import MmragError
 from llama_index_mmrag.ingestion.files import READERS, read_found, reader_of
 from llama_index_mmrag.ingestion.paths import (
-    known_as,
+    check_inside,
     printable,
+    real_file,
     real_path,
-    resolved,
 )
 from llama_index_mmrag.ingestion.records import (
     DocumentUnreadable,
@@ -48,24 +48,17 @@ def survey(path: str | Path, *, recursive: bool = True) -> Survey:
     if root is None:
         reader_of(start)
     problems: list[Problem] = []
-    found = [start] if root is None else _walk(root, recursive, problems)
+    found = [start] if root is None else list(_walk(root, recursive, problems))
     files: dict[Path, None] = {}
     ignored: Counter[str] = Counter()
     for file in found:
-        suffix = file.suffix.lower()
-        if suffix not in READERS:
+        if (suffix := file.suffix.lower()) not in READERS:
             ignored[suffix] += 1
             continue
         try:
-            target = resolved(file)
-            name = known_as(file, target, READERS)
+            files[real_file(file, root, READERS)] = None
         except DocumentUnreadable as error:
             problems.append(Problem(printable(file), str(error)))
-            continue
-        if reason := _refusal(target, root):
-            problems.append(Problem(printable(file), reason))
-        else:
-            files[name] = None
     ordered = sorted(files, key=lambda file: file.as_posix())
     problems.sort(key=lambda problem: problem.source)
     return Survey(tuple(ordered), dict(sorted(ignored.items())), tuple(problems), root)
@@ -132,22 +125,6 @@ def read_surveyed(
         yield record
 
 
-def _refusal(target: Path, root: Path | None) -> str | None:
-    """Return why a file that exists is not to be read."""
-    if not target.is_file():
-        return "It is no regular file but a pipe, a socket or a device. Remove it."
-    if root is not None and not target.is_relative_to(root):
-        return _outside(target, root)
-    return None
-
-
-def _outside(target: Path, start: Path) -> str:
-    return (
-        f"It points outside of {printable(start)!r}, to {printable(target)!r}. Index "
-        f"that folder too, or put a copy here."
-    )
-
-
 def _walk(start: Path, recursive: bool, problems: list[Problem]) -> Iterator[Path]:
     def report(error: OSError) -> None:
         folder = Path(error.filename)
@@ -163,11 +140,11 @@ def _walk(start: Path, recursive: bool, problems: list[Problem]) -> Iterator[Pat
             if not recursive or name.startswith(".") or real in seen:
                 continue
             seen.add(real)
-            if real.is_relative_to(start):
+            try:
+                check_inside(real, start)
                 inside.append(name)
-            else:
-                reason = _outside(real, start)
-                problems.append(Problem(printable(here / name), reason))
+            except DocumentUnreadable as error:
+                problems.append(Problem(printable(here / name), str(error)))
         subfolders[:] = inside  # os.walk goes only where this list says
         yield from (here / name for name in names if not name.startswith("."))
 

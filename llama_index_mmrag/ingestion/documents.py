@@ -21,10 +21,11 @@ from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting, MmragError
 from llama_index_mmrag.ingestion.identity import (
     VOLATILE_KEYS,
     checked_text,
-    content_hash,
     derived_id,
     is_random,
     is_uuid,
+    stored_key,
+    user_metadata,
     without_volatile,
 )
 from llama_index_mmrag.ingestion.linked import (
@@ -36,12 +37,12 @@ from llama_index_mmrag.ingestion.linked import (
     Draft,
     Origin,
     Related,
+    content_hash,
     linked,
     templates_of,
 )
 from llama_index_mmrag.ingestion.markdown import MARKDOWN_SUFFIXES, markdown_page
-from llama_index_mmrag.ingestion.metadata import stored_key, user_metadata
-from llama_index_mmrag.ingestion.pages import Page, Section, page_record
+from llama_index_mmrag.ingestion.pages import Page, Section, page_record, split
 from llama_index_mmrag.ingestion.pictures import (
     Caption,
     Picture,
@@ -49,7 +50,6 @@ from llama_index_mmrag.ingestion.pictures import (
     place_picture,
 )
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
-from llama_index_mmrag.ingestion.splitting import split
 from llama_index_mmrag.nodes.node import (
     CONTENT_HASH_KEY,
     ENTITY_KEY,
@@ -134,7 +134,7 @@ def document_id(document: Document, *, keep_uuid4: bool = False) -> str:
 def _document_id(document: Document, picture: Picture | None) -> str:
     return derived_id(
         "document",
-        _hash(checked_text(document.text), picture),
+        content_hash(checked_text(document.text), picture),
         picture.path if picture else None,
         without_volatile(user_metadata(document.metadata)),
     )
@@ -194,7 +194,9 @@ def _read_node(node: Node | TextNode, settings: ReadSettings) -> SourceRecord:
     ref_doc_id = _document_of(node, settings)
     given = None if is_random(node.id_) and not settings.keep_uuid4 else node.id_
     if is_two:
-        about = [given] if given else [ref_doc_id, _hash(text, picture), metadata]
+        about = (
+            [given] if given else [ref_doc_id, content_hash(text, picture), metadata]
+        )
         metadata.setdefault(ENTITY_KEY, derived_id("node", *about))
     origin = Origin(
         ref_doc_id,
@@ -250,10 +252,6 @@ def _image_node(
 
 def _stored_id(given: str) -> str:
     return str(uuid.UUID(given)) if is_uuid(given) else derived_id("node", given)
-
-
-def _hash(text: str, picture: Picture | None) -> str:
-    return content_hash(text, picture.data if picture else b"")
 
 
 def _hidden(keys: Iterable[str]) -> tuple[str, ...]:

@@ -33,20 +33,24 @@ Note: TypeAlias = Callable[[Problem], None]
 
 def encode_good(
     channel: Channel, nodes: Sequence[BaseNode], encode: Encode, note: Note
-) -> list[tuple[BaseNode, list[float]]]:
-    """Return the nodes with their vectors; those that cannot have one are noted.
+) -> list[BaseNode]:
+    """Return copies with their vectors; nodes that cannot have one are noted.
 
     Raises:
         Exception: What the encoder raises, if it is the encoder that is broken: saying
             so once beats a problem for each node.
     """
-    encoded: list[tuple[BaseNode, list[float]]] = []
+    encoded: list[BaseNode] = []
     failed: list[tuple[BaseNode, Exception]] = []
     batches = [nodes] if nodes else []
     while batches:
         batch = batches.pop()
         try:
-            encoded += zip(batch, encode(channel, batch), strict=True)
+            vectors = encode(channel, batch)
+            encoded += [
+                node.model_copy(update={"embedding": vector})
+                for node, vector in zip(batch, vectors, strict=True)
+            ]
         except MissingExtra:
             raise
         except Exception as error:
@@ -62,11 +66,6 @@ def encode_good(
     for node, reason in failed:
         note(Problem(source_of(node), str(reason) or repr(reason)))
     return encoded
-
-
-def with_vector(node: BaseNode, vector: list[float]) -> BaseNode:
-    """Return a copy of the node that has a vector."""
-    return node.model_copy(update={"embedding": vector})
 
 
 def encode_nodes(channel: Channel, nodes: Sequence[BaseNode]) -> list[list[float]]:
@@ -123,13 +122,12 @@ def _checked(
             f"vectors of {len(nodes)} inputs. Expected one each; check its batching."
         )
         raise InvalidVector(msg)
-    for node, vector in zip(nodes, vectors, strict=True):
+    # Those of several lengths the store refuses, which knows the right one.
+    if len(set(map(len, vectors))) == 1 and not has_direction(np.array(vectors)).all():
         # One such vector would cost the whole batch: stores refuse them all at once.
-        if not has_direction(np.array([vector]))[0]:
-            msg = (
-                f"The encoder {channel.embed_model.class_name()} gave node "
-                f"{node.node_id!r} a vector without a direction: all zeros, NaN or "
-                f"infinite. Check its input and output."
-            )
-            raise InvalidVector(msg)
+        msg = (
+            f"The encoder {channel.embed_model.class_name()} made a vector without a "
+            f"direction: all zeros, NaN or infinite. Check its input and output."
+        )
+        raise InvalidVector(msg)
     return vectors

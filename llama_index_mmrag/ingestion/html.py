@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from html import unescape
 from html.parser import HTMLParser
+
+from llama_index_mmrag.ingestion.links import PictureLink
 
 _UNSHOWN_TAGS = frozenset({"script", "style", "svg", "template"})
 
@@ -17,21 +18,6 @@ _TAG = re.compile(
     r"""</?[a-zA-Z](?:[^<>"']|"[^"]*"|'[^']*')*>"""  # ">" and "<" may be quoted
     r"""|</?[a-zA-Z][^<>]*>"""  # an unpaired quote, as in title=it's
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PictureLink:
-    """A picture as a Markdown text names it."""
-
-    src: str
-    alt: str
-    title: str
-
-    @property
-    def caption(self) -> str:
-        """Return alt text and title, the title only where it says something else."""
-        parts = [part for part in (self.alt, self.title) if part]
-        return ". ".join(dict.fromkeys(parts))
 
 
 def read_html(source: str) -> tuple[str, list[PictureLink]]:

@@ -5,6 +5,7 @@ Whatever a node comes from, a page's section or a user's own code, it is finishe
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -18,19 +19,18 @@ from llama_index.core.schema import (
 )
 
 from llama_index_mmrag.ingestion.identity import (
-    content_hash,
+    VOLATILE_KEYS,
     derived_id,
-    plain,
     without_volatile,
 )
 from llama_index_mmrag.ingestion.pictures import Picture
 from llama_index_mmrag.ingestion.records import RecordNode
 from llama_index_mmrag.nodes.node import (
+    BOOKKEEPING_KEYS,
     CONTENT_HASH_KEY,
     ENTITY_KEY,
     MODALITY_KEY,
     POSITION_KEY,
-    hide_bookkeeping,
 )
 
 FILE_NAME_KEY = "file_name"
@@ -104,7 +104,7 @@ def _finish(draft: Draft, origin: Origin) -> None:
         **origin.metadata,
         MODALITY_KEY: draft.modality or (TEXT if picture is None else IMAGE),
         POSITION_KEY: draft.position,
-        CONTENT_HASH_KEY: content_hash(node.text, picture.data if picture else b""),
+        CONTENT_HASH_KEY: content_hash(node.text, picture),
     }
     if draft.section:
         node.metadata[SECTION_KEY] = draft.section
@@ -121,14 +121,18 @@ def dress(node: RecordNode, origin: Origin, hidden_from_llm: Sequence[str]) -> N
     """Write to a node how it is shown: templates, and which keys are hidden."""
     for name, template in origin.templates.items():
         setattr(node, name, template)
-    node.excluded_embed_metadata_keys = [*origin.hidden_from_embedding]
-    node.excluded_llm_metadata_keys = [*origin.hidden_from_llm, *hidden_from_llm]
-    hide_bookkeeping(node)
+    for_llm = (*origin.hidden_from_llm, *hidden_from_llm)
+    node.excluded_embed_metadata_keys = _with_ours(origin.hidden_from_embedding)
+    node.excluded_llm_metadata_keys = _with_ours(for_llm)
+
+
+def _with_ours(hidden: Sequence[str]) -> list[str]:
+    return [*hidden, *(key for key in BOOKKEEPING_KEYS if key not in hidden)]
 
 
 def _derived(node: RecordNode, ref_doc_id: str, picture: Picture | None) -> str:
     """Return the uuid5 over all that is stored in a node: equal ids, equal nodes."""
-    metadata = without_volatile(node.metadata)
+    metadata = {k: v for k, v in node.metadata.items() if k not in VOLATILE_KEYS}
     # The path of an inline picture follows from its bytes.
     is_file = picture is not None and picture.path is not None
     return derived_id(
@@ -137,9 +141,18 @@ def _derived(node: RecordNode, ref_doc_id: str, picture: Picture | None) -> str:
         metadata.pop(ENTITY_KEY, None),
         metadata.pop(POSITION_KEY),
         metadata.pop(CONTENT_HASH_KEY),
-        plain(metadata),
+        metadata,
         getattr(node, "image_path", None) if is_file else None,
     )
+
+
+def content_hash(text: str, picture: Picture | None) -> str:
+    """Return the SHA-256 over text or caption and the picture's encoded bytes."""
+    digest = hashlib.sha256(text.encode("utf-8"))
+    digest.update(b"\0")  # so that text cannot imitate the start of a picture
+    if picture is not None:
+        digest.update(picture.data)
+    return digest.hexdigest()
 
 
 def holds(stored: BaseNode, wanted: BaseNode) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -21,6 +22,21 @@ SITE_FOLDERS = ("", "static", "public", "assets")
 
 MAX_LEVELS_UP = 3
 """Folders above a file that are tried as site root when no root is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureLink:
+    """A picture as a text names it."""
+
+    src: str
+    alt: str
+    title: str
+
+    @property
+    def caption(self) -> str:
+        """Return alt text and title, the title only where it says something else."""
+        parts = [part for part in (self.alt, self.title) if part]
+        return ". ".join(dict.fromkeys(parts))
 
 
 def open_link(src: str, *, folder: Path | None, root: Path | None) -> Picture:

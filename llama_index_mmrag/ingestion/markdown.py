@@ -14,13 +14,12 @@ from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
 from llama_index_mmrag.errors import ImageUnreadable
-from llama_index_mmrag.ingestion.html import PictureLink, one_line, read_html
+from llama_index_mmrag.ingestion.html import one_line, read_html
 from llama_index_mmrag.ingestion.identity import plain
-from llama_index_mmrag.ingestion.links import open_link
-from llama_index_mmrag.ingestion.pages import Page, Section
+from llama_index_mmrag.ingestion.links import PictureLink, open_link
+from llama_index_mmrag.ingestion.pages import LINE, Page, Section
 from llama_index_mmrag.ingestion.pictures import Caption
 from llama_index_mmrag.ingestion.records import DocumentUnreadable
-from llama_index_mmrag.ingestion.splitting import LINE
 
 MARKDOWN_SUFFIXES = (".md", ".markdown")
 

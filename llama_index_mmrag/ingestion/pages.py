@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
+from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import MetadataMode, TextNode
+from llama_index.core.utils import get_tokenizer
 
-from llama_index_mmrag.ingestion.identity import derived_id
+from llama_index_mmrag.ingestion.identity import derived_id, user_metadata
 from llama_index_mmrag.ingestion.linked import (
     FILE_NAME_KEY,
     FILE_PATH_KEY,
@@ -19,11 +22,15 @@ from llama_index_mmrag.ingestion.linked import (
     dress,
     linked,
 )
-from llama_index_mmrag.ingestion.metadata import user_metadata
 from llama_index_mmrag.ingestion.pictures import Caption, place_picture
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
-from llama_index_mmrag.ingestion.splitting import PARAGRAPH, split
 from llama_index_mmrag.nodes.node import CaptionedImageNode
+
+PARAGRAPH = "\n\n"
+LINE = "\n"
+
+SMALLEST_SHARE = 0.5
+"""Least part of `chunk_size` that is left to the text after headings and metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +139,42 @@ def _chunks(
     prefix = f"{heading}\n\n" if heading else ""
     for chunk in split(text, overhead + prefix, settings, separator=section.separator):
         yield prefix + chunk
+
+
+def split(
+    text: str, overhead: str, settings: ReadSettings, *, separator: str = PARAGRAPH
+) -> list[str]:
+    """Return the chunks of `text`: cut between paragraphs, then at sentence ends.
+
+    Args:
+        text: Anything; blank text gives no chunk.
+        overhead: What is embedded in front of each chunk (headings, metadata): its
+            tokens are taken off the chunk size, but never more than half of it.
+        settings: Chunk size and overlap in tokens.
+        separator: What stands between paragraphs. A text that is not wrapped (list
+            items, table rows) takes LINE, or "7." would be taken for a sentence.
+    """
+    if not text.strip():
+        return []
+    n_overhead = len(get_tokenizer()(overhead)) if overhead else 0
+    room = settings.chunk_size - n_overhead
+    size = max(room, int(settings.chunk_size * SMALLEST_SHARE))
+    overlap = min(settings.chunk_overlap, size // 2)
+    # The tokenizer is a key, although SentenceSplitter finds it by itself: without it,
+    # a splitter would outlive llama_index.core.set_global_tokenizer().
+    return _splitter(size, overlap, separator, get_tokenizer()).split_text(text)
+
+
+@lru_cache(maxsize=256)
+def _splitter(
+    chunk_size: int,
+    chunk_overlap: int,
+    separator: str,
+    tokenizer: Callable[[str], Sequence[object]],
+) -> SentenceSplitter:
+    return SentenceSplitter(
+        chunk_size=chunk_size,
+        chunk_overlap=chunk_overlap,
+        paragraph_separator=separator,
+        tokenizer=tokenizer,
+    )

@@ -15,24 +15,34 @@ def real_path(path: str | Path, suffixes: Container[str] | None = None) -> Path:
     Raises:
         DocumentUnreadable: It does not exist, is a loop of links, or is not UTF-8.
     """
-    return known_as(path, resolved(path), suffixes)
+    return known_as(path, _resolved(path), suffixes)
 
 
-def resolved(path: str | Path) -> Path:
-    """Return what a path leads to.
+def real_file(path: Path, root: Path | None, suffixes: Container[str]) -> Path:
+    """Return what `real_path` does, of a file that may be read.
 
     Raises:
-        DocumentUnreadable: It does not exist, or is a loop of links.
+        DocumentUnreadable: As `real_path`; or it is no regular file, or leads out of
+            the folder `root`.
     """
-    try:
-        return Path(path).resolve(strict=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        # RuntimeError: a loop of links, before Python 3.13; ValueError: a NUL
+    target = _resolved(path)
+    real = known_as(path, target, suffixes)
+    if not target.is_file():
+        msg = "It is no regular file but a pipe, a socket or a device. Remove it."
+        raise DocumentUnreadable(msg)
+    if root is not None:
+        check_inside(target, root)
+    return real
+
+
+def check_inside(target: Path, root: Path) -> None:
+    """Raise DocumentUnreadable if a real path leads out of a real folder."""
+    if not target.is_relative_to(root):
         msg = (
-            f"There is no file or folder {printable(path)!r}, or it is a link to "
-            f"nothing. Check the path."
+            f"It points outside of {printable(root)!r}, to {printable(target)!r}. "
+            f"Index that folder too, or put a copy here."
         )
-        raise DocumentUnreadable(msg) from error
+        raise DocumentUnreadable(msg)
 
 
 def known_as(
@@ -45,7 +55,7 @@ def known_as(
 
     Args:
         path: Where it was found.
-        target: What that leads to, from `resolved`.
+        target: What that leads to, with symlinks resolved.
         suffixes: Those that can be read, in lower case; None takes any.
 
     Raises:
@@ -60,6 +70,18 @@ def known_as(
         msg = f"The name {printable(target)!r} is not UTF-8. Rename it."
         raise DocumentUnreadable(msg) from error
     return target
+
+
+def _resolved(path: str | Path) -> Path:
+    try:
+        return Path(path).resolve(strict=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        # RuntimeError: a loop of links, before Python 3.13; ValueError: a NUL
+        msg = (
+            f"There is no file or folder {printable(path)!r}, or it is a link to "
+            f"nothing. Check the path."
+        )
+        raise DocumentUnreadable(msg) from error
 
 
 def printable(path: str | Path) -> str:

@@ -24,11 +24,10 @@ from llama_index_mmrag.ingestion.encoding import (
     Note,
     encode_good,
     encode_nodes,
-    with_vector,
 )
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
-from llama_index_mmrag.nodes.node import modality_of
+from llama_index_mmrag.nodes.node import MODALITY_KEY
 from llama_index_mmrag.nodes.shown import source_of
 from llama_index_mmrag.retrieval.channels import Channel
 
@@ -250,7 +249,7 @@ class Writer:
         """Encode and write what is new, then remove what it makes stale."""
         wanted: dict[str, dict[str, BaseNode]] = {m: {} for m in self._channels}
         for node in _latest(records):
-            if (modality := modality_of(node)) in wanted:
+            if (modality := node.metadata[MODALITY_KEY]) in wanted:
                 wanted[modality][node.node_id] = node
             else:
                 report.note(Problem(source_of(node), self._no_channel(modality)))
@@ -264,16 +263,18 @@ class Writer:
             ids = channel.collection.ids_of_documents(replaced)
             # A document's node ids hold its content, so that being there is enough; a
             # node that came with an id of its own is compared.
-            given = {node.node_id: node for node in channel.collection.nodes(loose)}
+            own = channel.collection.nodes(loose) if loose else []
+            given = {node.node_id: node for node in own}
             same = {node_id for node_id in ids if node_id not in loose} | {
                 node_id
                 for node_id, node in given.items()
                 if node_id in nodes and holds(node, nodes[node_id])
             }
             new = [node for node_id, node in nodes.items() if node_id not in same]
-            encoded = encode_good(channel, new, encode_nodes, report.note)
-            channel.collection.add([with_vector(*each) for each in encoded])
-            report.n_added += len(encoded)
+            if new:
+                encoded = encode_good(channel, new, encode_nodes, report.note)
+                channel.collection.add(encoded)
+                report.n_added += len(encoded)
             report.n_unchanged += len(nodes) - len(new)
             touched += [*nodes.values(), *given.values()]
             stale[modality] = [
@@ -305,7 +306,8 @@ class Writer:
             ]
             self._composer.update([*touched, *lost], gone=gone, note=note)
         for modality, ids in gone.items():
-            self._channels[modality].collection.remove(ids)
+            if ids:
+                self._channels[modality].collection.remove(ids)
         return sum(map(len, gone.values()))
 
     def _no_channel(self, modality: str) -> str:

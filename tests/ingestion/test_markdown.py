@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from llama_index_mmrag.ingestion import DocumentUnreadable
-from llama_index_mmrag.ingestion.html import PictureLink, read_html
+from llama_index_mmrag.ingestion.html import read_html
+from llama_index_mmrag.ingestion.links import PictureLink
 from llama_index_mmrag.ingestion.markdown import parse_markdown
 
 

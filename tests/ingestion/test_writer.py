@@ -30,6 +30,7 @@ from llama_index_mmrag.ingestion.writer import UpsertReport, Writer
 from llama_index_mmrag.retrieval.channels import Channel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.collection_of import collection_of
+from llama_index_mmrag.stores.edge_collection import EdgeCollection
 from llama_index_mmrag.stores.server import open_server_collection
 
 Channels = dict[str, Channel]
@@ -66,6 +67,7 @@ def node(text: str, ref_doc_id: str = "doc", **fields: Any) -> TextNode:
     return TextNode(
         id_=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{ref_doc_id} {text}")),
         text=text,
+        metadata={"modality": "text"},
         relationships={
             NodeRelationship.SOURCE: RelatedNodeInfo(node_id=ref_doc_id),
         },
@@ -77,6 +79,7 @@ def image(path: Path) -> ImageNode:
     return ImageNode(
         id_=str(uuid.uuid5(uuid.NAMESPACE_URL, path.name)),
         image_path=str(path),
+        metadata={"modality": "image"},
         relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=str(path))},
     )
 
@@ -333,3 +336,23 @@ def test_any_store_of_llamaindex_that_gives_its_nodes_will_do(open_channels):
     assert (report.n_unchanged, report.n_removed) == (1, 1)
     assert stored({"text": channel}) == ["green", "red"]
     assert collection_of(store).document_ids() == {"doc", "b"}
+
+
+def test_document_is_written_with_one_read_of_each_collection(
+    open_channels, monkeypatch
+):
+    channels = open_channels()
+    asked = []
+    for name in ("ids_of_documents", "existing", "nodes", "nodes_where"):
+        read = getattr(EdgeCollection, name)
+
+        def watched(self, *given, read=read, name=name, **how):
+            asked.append(name)
+            return read(self, *given, **how)
+
+        monkeypatch.setattr(EdgeCollection, name, watched)
+    for texts in (("red", "blue"), ("red", "green")):
+        asked.clear()
+        Writer(channels).write([record(*texts)])
+        assert asked == ["ids_of_documents"] * 2
+    assert stored(channels) == ["green", "red"]
