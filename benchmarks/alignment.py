@@ -9,16 +9,9 @@ and on groceries. Writes results/alignment.json and .md. Run from the repository
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +20,7 @@ import torch
 from alignment_sets import EncodedSet, encoded_sets
 from numpy.typing import NDArray
 from offline_sets import BOOKS
+from page import first_line, header, last_line, parser, share, table, write
 
 from llama_index_mmrag.alignment import (
     Chain,
@@ -43,7 +37,6 @@ from llama_index_mmrag.alignment.heads import Scaling
 from llama_index_mmrag.embeddings.conse import unit_rows, with_head
 
 ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results"
 HEAD_WEIGHT = 0.5
 """Of the head in the mixture, as in the shipped encoder; not tuned here."""
 RIDGE_PENALTY = 1000.0
@@ -242,14 +235,12 @@ def _judge(
         ledger.add(one, f"{name} + training-free", mixed)
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """Return the report as a page."""
+def markdown(report: dict[str, Any]) -> list[str]:
+    """Return the report as the lines of a page."""
     lines = [
         "# Alignment: what heads add to a training-free encoder",
         "",
-        f"{report['date']}, {report['machine']}, load average "
-        f"{report['load_average_before']:.1f} before; `{report['command']}`; seed "
-        f"{report['seed']}.",
+        f"{first_line(report)}; seed {report['seed']}.",
         "",
         'Five times, heads learn from four books and are judged on the fifth; "all '
         'books" pools the five left-out books. Recipes and groceries are never '
@@ -260,40 +251,30 @@ def markdown(report: dict[str, Any]) -> str:
         "",
     ]
     for direction in ("text to image", "image to text"):
-        lines += [f"## {direction.capitalize()}", ""]
-        lines += ["| set (queries) | method | R@1 / 5 / 10 | MRR | difference |"]
-        lines += ["|---|---|---|---|---|"]
-        lines += [
-            f"| {' | '.join(_cells(row))} |"
-            for row in report["rows"]
-            if row["direction"] == direction
-        ]
-        lines.append("")
+        rows = [_cells(row) for row in report["rows"] if row["direction"] == direction]
+        head = ["set (queries)", "method", "R@1 / 5 / 10", "MRR", "difference"]
+        lines += [f"## {direction.capitalize()}", "", *table(head, rows), ""]
     lines += ["## How many pairs", "", "Pooled left-out books, text to image, MRR.", ""]
-    lines += ["| pairs | set | method | MRR | difference |", "|---|---|---|---|---|"]
     everything = [
         row | {"pairs": "all"} for row in report["rows"] if "books" in row["set"]
     ]
-    kept = {"ridge", "linear InfoNCE"}
+    kept, rows = {"ridge", "linear InfoNCE"}, []
     for row in report["curve"] + everything:
         is_kept = row["method"].removesuffix(" + training-free") in kept
         if row["direction"] == "text to image" and is_kept:
             cells = _cells(row)
-            cells = [str(row["pairs"]), cells[0], cells[1], *cells[3:]]
-            lines.append(f"| {' | '.join(cells)} |")
+            rows.append([str(row["pairs"]), cells[0], cells[1], *cells[3:]])
+    lines += table(["pairs", "set", "method", "MRR", "difference"], rows)
     slowest = ", ".join(f"{k} {v:.0f} s" for k, v in report["seconds"].items())
-    lines += ["", f"Slowest fit of each kind on all pairs: {slowest}.", ""]
-    lines += [
-        "Versions: " + ", ".join(f"{k} {v}" for k, v in report["versions"].items())
-    ]
-    return "\n".join(lines) + ".\n"
+    slowest = f"Slowest fit of each kind on all pairs: {slowest}."
+    return [*lines, "", slowest, "", last_line(report)]
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     recalls = " / ".join(f"{100 * row[f'R@{k}'][0]:.1f}" for k in (1, 5, 10))
-    value, low, high = row["MRR"]
+    value, *within = row["MRR"]
     change, least, most = row["MRR_difference"]
-    difference = f"{change:+.3f} [{least:+.3f}, {most:+.3f}]"
+    difference = share(change, (least, most), "+.3f")
     if least > 0 or most < 0:
         difference = f"**{difference}**"
     if row["method"] == FREE:
@@ -302,42 +283,29 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{row['set']} ({row['queries']})",
         row["method"],
         recalls,
-        f"{value:.3f} [{low:.3f}, {high:.3f}]",
+        share(value, within),
         difference,
     ]
 
 
 def main() -> None:
     """Measure and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--cache", type=Path, default=ROOT / "build" / "alignment")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--pairs", type=int, nargs="*", default=[100, 300, 1000])
-    arguments = parser.parse_args()
+    asked = parser(__doc__, "data", "seed", "threads")
+    asked.add_argument("--cache", type=Path, default=ROOT / "build" / "alignment")
+    asked.add_argument("--pairs", type=int, nargs="*", default=[100, 300, 1000])
+    arguments = asked.parse_args()
     torch.set_num_threads(arguments.threads)
-    load = os.getloadavg()[0]
+    begun = header("llama-index-mmrag", "torch", "numpy")
     sets = encoded_sets(arguments.data, arguments.cache)
     rows, curve, seconds = measure(sets, seed=arguments.seed, sizes=arguments.pairs)
-    packages = ("llama-index-mmrag", "torch", "numpy")
     report = {
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "machine": f"{os.cpu_count()} CPUs, {platform.machine()}, {platform.system()}",
-        "load_average_before": load,
-        "command": " ".join(["python", "benchmarks/alignment.py", *sys.argv[1:]]),
+        **begun,
         "seed": arguments.seed,
-        "versions": {"python": platform.python_version()}
-        | {package: version(package) for package in packages},
         "seconds": seconds,
         "rows": rows,
         "curve": curve,
     }
-    RESULTS.mkdir(exist_ok=True)
-    as_json = json.dumps(report, indent=1) + "\n"
-    (RESULTS / "alignment.json").write_text(as_json, encoding="utf-8")
-    (RESULTS / "alignment.md").write_text(markdown(report), encoding="utf-8")
-    print(markdown(report))
+    print(write("alignment", report, markdown(report)))
 
 
 if __name__ == "__main__":

@@ -6,23 +6,19 @@ are held out, and vectors that reductions are fitted on.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import platform
-import sys
 import tempfile
 import time
 from collections import Counter
 from dataclasses import asdict
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from offline_sets import BOOKS, book_sets, grocery_sets, recipe_set
+from page import first_line, header, last_line, parser, table, write
 
 from llama_index_mmrag.alignment import fit_directions, fit_pca
 from llama_index_mmrag.compression import Candidates, Compression, compress
@@ -41,7 +37,6 @@ QUICK = Candidates(
 """For all seeds but the first, which shows that what is left out here is never picked:
 first numbers of an encoder that is no Matryoshka, and product quantisation."""
 
-RESULTS = Path(__file__).with_name("results")
 N_PASSAGES = 1200
 """Of each book, drawn once: 20 seeds must end today."""
 
@@ -126,28 +121,18 @@ def centring(stored: NDArray[np.float32]) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()))
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--min-recall", type=float, nargs="+", default=[0.95])
-    parser.add_argument("--only", help="one set")
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    asked = parser.parse_args()
-    started = datetime.now(timezone.utc)
+    arguments = parser(__doc__, "data", "out")
+    arguments.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()))
+    arguments.add_argument("--seeds", type=int, default=20)
+    arguments.add_argument("--min-recall", type=float, nargs="+", default=[0.95])
+    arguments.add_argument("--only", help="one set")
+    asked = arguments.parse_args()
     report: dict[str, Any] = {
-        "date": started.date().isoformat(),
-        "command": " ".join(["python", "benchmarks/compress.py", *_told(sys.argv[1:])]),
-        "machine": f"{platform.machine()}, {platform.system()}, 2 cores, shared",
-        "python": platform.python_version(),
-        "versions": {
-            name: version(name) for name in ("qdrant-edge-py", "numpy", "onnxruntime")
-        },
+        **header("qdrant-edge-py", "numpy", "onnxruntime"),
         "candidates_of_seed_0": asdict(Candidates()),
         "candidates_of_others": asdict(QUICK),
         "sets": [],
     }
-    asked.out.mkdir(parents=True, exist_ok=True)
     for name, (stored, queries) in sets(asked.data, asked.cache).items():
         if asked.only not in {None, name}:
             continue
@@ -180,63 +165,59 @@ def main() -> None:
                     "text_of_seed_0": str(tables[0]),
                 }
             )
-            write(asked.out, report)
+            # What is measured so far.
+            write("compress", report, markdown(report), out=asked.out)
 
 
-def _told(arguments: list[str]) -> list[str]:
-    # Where this machine keeps its data is nobody's business.
-    private = {"--data", "--cache", "--out"}
-    told, skip = [], False
-    for one in arguments:
-        if not skip and one not in private:
-            told.append(one)
-        skip = one in private
-    return told
-
-
-def write(out: Path, report: dict[str, Any]) -> None:
-    """Write what is measured so far, as JSON and as a page."""
-    (out / "compress.json").write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+def markdown(report: dict[str, Any]) -> list[str]:
+    """Return the report as the lines of a page."""
     lines = [
         "# `compress`: is the promise kept?",
         "",
-        f"{report['date']}; {report['machine']}; Python {report['python']}; "
-        + ", ".join(f"{k} {v}" for k, v in report["versions"].items())
-        + f". Command: `{report['command']}`.",
+        f"{first_line(report)}. {last_line(report)}",
         "",
         "Offline encoder (384 numbers). Recall@10 by exact search with the vectors as "
         "they are; the held-out half of the queries has no part in the choice. Seed 0 "
         "tries everything; the others leave out product quantisation and truncation, "
         "for time.",
         "",
-        "| set | vectors | queries (choose + held out) | promise | kept | held-out "
-        "recall, lowest to highest | picked (how often) | seconds a run |",
-        "|---|---|---|---|---|---|---|---|",
     ]
+    rows: list[list[object]] = []
     for one in report["sets"]:
         picked = [run for run in one["runs"] if run["picked"]]
         recalls = [run["held_out_recall"] for run in picked]
         names = Counter(str(run["picked"]) for run in one["runs"]).most_common()
         span = f"{min(recalls):.4f} to {max(recalls):.4f}" if recalls else "-"
-        lines.append(
-            f"| {one['set']} | {one['vectors']:,} | {one['queries'][0]} + "
-            f"{one['queries'][1]} | {one['min_recall']} | "
-            f"{sum(run['kept'] for run in picked)} of {len(picked)} picked, of "
-            f"{len(one['runs'])} seeds | {span} | "
-            + "; ".join(f"{name} ({n})" for name, n in names)
-            + f" | {np.median([run['seconds'] for run in one['runs']]):.0f} |"
+        rows.append(
+            [
+                one["set"],
+                f"{one['vectors']:,}",
+                f"{one['queries'][0]} + {one['queries'][1]}",
+                one["min_recall"],
+                f"{sum(run['kept'] for run in picked)} of {len(picked)} picked, of "
+                f"{len(one['runs'])} seeds",
+                span,
+                "; ".join(f"{name} ({n})" for name, n in names),
+                f"{np.median([run['seconds'] for run in one['runs']]):.0f}",
+            ]
         )
+    head = ["set", "vectors", "queries (choose + held out)", "promise", "kept"]
+    head += ["held-out recall, lowest to highest", "picked (how often)"]
     lines += [
+        *table([*head, "seconds a run"], rows),
         "",
         "PCA with the mean taken away, and without (exact search, 1,000 stored vectors "
         "as queries, fitted on the others):",
         "",
-        "| set | numbers | mean taken away | without |",
-        "|---|---|---|---|",
+        *table(
+            ["set", "numbers", "mean taken away", "without"],
+            (
+                [one["set"], length, f"{centred:.4f}", f"{plain:.4f}"]
+                for one in report["sets"]
+                for length, (centred, plain) in one["pca_with_and_without_mean"].items()
+            ),
+        ),
     ]
-    for one in report["sets"]:
-        for length, (centred, plain) in one["pca_with_and_without_mean"].items():
-            lines.append(f"| {one['set']} | {length} | {centred:.4f} | {plain:.4f} |")
     for one in report["sets"]:
         lines += [
             "",
@@ -248,7 +229,7 @@ def write(out: Path, report: dict[str, Any]) -> None:
             one["text_of_seed_0"],
             "```",
         ]
-    (out / "compress.md").write_text("\n".join(lines) + "\n", "utf-8")
+    return lines
 
 
 if __name__ == "__main__":

@@ -11,20 +11,12 @@ the repository's root:
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import re
-import shlex
-import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +25,7 @@ from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import ImageNode, QueryBundle, TextNode
 from offline_sets import _rows, figures
+from page import first_line, header, last_line, parser, share, table, write
 from PIL import Image
 from rich.console import Console
 
@@ -48,7 +41,6 @@ from llama_index_mmrag import (
 from llama_index_mmrag.fusion import Fusion
 from llama_index_mmrag.nodes.node import entity_of, provenance_of
 
-RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("llama-index-mmrag", "llama-index-core", "qdrant-edge-py", "numpy")
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 STAGES = ("late", "early", "both")
@@ -312,13 +304,13 @@ def interval(scores: list[float], alike: list[str], seed: int) -> tuple[float, f
     return float(low), float(high)
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """Return the report as a page with a table for each question."""
+def markdown(report: dict[str, Any]) -> list[str]:
+    """Return the lines of a page with a table for each question."""
     lines = [
         "# Early fusion: one vector of words and picture",
         "",
-        f"{report['date']}, {report['machine']}; `{report['command']}`; "
-        f"{report['seconds']:.0f} s. Encoder space `{report['space_id']}`.",
+        f"{first_line(report)}; {report['seconds']:.0f} s. Encoder space "
+        f"`{report['space_id']}`.",
         "",
         "MRR@10 over documents (an entity's text and picture are one), by the real "
         "retriever over embedded stores, 10 hits a route. Intervals: 95 %, bootstrap; "
@@ -337,31 +329,25 @@ def markdown(report: dict[str, Any]) -> str:
             "",
             f"{rows[0]['n_queries']} questions.",
             "",
-            "| rule | MRR@10 [95 %] | Δ [95 %] |",
-            "|---|---|---|",
+            *table(
+                ["rule", "MRR@10 [95 %]", "Δ [95 %]"],
+                (
+                    [
+                        r["rule"],
+                        share(r["mrr"], r["mrr_95"]),
+                        share(r["delta"], r["delta_95"], "+.3f"),
+                    ]
+                    for r in rows
+                ),
+            ),
         ]
-        lines += [
-            f"| {r['rule']} | {share(r['mrr'], r['mrr_95'])} | "
-            f"{share(r['delta'], r['delta_95'], '+.3f')} |"
-            for r in rows
-        ]
-    versions = ", ".join(f"{k} {v}" for k, v in report["versions"].items())
-    return "\n".join([*lines, "", f"Versions: {versions}."]) + "\n"
-
-
-def share(value: float, within: tuple[float, float], spec: str = ".3f") -> str:
-    return f"{value:{spec}} [{within[0]:{spec}}, {within[1]:{spec}}]"
+    return [*lines, "", last_line(report)]
 
 
 def main() -> None:
     """Measure, print the tables, write the results."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--book", default="psychology")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    started = time.perf_counter()
+    arguments = parser(__doc__, "data", "book", "seed", "out").parse_args()
+    begun, started = header(*PACKAGES), time.perf_counter()
     encoder = Remembering()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -390,21 +376,13 @@ def main() -> None:
                         }
                     )
     report = {
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "command": shlex.join(["python", "benchmarks/early_fusion.py", *sys.argv[1:]]),
-        "versions": {"python": platform.python_version()}
-        | {package: version(package) for package in PACKAGES},
+        **begun,
         "seed": arguments.seed,
         "space_id": encoder.space_id,
         "rows": rows,
         "seconds": time.perf_counter() - started,
     }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    as_json = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    page = markdown(report)
-    (arguments.out / "early_fusion.json").write_text(as_json, encoding="utf-8")
-    (arguments.out / "early_fusion.md").write_text(page, encoding="utf-8")
+    page = write("early_fusion", report, markdown(report), out=arguments.out)
     Console(width=110, markup=False, highlight=False).print(page)
 
 

@@ -9,20 +9,15 @@ machine slows both; read the ratios rather than the times. From the repository's
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
-import shlex
 import statistics
-import sys
 import tempfile
 import time
 import uuid
 import warnings
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
@@ -33,12 +28,12 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQuery,
 )
 from llama_index.vector_stores.qdrant import QdrantVectorStore
+from page import facts, header, parser, table, write
 from qdrant_client import QdrantClient
 
 from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
-RESULTS = Path(__file__).parent / "results"
 CATEGORIES = 10
 PACKAGES = [
     "qdrant-edge-py",
@@ -145,8 +140,8 @@ def measure(
     return rows
 
 
-def run(arguments: argparse.Namespace) -> dict[str, object]:
-    load = os.getloadavg()[0]  # Above the number of cores, only ratios mean anything.
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    begun = header(*PACKAGES)
     rng = np.random.default_rng(0)
     vectors = make_vectors(arguments.nodes + arguments.queries, arguments.dim, rng)
     nodes = make_nodes(vectors[: arguments.nodes])
@@ -172,12 +167,9 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
         edge.close()
         open_s = timed(edge.connect)
     return {
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "load average before, after": [round(load, 1), round(os.getloadavg()[0], 1)],
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
-        "command": shlex.join(["python", *sys.argv]),
+        **begun,
+        # Above the number of cores, only ratios mean anything.
+        "load_average_after": round(os.getloadavg()[0], 1),
         "nodes": arguments.nodes,
         "dim": arguments.dim,
         "ingest nodes/s": {
@@ -191,51 +183,31 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def markdown(result: dict[str, object]) -> str:
+def markdown(result: dict[str, Any]) -> list[str]:
+    """Return the report as the lines of a page."""
     rows = result["queries"]
-    assert isinstance(rows, list)
-    table = [
-        "| " + " | ".join(rows[0]) + " |",
-        "|" + "---|" * len(rows[0]),
-        *(
-            "| " + " | ".join(str(value) for value in row.values()) + " |"
-            for row in rows
-        ),
+    return [
+        "# Qdrant Edge beside Qdrant's local mode (`:memory:`), through LlamaIndex",
+        "",
+        "10th percentile per query, asked in turn about the same nodes. `light` "
+        "is `query_ids` with one payload field. Synthetic vectors in 64 clusters.",
+        "",
+        *facts({name: value for name, value in result.items() if name != "queries"}),
+        "",
+        *table(list(rows[0]), (row.values() for row in rows)),
     ]
-    facts = [
-        f"- {name}: {json.dumps(value) if isinstance(value, dict) else value}"
-        for name, value in result.items()
-        if name != "queries"
-    ]
-    return "\n".join(
-        [
-            "# Qdrant Edge beside Qdrant's local mode (`:memory:`), through LlamaIndex",
-            "",
-            "10th percentile per query, asked in turn about the same nodes. `light` "
-            "is `query_ids` with one payload field. Synthetic vectors in 64 clusters.",
-            "",
-            *facts,
-            "",
-            *table,
-            "",
-        ]
-    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nodes", type=int, default=10_000)
-    parser.add_argument("--dim", type=int, default=384)
-    parser.add_argument("--queries", type=int, default=100)
+    asked = parser(__doc__)
+    asked.add_argument("--nodes", type=int, default=10_000)
+    asked.add_argument("--dim", type=int, default=384)
+    asked.add_argument("--queries", type=int, default=100)
     # Local mode warns of payload indexes it lacks and, above 20,000 nodes, of its size.
     warnings.filterwarnings("ignore", module="qdrant_client|llama_index")
-    arguments = parser.parse_args()
+    arguments = asked.parse_args()
     result = run(arguments)
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / f"edge_store_{arguments.nodes}"
-    target.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
-    target.with_suffix(".md").write_text(markdown(result))
-    print(markdown(result))
+    print(write(f"edge_store_{arguments.nodes}", result, markdown(result)))
 
 
 if __name__ == "__main__":

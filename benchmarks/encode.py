@@ -11,30 +11,32 @@ From the repository's root:
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import json
-import os
-import platform
 import statistics
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from page import first_line, header, last_line, parser, table, write
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from llama_index_mmrag.embeddings import BatchedClipEmbedding
 
-RESULTS = Path(__file__).parent / "results"
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from support.tiny_models import make_torchvision_importable  # noqa: E402
+
+kept_alive = make_torchvision_importable()
+
+import clip  # noqa: E402
+
 PACKAGES = ["llama-index-embeddings-clip", "clip-anytorch", "torch", "pillow"]
 PICTURE_SIZE = (640, 480)
 SIDE = 2048
@@ -50,18 +52,6 @@ CAPTION = (
     "blue table woman holding small bread near train station man jumping over snow"
 )
 """Whose words make up the texts."""
-
-
-def import_clip() -> Any:
-    """Return OpenAI's clip, beside a torch without CUDA too (see tests/conftest.py)."""
-    operators = torch.library.Library("torchvision", "DEF")
-    with contextlib.suppress(RuntimeError):
-        operators.define("nms(Tensor dets, Tensor scores, float threshold) -> Tensor")
-        operators.define("qnms(Tensor dets, Tensor scores, float threshold) -> Tensor")
-    import clip
-
-    clip.kept_alive = operators
-    return clip
 
 
 def write_pictures(folder: Path, n: int, rng: np.random.Generator) -> list[str]:
@@ -111,7 +101,6 @@ def unit(vectors: Any) -> NDArray[np.float64]:
 
 def measure(
     name: str,
-    clip: Any,
     pictures: list[str],
     texts: list[str],
     *,
@@ -211,14 +200,30 @@ def work_of(
     }
 
 
-def as_markdown(report: dict[str, Any]) -> str:
+def markdown(report: dict[str, Any]) -> list[str]:
+    """Return the report as the lines of a page."""
     counts = sorted({row["n_rounds"] for row in report["rows"]})
     rounds = " or ".join(map(str, counts))
-    lines = [
+    head = ["model", "input", "contender", "a second", "ratio", "of best", "cosine"]
+    rows = (
+        [
+            r["model"],
+            r["input"],
+            r["contender"],
+            f"{r['per_second']:.1f}",
+            f"{r['ratio']:.2f} ({r['ratio_min']:.2f} to {r['ratio_max']:.2f})",
+            f"{r['ratio_of_best']:.2f}",
+            f"{r['min_cosine']:.6f}",
+            f"{r['gflop_each']:.3f}",
+            f"{r['limit_gflops']:.0f}",
+            f"{r['share_of_limit']:.1%}",
+        ]
+        for r in report["rows"]
+    )
+    return [
         "# CLIP in batches, beside LlamaIndex's ClipEmbedding",
         "",
-        f"{report['date']}, {report['machine']}; `{report['command']}`; "
-        f"{report['took_s']:.0f} s; load average before: {report['load_before']:.1f}.",
+        f"{first_line(report)}; {report['took_s']:.0f} s; {report['torch']}.",
         "",
         f"{report['n_pictures']} JPEG files of {PICTURE_SIZE[0]} x {PICTURE_SIZE[1]} "
         f"and {report['n_texts']} captions of 5 to 20 words, {rounds} "
@@ -230,34 +235,22 @@ def as_markdown(report: dict[str, Any]) -> str:
         f"precision; *share* is the model's work on unpadded input, from file to "
         f"vector, against it.",
         "",
-        "| model | input | contender | a second | ratio | of best | cosine "
-        "| GFLOP each | limit GFLOP/s | share |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        *table([*head, "GFLOP each", "limit GFLOP/s", "share"], rows),
+        "",
+        last_line(report),
     ]
-    lines += [
-        f"| {r['model']} | {r['input']} | {r['contender']} | {r['per_second']:.1f} "
-        f"| {r['ratio']:.2f} ({r['ratio_min']:.2f} to {r['ratio_max']:.2f}) "
-        f"| {r['ratio_of_best']:.2f} | {r['min_cosine']:.6f} "
-        f"| {r['gflop_each']:.3f} | {r['limit_gflops']:.0f} "
-        f"| {r['share_of_limit']:.1%} |"
-        for r in report["rows"]
-    ]
-    versions = ", ".join(f"{k} {v}" for k, v in report["versions"].items())
-    return "\n".join([*lines, "", f"Versions: {versions}.", ""])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--budget-s", type=float, default=110, help="for each model")
-    parser.add_argument("--pictures", type=int, default=24)
-    parser.add_argument("--texts", type=int, default=24)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")  # pkg_resources, torch.jit.load: not ours
-    clip = import_clip()
+    asked = parser(__doc__, "seed")
+    asked.add_argument("--rounds", type=int, default=9)
+    asked.add_argument("--budget-s", type=float, default=110, help="for each model")
+    asked.add_argument("--pictures", type=int, default=24)
+    asked.add_argument("--texts", type=int, default=24)
+    args = asked.parse_args()
+    warnings.simplefilter("ignore")  # torch.jit.load: not ours
     rng = np.random.default_rng(args.seed)
-    load = os.getloadavg()[0]
+    begun = header(*PACKAGES)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         pictures = write_pictures(Path(folder), args.pictures, rng)
@@ -267,7 +260,6 @@ def main() -> None:
             for name in MODELS
             for row in measure(
                 name,
-                clip,
                 pictures,
                 texts,
                 n_rounds=args.rounds,
@@ -275,21 +267,15 @@ def main() -> None:
             )
         ]
     report = {
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, "
-        f"{torch.backends.cpu.get_cpu_capability()}, {platform.system()}",
-        "command": "python benchmarks/encode.py",
-        "load_before": load,
+        **begun,
+        "torch": f"{torch.get_num_threads()} threads, "
+        f"{torch.backends.cpu.get_cpu_capability()}",
         "took_s": time.perf_counter() - start,
         "n_pictures": args.pictures,
         "n_texts": args.texts,
-        "versions": {name: version(name) for name in PACKAGES},
         "rows": rows,
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "encode.json").write_text(json.dumps(report, indent=2) + "\n")
-    (RESULTS / "encode.md").write_text(as_markdown(report))
-    print(as_markdown(report))
+    print(write("encode", report, markdown(report)))
 
 
 if __name__ == "__main__":

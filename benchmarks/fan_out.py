@@ -13,18 +13,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
-import os
-import platform
 import statistics
 import threading
 import time
 import uuid
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timezone
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from llama_index.core import VectorStoreIndex
@@ -47,12 +41,12 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQuery,
     VectorStoreQueryResult,
 )
+from page import facts, header, parser, table, write
 
 from llama_index_mmrag import Channel, MultiModalFusionRetriever, RetrieverChannel
 from llama_index_mmrag.concurrency.threads import BUSY
 from llama_index_mmrag.nodes.node import ENTITY_KEY
 
-RESULTS = Path(__file__).parent / "results"
 PACKAGES = ["llama-index-core", "llama-index-instrumentation", "pydantic"]
 DELAY_S = 0.05
 DEADLINE_S = 0.1
@@ -411,92 +405,70 @@ def ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    head = list(rows[0])
-    return [
-        "| " + " | ".join(head) + " |",
-        "|" + "---|" * len(head),
-        *("| " + " | ".join(str(row[key]) for key in head) + " |" for row in rows),
-        "",
-    ]
+def tabled(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [*table(list(rows[0]), (row.values() for row in rows)), ""]
 
 
-def markdown(result: dict[str, Any]) -> str:
-    facts = [
-        f"- {name}: {json.dumps(value) if isinstance(value, dict) else value}"
-        for name, value in result.items()
-        if name not in {"fan_out", "overhead", "hanging", "left_alone"}
-    ]
+def markdown(result: dict[str, Any]) -> list[str]:
+    """Return the report as the lines of a page."""
+    measured = {"fan_out", "overhead", "hanging", "left_alone"}
     alone = result["left_alone"]
-    return "\n".join(
-        [
-            "# Two channels at once, beside LlamaIndex's own retrievers",
-            "",
-            *facts,
-            "",
-            f"## Two channels of {DELAY_S * 1000:g} ms each, median",
-            "",
-            "The built-in is `MultiModalVectorIndexRetriever`. Asked asynchronously "
-            "over stores that have a synchronous client only, it calls them on the "
-            "event loop, one after the other.",
-            "",
-            *table(result["fan_out"]),
-            "## Overhead: the same hits from instant stores, 10th percentile",
-            "",
-            "All that is not searching: the query's events and spans, its encoding "
-            "(instant), plan, threads, fusion, provenance, nodes. No hit is found "
-            "twice. Ours returns copies of the nodes with their provenance, and so "
-            "pays for each result; `QueryFusionRetriever` hashes every hit, and each "
-            "of its retrievers encodes the query anew. Over retrievers, both pay for "
-            "those; what is added is all theirs or ours, and ours is more. "
-            "Asynchronously, ours encodes in a thread whatever the encoder does; one "
-            "that computes on the event loop saves `QueryFusionRetriever` that, and "
-            "stops the loop. On a "
-            "machine with more to do than cores, waking a thread takes milliseconds, "
-            "which the medians show and the 10th percentile leaves out.",
-            "",
-            *table(result["overhead"]),
-            "## A channel that hangs",
-            "",
-            "The text channel is instant, the image channel never answers.",
-            "",
-            *table(result["hanging"]),
-            f"Once eight of its searches hang it is left alone: {alone['p50 ms']} ms a "
-            f"query (median of {alone['queries']}), {alone['threads left']} threads "
-            f"left.",
-            "",
-        ]
-    )
+    return [
+        "# Two channels at once, beside LlamaIndex's own retrievers",
+        "",
+        *facts({k: v for k, v in result.items() if k not in measured}),
+        "",
+        f"## Two channels of {DELAY_S * 1000:g} ms each, median",
+        "",
+        "The built-in is `MultiModalVectorIndexRetriever`. Asked asynchronously "
+        "over stores that have a synchronous client only, it calls them on the "
+        "event loop, one after the other.",
+        "",
+        *tabled(result["fan_out"]),
+        "## Overhead: the same hits from instant stores, 10th percentile",
+        "",
+        "All that is not searching: the query's events and spans, its encoding "
+        "(instant), plan, threads, fusion, provenance, nodes. No hit is found "
+        "twice. Ours returns copies of the nodes with their provenance, and so "
+        "pays for each result; `QueryFusionRetriever` hashes every hit, and each "
+        "of its retrievers encodes the query anew. Over retrievers, both pay for "
+        "those; what is added is all theirs or ours, and ours is more. "
+        "Asynchronously, ours encodes in a thread whatever the encoder does; one "
+        "that computes on the event loop saves `QueryFusionRetriever` that, and "
+        "stops the loop. On a "
+        "machine with more to do than cores, waking a thread takes milliseconds, "
+        "which the medians show and the 10th percentile leaves out.",
+        "",
+        *tabled(result["overhead"]),
+        "## A channel that hangs",
+        "",
+        "The text channel is instant, the image channel never answers.",
+        "",
+        *tabled(result["hanging"]),
+        f"Once eight of its searches hang it is left alone: {alone['p50 ms']} ms a "
+        f"query (median of {alone['queries']}), {alone['threads left']} threads "
+        f"left.",
+    ]
 
 
 async def run(arguments: argparse.Namespace) -> dict[str, Any]:
     rounds = arguments.rounds
-    result: dict[str, Any] = {
-        "date": datetime.now(tz=timezone.utc).date().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "load average before": round(os.getloadavg()[0], 1),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
-        "command": f"python benchmarks/fan_out.py --rounds {rounds}",
+    return {
+        **header(*PACKAGES),
         "overhead": await overhead(rounds * 4),
         "fan_out": await fan_out(rounds),
         "hanging": await hanging(rounds * 2),
         "left_alone": await left_alone(rounds),
     }
-    return result
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=60)
+    asked = parser(__doc__)
+    asked.add_argument("--rounds", type=int, default=60)
     # The built-in multi-modal classes are deprecated.
     warnings.filterwarnings("ignore")
-    result = asyncio.run(run(parser.parse_args()))
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / "fan_out"
-    target.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
-    target.with_suffix(".md").write_text(markdown(result))
-    print(markdown(result))
+    result = asyncio.run(run(asked.parse_args()))
+    print(write("fan_out", result, markdown(result)))
 
 
 if __name__ == "__main__":

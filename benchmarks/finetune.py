@@ -8,31 +8,28 @@ training works, not how good a fine-tuned model is. Run from the repository's ro
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import os
-import platform
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
+from page import first_line, header, last_line, parser, table, write
 
 ROOT = Path(__file__).parents[1]
-TESTS = ROOT / "tests" / "alignment" / "finetuning"
-RESULTS = Path(__file__).parent / "results"
+TESTS = ROOT / "tests"
+TINY = TESTS / "support" / "tiny_models.py"
+KILLED = TESTS / "alignment" / "finetuning" / "killed.py"
 sys.path.insert(0, str(TESTS))
 
-from tiny import make_torchvision_importable, write_model, write_pairs  # noqa: E402
+from support.tiny_models import make_torchvision_importable, write_model, write_pairs  # noqa: E402
 
 kept_alive = make_torchvision_importable()
 
@@ -152,7 +149,7 @@ def bits_after_a_kill(
     given = {"kill": "between steps", "model": base, "pairs": pairs, "out": str(out)}
     arguments.write_text(json.dumps({**given, "settings": settings}))
     killed = subprocess.run(
-        [sys.executable, TESTS / "tiny.py", TESTS / "killed.py", arguments],
+        [sys.executable, TINY, KILLED, arguments],
         check=False,
         capture_output=True,
     )
@@ -177,13 +174,25 @@ def bits_after_a_kill(
     }
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """Return the report as a page."""
-    lines = [
+def markdown(report: dict[str, Any]) -> list[str]:
+    """Return the report as the lines of a page."""
+    methods = [row["method"] for row in report["curves"]]
+    rows: list[list[object]] = []
+    for epoch in SHOWN:
+        epochs = [row["epochs"][epoch] for row in report["curves"]]
+        cells = [
+            f"{one['text_to_image']:.3f} / {one['image_to_text']:.3f}, "
+            f"{one['captioning']:.2f}"
+            for one in epochs
+        ]
+        rows.append([epoch, *cells])
+    counts = [f"{row['captions_right']} of 64" for row in report["curves"]]
+    kill = report["kill"]
+    found = "the same bits" if kill["same"] else "OTHER BITS"
+    return [
         "# Fine-tuning a tiny CLIP",
         "",
-        f"{report['date']}, {report['machine']}, 1 thread, load average "
-        f"{report['load_average_before']:.1f} before. Command: `{report['command']}`.",
+        f"{first_line(report)}; 1 thread.",
         "",
         "Two blocks of width 64 in each tower, random weights; 64 painted pictures "
         "with two words each. It shows that training works, not how good a fine-tuned "
@@ -194,19 +203,7 @@ def markdown(report: dict[str, Any]) -> str:
         "Recall@1 on the pairs that were learned, text to image / image to text, and "
         "the captions' loss in nats a token.",
         "",
-        "| epoch | " + " | ".join(row["method"] for row in report["curves"]) + " |",
-        "|---|" + "---|" * len(report["curves"]),
-    ]
-    for epoch in SHOWN:
-        cells = [
-            f"{one['text_to_image']:.3f} / {one['image_to_text']:.3f}, "
-            f"{one['captioning']:.2f}"
-            for one in (row["epochs"][epoch] for row in report["curves"])
-        ]
-        lines.append(f"| {epoch} | " + " | ".join(cells) + " |")
-    counts = [f"{row['captions_right']} of 64" for row in report["curves"]]
-    lines += [
-        "| captions right | " + " | ".join(counts) + " |",
+        *table(["epoch", *methods], [*rows, ["captions right", *counts]]),
         "",
         "## A step of 32 pairs",
         "",
@@ -214,17 +211,18 @@ def markdown(report: dict[str, Any]) -> str:
         "model as small as this one spends its time between operations, and other "
         "programs ran: no guide to real models.",
         "",
-        "| trained | numbers that learn | pairs at once | ms |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row['method']} | {row['n_weights']:,} | {row['micro_batch_size']} | "
-        f"{row['milliseconds']:.0f} |"
-        for row in report["steps"]
-    ]
-    kill = report["kill"]
-    found = "the same bits" if kill["same"] else "OTHER BITS"
-    lines += [
+        *table(
+            ["trained", "numbers that learn", "pairs at once", "ms"],
+            (
+                [
+                    row["method"],
+                    f"{row['n_weights']:,}",
+                    row["micro_batch_size"],
+                    f"{row['milliseconds']:.0f}",
+                ]
+                for row in report["steps"]
+            ),
+        ),
         "",
         "## After a kill",
         "",
@@ -232,16 +230,15 @@ def markdown(report: dict[str, Any]) -> str:
         f"steps of the second epoch, then run again: {found} as without "
         f"(model {kill['sha256']['killed']['model.safetensors'][:16]}…).",
         "",
-        "Versions: " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()),
+        last_line(report),
     ]
-    return "\n".join(lines) + ".\n"
 
 
 def main() -> None:
     """Measure and write the results."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    parser(__doc__).parse_args()
     torch.set_num_threads(1)
-    load = os.getloadavg()[0]
+    begun = header("llama-index-mmrag", "torch", "transformers", "peft")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "pairs").mkdir()
@@ -253,23 +250,8 @@ def main() -> None:
             for micro in (None, 8)
         ]
         kill = bits_after_a_kill(base, pairs, folder)
-    packages = ("llama-index-mmrag", "torch", "transformers", "peft")
-    report = {
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "machine": f"{os.cpu_count()} CPUs, {platform.machine()}, {platform.system()}",
-        "load_average_before": load,
-        "command": " ".join(["python", "benchmarks/finetune.py", *sys.argv[1:]]),
-        "versions": {"python": platform.python_version()}
-        | {package: version(package) for package in packages},
-        "curves": curves,
-        "steps": steps,
-        "kill": kill,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    as_json = json.dumps(report, indent=1) + "\n"
-    (RESULTS / "finetune.json").write_text(as_json, encoding="utf-8")
-    (RESULTS / "finetune.md").write_text(markdown(report), encoding="utf-8")
-    print(markdown(report))
+    report = {**begun, "curves": curves, "steps": steps, "kill": kill}
+    print(write("finetune", report, markdown(report)))
 
 
 if __name__ == "__main__":

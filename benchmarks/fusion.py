@@ -11,25 +11,19 @@ results/fusion.json and .md. From the repository's root:
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
 import re
-import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from llama_index.core.schema import BaseNode
 from numpy.typing import NDArray
+from page import first_line, header, last_line, parser, share, table, write
 from rich.console import Console
 from rich.table import Table
 
@@ -43,9 +37,8 @@ from llama_index_mmrag.fusion import (
     WeightedSum,
 )
 from llama_index_mmrag.nodes.node import entity_of, provenance_of
-from llama_index_mmrag.stores.sample import N_SAMPLED, background_of
+from llama_index_mmrag.stores.collection import N_SAMPLED, background_of
 
-RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("llama-index-mmrag", "llama-index-core", "qdrant-edge-py", "numpy")
 TOP_KS = (10, 20)
 SIZES = (3, 6, 12, 40)
@@ -375,10 +368,6 @@ def read_lines(path: Path) -> list[dict[str, str]]:
 # Report
 
 
-def share(value: float, within: tuple[float, float]) -> str:
-    return f"{value:.3f} [{within[0]:.3f}, {within[1]:.3f}]"
-
-
 def recipe_cells(one: dict) -> list[str]:
     return [
         one["group"],
@@ -408,16 +397,16 @@ TABLES = {
 }
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """Return the report as a page with two tables."""
+def markdown(report: dict[str, Any]) -> list[str]:
+    """Return the lines of a page with two tables."""
     facts = report["facts"]
     agreed = facts["agreement_with_the_retriever"]
     orders = ", ".join(f"{rule}: {n}" for rule, n in agreed["same_order"].items())
     lines = [
         "# Fusion: one ranking of texts and pictures",
         "",
-        f"{report['date']}, {report['machine']}; `{report['command']}`; "
-        f"{report['seconds']:.0f} s. Encoder space `{report['space_id']}`.",
+        f"{first_line(report)}; {report['seconds']:.0f} s. Encoder space "
+        f"`{report['space_id']}`.",
         "",
         f"Recipe site, indexed: {facts['indexed']}. Of {agreed['n_queries']} random "
         f"questions the real retriever gave the order measured here for: {orders}.",
@@ -432,34 +421,23 @@ def markdown(report: dict[str, Any]) -> str:
         "out more from their collection.",
     ]
     for key, (title, heading, cells) in TABLES.items():
-        lines += ["", f"## {title}", "", f"| {' | '.join(heading)} |"]
-        lines.append("|---" * len(heading) + "|")
-        lines += [f"| {' | '.join(cells(one))} |" for one in report[key]]
-    versions = ", ".join(f"{k} {v}" for k, v in report["versions"].items())
-    return "\n".join([*lines, "", f"Versions: {versions}."]) + "\n"
+        lines += ["", f"## {title}", "", *table(heading, map(cells, report[key]))]
+    return [*lines, "", last_line(report)]
 
 
 def main() -> None:
     """Measure, print the tables, write the results."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--book", default="psychology")
-    parser.add_argument("--draws", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    started = time.perf_counter()
+    asked = parser(__doc__, "data", "book", "seed", "out")
+    asked.add_argument("--draws", type=int, default=40)
+    arguments = asked.parse_args()
+    begun, started = header(*PACKAGES), time.perf_counter()
     encoder = OfflineMultiModalEmbedding()
     recipes, facts = measure_recipes(
         arguments.data, encoder, seed=arguments.seed, n_draws=arguments.draws
     )
     book = arguments.data / "openstax" / arguments.book
     report = {
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "command": shlex.join(["python", "benchmarks/fusion.py", *sys.argv[1:]]),
-        "versions": {"python": platform.python_version()}
-        | {package: version(package) for package in PACKAGES},
+        **begun,
         "seed": arguments.seed,
         "space_id": encoder.space_id,
         "facts": facts,
@@ -467,16 +445,13 @@ def main() -> None:
         "book": measure_book(book, encoder, seed=arguments.seed),
     }
     report["seconds"] = time.perf_counter() - started
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    as_json = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    (arguments.out / "fusion.json").write_text(as_json, encoding="utf-8")
-    (arguments.out / "fusion.md").write_text(markdown(report), encoding="utf-8")
+    write("fusion", report, markdown(report), out=arguments.out)
     console = Console(width=max(110, Console().width))
     for key, (title, heading, cells) in TABLES.items():
-        table = Table(*heading, title=title)
+        shown = Table(*heading, title=title)
         for one in report[key]:
-            table.add_row(*cells(one))
-        console.print(table)
+            shown.add_row(*cells(one))
+        console.print(shown)
     console.print(facts, f"{report['seconds']:.0f} s")
 
 

@@ -7,20 +7,15 @@ Writes results/offline_encoder.json and .md. Run from the repository's root:
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
-import sys
 import time
 from dataclasses import asdict
-from datetime import datetime, timezone
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from offline_sets import RetrievalSet, book_sets, grocery_sets, quality, recipe_set
+from page import first_line, header, last_line, parser, table, write
 from rich.console import Console
 from rich.table import Table
 
@@ -32,7 +27,6 @@ from llama_index_mmrag.embeddings.picture_tower import (
     in_text_space,
 )
 
-RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
     "llama-index-mmrag",
     "onnxruntime",
@@ -88,69 +82,55 @@ def measure(sets: list[RetrievalSet], *, n_threads: int) -> dict[str, Any]:
     }
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """Return the report as a page with one table."""
-    lines = [
+HEAD = ["queries", "pictures", "training-free R@1/5/10", "MRR"]
+HEAD += ["with the shipped head R@1/5/10", "MRR", "gain"]
+
+
+def markdown(report: dict[str, Any]) -> list[str]:
+    """Return the lines of a page with one table."""
+    return [
         "# Offline encoder: text to image",
         "",
-        f"{report['date']}, {report['machine']}; `{report['command']}`; space "
-        f"`{report['space_id']}`.",
+        f"{first_line(report)}; space `{report['space_id']}`.",
         "",
         f"{report['images_per_s']:.0f} pictures/s (reading, decoding, network) and "
-        f"{report['texts_per_s']:.0f} texts/s with {report['n_threads']} threads, on a "
-        f"machine with a load average of {report['load_average_before']:.1f} before.",
+        f"{report['texts_per_s']:.0f} texts/s with {report['n_threads']} threads.",
         "",
         "R@k: share of queries with a right picture among the first k, in percent. "
         "MRR: mean reciprocal rank of the first right one. Sets marked † are books "
         "that the head was trained on: their right-hand columns are no evidence.",
         "",
-        "| set | queries | pictures | training-free R@1/5/10 | MRR | with the shipped "
-        "head R@1/5/10 | MRR | gain |",
-        "|---|---|---|---|---|---|---|---|",
+        *table(["set", *HEAD], map(_cells, report["sets"])),
+        "",
+        last_line(report),
     ]
-    lines += [f"| {' | '.join(cells)} |" for cells in map(_cells, report["sets"])]
-    lines += ["", "Versions: " + ", ".join(f"{k} {v}" for k, v in _versions().items())]
-    return "\n".join(lines) + ".\n"
 
 
 def main() -> None:
     """Measure, print the table, write the results."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, "data", "out", "threads").parse_args()
     sets = [
         recipe_set(arguments.data),
         *grocery_sets(arguments.data),
         *book_sets(arguments.data),
     ]
     report = {
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "machine": f"{os.cpu_count()} CPUs, {_cpu_name()}, {platform.system()}",
-        "load_average_before": os.getloadavg()[0],
-        "command": " ".join(["python", "benchmarks/offline_encoder.py", *sys.argv[1:]]),
-        "versions": _versions(),
+        **header(*PACKAGES),
         **measure(sets, n_threads=arguments.threads),
     }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    as_json = json.dumps(report, indent=2) + "\n"
-    (arguments.out / "offline_encoder.json").write_text(as_json, encoding="utf-8")
-    (arguments.out / "offline_encoder.md").write_text(markdown(report), "utf-8")
+    write("offline_encoder", report, markdown(report), out=arguments.out)
     _print(report)
 
 
 def _print(report: dict[str, Any]) -> None:
-    table = Table(title="Offline encoder, text to image († head was trained on it)")
-    table.add_column("set")
-    for heading in ("queries", "pictures", "R@1/5/10", "MRR"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("head R@1/5/10", "MRR", "gain"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    shown = Table(title="Offline encoder, text to image († head was trained on it)")
+    shown.add_column("set")
+    for heading in HEAD:
+        shown.add_column(heading, justify="right")
     for row in report["sets"]:
-        table.add_row(*_cells(row))
+        shown.add_row(*_cells(row))
     console = Console(width=max(110, Console().width))
-    console.print(table)
+    console.print(shown)
     console.print(
         f"{report['images_per_s']:.0f} pictures/s, {report['texts_per_s']:.0f} texts/s"
     )
@@ -176,20 +156,6 @@ def _trained_on() -> frozenset[str]:
     card = files("llama_index_mmrag.embeddings").joinpath("data/open_head.json")
     trained_on = json.loads(card.read_text(encoding="utf-8"))["trained_on"]
     return frozenset(source["book"] for source in trained_on)
-
-
-def _versions() -> dict[str, str]:
-    python = {"python": platform.python_version()}
-    return python | {package: version(package) for package in PACKAGES}
-
-
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 if __name__ == "__main__":

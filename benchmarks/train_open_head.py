@@ -12,16 +12,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import platform
-import sys
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from offline_sets import BOOKS, RetrievalSet, book_sets, figures, quality
+from page import header, parser
 from torch.nn import functional
 
 from llama_index_mmrag.embeddings import OfflineTextEmbedding
@@ -146,7 +144,7 @@ def pairs_of(
 
 def main() -> None:
     """Train, evaluate on the books left out, write the head and its card."""
-    arguments = _arguments()
+    arguments, begun = _arguments(), header("torch", "numpy")
     sets = book_sets(arguments.data)
     encode = OfflineTextEmbedding().encode_texts
     vectors = {one.name: encode(one.queries) for one in sets}
@@ -186,8 +184,8 @@ def main() -> None:
     others = [book for book in BOOKS if book != arguments.held_out]
     card = {
         "name": "open head",
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "command": " ".join(["python", "benchmarks/train_open_head.py", *sys.argv[1:]]),
+        "date": begun["date"],
+        "command": begun["command"],
         "sha256": hashlib.sha256(weight.tobytes() + bias.tobytes()).hexdigest(),
         "trained_on": [_source(arguments.data, book) for book in others],
         "n_figures": sum(len(seen[book].logits) for book in others),
@@ -197,11 +195,7 @@ def main() -> None:
         "head_weight": HEAD_WEIGHT,
         "held_out": _source(arguments.data, arguments.held_out),
         "on_the_held_out_book": evaluated(arguments.held_out, weight, bias),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": begun["versions"],
     }
     if arguments.leave_one_out:
         card["leave_one_out"] = {
@@ -222,21 +216,17 @@ def _source(data: Path, book: str) -> dict[str, object]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--held-out", choices=BOOKS, default="psychology")
-    parser.add_argument(
+    asked = parser(__doc__, "data", "seed")
+    asked.add_argument("--held-out", choices=BOOKS, default="psychology")
+    asked.add_argument(
         "--leave-one-out",
         action="store_true",
         help="also train five heads, each without one book, for the card",
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cache", type=Path, default=ROOT / "build" / "open_head")
-    parser.add_argument("--out", type=Path, default=PACKAGED / "open_head.npz")
-    parser.add_argument("--card", type=Path, default=PACKAGED / "open_head.json")
-    return parser.parse_args()
+    asked.add_argument("--cache", type=Path, default=ROOT / "build" / "open_head")
+    asked.add_argument("--out", type=Path, default=PACKAGED / "open_head.npz")
+    asked.add_argument("--card", type=Path, default=PACKAGED / "open_head.json")
+    return asked.parse_args()
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from llama_index.llms.openai_like import OpenAILike
 from scripted_model import scripted_model
 
 from llama_index_mmrag import MultiModalQdrantIndex, MultiModalRetrieverTool
-from llama_index_mmrag.citations.checking import CitationChecker
-from llama_index_mmrag.nodes.node import modality_of, name_of
+from llama_index_mmrag.citations import CitationChecker
+from llama_index_mmrag.nodes import modality_of, name_of
 
 HANDBOOK = Path(__file__).parent / "data" / "handbook"
 QUESTION = "What do the lamps on the signal mast mean?"

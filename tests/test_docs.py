@@ -18,10 +18,9 @@ pytest.importorskip("onnxruntime", reason="needs the extra offline")
 
 from llama_index_mmrag import OfflineMultiModalEmbedding  # noqa: E402
 
-from .openai_server import OpenAIServer, Reply, ToolCall, clients_of  # noqa: E402
+from .support.openai_server import OpenAIServer, Reply, ToolCall, clients_of  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def python_blocks(page: Path) -> list[tuple[int, str]]:
@@ -31,6 +30,13 @@ def python_blocks(page: Path) -> list[tuple[int, str]]:
         for token in tokens
         if token.type == "fence" and token.info.split()[:1] == ["python"]
     ]
+
+
+PAGES = [
+    page
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    if python_blocks(page)
+]
 
 
 class Cook(OpenAIServer):
@@ -89,10 +95,7 @@ def reader(
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks_of_the_docs_run(page: Path, reader: dict[str, Any]):
-    blocks = python_blocks(page)
-    if not blocks:
-        pytest.skip(f"{page.name} has no Python blocks")
-    for line, block in blocks:
+    for line, block in python_blocks(page):
         # Padded so that a traceback names the page's own line.
         code = compile("\n" * (line - 1) + block, str(page), "exec")
         exec(code, reader)

@@ -18,7 +18,7 @@ from llama_index_mmrag import (
 )
 from llama_index_mmrag.errors import InvalidSetting
 
-from ..conftest import channel, image_node, text_node, uid
+from ..support.colours import channel, image_node, text_node, uid
 
 KEYS = {"shop": "name of the shop", "year": "year of printing"}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +19,6 @@ from llama_index.core.schema import QueryBundle
 from llama_index.core.selectors import LLMSingleSelector
 from llama_index.core.tools import QueryEngineTool, ToolOutput
 from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
-from llama_index.llms.openai_like import OpenAILike
-from PIL import Image
 from pydantic import BaseModel
 
 from llama_index_mmrag import (
@@ -32,10 +28,9 @@ from llama_index_mmrag import (
     MultiModalRetrieverTool,
     MultiModalSynthesizer,
 )
-from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidSetting
 
-from ..openai_server import OpenAIServer, ToolCall, clients_of
+from ..support.openai_server import ToolCall
 
 NAME = "ask_texts_and_pictures"
 
@@ -44,38 +39,6 @@ agents = pytest.mark.filterwarnings(
     "ignore::pydantic.warnings.PydanticDeprecationWarning",
     "ignore:is_running called from within a step:DeprecationWarning",
 )
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("library")
-    Image.new("RGB", (16, 12), "red").save(folder / "red.png")
-    (folder / "red.md").write_text("The red cube is heavy.\n\n![A red cube](red.png)\n")
-    (folder / "blue.md").write_text("The blue cube is light.\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def index(
-    tmp_path_factory: pytest.TempPathFactory, library: Path
-) -> Iterator[MultiModalQdrantIndex]:
-    store = tmp_path_factory.mktemp("store")
-    with MultiModalQdrantIndex.open(store, embed_model=ColourEncoder()) as index:
-        index.insert_directory(library)
-        yield index
-
-
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    server = OpenAIServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-async def llm(server: OpenAIServer) -> AsyncIterator[OpenAILike]:
-    async with clients_of(server) as make:
-        yield make(is_function_calling_model=True)
 
 
 def engine_of(index: MultiModalQdrantIndex, llm: Any, **settings: Any) -> Any:

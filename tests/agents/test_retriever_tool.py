@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.tools import ToolOutput
 from llama_index.core.tools.calling import acall_tool, call_tool
-from llama_index.llms.openai_like import OpenAILike
 from PIL import Image
 
 from llama_index_mmrag import (
@@ -30,16 +28,9 @@ from llama_index_mmrag import (
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidQuery, InvalidSetting
 
-from ..conftest import (
-    FaultyStore,
-    channel,
-    ids_of,
-    image_node,
-    text_node,
-    uid,
-    why,
-)
-from ..openai_server import OpenAIServer, ToolCall, clients_of
+from ..support.colours import channel, ids_of, image_node, text_node, uid, why
+from ..support.openai_server import ToolCall
+from ..support.stores import FaultyStore
 
 pytestmark = [
     # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.
@@ -47,27 +38,6 @@ pytestmark = [
 ]
 
 NAME = "search_texts_and_pictures"
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a red section that has a red picture, and a blue text."""
-    folder = tmp_path_factory.mktemp("shelf") / "library"
-    folder.mkdir()
-    Image.new("RGB", (16, 12), "red").save(folder / "red.png")
-    (folder / "red.md").write_text("The red cube is heavy.\n\n![A red cube](red.png)\n")
-    (folder / "blue.md").write_text("The blue cube is light.\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def index(
-    tmp_path_factory: pytest.TempPathFactory, library: Path
-) -> Iterator[MultiModalQdrantIndex]:
-    store = tmp_path_factory.mktemp("store")
-    with MultiModalQdrantIndex.open(store, embed_model=ColourEncoder()) as index:
-        index.insert_directory(library)
-        yield index
 
 
 @pytest.fixture(scope="module")
@@ -436,19 +406,6 @@ class TestWithAgents:
         assert "image from red.png:\nA red cube" in observed
 
 
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    server = OpenAIServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-async def llm(server: OpenAIServer) -> AsyncIterator[OpenAILike]:
-    async with clients_of(server) as make:
-        yield make(is_function_calling_model=True)
-
-
 @agents
 class TestOverOpenAIsClient:
     @pytest.mark.parametrize("streaming", [False, True])
@@ -486,7 +443,7 @@ class TestANarrowerRetriever:
         (deep,) = retriever.with_top_k(15).channels
         (own,) = retriever.channels
         assert (deep.top_k, own.top_k) == (15, 4)
-        assert deep.sample is own.sample
+        assert deep.collection is own.collection
         assert retriever.with_top_k(2).channels[0] is own
 
     def test_none_at_all_is_refused(self, retriever):

@@ -7,7 +7,7 @@ from llama_index.core.schema import ImageNode, MetadataMode, NodeWithScore, Text
 from llama_index_mmrag import CaptionsAsText, FusedNode, Provenance, provenance_of
 from llama_index_mmrag.nodes.node import BOOKKEEPING_KEYS
 
-from ..conftest import ids_of
+from ..support.colours import ids_of
 
 
 def picture(name: str, caption: str = "", **metadata: str) -> ImageNode:

@@ -26,7 +26,7 @@ from llama_index_mmrag.answers.evidence import (
 )
 from llama_index_mmrag.errors import InvalidSetting
 
-from ..conftest import Paint, image_node, text_node, uid
+from ..support.colours import Paint, image_node, text_node, uid
 
 
 def results(*nodes):

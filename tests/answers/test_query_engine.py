@@ -22,7 +22,7 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
 from llama_index_mmrag.nodes.node import modality_of
 
-from ..conftest import OpenStore, Paint, image_node, text_node
+from ..support.colours import OpenStore, Paint, image_node, text_node
 
 
 class Down(ColourEncoder):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
@@ -22,8 +21,7 @@ from llama_index.core.schema import NodeWithScore
 from llama_index_mmrag import MultiModalSynthesizer
 
 from ..citations.test_checking import invalid_labels, scripted_answer
-from ..conftest import Paint, ids_of, image_node, text_node, uid
-from ..openai_server import OpenAIServer, clients_of
+from ..support.colours import Paint, ids_of, image_node, text_node, uid
 
 
 class Scripted(CustomLLM):
@@ -78,21 +76,13 @@ def test_of_a_thousand_answers_none_cites_what_was_not_shown_streamed_or_whole()
     assert n_removed > 1_000
 
 
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    server = OpenAIServer()
-    yield server
-    server.close()
-
-
-async def test_pictures_without_a_word_are_evidence_enough(server, paint: Paint):
+async def test_pictures_without_a_word_are_evidence_enough(server, llm, paint: Paint):
     server.script("The first is red [1], the second blue [2].")
     found = [
         NodeWithScore(node=image_node(paint(colour)), score=1.0)
         for colour in ("red", "blue")
     ]
-    async with clients_of(server) as make:
-        response = MultiModalSynthesizer(make()).synthesize("Which colours?", found)
+    response = MultiModalSynthesizer(llm).synthesize("Which colours?", found)
     assert str(response) == "The first is red [1], the second blue [2]."
     assert ids_of(response.source_nodes) == [uid("image red"), uid("image blue")]
     assert response.metadata["cited"] == {"1": 1, "2": 1}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 from llama_index.core.query_engine import RetrieverQueryEngine
@@ -17,7 +17,7 @@ from llama_index_mmrag import (
 )
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 
-from ..openai_server import OpenAIServer, clients_of, picture_of
+from ..support.openai_server import OpenAIServer, picture_of
 
 STEPS = list(range(1, 11))
 REDNESS = [4, 9, 1, 7, 10, 2, 8, 3, 6, 5]
@@ -43,19 +43,6 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MultiModalQdrant
     with MultiModalQdrantIndex.open(store, embed_model=ColourEncoder()) as index:
         index.insert_directory(folder / "manual.md")
         yield index
-
-
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    server = OpenAIServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-async def llm(server: OpenAIServer) -> AsyncIterator[OpenAILike]:
-    async with clients_of(server) as make:
-        yield make()
 
 
 def engine_of(index: MultiModalQdrantIndex, llm: OpenAILike | None, order: str):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -24,8 +23,8 @@ from llama_index_mmrag.answers.structured import map_strings
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidSetting
 
-from ..conftest import Paint, ids_of, image_node, text_node, uid
-from ..openai_server import OpenAIServer, Reply, ToolCall, clients_of
+from ..support.colours import Paint, ids_of, image_node, text_node, uid
+from ..support.openai_server import Reply, ToolCall
 
 
 class Step(BaseModel):
@@ -73,20 +72,12 @@ def reply_of(way: str, value: dict[str, Any]) -> Reply:
 
 
 @pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    server = OpenAIServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-async def llms(server: OpenAIServer) -> AsyncIterator[dict[str, OpenAILike]]:
-    async with clients_of(server) as make:
-        yield {
-            "function": make(is_function_calling_model=True),
-            "schema": make(should_use_structured_outputs=True),
-            "prompt": make(),
-        }
+def llms(make_llm: Any) -> dict[str, OpenAILike]:
+    return {
+        "function": make_llm(is_function_calling_model=True),
+        "schema": make_llm(should_use_structured_outputs=True),
+        "prompt": make_llm(),
+    }
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import base64
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from llama_index.core.llms import MockLLM
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import NodeWithScore, QueryBundle
-from llama_index.llms.openai_like import OpenAILike
 
 from llama_index_mmrag import (
     MultiModalQdrantIndex,
@@ -45,31 +44,11 @@ from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
 from llama_index_mmrag.nodes.node import FusedNode
 from llama_index_mmrag.provenance import Degradation, Provenance
 
-from ..conftest import Paint, ids_of, image_node, text_node, uid
-from ..openai_server import Broken, Failure, OpenAIServer, Silence, clients_of
+from ..support.colours import Paint, ids_of, image_node, text_node, uid
+from ..support.openai_server import Broken, Failure, Silence
 
 MODES = ["sync", "async", "stream", "astream"]
 QUESTION_BLOCK = "Question: what is red?\nAnswer:"
-
-MakeLLM = Callable[..., OpenAILike]
-
-
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    server = OpenAIServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-async def make_llm(server: OpenAIServer) -> AsyncIterator[MakeLLM]:
-    async with clients_of(server) as make:
-        yield make
-
-
-@pytest.fixture
-def llm(make_llm: MakeLLM) -> OpenAILike:
-    return make_llm()
 
 
 @pytest.fixture

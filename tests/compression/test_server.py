@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import uuid
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -46,25 +44,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Local mode performs exact:UserWarning",
     "ignore:Payload indexes have no effect:UserWarning",
 )
-
-
-@pytest.fixture(params=["local", "server"])
-def client(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
-    url = os.environ.get("QDRANT_URL")
-    if request.param == "server" and not url:
-        pytest.skip("QDRANT_URL names no server")
-    made = QdrantClient(":memory:") if request.param == "local" else QdrantClient(url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def name(client: QdrantClient) -> Iterator[str]:
-    named = f"test-{uuid.uuid4().hex[:8]}"
-    yield named
-    for one in client.get_collections().collections:
-        if one.name.startswith(named):
-            client.delete_collection(one.name)
 
 
 def rows(n: int = 300) -> np.ndarray:

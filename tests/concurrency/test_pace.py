@@ -19,7 +19,7 @@ from llama_index_mmrag.concurrency.pace import N_IN_A_ROW, OVERDUE_S, QUICK_S, P
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed
 
-from ..conftest import OpenStore, text_node
+from ..support.colours import OpenStore, text_node
 
 
 def paced(*durations_s: float) -> Pace:
@@ -96,7 +96,7 @@ def test_searches_of_a_channel_are_noted_and_deeper_ones_share_its_pace(
     channel.pace.note(QUICK_S / 2)
     deeper = channel.at_least(50)
     assert deeper.pace is channel.pace
-    assert channel.search(VectorStoreQuery(query_embedding=[1.0, 0, 0, 0]))
+    assert channel.collection.search(VectorStoreQuery(query_embedding=[1.0, 0, 0, 0]))
     assert not channel.is_embedded, "one search in a row"
     for _ in range(N_IN_A_ROW):
         deeper.pace.note(QUICK_S / 2)

@@ -15,7 +15,7 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import CollectionMismatch
 from llama_index_mmrag.nodes.node import modality_of
 
-from ..conftest import Paint
+from ..support.colours import Paint
 
 # torch: clip.load first tries an archive of TorchScript.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.load:DeprecationWarning")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 pytest.importorskip("llama_index.llms.openai_like", reason="install extra 'test'")
 
-from ..openai_server import OpenAIServer, clients_of, picture_of  # noqa: E402
+from ..support.openai_server import OpenAIServer, picture_of  # noqa: E402
 from .asking import ask  # noqa: E402
 from .claims import LEAKS  # noqa: E402
 from .engines import ENGINES, Engine  # noqa: E402
@@ -55,24 +54,17 @@ class ServedWorld(World):
         return self.client
 
 
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    server = OpenAIServer([list(PIECES)])
-    yield server
-    server.close()
-
-
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("engine", SERVED, ids=lambda engine: engine.name.strip("`"))
 async def test_texts_captions_and_pictures_go_through_the_wire_once(
-    engine: Engine, way: Way, server: OpenAIServer, tmp_path: Path
+    engine: Engine, way: Way, server: OpenAIServer, make_llm: Any, tmp_path: Path
 ):
+    server.script(list(PIECES))
     with ExitStack() as stack:
         world = build_world(tmp_path, way, stack.callback)
-        async with clients_of(server) as make_llm:
-            client = make_llm(context_window=128_000)
-            served = ServedWorld(**vars(world), client=client)
-            answered = await ask(engine, served, world.query("both"))
+        client = make_llm(context_window=128_000)
+        served = ServedWorld(**vars(world), client=client)
+        answered = await ask(engine, served, world.query("both"))
 
     assert answered.text == ANSWER
     assert len(server.requests) == 1

@@ -12,7 +12,7 @@ import pytest
 
 from llama_index_mmrag.fusion import RRF, Fusion, RankedList, WeightedSum
 
-from .runs import ranked
+from ..support.runs import ranked
 
 
 def random_lists(rng: random.Random) -> list[RankedList]:

@@ -18,7 +18,7 @@ from llama_index_mmrag.fusion.normalize import (
     z_score,
 )
 
-from .runs import MODEST_SCORES
+from ..support.runs import MODEST_SCORES
 
 SCORES = np.array([0.9, 0.5, 0.1])
 

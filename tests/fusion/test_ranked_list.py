@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import RankedList
 
-from .runs import MODEST_SCORES
+from ..support.runs import MODEST_SCORES
 
 
 def test_hits_are_ranked_from_one_by_score() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from llama_index_mmrag.fusion import RRF, WeightedSum
 
-from .runs import random_runs, ranked, scores_of
+from ..support.runs import random_runs, ranked, scores_of
 
 ranx = pytest.importorskip("ranx", reason="the oracle is ranx: install extra 'test'")
 

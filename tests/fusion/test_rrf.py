@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import RRF, RankedList
 
-from .runs import ranked, ranked_lists, scores_of
+from ..support.runs import ranked, ranked_lists, scores_of
 
 
 def test_score_is_the_sum_of_one_over_k_plus_rank_from_one() -> None:

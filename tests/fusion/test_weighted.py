@@ -14,7 +14,7 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import RankedList, WeightedSum
 from llama_index_mmrag.fusion.normalize import NORMALIZERS, Scores
 
-from .runs import ranked, ranked_lists, scores_of
+from ..support.runs import ranked, ranked_lists, scores_of
 
 NAMES = sorted(set(NORMALIZERS) - {"identity"})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from qdrant_client import QdrantClient
 
 from llama_index_mmrag import MultiModalQdrantIndex
 
-from .world import (
+from ..support.indexes import (
     CountingEncoder,
     Open,
     painted,
 )
+from ..support.stores import open_client
 
 
 @pytest.fixture
@@ -43,11 +42,7 @@ def open_index(tmp_path: Path, encoder: CountingEncoder) -> Iterator[Open]:
                 return cleanup.enter_context(
                     MultiModalQdrantIndex.open(path or tmp_path / name, **settings)
                 )
-            url = os.environ.get("QDRANT_URL")
-            if kind == "server" and not url:
-                pytest.skip("QDRANT_URL names no server")
-            client = QdrantClient(":memory:") if kind == "local" else QdrantClient(url)
-            cleanup.callback(client.close)
+            client = cleanup.enter_context(open_client(kind))
             if kind == "server":
                 for modality in ("text", "image", "composed"):
                     cleanup.callback(client.delete_collection, f"{name}-{modality}")

@@ -13,7 +13,7 @@ from llama_index.core.schema import (
 )
 from PIL import Image
 
-from .world import (
+from ..support.indexes import (
     COLOURS,
     all_of,
     inline,

@@ -26,7 +26,7 @@ from llama_index_mmrag.errors import CollectionMismatch, InvalidQuery, InvalidSe
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.retrieval.channels import Channel
 
-from .world import CountingEncoder, all_of, contents, inline, painted
+from ..support.indexes import CountingEncoder, all_of, contents, inline, painted
 
 KINDS = pytest.mark.parametrize("kind", ["edge", "local", "server"])
 STAGES = ("late", "early", "both")

@@ -23,7 +23,7 @@ from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.retrieval.channels import Channel
 
-from .world import Open, all_of, contents, inline, painted
+from ..support.indexes import Open, all_of, contents, inline, painted
 
 RULES = pytest.mark.parametrize("rule", [Blend(0.5), Concatenate(0.36)])
 

@@ -18,7 +18,7 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.nodes.node import entity_of, modality_of, provenance_of
 
-from .world import (
+from ..support.indexes import (
     contents,
     painted,
     pictures,

@@ -21,7 +21,7 @@ from llama_index.core.schema import (
 
 from llama_index_mmrag.ingestion import ReadSettings
 
-from .world import (
+from ..support.indexes import (
     COLOURS,
     CountingEncoder,
     Open,

@@ -22,7 +22,7 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.ingestion import ReadSettings
 
-from .world import (
+from ..support.indexes import (
     COLOURS,
     KINDS,
     all_of,

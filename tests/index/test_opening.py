@@ -23,7 +23,7 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.nodes.node import modality_of
 
-from .world import (
+from ..support.indexes import (
     all_of,
     contents,
     end,

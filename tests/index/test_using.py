@@ -21,7 +21,7 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.nodes.node import modality_of
 
-from .world import (
+from ..support.indexes import (
     contents,
     inline,
 )

@@ -26,7 +26,7 @@ from llama_index_mmrag import (
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed, ImageUnreadable, InvalidSetting
 
-from ..conftest import (
+from ..support.colours import (
     GAP,
     OpenStore,
     Paint,

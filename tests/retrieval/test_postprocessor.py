@@ -23,7 +23,15 @@ from llama_index_mmrag import (
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidSetting
 
-from ..conftest import OpenStore, Paint, channel, dumped, image_node, text_node, why
+from ..support.colours import (
+    OpenStore,
+    Paint,
+    channel,
+    dumped,
+    image_node,
+    text_node,
+    why,
+)
 
 pytestmark = [
     # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.

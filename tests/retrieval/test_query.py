@@ -17,7 +17,7 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
 from llama_index_mmrag.retrieval.query import as_image_type, parts_of, pictures_of
 
-from ..conftest import Paint
+from ..support.colours import Paint
 
 
 def shape(query: str | QueryBundle) -> list[tuple[str, str, float]]:

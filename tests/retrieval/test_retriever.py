@@ -31,9 +31,7 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
 from llama_index_mmrag.nodes.node import POSITION_KEY, FusedNode
 
-from ..conftest import (
-    CachingStore,
-    FaultyStore,
+from ..support.colours import (
     OpenStore,
     Paint,
     channel,
@@ -44,6 +42,7 @@ from ..conftest import (
     uid,
     why,
 )
+from ..support.stores import CachingStore, FaultyStore
 
 pytestmark = [
     # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.

@@ -31,7 +31,7 @@ from llama_index_mmrag import (
 )
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 
-from ..conftest import (
+from ..support.colours import (
     OpenStore,
     Paint,
     channel,

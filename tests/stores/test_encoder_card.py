@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,26 +23,6 @@ from llama_index_mmrag.stores.server import open_server_collection
 ENCODER = ColourEncoder(modality_gap=0.75)
 OTHER = ColourEncoder(modality_gap=0.5)
 """As long vectors, in another space."""
-
-
-@pytest.fixture(params=["local", "server"])
-def client(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
-    url = os.environ.get("QDRANT_URL")
-    if request.param == "server" and not url:
-        pytest.skip("QDRANT_URL names no server")
-    opened = (
-        QdrantClient(url) if request.param == "server" else QdrantClient(":memory:")
-    )
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def name(client: QdrantClient) -> Iterator[str]:
-    made = f"test-{uuid.uuid4().hex}"
-    yield made
-    for modality in ("text", "image"):
-        client.delete_collection(f"{made}-{modality}")
 
 
 def opened(

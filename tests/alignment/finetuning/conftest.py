@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .tiny import write_model, write_pairs
+from ...support.tiny_models import write_model, write_pairs
 
 Pair = tuple[str, str]
 

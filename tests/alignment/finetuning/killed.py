@@ -1,6 +1,6 @@
 """A fine-tuning that kills its own process; run by test_resume.py.
 
-    python tiny.py killed.py ARGUMENTS.json
+    python tiny_models.py killed.py ARGUMENTS.json
 
 The signal is a real SIGKILL: nothing is closed, flushed or caught.
 """

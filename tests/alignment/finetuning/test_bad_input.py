@@ -20,7 +20,7 @@ from llama_index_mmrag.alignment.pair_files import PictureText
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting, MmragError
 
-from .tiny import write_model
+from ...support.tiny_models import write_model
 
 
 def test_missing_broken_and_empty_are_reported_and_skipped(

@@ -114,7 +114,7 @@ def test_loading_a_model_draws_no_bar_where_there_is_no_terminal(
 ) -> None:
     script = tmp_path / "run.py"
     script.write_text("from llama_index_mmrag import cli; cli.main()")
-    tiny = Path(__file__).with_name("tiny.py")
+    tiny = Path(__file__).parents[2] / "support/tiny_models.py"
     options = ("--pairs", pairs_file, "--encoder", tiny_clip, "--json")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", tiny, script, "diagnose", *options],

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .tiny import write_model
+from ...support.tiny_models import write_model
 
 PAGE = Path(__file__).parents[3] / "docs" / "finetuning.md"
 

@@ -18,6 +18,7 @@ from llama_index_mmrag.alignment.finetuning import (
 )
 
 HERE = Path(__file__).parent
+TINY = HERE.parents[1] / "support/tiny_models.py"
 SETTINGS: dict[str, Any] = {
     "method": "lora",
     "lora_dropout": 0.3,  # what is random must go on where it was
@@ -69,7 +70,7 @@ def test_after_a_kill_the_same_bits(
     given = {"kill": kill, "model": tiny_clip, "pairs": few_pairs, "out": str(out)}
     arguments.write_text(json.dumps({**given, "settings": SETTINGS}))
     killed = subprocess.run(
-        [sys.executable, HERE / "tiny.py", HERE / "killed.py", arguments],
+        [sys.executable, TINY, HERE / "killed.py", arguments],
         capture_output=True,
         text=True,
         timeout=300,

@@ -1,7 +1,7 @@
 """A tiny CLIP or SigLIP with random weights, and 64 pictures that words can tell apart.
 
-Also run as a program: `python tiny.py SCRIPT` runs a script of a test in a process of
-its own, torchvision importable there too.
+Also run as a program: `python tiny_models.py SCRIPT` runs a script of a test in a
+process of its own, torchvision importable there too.
 """
 
 from __future__ import annotations
@@ -114,7 +114,11 @@ def write_model(folder: Path, kind: str = "clip", *, seed: int = 0) -> str:
 
 
 def make_torchvision_importable() -> Any:
-    """Return what must stay alive; for a process without pytest."""
+    """Return what must stay alive for torchvision to be importable beside CPU torch.
+
+    PyPI's torchvision is built for CUDA and looks for two operators on import, which it
+    does not find beside a CPU build of torch (0.28 and 2.13).
+    """
     import torch
 
     operators = torch.library.Library("torchvision", "DEF")
