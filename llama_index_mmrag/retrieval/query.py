@@ -14,11 +14,17 @@ from typing import Literal
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
-from llama_index.core.schema import ImageType, QueryBundle
+from llama_index.core.schema import QueryBundle
+from PIL import Image
 
 from llama_index_mmrag.concurrency.threads import athread, resolve
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
-from llama_index_mmrag.nodes.images import ImageSource, check_image, image_bytes
+from llama_index_mmrag.nodes.images import (
+    ImageSource,
+    check_image,
+    image_bytes,
+    load_image,
+)
 
 PartKind = Literal["text", "image", "composed"]
 
@@ -54,7 +60,8 @@ class QueryPart:
     """What is encoded: the words, or what a query transform made of them."""
     words: str = ""
     """The words as they were asked, for searches by term."""
-    image: ImageSource | None = None
+    image: str | bytes | None = None
+    """A picture's path, or its file's bytes."""
     weight: float = 1.0
     parts: tuple[QueryPart, ...] = ()
     """Of a composed part: what it is made of."""
@@ -78,7 +85,9 @@ class QueryPart:
                 f"MultiModalEmbedding. Give the channel one, or accepts={{'text'}}."
             )
             raise InvalidSetting(msg)
-        return embed_model.get_image_embedding(as_image_type(self.image))
+        # A stream of its own for each encoder, which may read it to its end.
+        picture = self.image if isinstance(self.image, str) else BytesIO(self.image)
+        return embed_model.get_image_embedding(picture)
 
 
 class QueryAtFault(Exception):  # noqa: N818 - carries an error, is not one to catch
@@ -131,14 +140,6 @@ class Encodings:
         return future, True
 
 
-def as_image_type(source: ImageSource) -> ImageType:
-    """Return a picture in one of the forms that LlamaIndex embeddings take."""
-    if isinstance(source, (str, Path)):
-        return str(source)
-    # Always a stream of our own: an encoder may read the caller's to its end.
-    return BytesIO(image_bytes(source))
-
-
 def parts_of(query: str | QueryBundle) -> tuple[QueryPart, ...]:
     """Return the parts of a query: the words first, then the pictures in order.
 
@@ -152,7 +153,6 @@ def parts_of(query: str | QueryBundle) -> tuple[QueryPart, ...]:
     """
     bundle = QueryBundle(query) if isinstance(query, str) else query
     texts = tuple(text for text in bundle.embedding_strs if text.strip())
-    pictures: list[ImageSource] = [bundle.image_path] if bundle.image_path else []
     weights: Mapping[str, float] = {}
     if isinstance(bundle, MultiModalQuery):
         if isinstance(bundle.images, (str, bytes)) or not isinstance(
@@ -162,10 +162,8 @@ def parts_of(query: str | QueryBundle) -> tuple[QueryPart, ...]:
                 f"images is {bundle.images!r}; expected a list of pictures. Use [...]."
             )
             raise InvalidQuery(msg)
-        pictures.extend(bundle.images)
         weights = bundle.part_weights
-    for picture in pictures:
-        check_image(picture)
+    pictures = [_as_file(picture) for picture in pictures_of(bundle)]
     names = [f"image#{n}" if n > 1 else "image" for n in range(1, len(pictures) + 1)]
     if not texts and not pictures:
         msg = (
@@ -220,3 +218,15 @@ def pictures_of(query: str | QueryBundle) -> list[ImageSource]:
     first: list[ImageSource] = [query.image_path] if query.image_path else []
     more = list(query.images) if isinstance(query, MultiModalQuery) else []
     return first + more
+
+
+def _as_file(picture: ImageSource) -> str | bytes:
+    """Return a picture as a path or a file's bytes, which any thread may read at once.
+
+    A PIL image is decoded at its first use and by one thread at a time; and it may be
+    of a mode that no file has, or lie on its side.
+    """
+    if isinstance(picture, Image.Image):
+        return image_bytes(load_image(picture))
+    check_image(picture)
+    return str(picture) if isinstance(picture, (str, Path)) else image_bytes(picture)
