@@ -49,7 +49,7 @@ def test_words_come_first_then_pictures_in_order(paint: Paint) -> None:
     ]
     pictures = [part.image for part in parts_of(bundle)[1:]]
     assert pictures == [str(paint(colour)) for colour in ("red", "blue", "green")]
-    assert pictures_of(bundle) == pictures
+    assert list(map(str, pictures_of(bundle))) == pictures
 
 
 def test_picture_alone_has_no_part_of_text(paint: Paint) -> None:
