@@ -43,7 +43,7 @@ from llama_index_mmrag.fusion import (
     WeightedSum,
 )
 from llama_index_mmrag.nodes.node import entity_of, provenance_of
-from llama_index_mmrag.stores.sample import N_SAMPLED, background_of
+from llama_index_mmrag.stores.collection import N_SAMPLED, background_of
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("llama-index-mmrag", "llama-index-core", "qdrant-edge-py", "numpy")

@@ -45,7 +45,6 @@ from llama_index_mmrag.ingestion.stored import remove_nodes, stored_nodes
 from llama_index_mmrag.ingestion.upsert import Upserter, UpsertReport
 from llama_index_mmrag.retrieval.channels import Channel
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
-from llama_index_mmrag.stores.documents import document_ids, node_ids_of
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -361,8 +360,8 @@ class MultiModalQdrantIndex:
 
     def ref_doc_ids(self) -> list[str]:
         """Return the ids of all documents, sorted."""
-        stores = [channel.vector_store for channel in self._channels.values()]
-        return sorted(set().union(*map(document_ids, stores)))
+        collections = [channel.collection for channel in self._channels.values()]
+        return sorted(set().union(*(one.document_ids() for one in collections)))
 
     def as_retriever(
         self, *, fusion_stage: FusionStage | None = None, **settings: Any
@@ -452,7 +451,7 @@ class MultiModalQdrantIndex:
         # All at once: an embedded store syncs its files at each write.
         with self._writing:
             gone = {
-                modality: node_ids_of(channel.vector_store, ref_doc_ids)
+                modality: channel.collection.ids_of_documents(ref_doc_ids)
                 for modality, channel in self._channels.items()
             }
             if self._composer is not None:

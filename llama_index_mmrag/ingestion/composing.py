@@ -119,7 +119,7 @@ class Composer:
     ) -> dict[str, BaseNode]:
         """Return the pictures without a caption of which a text came or went."""
         entities = {entity_of(n) for n in touched if modality_of(n) == TEXT}
-        found = self._parts[IMAGE].of_entities(sorted(entities))
+        found = self._parts[IMAGE].of_entities(sorted(entities), with_vectors=True)
         return {
             node.node_id: node
             for node in found
@@ -131,7 +131,7 @@ class Composer:
     ) -> dict[str, BaseNode]:
         """Return each entity's first text that stays."""
         entities = {entity_of(node) for node in pictures if _lacks_caption(node)}
-        found = self._parts[TEXT].of_entities(sorted(entities))
+        found = self._parts[TEXT].of_entities(sorted(entities), with_vectors=True)
         kept = [node for node in found if node.node_id not in gone.get(TEXT, ())]
         kept.sort(key=lambda n: (n.metadata.get(POSITION_KEY, 0), n.node_id))
         first: dict[str, BaseNode] = {}

@@ -8,15 +8,11 @@ from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.ingestion.identity import without_volatile
 from llama_index_mmrag.retrieval.channels import Channel
-from llama_index_mmrag.stores import search_lock
 
 
 def stored_nodes(channel: Channel, node_ids: Collection[str]) -> list[BaseNode]:
     """Return the nodes that are stored, with their vectors."""
-    if not node_ids:
-        return []
-    with search_lock(channel.vector_store):
-        return list(channel.vector_store.get_nodes(node_ids=list(node_ids)))
+    return channel.collection.nodes(node_ids, with_vectors=True)
 
 
 def holds(stored: BaseNode, wanted: BaseNode) -> bool:
@@ -35,15 +31,9 @@ def holds(stored: BaseNode, wanted: BaseNode) -> bool:
 
 def write_nodes(channel: Channel, nodes: list[BaseNode]) -> None:
     """Add nodes that have their vectors; none is none."""
-    if nodes:
-        with search_lock(channel.vector_store):
-            channel.vector_store.add(nodes)
-        channel.sample.forget()
+    channel.collection.add(nodes)
 
 
 def remove_nodes(channel: Channel, node_ids: Collection[str]) -> None:
     """Delete nodes by id; none is none."""
-    if node_ids:
-        with search_lock(channel.vector_store):
-            channel.vector_store.delete_nodes(node_ids=list(node_ids))
-        channel.sample.forget()
+    channel.collection.remove(node_ids)

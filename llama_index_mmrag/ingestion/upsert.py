@@ -20,7 +20,6 @@ from llama_index_mmrag.ingestion.stored import (
 )
 from llama_index_mmrag.nodes.node import modality_of
 from llama_index_mmrag.retrieval.channels import Channel
-from llama_index_mmrag.stores.documents import node_ids_of
 
 logger = logging.getLogger(__name__)
 
@@ -214,7 +213,7 @@ def _stale(
     wanted: Mapping[str, BaseNode],
 ) -> list[str]:
     """Return the nodes of the documents, and those that moved, that are not wanted."""
-    stored = node_ids_of(channel.vector_store, ref_doc_ids)
+    stored = channel.collection.ids_of_documents(ref_doc_ids)
     stale = [node_id for node_id in stored if node_id not in wanted]
     return stale + [
         n.node_id for n in stored_nodes(channel, moved) if n.node_id not in stale

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, cast, runtime_checkable
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import BaseNode
@@ -17,7 +16,6 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
     VectorStoreQuery,
     VectorStoreQueryMode,
-    VectorStoreQueryResult,
 )
 
 from llama_index_mmrag.composition import Composition
@@ -25,33 +23,17 @@ from llama_index_mmrag.concurrency.pace import Pace
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Background
-from llama_index_mmrag.nodes.node import ENTITY_KEY, entity_id_of
+from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.retrieval.accepts import kinds_accepted
 from llama_index_mmrag.retrieval.composed_query import QueryComposer, composer_for
 from llama_index_mmrag.retrieval.query import PartKind
 from llama_index_mmrag.retrieval.search_channel import (
     Ask,
-    Found,
     Searched,
     check_common_settings,
 )
-from llama_index_mmrag.stores import has_async_client, search_lock
-from llama_index_mmrag.stores.sample import CollectionSample
-
-
-@runtime_checkable
-class IdQuery(Protocol):
-    """A store that can search without reading whole nodes.
-
-    Payloads and node parsing are nine tenths of a wide query's time; with this, only
-    the nodes that survive the fusion are read.
-    """
-
-    def query_ids(
-        self, query: VectorStoreQuery, payload_keys: Sequence[str] = ()
-    ) -> list[tuple[str, float, dict[str, Any]]]:
-        """Return (node id, score, the named payload values), best first."""
-        ...
+from llama_index_mmrag.stores.collection import Collection
+from llama_index_mmrag.stores.collection_of import collection_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +89,8 @@ class Channel:
     alpha: float | None = field(default=None, kw_only=True)
     composition: Composition | None = field(default=None, kw_only=True)
     text_embed_model: BaseEmbedding | None = field(default=None, kw_only=True)
-    sample: CollectionSample = field(init=False, repr=False, compare=False)
-    """Some of the collection's vectors, read once, for the fusions that calibrate."""
+    collection: Collection = field(init=False, repr=False, compare=False)
+    """What is behind the store, which knows what differs from kind to kind."""
     pace: Pace = field(init=False, repr=False, compare=False)
     """How long searches have been taking."""
     composer: QueryComposer | None = field(init=False, repr=False, compare=False)
@@ -141,7 +123,7 @@ class Channel:
             text_embed_model=self.text_embed_model,
         )
         object.__setattr__(self, "composer", composer)
-        object.__setattr__(self, "sample", CollectionSample(self.vector_store))
+        object.__setattr__(self, "collection", collection_of(self.vector_store))
         object.__setattr__(self, "pace", Pace())
         if not self.modality:
             object.__setattr__(self, "modality", self.name)
@@ -167,8 +149,7 @@ class Channel:
     @property
     def is_light(self) -> bool:
         """Whether searches bring ids only, and nodes are fetched afterwards."""
-        # isinstance with a protocol costs as much as fusing ten hits.
-        return hasattr(type(self.vector_store), "query_ids")
+        return self.collection.is_light
 
     @property
     def is_embedded(self) -> bool:
@@ -177,23 +158,22 @@ class Channel:
         Qdrant Edge holds the interpreter's lock while it searches, so that threads
         would only add their own cost. Of other stores, their pace so far tells.
         """
-        return self.is_light or (self.pace.is_quick and not self.is_async)
+        way = self.collection.way
+        return way == "here" or (way == "thread" and self.pace.is_quick)
 
     @property
     def is_async(self) -> bool:
         """Whether the store has a client that waits without holding a thread."""
-        # LlamaIndex's asynchronous hybrid search takes alpha=0.0 for "not given" and
-        # searches with 0.5 (QdrantVectorStore 0.10.4); the synchronous one is right.
-        wrong_alpha = self.mode != VectorStoreQueryMode.DEFAULT and self.alpha == 0
-        in_thread = self.is_light or wrong_alpha
-        return not in_thread and has_async_client(self.vector_store)
+        return self.collection.way == "await"
 
     def answer(self, ask: Ask) -> Searched:
         """Return what the query part finds here, best first."""
         with self.pace.timed():
             vector = self._vector(ask)
             query = self._query(ask, vector)
-            return Searched(tuple(self.search(query)), self._background(ask, vector))
+            return Searched(
+                tuple(self.collection.search(query)), self._background(ask, vector)
+            )
 
     async def aanswer(self, ask: Ask) -> Searched:
         """Return what `answer` does, over the store's asynchronous client."""
@@ -201,48 +181,33 @@ class Channel:
             vector = await ask.encodings.aof(ask.part, self.embed_model)
         else:
             vector = await athread(lambda: self._vector(ask))
-        search = self.vector_store.aquery(self._query(ask, vector))
+        search = self.collection.asearch(self._query(ask, vector))
         if not ask.with_background:
-            return Searched(tuple(self._found(await search)))
-        result, background = await asyncio.gather(
+            return Searched(tuple(await search))
+        found, background = await asyncio.gather(
             search, athread(lambda: self._background(ask, vector))
         )
-        return Searched(tuple(self._found(result)), background)
+        return Searched(tuple(found), background)
 
     def at_least(self, top_k: int) -> Channel:
         """Return the channel with searches of `top_k` hits or more, all else shared."""
         if top_k <= self.top_k:
             return self
         deeper = replace(self, top_k=top_k)
-        # Read from the store once, and so not to be read again.
-        object.__setattr__(deeper, "sample", self.sample)
         object.__setattr__(deeper, "pace", self.pace)
         object.__setattr__(deeper, "composer", self.composer)
         return deeper
 
-    def search(self, query: VectorStoreQuery) -> list[Found]:
-        """Return what the store finds, best first; light where it can be."""
-        store = self.vector_store
-        if self.is_light:
-            light = cast("IdQuery", store)
-            rows = light.query_ids(query, payload_keys=(ENTITY_KEY,))
-            return [
-                Found(node_id, entity_id_of(payload, node_id), score)
-                for node_id, score, payload in rows
-            ]
-        with search_lock(store):
-            return self._found(store.query(query))
-
     def fetch(self, node_ids: Sequence[str]) -> dict[str, BaseNode]:
         """Return whole nodes by id; ids that are gone by now are left out."""
-        if not node_ids:
-            return {}
-        with search_lock(self.vector_store):
-            nodes = self.vector_store.get_nodes(node_ids=list(node_ids))
-        return {node.node_id: node for node in nodes}
+        return {node.node_id: node for node in self.collection.nodes(node_ids)}
 
     def of_entities(
-        self, entity_ids: Sequence[str], *, filters: MetadataFilters | None = None
+        self,
+        entity_ids: Sequence[str],
+        *,
+        filters: MetadataFilters | None = None,
+        with_vectors: bool = False,
     ) -> list[BaseNode]:
         """Return this channel's nodes of the entities, whole.
 
@@ -251,10 +216,8 @@ class Channel:
         """
         if not entity_ids:
             return []
-        with search_lock(self.vector_store):
-            return list(
-                self.vector_store.get_nodes(filters=self._of(entity_ids, filters))
-            )
+        theirs = self._of(entity_ids, filters)
+        return self.collection.nodes_where(theirs, with_vectors=with_vectors)
 
     async def aof_entities(
         self, entity_ids: Sequence[str], *, filters: MetadataFilters | None = None
@@ -262,15 +225,7 @@ class Channel:
         """Return what `of_entities` does, over the store's asynchronous client."""
         if not entity_ids:
             return []
-        if type(self.vector_store).aget_nodes is BasePydanticVectorStore.aget_nodes:
-            # The base class's reads on the event loop.
-            return await athread(lambda: self.of_entities(entity_ids, filters=filters))
-        # An alternative of one: of conditions without any, QdrantVectorStore 0.10.4
-        # makes an empty list of alternatives here, which nothing meets.
-        conditions = MetadataFilters(
-            filters=[self._of(entity_ids, filters)], condition=FilterCondition.OR
-        )
-        return list(await self.vector_store.aget_nodes(filters=conditions))
+        return await self.collection.anodes_where(self._of(entity_ids, filters))
 
     def _of(
         self, entity_ids: Sequence[str], filters: MetadataFilters | None
@@ -309,24 +264,7 @@ class Channel:
     def _background(self, ask: Ask, vector: list[float]) -> Background | None:
         # A hybrid score is no cosine: the sample says nothing about it.
         wanted = ask.with_background and self._is_dense(ask)
-        return self.sample.background(vector) if wanted else None
-
-    def _found(self, result: VectorStoreQueryResult) -> list[Found]:
-        nodes = list(result.nodes or ())
-        scores = list(result.similarities or ())
-        if len(nodes) != len(scores):
-            msg = (
-                f"Channel {self.name!r}: its store returned {len(nodes)} nodes and "
-                f"{len(scores)} similarities; expected as many of each. The store must "
-                f"keep node texts (stores_text=True) and return similarities."
-            )
-            raise InvalidSetting(msg)
-        return [
-            Found(
-                node_id := node.node_id, entity_id_of(node.metadata, node_id), s, node
-            )
-            for node, s in zip(nodes, scores, strict=True)
-        ]
+        return self.collection.background(vector) if wanted else None
 
 
 def both_filters(

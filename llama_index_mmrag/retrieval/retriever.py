@@ -27,6 +27,8 @@ from llama_index.core.vector_stores.types import (
 from llama_index_mmrag.concurrency.deadlines import Deadline, check_timeout, deadline_in
 from llama_index_mmrag.concurrency.jobs import Outcome, arun_all, run_all
 from llama_index_mmrag.concurrency.threads import athread
+from llama_index_mmrag.embeddings.dimension import dimension_of
+from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import AllRoutesFailed
 from llama_index_mmrag.events.degraded import report
 from llama_index_mmrag.events.spans import Span
@@ -50,7 +52,6 @@ from llama_index_mmrag.retrieval.retriever_settings import (
 )
 from llama_index_mmrag.retrieval.routes import Answer, Route
 from llama_index_mmrag.retrieval.search_channel import SearchChannel
-from llama_index_mmrag.stores.check import check_fits
 
 LOOKUP_SHARE = 0.2
 """Part of a query's time that is kept for reading nodes after the fusion."""
@@ -155,7 +156,8 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             Channel("image", vector_store=image_store, embed_model=image_embed),
         ]
         for channel in channels:
-            check_fits(channel.vector_store, channel.embed_model)
+            model = channel.embed_model
+            channel.collection.check(dimension_of(model), card_of(model))
         return cls(channels, **settings)
 
     @property

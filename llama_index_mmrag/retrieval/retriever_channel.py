@@ -17,10 +17,10 @@ from llama_index_mmrag.nodes.node import entity_of
 from llama_index_mmrag.retrieval.query import PartKind, QueryPart
 from llama_index_mmrag.retrieval.search_channel import (
     Ask,
-    Found,
     Searched,
     check_common_settings,
 )
+from llama_index_mmrag.stores.collection import Found
 
 
 @dataclass(frozen=True, slots=True)

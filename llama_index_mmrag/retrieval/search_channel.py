@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import MetadataFilters
@@ -14,15 +14,7 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Background
 from llama_index_mmrag.fusion.entities import checked_weights
 from llama_index_mmrag.retrieval.query import Encodings, PartKind, QueryPart
-
-
-class Found(NamedTuple):
-    """What a search found: light where the store allows it, else with its node."""
-
-    node_id: str
-    entity_id: str
-    score: float
-    node: BaseNode | None = None
+from llama_index_mmrag.stores.collection import Found
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from llama_index_mmrag.errors import InvalidSetting, StoreClosed
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.edge_filters import (
     DOC_ID_KEY,
+    NO_DOCUMENT,
     filter_of,
 )
 from llama_index_mmrag.stores.edge_folder import (
@@ -45,7 +46,6 @@ from llama_index_mmrag.stores.vectors import (
 )
 
 _POINTS_PER_WRITE = 1024
-_NO_DOCUMENT = "None"
 
 DEFAULT_PAYLOAD_INDEXES = {
     DOC_ID_KEY: "keyword",
@@ -267,7 +267,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             InvalidSetting: no id, or "None", which LlamaIndex stores on every node
                 that has no source document.
         """
-        if not ref_doc_id or ref_doc_id == _NO_DOCUMENT:
+        if not ref_doc_id or ref_doc_id == NO_DOCUMENT:
             raise InvalidSetting(
                 f"delete({ref_doc_id!r}) names no document; nodes without a source are "
                 "all stored under 'None', so it would remove every one of them. Pass a "
@@ -415,6 +415,21 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         found = {i: records[i].payload or {} for i in known if i in records}
         return {i: payload[key] for i, payload in found.items() if key in payload}
 
+    def existing(self, node_ids: Iterable[str]) -> set[str]:
+        """Return which of the nodes are stored, by ids alone."""
+        known = _known_ids(node_ids)
+        return set(self._opened().retrieve(known, payload=False, vector=False))
+
+    def document_ids(self) -> set[str]:
+        """Return the source documents of all nodes that have one."""
+        folder = self._opened()
+        if folder.indexes.get(DOC_ID_KEY) == "keyword":
+            return folder.values_of(DOC_ID_KEY) - {NO_DOCUMENT}
+        pages = folder.scroll(None, payload=[DOC_ID_KEY], vector=False)
+        payloads = (record.payload or {} for page in pages for record in page)
+        found = {str(p[DOC_ID_KEY]) for p in payloads if DOC_ID_KEY in p}
+        return found - {NO_DOCUMENT}
+
     def ids_where(self, filters: MetadataFilters | None = None) -> list[str]:
         """Return the ids of all nodes that pass `filters`, ascending."""
         return list(self._matching(filters, None, payload=False, vector=False))
@@ -446,7 +461,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         return {str(record.id): record for page in pages for record in page}
 
 
-def _known_ids(node_ids: Sequence[str]) -> list[str]:
+def _known_ids(node_ids: Iterable[str]) -> list[str]:
     # What is no UUID cannot be stored: it is missing, like any unknown id.
     found = (point_id_or_none(key) for key in node_ids)
     return list(dict.fromkeys(key for key in found if key is not None))

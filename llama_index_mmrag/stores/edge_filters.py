@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 DOC_ID_KEY = "doc_id"
 """Payload key under which LlamaIndex keeps a node's source document."""
 
+NO_DOCUMENT = "None"
+"""What it stores there for a node without one."""
+
 _RANGE_SCHEMAS = frozenset({"integer", "float"})
 _MATCH_SCHEMAS = {str: frozenset({"keyword", "uuid"}), int: frozenset({"integer"})}
 _TEXT_SCHEMAS = frozenset({"text"})

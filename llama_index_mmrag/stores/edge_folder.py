@@ -168,6 +168,14 @@ class EdgeFolder:
         with self._open_shard() as shard:
             return shard.count(qe.CountRequest(exact=True, filter=condition))
 
+    def values_of(self, field: str) -> set[str]:
+        """Return all values of a field that is indexed as a keyword."""
+        with self._open_shard() as shard:
+            most = max(1, shard.count(qe.CountRequest(exact=True)))
+            found = shard.facet(qe.FacetRequest(field, limit=most, exact=True))
+        # Values of points that were deleted are listed too, with a count of 0.
+        return {str(hit.value) for hit in found.hits if hit.count}
+
     def indexed_vectors(self) -> int:
         """Return how many vectors the search graph holds."""
         with self._open_shard() as shard:

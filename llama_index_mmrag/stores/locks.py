@@ -13,6 +13,8 @@ import portalocker
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from llama_index_mmrag.errors import StoreInUse
+from llama_index_mmrag.stores.client import is_local
+from llama_index_mmrag.stores.threaded import ThreadedVectorStore
 
 _EXCLUSIVE_AT_ONCE = (
     portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
@@ -49,9 +51,7 @@ def has_async_client(vector_store: BasePydanticVectorStore) -> bool:
     False: LlamaIndex's default `aquery` calls `query` on the event loop, so run the
     synchronous method in a thread under `search_lock`.
     """
-    from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
-
-    if isinstance(vector_store, QdrantEdgeVectorStore):
+    if isinstance(vector_store, ThreadedVectorStore):
         return True
     if getattr(vector_store, "_aclient", None) is None:
         return False
@@ -60,12 +60,11 @@ def has_async_client(vector_store: BasePydanticVectorStore) -> bool:
 
 def _local_client(vector_store: BasePydanticVectorStore) -> Any | None:
     from llama_index.vector_stores.qdrant import QdrantVectorStore
-    from qdrant_client.local.qdrant_local import QdrantLocal
 
     if not isinstance(vector_store, QdrantVectorStore):
         return None
     client = getattr(vector_store, "_client", None)
-    return client if isinstance(getattr(client, "_client", None), QdrantLocal) else None
+    return client if is_local(client) else None
 
 
 class FolderLock:

@@ -10,6 +10,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
+from llama_index_mmrag.stores.client import create_collection
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.encoder_card import card_metadata
 from llama_index_mmrag.stores.quantisation import server_vector_params
@@ -84,23 +85,17 @@ def _create(
     embed_model: BaseEmbedding | None,
 ) -> None:
     from qdrant_client.http import models
-    from qdrant_client.local.qdrant_local import QdrantLocal
 
     distances = {"cosine": models.Distance.COSINE, "dot": models.Distance.DOT}
     folder = source.client
     distance = distances[folder.distance]
-    client.create_collection(
+    create_collection(
+        client,
         collection_name,
-        vectors_config=server_vector_params(folder.dim, distance, folder.quantisation),
+        vectors=server_vector_params(folder.dim, distance, folder.quantisation),
+        indexes={k: models.PayloadSchemaType(v) for k, v in folder.indexes.items()},
         metadata=None if embed_model is None else card_metadata(card_of(embed_model)),
     )
-    # Local mode has no payload indexes and warns of each.
-    if not isinstance(getattr(client, "_client", None), QdrantLocal):
-        # Before the points: the server's graph is connected under the indexed fields.
-        for field, schema in folder.indexes.items():
-            client.create_payload_index(
-                collection_name, field, models.PayloadSchemaType(schema), wait=True
-            )
 
 
 def _vector_name(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llama_index_mmrag.errors import StoreUnusable
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
-from llama_index_mmrag.stores.check import check_collection
+from llama_index_mmrag.stores.client import create_collection
+from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.encoder_card import card_metadata, check_encoder
 from llama_index_mmrag.stores.manifest import check_composed
 
@@ -49,14 +50,23 @@ def open_server_collection(
         StoreUnusable: The server does not answer, or refuses.
     """
     from llama_index.vector_stores.qdrant import QdrantVectorStore
+    from qdrant_client import models
     from qdrant_client.http.exceptions import ApiException
 
     try:
         if not client.collection_exists(collection_name):
             about = {} if card is None else card_metadata(card)
-            _create(client, collection_name, dim, about | (metadata or {}))
+            create_collection(
+                client,
+                collection_name,
+                vectors=models.VectorParams(size=dim, distance=models.Distance.COSINE),
+                indexes=dict.fromkeys(
+                    _INDEXED_FIELDS, models.PayloadSchemaType.KEYWORD
+                ),
+                metadata=about | (metadata or {}),
+            )
         store = QdrantVectorStore(collection_name, client=client, aclient=aclient)
-        check_collection(store, dim=dim)
+        collection_of(store).check(dim)
         if card is not None:
             check_encoder(client, collection_name, card)
     except ApiException as error:
@@ -66,25 +76,6 @@ def open_server_collection(
         )
         raise StoreUnusable(msg) from error
     return store
-
-
-def _create(
-    client: QdrantClient, collection_name: str, dim: int, about: dict[str, Any]
-) -> None:
-    from qdrant_client import models
-    from qdrant_client.local.qdrant_local import QdrantLocal
-
-    client.create_collection(
-        collection_name,
-        vectors_config=models.VectorParams(size=dim, distance=models.Distance.COSINE),
-        metadata=about or None,
-    )
-    # Local mode warns that it has no payload indexes.
-    if not isinstance(getattr(client, "_client", None), QdrantLocal):
-        for field in _INDEXED_FIELDS:
-            client.create_payload_index(
-                collection_name, field, models.PayloadSchemaType.KEYWORD
-            )
 
 
 def open_server_composed(

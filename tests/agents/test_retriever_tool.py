@@ -486,7 +486,7 @@ class TestANarrowerRetriever:
         (deep,) = retriever.with_top_k(15).channels
         (own,) = retriever.channels
         assert (deep.top_k, own.top_k) == (15, 4)
-        assert deep.sample is own.sample
+        assert deep.collection is own.collection
         assert retriever.with_top_k(2).channels[0] is own
 
     def test_none_at_all_is_refused(self, retriever):

@@ -96,7 +96,7 @@ def test_searches_of_a_channel_are_noted_and_deeper_ones_share_its_pace(
     channel.pace.note(QUICK_S / 2)
     deeper = channel.at_least(50)
     assert deeper.pace is channel.pace
-    assert channel.search(VectorStoreQuery(query_embedding=[1.0, 0, 0, 0]))
+    assert channel.collection.search(VectorStoreQuery(query_embedding=[1.0, 0, 0, 0]))
     assert not channel.is_embedded, "one search in a row"
     for _ in range(N_IN_A_ROW):
         deeper.pace.note(QUICK_S / 2)

@@ -34,7 +34,7 @@ from llama_index_mmrag.ingestion.upsert import (
 )
 from llama_index_mmrag.retrieval.channels import Channel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
-from llama_index_mmrag.stores.documents import document_ids, node_ids_of
+from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.server import open_server_collection
 
 Channels = dict[str, Channel]
@@ -300,8 +300,8 @@ def test_document_of_more_than_9999_nodes_is_replaced_whole():
     channels = {"text": Channel("text", vector_store=store, embed_model=encoder)}
     old = [node(f"red {n}", embedding=[1.0, 0.0, 0.0, 0.0]) for n in range(10_050)]
     store.add([*old, node("blue", "other", embedding=[0.0, 0.0, 1.0, 0.0])])
-    assert len(node_ids_of(store, ["doc"])) == 10_050
-    assert document_ids(store) == {"doc", "other"}
+    assert len(collection_of(store).ids_of_documents(["doc"])) == 10_050
+    assert collection_of(store).document_ids() == {"doc", "other"}
     report = upsert([record("green")], channels=channels)
     assert (report.n_added, report.n_removed) == (1, 10_050)
     assert client.count("text").count == 2
@@ -347,4 +347,4 @@ def test_any_store_of_llamaindex_that_gives_its_nodes_will_do(open_channels):
     report = upsert([record("red")], channels={"text": channel})
     assert (report.n_unchanged, report.n_removed) == (1, 1)
     assert stored({"text": channel}) == ["green", "red"]
-    assert document_ids(store) == {"doc", "b"}
+    assert collection_of(store).document_ids() == {"doc", "b"}

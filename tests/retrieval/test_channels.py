@@ -99,7 +99,9 @@ def test_search_brings_ids_entities_and_scores_best_first(
     nodes = [text_node("red", entity="r"), text_node("blue")]
     one = channel("text", open_store(kind, nodes), encoder)
     vector = encoder.get_text_embedding("red")
-    found = one.search(VectorStoreQuery(query_embedding=vector, similarity_top_k=5))
+    found = one.collection.search(
+        VectorStoreQuery(query_embedding=vector, similarity_top_k=5)
+    )
     assert [(f.node_id, f.entity_id) for f in found] == [
         (uid("text red"), "r"),
         (uid("text blue"), uid("text blue")),
@@ -108,7 +110,7 @@ def test_search_brings_ids_entities_and_scores_best_first(
     assert all((f.node is None) == one.is_light for f in found)
     assert one.is_light == (kind == "edge")
     nearest = VectorStoreQuery(query_embedding=vector, similarity_top_k=1)
-    assert len(one.search(nearest)) == 1
+    assert len(one.collection.search(nearest)) == 1
 
 
 @pytest.mark.parametrize("kind", ["edge", "local"])

@@ -1,13 +1,19 @@
 """Collections that a user already has: built by LlamaIndex, named, hybrid, or wrong."""
 
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 from llama_index.core import StorageContext, VectorStoreIndex
+from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.indices import MultiModalVectorStoreIndex
 from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle, TextNode
+from llama_index.core.vector_stores.types import (
+    VectorStoreQuery,
+    VectorStoreQueryResult,
+)
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
@@ -19,7 +25,7 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.retrieval.channels import Channel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
-from llama_index_mmrag.stores.check import check_collection
+from llama_index_mmrag.stores.collection_of import collection_of
 
 from ..conftest import Paint, text_node, uid
 
@@ -93,7 +99,7 @@ def test_collection_of_a_vector_store_index_is_searched(
     nodes = [TextNode(text=colour) for colour in COLOURS]
     VectorStoreIndex(nodes, storage_context=context, embed_model=encoder)
     store = QdrantVectorStore("texts", client=client)
-    check_collection(store, dim=4)
+    collection_of(store).check(4)
     only = Channel("text", vector_store=store, embed_model=encoder)
     assert names(MultiModalFusionRetriever([only]).retrieve("green"))[0] == "green"
 
@@ -114,7 +120,7 @@ def test_named_vectors_are_searched_by_their_name(
     store = QdrantVectorStore("texts", client=client, dense_vector_name="dense")
     store.add([text_node("red"), text_node("blue")])
     only = Channel("text", vector_store=store, embed_model=encoder)
-    check_collection(store, dim=4)
+    collection_of(store).check(4)
     assert names(MultiModalFusionRetriever([only]).retrieve("blue"))[0] == "blue"
 
 
@@ -167,7 +173,7 @@ def test_embedded_store_of_another_size_is_refused(tmp_path: Path):
         QdrantEdgeVectorStore.open(tmp_path / "texts", dim=3) as store,
         pytest.raises(CollectionMismatch, match="size 3; the encoder makes 4"),
     ):
-        check_collection(store, dim=4)
+        collection_of(store).check(4)
 
 
 def by_terms(texts: list[str]) -> tuple[list[list[int]], list[list[float]]]:
@@ -225,18 +231,38 @@ async def test_alpha_means_the_same_awaited_or_not(
     clients["client"].close()
 
 
+class HybridOfTwoWays(QdrantVectorStore):
+    """Tells which way it is searched, and where."""
+
+    _asked: list[tuple[str, bool]] = PrivateAttr(default_factory=list)
+
+    def query(self, query: VectorStoreQuery, **_: Any) -> VectorStoreQueryResult:
+        self._asked.append(("query", in_main_thread()))
+        return VectorStoreQueryResult(nodes=[], similarities=[], ids=[])
+
+    async def aquery(self, query: VectorStoreQuery, **_: Any) -> VectorStoreQueryResult:
+        self._asked.append(("aquery", in_main_thread()))
+        return VectorStoreQueryResult(nodes=[], similarities=[], ids=[])
+
+
+def in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+@pytest.mark.parametrize(
+    ("alpha", "way"),
+    [(0.0, ("query", False)), (0.5, ("aquery", True)), (None, ("aquery", True))],
+)
 async def test_alpha_zero_over_an_asynchronous_client_goes_through_a_thread(
-    encoder: ColourEncoder,
+    encoder: ColourEncoder, alpha: float | None, way: tuple[str, bool]
 ):
     aclient = AsyncQdrantClient(":memory:")
-    store = hybrid_store(aclient=aclient)
-    zero = Channel(
-        "text", vector_store=store, embed_model=encoder, mode="hybrid", alpha=0.0
+    store = HybridOfTwoWays("texts", aclient=aclient)
+    only = Channel(
+        "text", vector_store=store, embed_model=encoder, mode="hybrid", alpha=alpha
     )
-    half = Channel(
-        "text", vector_store=store, embed_model=encoder, mode="hybrid", alpha=0.5
-    )
-    assert (zero.is_async, half.is_async) == (False, True)
+    assert await MultiModalFusionRetriever([only]).aretrieve("red") == []
+    assert store._asked == [way]
     await aclient.close()
 
 

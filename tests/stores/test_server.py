@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from llama_index.core.schema import TextNode
-from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import QdrantClient, models
 
 from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
-from llama_index_mmrag.stores import QdrantEdgeVectorStore
-from llama_index_mmrag.stores.documents import document_ids, node_ids_of
+from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.server import open_server_collection
 
 from .conftest import DIM, make_node, node_id
@@ -69,47 +65,13 @@ def test_named_collection_of_llamaindex_is_opened(client, name):
     client.create_collection(name, vectors_config={"text-dense": params})
     store = open_server_collection(client, name, dim=DIM)
     store.add([make_node(1)])
-    assert document_ids(store) == {"doc-1"}
+    assert collection_of(store).document_ids() == {"doc-1"}
 
 
 def test_server_that_does_not_answer_is_unusable():
     client = QdrantClient(url="http://127.0.0.1:9", check_compatibility=False)
     with pytest.raises(StoreUnusable, match="'c': .*Check that it runs, and its addr"):
         open_server_collection(client, "c", dim=DIM)
-
-
-@pytest.fixture(params=["edge", "qdrant"])
-def store(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[BasePydanticVectorStore]:
-    if request.param == "edge":
-        with QdrantEdgeVectorStore.open(tmp_path / "store", dim=DIM) as opened:
-            yield opened
-    else:
-        client = QdrantClient(":memory:")
-        yield open_server_collection(client, "c", dim=DIM)
-        client.close()
-
-
-def test_documents_and_their_nodes_are_listed(store):
-    store.add([make_node(n) for n in range(10)])
-    assert document_ids(store) == {"doc-0", "doc-1", "doc-2", "doc-3"}
-    assert sorted(node_ids_of(store, ["doc-1", "doc-3", "unknown"])) == sorted(
-        node_id(n) for n in (1, 3, 5, 7, 9)
-    )
-    assert node_ids_of(store, []) == []
-    assert node_ids_of(store, ["unknown"]) == []
-
-
-def test_nodes_without_a_document_belong_to_none(store):
-    loose = TextNode(id_=node_id(0), text="loose", embedding=[1.0] * DIM)
-    store.add([loose, make_node(1)])
-    assert document_ids(store) == {"doc-1"}
-
-
-def test_more_nodes_than_a_page_are_all_listed(store):
-    store.add([make_node(n) for n in range(2_100)])
-    assert len(node_ids_of(store, ["doc-0", "doc-1"])) == 1_050
 
 
 def test_points_that_others_wrote_have_no_document():
@@ -121,5 +83,5 @@ def test_points_that_others_wrote_have_no_document():
     ]
     client.upsert("c", points)
     assert isinstance(store, QdrantVectorStore)
-    assert document_ids(store) == set()
+    assert collection_of(store).document_ids() == set()
     client.close()

@@ -7,11 +7,6 @@ server runs where QDRANT_URL says; its collections have random names and are rem
 from __future__ import annotations
 
 import base64
-import contextlib
-import os
-import uuid
-import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,12 +25,8 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
     VectorStoreQuery,
 )
-from llama_index.vector_stores.qdrant import QdrantVectorStore
-from qdrant_client import QdrantClient
 
-from llama_index_mmrag.stores import QdrantEdgeVectorStore
-
-from .conftest import DIM, expected_hits, make_node, node_id
+from .conftest import DIM, Backend, expected_hits, make_node, node_id
 
 pytestmark = [
     # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.
@@ -43,64 +34,6 @@ pytestmark = [
 ]
 
 SCORE = 1e-6
-
-
-KINDS = ["local", "edge", "server"]
-Backend = tuple[BasePydanticVectorStore, Callable[[], BasePydanticVectorStore]]
-
-
-@contextlib.contextmanager
-def open_backend(kind: str, path: Path) -> Iterator[Backend]:
-    """Yield an empty store and what opens it again."""
-    if kind == "edge":
-        with QdrantEdgeVectorStore.open(path / "store", dim=DIM) as store:
-
-            def reopen_edge() -> BasePydanticVectorStore:
-                store.close()
-                return store.connect()
-
-            yield store, reopen_edge
-        return
-    url = os.environ.get("QDRANT_URL")
-    if kind == "server" and not url:
-        pytest.skip("set QDRANT_URL to run against a Qdrant server")
-    client = QdrantClient(url=url) if kind == "server" else QdrantClient(":memory:")
-    name = f"test-{uuid.uuid4().hex}"
-
-    def reopen() -> BasePydanticVectorStore:
-        return QdrantVectorStore(name, client=client)
-
-    try:
-        yield reopen(), reopen
-    finally:
-        client.delete_collection(name)
-        client.close()
-
-
-@pytest.fixture(params=KINDS)
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    with open_backend(request.param, tmp_path) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def readable(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[BasePydanticVectorStore]:
-    """Yield a filled store that the tests only read."""
-    with (
-        warnings.catch_warnings(),
-        open_backend(request.param, tmp_path_factory.mktemp("readable")) as opened,
-    ):
-        # The module's mark does not reach module fixtures.
-        warnings.filterwarnings("ignore", "Payload indexes have no effect")
-        opened[0].add([make_node(number) for number in range(24)])
-        yield opened[0]
-
-
-@pytest.fixture
-def store(backend: Backend) -> BasePydanticVectorStore:
-    return backend[0]
 
 
 @pytest.fixture

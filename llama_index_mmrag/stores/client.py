@@ -1,0 +1,79 @@
+"""What is asked of a Qdrant client more than once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+    from qdrant_client.http import models
+
+POINTS_PER_PAGE = 1024
+
+
+def is_local(client: Any) -> bool:
+    """Return whether a client is Qdrant's local mode, in this process."""
+    from qdrant_client.local.qdrant_local import QdrantLocal
+
+    return isinstance(getattr(client, "_client", None), QdrantLocal)
+
+
+def pages(
+    client: QdrantClient, collection_name: str, **wanted: Any
+) -> Iterator[list[models.Record]]:
+    """Yield all points in pages, by ascending id; a page may be empty.
+
+    Args:
+        client: The client.
+        collection_name: The collection.
+        wanted: Arguments of `client.scroll`, such as `scroll_filter`.
+    """
+    offset = None
+    wanted = {"limit": POINTS_PER_PAGE, **wanted}
+    while True:
+        page, offset = client.scroll(collection_name, offset=offset, **wanted)
+        yield page
+        if offset is None:
+            return
+
+
+def vector_params(described: Any, name: str) -> models.VectorParams | None:
+    """Return the description of the vector that is searched by `name`.
+
+    Args:
+        described: All vectors, as in a collection's `config.params.vectors`.
+        name: Its name; LlamaIndex asks an unnamed one by "".
+    """
+    if not isinstance(described, dict):
+        params: models.VectorParams | None = described
+        return params
+    # Servers describe an unnamed vector that way, too.
+    return described.get(name) or described.get("")
+
+
+def create_collection(
+    client: QdrantClient,
+    collection_name: str,
+    *,
+    vectors: models.VectorParams,
+    indexes: Mapping[str, Any],
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Create a collection and index its payload fields.
+
+    Args:
+        client: The client.
+        collection_name: A name that is free.
+        vectors: The one unnamed vector.
+        indexes: By field: its kind.
+        metadata: What the collection remembers of itself, if the server keeps that.
+    """
+    client.create_collection(
+        collection_name, vectors_config=vectors, metadata=dict(metadata or {}) or None
+    )
+    # Local mode has none and warns of each.
+    if not is_local(client):
+        # Before the points: the server's graph is connected under the indexed fields.
+        for field, schema in indexes.items():
+            client.create_payload_index(collection_name, field, schema, wait=True)

@@ -1,0 +1,277 @@
+"""A collection behind any LlamaIndex vector store: searched, read, sampled, written.
+
+What differs from one kind of store to another is known here and in the two kinds that
+can do more, `edge_collection` and `qdrant_collection`; `collection_of` picks one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Collection as Ids
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from llama_index.core.schema import BaseNode
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryResult,
+)
+
+from llama_index_mmrag.concurrency.threads import athread
+from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
+from llama_index_mmrag.fusion import Background
+from llama_index_mmrag.nodes.node import entity_id_of
+from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY
+from llama_index_mmrag.stores.locks import has_async_client
+from llama_index_mmrag.vectors import Vectors
+
+N_SAMPLED = 256
+"""The mean of 256 scores is known to 1/16, their deviation to 1/23 of a deviation."""
+
+_SMALL_KEPT_S = 1.0
+_KEPT_S = 60.0
+
+
+class Found(NamedTuple):
+    """What a search found: light where the store allows it, else with its node."""
+
+    node_id: str
+    entity_id: str
+    score: float
+    node: BaseNode | None = None
+
+
+class Collection:
+    """A collection behind any vector store, through LlamaIndex's own interface.
+
+    Safe from any thread. Errors are the store's.
+
+    Args:
+        store: The store; `collection_of` makes one collection for each.
+
+    Attributes:
+        way: Where searches and lookups are best done. "here": they take less time than
+            a thread costs, and hold the interpreter's lock anyway. "thread": in one of
+            ours. "await": by the asynchronous methods, which hold no thread.
+        is_light: Whether searches bring ids and entities only, and nodes are read for
+            what is left after the fusion: payloads and node parsing are nine tenths of
+            a wide query's time.
+    """
+
+    is_light: ClassVar[bool] = False
+
+    def __init__(self, store: BasePydanticVectorStore) -> None:
+        self.store: Any = store
+        self.way: Literal["here", "thread", "await"] = (
+            "await" if has_async_client(store) else "thread"
+        )
+        self._lock: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        self._sampling = threading.Lock()
+        self._sample: tuple[Vectors, bool] | None = None
+        self._sampled_at = 0.0
+
+    # Searching
+
+    def search(self, query: VectorStoreQuery) -> list[Found]:
+        """Return what the store finds, best first.
+
+        Raises:
+            InvalidSetting: The store returns no nodes, or no similarities.
+        """
+        with self._lock:
+            return self._found(self.store.query(query))
+
+    async def asearch(self, query: VectorStoreQuery) -> list[Found]:
+        """Return what `search` does, without blocking the event loop."""
+        if self.way != "await":
+            return await athread(lambda: self.search(query))
+        return self._found(await self.store.aquery(query))
+
+    def _found(self, result: VectorStoreQueryResult) -> list[Found]:
+        nodes = list(result.nodes or ())
+        scores = list(result.similarities or ())
+        if len(nodes) != len(scores):
+            msg = (
+                f"{type(self.store).__name__} returned {len(nodes)} nodes and "
+                f"{len(scores)} similarities; expected as many of each. The store must "
+                f"keep node texts (stores_text=True) and return similarities."
+            )
+            raise InvalidSetting(msg)
+        return [
+            Found(
+                node_id := node.node_id, entity_id_of(node.metadata, node_id), s, node
+            )
+            for node, s in zip(nodes, scores, strict=True)
+        ]
+
+    # Reading
+
+    def nodes(
+        self, node_ids: Ids[str], *, with_vectors: bool = False
+    ) -> list[BaseNode]:
+        """Return the nodes that exist, in the order asked for.
+
+        Args:
+            node_ids: Their ids; none is none.
+            with_vectors: Whether their embeddings are needed; otherwise they are left
+                out where the store can.
+        """
+        if not node_ids:
+            return []
+        found = {n.node_id: n for n in self._read_nodes(node_ids, with_vectors)}
+        return [found[i] for i in dict.fromkeys(node_ids) if i in found]
+
+    def _read_nodes(
+        self,
+        node_ids: Ids[str],
+        with_vectors: bool,  # noqa: ARG002 - other kinds'
+    ) -> list[BaseNode]:
+        with self._lock:
+            return list(self.store.get_nodes(node_ids=list(node_ids)))
+
+    def nodes_where(
+        self,
+        filters: MetadataFilters,
+        *,
+        with_vectors: bool = False,  # noqa: ARG002 - other kinds'
+    ) -> list[BaseNode]:
+        """Return all nodes that pass `filters`; vectors as for `nodes`."""
+        with self._lock:
+            return list(self.store.get_nodes(filters=filters))
+
+    async def anodes_where(self, filters: MetadataFilters) -> list[BaseNode]:
+        """Return what `nodes_where` does, without blocking the event loop."""
+        is_default = type(self.store).aget_nodes is BasePydanticVectorStore.aget_nodes
+        if self.way != "await" or is_default:  # LlamaIndex's blocks it
+            return await athread(lambda: self.nodes_where(filters))
+        return list(await self.store.aget_nodes(filters=filters))
+
+    def existing(self, node_ids: Ids[str]) -> set[str]:
+        """Return which of the nodes are stored."""
+        return {node.node_id for node in self.nodes(node_ids)}
+
+    def document_ids(self) -> set[str]:
+        """Return the ref_doc_ids of all nodes that have one."""
+        with self._lock:
+            found = {node.ref_doc_id for node in self.store.get_nodes()}
+        return {ref_doc_id for ref_doc_id in found if ref_doc_id}
+
+    def ids_of_documents(self, ref_doc_ids: Sequence[str]) -> list[str]:
+        """Return the ids of all nodes that come from the documents.
+
+        Args:
+            ref_doc_ids: The documents; unknown ones have no nodes.
+        """
+        if not ref_doc_ids:
+            return []
+        is_theirs = MetadataFilter(
+            key=DOC_ID_KEY, value=list(ref_doc_ids), operator=FilterOperator.IN
+        )
+        return self._ids_where(MetadataFilters(filters=[is_theirs]))
+
+    def _ids_where(self, filters: MetadataFilters) -> list[str]:
+        return [node.node_id for node in self.nodes_where(filters)]
+
+    # The background that scores are calibrated by
+
+    def background(self, query: Sequence[float]) -> Background | None:
+        """Return what `query`, shape (dim,), scores against a sample of the vectors.
+
+        The sample is the points with the lowest ids: ids are hashes, so that is a
+        random choice, and the same one however the collection was filled. It is read at
+        first use and kept for a while. None where the store cannot be sampled: one that
+        is not Qdrant, one without a synchronous client, or a distance of which smaller
+        is better; and for an empty collection.
+        """
+        with self._sampling:
+            if self._sample is None or not self._is_fresh(len(self._sample[0])):
+                self._sample = self._read_sample()
+                self._sampled_at = time.monotonic()
+            vectors, is_cosine = self._sample
+            if not len(vectors):
+                # Not kept: others may be about to fill a server's collection.
+                self._sample = None
+                return None
+        vector = np.asarray(query, dtype=np.float32)
+        scores = vectors @ vector
+        if is_cosine:
+            norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(vector)
+            scores = scores / np.where(norms == 0.0, 1.0, norms)
+        return background_of(scores)
+
+    def _is_fresh(self, n_sampled: int) -> bool:
+        # Other processes write too. A collection that is sampled whole is young or
+        # small: it may have changed much, and is read again at little cost.
+        kept_s = _SMALL_KEPT_S if n_sampled < N_SAMPLED else _KEPT_S
+        return time.monotonic() - self._sampled_at < kept_s
+
+    def _read_sample(self) -> tuple[Vectors, bool]:
+        """Return vectors, `(n, dim)`, and whether they are compared by cosine."""
+        return np.empty((0, 0), dtype=np.float32), True
+
+    def forget(self) -> None:
+        """Sample anew at the next use: the collection has changed."""
+        with self._sampling:
+            self._sample = None
+
+    # Before use
+
+    def check(self, dim: int, card: dict[str, str] | None = None) -> None:
+        """Do nothing if vectors of size `dim` can be searched for in the collection.
+
+        LlamaIndex finds a wrong vector name or size only at the first query. Stores
+        other than Qdrant's, and those with an asynchronous client alone, are not
+        checked.
+
+        Args:
+            dim: Length of the encoder's vectors.
+            card: The encoder's, from `embeddings.space.card_of`: compared with the one
+                that a collection on a server has, if it has one; None: not compared.
+
+        Raises:
+            CollectionMismatch: The collection does not exist, has no vector of the name
+                that the store asks for, has vectors of another size, or a distance of
+                which smaller is better; or it says that another encoder filled it.
+        """
+
+    # Writing
+
+    def add(self, nodes: Sequence[BaseNode]) -> list[str]:
+        """Write nodes that have their vectors, replacing those of the same id."""
+        if not nodes:
+            return []
+        with self._lock:
+            ids: list[str] = self.store.add(list(nodes))
+        self.forget()
+        return ids
+
+    def remove(self, node_ids: Ids[str]) -> None:
+        """Delete nodes by id; none is none."""
+        if node_ids:
+            with self._lock:
+                self.store.delete_nodes(node_ids=list(node_ids))
+            self.forget()
+
+
+def background_of(scores: Vectors) -> Background:
+    """Return the background that a query's scores with a sample make, shape (n,)."""
+    # Only of a collection that is sampled whole is a hit certainly a part.
+    n_items = len(scores) if len(scores) < N_SAMPLED else None
+    return Background(float(scores.mean()), float(scores.std()), n_items)
+
+
+def check_size(found: int | None, dim: int, where: str) -> None:
+    """Raise `CollectionMismatch` unless a collection's vectors have the size `dim`."""
+    if found != dim:
+        msg = (
+            f"The {where} has vectors of size {found}; the encoder makes {dim}. Search "
+            f"it with the encoder that filled it."
+        )
+        raise CollectionMismatch(msg)

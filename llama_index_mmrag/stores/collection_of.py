@@ -1,0 +1,41 @@
+"""Which kind of collection a vector store is: the one place that asks."""
+
+from __future__ import annotations
+
+import threading
+from weakref import WeakValueDictionary
+
+from llama_index.core.vector_stores.types import BasePydanticVectorStore
+
+from llama_index_mmrag.stores.collection import Collection
+from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.edge_collection import EdgeCollection
+
+_guard = threading.Lock()
+# By the store's address, which is not given to another one while its collection lives.
+_known: WeakValueDictionary[int, Collection] = WeakValueDictionary()
+
+
+def collection_of(store: BasePydanticVectorStore) -> Collection:
+    """Return the collection behind a store: of one store always the same object.
+
+    So its sample is read once, however many channels share it. It is forgotten when
+    nobody holds it any more.
+    """
+    with _guard:
+        if (found := _known.get(id(store))) is None:
+            found = _known[id(store)] = _made(store)
+        return found
+
+
+def _made(store: BasePydanticVectorStore) -> Collection:
+    if isinstance(store, QdrantEdgeVectorStore):
+        return EdgeCollection(store)
+    # An embedded store does without Qdrant's client.
+    from llama_index.vector_stores.qdrant import QdrantVectorStore
+
+    from llama_index_mmrag.stores.qdrant_collection import QdrantCollection
+
+    if isinstance(store, QdrantVectorStore):
+        return QdrantCollection(store)
+    return Collection(store)

@@ -1,0 +1,68 @@
+"""A collection of Qdrant Edge: in this process, ids first, payloads only when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection as Ids
+
+from llama_index.core.schema import BaseNode
+from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQuery
+
+from llama_index_mmrag.nodes.node import ENTITY_KEY, entity_id_of
+from llama_index_mmrag.stores.collection import (
+    N_SAMPLED,
+    Collection,
+    Found,
+    check_size,
+)
+from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
+from llama_index_mmrag.vectors import Vectors
+
+
+class EdgeCollection(Collection):
+    """The collection of a `QdrantEdgeVectorStore`, which has its own lock."""
+
+    is_light = True
+
+    def __init__(self, store: QdrantEdgeVectorStore) -> None:
+        super().__init__(store)
+        self.store: QdrantEdgeVectorStore = store
+        self.way = "here"
+
+    def search(self, query: VectorStoreQuery) -> list[Found]:
+        """Return what the store finds, best first, without nodes."""
+        rows = self.store.query_ids(query, payload_keys=(ENTITY_KEY,))
+        return [
+            Found(node_id, entity_id_of(payload, node_id), score)
+            for node_id, score, payload in rows
+        ]
+
+    def _read_nodes(self, node_ids: Ids[str], with_vectors: bool) -> list[BaseNode]:
+        return self.store.get_nodes(list(node_ids), with_embeddings=with_vectors)
+
+    def nodes_where(
+        self, filters: MetadataFilters, *, with_vectors: bool = False
+    ) -> list[BaseNode]:
+        """Return all nodes that pass `filters`, by ascending id."""
+        return self.store.get_nodes(filters=filters, with_embeddings=with_vectors)
+
+    def existing(self, node_ids: Ids[str]) -> set[str]:
+        """Return which of the nodes are stored, by ids alone."""
+        return self.store.existing(node_ids)
+
+    def document_ids(self) -> set[str]:
+        """Return the ref_doc_ids of all nodes that have one."""
+        return self.store.document_ids()
+
+    def _ids_where(self, filters: MetadataFilters) -> list[str]:
+        return self.store.ids_where(filters)
+
+    def _read_sample(self) -> tuple[Vectors, bool]:
+        return self.store.sample_vectors(N_SAMPLED), self.store.distance == "cosine"
+
+    def check(
+        self,
+        dim: int,
+        card: dict[str, str] | None = None,  # noqa: ARG002 - in the index's manifest
+    ) -> None:
+        """Do nothing if the store has vectors of size `dim`."""
+        check_size(self.store.dim, dim, f"store {self.store.path!r}")

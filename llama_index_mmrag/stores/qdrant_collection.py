@@ -1,0 +1,196 @@
+"""A collection of LlamaIndex's Qdrant store, on a server or in local mode."""
+
+from __future__ import annotations
+
+from collections.abc import Collection as Ids
+from typing import Any
+
+import numpy as np
+from llama_index.core.schema import BaseNode
+from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQuery
+from llama_index.vector_stores.qdrant import QdrantVectorStore
+from qdrant_client import models
+
+from llama_index_mmrag.concurrency.threads import athread
+from llama_index_mmrag.errors import CollectionMismatch
+from llama_index_mmrag.stores.client import is_local, pages, vector_params
+from llama_index_mmrag.stores.collection import (
+    N_SAMPLED,
+    Collection,
+    Found,
+    check_size,
+)
+from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT
+from llama_index_mmrag.stores.encoder_card import is_filled_by
+from llama_index_mmrag.stores.locks import search_lock
+from llama_index_mmrag.vectors import Vectors
+
+_LARGER_IS_BETTER = ("cosine", "dot")
+
+
+class QdrantCollection(Collection):
+    """The collection of a `QdrantVectorStore`.
+
+    Nodes are read past LlamaIndex's `get_nodes` (0.10.4), which brings vectors along
+    and ends silently at 9,999 nodes; but not past a subclass's: it may hide some.
+    """
+
+    def __init__(self, store: QdrantVectorStore) -> None:
+        super().__init__(store)
+        self.store: QdrantVectorStore = store
+        self._lock = search_lock(store)
+        self._client: Any = store.client  # None with an asynchronous one alone
+        self._reads_itself = type(store).get_nodes is not QdrantVectorStore.get_nodes
+
+    async def asearch(self, query: VectorStoreQuery) -> list[Found]:
+        """Return what `search` does, without blocking the event loop."""
+        # LlamaIndex's asynchronous hybrid search takes alpha=0.0 for "not given" and
+        # searches with 0.5 (QdrantVectorStore 0.10.4); the synchronous one is right.
+        if query.alpha == 0:
+            return await athread(lambda: self.search(query))
+        return await super().asearch(query)
+
+    def _read_nodes(self, node_ids: Ids[str], with_vectors: bool) -> list[BaseNode]:
+        if self._reads_itself:
+            return super()._read_nodes(node_ids, with_vectors)
+        with self._lock:
+            points = self._client.retrieve(
+                self.store.collection_name,
+                list(node_ids),
+                with_payload=True,
+                with_vectors=with_vectors,
+            )
+        return self._parsed(points)
+
+    def nodes_where(
+        self, filters: MetadataFilters, *, with_vectors: bool = False
+    ) -> list[BaseNode]:
+        """Return all nodes that pass `filters`, by ascending id."""
+        if self._reads_itself:
+            return super().nodes_where(filters, with_vectors=with_vectors)
+        points = self._scrolled(filters, with_payload=True, with_vectors=with_vectors)
+        return self._parsed(points)
+
+    async def anodes_where(self, filters: MetadataFilters) -> list[BaseNode]:
+        """Return what `nodes_where` does, without blocking the event loop."""
+        if self.way != "await" or self._reads_itself:
+            return await athread(lambda: self.nodes_where(filters))
+        points: list[Any] = []
+        offset = None
+        while True:
+            page, offset = await self.store._aclient.scroll(  # noqa: SLF001
+                self.store.collection_name,
+                scroll_filter=self._condition(filters),
+                limit=1024,
+                offset=offset,
+            )
+            points += page
+            if offset is None:
+                return self._parsed(points)
+
+    def existing(self, node_ids: Ids[str]) -> set[str]:
+        """Return which of the nodes are stored, by ids alone."""
+        if not node_ids:
+            return set()
+        with self._lock:
+            points = self._client.retrieve(
+                self.store.collection_name, list(node_ids), with_payload=False
+            )
+        return {str(point.id) for point in points}
+
+    def document_ids(self) -> set[str]:
+        """Return the ref_doc_ids of all nodes that have one."""
+        name = self.store.collection_name
+        if self._can_facet():
+            most = max(1, self._client.count(name, exact=True).count)
+            facet = self._client.facet(name, DOC_ID_KEY, limit=most, exact=True)
+            # Values of points that were deleted are listed too, with a count of 0.
+            found = {hit.value for hit in facet.hits if hit.count}
+        else:
+            points = self._scrolled(None, with_payload=[DOC_ID_KEY])
+            found = {(point.payload or {}).get(DOC_ID_KEY) for point in points}
+        return {str(value) for value in found - {None, NO_DOCUMENT}}
+
+    def _can_facet(self) -> bool:
+        if is_local(self._client):  # it spells UUIDs anew, and scans all the same
+            return False
+        described = self._client.get_collection(self.store.collection_name)
+        index = described.payload_schema.get(DOC_ID_KEY)
+        return index is not None and index.data_type == models.PayloadSchemaType.KEYWORD
+
+    def _ids_where(self, filters: MetadataFilters) -> list[str]:
+        points = self._scrolled(filters, with_payload=False)
+        return [str(point.id) for point in points]
+
+    def _read_sample(self) -> tuple[Vectors, bool]:
+        store, name = self.store, self.store.collection_name
+        if self._client is None:
+            return super()._read_sample()
+        with self._lock:
+            described = self._client.get_collection(name).config.params.vectors
+            vector = vector_params(described, store.dense_vector_name)
+            distance = "" if vector is None else vector.distance.lower()
+            if distance not in _LARGER_IS_BETTER:
+                return super()._read_sample()
+            points, _ = self._client.scroll(
+                name, limit=N_SAMPLED, with_vectors=True, with_payload=False
+            )
+        rows = [
+            p.vector[store.dense_vector_name]
+            if isinstance(p.vector, dict)
+            else p.vector
+            for p in points
+        ]
+        return np.array(rows, dtype=np.float32), distance == "cosine"
+
+    def check(self, dim: int, card: dict[str, str] | None = None) -> None:
+        """Do nothing if vectors of size `dim` can be searched for in the collection."""
+        if self._client is None:
+            return
+        name, wanted = self.store.collection_name, self.store.dense_vector_name
+        with self._lock:
+            if not self._client.collection_exists(name):
+                listed = self._client.get_collections().collections
+                msg = (
+                    f"There is no collection {name!r}; the client has "
+                    f"{sorted(one.name for one in listed)}. Name one of these, or fill "
+                    f"the collection first."
+                )
+                raise CollectionMismatch(msg)
+            config = self._client.get_collection(name).config
+        vector = vector_params(config.params.vectors, wanted)
+        if vector is None:
+            msg = (
+                f"Collection {name!r} has the vectors {sorted(config.params.vectors)}; "
+                f"the store asks for {wanted!r}. Make the store with "
+                f"QdrantVectorStore({name!r}, dense_vector_name=...)."
+            )
+            raise CollectionMismatch(msg)
+        check_size(vector.size, dim, f"collection {name!r}")
+        if vector.distance.lower() not in _LARGER_IS_BETTER:
+            msg = (
+                f"Collection {name!r} measures {vector.distance.value}, of which "
+                f"smaller is better; expected Cosine or Dot. Make it anew with one of "
+                f"these: for unit vectors the order is the same."
+            )
+            raise CollectionMismatch(msg)
+        if card is not None:
+            is_filled_by(card, config.metadata, name)
+
+    def _scrolled(
+        self, filters: MetadataFilters | None, **wanted: Any
+    ) -> list[models.Record]:
+        condition = self._condition(filters)
+        name = self.store.collection_name
+        with self._lock:
+            found = pages(self._client, name, scroll_filter=condition, **wanted)
+            return [point for page in found for point in page]
+
+    def _condition(self, filters: MetadataFilters | None) -> models.Filter | None:
+        # The one that a search has: a filter means the same for both.
+        asked = VectorStoreQuery(filters=filters)
+        condition: models.Filter | None = self.store._build_query_filter(asked)  # noqa: SLF001
+        return condition
+
+    def _parsed(self, points: list[models.Record]) -> list[BaseNode]:
+        return list(self.store.parse_to_query_result(points).nodes or ())
