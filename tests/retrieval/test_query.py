@@ -18,6 +18,7 @@ from llama_index_mmrag import MultiModalQuery
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
 from llama_index_mmrag.nodes.images import load_image
+from llama_index_mmrag.retrieval.encodings import encode
 from llama_index_mmrag.retrieval.query import parts_of, pictures_of
 
 from ..conftest import Paint
@@ -63,7 +64,7 @@ def test_custom_embedding_strings_replace_the_words_as_llamaindex_has_it() -> No
     (part,) = parts_of(bundle)
     assert part.texts == ("red", "green")
     # Their mean, as in HyDE: not normalised by LlamaIndex.
-    assert part.encode(ColourEncoder()) == [0.5, 0.5, 0.0, 0.0]
+    assert encode(part, ColourEncoder()) == [0.5, 0.5, 0.0, 0.0]
 
 
 def test_weights_go_by_the_names_of_parts(paint: Paint) -> None:
@@ -116,7 +117,7 @@ def test_query_is_not_written_to(paint: Paint) -> None:
     query = MultiModalQuery("red", images=[str(paint("red"))], part_weights={"text": 2})
     before = deepcopy(query)
     for part in parts_of(query):
-        part.encode(ColourEncoder())
+        encode(part, ColourEncoder())
     assert query == before
 
 
@@ -132,15 +133,15 @@ def test_picture_in_every_form_has_the_same_vector(form: str, paint: Paint) -> N
     }[form]
     (part,) = parts_of(MultiModalQuery(images=[source]))
     expected = ColourEncoder().get_image_embedding(str(path))
-    assert part.encode(ColourEncoder()) == expected
+    assert encode(part, ColourEncoder()) == expected
     # A stream is read from its start each time.
-    assert part.encode(ColourEncoder()) == expected
+    assert encode(part, ColourEncoder()) == expected
 
 
 def test_encoder_without_eyes_is_refused_with_its_name(paint: Paint) -> None:
     (part,) = parts_of(QueryBundle("", image_path=str(paint("red"))))
     with pytest.raises(InvalidSetting, match="MockEmbedding cannot encode a picture"):
-        part.encode(MockEmbedding(embed_dim=4))
+        encode(part, MockEmbedding(embed_dim=4))
 
 
 MODES = ("CMYK", "YCbCr", "HSV", "LAB", "F", "I", "I;16", "L", "P", "RGBA", "1")
@@ -150,7 +151,7 @@ MODES = ("CMYK", "YCbCr", "HSV", "LAB", "F", "I", "I;16", "L", "P", "RGBA", "1")
 def test_picture_of_any_mode_can_be_asked_with(mode: str) -> None:
     picture = Image.new(mode, (16, 12), "white" if mode in ("RGBA", "P", "L") else 200)
     (part,) = parts_of(MultiModalQuery(images=[picture]))
-    assert len(part.encode(ColourEncoder())) == 4
+    assert len(encode(part, ColourEncoder())) == 4
     assert picture.mode == mode
 
 
@@ -171,8 +172,8 @@ def test_open_picture_is_turned_upright_like_its_file(tmp_path: Path) -> None:
     sources: list[Any] = [path, Image.open(path), path.read_bytes()]
     of_file, of_open, of_bytes = parts_of(MultiModalQuery(images=sources))
     assert Corner().get_image_embedding(str(path))[0] > 200
-    assert of_open.encode(Corner()) == of_file.encode(Corner())
-    assert of_bytes.encode(Corner()) == of_file.encode(Corner())
+    assert encode(of_open, Corner()) == encode(of_file, Corner())
+    assert encode(of_bytes, Corner()) == encode(of_file, Corner())
 
 
 def test_open_picture_is_decoded_once_for_all_encoders_at_once(
@@ -186,5 +187,5 @@ def test_open_picture_is_decoded_once_for_all_encoders_at_once(
     for _ in range(5):
         (part,) = parts_of(MultiModalQuery(images=[Image.open(path)]))
         with ThreadPoolExecutor(4) as pool:
-            vectors = pool.map(lambda _, one=part: one.encode(ColourEncoder()), "abcd")
+            vectors = pool.map(lambda _, one=part: encode(one, ColourEncoder()), "abcd")
         assert list(vectors) == [expected] * 4
