@@ -465,7 +465,7 @@ def test_index_without_composed_vectors_has_no_early_stage(open_index):
         with pytest.raises(InvalidSetting, match=f"{stage!r}.*no composed vectors"):
             index.as_retriever(fusion_stage=stage)
     assert len(index.as_retriever(fusion_stage="late").channels) == 2
-    with pytest.raises(InvalidSetting, match="'earlier'; expected 'late' or 'early'"):
+    with pytest.raises(InvalidSetting, match="'earlier'; expected 'late', 'early'"):
         index.as_retriever(fusion_stage="earlier")
 
 
