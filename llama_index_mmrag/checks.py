@@ -170,7 +170,8 @@ def rows(
 not finite, first in row 0; expected finite numbers. Check the encoder's output.
     """
     try:
-        array = np.asarray(values, dtype=np.float32)
+        with np.errstate(over="ignore"):  # beyond float32 is infinity, refused below
+            array = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError) as cause:
         msg = f"{name} are no array of numbers ({cause}); expected one. {advice}"
         raise error(msg) from cause

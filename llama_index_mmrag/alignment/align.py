@@ -20,8 +20,8 @@ from llama_index_mmrag.alignment.pairs import Pairs, drawn_groups
 from llama_index_mmrag.alignment.settings import TrainSettings
 from llama_index_mmrag.alignment.train import TrainedHeads, train_heads
 from llama_index_mmrag.alignment.transforms import Normalize, Project, Transform
-from llama_index_mmrag.embeddings.conse import unit_rows
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
+from llama_index_mmrag.vectors import unit_rows
 
 MIX_WEIGHT = 0.5
 """Of the head beside the encoder's own vectors, as in the shipped encoder."""

@@ -13,18 +13,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.fitting import fit_directions
-from llama_index_mmrag.alignment.running_mean import checked_rows
 from llama_index_mmrag.alignment.settings import SEEDS
 from llama_index_mmrag.alignment.training import one_cycle
 from llama_index_mmrag.alignment.transforms import (
-    FloatArray,
     Normalize,
     Perceptron,
     Project,
     Transform,
 )
-from llama_index_mmrag.embeddings.conse import unit_rows
+from llama_index_mmrag.checks import rows as checked
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector, MissingExtra
+from llama_index_mmrag.vectors import Vectors, unit_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,7 +114,7 @@ def fit_autoencoder(
         MissingExtra: torch is not installed.
     """
     settings = AutoencoderSettings() if settings is None else settings
-    rows = unit_rows(checked_rows(vectors, "The autoencoder").astype(np.float32))
+    rows = unit_rows(checked(vectors, "The vectors"))
     _check(rows, dim, settings)
     _import_torch()
     rng = np.random.default_rng(settings.seed)
@@ -147,8 +146,8 @@ class _Run:
 
     def __init__(
         self,
-        learned: FloatArray,
-        held_out: FloatArray,
+        learned: Vectors,
+        held_out: Vectors,
         dim: int,
         settings: AutoencoderSettings,
     ) -> None:
@@ -270,7 +269,7 @@ def _encoder(weights: Arrays) -> Transform:
     return Chain((Normalize(), step, Normalize()))
 
 
-def _check(rows: FloatArray, dim: int, settings: AutoencoderSettings) -> None:
+def _check(rows: Vectors, dim: int, settings: AutoencoderSettings) -> None:
     n, in_dim = rows.shape
     if n < _FEWEST or not rows.any():
         msg = (

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from llama_index_mmrag.alignment.transforms import FloatArray, Transform
-from llama_index_mmrag.embeddings.conse import unit_rows
+from llama_index_mmrag.alignment.transforms import Transform
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.vectors import Vectors, unit_rows
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -41,7 +41,7 @@ class Chain(Transform):
             in_dim = step.out_dim(in_dim)
         return in_dim
 
-    def _apply(self, rows: FloatArray) -> FloatArray:
+    def _apply(self, rows: Vectors) -> Vectors:
         for step in self.steps:
             rows = step.apply(rows)
         return rows
@@ -83,7 +83,7 @@ class Columns(Transform):
             raise InvalidSetting(msg)
         return self.stop - self.start
 
-    def _apply(self, rows: FloatArray) -> FloatArray:
+    def _apply(self, rows: Vectors) -> Vectors:
         return np.array(rows[:, self.start : self.stop], dtype=np.float32)
 
 
@@ -119,7 +119,7 @@ class Truncate(Transform):
             raise InvalidSetting(msg)
         return self.dim
 
-    def _apply(self, rows: FloatArray) -> FloatArray:
+    def _apply(self, rows: Vectors) -> Vectors:
         return unit_rows(rows[:, : self.dim])
 
 
@@ -168,7 +168,7 @@ class Mix(Transform):
             raise InvalidSetting(msg)
         return dims.pop() if dims else None
 
-    def _apply(self, rows: FloatArray) -> FloatArray:
+    def _apply(self, rows: Vectors) -> Vectors:
         total = np.zeros(1, dtype=np.float32)
         for part, weight in zip(self.parts, self.weights, strict=True):
             total = total + np.float32(weight) * unit_rows(part.apply(rows))

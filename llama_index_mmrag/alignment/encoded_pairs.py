@@ -18,11 +18,11 @@ from tqdm.auto import tqdm
 from llama_index_mmrag.alignment.npz import DAMAGED
 from llama_index_mmrag.alignment.pair_files import PairProblem, PairsRead
 from llama_index_mmrag.alignment.pairs import Groups, Pairs
-from llama_index_mmrag.alignment.transforms import FloatArray
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting, InvalidVector
+from llama_index_mmrag.vectors import Vectors, has_direction
 
-Rows: TypeAlias = "dict[str, FloatArray]"
+Rows: TypeAlias = "dict[str, Vectors]"
 
 _AT_ONCE = 256
 _SAVED_EVERY_S = 60.0
@@ -32,9 +32,9 @@ _SAVED_EVERY_S = 60.0
 class EncodedPairs:
     """Row i of each array belongs to pair i."""
 
-    texts: FloatArray
+    texts: Vectors
     """Shape `(n, dt)`."""
-    images: FloatArray
+    images: Vectors
     """Shape `(n, di)`; a picture with two texts is there twice."""
     groups: Groups
     """Which thing each pair is about, `(n,)`."""
@@ -165,7 +165,7 @@ def _rows_of(
     )
 
 
-def _stacked(rows: list[FloatArray], name: str) -> FloatArray:
+def _stacked(rows: list[Vectors], name: str) -> Vectors:
     lengths = sorted({len(row) for row in rows})
     if len(lengths) > 1:
         msg = (
@@ -192,7 +192,7 @@ class _Keeper:
             reasons[key] = str(row)
             return
         vector = np.asarray(row, dtype=np.float32)
-        if not (np.isfinite(vector).all() and vector.any()):
+        if not has_direction(vector[None])[0]:
             reasons[key] = (
                 "The encoder gave a vector without a direction: all zeros, NaN or "
                 "infinite. Look at what it says about this input."

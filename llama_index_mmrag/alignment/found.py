@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llama_index_mmrag.alignment.pairs import Groups
-from llama_index_mmrag.alignment.transforms import FloatArray
-from llama_index_mmrag.embeddings.conse import unit_rows
+from llama_index_mmrag.vectors import Vectors, unit_rows
 
 _ROWS_AT_ONCE = 1024
 
@@ -36,7 +35,7 @@ class FoundBothWays:
 
 
 def found_both_ways(
-    texts: FloatArray, images: FloatArray, groups: Groups, pictures: Groups
+    texts: Vectors, images: Vectors, groups: Groups, pictures: Groups
 ) -> FoundBothWays:
     """Return what texts find among the different pictures, and the reverse.
 
@@ -62,8 +61,8 @@ def found(rank: NDArray[np.float64], *, n_items: int) -> Found:
 
 
 def ranks(
-    queries: FloatArray,
-    items: FloatArray,
+    queries: Vectors,
+    items: Vectors,
     query_groups: Groups,
     item_groups: Groups,
 ) -> NDArray[np.float64]:

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.transforms import (
-    FloatArray,
     Normalize,
     Perceptron,
     Project,
     Transform,
 )
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -64,20 +64,20 @@ class Scaling:
     deviation: NDArray[np.float64]
 
     @classmethod
-    def of(cls, vectors: FloatArray) -> Scaling:
+    def of(cls, vectors: Vectors) -> Scaling:
         """Return the scaling of the training vectors, `(n, d)`."""
         mean = vectors.mean(axis=0, dtype=np.float64)
         deviation = vectors.std(axis=0, dtype=np.float64)
         # A column that never changes says nothing: it is not blown up.
         return cls(mean, np.where(deviation > 1e-6, deviation, 1.0))
 
-    def apply(self, vectors: FloatArray) -> FloatArray:
+    def apply(self, vectors: Vectors) -> Vectors:
         """Return scaled vectors, `(n, d)`."""
         return ((vectors - self.mean) / self.deviation).astype(np.float32)
 
     def folded(
         self, weight: NDArray[np.float64], bias: NDArray[np.float64]
-    ) -> tuple[FloatArray, FloatArray]:
+    ) -> tuple[Vectors, Vectors]:
         """Return weight and bias that do the same to vectors that are not scaled."""
         plain = weight / self.deviation
         shifted = bias - plain @ self.mean

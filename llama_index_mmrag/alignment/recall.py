@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from llama_index_mmrag.alignment.transforms import FloatArray
+from llama_index_mmrag.vectors import Vectors
 
 _ROWS_AT_ONCE = 1024
 
 
 def recall_at_k(
-    queries: FloatArray,
-    items: FloatArray,
+    queries: Vectors,
+    items: Vectors,
     query_groups: NDArray[np.int64],
     item_groups: NDArray[np.int64],
     *,

@@ -21,8 +21,8 @@ from llama_index_mmrag.alignment.pairs import Pairs
 from llama_index_mmrag.alignment.recall import recall_at_k
 from llama_index_mmrag.alignment.settings import Epoch, TrainSettings
 from llama_index_mmrag.alignment.transforms import Transform
-from llama_index_mmrag.embeddings.conse import unit_rows
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.vectors import unit_rows
 
 if TYPE_CHECKING:
     from torch import Tensor

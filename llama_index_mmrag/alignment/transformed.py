@@ -15,7 +15,7 @@ from llama_index.core.embeddings import MultiModalEmbedding
 
 from llama_index_mmrag.alignment.artefact import Alignment
 from llama_index_mmrag.alignment.chain import Chain
-from llama_index_mmrag.alignment.transforms import FloatArray, Transform
+from llama_index_mmrag.alignment.transforms import Transform
 from llama_index_mmrag.embeddings.dimension import (
     dimension_of,
     known_image_dimension,
@@ -28,6 +28,7 @@ from llama_index_mmrag.embeddings.offline_features import OfflineFeaturesEmbeddi
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
 from llama_index_mmrag.nodes.images import ImageSource
+from llama_index_mmrag.vectors import Vectors
 
 
 class TransformedEmbedding(MultiModalEmbedding):
@@ -200,7 +201,7 @@ class TransformedEmbedding(MultiModalEmbedding):
     ) -> list[Embedding]:
         if not rows:
             return []
-        vectors: FloatArray = transform.apply(np.asarray(rows, dtype=np.float32))
+        vectors: Vectors = transform.apply(np.asarray(rows, dtype=np.float32))
         bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         if len(bad):
             msg = (

@@ -13,9 +13,9 @@ from llama_index_mmrag.alignment.autoencoder import (
 from llama_index_mmrag.alignment.chain import Chain, Truncate
 from llama_index_mmrag.alignment.fitting import fit_directions
 from llama_index_mmrag.alignment.transforms import Normalize, Transform
-from llama_index_mmrag.compression.recall import FloatArray
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.stores.quantisation import SCHEMES, Scheme
+from llama_index_mmrag.vectors import Vectors
 
 Reduction: TypeAlias = Literal["pca", "truncate", "autoencoder"]
 
@@ -69,7 +69,7 @@ class Candidates:
         return sorted({k for k in asked if 1 <= k < dim}, reverse=True)
 
     def transforms(
-        self, fitted_on: FloatArray, *, seed: int
+        self, fitted_on: Vectors, *, seed: int
     ) -> Iterator[tuple[str, Transform]]:
         """Yield a name and a transform for each reduction and length, none before them.
 
@@ -97,7 +97,7 @@ class Candidates:
         return n_transforms * (n_others + n_codes * len(self.oversamplings))
 
     def _fitted(
-        self, reduction: Reduction, length: int, rows: FloatArray, seed: int
+        self, reduction: Reduction, length: int, rows: Vectors, seed: int
     ) -> Transform:
         if reduction == "truncate":
             return Truncate(length)

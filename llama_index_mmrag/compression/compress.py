@@ -22,7 +22,6 @@ from llama_index_mmrag.compression.candidates import Candidates
 from llama_index_mmrag.compression.measuring import Trial, trial
 from llama_index_mmrag.compression.recall import (
     NOBODY,
-    FloatArray,
     last_scores,
     low_recall,
     recalls,
@@ -30,6 +29,7 @@ from llama_index_mmrag.compression.recall import (
 from llama_index_mmrag.compression.report import Compression, Row
 from llama_index_mmrag.errors import InvalidSetting, PromiseNotKept
 from llama_index_mmrag.stores.quantisation import Quantisation
+from llama_index_mmrag.vectors import Vectors
 
 
 def compress(  # noqa: PLR0913 - what is promised, what is tried, how sure
@@ -98,7 +98,7 @@ def compress(  # noqa: PLR0913 - what is promised, what is tried, how sure
 
 
 def choose(
-    rows: FloatArray,
+    rows: Vectors,
     asked: Asked,
     *,
     min_recall: float,
@@ -154,7 +154,7 @@ class _Run:
 
     def __init__(
         self,
-        rows: FloatArray,
+        rows: Vectors,
         asked: Asked,
         top_k: int,
         min_recall: float,
@@ -209,7 +209,7 @@ class _Run:
         return float(shares.mean())
 
     def _measured(
-        self, row: Row, stored: FloatArray, asked: FloatArray, levels: tuple[float, ...]
+        self, row: Row, stored: Vectors, asked: Vectors, levels: tuple[float, ...]
     ) -> Row:
         """Return the row at the first oversampling that keeps the promise, or last."""
         with trial(stored, row.quantisation) as collection:
@@ -235,7 +235,7 @@ class _Run:
         )
 
     def _shares(
-        self, collection: Trial, asked: FloatArray, level: float
+        self, collection: Trial, asked: Vectors, level: float
     ) -> tuple[np.ndarray, float]:
         found, ms = collection.search(
             asked, self._asked.left_out, top_k=self._top_k, oversampling=level

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from llama_index_mmrag.alignment.artefact import Alignment
 from llama_index_mmrag.alignment.chain import Chain
-from llama_index_mmrag.alignment.transforms import FloatArray, Transform
+from llama_index_mmrag.alignment.transforms import Transform
 from llama_index_mmrag.compression.asked import (
     checked_unit_rows,
     enough_vectors,
@@ -34,6 +34,7 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.stores.encoder_card import card_metadata, is_filled_by
 from llama_index_mmrag.stores.quantisation import server_vector_params
+from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -171,7 +172,7 @@ def compress_collection(
 
 def _pages(
     client: QdrantClient, source: str
-) -> Iterator[tuple[FloatArray, list[models.Record]]]:
+) -> Iterator[tuple[Vectors, list[models.Record]]]:
     offset = None
     while True:
         page, offset = client.scroll(

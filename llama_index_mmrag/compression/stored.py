@@ -11,7 +11,6 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from numpy.typing import NDArray
 
 from llama_index_mmrag.alignment.artefact import Alignment
-from llama_index_mmrag.alignment.transforms import FloatArray
 from llama_index_mmrag.compression.asked import (
     Asked,
     checked_unit_rows,
@@ -24,6 +23,7 @@ from llama_index_mmrag.errors import InvalidSetting, StoreClosed
 from llama_index_mmrag.retrieval.channels import Channel
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.manifest import places_in
+from llama_index_mmrag.vectors import Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class StoredCollection:
     alignment: Alignment | None
     """What its vectors went through already."""
     ids: list[str]
-    rows: FloatArray
+    rows: Vectors
     """Unit rows, in the order of `ids`."""
 
     @classmethod

@@ -22,10 +22,10 @@ from llama_index_mmrag.embeddings.clip_towers import (
     encode_pictures,
     encode_texts,
 )
-from llama_index_mmrag.embeddings.conse import FloatArray
 from llama_index_mmrag.embeddings.encoder import PictureEncoder
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.images import ImageSource
+from llama_index_mmrag.vectors import Vectors
 
 _log = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ class BatchedClipEmbedding(PictureEncoder):
         towers = self._loaded()
         return f"clip:{towers.sha8}:{towers.dimension}:unit"
 
-    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector for each text, `(n, dim)`, in the texts' order.
 
         Raises:
@@ -183,7 +183,7 @@ class BatchedClipEmbedding(PictureEncoder):
             )
         return vectors
 
-    def encode_images(self, pictures: Sequence[ImageSource]) -> FloatArray:
+    def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:
         """Return one unit vector for each picture, `(n, dim)`, in the pictures' order.
 
         Args:
@@ -216,7 +216,7 @@ class BatchedClipEmbedding(PictureEncoder):
                     )
         return self._towers
 
-    def _none(self) -> FloatArray:
+    def _none(self) -> Vectors:
         import numpy as np
 
         return np.empty((0, self.dimension), dtype=np.float32)

@@ -22,7 +22,7 @@ from llama_index_mmrag.embeddings.clip_torch import (
     weights_sha8,
 )
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
-from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +108,7 @@ class OpenClip:
             [own.sot_token_id, *own.encode(text), own.eot_token_id] for text in texts
         ]
 
-    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> FloatArray:
+    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
         """Return one vector for each row of at most `max_tokens`, `(n, dim)`."""
         with computing(self._device, self._dtype):
             if self._is_causal:
@@ -118,11 +118,11 @@ class OpenClip:
             full = padded(token_ids, device=self._device, width=self.max_tokens)
             return to_numpy(self._model.encode_text(full))
 
-    def pixels(self, picture: Image.Image) -> FloatArray:
+    def pixels(self, picture: Image.Image) -> Vectors:
         """Return an RGB picture as the model's own transform prepares it."""
         return np.asarray(self._preprocess(picture).numpy(), dtype=np.float32)
 
-    def picture_vectors(self, pixels: FloatArray) -> FloatArray:
+    def picture_vectors(self, pixels: Vectors) -> Vectors:
         """Return one vector for each picture: `(n, 3, h, w)` to `(n, dim)`."""
         import torch
 

@@ -24,7 +24,7 @@ from llama_index_mmrag.embeddings.clip_torch import (
     weights_sha8,
 )
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
-from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     import torch
@@ -90,7 +90,7 @@ class OpenAIClip:
         start, end = marks["<|startoftext|>"], marks["<|endoftext|>"]
         return [[start, *self._tokenizer.encode(text), end] for text in texts]
 
-    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> FloatArray:
+    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
         """Return one vector for each row, `(n, dim)`.
 
         What `encode_text` computes, on as many positions as the longest row has: the
@@ -114,7 +114,7 @@ class OpenAIClip:
                 ends.type(model.text_projection.dtype) @ model.text_projection
             )
 
-    def pixels(self, picture: Image.Image) -> FloatArray:
+    def pixels(self, picture: Image.Image) -> Vectors:
         """Return an RGB picture as the picture tower takes it, `(3, side, side)`.
 
         Shortest side to the model's, bicubic; its centre cut out; then scaled. With
@@ -135,7 +135,7 @@ class OpenAIClip:
             [scale[plane] for scale, plane in zip(_SCALE, planes, strict=True)]
         )
 
-    def picture_vectors(self, pixels: FloatArray) -> FloatArray:
+    def picture_vectors(self, pixels: Vectors) -> Vectors:
         """Return one vector for each picture: `(n, 3, side, side)` to `(n, dim)`."""
         import torch
 

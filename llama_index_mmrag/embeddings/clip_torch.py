@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from llama_index_mmrag.embeddings.conse import FloatArray
 from llama_index_mmrag.errors import InvalidSetting, MissingExtra
+from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     import torch
@@ -164,9 +164,9 @@ def computing(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
                 yield
 
 
-def to_numpy(vectors: torch.Tensor) -> FloatArray:
+def to_numpy(vectors: torch.Tensor) -> Vectors:
     """Return a tensor's values as float32."""
-    array: FloatArray = vectors.float().cpu().numpy().astype(np.float32, copy=False)
+    array: Vectors = vectors.float().cpu().numpy().astype(np.float32, copy=False)
     return array
 
 

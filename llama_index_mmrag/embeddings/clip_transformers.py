@@ -22,7 +22,7 @@ from llama_index_mmrag.embeddings.clip_torch import (
     weights_sha8,
 )
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
-from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     import torch
@@ -132,7 +132,7 @@ class TransformersClip:
         )["input_ids"]
         return ids
 
-    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> FloatArray:
+    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
         """Return one vector for each row of at most `max_tokens`, `(n, dim)`.
 
         CLIP needs no mask: what pads a row comes after its first end mark, and the
@@ -147,12 +147,12 @@ class TransformersClip:
             )
             return to_numpy(pooled(self.model.get_text_features(input_ids=ids)))
 
-    def pixels(self, picture: Image.Image) -> FloatArray:
+    def pixels(self, picture: Image.Image) -> Vectors:
         """Return an RGB picture as the model's image processor prepares it."""
         prepared = self.processor(images=picture, return_tensors="np")
         return np.asarray(prepared["pixel_values"][0], dtype=np.float32)
 
-    def picture_vectors(self, pixels: FloatArray) -> FloatArray:
+    def picture_vectors(self, pixels: Vectors) -> Vectors:
         """Return one vector for each picture: `(n, 3, h, w)` to `(n, dim)`."""
         import torch
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llama_index_mmrag.embeddings.conse import FloatArray, unit_rows
 from llama_index_mmrag.embeddings.weights import MINILM, onnx_session, read_weights
 from llama_index_mmrag.embeddings.wordpiece import bert_uncased_tokenizer
+from llama_index_mmrag.vectors import Vectors, unit_rows
 
 DIMENSION = 384
 
@@ -42,7 +42,7 @@ class MiniLM:
         *,
         max_tokens: int = MAX_TOKENS,
         n_threads: int = 1,
-    ) -> FloatArray:
+    ) -> Vectors:
         """Return one unit vector for each text, `(n, 384)`, in the texts' order.
 
         A text's vector does not depend on the other texts (to about 1e-7). The empty
@@ -73,7 +73,7 @@ class MiniLM:
                 list(threads.map(fill, batches))
         return vectors
 
-    def _run(self, token_ids: list[list[int]]) -> FloatArray:
+    def _run(self, token_ids: list[list[int]]) -> Vectors:
         width = max(len(ids) for ids in token_ids)
         ids: NDArray[Any] = np.zeros((len(token_ids), width), dtype=np.int64)
         mask = np.zeros_like(ids)

@@ -15,7 +15,6 @@ from typing import Any
 from llama_index.core.bridge.pydantic import Field
 
 from llama_index_mmrag.concurrency.threads import usable_cpus
-from llama_index_mmrag.embeddings.conse import FloatArray
 from llama_index_mmrag.embeddings.encoder import PictureEncoder, TextEncoder
 from llama_index_mmrag.embeddings.minilm import DIMENSION, MAX_TOKENS, MiniLM
 from llama_index_mmrag.embeddings.picture_tower import (
@@ -25,6 +24,7 @@ from llama_index_mmrag.embeddings.picture_tower import (
     open_head,
 )
 from llama_index_mmrag.nodes.images import ImageSource
+from llama_index_mmrag.vectors import Vectors
 
 TEXT_SPACE = "offline-minilm-v1"
 """Name of the vector space of the text encoder alone."""
@@ -87,7 +87,7 @@ class OfflineTextEmbedding(TextEncoder):
         """
         return TEXT_SPACE
 
-    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector for each text, `(n, 384)`, in the texts' order."""
         tower = _text_tower(self.class_name())
         return tower.encode(
@@ -145,7 +145,7 @@ class OfflineMultiModalEmbedding(OfflinePictures):
             return CONSE_SPACE
         return f"{CONSE_SPACE}+{self.head_weight:g}*head:{open_head().sha8}"
 
-    def encode_images(self, pictures: Sequence[ImageSource]) -> FloatArray:
+    def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:
         """Return one unit vector for each picture, `(n, 384)`, in the pictures' order.
 
         Args:

@@ -12,12 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llama_index_mmrag.embeddings.conse import (
-    FloatArray,
-    conse,
-    linear_head,
-    with_head,
-)
+from llama_index_mmrag.embeddings.conse import conse, linear_head, with_head
 from llama_index_mmrag.embeddings.efficientnet_lite import (
     IMAGE_SIDE,
     lite0_graph,
@@ -31,6 +26,7 @@ from llama_index_mmrag.embeddings.weights import (
     read_weights,
 )
 from llama_index_mmrag.nodes.images import ImageSource, load_image
+from llama_index_mmrag.vectors import Vectors
 
 # Decoded at most this large before the squash: a panorama of 4 : 1 keeps all the pixels
 # the network can use, and a camera's JPEG is decoded at a fraction of its size.
@@ -43,18 +39,18 @@ N_FEATURES = 1280
 class ImageFeatures(NamedTuple):
     """What the classifier says about n pictures."""
 
-    features: FloatArray
+    features: Vectors
     """Pooled features, `(n, 1280)`."""
-    logits: FloatArray
+    logits: Vectors
     """Class scores before softmax, `(n, 1000)`."""
 
 
 class OpenHead(NamedTuple):
     """The shipped linear head; see docs/model-card-open-head.md."""
 
-    weight: FloatArray
+    weight: Vectors
     """Shape `(384, 1280)`; the features' scaling is folded in."""
-    bias: FloatArray
+    bias: Vectors
     """Shape `(384,)`."""
     sha8: str
     """First 8 hexadecimal digits of the SHA-256 over weight and bias as stored."""
@@ -112,7 +108,7 @@ class PictureTower:
         return out
 
 
-def in_text_space(seen: ImageFeatures, *, head_weight: float) -> FloatArray:
+def in_text_space(seen: ImageFeatures, *, head_weight: float) -> Vectors:
     """Return unit vectors in the text encoder's space, `(n, 384)`.
 
     `unit(conse(logits) + head_weight * head(features))`; with `head_weight=0` nothing
@@ -127,7 +123,7 @@ def in_text_space(seen: ImageFeatures, *, head_weight: float) -> FloatArray:
 
 
 @cache
-def class_vectors() -> FloatArray:
+def class_vectors() -> Vectors:
     """Return the centred text vectors of the 1,000 classes, `(1000, 384)`."""
     return np.asarray(_packaged("conse_classes.npz")["class_emb"], dtype=np.float32)
 

@@ -7,11 +7,12 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
-from llama_index_mmrag.composition import Composition, Rows
+from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
 from llama_index_mmrag.retrieval.query import Encodings, PartKind, QueryPart
+from llama_index_mmrag.vectors import WideVectors
 
 
 class QueryComposer:
@@ -71,7 +72,7 @@ class QueryComposer:
 
     def _mean(
         self, kind: str, members: Sequence[QueryPart], encodings: Encodings
-    ) -> Rows:
+    ) -> WideVectors:
         model = self._models[kind]
         rows = np.array([encodings.of(member, model) for member in members])
         lengths = np.linalg.norm(rows, axis=1)
@@ -90,7 +91,7 @@ class QueryComposer:
         is_mean = np.linalg.norm(mean) > 1e-6 * weights.sum()
         return np.asarray(mean if is_mean else rows[0]).reshape(1, -1)
 
-    def _dim(self, kind: str, known: dict[str, Rows]) -> int:
+    def _dim(self, kind: str, known: dict[str, WideVectors]) -> int:
         if self._composition.needs_one_space:
             return int(next(iter(known.values())).shape[1])
         if kind not in self._dims:

@@ -21,9 +21,9 @@ from llama_index_mmrag.alignment import (
 )
 from llama_index_mmrag.alignment.heads import Scaling
 from llama_index_mmrag.embeddings.colour import ColourEncoder
-from llama_index_mmrag.embeddings.conse import unit_rows
 from llama_index_mmrag.embeddings.offline_features import OfflineFeaturesEmbedding
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
+from llama_index_mmrag.vectors import unit_rows
 
 N, DIM = 120, 8
 WHOLE = PictureParts(plain=Chain(), features=Chain())

@@ -17,8 +17,8 @@ from llama_index_mmrag.alignment import (
     fit_autoencoder,
     fit_directions,
 )
-from llama_index_mmrag.embeddings.conse import unit_rows
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
+from llama_index_mmrag.vectors import unit_rows
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ import pytest
 
 from llama_index_mmrag.alignment import Chain, Normalize, Truncate
 from llama_index_mmrag.compression import Candidates, Compression, compress
-from llama_index_mmrag.embeddings.conse import unit_rows
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector, PromiseNotKept
 from llama_index_mmrag.stores.quantisation import Quantisation
+from llama_index_mmrag.vectors import unit_rows
 
 QUICK = Candidates(
     reductions=("pca",), dims=(16, 8), quantisations=("int8", "binary"),

@@ -22,7 +22,7 @@ from llama_index_mmrag.alignment.pairs import Groups
 from llama_index_mmrag.embeddings.clip_torch import padded
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable, cut
 from llama_index_mmrag.embeddings.clip_transformers import TransformersClip, pooled
-from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Batch:
     """Pairs as the model takes them."""
 
-    pixels: Sequence[FloatArray]
+    pixels: Sequence[Vectors]
     """Each picture, `(3, h, w)`."""
     ids: Sequence[list[int]]
     """Each text's tokens, cut to what the model reads."""

@@ -9,8 +9,8 @@ from PIL import Image
 
 from llama_index_mmrag.embeddings.clip_towers import ahead
 from llama_index_mmrag.embeddings.clip_transformers import TransformersClip
-from llama_index_mmrag.embeddings.conse import FloatArray
 from llama_index_mmrag.nodes.images import load_image
+from llama_index_mmrag.vectors import Vectors
 
 _MOST_CUT_OFF = 0.1
 
@@ -29,7 +29,7 @@ class PictureReader:
 
     def read(
         self, paths: Sequence[str], *, augment_seed: int | None, n_ahead: int
-    ) -> Iterator[FloatArray]:
+    ) -> Iterator[Vectors]:
         """Yield each picture's pixels, `(3, h, w)`, in order.
 
         Args:
@@ -41,7 +41,7 @@ class PictureReader:
             ImageUnreadable: A picture cannot be read; it is named.
         """
 
-        def prepared(position: int) -> FloatArray:
+        def prepared(position: int) -> Vectors:
             picture = load_image(paths[position])
             if augment_seed is not None:
                 # Counted from the end: the same after going on within an epoch.

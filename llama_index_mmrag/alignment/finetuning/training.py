@@ -25,7 +25,7 @@ from llama_index_mmrag.alignment.finetuning.trained_weights import new_optimizer
 from llama_index_mmrag.alignment.recall import recall_at_k
 from llama_index_mmrag.embeddings.clip_torch import to_numpy
 from llama_index_mmrag.embeddings.clip_towers import cut
-from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -235,7 +235,7 @@ class Training:
         to_image, to_text = self._recalls(np.concatenate(texts), np.concatenate(images))
         return FinetuneEpoch(number, losses, to_image, to_text, captioning)
 
-    def _recalls(self, texts: FloatArray, images: FloatArray) -> tuple[float, float]:
+    def _recalls(self, texts: Vectors, images: Vectors) -> tuple[float, float]:
         groups = self._judged.groups
         # One of each: a picture with two texts is one item to be found, not two.
         shas = np.array(self._judged.picture_shas)
@@ -284,6 +284,6 @@ def _copied(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True).contiguous()
 
 
-def _as_array(rows: Tensor | None) -> FloatArray:
-    array: FloatArray = np.empty((0, 0), np.float32)
+def _as_array(rows: Tensor | None) -> Vectors:
+    array: Vectors = np.empty((0, 0), np.float32)
     return array if rows is None else to_numpy(rows)
