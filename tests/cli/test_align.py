@@ -288,7 +288,7 @@ def test_head_is_fitted_again_over_the_old_one(pairs, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--device", "gpu0"), "device='gpu0' cannot be used"),
+        (("--device", "gpu0"), "'gpu0' cannot be used"),
         (("--kind", "mlp", "--start", "ridge"), "expected one linear head"),
     ],
 )
