@@ -17,6 +17,7 @@ from llama_index_mmrag.alignment.heads import (
     as_transform,
     forward,
     fresh_weights,
+    of_side,
 )
 from llama_index_mmrag.alignment.losses import info_nce, triplet
 from llama_index_mmrag.alignment.npz import Arrays
@@ -170,7 +171,12 @@ class Training:
         for start in range(0, len(order), self.settings.batch_size):
             batch = order[start : start + self.settings.batch_size]
             texts, images = (
-                forward(head, self._of(side), self._inputs[side][batch], random)
+                forward(
+                    head,
+                    self._of(side),
+                    self._inputs[side][batch],
+                    random,
+                )
                 for side, head in self._heads.items()
             )
             loss = self._loss(texts, images, self._groups[batch])
@@ -239,11 +245,7 @@ class Training:
         return float((-self._weights["log_scale"].detach()).exp())
 
     def _of(self, side: str) -> dict[str, Tensor]:
-        return {
-            name.removeprefix(f"{side}."): weight
-            for name, weight in self._weights.items()
-            if name.startswith(f"{side}.")
-        }
+        return of_side(self._weights, side)
 
     def _arrays(self) -> Arrays:
         return {name: _as_array(weight) for name, weight in self._weights.items()}
@@ -251,15 +253,7 @@ class Training:
     def transforms(self, best: Arrays) -> tuple[Transform, Transform]:
         """Return what texts and what pictures go through with these weights."""
         text, image = (
-            as_transform(
-                head,
-                {
-                    name.removeprefix(f"{side}."): array
-                    for name, array in best.items()
-                    if name.startswith(f"{side}.")
-                },
-                self._scaling[side],
-            )
+            as_transform(head, of_side(best, side), self._scaling[side])
             for side, head in self._heads.items()
         )
         return text, image
