@@ -71,19 +71,18 @@ class Training:
         rows = {"text": pairs.texts, "image": pairs.images}
         judged = {"text": held_out.texts, "image": held_out.images}
         self._scaling = {
-            side: _no_scaling(rows[side].shape[1])
+            side: Scaling(np.zeros(rows[side].shape[1]), np.ones(rows[side].shape[1]))
             if head.kind == "identity"
             else Scaling.of(rows[side])
             for side, head in self._heads.items()
         }
-        self._inputs = {
-            side: torch.from_numpy(self._scaling[side].apply(rows[side])).to(device)
-            for side in rows
-        }
-        self._judged = {
-            side: torch.from_numpy(self._scaling[side].apply(judged[side])).to(device)
-            for side in judged
-        }
+        self._inputs, self._judged = (
+            {
+                side: torch.from_numpy(scaling.apply(part[side])).to(device)
+                for side, scaling in self._scaling.items()
+            }
+            for part in (rows, judged)
+        )
         self._groups = torch.from_numpy(pairs.groups).to(device)
         self._held_out_groups = held_out.groups
         random = torch.Generator().manual_seed(settings.seed)
@@ -280,10 +279,6 @@ def one_cycle(progress: float) -> float:
     else:
         start, end, part = 1.0, last, (progress - peak_at) / (1 - peak_at)
     return end + (start - end) * (1 + cos(pi * part)) / 2
-
-
-def _no_scaling(dim: int) -> Scaling:
-    return Scaling(np.zeros(dim), np.ones(dim))
 
 
 def _as_array(tensor: Tensor) -> Any:
