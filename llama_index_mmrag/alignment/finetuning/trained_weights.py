@@ -83,10 +83,7 @@ def new_optimizer(trained: dict[str, Tensor], settings: FinetuneSettings) -> Ada
     """
     import torch
 
-    rates = (
-        (False, settings.encoder_learning_rate),
-        (True, settings.head_learning_rate),
-    )
+    rates = {False: settings.encoder_learning_rate, True: settings.head_learning_rate}
     groups = [
         {"params": weights, "weight_decay": decay, "peak": peak, "lr": 0.0}
         for of_head, peak in rates.items()
