@@ -15,7 +15,7 @@ from llama_index_mmrag.alignment.finetuning.caption_head import (
 )
 from llama_index_mmrag.alignment.finetuning.checkpoint import read_tensors
 from llama_index_mmrag.alignment.finetuning.folder import HEAD
-from llama_index_mmrag.checks import needs
+from llama_index_mmrag.checks import needs, whole
 from llama_index_mmrag.embeddings.clip_torch import (
     choose_device,
     choose_dtype,
@@ -92,9 +92,12 @@ class Captioner:
 
         Raises:
             ImageUnreadable: A picture cannot be read.
+            InvalidSetting: `max_tokens` or `batch_size` is below 1.
         """
         import torch
 
+        whole(max_tokens, "max_tokens", at_least=1)
+        whole(batch_size, "batch_size", at_least=1)
         clip, texts = self._clip, list[str]()
         for start in range(0, len(pictures), batch_size):
             pixels = np.stack(
