@@ -34,7 +34,8 @@ from llama_index_mmrag.alignment import (
     train_heads,
 )
 from llama_index_mmrag.alignment.heads import Scaling
-from llama_index_mmrag.embeddings.conse import unit_rows, with_head
+from llama_index_mmrag.embeddings.conse import with_head
+from llama_index_mmrag.vectors import unit_rows
 
 ROOT = Path(__file__).parents[1]
 HEAD_WEIGHT = 0.5

@@ -27,8 +27,8 @@ from llama_index_mmrag.embeddings import (
     OfflineMultiModalEmbedding,
     OfflineTextEmbedding,
 )
-from llama_index_mmrag.embeddings.conse import unit_rows
 from llama_index_mmrag.errors import PromiseNotKept
+from llama_index_mmrag.vectors import unit_rows
 
 QUICK = Candidates(
     reductions=("pca",),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from llama_index_mmrag.checks import number
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
-
-Rows: TypeAlias = npt.NDArray[np.float64]
+from llama_index_mmrag.vectors import WideVectors, wide_unit_rows
 
 _CANCELLED = 1e-6
 """A sum of unit vectors shorter than this points where rounding says."""
@@ -43,7 +43,7 @@ class Composition(Protocol):
         """
         ...
 
-    def compose(self, texts: npt.ArrayLike, pictures: npt.ArrayLike) -> Rows:
+    def compose(self, texts: npt.ArrayLike, pictures: npt.ArrayLike) -> WideVectors:
         """Return the composed vectors, of unit length, row by row.
 
         Args:
@@ -95,7 +95,7 @@ class Blend:
     needs_one_space: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "alpha", _checked_alpha(self.alpha, "Blend"))
+        object.__setattr__(self, "alpha", _share(self.alpha, "Blend"))
 
     @property
     def space_id(self) -> str:
@@ -113,7 +113,7 @@ class Blend:
             raise InvalidSetting(msg)
         return text_dim
 
-    def compose(self, texts: npt.ArrayLike, pictures: npt.ArrayLike) -> Rows:
+    def compose(self, texts: npt.ArrayLike, pictures: npt.ArrayLike) -> WideVectors:
         """Return the means, shape (n, dim)."""
         text, image = _unit_sides(texts, pictures)
         self.out_dim(text.shape[1], image.shape[1])
@@ -123,12 +123,10 @@ class Blend:
             heavy, light = (text, image) if self.alpha else (image, text)
             return np.where(_present(heavy), heavy, light)
         mixed = self.alpha * text + (1.0 - self.alpha) * image
-        lengths = np.linalg.norm(mixed, axis=1, keepdims=True)  # (n, 1)
-        cancelled = lengths < _CANCELLED
-        mean = mixed / np.where(cancelled, 1.0, lengths)
+        cancelled = np.linalg.norm(mixed, axis=1, keepdims=True) < _CANCELLED  # (n, 1)
+        mean = wide_unit_rows(mixed)
         mean = np.where(has_text & ~has_image | cancelled, text, mean)
-        blended: Rows = np.where(has_image & ~has_text, image, mean)
-        return blended
+        return np.where(has_image & ~has_text, image, mean)
 
     def weighted(self, text: float, image: float) -> Blend:
         """Return the blend with α · text : (1 - α) · image as its shares."""
@@ -165,7 +163,7 @@ class Concatenate:
     needs_one_space: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "alpha", _checked_alpha(self.alpha, "Concatenate"))
+        object.__setattr__(self, "alpha", _share(self.alpha, "Concatenate"))
 
     @property
     def space_id(self) -> str:
@@ -176,7 +174,7 @@ class Concatenate:
         """Return the sum of the lengths."""
         return text_dim + image_dim
 
-    def compose(self, texts: npt.ArrayLike, pictures: npt.ArrayLike) -> Rows:
+    def compose(self, texts: npt.ArrayLike, pictures: npt.ArrayLike) -> WideVectors:
         """Return the concatenations, shape (n, text_dim + image_dim)."""
         text, image = _unit_sides(texts, pictures)
         both = _present(text) & _present(image)
@@ -220,14 +218,9 @@ def composition_of(space_id: str) -> Composition:
     return _KNOWN[named["name"]](float(named["alpha"]))
 
 
-def _checked_alpha(alpha: float, name: str) -> float:
-    if not 0 <= alpha <= 1:  # NaN neither
-        msg = (
-            f"{name} got alpha={alpha!r}; expected a number from 0 (pictures alone) to "
-            f"1 (texts alone)."
-        )
-        raise InvalidSetting(msg)
-    return float(alpha)
+def _share(alpha: float, name: str) -> float:
+    advice = "0 is pictures alone, 1 is texts alone."
+    return number(alpha, f"{name}: alpha", at_least=0, at_most=1, advice=advice)
 
 
 def _shifted(alpha: float, text: float, image: float) -> float:
@@ -235,7 +228,9 @@ def _shifted(alpha: float, text: float, image: float) -> float:
     return texts / (texts + images)
 
 
-def _unit_sides(texts: npt.ArrayLike, pictures: npt.ArrayLike) -> tuple[Rows, Rows]:
+def _unit_sides(
+    texts: npt.ArrayLike, pictures: npt.ArrayLike
+) -> tuple[WideVectors, WideVectors]:
     sides = np.asarray(texts, np.float64), np.asarray(pictures, np.float64)
     shapes = [side.shape for side in sides]
     if [len(shape) for shape in shapes] != [2, 2] or shapes[0][0] != shapes[1][0]:
@@ -251,7 +246,7 @@ def _unit_sides(texts: npt.ArrayLike, pictures: npt.ArrayLike) -> tuple[Rows, Ro
             "Check the encoder's output for this input."
         )
         raise InvalidVector(msg)
-    text, image = map(_unit, sides)
+    text, image = map(wide_unit_rows, sides)
     empty = np.flatnonzero(~(_present(text) | _present(image)))
     if len(empty):
         msg = (
@@ -262,17 +257,5 @@ def _unit_sides(texts: npt.ArrayLike, pictures: npt.ArrayLike) -> tuple[Rows, Ro
     return text, image
 
 
-def _unit(rows: Rows) -> Rows:
-    """Return the rows with length 1; rows of zeros stay so."""
-    if not rows.shape[1]:
-        return rows
-    # Two steps, so that neither 1e200 nor 1e-200 squares out of range.
-    largest = np.abs(rows).max(axis=1, keepdims=True)
-    scaled = rows / np.where(largest == 0.0, 1.0, largest)
-    lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
-    unit: Rows = scaled / np.where(lengths == 0.0, 1.0, lengths)
-    return unit
-
-
-def _present(rows: Rows) -> npt.NDArray[np.bool_]:
+def _present(rows: WideVectors) -> npt.NDArray[np.bool_]:
     return np.asarray(rows.any(axis=1, keepdims=True), dtype=np.bool_)  # (n, 1)

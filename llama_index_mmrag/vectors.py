@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vectors: TypeAlias = "NDArray[np.float32]"
-"""One vector a row, shape `(n, dim)`."""
+"""One vector a row, `(n, dim)`, where no other shape is said."""
+
+WideVectors: TypeAlias = "NDArray[np.float64]"
+"""The same where sums are taken that float32 would round."""
 
 
 def has_direction(vectors: NDArray[Any]) -> NDArray[np.bool_]:
@@ -40,7 +43,16 @@ def unit_rows(vectors: NDArray[Any]) -> Vectors:
         >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]])).round(3).tolist()
         [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
+    return np.asarray(_unit(vectors), dtype=np.float32)
+
+
+def wide_unit_rows(vectors: WideVectors) -> WideVectors:
+    """Return what `unit_rows` does, in float64."""
+    return np.asarray(_unit(vectors), dtype=np.float64)
+
+
+def _unit(vectors: NDArray[Any]) -> NDArray[Any]:
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)  # (n, 1)
     scaled = vectors / np.where(largest > 0, largest, 1)
     lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
-    return np.asarray(scaled / np.where(lengths > 0, lengths, 1), dtype=np.float32)
+    return np.asarray(scaled / np.where(lengths > 0, lengths, 1))

@@ -163,7 +163,7 @@ def test_blend_of_two_lengths_is_refused_and_concatenation_takes_them():
 @RULES
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan, math.inf])
 def test_alpha_out_of_its_range_is_refused(kind, alpha):
-    with pytest.raises(InvalidSetting, match=f"alpha={alpha!r}; expected.*0.*1"):
+    with pytest.raises(InvalidSetting, match=f"alpha is {alpha!r}; expected.*0.*1"):
         kind(alpha)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from llama_index_mmrag.vectors import has_direction, unit_rows
+from llama_index_mmrag.vectors import has_direction, unit_rows, wide_unit_rows
 
 
 @pytest.mark.parametrize("size", [1e-300, 1e-45, 1e-200, 1.0, 1e200, 1e300])
@@ -16,6 +16,7 @@ def test_direction_is_kept_at_any_size(size: float) -> None:
     rows = np.array([[3.0, -4.0], [1.0, 1.0]]) * size
     expected = [[3 / 5, -4 / 5], [1 / sqrt(2), 1 / sqrt(2)]]
     assert unit_rows(rows) == pytest.approx(np.array(expected), abs=1e-6)
+    assert wide_unit_rows(rows) == pytest.approx(np.array(expected), rel=1e-14)
 
 
 @given(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import ClassVar
 
 import numpy as np
 
-from llama_index_mmrag.alignment.transforms import FloatArray, Transform
-from llama_index_mmrag.embeddings.conse import unit_rows
+from llama_index_mmrag.alignment.transforms import Transform
+from llama_index_mmrag.checks import number, whole
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.vectors import Vectors, unit_rows
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -41,7 +41,7 @@ class Chain(Transform):
             in_dim = step.out_dim(in_dim)
         return in_dim
 
-    def _apply(self, rows: FloatArray) -> FloatArray:
+    def _apply(self, rows: Vectors) -> Vectors:
         for step in self.steps:
             rows = step.apply(rows)
         return rows
@@ -65,25 +65,17 @@ class Columns(Transform):
     stop: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.start < self.stop:
-            msg = (
-                f"Columns got start={self.start!r}, stop={self.stop!r}; expected "
-                f"0 <= start < stop. Give the positions as in a slice."
-            )
-            raise InvalidSetting(msg)
+        start = whole(self.start, "Columns: start", at_least=0)
+        stop = whole(self.stop, "Columns: stop", at_least=start + 1)
+        object.__setattr__(self, "start", start)
+        object.__setattr__(self, "stop", stop)
 
     def out_dim(self, in_dim: int | None) -> int | None:
         """Return `stop - start`."""
-        if in_dim is not None and in_dim < self.stop:
-            msg = (
-                f"{self.kind} takes {self.start}:{self.stop} of vectors of {in_dim!r} "
-                f"numbers; expected at least {self.stop}. Take fewer, or use the "
-                f"encoder that this was made for."
-            )
-            raise InvalidSetting(msg)
+        _long_enough(self.kind, in_dim, self.stop)
         return self.stop - self.start
 
-    def _apply(self, rows: FloatArray) -> FloatArray:
+    def _apply(self, rows: Vectors) -> Vectors:
         return np.array(rows[:, self.start : self.stop], dtype=np.float32)
 
 
@@ -105,21 +97,15 @@ class Truncate(Transform):
     dim: int
 
     def __post_init__(self) -> None:
-        if self.dim < 1:
-            msg = f"Truncate got dim={self.dim!r}; expected at least 1. Give how many "
-            raise InvalidSetting(msg + "numbers to keep.")
+        dim = whole(self.dim, "Truncate: dim", at_least=1)
+        object.__setattr__(self, "dim", dim)
 
     def out_dim(self, in_dim: int | None) -> int | None:
         """Return `dim`."""
-        if in_dim is not None and in_dim < self.dim:
-            msg = (
-                f"Truncate to {self.dim!r} got vectors of {in_dim!r} numbers; expected "
-                f"at least as many. Give a smaller dim."
-            )
-            raise InvalidSetting(msg)
+        _long_enough(self.kind, in_dim, self.dim)
         return self.dim
 
-    def _apply(self, rows: FloatArray) -> FloatArray:
+    def _apply(self, rows: Vectors) -> Vectors:
         return unit_rows(rows[:, : self.dim])
 
 
@@ -146,12 +132,12 @@ class Mix(Transform):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", tuple(self.parts))
-        object.__setattr__(self, "weights", tuple(float(w) for w in self.weights))
-        good = all(isfinite(w) and w >= 0 for w in self.weights) and any(self.weights)
-        if len(self.parts) != len(self.weights) or not good:
+        weights = [number(w, "Mix: a weight", at_least=0) for w in self.weights]
+        object.__setattr__(self, "weights", tuple(weights))
+        if len(self.parts) != len(self.weights) or not any(self.weights):
             msg = (
                 f"Mix got {len(self.parts)!r} parts with the weights {self.weights!r}; "
-                f"expected one finite weight >= 0 for each part, not all 0. Give "
+                f"expected one weight for each part, not all 0. Give "
                 f"weights=(1.0, 0.5), say."
             )
             raise InvalidSetting(msg)
@@ -168,8 +154,17 @@ class Mix(Transform):
             raise InvalidSetting(msg)
         return dims.pop() if dims else None
 
-    def _apply(self, rows: FloatArray) -> FloatArray:
+    def _apply(self, rows: Vectors) -> Vectors:
         total = np.zeros(1, dtype=np.float32)
         for part, weight in zip(self.parts, self.weights, strict=True):
             total = total + np.float32(weight) * unit_rows(part.apply(rows))
         return unit_rows(total)
+
+
+def _long_enough(kind: str, in_dim: int | None, least: int) -> None:
+    if in_dim is not None and in_dim < least:
+        msg = (
+            f"{kind} got vectors of {in_dim!r} numbers; expected at least {least}. "
+            f"Take fewer, or use the encoder that this was made for."
+        )
+        raise InvalidSetting(msg)

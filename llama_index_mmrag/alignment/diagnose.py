@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from llama_index_mmrag.alignment.running_mean import checked_rows
 from llama_index_mmrag.errors import InvalidVector
-
-Matrix: TypeAlias = "NDArray[np.float64]"
+from llama_index_mmrag.vectors import WideVectors, has_direction, wide_unit_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,7 @@ def diagnose(texts: ArrayLike, images: ArrayLike, *, paired: bool = False) -> Di
     )
 
 
-def _gap(texts: Matrix, images: Matrix, paired: bool) -> Gap:
+def _gap(texts: WideVectors, images: WideVectors, paired: bool) -> Gap:
     text_mean, image_mean = texts.mean(axis=0), images.mean(axis=0)
     between = float(text_mean @ image_mean)
     return Gap(
@@ -126,7 +124,7 @@ def _gap(texts: Matrix, images: Matrix, paired: bool) -> Gap:
     )
 
 
-def _angle(left: Matrix, right: Matrix) -> float:
+def _angle(left: WideVectors, right: WideVectors) -> float:
     lengths = float(np.linalg.norm(left) * np.linalg.norm(right))
     # Means of centred rows are rounding errors, which point nowhere.
     if lengths < 1e-12:
@@ -134,7 +132,7 @@ def _angle(left: Matrix, right: Matrix) -> float:
     return float(np.degrees(np.arccos(np.clip(left @ right / lengths, -1.0, 1.0))))
 
 
-def _mean_of_different(rows: Matrix) -> float:
+def _mean_of_different(rows: WideVectors) -> float:
     """Return `(|Σ u|² - Σ |u_i|²) / (n (n - 1))`: the mean of `u_i u_j`, i ≠ j."""
     n = len(rows)
     if n < 2:
@@ -143,21 +141,20 @@ def _mean_of_different(rows: Matrix) -> float:
     return float((total @ total - (rows**2).sum()) / (n * (n - 1)))
 
 
-def _recentred(rows: Matrix) -> Matrix:
+def _recentred(rows: WideVectors) -> WideVectors:
     centred = rows - rows.mean(axis=0)
-    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
     # A row that is the mean has no direction left: it stays the origin.
-    return np.where(lengths > 1e-12, centred / np.maximum(lengths, 1e-12), 0.0)
+    points = np.linalg.norm(centred, axis=1, keepdims=True) > 1e-12
+    return wide_unit_rows(np.where(points, centred, 0.0))
 
 
-def _unit(vectors: ArrayLike, name: str) -> Matrix:
+def _unit(vectors: ArrayLike, name: str) -> WideVectors:
     rows = checked_rows(vectors, name)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    if not len(rows) or not lengths.all():
-        what = "no vectors" if not len(rows) else "a vector of length 0"
+    if not len(rows) or not has_direction(rows).all():
+        what = "a vector of length 0" if len(rows) else "no vectors"
         msg = (
             f"{name} has {what}; expected at least one vector, none all zero. Leave "
             f"out what the encoder could not read."
         )
         raise InvalidVector(msg)
-    return np.asarray(rows / lengths)
+    return wide_unit_rows(rows)

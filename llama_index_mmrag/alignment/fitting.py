@@ -6,17 +6,17 @@ pairs and a second are enough; heads that need training are in `alignment.train`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from llama_index_mmrag.alignment.running_mean import RunningMean, checked_rows
 from llama_index_mmrag.alignment.transforms import PCA, Center, Project
-from llama_index_mmrag.errors import InvalidSetting, InvalidVector
-
-Matrix: TypeAlias = "NDArray[np.float64]"
+from llama_index_mmrag.checks import number, whole
+from llama_index_mmrag.errors import InvalidVector
+from llama_index_mmrag.vectors import Vectors, WideVectors
 
 _OVERSAMPLING = 10
 _POWER_ITERATIONS = 4
@@ -39,7 +39,7 @@ def fit_center(vectors: ArrayLike) -> Center:
 
 def fit_pca(
     vectors: NDArray[Any] | Iterable[NDArray[Any]], n_components: int
-) -> tuple[PCA, NDArray[np.float64]]:
+) -> tuple[PCA, WideVectors]:
     """Return the directions of largest variance, and each one's share of it.
 
     Exact and in one pass: batches add to a mean and a `(d, d)` covariance (Chan et al.
@@ -57,12 +57,8 @@ def fit_pca(
         InvalidSetting: `n_components` is out of its range.
         InvalidVector: Values that are not finite, or all vectors are the same.
     """
-    batches = [vectors] if isinstance(vectors, np.ndarray) else vectors
     n, mean, scatter = 0, np.zeros(0), np.zeros((0, 0))
-    for batch in batches:
-        rows = checked_rows(batch, "PCA")
-        if not len(rows):
-            continue
+    for rows in _batches(vectors):
         if not n:
             mean = np.zeros(rows.shape[1])
             scatter = np.zeros((rows.shape[1], rows.shape[1]))
@@ -80,7 +76,7 @@ def fit_pca(
 
 def fit_pca_randomised(
     vectors: ArrayLike, n_components: int, *, seed: int = 0
-) -> tuple[PCA, NDArray[np.float64]]:
+) -> tuple[PCA, WideVectors]:
     """Return what `fit_pca` does, for long vectors: cost O(n d k) instead of O(n d²).
 
     Halko et al., https://arxiv.org/abs/0909.4061, algorithm 4.4 with 10 more
@@ -95,7 +91,7 @@ def fit_pca_randomised(
         InvalidSetting: `n_components` is out of its range.
         InvalidVector: Values that are not finite, or all vectors are the same.
     """
-    rows = checked_rows(vectors, "PCA")
+    rows = checked_rows(vectors, "The vectors")
     n, dim = rows.shape
     _check_components(n_components, n, dim)
     mean = rows.mean(axis=0)
@@ -129,13 +125,10 @@ def fit_directions(
         InvalidSetting: `n_components` is out of its range.
         InvalidVector: Values that are not finite, or zeros alone.
     """
-    batches = [vectors] if isinstance(vectors, np.ndarray) else vectors
     n, moment = 0, np.zeros((0, 0))
-    for batch in batches:
-        rows = checked_rows(batch, "PCA")
-        if len(rows):
-            moment = rows.T @ rows + (moment if n else 0.0)
-            n += len(rows)
+    for rows in _batches(vectors):
+        moment = rows.T @ rows + (moment if n else 0.0)
+        n += len(rows)
     _check_components(n_components, n + 1, len(moment))
     if not np.trace(moment) > 0:
         msg = "All vectors are zeros; expected directions. Give other vectors."
@@ -162,12 +155,7 @@ def fit_ridge(
         InvalidSetting: `penalty` is not greater than 0.
         InvalidVector: No pairs, or the arrays differ in length or are not finite.
     """
-    if not 0 < penalty < np.inf:
-        msg = (
-            f"penalty={penalty!r}; expected a finite number greater than 0. Give 10.0 "
-            f"to start with."
-        )
-        raise InvalidSetting(msg)
+    number(penalty, "penalty", more_than=0, advice="Give 10.0 to start with.")
     x, y, mean_x, mean_y = _centred_pairs(inputs, targets)
     n, dim = x.shape
     if n < dim:  # the same solution from the smaller system
@@ -197,9 +185,18 @@ def fit_procrustes(inputs: ArrayLike, targets: ArrayLike) -> Project:
     return _as_project(left @ right, mean_x, mean_y)
 
 
+def _batches(
+    vectors: NDArray[Any] | Iterable[NDArray[Any]],
+) -> Iterator[WideVectors]:
+    for batch in [vectors] if isinstance(vectors, np.ndarray) else vectors:
+        rows = checked_rows(batch, "The vectors")
+        if len(rows):
+            yield rows
+
+
 def _centred_pairs(
     inputs: ArrayLike, targets: ArrayLike
-) -> tuple[Matrix, Matrix, Matrix, Matrix]:
+) -> tuple[WideVectors, WideVectors, WideVectors, WideVectors]:
     x, y = checked_rows(inputs, "inputs"), checked_rows(targets, "targets")
     if len(x) != len(y) or not len(x):
         msg = (
@@ -211,32 +208,33 @@ def _centred_pairs(
     return x - mean_x, y - mean_y, mean_x, mean_y
 
 
-def _as_project(weight: Matrix, mean_x: Matrix, mean_y: Matrix) -> Project:
+def _as_project(
+    weight: WideVectors, mean_x: WideVectors, mean_y: WideVectors
+) -> Project:
     bias = mean_y - weight @ mean_x
     return Project(weight.astype(np.float32), bias.astype(np.float32))
 
 
 def _check_components(n_components: int, n: int, dim: int) -> None:
+    advice = f"There are {n} vectors of {dim} numbers: ask for fewer, or give more."
     most = max(min(dim, n - 1), 0)
-    if not 1 <= n_components <= most:
-        msg = (
-            f"n_components={n_components!r} with {n!r} vectors of {dim!r} numbers; "
-            f"expected 1 to {most}. Ask for fewer, or give more vectors."
-        )
-        raise InvalidSetting(msg)
+    whole(n_components, "n_components", at_least=1, at_most=most, advice=advice)
 
 
-def _signed(directions: Matrix) -> NDArray[np.float32]:
+def _signed(directions: WideVectors) -> Vectors:
     # A direction and its opposite are equally right: the largest number is positive.
     largest = np.abs(directions).argmax(axis=1)
     signs = np.sign(directions[np.arange(len(directions)), largest])
-    signed: NDArray[np.float32] = (directions * signs[:, None]).astype(np.float32)
-    return signed
+    return np.asarray(directions * signs[:, None], dtype=np.float32)
 
 
 def _pca(
-    mean: Matrix, variances: Matrix, directions: Matrix, k: int, total: float
-) -> tuple[PCA, Matrix]:
+    mean: WideVectors,
+    variances: WideVectors,
+    directions: WideVectors,
+    k: int,
+    total: float,
+) -> tuple[PCA, WideVectors]:
     if not total > 0:
         msg = (
             "All vectors are the same; expected some variance. Give vectors of "

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.transforms import (
-    FloatArray,
     Normalize,
     Perceptron,
     Project,
     Transform,
 )
-from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.checks import number, one_of, whole
+from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
+HeadKind: TypeAlias = Literal["identity", "linear", "mlp"]
 Weights: TypeAlias = "Mapping[str, Tensor]"
+
+Weight = TypeVar("Weight")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,18 +41,15 @@ class Head:
             without.
     """
 
-    kind: Literal["identity", "linear", "mlp"] = "linear"
+    kind: HeadKind = "linear"
     hidden: int = 2048
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
-        kinds = ("identity", "linear", "mlp")
-        if self.kind not in kinds or self.hidden < 1 or not 0 <= self.dropout < 1:
-            msg = (
-                f"Got {self!r}; expected one of {kinds!r}, hidden of at least 1 and a "
-                f"dropout in [0, 1). Correct the setting."
-            )
-            raise InvalidSetting(msg)
+        one_of(self.kind, "A head's kind", get_args(HeadKind))
+        hidden = whole(self.hidden, "A head's hidden", at_least=1)
+        object.__setattr__(self, "hidden", hidden)
+        number(self.dropout, "A head's dropout", at_least=0, less_than=1)
 
 
 IDENTITY = Head(kind="identity", dropout=0.0)
@@ -64,24 +64,34 @@ class Scaling:
     deviation: NDArray[np.float64]
 
     @classmethod
-    def of(cls, vectors: FloatArray) -> Scaling:
+    def of(cls, vectors: Vectors) -> Scaling:
         """Return the scaling of the training vectors, `(n, d)`."""
         mean = vectors.mean(axis=0, dtype=np.float64)
         deviation = vectors.std(axis=0, dtype=np.float64)
         # A column that never changes says nothing: it is not blown up.
         return cls(mean, np.where(deviation > 1e-6, deviation, 1.0))
 
-    def apply(self, vectors: FloatArray) -> FloatArray:
+    def apply(self, vectors: Vectors) -> Vectors:
         """Return scaled vectors, `(n, d)`."""
         return ((vectors - self.mean) / self.deviation).astype(np.float32)
 
     def folded(
         self, weight: NDArray[np.float64], bias: NDArray[np.float64]
-    ) -> tuple[FloatArray, FloatArray]:
+    ) -> tuple[Vectors, Vectors]:
         """Return weight and bias that do the same to vectors that are not scaled."""
         plain = weight / self.deviation
         shifted = bias - plain @ self.mean
         return plain.astype(np.float32), shifted.astype(np.float32)
+
+
+def of_side(named: Mapping[str, Weight], side: str) -> dict[str, Weight]:
+    """Return what is named `<side>.<name>`, by its name."""
+    prefix = f"{side}."
+    return {
+        name.removeprefix(prefix): weight
+        for name, weight in named.items()
+        if name.startswith(prefix)
+    }
 
 
 def fresh_weights(

@@ -8,9 +8,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from llama_index_mmrag.alignment.running_mean import checked_rows
-from llama_index_mmrag.alignment.transforms import FloatArray
+from llama_index_mmrag.checks import rows
 from llama_index_mmrag.errors import InvalidVector
+from llama_index_mmrag.vectors import Vectors
 
 Groups: TypeAlias = "NDArray[np.int64]"
 
@@ -24,9 +24,9 @@ class Pairs:
             finite.
     """
 
-    texts: FloatArray
+    texts: Vectors
     """Vectors of the texts, `(n, dt)`."""
-    images: FloatArray
+    images: Vectors
     """Vectors of the pictures, `(n, di)`; a picture with two texts is there twice."""
     groups: Groups
     """Which thing each pair is about, `(n,)`: the same number for the same picture."""
@@ -40,8 +40,8 @@ class Pairs:
         Raises:
             InvalidVector: As for the class.
         """
-        text_rows = checked_rows(texts, "texts").astype(np.float32)
-        image_rows = checked_rows(images, "images").astype(np.float32)
+        text_rows = rows(texts, "texts")
+        image_rows = rows(images, "images")
         known = np.arange(len(text_rows)) if groups is None else np.asarray(groups)
         lengths = (len(text_rows), len(image_rows), len(known))
         if len(set(lengths)) > 1 or not lengths[0]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from llama_index_mmrag.alignment.transforms import Center
+from llama_index_mmrag.checks import rows
 from llama_index_mmrag.errors import InvalidVector
-
-Matrix: TypeAlias = "NDArray[np.float64]"
+from llama_index_mmrag.vectors import WideVectors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +30,7 @@ class RunningMean:
 
     n: int = 0
     """Vectors seen."""
-    mean: Matrix | None = None
+    mean: WideVectors | None = None
     """Shape `(d,)`; None before the first vector."""
 
     def updated(self, vectors: ArrayLike) -> RunningMean:
@@ -40,10 +39,10 @@ class RunningMean:
         Raises:
             InvalidVector: Another number of columns, or values that are not finite.
         """
-        rows = checked_rows(vectors, "RunningMean")
-        if not len(rows):
+        seen = checked_rows(vectors, "RunningMean")
+        if not len(seen):
             return self
-        return self.merged(RunningMean(len(rows), rows.mean(axis=0)))
+        return self.merged(RunningMean(len(seen), seen.mean(axis=0)))
 
     def merged(self, other: RunningMean) -> RunningMean:
         """Return the mean of both sets of vectors.
@@ -79,24 +78,11 @@ class RunningMean:
         return Center(self.mean.astype(np.float32))
 
 
-def checked_rows(vectors: ArrayLike, of: str) -> Matrix:
+def checked_rows(vectors: ArrayLike, of: str) -> WideVectors:
     """Return finite vectors as float64, `(n, d)`; n may be 0.
 
     Raises:
         InvalidVector: Another number of axes, or values that are not finite.
     """
-    rows = np.asarray(vectors, dtype=np.float64)
-    if rows.ndim == 1 and not rows.size:
-        return rows.reshape(0, 0)
-    if rows.ndim != 2:
-        msg = f"{of} got an array of shape {rows.shape!r}; expected (n, d)."
-        raise InvalidVector(f"{msg} Put a single vector into a list.")
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(bad):
-        msg = (
-            f"{of} got {len(bad)} of {len(rows)} vectors with values that are not "
-            f"finite, first in row {int(bad[0])!r}. Leave them out, and look at what "
-            f"they were made from."
-        )
-        raise InvalidVector(msg)
-    return rows
+    rows(vectors, of, advice="Leave out what the encoder could not read.")
+    return np.asarray(vectors, dtype=np.float64)

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import cos, isfinite, log, pi
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llama_index_mmrag.alignment.checkpoint import Arrays, State
+from llama_index_mmrag.alignment.checkpoint import State
 from llama_index_mmrag.alignment.fitting import fit_procrustes, fit_ridge
+from llama_index_mmrag.alignment.found import recall_both_ways
 from llama_index_mmrag.alignment.heads import (
     Head,
     Scaling,
     as_transform,
     forward,
     fresh_weights,
+    of_side,
 )
 from llama_index_mmrag.alignment.losses import info_nce, triplet
+from llama_index_mmrag.alignment.npz import Arrays
 from llama_index_mmrag.alignment.pairs import Pairs
-from llama_index_mmrag.alignment.recall import recall_at_k
 from llama_index_mmrag.alignment.settings import Epoch, TrainSettings
 from llama_index_mmrag.alignment.transforms import Transform
-from llama_index_mmrag.embeddings.conse import unit_rows
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.vectors import unit_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import AdamW
 
-_LARGEST_SCALE = log(100.0)
+LARGEST_SCALE = log(100.0)
 """CLIP's bound on 1 / temperature, https://arxiv.org/abs/2103.00020, section 2.5."""
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What torch's AdamW keeps for each weight."""
 
 
@@ -68,23 +71,20 @@ class Training:
         rows = {"text": pairs.texts, "image": pairs.images}
         judged = {"text": held_out.texts, "image": held_out.images}
         self._scaling = {
-            side: _no_scaling(rows[side].shape[1])
+            side: Scaling(np.zeros(rows[side].shape[1]), np.ones(rows[side].shape[1]))
             if head.kind == "identity"
             else Scaling.of(rows[side])
             for side, head in self._heads.items()
         }
-        self._inputs = {
-            side: torch.from_numpy(self._scaling[side].apply(rows[side])).to(device)
-            for side in rows
-        }
-        self._judged = {
-            side: torch.from_numpy(self._scaling[side].apply(judged[side])).to(device)
-            for side in judged
-        }
+        self._inputs, self._judged = (
+            {
+                side: torch.from_numpy(scaling.apply(part[side])).to(device)
+                for side, scaling in self._scaling.items()
+            }
+            for part in (rows, judged)
+        )
         self._groups = torch.from_numpy(pairs.groups).to(device)
         self._held_out_groups = held_out.groups
-        # One of each: a picture with two texts is one item to be found, not two.
-        self._one_of_each = np.unique(held_out.groups, return_index=True)[1]
         random = torch.Generator().manual_seed(settings.seed)
         self._weights: dict[str, Tensor] = {
             "log_scale": torch.tensor(-log(settings.start_temperature))
@@ -149,7 +149,7 @@ class Training:
                     state.moments[f"{name}/{moment}"],
                     device="cpu" if moment == "step" else self._device,
                 )
-                for moment in _MOMENTS
+                for moment in MOMENTS
                 if f"{name}/{moment}" in state.moments
             }
             if moments:
@@ -170,7 +170,12 @@ class Training:
         for start in range(0, len(order), self.settings.batch_size):
             batch = order[start : start + self.settings.batch_size]
             texts, images = (
-                forward(head, self._of(side), self._inputs[side][batch], random)
+                forward(
+                    head,
+                    self._of(side),
+                    self._inputs[side][batch],
+                    random,
+                )
                 for side, head in self._heads.items()
             )
             loss = self._loss(texts, images, self._groups[batch])
@@ -199,7 +204,7 @@ class Training:
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
-        self._weights["log_scale"].data.clamp_(max=_LARGEST_SCALE)
+        self._weights["log_scale"].data.clamp_(max=LARGEST_SCALE)
         self._n_steps += 1
 
     def judged(self, state: State, number: int, loss: float) -> State:
@@ -215,7 +220,7 @@ class Training:
                 f"{name}/{moment}": _as_array(self._optimizer.state[weight][moment])
                 for name, weight in self._weights.items()
                 if weight in self._optimizer.state
-                for moment in _MOMENTS
+                for moment in MOMENTS
             },
             best=weights if is_best else state.best,
             best_epoch=number if is_best else state.best_epoch,
@@ -231,25 +236,15 @@ class Training:
                 _as_array(forward(head, self._of(side), self._judged[side]))
                 for side, head in self._heads.items()
             )
-        groups, one_of_each = self._held_out_groups, self._one_of_each
-        things = groups[one_of_each]
-        to_images = recall_at_k(
-            texts, images[one_of_each], groups, things, k=self.settings.top_k
-        )
-        to_texts = recall_at_k(
-            images[one_of_each], texts, things, groups, k=self.settings.top_k
-        )
-        return (to_images + to_texts) / 2
+        # A thing's pairs have one picture here: the first stands for all.
+        groups, k = self._held_out_groups, self.settings.top_k
+        return sum(recall_both_ways(texts, images, groups, groups, k=k)) / 2
 
     def _temperature(self) -> float:
         return float((-self._weights["log_scale"].detach()).exp())
 
     def _of(self, side: str) -> dict[str, Tensor]:
-        return {
-            name.removeprefix(f"{side}."): weight
-            for name, weight in self._weights.items()
-            if name.startswith(f"{side}.")
-        }
+        return of_side(self._weights, side)
 
     def _arrays(self) -> Arrays:
         return {name: _as_array(weight) for name, weight in self._weights.items()}
@@ -257,18 +252,15 @@ class Training:
     def transforms(self, best: Arrays) -> tuple[Transform, Transform]:
         """Return what texts and what pictures go through with these weights."""
         text, image = (
-            as_transform(
-                head,
-                {
-                    name.removeprefix(f"{side}."): array
-                    for name, array in best.items()
-                    if name.startswith(f"{side}.")
-                },
-                self._scaling[side],
-            )
+            as_transform(head, of_side(best, side), self._scaling[side])
             for side, head in self._heads.items()
         )
         return text, image
+
+
+def out_of_patience(figures: Sequence[Any], patience: int) -> bool:
+    """Return whether so many epochs came after the best one, larger being better."""
+    return len(figures) - 1 - figures.index(max(figures)) >= patience
 
 
 def one_cycle(progress: float) -> float:
@@ -287,10 +279,6 @@ def one_cycle(progress: float) -> float:
     else:
         start, end, part = 1.0, last, (progress - peak_at) / (1 - peak_at)
     return end + (start - end) * (1 + cos(pi * part)) / 2
-
-
-def _no_scaling(dim: int) -> Scaling:
-    return Scaling(np.zeros(dim), np.ones(dim))
 
 
 def _as_array(tensor: Tensor) -> Any:

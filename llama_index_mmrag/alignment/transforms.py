@@ -11,15 +11,13 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from llama_index_mmrag.embeddings.conse import unit_rows
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
-
-FloatArray: TypeAlias = "NDArray[np.float32]"
+from llama_index_mmrag.vectors import Vectors, unit_rows
 
 
 class Transform(ABC):
@@ -32,7 +30,7 @@ class Transform(ABC):
     kind: ClassVar[str]
     """Name in a saved artefact."""
 
-    def apply(self, vectors: ArrayLike) -> FloatArray:
+    def apply(self, vectors: ArrayLike) -> Vectors:
         """Return the transformed vectors, `(n, k)`, float32; the input is unchanged.
 
         Args:
@@ -55,7 +53,7 @@ class Transform(ABC):
         return self._apply(rows)
 
     @abstractmethod
-    def _apply(self, rows: FloatArray) -> FloatArray: ...
+    def _apply(self, rows: Vectors) -> Vectors: ...
 
     def out_dim(self, in_dim: int | None) -> int | None:
         """Return how long vectors get; None if that depends on an unknown input.
@@ -76,6 +74,12 @@ class Transform(ABC):
                 f"it again."
             )
             raise InvalidSetting(msg)
+
+    def _freeze(self, **axes: int) -> None:
+        """Keep the named fields as arrays with so many axes that nobody can write."""
+        for name, n_axes in axes.items():
+            named = f"{type(self).__name__}.{name}"
+            object.__setattr__(self, name, _frozen(getattr(self, name), named, n_axes))
 
     @property
     def sha(self) -> str:
@@ -110,7 +114,7 @@ def _content(value: Any) -> Iterator[bytes]:
         yield repr(value).encode()
 
 
-def _frozen(values: ArrayLike, name: str, ndim: int) -> FloatArray:
+def _frozen(values: ArrayLike, name: str, ndim: int) -> Vectors:
     array = np.array(values, dtype=np.float32)
     if array.ndim != ndim or not array.size:
         msg = (
@@ -140,7 +144,7 @@ class Normalize(Transform):
 
     kind: ClassVar[str] = "normalize"
 
-    def _apply(self, rows: FloatArray) -> FloatArray:
+    def _apply(self, rows: Vectors) -> Vectors:
         return unit_rows(rows)
 
 
@@ -159,18 +163,18 @@ class Center(Transform):
 
     kind: ClassVar[str] = "center"
 
-    mean: FloatArray
+    mean: Vectors
     """Shape `(d,)`."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "mean", _frozen(self.mean, "Center.mean", 1))
+        self._freeze(mean=1)
 
     def out_dim(self, in_dim: int | None) -> int | None:
         """Return `d`."""
         self._expect(in_dim, len(self.mean))
         return len(self.mean)
 
-    def _apply(self, rows: FloatArray) -> FloatArray:
+    def _apply(self, rows: Vectors) -> Vectors:
         return rows - self.mean
 
 
@@ -185,14 +189,13 @@ class Project(Transform):
 
     kind: ClassVar[str] = "project"
 
-    weight: FloatArray
+    weight: Vectors
     """Shape `(k, d)`."""
-    bias: FloatArray
+    bias: Vectors
     """Shape `(k,)`."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _frozen(self.weight, "Project.weight", 2))
-        object.__setattr__(self, "bias", _frozen(self.bias, "Project.bias", 1))
+        self._freeze(weight=2, bias=1)
         _fits("Project.bias", self.bias, len(self.weight))
 
     def out_dim(self, in_dim: int | None) -> int | None:
@@ -200,7 +203,7 @@ class Project(Transform):
         self._expect(in_dim, self.weight.shape[1])
         return len(self.weight)
 
-    def _apply(self, rows: FloatArray) -> FloatArray:
+    def _apply(self, rows: Vectors) -> Vectors:
         return np.asarray(rows @ self.weight.T + self.bias, dtype=np.float32)
 
 
@@ -216,21 +219,17 @@ class Perceptron(Transform):
 
     kind: ClassVar[str] = "perceptron"
 
-    hidden_weight: FloatArray
+    hidden_weight: Vectors
     """V, shape `(h, d)`."""
-    hidden_bias: FloatArray
+    hidden_bias: Vectors
     """c, shape `(h,)`."""
-    weight: FloatArray
+    weight: Vectors
     """W, shape `(k, h)`."""
-    bias: FloatArray
+    bias: Vectors
     """b, shape `(k,)`."""
 
     def __post_init__(self) -> None:
-        for name, ndim in {
-            "hidden_weight": 2, "hidden_bias": 1, "weight": 2, "bias": 1
-        }.items():  # fmt: skip
-            array = _frozen(getattr(self, name), f"Perceptron.{name}", ndim)
-            object.__setattr__(self, name, array)
+        self._freeze(hidden_weight=2, hidden_bias=1, weight=2, bias=1)
         _fits("Perceptron.hidden_bias", self.hidden_bias, len(self.hidden_weight))
         _fits("A row of Perceptron.weight", self.weight[0], len(self.hidden_weight))
         _fits("Perceptron.bias", self.bias, len(self.weight))
@@ -240,7 +239,7 @@ class Perceptron(Transform):
         self._expect(in_dim, self.hidden_weight.shape[1])
         return len(self.weight)
 
-    def _apply(self, rows: FloatArray) -> FloatArray:
+    def _apply(self, rows: Vectors) -> Vectors:
         hidden = np.maximum(rows @ self.hidden_weight.T + self.hidden_bias, 0)
         return np.asarray(hidden @ self.weight.T + self.bias, dtype=np.float32)
 
@@ -259,15 +258,13 @@ class PCA(Transform):
 
     kind: ClassVar[str] = "pca"
 
-    mean: FloatArray
+    mean: Vectors
     """Shape `(d,)`."""
-    components: FloatArray
+    components: Vectors
     """Orthonormal rows, largest variance first, `(k, d)`."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "mean", _frozen(self.mean, "PCA.mean", 1))
-        components = _frozen(self.components, "PCA.components", 2)
-        object.__setattr__(self, "components", components)
+        self._freeze(mean=1, components=2)
         _fits("PCA.mean", self.mean, self.components.shape[1])
 
     def out_dim(self, in_dim: int | None) -> int | None:
@@ -275,11 +272,11 @@ class PCA(Transform):
         self._expect(in_dim, len(self.mean))
         return len(self.components)
 
-    def _apply(self, rows: FloatArray) -> FloatArray:
+    def _apply(self, rows: Vectors) -> Vectors:
         return np.asarray((rows - self.mean) @ self.components.T, dtype=np.float32)
 
 
-def _fits(name: str, array: FloatArray, expected: int) -> None:
+def _fits(name: str, array: Vectors, expected: int) -> None:
     if len(array) != expected:
         msg = (
             f"{name} has {len(array)!r} numbers; expected {expected!r}, as the other "

@@ -6,8 +6,8 @@ on arrays; `live.py` compresses an index in use, `server.py` a collection on a s
 """
 
 from llama_index_mmrag.compression.candidates import Candidates
-from llama_index_mmrag.compression.compress import compress
-from llama_index_mmrag.compression.live import CompressSettings, IndexCompression
+from llama_index_mmrag.compression.compress import CompressSettings, compress
+from llama_index_mmrag.compression.live import IndexCompression
 from llama_index_mmrag.compression.report import Compression, Row
 from llama_index_mmrag.compression.server import (
     ServerCompression,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from llama_index_mmrag.alignment.running_mean import checked_rows
-from llama_index_mmrag.compression.recall import NOBODY, FloatArray, Ids
-from llama_index_mmrag.embeddings.conse import unit_rows
+from llama_index_mmrag.checks import rows as checked
+from llama_index_mmrag.compression.recall import NOBODY, Ids
 from llama_index_mmrag.errors import InvalidVector
+from llama_index_mmrag.vectors import Vectors, has_direction, unit_rows
 
 FEWEST_QUERIES = 20
 _FEWEST_VECTORS = 100
@@ -26,7 +26,7 @@ class Asked:
         origin: In words.
     """
 
-    vectors: FloatArray
+    vectors: Vectors
     left_out: Ids
     origin: str
 
@@ -39,10 +39,24 @@ class Asked:
         return len(self.vectors)
 
 
-def stored_queries(rows: FloatArray, n: int, rng: np.random.Generator) -> Asked:
-    """Return some stored vectors as queries, each to leave itself out."""
-    picked = rng.permutation(len(rows))[:n]
-    return Asked(rows[picked], picked, f"{n} stored vectors, each leaving itself out")
+def queries_of(
+    rows: Vectors, queries: ArrayLike | None, most: int, rng: np.random.Generator
+) -> Asked:
+    """Return the user's queries in random order; None: stored vectors instead.
+
+    Raises:
+        InvalidVector: Too few queries, of another length, zeros, or not finite.
+    """
+    if queries is not None:
+        return given_queries(queries, rows.shape[1], most, rng)
+    return stored_queries(rows, most, rng)
+
+
+def stored_queries(rows: Vectors, most: int, rng: np.random.Generator) -> Asked:
+    """Return up to half of the stored vectors as queries, each to leave itself out."""
+    picked = rng.permutation(len(rows))[: min(most, len(rows) // 2)]
+    origin = f"{len(picked)} stored vectors, each leaving itself out"
+    return Asked(rows[picked], picked, origin)
 
 
 def given_queries(
@@ -66,24 +80,24 @@ def given_queries(
     return Asked(picked, nobody, f"{len(picked)} given")
 
 
-def checked_unit_rows(vectors: ArrayLike, what: str) -> FloatArray:
+def checked_unit_rows(vectors: ArrayLike, what: str) -> Vectors:
     """Return vectors with length 1, `(n, d)`, float32.
 
     Raises:
         InvalidVector: Some are zeros or not finite.
     """
-    rows = checked_rows(vectors, what)
-    zeros = np.flatnonzero(~rows.any(axis=1))
+    rows = checked(vectors, what)
+    zeros = np.flatnonzero(~has_direction(rows))
     if len(zeros):
         msg = (
             f"{what} have {len(zeros)} rows of zeros, first row {int(zeros[0])!r}; "
             f"expected directions. Leave them out."
         )
         raise InvalidVector(msg)
-    return unit_rows(rows.astype(np.float32))
+    return unit_rows(rows)
 
 
-def enough_vectors(rows: FloatArray) -> None:
+def enough_vectors(rows: Vectors) -> None:
     """Do nothing if there are vectors enough to measure on.
 
     Raises:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import qdrant_edge as qe
 
-from llama_index_mmrag.compression.recall import NOBODY, FloatArray, Ids
+from llama_index_mmrag.compression.recall import NOBODY, Ids
 from llama_index_mmrag.stores.edge_layout import engine_errors
 from llama_index_mmrag.stores.quantisation import (
     Quantisation,
@@ -20,6 +20,7 @@ from llama_index_mmrag.stores.quantisation import (
     shard_config,
     vector_params,
 )
+from llama_index_mmrag.vectors import Vectors
 
 _NAME = "v"
 _PER_WRITE = 1024
@@ -55,7 +56,7 @@ class Trial:
         self._quantisation = quantisation
 
     def search(
-        self, queries: FloatArray, left_out: Ids, *, top_k: int, oversampling: float
+        self, queries: Vectors, left_out: Ids, *, top_k: int, oversampling: float
     ) -> tuple[list[Ids], float]:
         """Return each query's best rows without itself, and the median search in ms."""
         if (quantisation := self._quantisation) is not None:
@@ -87,7 +88,7 @@ class Trial:
 
 
 @contextmanager
-def trial(vectors: FloatArray, quantisation: Quantisation | None) -> Iterator[Trial]:
+def trial(vectors: Vectors, quantisation: Quantisation | None) -> Iterator[Trial]:
     """Yield a collection of the vectors, `(n, d)`; row numbers are ids.
 
     Raises:

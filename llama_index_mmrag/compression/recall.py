@@ -10,7 +10,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray: TypeAlias = "NDArray[np.float32]"
+from llama_index_mmrag.vectors import Vectors
+
 Ids: TypeAlias = "NDArray[np.int64]"
 
 TIE = 1e-6
@@ -22,8 +23,8 @@ NOBODY = -1
 
 
 def last_scores(
-    vectors: FloatArray, queries: FloatArray, left_out: Ids, *, top_k: int
-) -> FloatArray:
+    vectors: Vectors, queries: Vectors, left_out: Ids, *, top_k: int
+) -> Vectors:
     """Return the score of each query's `top_k`-th exact neighbour, `(q,)`.
 
     Args:
@@ -47,10 +48,10 @@ def last_scores(
 
 
 def recalls(
-    vectors: FloatArray,
-    queries: FloatArray,
+    vectors: Vectors,
+    queries: Vectors,
     found: Sequence[Ids],
-    last: FloatArray,
+    last: Vectors,
     *,
     top_k: int,
 ) -> NDArray[np.float64]:

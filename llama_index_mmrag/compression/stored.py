@@ -10,7 +10,6 @@ import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
 from llama_index_mmrag.alignment.artefact import Alignment
-from llama_index_mmrag.alignment.transforms import FloatArray
 from llama_index_mmrag.compression.asked import (
     Asked,
     checked_unit_rows,
@@ -38,7 +37,7 @@ class StoredCollection:
     alignment: Alignment | None
     """What its vectors went through already."""
     ids: list[str]
-    rows: FloatArray
+    rows: Vectors
     """Unit rows, in the order of `ids`."""
 
     @classmethod
@@ -101,7 +100,7 @@ def queries_for(
     if queries is not None:
         encoded = [collection.encoder.get_query_embedding(query) for query in queries]
         return given_queries(np.array(encoded), rows.shape[1], most, rng)
-    own = stored_queries(rows, min(most, len(rows) // 2), rng)
+    own = stored_queries(rows, most, rng)
     # Pictures are mostly asked for in words: where texts are in the same space, half
     # of the queries are texts.
     others = [

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
+import numpy as np
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.embeddings import MultiModalEmbedding
 
@@ -22,10 +23,10 @@ from llama_index_mmrag.embeddings.clip_towers import (
     encode_pictures,
     encode_texts,
 )
-from llama_index_mmrag.embeddings.conse import FloatArray
 from llama_index_mmrag.embeddings.encoder import PictureEncoder
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.images import ImageSource
+from llama_index_mmrag.vectors import Vectors
 
 _log = logging.getLogger(__name__)
 
@@ -112,8 +113,7 @@ class BatchedClipEmbedding(PictureEncoder):
             InvalidSetting: `encoder` holds no CLIP model, or `settings` would change
                 the model that is shared.
         """
-        from llama_index_mmrag.embeddings.clip_openai import OpenAIClip
-        from llama_index_mmrag.embeddings.clip_torch import import_backend
+        from llama_index_mmrag.embeddings.clip_openai import OpenAIClip, clip_package
 
         fixed = {"model_name", "backend", "device", "dtype"} & settings.keys()
         if fixed:
@@ -131,14 +131,13 @@ class BatchedClipEmbedding(PictureEncoder):
                 f"to {cls.__name__} instead."
             )
             raise InvalidSetting(msg)
-        clip = import_backend("clip", extra="clip", needed_for=cls.class_name())
         wrapped = cls(
             model_name=encoder.model_name,
             backend="openai",
             device=str(model.positional_embedding.device),
             **settings,
         )
-        wrapped._towers = OpenAIClip(clip, model)
+        wrapped._towers = OpenAIClip(clip_package(cls.class_name()), model)
         return wrapped
 
     @property
@@ -156,7 +155,7 @@ class BatchedClipEmbedding(PictureEncoder):
         towers = self._loaded()
         return f"clip:{towers.sha8}:{towers.dimension}:unit"
 
-    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector for each text, `(n, dim)`, in the texts' order.
 
         Raises:
@@ -164,7 +163,7 @@ class BatchedClipEmbedding(PictureEncoder):
             MissingExtra: A package that runs the model is not installed.
         """
         if not texts:
-            return self._none()
+            return np.empty((0, self.dimension), dtype=np.float32)
         towers = self._loaded()
         vectors, n_cut = encode_texts(
             towers,
@@ -183,7 +182,7 @@ class BatchedClipEmbedding(PictureEncoder):
             )
         return vectors
 
-    def encode_images(self, pictures: Sequence[ImageSource]) -> FloatArray:
+    def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:
         """Return one unit vector for each picture, `(n, dim)`, in the pictures' order.
 
         Args:
@@ -195,7 +194,7 @@ class BatchedClipEmbedding(PictureEncoder):
             MissingExtra: A package that runs the model is not installed.
         """
         if not pictures:
-            return self._none()
+            return np.empty((0, self.dimension), dtype=np.float32)
         return encode_pictures(
             self._loaded(),
             pictures,
@@ -215,11 +214,6 @@ class BatchedClipEmbedding(PictureEncoder):
                         needed_for=self.class_name(),
                     )
         return self._towers
-
-    def _none(self) -> FloatArray:
-        import numpy as np
-
-        return np.empty((0, self.dimension), dtype=np.float32)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without the loaded model, which the copy loads itself."""

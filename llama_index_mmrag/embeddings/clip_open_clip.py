@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from llama_index_mmrag.checks import needs
 from llama_index_mmrag.embeddings.clip_torch import (
     DTypeName,
     choose_device,
     choose_dtype,
     computing,
-    import_backend,
+    first_line,
     lower_precision,
     padded,
     splits_by_thread,
@@ -22,7 +23,7 @@ from llama_index_mmrag.embeddings.clip_torch import (
     weights_sha8,
 )
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
-from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,7 @@ def load_open_clip(
         MissingExtra: open_clip is not installed.
         InvalidSetting: The device cannot be used.
     """
-    package = import_backend("open_clip", extra="open-clip", needed_for=needed_for)
+    package = needs("open_clip", extra="open-clip", for_=needed_for)
     place = choose_device(device)
     architecture, weights = _parts(name)
     try:
@@ -56,8 +57,7 @@ def load_open_clip(
         tokenizer = package.get_tokenizer(architecture)
     except Exception as error:
         # RuntimeError for names, what torch.load raises for files, the network's.
-        reason = str(error).strip().split("\n", maxsplit=1)[0][:200]
-        raise _unusable(name, f"{type(error).__name__}: {reason}") from error
+        raise _unusable(name, first_line(error)) from error
     model = model.eval().float().to(place)
     return OpenClip(model, tokenizer, preprocess, dtype=choose_dtype(dtype, place))
 
@@ -108,7 +108,7 @@ class OpenClip:
             [own.sot_token_id, *own.encode(text), own.eot_token_id] for text in texts
         ]
 
-    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> FloatArray:
+    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
         """Return one vector for each row of at most `max_tokens`, `(n, dim)`."""
         with computing(self._device, self._dtype):
             if self._is_causal:
@@ -118,11 +118,11 @@ class OpenClip:
             full = padded(token_ids, device=self._device, width=self.max_tokens)
             return to_numpy(self._model.encode_text(full))
 
-    def pixels(self, picture: Image.Image) -> FloatArray:
+    def pixels(self, picture: Image.Image) -> Vectors:
         """Return an RGB picture as the model's own transform prepares it."""
         return np.asarray(self._preprocess(picture).numpy(), dtype=np.float32)
 
-    def picture_vectors(self, pixels: FloatArray) -> FloatArray:
+    def picture_vectors(self, pixels: Vectors) -> Vectors:
         """Return one vector for each picture: `(n, 3, h, w)` to `(n, dim)`."""
         import torch
 

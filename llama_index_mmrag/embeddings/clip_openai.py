@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from llama_index_mmrag.checks import needs
 from llama_index_mmrag.embeddings.clip_torch import (
     DTypeName,
     choose_device,
     choose_dtype,
     computing,
-    import_backend,
+    first_line,
     lower_precision,
     padded,
     splits_by_thread,
@@ -24,7 +25,7 @@ from llama_index_mmrag.embeddings.clip_torch import (
     weights_sha8,
 )
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
-from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     import torch
@@ -53,10 +54,22 @@ def load_openai(
         MissingExtra: A package of the extra `clip` is missing.
         InvalidSetting: The device cannot be used.
     """
-    clip = import_backend("clip", extra="clip", needed_for=needed_for)
+    clip = clip_package(needed_for)
     place = choose_device(device)
     model = _read(clip, name).float().to(place)
     return OpenAIClip(clip, model, dtype=choose_dtype(dtype, place))
+
+
+def clip_package(needed_for: str) -> Any:
+    """Return the package `clip`, imported.
+
+    Raises:
+        MissingExtra: It, or what it needs, is not installed.
+    """
+    with warnings.catch_warnings():
+        # clip-anytorch imports pkg_resources, which setuptools deprecates.
+        warnings.filterwarnings("ignore", message=".*pkg_resources")
+        return needs("clip", extra="clip", for_=needed_for)
 
 
 class OpenAIClip:
@@ -90,7 +103,7 @@ class OpenAIClip:
         start, end = marks["<|startoftext|>"], marks["<|endoftext|>"]
         return [[start, *self._tokenizer.encode(text), end] for text in texts]
 
-    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> FloatArray:
+    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
         """Return one vector for each row, `(n, dim)`.
 
         What `encode_text` computes, on as many positions as the longest row has: the
@@ -114,7 +127,7 @@ class OpenAIClip:
                 ends.type(model.text_projection.dtype) @ model.text_projection
             )
 
-    def pixels(self, picture: Image.Image) -> FloatArray:
+    def pixels(self, picture: Image.Image) -> Vectors:
         """Return an RGB picture as the picture tower takes it, `(3, side, side)`.
 
         Shortest side to the model's, bicubic; its centre cut out; then scaled. With
@@ -135,7 +148,7 @@ class OpenAIClip:
             [scale[plane] for scale, plane in zip(_SCALE, planes, strict=True)]
         )
 
-    def picture_vectors(self, pixels: FloatArray) -> FloatArray:
+    def picture_vectors(self, pixels: Vectors) -> Vectors:
         """Return one vector for each picture: `(n, 3, side, side)` to `(n, dim)`."""
         import torch
 
@@ -209,48 +222,32 @@ def _read(clip: Any, name: str) -> Any:
                 f"another backend."
             )
             raise CheckpointUnusable(msg)
-        return _read_published(clip, name)
+        with _reading(name):
+            return clip.load(name, device="cpu")[0]
     try:
         # Not clip.load, which unpickles whatever a file holds where torch is old.
         weights = torch.load(name, map_location="cpu", weights_only=True)
     except Exception as error:
         # torch raises what the file's bytes lead it to: EOFError, UnpicklingError, …
         if "TorchScript" not in str(error):
-            reason = f"torch cannot read it ({_first_line(error)})"
+            reason = f"torch cannot read it ({first_line(error)})"
             raise _no_clip(name, reason) from error
-        weights = _read_archive(name)
-    try:
+        with _reading(name):
+            weights = torch.jit.load(name, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+    with _reading(name):
         return clip.model.build_model(weights)
-    except Exception as error:
-        # A missing key, no dict at all, sizes that do not fit.
-        raise _no_clip(name, f"{type(error).__name__}: {_first_line(error)}") from error
-
-
-def _read_published(clip: Any, name: str) -> Any:
-    try:
-        with _archives_allowed():
-            return clip.load(name, device="cpu")[0]
-    except Exception as error:
-        # The network, the archive's reader, or build_model.
-        raise _no_clip(name, f"{type(error).__name__}: {_first_line(error)}") from error
-
-
-def _read_archive(name: str) -> Any:
-    import torch
-
-    try:
-        with _archives_allowed():
-            return torch.jit.load(name, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-    except Exception as error:
-        raise _no_clip(name, f"{type(error).__name__}: {_first_line(error)}") from error
 
 
 @contextlib.contextmanager
-def _archives_allowed() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # torch.jit.load is deprecated; OpenAI publishes its weights for it.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        yield
+def _reading(name: str) -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            # torch.jit.load is deprecated; OpenAI publishes its weights for it.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    except Exception as error:
+        # The network, the archive's reader; a missing key, sizes that do not fit.
+        raise _no_clip(name, first_line(error)) from error
 
 
 def _no_clip(name: str, reason: str) -> CheckpointUnusable:
@@ -259,7 +256,3 @@ def _no_clip(name: str, reason: str) -> CheckpointUnusable:
         f"clip.model.CLIP saved by torch, or one of OpenAI's files. Choose the backend "
         f"that wrote it, or another file."
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", maxsplit=1)[0][:200]

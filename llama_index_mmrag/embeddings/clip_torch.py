@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from threading import Barrier
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from llama_index_mmrag.embeddings.conse import FloatArray
-from llama_index_mmrag.errors import InvalidSetting, MissingExtra
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     import torch
@@ -22,29 +20,10 @@ if TYPE_CHECKING:
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 
-def import_backend(package: str, *, extra: str, needed_for: str) -> Any:
-    """Return an optional package, imported.
-
-    Raises:
-        MissingExtra: It, or what it needs, is not installed or does not fit together.
-    """
-    try:
-        with warnings.catch_warnings():
-            # clip-anytorch imports pkg_resources, which setuptools deprecates.
-            warnings.filterwarnings("ignore", message=".*pkg_resources")
-            return import_module(package)
-    except ModuleNotFoundError as error:
-        raise MissingExtra.of(
-            error.name or package, extra=extra, needed_for=needed_for
-        ) from error
-    except (ImportError, RuntimeError) as error:
-        # torchvision raises RuntimeError beside a torch of another build.
-        msg = (
-            f"{needed_for} needs the package {package!r}, whose import fails: {error}. "
-            f"Install torch and torchvision of the same build (both for the CPU, or "
-            f"both for the same CUDA)."
-        )
-        raise MissingExtra(msg) from error
+def first_line(error: BaseException) -> str:
+    """Return an error's kind and the beginning of what it says."""
+    said = str(error).strip().split("\n", maxsplit=1)[0][:200]
+    return f"{type(error).__name__}: {said}"
 
 
 def choose_device(name: str) -> torch.device:
@@ -70,12 +49,22 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_dtype(name: DTypeName, device: torch.device) -> torch.dtype:
-    """Return the precision; "auto" is float32 on a CPU, float16 elsewhere."""
+def choose_dtype(
+    name: DTypeName, device: torch.device, *, learns: bool = False
+) -> torch.dtype:
+    """Return the precision of this name.
+
+    "auto" is float32 on a CPU and float16 elsewhere. For what learns it is lower on
+    CUDA alone, and there bfloat16, which does not overflow, where the GPU has it.
+    """
     import torch
 
     if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.float16
+        name = "float32" if device.type == "cpu" else "float16"
+        if learns and device.type != "cuda":
+            name = "float32"
+        elif learns and torch.cuda.is_bf16_supported():
+            name = "bfloat16"
     dtype: torch.dtype = getattr(torch, name)
     return dtype
 
@@ -156,17 +145,14 @@ def computing(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """Compute without gradients, matrix products in `dtype`."""
     import torch
 
-    with torch.inference_mode():
-        if dtype == torch.float32:
-            yield
-        else:
-            with torch.autocast(device.type, dtype):
-                yield
+    lower = dtype != torch.float32
+    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=lower):
+        yield
 
 
-def to_numpy(vectors: torch.Tensor) -> FloatArray:
+def to_numpy(vectors: torch.Tensor) -> Vectors:
     """Return a tensor's values as float32."""
-    array: FloatArray = vectors.float().cpu().numpy().astype(np.float32, copy=False)
+    array: Vectors = vectors.float().cpu().numpy().astype(np.float32, copy=False)
     return array
 
 

@@ -14,10 +14,11 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 from PIL import Image
 
+from llama_index_mmrag.embeddings.batches import batches_by_length, cut
 from llama_index_mmrag.embeddings.clip_torch import single_threads
-from llama_index_mmrag.embeddings.conse import FloatArray, unit_rows
 from llama_index_mmrag.errors import InvalidVector, MmragError
 from llama_index_mmrag.nodes.images import ImageSource, load_image
+from llama_index_mmrag.vectors import Vectors, has_direction, unit_rows
 
 Source = TypeVar("Source")
 Result = TypeVar("Result")
@@ -61,15 +62,15 @@ class ClipTowers(Protocol):
         """Return each text's tokens with start and end marks, however many."""
         ...
 
-    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> FloatArray:
+    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
         """Return one vector for each row of at most `max_tokens`, `(n, dim)`."""
         ...
 
-    def pixels(self, picture: Image.Image) -> FloatArray:
+    def pixels(self, picture: Image.Image) -> Vectors:
         """Return an RGB picture as the picture tower takes it, `(3, h, w)`."""
         ...
 
-    def picture_vectors(self, pixels: FloatArray) -> FloatArray:
+    def picture_vectors(self, pixels: Vectors) -> Vectors:
         """Return one vector for each picture: `(n, 3, h, w)` to `(n, dim)`."""
         ...
 
@@ -77,7 +78,7 @@ class ClipTowers(Protocol):
 class EncodedTexts(NamedTuple):
     """Texts as vectors, and what they lost."""
 
-    vectors: FloatArray
+    vectors: Vectors
     """Unit vectors, `(n, dim)`."""
     n_cut: int
     """How many texts were longer than the model reads."""
@@ -127,7 +128,7 @@ def encode_pictures(
     *,
     batch_size: int,
     n_threads: int,
-) -> FloatArray:
+) -> Vectors:
     """Return one unit vector for each picture, `(n, dim)`, in the pictures' order.
 
     Args:
@@ -143,7 +144,7 @@ def encode_pictures(
     """
     vectors = np.empty((len(pictures), towers.dimension), dtype=np.float32)
 
-    def prepared(source: ImageSource) -> FloatArray:
+    def prepared(source: ImageSource) -> Vectors:
         return towers.pixels(load_image(source))
 
     def fill(start: int) -> None:
@@ -164,38 +165,6 @@ def encode_pictures(
             vectors[start:stop] = towers.picture_vectors(np.stack(batch))
             start = stop
     return _unit(vectors, "picture")
-
-
-def cut(ids: list[int], most: int) -> list[int]:
-    """Return at most so many tokens of a text; the end mark stays.
-
-    Example:
-        >>> cut([1, 5, 6, 7, 2], 4)
-        [1, 5, 6, 2]
-    """
-    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
-
-
-def batches_by_length(lengths: Sequence[int], *, n_tokens: int) -> list[list[int]]:
-    """Return the positions in batches of similar length, longest first.
-
-    Each batch has at most `n_tokens` tokens after padding, and at least one row.
-
-    Example:
-        >>> batches_by_length([3, 9, 2, 3], n_tokens=9)
-        [[1], [0, 3, 2]]
-    """
-    batches: list[list[int]] = []
-    room, width = 0, 1
-    for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if room < width:
-            batches.append([])
-            # The first row of a batch is its longest: all are padded to it.
-            width = max(lengths[position], 1)
-            room = max(n_tokens, width)
-        batches[-1].append(position)
-        room -= width
-    return batches
 
 
 def _even(n: int, most: int, *, n_threads: int, fewest: int) -> int:
@@ -229,8 +198,8 @@ def ahead(
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _in_batches(rows: Iterator[FloatArray], size: int) -> Iterator[list[FloatArray]]:
-    batch: list[FloatArray] = []
+def _in_batches(rows: Iterator[Vectors], size: int) -> Iterator[list[Vectors]]:
+    batch: list[Vectors] = []
     for row in rows:
         batch.append(row)
         if len(batch) == size:
@@ -240,8 +209,8 @@ def _in_batches(rows: Iterator[FloatArray], size: int) -> Iterator[list[FloatArr
         yield batch
 
 
-def _unit(vectors: FloatArray, what: str) -> FloatArray:
-    usable = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
+def _unit(vectors: Vectors, what: str) -> Vectors:
+    usable = has_direction(vectors)
     if not usable.all():
         row = int(np.argmin(usable))
         msg = (

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from llama_index_mmrag.checks import needs
 from llama_index_mmrag.embeddings.clip_torch import (
     DTypeName,
     choose_device,
     choose_dtype,
     computing,
-    import_backend,
+    first_line,
     lower_precision,
     padded,
     splits_by_thread,
@@ -22,7 +23,7 @@ from llama_index_mmrag.embeddings.clip_torch import (
     weights_sha8,
 )
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
-from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     import torch
@@ -71,9 +72,7 @@ def load_parts(name: str, *, needed_for: str) -> Parts:
         CheckpointUnusable: No such model, another kind of model, or parts missing.
         MissingExtra: transformers is not installed.
     """
-    package = import_backend(
-        "transformers", extra="transformers", needed_for=needed_for
-    )
+    package = needs("transformers", extra="transformers", for_=needed_for)
     only_local = {"local_files_only": Path(name).is_dir()}
     try:
         kind = package.AutoConfig.from_pretrained(name, **only_local).model_type
@@ -88,8 +87,7 @@ def load_parts(name: str, *, needed_for: str) -> Parts:
     except Exception as error:
         # OSError for what is missing, but KeyError and JSONDecodeError too, and the
         # network's.
-        reason = str(error).strip().split("\n", maxsplit=1)[0][:200]
-        raise _unusable(name, f"{type(error).__name__}: {reason}") from error
+        raise _unusable(name, first_line(error)) from error
     if info["missing_keys"]:
         # transformers would go on with random numbers in their place.
         missing = sorted(info["missing_keys"])
@@ -132,7 +130,7 @@ class TransformersClip:
         )["input_ids"]
         return ids
 
-    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> FloatArray:
+    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
         """Return one vector for each row of at most `max_tokens`, `(n, dim)`.
 
         CLIP needs no mask: what pads a row comes after its first end mark, and the
@@ -147,12 +145,12 @@ class TransformersClip:
             )
             return to_numpy(pooled(self.model.get_text_features(input_ids=ids)))
 
-    def pixels(self, picture: Image.Image) -> FloatArray:
+    def pixels(self, picture: Image.Image) -> Vectors:
         """Return an RGB picture as the model's image processor prepares it."""
         prepared = self.processor(images=picture, return_tensors="np")
         return np.asarray(prepared["pixel_values"][0], dtype=np.float32)
 
-    def picture_vectors(self, pixels: FloatArray) -> FloatArray:
+    def picture_vectors(self, pixels: Vectors) -> Vectors:
         """Return one vector for each picture: `(n, 3, h, w)` to `(n, dim)`."""
         import torch
 

@@ -15,32 +15,15 @@ reciprocal rank on the validation captions of Flickr8k.
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray: TypeAlias = "NDArray[np.float32]"
+from llama_index_mmrag.vectors import Vectors, unit_rows
 
 TEMPERATURE = 2.0
 """Softening of the class probabilities; 2 to 2.5 was best on Flickr8k validation."""
 
 
-def unit_rows(vectors: FloatArray) -> FloatArray:
-    """Return the rows scaled to length 1; a row of zeros stays a row of zeros.
-
-    Args:
-        vectors: Shape `(n, dim)`.
-
-    Example:
-        >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]], dtype=np.float32)).tolist()
-        [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
-    """
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
-
-
-def softmax(logits: FloatArray, *, temperature: float = 1.0) -> FloatArray:
+def softmax(logits: Vectors, *, temperature: float = 1.0) -> Vectors:
     """Return class probabilities, shape `(n, classes)`; each row adds up to 1.
 
     Args:
@@ -53,7 +36,7 @@ def softmax(logits: FloatArray, *, temperature: float = 1.0) -> FloatArray:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def centred_classes(*text_vectors: FloatArray) -> FloatArray:
+def centred_classes(*text_vectors: Vectors) -> Vectors:
     """Return one vector for each class, centred: their mean is the origin.
 
     Without centring all pictures share the direction of "some ImageNet class", and
@@ -64,13 +47,13 @@ def centred_classes(*text_vectors: FloatArray) -> FloatArray:
             classes (the name, "a photo of a" name, the definition); a class's vector
             is their normalised sum.
     """
-    classes = unit_rows(np.sum(text_vectors, axis=0, dtype=np.float32))
+    classes = unit_rows(np.asarray(sum(text_vectors)))
     return np.asarray(classes - classes.mean(axis=0), dtype=np.float32)
 
 
 def conse(
-    logits: FloatArray, classes: FloatArray, *, temperature: float = TEMPERATURE
-) -> FloatArray:
+    logits: Vectors, classes: Vectors, *, temperature: float = TEMPERATURE
+) -> Vectors:
     """Return pictures as unit vectors in the class names' space, `(n, dim)`.
 
     Args:
@@ -88,9 +71,7 @@ def conse(
     return unit_rows(softmax(logits, temperature=temperature) @ classes)
 
 
-def linear_head(
-    features: FloatArray, weight: FloatArray, bias: FloatArray
-) -> FloatArray:
+def linear_head(features: Vectors, weight: Vectors, bias: Vectors) -> Vectors:
     """Return features projected into the text space, unit length, `(n, dim)`.
 
     Args:
@@ -102,7 +83,7 @@ def linear_head(
 
 
 def with_head(
-    conse_vectors: FloatArray, head_vectors: FloatArray, *, head_weight: float
-) -> FloatArray:
+    conse_vectors: Vectors, head_vectors: Vectors, *, head_weight: float
+) -> Vectors:
     """Return `unit(conse + head_weight * head)`, row by row, `(n, dim)`."""
     return unit_rows(conse_vectors + np.float32(head_weight) * head_vectors)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.vectors import Vectors
 
 IMAGE_SIDE = 224
 """Side of the square input in pixels."""
@@ -34,7 +34,7 @@ _OPSET = 17
 _IR_VERSION = 8
 
 
-def pixels(picture: Image.Image) -> FloatArray:
+def pixels(picture: Image.Image) -> Vectors:
     """Return a picture as network input, `(3, 224, 224)` in about [-1, 1].
 
     Squashed, not cropped, so that nothing at the edges is lost. (x - 127) / 128 is the

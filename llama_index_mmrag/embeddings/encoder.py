@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.embeddings import MultiModalEmbedding
 
-from llama_index_mmrag.embeddings.conse import FloatArray
 from llama_index_mmrag.nodes.images import ImageSource
+from llama_index_mmrag.vectors import Vectors
 
 
 class TextEncoder(BaseEmbedding):
     """An encoder of texts; queries are encoded as documents are."""
 
     @abstractmethod
-    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return one vector for each text, `(n, dim)`, in the texts' order."""
 
     def _get_text_embedding(self, text: str) -> Embedding:
@@ -40,14 +40,14 @@ class TextEncoder(BaseEmbedding):
         return await asyncio.to_thread(self._get_text_embeddings, texts)
 
     async def _aget_query_embedding(self, query: str) -> Embedding:
-        return await self._aget_text_embedding(query)
+        return await asyncio.to_thread(self._get_query_embedding, query)
 
 
 class PictureEncoder(TextEncoder, MultiModalEmbedding):
     """An encoder of texts and of pictures."""
 
     @abstractmethod
-    def encode_images(self, pictures: Sequence[ImageSource]) -> FloatArray:
+    def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:
         """Return one vector for each picture, `(n, dim)`, in the pictures' order."""
 
     def _get_image_embedding(self, img_file_path: ImageSource) -> Embedding:
@@ -67,6 +67,6 @@ class PictureEncoder(TextEncoder, MultiModalEmbedding):
         return await asyncio.to_thread(self._get_image_embeddings, img_file_paths)
 
 
-def _as_lists(vectors: FloatArray) -> list[Embedding]:
+def _as_lists(vectors: Vectors) -> list[Embedding]:
     rows: list[Embedding] = vectors.tolist()
     return rows

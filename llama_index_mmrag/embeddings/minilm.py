@@ -7,15 +7,19 @@ with int8 weights: token vectors averaged over the attention mask, scaled to len
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llama_index_mmrag.embeddings.conse import FloatArray, unit_rows
+from llama_index_mmrag.checks import needs
+from llama_index_mmrag.embeddings.batches import batches_by_length, cut, in_threads
 from llama_index_mmrag.embeddings.weights import MINILM, onnx_session, read_weights
-from llama_index_mmrag.embeddings.wordpiece import bert_uncased_tokenizer
+from llama_index_mmrag.vectors import Vectors, unit_rows
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 DIMENSION = 384
 
@@ -42,7 +46,7 @@ class MiniLM:
         *,
         max_tokens: int = MAX_TOKENS,
         n_threads: int = 1,
-    ) -> FloatArray:
+    ) -> Vectors:
         """Return one unit vector for each text, `(n, 384)`, in the texts' order.
 
         A text's vector does not depend on the other texts (to about 1e-7). The empty
@@ -55,25 +59,20 @@ class MiniLM:
             n_threads: Threads that run the model.
         """
         token_ids = [
-            _cut(encoding.ids, max_tokens)
+            cut(encoding.ids, max_tokens)
             for encoding in self._tokenizer.encode_batch_fast(list(texts))
         ]
-        batches = _batches_by_length([len(ids) for ids in token_ids])
+        lengths = [len(ids) for ids in token_ids]
+        batches = batches_by_length(lengths, n_tokens=_BATCH_TOKENS)
         vectors = np.empty((len(texts), DIMENSION), dtype=np.float32)
 
         def fill(batch: list[int]) -> None:
             vectors[batch] = self._run([token_ids[i] for i in batch])
 
-        if len(batches) < 2 or n_threads < 2:
-            for batch in batches:
-                fill(batch)
-        else:
-            with ThreadPoolExecutor(min(n_threads, len(batches))) as threads:
-                # Consumed, so that an error in a thread is raised here.
-                list(threads.map(fill, batches))
+        in_threads(fill, batches, n_threads=n_threads)
         return vectors
 
-    def _run(self, token_ids: list[list[int]]) -> FloatArray:
+    def _run(self, token_ids: list[list[int]]) -> Vectors:
         width = max(len(ids) for ids in token_ids)
         ids: NDArray[Any] = np.zeros((len(token_ids), width), dtype=np.int64)
         mask = np.zeros_like(ids)
@@ -93,24 +92,31 @@ class MiniLM:
         return unit_rows(summed)
 
 
-def _cut(ids: list[int], max_tokens: int) -> list[int]:
-    return ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]]
+def bert_uncased_tokenizer(*, needed_for: str) -> Tokenizer:
+    """Return the tokenizer: lower case, accents off, [CLS] and [SEP] put around.
 
+    Equal to the tokenizer.json of all-MiniLM-L6-v2, without its truncation at 128.
 
-def _batches_by_length(lengths: Sequence[int]) -> list[list[int]]:
-    """Return the positions in batches of similar length, longest first.
+    Args:
+        needed_for: Who asks, for the message when the package is missing.
 
-    Longest first, so that the last batches to run are the quick ones and threads end
-    together.
+    Raises:
+        MissingExtra: `tokenizers` is not installed.
     """
-    batches: list[list[int]] = []
-    room, width = 0, 1
-    for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if room < width:
-            batches.append([])
-            # The first text of a batch is its longest: all are padded to it.
-            width = lengths[position]
-            room = max(_BATCH_TOKENS, width)
-        batches[-1].append(position)
-        room -= width
-    return batches
+    needs("tokenizers", extra="offline", for_=needed_for)
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from tokenizers.normalizers import BertNormalizer
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+    from tokenizers.processors import BertProcessing
+
+    lines = files("llama_index_mmrag.embeddings").joinpath("data/vocab.txt")
+    words = lines.read_text(encoding="utf-8").split("\n")
+    ids = {word: position for position, word in enumerate(words) if word}
+    tokenizer = Tokenizer(WordPiece(ids, unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    tokenizer.post_processor = BertProcessing(
+        ("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"])
+    )
+    return tokenizer

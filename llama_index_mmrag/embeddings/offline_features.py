@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llama_index_mmrag.embeddings.conse import FloatArray, conse
+from llama_index_mmrag.embeddings.conse import conse
 from llama_index_mmrag.embeddings.minilm import DIMENSION
 from llama_index_mmrag.embeddings.offline import OfflinePictures
 from llama_index_mmrag.embeddings.picture_tower import N_FEATURES, class_vectors
 from llama_index_mmrag.nodes.images import ImageSource
+from llama_index_mmrag.vectors import Vectors
 
 FEATURES_SPACE = "offline-minilm-conse-features-v1"
 """Name of the vector space: a text's 384 numbers, a picture's 1,664."""
@@ -61,7 +62,7 @@ class OfflineFeaturesEmbedding(OfflinePictures):
         """
         return FEATURES_SPACE
 
-    def encode_images(self, pictures: Sequence[ImageSource]) -> FloatArray:
+    def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:
         """Return ConSE and features side by side, `(n, 1664)`, in the pictures' order.
 
         The ConSE part has length 1; the features are as the classifier gives them.

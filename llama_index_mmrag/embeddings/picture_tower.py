@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -12,12 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llama_index_mmrag.embeddings.conse import (
-    FloatArray,
-    conse,
-    linear_head,
-    with_head,
-)
+from llama_index_mmrag.checks import needs
+from llama_index_mmrag.embeddings.batches import in_threads
+from llama_index_mmrag.embeddings.conse import conse, linear_head, with_head
 from llama_index_mmrag.embeddings.efficientnet_lite import (
     IMAGE_SIDE,
     lite0_graph,
@@ -26,11 +22,11 @@ from llama_index_mmrag.embeddings.efficientnet_lite import (
 from llama_index_mmrag.embeddings.legacy_torch import read_state_dict
 from llama_index_mmrag.embeddings.weights import (
     EFFICIENTNET_LITE0,
-    import_extra,
     onnx_session,
     read_weights,
 )
 from llama_index_mmrag.nodes.images import ImageSource, load_image
+from llama_index_mmrag.vectors import Vectors
 
 # Decoded at most this large before the squash: a panorama of 4 : 1 keeps all the pixels
 # the network can use, and a camera's JPEG is decoded at a fraction of its size.
@@ -43,18 +39,18 @@ N_FEATURES = 1280
 class ImageFeatures(NamedTuple):
     """What the classifier says about n pictures."""
 
-    features: FloatArray
+    features: Vectors
     """Pooled features, `(n, 1280)`."""
-    logits: FloatArray
+    logits: Vectors
     """Class scores before softmax, `(n, 1000)`."""
 
 
 class OpenHead(NamedTuple):
     """The shipped linear head; see docs/model-card-open-head.md."""
 
-    weight: FloatArray
+    weight: Vectors
     """Shape `(384, 1280)`; the features' scaling is folded in."""
-    bias: FloatArray
+    bias: Vectors
     """Shape `(384,)`."""
     sha8: str
     """First 8 hexadecimal digits of the SHA-256 over weight and bias as stored."""
@@ -64,7 +60,7 @@ class PictureTower:
     """The image classifier, loaded; thread-safe."""
 
     def __init__(self, *, needed_for: str) -> None:
-        import_extra("onnx", needed_for=needed_for)
+        needs("onnx", extra="offline", for_=needed_for)
         weights = read_weights(EFFICIENTNET_LITE0, needed_for=needed_for)
         graph = lite0_graph(read_state_dict(weights))
         self._session = onnx_session(graph, needed_for=needed_for)
@@ -98,21 +94,11 @@ class PictureTower:
                 )
             )
 
-        if len(pictures) < 2 or n_threads < 2:
-            for row in range(len(pictures)):
-                fill(row)
-        else:
-            with ThreadPoolExecutor(min(n_threads, len(pictures))) as threads:
-                try:
-                    # Consumed, so that an error in a thread is raised here.
-                    list(threads.map(fill, range(len(pictures))))
-                except BaseException:
-                    threads.shutdown(wait=False, cancel_futures=True)
-                    raise
+        in_threads(fill, range(len(pictures)), n_threads=n_threads)
         return out
 
 
-def in_text_space(seen: ImageFeatures, *, head_weight: float) -> FloatArray:
+def in_text_space(seen: ImageFeatures, *, head_weight: float) -> Vectors:
     """Return unit vectors in the text encoder's space, `(n, 384)`.
 
     `unit(conse(logits) + head_weight * head(features))`; with `head_weight=0` nothing
@@ -127,7 +113,7 @@ def in_text_space(seen: ImageFeatures, *, head_weight: float) -> FloatArray:
 
 
 @cache
-def class_vectors() -> FloatArray:
+def class_vectors() -> Vectors:
     """Return the centred text vectors of the 1,000 classes, `(1000, 384)`."""
     return np.asarray(_packaged("conse_classes.npz")["class_emb"], dtype=np.float32)
 

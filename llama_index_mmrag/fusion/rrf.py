@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.checks import number
 from llama_index_mmrag.fusion.entities import (
     Amount,
     checked_weights,
@@ -44,9 +44,7 @@ class RRF:
     needs_background = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.k < float("inf"):
-            msg = f"RRF got k={self.k!r}; expected a finite number of at least 0."
-            raise InvalidSetting(msg)
+        number(self.k, "RRF: k", at_least=0)
         object.__setattr__(self, "weights", checked_weights(self.weights))
 
     def describe(self) -> str:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
 
     from llama_index_mmrag.agents.retriever_tool import MultiModalRetrieverTool
-    from llama_index_mmrag.compression.live import CompressSettings, IndexCompression
+    from llama_index_mmrag.compression import CompressSettings, IndexCompression
 
 _MODALITIES = ("text", "image")
 _OF_SYNTHESIZER = frozenset(signature(MultiModalSynthesizer).parameters)
@@ -289,7 +289,8 @@ class MultiModalQdrantIndex:
             StoreClosed: It was compressed since it was opened.
             StoreUnusable: The folder cannot be written.
         """
-        from llama_index_mmrag.compression.live import CompressSettings, compress_folder
+        from llama_index_mmrag.compression import CompressSettings
+        from llama_index_mmrag.compression.live import compress_folder
 
         if self._root is None:
             msg = (

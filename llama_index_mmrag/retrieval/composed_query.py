@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
-from llama_index_mmrag.composition import Composition, Rows
+from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
 from llama_index_mmrag.retrieval.encodings import Encodings
 from llama_index_mmrag.retrieval.query import QueryPart
-from llama_index_mmrag.vectors import has_direction
+from llama_index_mmrag.vectors import WideVectors, has_direction
 
 
 class QueryComposer:
@@ -73,7 +73,7 @@ class QueryComposer:
 
     def _mean(
         self, kind: str, members: Sequence[QueryPart], encodings: Encodings
-    ) -> Rows:
+    ) -> WideVectors:
         model = self._models[kind]
         rows = np.array([encodings.of(member, model) for member in members])
         if not has_direction(rows).all():
@@ -91,7 +91,7 @@ class QueryComposer:
         is_mean = np.linalg.norm(mean) > 1e-6 * weights.sum()
         return np.asarray(mean if is_mean else rows[0]).reshape(1, -1)
 
-    def _dim(self, kind: str, known: dict[str, Rows]) -> int:
+    def _dim(self, kind: str, known: dict[str, WideVectors]) -> int:
         if self._composition.needs_one_space:
             return int(next(iter(known.values())).shape[1])
         if kind not in self._dims:

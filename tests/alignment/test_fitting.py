@@ -53,13 +53,13 @@ def test_running_mean_is_not_changed_by_an_update() -> None:
 
 def test_mean_of_nothing_is_refused() -> None:
     with pytest.raises(InvalidVector, match="mean of 0 vectors"):
-        fit_center([])
+        fit_center(np.empty((0, 3)))
 
 
 def test_running_mean_refuses_another_length_and_names_the_bad_row() -> None:
     with pytest.raises(InvalidVector, match="of 2 numbers got vectors of 3"):
         RunningMean().updated([[1.0, 2.0]]).updated([[1.0, 2.0, 3.0]])
-    with pytest.raises(InvalidVector, match=r"1 of 2 vectors.*first in row 1"):
+    with pytest.raises(InvalidVector, match="not finite, first in row 1"):
         RunningMean().updated([[1.0, 2.0], [1.0, np.inf]])
 
 
@@ -103,7 +103,7 @@ def test_randomised_pca_equals_the_exact_one_and_its_seed_decides(
 @pytest.mark.parametrize("n_components", [0, 4, 9])
 def test_more_components_than_there_are_is_refused(fit, n_components) -> None:
     rows = np.arange(12.0).reshape(4, 3) ** 2
-    with pytest.raises(InvalidSetting, match="expected 1 to 3"):
+    with pytest.raises(InvalidSetting, match="at least 1 and at most 3"):
         fit(rows, n_components)
 
 
@@ -139,7 +139,7 @@ def test_ridge_of_one_pair_says_that_pair() -> None:
 
 @pytest.mark.parametrize("penalty", [0.0, -1.0, float("nan"), float("inf")])
 def test_ridge_without_a_penalty_is_refused(penalty: float) -> None:
-    with pytest.raises(InvalidSetting, match="greater than 0"):
+    with pytest.raises(InvalidSetting, match="penalty.*greater than 0"):
         fit_ridge([[1.0]], [[1.0]], penalty=penalty)
 
 
@@ -169,8 +169,8 @@ def test_procrustes_between_different_lengths_is_orthonormal(
     [
         ([[1.0]], [[1.0], [2.0]], "1 inputs and 2 targets"),
         (np.empty((0, 2)), np.empty((0, 2)), "at least one pair"),
-        ([[np.nan]], [[1.0]], "inputs got 1 of 1"),
-        ([[1.0]], [[np.nan]], "targets got 1 of 1"),
+        ([[np.nan]], [[1.0]], "inputs have.*not finite"),
+        ([[1.0]], [[np.nan]], "targets have.*not finite"),
     ],
 )
 def test_pairs_that_are_none_are_refused(fit, x, y, says) -> None:
@@ -194,6 +194,6 @@ def test_directions_keep_dot_products_best_whatever_the_batches(
 def test_directions_of_zeros_and_more_than_there_are_are_refused() -> None:
     with pytest.raises(InvalidVector, match="All vectors are zeros"):
         fit_directions(np.zeros((5, 3)), 2)
-    with pytest.raises(InvalidSetting, match="n_components=4"):
+    with pytest.raises(InvalidSetting, match="n_components is 4"):
         fit_directions(np.ones((5, 3)), 4)
     assert fit_directions(np.eye(3)[:1], 1).weight.tolist() == [[1.0, 0.0, 0.0]]

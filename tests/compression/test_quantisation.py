@@ -10,10 +10,10 @@ import pytest
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import VectorStoreQuery
 
-from llama_index_mmrag.embeddings.conse import unit_rows
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
 from llama_index_mmrag.stores import QdrantEdgeVectorStore, Quantisation
 from llama_index_mmrag.stores.quantisation import SCHEMES, rescoring
+from llama_index_mmrag.vectors import unit_rows
 
 ROWS = unit_rows(np.random.default_rng(0).normal(size=(200, 16)).astype(np.float32))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from llama_index_mmrag.compression.recall import last_scores, low_recall, recalls
-from llama_index_mmrag.embeddings.conse import unit_rows
+from llama_index_mmrag.vectors import unit_rows
 
 NOBODY = np.array([-1])
 

@@ -17,7 +17,6 @@ from llama_index_mmrag.compression import (
     CompressSettings,
     compress_collection,
 )
-from llama_index_mmrag.embeddings.conse import unit_rows
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import (
     CollectionMismatch,
@@ -32,6 +31,7 @@ from llama_index_mmrag.stores.quantisation import (
     server_vector_params,
 )
 from llama_index_mmrag.stores.rescoring import RescoringVectorStore
+from llama_index_mmrag.vectors import unit_rows
 
 PCA = CompressSettings(
     min_recall=0.7,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,14 +14,15 @@ from llama_index_mmrag.alignment.finetuning.caption_head import (
     new_head,
     target_ids,
 )
-from llama_index_mmrag.alignment.finetuning.settings import FinetuneSettings, Precision
+from llama_index_mmrag.alignment.finetuning.settings import FinetuneSettings
 from llama_index_mmrag.alignment.finetuning.trained_weights import choose_trained
 from llama_index_mmrag.alignment.losses import info_nce, sigmoid
 from llama_index_mmrag.alignment.pairs import Groups
-from llama_index_mmrag.embeddings.clip_torch import padded
-from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable, cut
+from llama_index_mmrag.embeddings.batches import cut
+from llama_index_mmrag.embeddings.clip_torch import choose_dtype, padded
+from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
 from llama_index_mmrag.embeddings.clip_transformers import TransformersClip, pooled
-from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Batch:
     """Pairs as the model takes them."""
 
-    pixels: Sequence[FloatArray]
+    pixels: Sequence[Vectors]
     """Each picture, `(3, h, w)`."""
     ids: Sequence[list[int]]
     """Each text's tokens, cut to what the model reads."""
@@ -82,7 +82,7 @@ class JointModel:
         self.clip = clip
         self.tasks = settings.tasks
         self.contrasts = settings.weight("contrastive") > 0
-        self.dtype = _precision(settings.precision, clip.device)
+        self.dtype = choose_dtype(settings.precision, clip.device, learns=True)
         config = clip.model.config
         self._is_siglip = config.model_type == "siglip"
         _check_dims(clip, config)
@@ -152,16 +152,12 @@ class JointModel:
             return sigmoid(texts, images, things, model.logit_scale, model.logit_bias)
         return info_nce(texts, images, things, model.logit_scale)
 
-    @contextlib.contextmanager
-    def computing(self) -> Iterator[None]:
+    def computing(self) -> torch.autocast:
         """Compute matrix products in the precision that was chosen."""
         import torch
 
-        if self.dtype == torch.float32:
-            yield
-        else:
-            with torch.autocast(self.clip.device.type, self.dtype):
-                yield
+        lower = self.dtype != torch.float32
+        return torch.autocast(self.clip.device.type, self.dtype, enabled=lower)
 
     def _targets(self, batch: Batch) -> list[list[int]]:
         tokenizer = self.clip.tokenizer
@@ -176,17 +172,6 @@ def _unit(rows: Tensor | None) -> Tensor | None:
     from torch.nn.functional import normalize
 
     return None if rows is None else normalize(rows.float(), dim=1)
-
-
-def _precision(name: Precision, device: torch.device) -> torch.dtype:
-    import torch
-
-    if name != "auto":
-        dtype: torch.dtype = getattr(torch, name)
-        return dtype
-    if device.type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
 def _check_dims(clip: TransformersClip, config: Any) -> None:

@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from llama_index_mmrag.alignment.finetuning.settings import FinetuneSettings
-from llama_index_mmrag.embeddings.clip_torch import import_backend
+from llama_index_mmrag.checks import needs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,7 @@ def choose_trained(model: Any, settings: FinetuneSettings) -> Any:
     """
     wrapped = None
     if settings.method == "lora":
-        peft = import_backend("peft", extra="finetune", needed_for="method='lora'")
+        peft = needs("peft", extra="finetune", for_="method='lora'")
         config = peft.LoraConfig(
             r=settings.lora_rank,
             lora_alpha=settings.lora_alpha,
@@ -83,25 +83,18 @@ def new_optimizer(trained: dict[str, Tensor], settings: FinetuneSettings) -> Ada
     """
     import torch
 
-    groups = []
-    for of_head, peak in (
-        (False, settings.encoder_learning_rate),
-        (True, settings.head_learning_rate),
-    ):
-        for is_matrix, decay in ((True, settings.weight_decay), (False, 0.0)):
-            weights = [
+    rates = {False: settings.encoder_learning_rate, True: settings.head_learning_rate}
+    groups = [
+        {"params": weights, "weight_decay": decay, "peak": peak, "lr": 0.0}
+        for of_head, peak in rates.items()
+        for is_matrix, decay in ((True, settings.weight_decay), (False, 0.0))
+        if (
+            weights := [
                 weight
                 for name, weight in trained.items()
                 if name.startswith("head.") == of_head
                 and (weight.ndim >= 2) == is_matrix
             ]
-            if weights:
-                groups.append(
-                    {
-                        "params": weights,
-                        "weight_decay": decay,
-                        "peak": peak,
-                        "lr": 0.0,
-                    }
-                )
+        )
+    ]
     return torch.optim.AdamW(groups)

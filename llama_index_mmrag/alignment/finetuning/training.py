@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from math import isfinite, log
+from math import cos, isfinite, pi
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,24 +17,18 @@ from llama_index_mmrag.alignment.finetuning.gradients import (
     check_finite,
 )
 from llama_index_mmrag.alignment.finetuning.joint import Batch, JointModel
-from llama_index_mmrag.alignment.finetuning.pictures import PictureReader
+from llama_index_mmrag.alignment.finetuning.pictures import read_pictures
 from llama_index_mmrag.alignment.finetuning.report import FinetuneEpoch
-from llama_index_mmrag.alignment.finetuning.schedule import warmup_cosine
 from llama_index_mmrag.alignment.finetuning.settings import FinetuneSettings
 from llama_index_mmrag.alignment.finetuning.trained_weights import new_optimizer
-from llama_index_mmrag.alignment.recall import recall_at_k
+from llama_index_mmrag.alignment.found import recall_both_ways
+from llama_index_mmrag.alignment.training import LARGEST_SCALE, MOMENTS
+from llama_index_mmrag.embeddings.batches import cut
 from llama_index_mmrag.embeddings.clip_torch import to_numpy
-from llama_index_mmrag.embeddings.clip_towers import cut
-from llama_index_mmrag.embeddings.conse import FloatArray
+from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_LARGEST_SCALE = log(100.0)
-"""CLIP's bound on 1 / temperature, https://arxiv.org/abs/2103.00020, section 2.5."""
-
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-"""What torch's AdamW keeps for each weight."""
 
 _JUDGED_AT_ONCE = 64
 
@@ -67,7 +61,7 @@ class Training:
         self._model = model
         self._examples = examples
         self._judged = judged
-        self._pictures = PictureReader(model.clip, num_threads=num_threads)
+        self._num_threads = num_threads
         self._ids = {
             part: [
                 cut(ids, model.clip.max_tokens)
@@ -97,7 +91,7 @@ class Training:
             moments = {
                 # AdamW counts its steps on the CPU.
                 moment: kept.clone() if moment == "step" else kept.to(weight.device)
-                for moment in _MOMENTS
+                for moment in MOMENTS
                 if (kept := state.moments.get(f"{name}/{moment}")) is not None
             }
             if moments:
@@ -148,7 +142,7 @@ class Training:
                 f"{name}/{moment}": _copied(self._optimizer.state[weight][moment])
                 for name, weight in self.weights.items()
                 if weight in self._optimizer.state
-                for moment in _MOMENTS
+                for moment in MOMENTS
             },
             scaler=dict(self._scaler.state_dict()) if self._scaler else {},
         )
@@ -204,7 +198,7 @@ class Training:
         weight = self.weights.get("model.logit_scale")
         # SigLIP has no such bound.
         if weight is not None and "model.logit_bias" not in self.weights:
-            weight.data.clamp_(max=_LARGEST_SCALE)
+            weight.data.clamp_(max=LARGEST_SCALE)
 
     def _epoch(self, number: int, losses: dict[str, float]) -> FinetuneEpoch:
         """Return what the weights reach on the pairs that judge.
@@ -232,18 +226,14 @@ class Training:
         captioning = nats / n_tokens if captions else None
         if captioning is not None:
             check_finite({"captioning": captioning})
-        to_image, to_text = self._recalls(np.concatenate(texts), np.concatenate(images))
-        return FinetuneEpoch(number, losses, to_image, to_text, captioning)
-
-    def _recalls(self, texts: FloatArray, images: FloatArray) -> tuple[float, float]:
-        groups = self._judged.groups
-        # One of each: a picture with two texts is one item to be found, not two.
-        shas = np.array(self._judged.picture_shas)
-        one = np.sort(np.unique(shas, return_index=True)[1])
-        return (
-            recall_at_k(texts, images[one], groups, groups[one], k=1),
-            recall_at_k(images[one], texts, groups[one], groups, k=1),
+        recalls = recall_both_ways(
+            np.concatenate(texts),
+            np.concatenate(images),
+            self._judged.groups,
+            np.array(self._judged.picture_shas),
+            k=1,
         )
+        return FinetuneEpoch(number, losses, *recalls, captioning)
 
     def _batches(
         self,
@@ -256,7 +246,13 @@ class Training:
         size = size or self.settings.batch_size
         seed = self._seed(3, epoch) if self.settings.augment and epoch else None
         paths = [part.pairs[row].image for row in order]
-        pixels = self._pictures.read(paths, augment_seed=seed, n_ahead=2 * size)
+        pixels = read_pictures(
+            self._model.clip,
+            paths,
+            num_threads=self._num_threads,
+            augment_seed=seed,
+            n_ahead=2 * size,
+        )
         for start in range(0, len(order), size):
             rows = list(order[start : start + size])
             yield Batch(
@@ -280,10 +276,32 @@ class Training:
         return {name: _copied(weight) for name, weight in self.weights.items()}
 
 
+def warmup_cosine(step: int, n_steps: int, *, warmup: float) -> float:
+    """Return the share of the highest rate: up in a line, then down along a cosine.
+
+    `(step + 1) / w` in the first `w = round(warmup n_steps)` steps, then
+    `(1 + cos(pi t)) / 2` with t from 0 to below 1 (https://arxiv.org/abs/1608.03983).
+    No step has rate 0.
+
+    Args:
+        step: From 0.
+        n_steps: Of the whole training, at least 1.
+        warmup: Share of the steps that rise, in [0, 1).
+
+    Example:
+        >>> [round(warmup_cosine(s, 6, warmup=0.34), 3) for s in range(6)]
+        [0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
+    """
+    n_rising = round(warmup * n_steps)
+    if step < n_rising:
+        return (step + 1) / n_rising
+    return (1 + cos(pi * (step - n_rising) / (n_steps - n_rising))) / 2
+
+
 def _copied(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True).contiguous()
 
 
-def _as_array(rows: Tensor | None) -> FloatArray:
-    array: FloatArray = np.empty((0, 0), np.float32)
+def _as_array(rows: Tensor | None) -> Vectors:
+    array: Vectors = np.empty((0, 0), np.float32)
     return array if rows is None else to_numpy(rows)
