@@ -124,7 +124,7 @@ def finetune_command(  # noqa: PLR0913 - each argument is an option of the comma
     """
     from llama_index_mmrag.alignment.finetuning import FinetuneSettings, finetune
     from llama_index_mmrag.alignment.pair_files import read_pairs
-    from llama_index_mmrag.embeddings.clip_torch import import_backend
+    from llama_index_mmrag.checks import needs
 
     output = Output(as_json=as_json)
     settings = FinetuneSettings(
@@ -144,7 +144,7 @@ def finetune_command(  # noqa: PLR0913 - each argument is an option of the comma
         seed=seed,
     )
     # Its bars for reading and writing files say nothing that ours does not.
-    package = import_backend("transformers", extra="finetune", needed_for="finetune")
+    package = needs("transformers", extra="finetune", for_="finetune")
     package.utils.logging.disable_progress_bar()
     read = read_pairs(pairs, show_progress=output.shows_progress)
     for problem in read.problems:
