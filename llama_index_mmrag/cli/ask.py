@@ -40,7 +40,7 @@ def ask(  # noqa: PLR0913 - each argument is an option of the command
         engine = index.as_query_engine(top_k=top_k, fusion_stage=fusion)
         response = engine.query(query_of(text, image))
     metadata = response.metadata or {}
-    answer = Answer.model_validate({"answer": str(response), **metadata})
+    answer = Answer.model_validate({**metadata, "answer": str(response)})
     for lost in answer.degraded:
         output.tell("No answer from", f"{lost.route}: {lost.reason}")
     output.json(answer)
