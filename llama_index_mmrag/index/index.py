@@ -43,7 +43,7 @@ from llama_index_mmrag.ingestion.composing import Composer
 from llama_index_mmrag.ingestion.paths import is_of_file, is_there
 from llama_index_mmrag.ingestion.stored import remove_nodes, stored_nodes
 from llama_index_mmrag.ingestion.upsert import Upserter, UpsertReport
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from llama_index.core.schema import BaseNode, ImageNode
 
 from llama_index_mmrag.errors import ImageUnreadable, MissingExtra
 from llama_index_mmrag.ingestion.records import Problem
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 
 FAILURES_OF_AN_ENCODER = 8
 """Nodes that fail one after the other before the encoder is taken to be broken."""

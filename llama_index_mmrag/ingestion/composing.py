@@ -21,7 +21,7 @@ from llama_index_mmrag.ingestion.stored import (
     write_nodes,
 )
 from llama_index_mmrag.nodes.node import POSITION_KEY, entity_of, modality_of
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 
 TEXT, IMAGE = "text", "image"
 

@@ -10,7 +10,7 @@ from llama_index.core.schema import BaseNode, ImageNode, MetadataMode
 
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
 from llama_index_mmrag.nodes.images import node_image
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 
 
 def encode_nodes(channel: Channel, nodes: Sequence[BaseNode]) -> list[list[float]]:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.ingestion.identity import without_volatile
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 
 
 def stored_nodes(channel: Channel, node_ids: Collection[str]) -> list[BaseNode]:

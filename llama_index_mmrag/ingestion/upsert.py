@@ -19,7 +19,7 @@ from llama_index_mmrag.ingestion.stored import (
     write_nodes,
 )
 from llama_index_mmrag.nodes.node import modality_of
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 
 logger = logging.getLogger(__name__)
 

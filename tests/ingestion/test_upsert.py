@@ -32,7 +32,7 @@ from llama_index_mmrag.ingestion.upsert import (
     UpsertReport,
     upsert,
 )
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.server import open_server_collection

@@ -32,7 +32,7 @@ from llama_index_mmrag.concurrency.threads import n_abandoned
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting, RouteFailed
 from llama_index_mmrag.events.degraded import collect_degradations
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 
 from ..conftest import (
     DIM,
