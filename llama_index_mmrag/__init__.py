@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from llama_index_mmrag.index.index import MultiModalQdrantIndex
     from llama_index_mmrag.nodes.node import FusedNode, provenance_of
     from llama_index_mmrag.provenance import Contribution, Degradation, Provenance
-    from llama_index_mmrag.retrieval.channels import Channel
+    from llama_index_mmrag.retrieval.channel import Channel
     from llama_index_mmrag.retrieval.postprocessor import RRFPostprocessor
     from llama_index_mmrag.retrieval.query import MultiModalQuery
     from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
@@ -82,7 +82,7 @@ _HOMES = {
     "Blend": "composition",
     "CalibratedSum": "fusion",
     "CaptionsAsText": "answers.captions",
-    "Channel": "retrieval.channels",
+    "Channel": "retrieval.channel",
     "Composition": "composition",
     "Concatenate": "composition",
     "Contribution": "provenance",

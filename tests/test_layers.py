@@ -38,7 +38,7 @@ FLOORS = [
 PURE = re.compile(
     r"errors|vectors|checks|provenance|composition|(fusion|citations)(\..+)?"
     r"|alignment\.(chain|diagnose|fitting|found|pairs|recall|running_mean|settings"
-    r"|transforms)|compression\.recall|embeddings\.conse|ingestion\.html|report\.plain"
+    r"|transforms)|compression\.recall|embeddings\.conse|report\.plain"
 )
 """Numpy, the standard library and pure code alone, and of these none of `NOT_PURE`."""
 

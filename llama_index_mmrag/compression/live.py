@@ -28,7 +28,7 @@ from llama_index_mmrag.compression.report import Compression
 from llama_index_mmrag.compression.stored import StoredCollection, queries_for
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidVector, PromiseNotKept
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
 from llama_index_mmrag.stores.edge_points import vectors_of

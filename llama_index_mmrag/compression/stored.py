@@ -19,7 +19,7 @@ from llama_index_mmrag.compression.asked import (
 from llama_index_mmrag.compression.recall import NOBODY
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidSetting, StoreClosed
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_points import vectors_of
 from llama_index_mmrag.stores.manifest import places_in

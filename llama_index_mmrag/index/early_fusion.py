@@ -13,7 +13,7 @@ from llama_index_mmrag.checks import one_of
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.composed_query import check_spaces
 
 COMPOSED = "composed"

@@ -37,7 +37,7 @@ from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import RRF, Fusion
 from llama_index_mmrag.fusion.ranked_list import InvalidScore
 from llama_index_mmrag.provenance import Degradation, DegradationKind
-from llama_index_mmrag.retrieval.channels import Channel, both_filters
+from llama_index_mmrag.retrieval.channel import Channel, both_filters
 from llama_index_mmrag.retrieval.encodings import QueryAtFault
 from llama_index_mmrag.retrieval.query import QueryPart, parts_of, pictures_of
 from llama_index_mmrag.retrieval.ranking import Ranking

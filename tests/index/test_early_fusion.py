@@ -24,7 +24,7 @@ from llama_index_mmrag import (
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import CollectionMismatch, InvalidQuery, InvalidSetting
 from llama_index_mmrag.ingestion import ReadSettings
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 
 from ..support.indexes import CountingEncoder, all_of, contents, inline, painted
 

@@ -17,7 +17,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index_mmrag import Channel, MultiModalFusionRetriever
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting
-from llama_index_mmrag.retrieval.channels import both_filters
+from llama_index_mmrag.retrieval.channel import both_filters
 
 from ..support.colours import OpenStore, channel, text_node, uid
 

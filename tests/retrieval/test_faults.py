@@ -32,7 +32,7 @@ from llama_index_mmrag.concurrency.threads import n_abandoned
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting, RouteFailed
 from llama_index_mmrag.events.degraded import collect_degradations
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 
 from ..support.colours import (
     DIM,
@@ -443,7 +443,7 @@ async def test_where_no_thread_can_be_started_the_caller_does_what_has_no_deadli
     stores = world(kind)
     both = [channel(name, store, encoder) for name, store in stores.items()]
     whole = dumped(MultiModalFusionRetriever(both).retrieve("red"))
-    assert await settles(*stores.values()), "else an idle one is taken"
+    assert await settles(), "else an idle one is taken"
     hurried = channel("image", stores["image"], encoder, timeout_s=5)
     monkeypatch.setattr(threads, "_idle", [])
     monkeypatch.setattr(threading.Thread, "start", refused)

@@ -13,7 +13,7 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY, provenance_of
 from llama_index_mmrag.provenance import Provenance
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 
 NAMESPACE = uuid.UUID("0c9d4f57-6a9b-4a55-8a34-0d6a5bb3a7b1")
 DIM = 4
