@@ -23,7 +23,7 @@ from llama_index_mmrag.fusion import RRF, CalibratedSum, WeightedSum
 from llama_index_mmrag.index.index import MultiModalQdrantIndex
 from llama_index_mmrag.nodes.node import FusedNode, provenance_of
 from llama_index_mmrag.provenance import Contribution, Degradation, Provenance
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.postprocessor import RRFPostprocessor
 from llama_index_mmrag.retrieval.query import MultiModalQuery
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever

@@ -29,7 +29,7 @@ from qdrant_client import QdrantClient
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY, provenance_of
 from llama_index_mmrag.provenance import Provenance
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
 # A gate must not depend on luck: there the same examples are tried every time. New ones

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from inspect import unwrap
+
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.response.schema import RESPONSE_TYPE
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import QueryBundle
-from llama_index_instrumentation import get_dispatcher
 
 from llama_index_mmrag.events.degraded import collect_routes
 from llama_index_mmrag.provenance import RoutesAsked
 
-dispatcher = get_dispatcher(__name__)
+# LlamaIndex wraps methods that override its own in a span of their own. Called through
+# `super()`, the wrapped original would open a second one of the same name.
+_query = unwrap(RetrieverQueryEngine._query)
+_aquery = unwrap(RetrieverQueryEngine._aquery)
 
 
 class MultiModalQueryEngine(RetrieverQueryEngine):
@@ -32,16 +36,14 @@ class MultiModalQueryEngine(RetrieverQueryEngine):
             node_postprocessors=self._node_postprocessors,
         )
 
-    @dispatcher.span
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         with collect_routes() as routes:
-            response = super()._query(query_bundle)
+            response = _query(self, query_bundle)
         return _told(response, routes)
 
-    @dispatcher.span
     async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         with collect_routes() as routes:
-            response = await super()._aquery(query_bundle)
+            response = await _aquery(self, query_bundle)
         return _told(response, routes)
 
 

@@ -28,9 +28,10 @@ from llama_index_mmrag.compression.report import Compression
 from llama_index_mmrag.compression.stored import StoredCollection, queries_for
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidVector, PromiseNotKept
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
+from llama_index_mmrag.stores.edge_points import vectors_of
 from llama_index_mmrag.stores.manifest import Place, places_in, switch_places
 
 Queries: TypeAlias = "Sequence[str] | None"
@@ -224,8 +225,8 @@ def _copy(old: EdgeFolder, new: QdrantEdgeVectorStore, transform: Transform) -> 
     """Write all points through the transform, payloads as they are."""
     name = new.vector_name
     for page in old.scroll(None, payload=True, vector=True, page_size=_PER_WRITE):
-        rows = [record.vector[name] for record in page]  # type: ignore[call-overload,index]
-        vectors = transform.apply(np.array(rows, dtype=np.float32)).tolist()
+        rows = vectors_of(page, vector_name=name, dim=old.dim)
+        vectors = transform.apply(rows).tolist()
         points = [
             qe.Point(record.id, {name: vector}, record.payload)
             for record, vector in zip(page, vectors, strict=True)

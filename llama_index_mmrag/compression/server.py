@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from llama_index_mmrag.alignment.artefact import Alignment
 from llama_index_mmrag.alignment.chain import Chain
-from llama_index_mmrag.alignment.transforms import FloatArray, Transform
+from llama_index_mmrag.alignment.transforms import Transform
 from llama_index_mmrag.compression.asked import (
     checked_unit_rows,
     enough_vectors,
@@ -32,12 +31,12 @@ from llama_index_mmrag.errors import (
     PromiseNotKept,
     StoreUnusable,
 )
+from llama_index_mmrag.stores.client import create_collection, pages
 from llama_index_mmrag.stores.encoder_card import card_metadata, is_filled_by
 from llama_index_mmrag.stores.quantisation import server_vector_params
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
-    from qdrant_client.http import models
 
 _PAGE = 256
 
@@ -117,9 +116,9 @@ def compress_collection(
         raise CollectionMismatch(msg)
     # Else the new one would remember an encoder that its vectors are not of.
     is_filled_by(card_of(encoder), info.config.metadata, source)
-    pages = [np.empty((0, params.size), dtype=np.float32)]
-    pages += [vectors for vectors, _ in _pages(client, source)]
-    rows = np.concatenate(pages)
+    read = pages(client, source, with_payload=False, with_vectors=True)
+    blocks = [np.array([p.vector for p in page], dtype=np.float32) for page in read]
+    rows = np.concatenate([np.empty((0, params.size), dtype=np.float32), *blocks])
     if len(rows):
         rows = checked_unit_rows(rows, f"The vectors of {source!r}")
     enough_vectors(rows)
@@ -153,13 +152,18 @@ def compress_collection(
     if row.transform != Chain():
         behind = encoder_through(alignment, encoder)
     target = f"{alias}-{uuid.uuid4().hex[:12]}"
-    client.create_collection(
-        target,
-        vectors_config=server_vector_params(row.dim, params.distance, row.quantisation),
-        metadata=(info.config.metadata or {}) | card_metadata(card_of(behind)),
-    )
     try:
-        _copy(client, source, target, row.transform, info, n_points=len(rows))
+        create_collection(
+            client,
+            target,
+            vectors=server_vector_params(row.dim, params.distance, row.quantisation),
+            indexes={
+                field: one.params or one.data_type
+                for field, one in info.payload_schema.items()
+            },
+            metadata=(info.config.metadata or {}) | card_metadata(card_of(behind)),
+        )
+        _copy(client, source, target, row.transform, n_points=len(rows))
         _switch(client, alias, target, is_set=alias in aliases)
     except BaseException:
         client.delete_collection(target)
@@ -169,41 +173,21 @@ def compress_collection(
     return ServerCompression(report, target, behind, alignment, oversampling)
 
 
-def _pages(
-    client: QdrantClient, source: str
-) -> Iterator[tuple[FloatArray, list[models.Record]]]:
-    offset = None
-    while True:
-        page, offset = client.scroll(
-            source, limit=_PAGE, offset=offset, with_payload=True, with_vectors=True
-        )
-        if page:
-            yield np.array([point.vector for point in page], dtype=np.float32), page
-        if offset is None:
-            return
-
-
 def _copy(
     client: QdrantClient,
     source: str,
     target: str,
     transform: Transform,
-    info: models.CollectionInfo,
     *,
     n_points: int,
 ) -> None:
     from qdrant_client.http import models
 
-    # Before the points: the server's graph is connected under the indexed fields.
-    for field, described in info.payload_schema.items():
-        schema = described.params or described.data_type
-        client.create_payload_index(target, field, schema, wait=True)
-    for vectors, page in _pages(client, source):
+    for page in pages(client, source, limit=_PAGE, with_vectors=True):
+        rows = np.array([point.vector for point in page], dtype=np.float32)
         points = [
             models.PointStruct(id=point.id, vector=vector, payload=point.payload)
-            for point, vector in zip(
-                page, transform.apply(vectors).tolist(), strict=True
-            )
+            for point, vector in zip(page, transform.apply(rows).tolist(), strict=True)
         ]
         client.upsert(target, points=points, wait=True)
     if (found := client.count(target, exact=True).count) != n_points:

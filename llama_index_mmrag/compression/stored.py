@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from numpy.typing import NDArray
 
 from llama_index_mmrag.alignment.artefact import Alignment
 from llama_index_mmrag.alignment.transforms import FloatArray
@@ -21,9 +20,11 @@ from llama_index_mmrag.compression.asked import (
 from llama_index_mmrag.compression.recall import NOBODY
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidSetting, StoreClosed
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.edge_points import vectors_of
 from llama_index_mmrag.stores.manifest import places_in
+from llama_index_mmrag.vectors import Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ class StoredCollection:
             StoreClosed: A smaller one took its place.
             InvalidVector: Some vectors are zeros.
         """
-        store = channel.vector_store
-        if not isinstance(store, QdrantEdgeVectorStore) or store.distance != "cosine":
+        store: QdrantEdgeVectorStore = channel.collection.store
+        if channel.collection.way != "here" or store.distance != "cosine":
             msg = (
                 f"The {channel.name} collection is a {type(store).__name__}; expected "
                 f"an embedded store with cosine. For a server use compress_collection."
@@ -77,16 +78,14 @@ class StoredCollection:
         return cls(channel.name, root, store, channel.embed_model, alignment, ids, rows)
 
 
-def stored_vectors(
-    store: QdrantEdgeVectorStore,
-) -> tuple[list[str], NDArray[np.float32]]:
+def stored_vectors(store: QdrantEdgeVectorStore) -> tuple[list[str], Vectors]:
     """Return all ids of a store and their vectors, `(n, dim)`, by ascending id."""
+    name, dim = store.vector_name, store.client.dim
     ids: list[str] = []
-    blocks = [np.empty((0, store.client.dim), dtype=np.float32)]
+    blocks = [np.empty((0, dim), dtype=np.float32)]
     for page in store.client.scroll(None, payload=False, vector=True):
         ids += [str(record.id) for record in page]
-        rows = [record.vector[store.vector_name] for record in page]  # type: ignore[call-overload,index]
-        blocks.append(np.array(rows, dtype=np.float32))
+        blocks.append(vectors_of(page, vector_name=name, dim=dim))
     return ids, np.concatenate(blocks)
 
 
@@ -106,13 +105,13 @@ def queries_for(
     # Pictures are mostly asked for in words: where texts are in the same space, half
     # of the queries are texts.
     others = [
-        stored_vectors(channel.vector_store)[1]
+        stored_vectors(channel.collection.store)[1]
         for channel in channels
         if channel.name != collection.name
         and channel.composition is None
         and "image" in _accepts(channels, collection.name)
         and space_of(channel.embed_model) == space_of(collection.encoder)
-        and isinstance(channel.vector_store, QdrantEdgeVectorStore)
+        and channel.collection.way == "here"
     ]
     texts = np.concatenate([np.empty((0, rows.shape[1]), dtype=np.float32), *others])
     n = min(len(own), len(texts))

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from llama_index_mmrag.concurrency.deadlines import Deadline
 from llama_index_mmrag.concurrency.retries import pause_before_retry
@@ -46,29 +46,35 @@ class StillBusy(Exception):
     """A job was not begun: too many earlier ones have not come back."""
 
 
+class Unrepeatable(Exception):  # noqa: N818 - carries an error, is not one to catch
+    """Work would fail again if it were repeated; `args[0]` is the outcome."""
+
+
 Outcome: TypeAlias = "T | Exception"
+
+Way = Literal["here", "thread", "await"]
+"""Where something is best done: by its caller, being too short to be worth a thread;
+in a thread; or on the event loop, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[T]):
-    """Something to ask of a source: a search, or a lookup."""
+    """Something to ask of a channel: a search, or a lookup."""
 
+    name: str
+    """What it is for, such as "text→image" or "fetch image"."""
+    channel: str
     work: Callable[[], T]
-    source: object
-    """What is asked; its threads are counted together."""
-    span: Span
-    deadline: Deadline | None = None
-    is_embedded: bool = False
-    """Whether it is too short to be worth a thread."""
-    n_retries: int = 0
-    """How often it is repeated where that may help; it must only read."""
     awork: Callable[[], Awaitable[T]] | None = field(default=None, kw_only=True)
-    """The same without holding a thread, where there is such a way."""
-
-    @property
-    def shares_caller(self) -> bool:
-        """Whether the job is done where it was asked for, rather than beside it."""
-        return self.is_embedded and self.deadline is None
+    """The same without holding a thread, where the way is "await"."""
+    source: object = field(kw_only=True)
+    """What is asked; its threads are counted together."""
+    span: Span = field(kw_only=True)
+    way: Way = field(default="thread", kw_only=True)
+    deadline: Deadline | None = field(default=None, kw_only=True)
+    """None if the way is "here"."""
+    n_retries: int = field(default=0, kw_only=True)
+    """How often it is repeated where that may help; it must only read."""
 
     def do(self) -> T:
         """Return the work's result, within the job's span."""
@@ -83,7 +89,7 @@ class Job(Generic[T]):
     async def ado(self) -> T:
         """Return what `do` does; a thread is held only if there is no other way."""
         with working_for(self.source):
-            if self.awork is None:
+            if self.way != "await" or self.awork is None:
                 return await athread(self.do)
             with self.span:
                 for attempt in count(1):
@@ -96,6 +102,8 @@ class Job(Generic[T]):
 
     def _pause(self, error: Exception, attempt: int) -> float:
         """Return the seconds to wait before the next attempt, or raise the error."""
+        if isinstance(error, Unrepeatable):
+            raise error.args[0]
         pause_s = None
         if attempt <= self.n_retries:
             pause_s = pause_before_retry(error, attempt, self.deadline)
@@ -105,7 +113,7 @@ class Job(Generic[T]):
 
     def refusal(self) -> StillBusy | None:
         """Return why the job is not to be begun."""
-        if self.shares_caller or n_abandoned(self.source) < MOST_ABANDONED:
+        if self.way == "here" or n_abandoned(self.source) < MOST_ABANDONED:
             return None
         return StillBusy(
             f"still busy with {MOST_ABANDONED} earlier searches that missed their "
@@ -120,12 +128,38 @@ class Job(Generic[T]):
         return error
 
 
+Steps: TypeAlias = "Generator[Sequence[Job[Any]], list[Any], T]"
+"""A walk that yields jobs, is sent their outcomes, and returns what it came to."""
+
+
+def walk(steps: Steps[T]) -> T:
+    """Return what the steps return; the jobs of each are done at once."""
+    try:
+        jobs = next(steps)
+        while True:
+            jobs = steps.send(run_all(jobs))
+    except StopIteration as end:
+        found: T = end.value
+        return found
+
+
+async def awalk(steps: Steps[T]) -> T:
+    """Return what `walk` does, without blocking the event loop."""
+    try:
+        jobs = next(steps)
+        while True:
+            jobs = steps.send(await arun_all(jobs))
+    except StopIteration as end:
+        found: T = end.value
+        return found
+
+
 def run_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
     """Return what each job gave or raised, in the order of `jobs`.
 
     Remote jobs run in threads of their own; embedded ones meanwhile on this one.
     """
-    here = [job.shares_caller for job in jobs]
+    here = [job.way == "here" for job in jobs]
     patient = [index for index, job in enumerate(jobs) if job.deadline is None]
     if patient and not any(here):
         # This thread would only wait: it may as well do one that has no deadline.
@@ -144,23 +178,28 @@ def run_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
 async def arun_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
     """Return what `run_all` does, without blocking the event loop.
 
-    Cancelled, it cancels every job before it ends.
+    Embedded jobs run in one thread, one after the other. Cancelled, it cancels every
+    job before it ends.
     """
-    here = [job for job in jobs if job.shares_caller]
-    beside = [job for job in jobs if not job.shares_caller]
+    here = [job for job in jobs if job.way == "here"]
+    beside = [job for job in jobs if job.way != "here"]
     if not here:
         return await _aoutcomes(beside)
-    embedded = athread(lambda: run_all(here))
-    if not beside:
-        return await embedded
     # Not gathered: cancelled, that ends with its first part, and the others go on.
-    begun = asyncio.ensure_future(embedded)
+    embedded = asyncio.ensure_future(_embedded(here))
     try:
-        outcomes = await _aoutcomes(beside), await begun
+        outcomes = await _aoutcomes(beside), await embedded
     finally:
-        begun.cancel()
+        embedded.cancel()
     others, mine = map(iter, outcomes)
-    return [next(mine if job.shares_caller else others) for job in jobs]
+    return [next(mine if job.way == "here" else others) for job in jobs]
+
+
+async def _embedded(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
+    try:
+        return await athread(lambda: run_all(jobs))
+    except RuntimeError as error:  # there is no thread for them
+        return [error] * len(jobs)
 
 
 def _begun(job: Job[T]) -> Future[T] | StillBusy:

@@ -89,7 +89,8 @@ def in_thread(function: Callable[[], T], *, may_cancel: bool = False) -> Future[
 
     Args:
         function: What to run.
-        may_cancel: Whether the future can be cancelled until the thread has begun.
+        may_cancel: Whether the future can be cancelled until the thread has begun, and
+            is left to whoever cancels it where no thread can be started.
     """
     future: Future[T] = Future()
     if not may_cancel:
@@ -108,10 +109,14 @@ def in_thread(function: Callable[[], T], *, may_cancel: bool = False) -> Future[
 
     with _lock:
         worker = _idle.pop() if _idle else None
-    if worker is None:
-        _Worker().start(work)
-    else:
+    if worker is not None:
         worker.take(work)
+        return future
+    try:
+        _Worker().start(work)
+    except RuntimeError as error:  # the system has no more threads to give
+        if not may_cancel:
+            future.set_exception(error)
     return future
 
 
@@ -126,14 +131,6 @@ async def athread(function: Callable[[], T]) -> T:
     except asyncio.CancelledError:
         abandon(future)
         raise
-
-
-def resolve(future: Future[T], function: Callable[[], T]) -> None:
-    """Give a future the result of `function`, or what it raised."""
-    try:
-        future.set_result(function())
-    except BaseException as error:  # noqa: BLE001 - handed to whoever waits
-        future.set_exception(error)
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import inspect
 import threading
 import uuid
 from collections import OrderedDict
+from contextvars import Token
+from dataclasses import dataclass, field
 from itertools import count
 from types import TracebackType
 from typing import Any
@@ -23,6 +25,7 @@ _PROCESS, _numbers = uuid.uuid4(), count()
 _SIGNATURE = inspect.signature(lambda **about: about)
 
 
+@dataclass(slots=True)
 class Span:
     """One LlamaIndex span, from `with` to its end or to `drop`, whichever is first.
 
@@ -32,24 +35,25 @@ class Span:
 
     Args:
         name: What tracing tools show. They cut names at a hyphen, so each becomes "_".
-        **about: Shown as the span's input, and as its tags where they show tags.
+        about: Shown as the span's input, and as its tags where they show tags.
     """
 
-    __slots__ = ("_bound", "_id", "_is_open", "_lock", "_name", "_tags", "_token")
+    name: str
+    about: dict[str, Any] = field(default_factory=dict)
+    _id: str = field(default="", init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _is_open: bool | None = field(default=None, init=False)
+    _token: Token[str | None] = field(init=False)
 
-    def __init__(self, name: str, **about: Any) -> None:
-        self._name = name.replace("-", "_")
-        self._tags = about
-        self._bound = inspect.BoundArguments(_SIGNATURE, OrderedDict(about=about))
-        self._id = ""
-        self._lock = threading.Lock()
-        self._is_open: bool | None = None
+    @property
+    def _bound(self) -> inspect.BoundArguments:
+        return inspect.BoundArguments(_SIGNATURE, OrderedDict(about=self.about))
 
     def __enter__(self) -> Span:
         with self._lock:
             if self._is_open is None:
                 self._is_open = True
-                self._id = f"{self._name}-{_PROCESS}-{next(_numbers)}"
+                self._id = f"{self.name.replace('-', '_')}-{_PROCESS}-{next(_numbers)}"
         parent = active_span_id.get(None)
         self._token = active_span_id.set(self._id or parent)
         if self._is_open:
@@ -57,7 +61,7 @@ class Span:
                 id_=self._id,
                 bound_args=self._bound,
                 parent_id=parent,
-                tags={**active_instrument_tags.get(), **self._tags},
+                tags={**active_instrument_tags.get(), **self.about},
             )
         return self
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion.entities import (
     Amount,
-    best_hits,
     checked_weights,
     fuse_lists,
 )
-from llama_index_mmrag.fusion.ranked_list import Background, FusedEntity, RankedList
-
-_PRIOR_ITEMS = 30
-"""What the pooled variance counts for beside a collection's own: the textbook's number
-from which a sample's deviation is called known."""
+from llama_index_mmrag.fusion.ranked_list import (
+    Background,
+    FusedEntity,
+    Hit,
+    RankedList,
+)
 
 _MANY = 256
 """What a background of unknown size counts for in the pooled variance."""
@@ -78,12 +78,14 @@ class CalibratedSum:
         """Return the entities of all lists, best first."""
         pooled = _pooled_variance(lists)
 
-        def amounts(ranked: RankedList, weight: float) -> Iterator[Amount]:
+        def amounts(
+            ranked: RankedList, best: Sequence[Hit], weight: float
+        ) -> Iterator[Amount]:
             own = Background.of(hit.score for hit in ranked.hits)
-            for hit in best_hits(ranked):
+            for hit in best:
                 others = own
                 if ranked.background is not None:
-                    others = _shrunk(ranked.background.without(hit.score), pooled)
+                    others = ranked.background.without(hit.score).shrunk(pooled)
                 # A background without spread (a sample of one item) ranks nothing;
                 # the list's own order is still worth something.
                 z = (others if others.has_spread else own).z_score(hit.score)
@@ -101,17 +103,6 @@ def _pooled_variance(lists: Sequence[RankedList]) -> float:
     ]
     total = sum(n_items for n_items, _ in weighed)
     return math.fsum(n * variance for n, variance in weighed) / total if total else 0.0
-
-
-def _shrunk(background: Background, pooled: float) -> Background:
-    """Return the background with its variance drawn towards the pooled one."""
-    if background.n_items is None:
-        return background
-    n_items = background.n_items
-    variance = (n_items * background.std**2 + _PRIOR_ITEMS * pooled) / (
-        n_items + _PRIOR_ITEMS
-    )
-    return Background(background.mean, math.sqrt(variance), n_items)
 
 
 def _softplus(x: float) -> float:

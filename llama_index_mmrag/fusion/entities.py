@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 from llama_index_mmrag.errors import InvalidSetting
@@ -14,25 +14,24 @@ Amount: TypeAlias = "tuple[Hit, float, float | None]"
 """A hit, what it adds to its entity, and its score on the rule's own scale."""
 
 
-def best_hits(ranked: RankedList) -> Iterator[Hit]:
-    """Yield each entity's best hit in a list.
+def best_hits(ranked: RankedList) -> list[Hit]:
+    """Return each entity's best hit in a list, in the list's order.
 
     A section cut into ten chunks is one thing: were every chunk to count, long
     documents would win by length (max-passage aggregation, Dai and Callan 2019,
     https://arxiv.org/abs/1905.09217). Across lists an entity's hits add up.
     """
-    seen: set[str] = set()
+    best: dict[str, Hit] = {}
     for hit in ranked.hits:
-        if hit.entity_id not in seen:
-            seen.add(hit.entity_id)
-            yield hit
+        best.setdefault(hit.entity_id, hit)
+    return list(best.values())
 
 
 def fuse_lists(
     lists: Sequence[RankedList],
     *,
     weights: dict[str, float],
-    amounts: Callable[[RankedList, float], Iterable[Amount]],
+    amounts: Callable[[RankedList, Sequence[Hit], float], Iterable[Amount]],
 ) -> list[FusedEntity]:
     """Return the entities of all lists by the sum of what their hits add, best first.
 
@@ -42,14 +41,14 @@ def fuse_lists(
     Args:
         lists: The routes' ranked lists, in configured order.
         weights: Factor by channel name; 1 for a channel that is not named.
-        amounts: The fusion's rule: (hit, what it adds, its score on the rule's own
-            scale or None) for each entity's best hit in a list of the given weight.
+        amounts: The fusion's rule, given a list, each entity's best hit in it, and
+            its weight: (hit, what it adds, its score on the rule's own scale or None).
     """
     by_entity: dict[str, list[tuple[int, Contribution]]] = {}
     for index, ranked in enumerate(lists):
         channel, route, modality = ranked.channel, ranked.route, ranked.modality
         weight = weights.get(channel, 1.0) * ranked.weight
-        for hit, amount, calibrated in amounts(ranked, weight):
+        for hit, amount, calibrated in amounts(ranked, best_hits(ranked), weight):
             # By position: names would double the time, and this is done for each hit.
             contribution = Contribution(
                 channel, route, hit.node_id, modality, hit.rank, hit.score,

@@ -59,6 +59,15 @@ class Background:
         # Rounding, or a score that was not in the sample after all.
         return Background(mean, math.sqrt(max(0.0, variance)), n_others)
 
+    def shrunk(self, pooled: float) -> Background:
+        """Return the background with its variance drawn towards the pooled one."""
+        if self.n_items is None:
+            return self
+        variance = (self.n_items * self.std**2 + _PRIOR_ITEMS * pooled) / (
+            self.n_items + _PRIOR_ITEMS
+        )
+        return Background(self.mean, math.sqrt(variance), self.n_items)
+
     @property
     def has_spread(self) -> bool:
         """Whether the scores differ by more than rounding."""
@@ -74,8 +83,16 @@ class Background:
         return (score - self.mean) / self.std
 
 
+_PRIOR_ITEMS = 30
+"""What the pooled variance counts for beside a collection's own: the textbook's number
+from which a sample's deviation is called known."""
+
 _NO_SPREAD = 1e-9
 """Rounding gives equal scores a standard deviation of some 1e-17, not 0."""
+
+
+class InvalidScore(InvalidSetting):
+    """A score that cannot be ranked: NaN or infinite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +116,12 @@ class RankedList:
         modality: str = "text",
         weight: float = 1.0,
         background: Background | None = None,
+        ties_in_order: bool = False,
     ) -> RankedList:
         """Return the list ranked by score; of a node found twice the better hit stays.
 
         Ties break by entity id, then node id, so that a store's arbitrary order of
-        equal scores does not show.
+        equal scores does not show; or as they come, where that order says something.
 
         Args:
             scored: (node id, entity id, score) in any order.
@@ -112,16 +130,22 @@ class RankedList:
             modality: Modality of the channel's nodes.
             weight: Factor of the whole list in a fusion.
             background: The query's scores against a sample of the collection.
+            ties_in_order: Whether equal scores come best first already.
 
         Raises:
-            InvalidSetting: A score is NaN or infinite.
+            InvalidScore: A score is NaN or infinite.
 
         >>> found = [("n1", "e1", 0.2), ("n2", "e2", 0.9)]
         >>> [(h.node_id, h.rank) for h in
         ...     RankedList.from_scores(found, channel="text").hits]
         [('n2', 1), ('n1', 2)]
         """
-        ordered = sorted(scored, key=lambda hit: (-hit[2], hit[1], hit[0]))
+        ordered = sorted(
+            scored,
+            key=(lambda hit: -hit[2])
+            if ties_in_order
+            else (lambda hit: (-hit[2], hit[1], hit[0])),
+        )
         bad = [hit for hit in ordered if not math.isfinite(hit[2])]
         if bad:
             msg = (
@@ -129,7 +153,7 @@ class RankedList:
                 f"{bad[0][0]!r}; expected finite numbers. Look for NaN or infinite "
                 f"vectors in its collection."
             )
-            raise InvalidSetting(msg)
+            raise InvalidScore(msg)
         best: dict[str, tuple[str, str, float]] = {}
         for hit in ordered:
             best.setdefault(hit[0], hit)
@@ -160,10 +184,12 @@ class FusedEntity(NamedTuple):
 
 @runtime_checkable
 class Fusion(Protocol):
-    """A rule from ranked lists to one ranking of entities. Pure.
+    """A rule from ranked lists to one ranking of entities. Pure."""
 
-    A rule with a true attribute `needs_background` gets lists with their background.
-    """
+    @property
+    def needs_background(self) -> bool:
+        """Whether lists need the background that scores are calibrated by."""
+        ...
 
     @property
     def weights(self) -> dict[str, float]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion.entities import (
     Amount,
-    best_hits,
     checked_weights,
     fuse_lists,
 )
-from llama_index_mmrag.fusion.ranked_list import FusedEntity, RankedList
+from llama_index_mmrag.fusion.ranked_list import FusedEntity, Hit, RankedList
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,8 @@ class RRF:
     k: float = 60.0
     weights: dict[str, float] = field(default_factory=dict)
 
+    needs_background = False
+
     def __post_init__(self) -> None:
         if not 0 <= self.k < float("inf"):
             msg = f"RRF got k={self.k!r}; expected a finite number of at least 0."
@@ -56,6 +57,10 @@ class RRF:
         """Return the entities of all lists, best first."""
         return fuse_lists(lists, weights=self.weights, amounts=self._amounts)
 
-    def _amounts(self, ranked: RankedList, weight: float) -> Iterator[Amount]:
-        for hit in best_hits(ranked):
-            yield hit, weight / (self.k + hit.rank), None
+    def _amounts(
+        self,
+        ranked: RankedList,  # noqa: ARG002 - other rules'
+        best: Sequence[Hit],
+        weight: float,
+    ) -> list[Amount]:
+        return [(hit, weight / (self.k + hit.rank), None) for hit in best]

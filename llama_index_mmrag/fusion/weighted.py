@@ -10,12 +10,11 @@ import numpy as np
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion.entities import (
     Amount,
-    best_hits,
     checked_weights,
     fuse_lists,
 )
 from llama_index_mmrag.fusion.normalize import NORMALIZERS, Normalizer, Scores
-from llama_index_mmrag.fusion.ranked_list import FusedEntity, RankedList
+from llama_index_mmrag.fusion.ranked_list import FusedEntity, Hit, RankedList
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +46,8 @@ class WeightedSum:
     weights: dict[str, float] = field(default_factory=dict)
     normalizer: str | Normalizer = "min_max"
 
+    needs_background = False
+
     def __post_init__(self) -> None:
         if isinstance(self.normalizer, str) and self.normalizer not in NORMALIZERS:
             msg = (
@@ -69,7 +70,9 @@ class WeightedSum:
         """Return the entities of all lists, best first."""
         return fuse_lists(lists, weights=self.weights, amounts=self._amounts)
 
-    def _amounts(self, ranked: RankedList, weight: float) -> Iterator[Amount]:
+    def _amounts(
+        self, ranked: RankedList, best: Sequence[Hit], weight: float
+    ) -> Iterator[Amount]:
         normalize = (
             NORMALIZERS[self.normalizer]
             if isinstance(self.normalizer, str)
@@ -77,7 +80,7 @@ class WeightedSum:
         )
         scores = np.array([hit.score for hit in ranked.hits], dtype=np.float64)
         calibrated = self._checked(normalize(scores), scores, ranked).tolist()
-        for hit in best_hits(ranked):
+        for hit in best:
             score = calibrated[hit.rank - 1]
             yield hit, weight * score, score
 

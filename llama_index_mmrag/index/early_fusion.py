@@ -3,58 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Literal, get_args
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
+from llama_index_mmrag.checks import one_of
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.composed_query import check_spaces
-from llama_index_mmrag.retrieval.search_channel import SearchChannel
 
 COMPOSED = "composed"
 """Name and modality of the channel, and the end of its collection's name."""
 
 FusionStage = Literal["late", "early", "both"]
 """Where parts meet: in rankings (late), in vectors (early), or the one in the other."""
-
-
-@dataclass(frozen=True, slots=True)
-class LookupChannel(Channel):
-    """A channel that no query goes to: its nodes come along with those that are found.
-
-    Example:
-        >>> from llama_index_mmrag.embeddings.colour import ColourEncoder
-        >>> from llama_index.core.vector_stores import SimpleVectorStore
-        >>> store = SimpleVectorStore()
-        >>> texts = Channel("text", vector_store=store, embed_model=ColourEncoder())
-        >>> LookupChannel.of(texts).accepts
-        frozenset()
-    """
-
-    @classmethod
-    def of(cls, channel: Channel) -> LookupChannel:
-        """Return the channel without its searches."""
-        return cls(
-            channel.name,
-            vector_store=channel.vector_store,
-            embed_model=channel.embed_model,
-            modality=channel.modality,
-            top_k=channel.top_k,
-            weight=channel.weight,
-            timeout_s=channel.timeout_s,
-            n_retries=channel.n_retries,
-            filters=channel.filters,
-        )
-
-    def __post_init__(self) -> None:
-        # Named in full: a class with slots is made anew, and super() finds the old one.
-        Channel.__post_init__(self)
-        object.__setattr__(self, "accepts", frozenset())
 
 
 def composed_dim(
@@ -87,7 +53,7 @@ def composed_channel(
 
 def at_stage(
     stage: FusionStage | None, *, parts: Sequence[Channel], composed: Channel | None
-) -> tuple[SearchChannel, ...]:
+) -> tuple[Channel, ...]:
     """Return a retriever's channels.
 
     Args:
@@ -99,11 +65,8 @@ def at_stage(
     Raises:
         InvalidSetting: There is no such stage, or no channel for it.
     """
-    known = get_args(FusionStage)
-    if stage is not None and stage not in known:
-        listed = " or ".join(map(repr, known))
-        msg = f"fusion_stage is {stage!r}; expected {listed}."
-        raise InvalidSetting(msg)
+    if stage is not None:
+        one_of(stage, "fusion_stage", get_args(FusionStage))
     if composed is None:
         if stage in ("early", "both"):
             msg = (
@@ -116,5 +79,6 @@ def at_stage(
     if stage == "late":
         return tuple(parts)
     if stage == "early":
-        return (*map(LookupChannel.of, parts), composed)
+        unasked = (replace(channel, accepts=frozenset()) for channel in parts)
+        return (*unasked, composed)
     return (*parts, composed)

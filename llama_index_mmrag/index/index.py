@@ -30,7 +30,7 @@ from llama_index_mmrag.index.opening import (
 )
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.ingestion.writer import UpsertReport, Writer
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
 
 if TYPE_CHECKING:

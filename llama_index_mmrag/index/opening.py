@@ -19,7 +19,7 @@ from llama_index_mmrag.index.early_fusion import (
     composed_channel,
     composed_dim,
 )
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.manifest import (
     card_of_composition,

@@ -19,7 +19,7 @@ from llama_index_mmrag.ingestion.encoding import (
 )
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.nodes.node import POSITION_KEY, entity_of, modality_of
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 
 Gone = Mapping[str, Collection[str]]
 """Ids of nodes that are about to be removed, by modality."""

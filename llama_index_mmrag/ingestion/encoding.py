@@ -18,7 +18,7 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.ingestion.records import Problem
 from llama_index_mmrag.nodes.shown import picture_of, source_of
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.vectors import has_direction
 
 FAILURES_OF_AN_ENCODER = 8

@@ -29,7 +29,7 @@ from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
 from llama_index_mmrag.nodes.node import MODALITY_KEY
 from llama_index_mmrag.nodes.shown import source_of
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 
 logger = logging.getLogger(__name__)
 

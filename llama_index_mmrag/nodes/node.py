@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
 from llama_index.core.base.llms.types import BaseContentBlock, TextBlock
-from llama_index.core.bridge.pydantic import (
-    BaseModel,
-    field_serializer,
-    field_validator,
-)
+from llama_index.core.bridge.pydantic import PlainSerializer, model_validator
 from llama_index.core.schema import (
     BaseNode,
     ImageNode,
@@ -19,6 +14,7 @@ from llama_index.core.schema import (
     NodeWithScore,
     TextNode,
 )
+from pydantic import computed_field
 
 from llama_index_mmrag.provenance import Provenance
 
@@ -47,10 +43,6 @@ BOOKKEEPING_KEYS = (
 """Metadata keys that are neither embedded nor shown to an LLM."""
 
 
-Node = TypeVar("Node", bound=BaseNode)
-Model = TypeVar("Model", bound=BaseModel)
-
-
 class CaptionedImageNode(ImageNode):
     """An image node whose content blocks hold its caption as well as its picture.
 
@@ -70,7 +62,7 @@ class CaptionedImageNode(ImageNode):
     @classmethod
     def from_node(cls, node: ImageNode) -> CaptionedImageNode:
         """Return a copy of `node`; metadata is copied, so neither sees the other's."""
-        return _as(cls, node, {"metadata": dict(node.metadata)})
+        return cls.model_construct(**node.__dict__ | {"metadata": dict(node.metadata)})
 
 
 class ExplainedTextNode(TextNode):
@@ -87,11 +79,6 @@ class ExplainedTextNode(TextNode):
         metadata = {k: v for k, v in self.metadata.items() if k != PROVENANCE_KEY}
         return TextNode(text=self.text, metadata=metadata).hash
 
-    @classmethod
-    def from_node(cls, node: TextNode) -> ExplainedTextNode:
-        """Return a copy of `node`; metadata is copied, so neither sees the other's."""
-        return _as(cls, node, {"metadata": dict(node.metadata)})
-
 
 def with_provenance(node: BaseNode, provenance: Provenance) -> BaseNode:
     """Return a copy of `node` whose metadata carries the provenance.
@@ -106,44 +93,44 @@ def with_provenance(node: BaseNode, provenance: Provenance) -> BaseNode:
         "excluded_embed_metadata_keys": _with_ours(node.excluded_embed_metadata_keys),
         "excluded_llm_metadata_keys": _with_ours(node.excluded_llm_metadata_keys),
     }
-    kind = _EXPLAINED.get(type(node))
-    if kind is not None:
-        return _made(kind, node.__dict__ | changed)
     if isinstance(node, ImageNode):
-        return _as(CaptionedImageNode, node, changed)
+        return CaptionedImageNode.model_construct(**node.__dict__ | changed)
+    if type(node) is TextNode:
+        return ExplainedTextNode.model_construct(**node.__dict__ | changed)
     return node.model_copy(update=changed)
 
 
-_EXPLAINED: dict[type[BaseNode], type[BaseNode]] = {
-    TextNode: ExplainedTextNode,
-    ExplainedTextNode: ExplainedTextNode,
-    ImageNode: CaptionedImageNode,
-    CaptionedImageNode: CaptionedImageNode,
-}
-"""Nearly all nodes there are, and the classes of the same fields they are copied to."""
-
-
 class FusedNode(NodeWithScore):
-    """A result: a node, its entity's fused score, and where that score came from."""
+    """A result: a node, its entity's fused score, and where that score came from.
 
-    provenance: Provenance
+    The provenance is kept in the node's metadata, where it survives components that
+    rebuild results.
+    """
 
-    @field_serializer("provenance")
-    def _as_data(self, provenance: Provenance) -> dict[str, Any]:
-        # Pydantic writes a named tuple without its names.
-        return provenance.to_dict()
-
-    @field_validator("provenance", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _from_data(cls, given: Any) -> Any:
-        return Provenance.from_dict(given) if isinstance(given, Mapping) else given
+    def _explained(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or "provenance" not in given:
+            return given
+        said = given["provenance"]
+        provenance = (
+            Provenance.from_dict(said)
+            if isinstance(said, Mapping)
+            else Provenance(*said)
+        )
+        return {**given, "node": with_provenance(given["node"], provenance)}
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def provenance(self) -> Annotated[Provenance, PlainSerializer(Provenance.to_dict)]:
+        """Where the score came from."""
+        return Provenance.from_dict(self.node.metadata[PROVENANCE_KEY])
 
     @classmethod
     def of(cls, node: BaseNode, provenance: Provenance) -> FusedNode:
         """Return the result; `node` itself is not changed."""
         shown = with_provenance(node, provenance)
-        score = provenance.score
-        return _made(cls, {"node": shown, "score": score, "provenance": provenance})
+        return cls.model_construct(node=shown, score=provenance.score)
 
 
 def provenance_of(result: NodeWithScore) -> Provenance | None:
@@ -152,8 +139,6 @@ def provenance_of(result: NodeWithScore) -> Provenance | None:
     Several of them (CitationQueryEngine, LLMRerank) make a plain `NodeWithScore` of
     what they get; the node's metadata survives that.
     """
-    if isinstance(result, FusedNode):
-        return result.provenance
     data = result.node.metadata.get(PROVENANCE_KEY)
     return Provenance.from_dict(data) if data else None
 
@@ -184,41 +169,4 @@ def hide_bookkeeping(node: BaseNode) -> None:
 
 
 def _with_ours(keys: Sequence[str]) -> list[str]:
-    return [*(_joined(tuple(keys)) if keys else BOOKKEEPING_KEYS)]
-
-
-@lru_cache(maxsize=1024)
-def _joined(keys: tuple[str, ...]) -> tuple[str, ...]:
-    return (*keys, *(key for key in BOOKKEEPING_KEYS if key not in keys))
-
-
-def _as(kind: type[Node], node: BaseNode, changed: dict[str, Any]) -> Node:
-    """Return a copy of `node` of a class with the same fields, some of them changed."""
-    given = type(node)
-    if given is kind or given is kind.__base__:
-        return _made(kind, node.__dict__ | changed)
-    return _made(
-        kind, {name: getattr(node, name) for name in kind.model_fields} | changed
-    )
-
-
-@cache
-def _all_fields(kind: type[BaseModel]) -> set[str]:
-    # One set for all of them: every field is in it, so that none can be added.
-    return set(kind.model_fields)
-
-
-_set = object.__setattr__
-
-
-def _made(kind: type[Model], values: dict[str, Any]) -> Model:
-    """Return what pydantic's own `model_construct` does, given all fields.
-
-    That one loops over the fields and costs four times as much, for every result.
-    """
-    made = kind.__new__(kind)
-    _set(made, "__dict__", values)
-    _set(made, "__pydantic_fields_set__", _all_fields(kind))
-    _set(made, "__pydantic_extra__", None)
-    _set(made, "__pydantic_private__", None)
-    return made
+    return list(dict.fromkeys((*keys, *BOOKKEEPING_KEYS)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -11,7 +11,9 @@ from llama_index_mmrag.composition import Composition, Rows
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
-from llama_index_mmrag.retrieval.query import Encodings, PartKind, QueryPart
+from llama_index_mmrag.retrieval.encodings import Encodings
+from llama_index_mmrag.retrieval.query import QueryPart
+from llama_index_mmrag.vectors import has_direction
 
 
 class QueryComposer:
@@ -74,8 +76,7 @@ class QueryComposer:
     ) -> Rows:
         model = self._models[kind]
         rows = np.array([encodings.of(member, model) for member in members])
-        lengths = np.linalg.norm(rows, axis=1)
-        if not (np.isfinite(lengths).all() and lengths.all()):
+        if not has_direction(rows).all():
             msg = (
                 f"The encoder {model.class_name()} gave the query's {kind} a vector "
                 f"without a direction: all zeros, NaN or infinite. Check its output."
@@ -85,7 +86,7 @@ class QueryComposer:
             return rows
         weights = np.array([member.weight for member in members])
         weights = weights if weights.any() else np.ones(len(rows))
-        mean = (weights / lengths) @ rows  # (dim,)
+        mean = (weights / np.linalg.norm(rows, axis=1)) @ rows  # (dim,)
         # Pictures that cancel each other have no mean; the first stands for them.
         is_mean = np.linalg.norm(mean) > 1e-6 * weights.sum()
         return np.asarray(mean if is_mean else rows[0]).reshape(1, -1)
@@ -97,35 +98,6 @@ class QueryComposer:
             # Kept: an encoder that does not say it encodes a word.
             self._dims[kind] = dimension_of(self._models[kind])
         return self._dims[kind]
-
-
-def composer_for(
-    channel: str,
-    composition: Composition | None,
-    accepts: Collection[PartKind],
-    *,
-    embed_model: BaseEmbedding,
-    text_embed_model: BaseEmbedding | None,
-) -> QueryComposer | None:
-    """Return what composes a channel's queries; None for one without a composition.
-
-    Raises:
-        InvalidSetting: Its settings ask for compositions, and there is none; or the
-            composition does not fit the encoders.
-    """
-    if composition is not None:
-        return QueryComposer(
-            composition,
-            text_model=text_embed_model or embed_model,
-            image_model=embed_model,
-        )
-    if "composed" in accepts or text_embed_model is not None:
-        msg = (
-            f"Channel {channel!r} has no composition, and accepts 'composed' or has a "
-            f"text_embed_model. Give it one, such as Blend(0.5), or leave both out."
-        )
-        raise InvalidSetting(msg)
-    return None
 
 
 def check_spaces(

@@ -2,56 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Sequence
 from copy import copy
-from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args
 
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.image_retriever import BaseImageRetriever
-from llama_index.core.schema import (
-    BaseNode,
-    IndexNode,
-    NodeWithScore,
-    QueryBundle,
-    QueryType,
-)
+from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle, QueryType
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
     MetadataFilters,
     VectorStoreQueryMode,
 )
 
-from llama_index_mmrag.concurrency.deadlines import Deadline, check_timeout, deadline_in
-from llama_index_mmrag.concurrency.jobs import Outcome, arun_all, run_all
+from llama_index_mmrag.checks import one_of, whole
+from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
+from llama_index_mmrag.concurrency.jobs import (
+    DeadlineMissed,
+    Job,
+    Outcome,
+    Steps,
+    StillBusy,
+    awalk,
+    walk,
+)
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import card_of
-from llama_index_mmrag.errors import AllRoutesFailed
+from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting, RouteFailed
 from llama_index_mmrag.events.degraded import report
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import RRF, Fusion
-from llama_index_mmrag.provenance import Degradation
-from llama_index_mmrag.retrieval import routes as routing
-from llama_index_mmrag.retrieval.channels import Channel, both_filters
-from llama_index_mmrag.retrieval.degradation import (
-    OnDegraded,
-    degradation,
-    make_known,
-    reasons,
-)
+from llama_index_mmrag.fusion.ranked_list import InvalidScore
+from llama_index_mmrag.provenance import Degradation, DegradationKind
+from llama_index_mmrag.retrieval.channel import Channel, both_filters
+from llama_index_mmrag.retrieval.encodings import QueryAtFault
 from llama_index_mmrag.retrieval.query import QueryPart, parts_of, pictures_of
-from llama_index_mmrag.retrieval.ranking import Lookup, Ranking, rank
-from llama_index_mmrag.retrieval.retriever_settings import (
-    checked_channels,
-    checked_filters,
-    checked_on_degraded,
-    checked_top_k,
-)
-from llama_index_mmrag.retrieval.routes import Answer, Route
-from llama_index_mmrag.retrieval.search_channel import SearchChannel
+from llama_index_mmrag.retrieval.ranking import Ranking
+from llama_index_mmrag.retrieval.search import SearchChannel, checked_timeout, plan
+
+T = TypeVar("T")
+
+OnDegraded = Literal["report", "raise"]
 
 LOOKUP_SHARE = 0.2
 """Part of a query's time that is kept for reading nodes after the fusion."""
@@ -68,7 +62,8 @@ class MultiModalFusionRetriever(MultiModalRetriever):
     Args:
         channels: At least one; names are unique. Their order breaks ties.
         fusion: The rule; reciprocal rank fusion with k = 60 if None.
-        top_k: Entities returned at most, at least 1.
+        top_k: Entities returned at most, at least 1; each channel is searched for as
+            many hits, or for more if it says so.
         filters: Conditions for every route, beside the channels' own.
         complete_entities: Also fetch, for each result, its entity's first node from
             the channels that did not find it: the picture to a section and the section
@@ -106,13 +101,12 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         verbose: bool = False,
     ) -> None:
         self._fusion: Fusion = RRF() if fusion is None else fusion
-        self._channels = checked_channels(channels, self._fusion)
-        self._top_k = checked_top_k(top_k)
-        self._filters = checked_filters(filters, self._channels)
+        self._channels = _checked_channels(channels, self._fusion)
+        self._top_k = whole(top_k, "Retriever: top_k", at_least=1)
+        self._filters = self._checked_filters(filters)
         self._complete_entities = complete_entities
-        self._on_degraded: OnDegraded = checked_on_degraded(on_degraded)
-        check_timeout(timeout_s, of="Retriever")
-        self._timeout_s = timeout_s
+        self._on_degraded = one_of(on_degraded, "on_degraded", get_args(OnDegraded))
+        self._timeout_s = checked_timeout(timeout_s, of="Retriever")
         super().__init__(
             callback_manager=callback_manager,
             object_map=object_map,
@@ -173,14 +167,11 @@ class MultiModalFusionRetriever(MultiModalRetriever):
     def with_top_k(self, top_k: int) -> MultiModalFusionRetriever:
         """Return a retriever of `top_k` entities that shares all else with this one.
 
-        Channels that take fewer hits from a search take `top_k`.
-
         Raises:
             InvalidSetting: `top_k` is less than 1.
         """
         other = copy(self)
-        other._top_k = checked_top_k(top_k)
-        other._channels = tuple(channel.at_least(top_k) for channel in self._channels)
+        other._top_k = whole(top_k, "Retriever: top_k", at_least=1)
         return other
 
     def with_filters(
@@ -195,9 +186,21 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             InvalidSetting: A channel cannot apply filters.
         """
         other = copy(self)
-        both = both_filters(self._filters, filters)
-        other._filters = checked_filters(both, self._channels)
+        other._filters = self._checked_filters(both_filters(self._filters, filters))
         return other
+
+    def _checked_filters(
+        self, filters: MetadataFilters | None
+    ) -> MetadataFilters | None:
+        cannot = [channel.name for channel in self._channels if not channel.can_filter]
+        if filters is not None and cannot:
+            msg = (
+                f"The retriever has filters, and the channels {cannot!r} cannot apply "
+                f"them: they would show what the filters hide. Leave one of the two "
+                f"out."
+            )
+            raise InvalidSetting(msg)
+        return filters
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return self._search(query_bundle)
@@ -205,119 +208,114 @@ class MultiModalFusionRetriever(MultiModalRetriever):
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         # As LlamaIndex's own around _retrieve, in a tenth of the time.
         name = f"{type(self).__name__}._aretrieve"
-        with Span(name, query_bundle=query_bundle):
+        with Span(name, {"query_bundle": query_bundle}):
             return await self._asearch(query_bundle)
 
+    def _deadline(self) -> Deadline | None:
+        return None if self._timeout_s is None else deadline_in(self._timeout_s)
+
     def _search(
-        self,
-        query: QueryBundle,
-        parts: str | None = None,
-        modality: str | None = None,
+        self, query: QueryBundle, kind: str | None = None, modality: str | None = None
     ) -> list[NodeWithScore]:
-        deadline = deadline_in(self._timeout_s)
-        routes = self._plan(query, parts, modality)
-        answers = routing.run(routes, self._search_deadline(deadline))
-        ranking = self._rank(routes, answers)
-        lookups = ranking.lookups(complete_entities=self._complete_entities)
-        read = run_all([lookup.job(deadline) for lookup in lookups])
-        return self._results(ranking, lookups, read)
+        deadline = self._deadline()
+        return walk(self._steps(parts_of(query), deadline, kind, modality))
 
     async def _asearch(
-        self,
-        query: QueryBundle,
-        parts: str | None = None,
-        modality: str | None = None,
+        self, query: QueryBundle, kind: str | None = None, modality: str | None = None
     ) -> list[NodeWithScore]:
-        deadline = deadline_in(self._timeout_s)
-        here = (c.is_embedded and c.timeout_s is None for c in self._channels)
+        deadline = self._deadline()
+        here = (c.way == "here" and c.timeout_s is None for c in self._channels)
         if deadline is None and all(here):
-            return await athread(lambda: self._search(query, parts, modality))
+            return await athread(lambda: self._search(query, kind, modality))
         if pictures_of(query):  # files, to be read
-            routes = await athread(lambda: self._plan(query, parts, modality))
+            parts = await athread(lambda: parts_of(query))
         else:
-            routes = self._plan(query, parts, modality)
-        answers = await routing.arun(routes, self._search_deadline(deadline))
-        ranking = self._rank(routes, answers)
-        lookups = ranking.lookups(complete_entities=self._complete_entities)
-        read = await arun_all([lookup.job(deadline) for lookup in lookups])
-        return self._results(ranking, lookups, read)
+            parts = parts_of(query)
+        return await awalk(self._steps(parts, deadline, kind, modality))
 
-    def _search_deadline(self, deadline: Deadline | None) -> Deadline | None:
-        # A search that hangs must leave time to read what the others found.
-        reads_after = self._complete_entities or any(c.is_light for c in self._channels)
-        if deadline is None or not reads_after:
-            return deadline
-        return deadline.earlier_by(LOOKUP_SHARE)
-
-    def _rank(self, routes: list[Route], answers: list[Answer]) -> Ranking:
-        ranking = rank(
-            routes,
-            answers,
-            channels=self._channels,
-            fusion=self._fusion,
-            top_k=self._top_k,
-        )
-        failed, asked = ranking.degraded, ranking.requested
-        if len(failed) == len(routes):
-            report(failed, requested=asked)
-            msg = f"All {len(routes)} routes of the query failed. {reasons(failed)}"
-            raise AllRoutesFailed(msg)
-        of, on_degraded = f"{len(routes)} routes", self._on_degraded
-        make_known(failed, of, on_degraded=on_degraded, requested=asked)
-        return ranking
-
-    def _results(
+    def _steps(
         self,
-        ranking: Ranking,
-        lookups: Sequence[Lookup],
-        read: Sequence[Outcome[list[BaseNode]]],
-    ) -> list[NodeWithScore]:
-        fetched: list[BaseNode] = []
-        failed: list[Degradation] = []
-        for lookup, nodes in zip(lookups, read, strict=True):
-            if isinstance(nodes, Exception):
-                failed.append(degradation(lookup.channel.name, lookup.name, nodes))
-            else:
-                fetched += nodes
-        make_known(failed, f"{len(lookups)} lookups", on_degraded=self._on_degraded)
-        ranking = replace(ranking, degraded=(*ranking.degraded, *failed))
-        results = ranking.results(fetched)
-        if failed and not results:
+        parts: Sequence[QueryPart],
+        deadline: Deadline | None,
+        kind: str | None,
+        modality: str | None,
+    ) -> Steps[list[NodeWithScore]]:
+        """Search, fuse, read: yields the jobs of each step, and is sent their outcomes.
+
+        Args:
+            parts: The query's.
+            deadline: Of the whole query.
+            kind: Kind of the parts that are searched for; None for all.
+            modality: Modality of the channels that are searched; None for all.
+        """
+        until = deadline
+        if deadline and (
+            self._complete_entities or any(c.is_light for c in self._channels)
+        ):
+            # A search that hangs must leave time to read what the others found.
+            until = deadline.earlier_by(LOOKUP_SHARE)
+        searches = plan(
+            [part for part in parts if kind in (None, part.kind)],
+            [c for c in self._channels if modality in (None, c.modality)],
+            depth=self._top_k,
+            filters=self._filters,
+            with_background=self._fusion.needs_background,
+            deadline=until,
+        )
+        requested = tuple(search.name for search in searches)
+        answers, silent = yield from _done(searches)
+        report(silent, requested=requested)
+        if len(silent) == len(searches):
+            msg = f"All {len(silent)} routes of the query failed. {_reasons(silent)}"
+            raise AllRoutesFailed(msg)
+        self._raise_if_told(silent, f"{len(searches)} routes")
+
+        ranking = Ranking.of(answers, fusion=self._fusion, top_k=self._top_k)
+
+        late = [lost.channel for lost in silent if lost.kind in ("deadline", "busy")]
+        lookups = ranking.lookups(
+            self._channels,
+            late=late if self._complete_entities else None,
+            filters=self._filters,
+            deadline=deadline,
+        )
+        read, unread = yield from _done(lookups)
+        if unread:
+            report(unread)
+        self._raise_if_told(unread, f"{len(lookups)} lookups")
+        results = ranking.results(
+            [node for nodes in read for node in nodes],
+            requested=requested,
+            degraded=(*silent, *unread),
+        )
+        if unread and not results:
             msg = (
                 f"{len(ranking.entities)} entities were found, and none of their nodes "
-                f"could be read. {reasons(failed)}"
+                f"could be read. {_reasons(unread)}"
             )
             raise AllRoutesFailed(msg)
         return results
 
-    def _plan(
-        self, query: QueryBundle, part_kind: str | None, modality: str | None
-    ) -> list[Route]:
-        parts: Iterable[QueryPart] = parts_of(query)
-        if part_kind is not None:
-            parts = [part for part in parts if part.kind == part_kind]
-        channels = [
-            c for c in self._channels if modality is None or c.modality == modality
-        ]
-        return routing.plan(
-            list(parts),
-            channels,
-            self._filters,
-            with_background=getattr(self._fusion, "needs_background", False),
-        )
+    def _raise_if_told(self, lost: Sequence[Degradation], of: str) -> None:
+        if lost and self._on_degraded == "raise":
+            msg = (
+                f"{len(lost)} of {of} failed. {_reasons(lost)}. "
+                f'on_degraded="report" would return what the others found.'
+            )
+            raise RouteFailed(msg)
 
     # LlamaIndex's MultiModalRetriever: single routes under fixed names.
 
     def text_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Return text nodes for the query's words."""
-        return self._search(_bundle(str_or_query_bundle), parts="text", modality="text")
+        return self._search(_bundle(str_or_query_bundle), "text", "text")
 
     async def atext_retrieve(
         self, str_or_query_bundle: QueryType
     ) -> list[NodeWithScore]:
         """Return text nodes for the query's words."""
         bundle = _bundle(str_or_query_bundle)
-        return await self._asearch(bundle, parts="text", modality="text")
+        return await self._asearch(bundle, "text", "text")
 
     # MultiModalRetriever declares these abstract again and so hides their code.
     text_to_image_retrieve = BaseImageRetriever.text_to_image_retrieve
@@ -326,23 +324,79 @@ class MultiModalFusionRetriever(MultiModalRetriever):
     aimage_to_image_retrieve = BaseImageRetriever.aimage_to_image_retrieve
 
     def _text_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._search(query_bundle, parts="text", modality="image")
+        return self._search(query_bundle, "text", "image")
 
     async def _atext_to_image_retrieve(
         self, query_bundle: QueryBundle
     ) -> list[NodeWithScore]:
-        return await self._asearch(query_bundle, parts="text", modality="image")
+        return await self._asearch(query_bundle, "text", "image")
 
     def _image_to_image_retrieve(
         self, query_bundle: QueryBundle
     ) -> list[NodeWithScore]:
-        return self._search(query_bundle, parts="image", modality="image")
+        return self._search(query_bundle, "image", "image")
 
     async def _aimage_to_image_retrieve(
         self, query_bundle: QueryBundle
     ) -> list[NodeWithScore]:
-        return await self._asearch(query_bundle, parts="image", modality="image")
+        return await self._asearch(query_bundle, "image", "image")
 
 
 def _bundle(query: QueryType) -> QueryBundle:
     return QueryBundle(query) if isinstance(query, str) else query
+
+
+def _done(
+    jobs: Sequence[Job[T]],
+) -> Generator[Sequence[Job[T]], list[Outcome[T]], tuple[list[T], list[Degradation]]]:
+    """Have jobs done; return what they gave, and why the others gave nothing.
+
+    Raises:
+        ImageUnreadable: The query is at fault, and not what was asked.
+        InvalidQuery: Likewise.
+    """
+    given: list[T] = []
+    lost: list[Degradation] = []
+    for job, outcome in zip(jobs, (yield jobs), strict=True):
+        if not isinstance(outcome, Exception):
+            given.append(outcome)
+            continue
+        if isinstance(outcome, QueryAtFault):
+            raise outcome.args[0]
+        kind, reason = _KINDS.get(type(outcome), "error"), str(outcome)
+        if kind == "error":
+            reason = f"{type(outcome).__name__}: {reason}"
+        lost.append(Degradation(job.channel, job.name, kind, reason))
+    return given, lost
+
+
+_KINDS: dict[type[Exception], DegradationKind] = {
+    DeadlineMissed: "deadline",
+    StillBusy: "busy",
+    InvalidScore: "invalid",
+}
+
+
+def _reasons(lost: Sequence[Degradation]) -> str:
+    return "; ".join(f"{one.route}: {one.reason}" for one in lost)
+
+
+def _checked_channels(
+    channels: Sequence[SearchChannel], fusion: Fusion
+) -> tuple[SearchChannel, ...]:
+    if not channels:
+        msg = "A retriever needs at least one channel."
+        raise InvalidSetting(msg)
+    names = [channel.name for channel in channels]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        msg = (
+            f"Two channels have the name {doubled[0]!r}; names must be unique, since "
+            f"weights and provenance go by them. Rename one."
+        )
+        raise InvalidSetting(msg)
+    unknown = sorted(set(fusion.weights) - set(names))
+    if unknown:
+        msg = f"The fusion weighs {unknown!r}; this retriever's channels are {names!r}."
+        raise InvalidSetting(msg)
+    return tuple(channels)

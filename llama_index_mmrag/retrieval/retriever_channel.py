@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
-from llama_index_mmrag.concurrency.pace import Pace
-from llama_index_mmrag.concurrency.threads import athread
+from llama_index_mmrag.concurrency.jobs import Way
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import entity_of
 from llama_index_mmrag.retrieval.query import PartKind, QueryPart
-from llama_index_mmrag.retrieval.search_channel import (
-    Ask,
-    Searched,
-    check_common_settings,
-)
+from llama_index_mmrag.retrieval.search import Search, Searched, checked_settings
 from llama_index_mmrag.stores.collection import Found
 
 
@@ -38,8 +32,7 @@ class RetrieverChannel:
         modality: What its nodes are.
         accepts: Kinds of query part it is asked with: "text", "image" (a picture's
             path) or "composed" (words and a picture's path at once).
-        top_k: Results kept, at least 1.
-        weight: Factor in the fusion, at least 0; None leaves it to the fusion.
+        top_k: Results kept, where the fusion retriever's `top_k` is not more.
         timeout_s: Deadline of one search in seconds; None for none.
         n_retries: How often a search is repeated after its connection failed.
 
@@ -52,68 +45,43 @@ class RetrieverChannel:
     modality: str = field(default="text", kw_only=True)
     accepts: frozenset[PartKind] = field(default=frozenset({"text"}), kw_only=True)
     top_k: int = field(default=10, kw_only=True)
-    weight: float | None = field(default=None, kw_only=True)
     timeout_s: float | None = field(default=None, kw_only=True)
     n_retries: int = field(default=0, kw_only=True)
-    pace: Pace = field(default_factory=Pace, init=False, repr=False, compare=False)
-    """How long its searches have been taking."""
+    # LlamaIndex's retrievers take no filters with a query, and their default
+    # `aretrieve` blocks the event loop; their results are whole.
+    can_filter: bool = field(default=False, init=False, repr=False, compare=False)
+    source: object = field(init=False, repr=False, compare=False)
+    way: Way = field(default="thread", init=False, repr=False, compare=False)
+    is_light: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_common_settings(
+        checked = checked_settings(
             name=self.name,
             top_k=self.top_k,
-            weight=self.weight,
             timeout_s=self.timeout_s,
             n_retries=self.n_retries,
+            accepts=self.accepts,
         )
+        for name, value in {**checked, "source": self.retriever}.items():
+            object.__setattr__(self, name, value)
 
-    @property
-    def can_filter(self) -> bool:
-        """LlamaIndex retrievers take no filters with a query."""
-        return False
-
-    @property
-    def source(self) -> BaseRetriever:
-        """The retriever."""
-        return self.retriever
-
-    @property
-    def is_light(self) -> bool:
-        """False: a retriever's results are whole."""
-        return False
-
-    @property
-    def is_embedded(self) -> bool:
-        """Whether its latest searches were too short to be worth a thread."""
-        return self.pace.is_quick
-
-    @property
-    def is_async(self) -> bool:
-        """False: LlamaIndex's default `aretrieve` runs on the event loop."""
-        return False
-
-    def answer(self, ask: Ask) -> Searched:
+    def answer(self, search: Search) -> Searched:
         """Return what the retriever finds, in its order."""
-        with self.pace.timed():
-            results = self.retriever.retrieve(_bundle(ask.part))[: self.top_k]
-        return Searched(
-            tuple(
-                Found(result.node.node_id, entity_of(result.node), score, result.node)
-                for result, score in zip(results, _scores(results), strict=True)
-            )
-        )
+        results = self.retriever.retrieve(_bundle(search.part))
+        results = results[: max(self.top_k, search.depth)]
+        found = [
+            Found(result.node.node_id, entity_of(result.node), score, result.node)
+            for result, score in zip(results, _scores(results), strict=True)
+        ]
+        return Searched(found, ties_in_order=True)
 
-    async def aanswer(self, ask: Ask) -> Searched:
-        """Return what `answer` does, in a thread."""
-        return await athread(lambda: self.answer(ask))
+    async def aanswer(self, search: Search) -> Searched:
+        """Return what `answer` does."""
+        return self.answer(search)
 
-    def at_least(self, top_k: int) -> RetrieverChannel:
-        """Return the channel with `top_k` results kept, if the retriever has them."""
-        return self if top_k <= self.top_k else replace(self, top_k=top_k)
-
-    def fetch(self, node_ids: Sequence[str]) -> dict[str, BaseNode]:  # noqa: ARG002
+    def fetch(self, node_ids: Sequence[str]) -> list[BaseNode]:  # noqa: ARG002
         """Return nothing: a retriever's results are whole already."""
-        return {}
+        return []
 
     def of_entities(
         self,
@@ -134,24 +102,24 @@ class RetrieverChannel:
 def _bundle(part: QueryPart) -> QueryBundle:
     members = part.parts or (part,)
     texts = [text for member in members for text in member.texts]
-    pictures = [member for member in members if member.image is not None]
+    pictures = [member.image for member in members if member.image is not None]
     if len(pictures) > 1:
         msg = (
             f"The query has {len(pictures)} pictures, and LlamaIndex's QueryBundle "
             f"holds one. Leave 'composed' out of the channel's accepts."
         )
         raise InvalidSetting(msg)
-    for picture in pictures:
-        if not isinstance(picture.image, (str, Path)):
-            msg = (
-                f"The {picture.name} of the query is in memory, and a LlamaIndex "
-                f"retriever takes only paths. Save it to a file, or leave "
-                f"{part.kind!r} out of the channel's accepts."
-            )
-            raise InvalidSetting(msg)
+    path = pictures[0] if pictures else None
+    if isinstance(path, bytes):
+        msg = (
+            f"The query's picture is in memory, and a LlamaIndex retriever takes only "
+            f"paths. Save it to a file, or leave {part.kind!r} out of the channel's "
+            f"accepts."
+        )
+        raise InvalidSetting(msg)
     return QueryBundle(
         part.words,
-        image_path=str(pictures[0].image) if pictures else None,
+        image_path=path,
         custom_embedding_strs=texts or None,
     )
 

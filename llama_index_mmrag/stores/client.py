@@ -22,7 +22,7 @@ def is_local(client: Any) -> bool:
 def pages(
     client: QdrantClient, collection_name: str, **wanted: Any
 ) -> Iterator[list[models.Record]]:
-    """Yield all points in pages, by ascending id; a page may be empty.
+    """Yield all points in pages, by ascending id.
 
     Args:
         client: The client.
@@ -33,7 +33,8 @@ def pages(
     wanted = {"limit": POINTS_PER_PAGE, **wanted}
     while True:
         page, offset = client.scroll(collection_name, offset=offset, **wanted)
-        yield page
+        if page:
+            yield page
         if offset is None:
             return
 

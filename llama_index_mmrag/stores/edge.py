@@ -7,8 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import qdrant_edge as qe
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode
@@ -17,18 +15,13 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQuery,
     VectorStoreQueryResult,
 )
-from llama_index.core.vector_stores.utils import (
-    metadata_dict_to_node,
-)
+from llama_index.core.vector_stores.utils import metadata_dict_to_node
 from typing_extensions import Self
 
+from llama_index_mmrag.checks import one_of, whole
 from llama_index_mmrag.errors import InvalidSetting, StoreClosed
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
-from llama_index_mmrag.stores.edge_filters import (
-    DOC_ID_KEY,
-    NO_DOCUMENT,
-    filter_of,
-)
+from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT, filter_of
 from llama_index_mmrag.stores.edge_folder import (
     DISTANCES,
     SCHEMAS,
@@ -36,14 +29,17 @@ from llama_index_mmrag.stores.edge_folder import (
     ShardSpec,
 )
 from llama_index_mmrag.stores.edge_index import build_index
-from llama_index_mmrag.stores.edge_points import CONTENT_KEYS, node_of, points_of
+from llama_index_mmrag.stores.edge_points import (
+    CONTENT_KEYS,
+    node_of,
+    points_of,
+    vectors_of,
+)
 from llama_index_mmrag.stores.edge_search import nearest
 from llama_index_mmrag.stores.quantisation import Quantisation
 from llama_index_mmrag.stores.threaded import ThreadedVectorStore
-from llama_index_mmrag.stores.vectors import (
-    point_id,
-    point_id_or_none,
-)
+from llama_index_mmrag.stores.vectors import point_id, point_id_or_none
+from llama_index_mmrag.vectors import Vectors
 
 _POINTS_PER_WRITE = 1024
 
@@ -115,18 +111,14 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         quantisation: Quantisation | None = None,
         **kwargs: Any,
     ) -> None:
-        if dim is not None and dim < 1:
-            raise InvalidSetting(f"dim={dim!r}; expected a length of 1 or more.")
-        if distance not in DISTANCES:
-            raise InvalidSetting(
-                f"distance={distance!r} is not supported; expected one of "
-                f"{sorted(DISTANCES)}: everywhere in this library a larger score is "
-                "better. Unit-length vectors rank by Euclidean distance as by cosine."
-            )
+        advice = (
+            "Everywhere in this library a larger score is better; unit-length vectors "
+            "rank by Euclidean distance as by cosine."
+        )
         super().__init__(
             path=str(path),
-            dim=dim,
-            distance=distance,
+            dim=None if dim is None else whole(dim, "dim", at_least=1),
+            distance=one_of(distance, "distance", DISTANCES, advice=advice),
             payload_indexes=_with_schemas(payload_indexes),
             vector_name=vector_name,
             quantisation=quantisation,
@@ -397,16 +389,11 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         found = (records[key] for key in order if key in records)
         return [node_of(record, vector_name=self.vector_name) for record in found]
 
-    def sample_vectors(self, n_vectors: int) -> npt.NDArray[np.float32]:
+    def sample_vectors(self, n_vectors: int) -> Vectors:
         """Return the vectors of the nodes with the lowest ids, shape (n, dim)."""
         folder = self._opened()
         pages = folder.scroll(None, payload=False, vector=True, page_size=n_vectors)
-        rows = [
-            record.vector[self.vector_name]
-            for record in next(pages, [])
-            if isinstance(record.vector, dict)
-        ]
-        return np.array(rows, dtype=np.float32).reshape(len(rows), folder.dim)
+        return vectors_of(next(pages, []), vector_name=self.vector_name, dim=folder.dim)
 
     def payload_values(self, node_ids: Sequence[str], key: str) -> dict[str, Any]:
         """Return one top-level payload field of the nodes that exist and have it."""
@@ -474,10 +461,7 @@ def _with_schemas(fields: Iterable[str] | Mapping[str, str] | None) -> dict[str,
     schemas = (
         dict(names) if isinstance(names, Mapping) else dict.fromkeys(names, "keyword")
     )
-    for key, schema in schemas.items():
-        if schema not in SCHEMAS:
-            raise InvalidSetting(
-                f"payload_indexes has {key!r}: {schema!r}; expected one of "
-                f"{list(SCHEMAS)}."
-            )
-    return schemas
+    return {
+        key: one_of(schema, f"payload_indexes[{key!r}]", SCHEMAS)
+        for key, schema in schemas.items()
+    }

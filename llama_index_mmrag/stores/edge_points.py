@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import qdrant_edge as qe
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.utils import (
@@ -13,6 +14,7 @@ from llama_index.core.vector_stores.utils import (
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.stores.vectors import node_vectors, point_id
+from llama_index_mmrag.vectors import Vectors
 
 CONTENT_KEYS = ["_node_content", "_node_type"]
 """Payload fields that a whole node is read from."""
@@ -43,6 +45,12 @@ def node_of(record: qe.Record, *, vector_name: str) -> BaseNode:
     if isinstance(record.vector, dict):
         node.embedding = record.vector[vector_name]  # type: ignore[assignment]  # dense
     return node
+
+
+def vectors_of(records: Sequence[qe.Record], *, vector_name: str, dim: int) -> Vectors:
+    """Return the points' vectors, which were read with them, shape `(n, dim)`."""
+    rows = [record.vector[vector_name] for record in records]  # type: ignore[call-overload,index]  # named, dense
+    return np.array(rows, dtype=np.float32).reshape(len(rows), dim)
 
 
 def _point(key: str, node: BaseNode, vectors: dict[str, list[float]]) -> qe.Point:

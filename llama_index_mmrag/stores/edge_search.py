@@ -5,6 +5,7 @@ from __future__ import annotations
 import qdrant_edge as qe
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
+from llama_index_mmrag.checks import whole
 from llama_index_mmrag.errors import InvalidQuery
 from llama_index_mmrag.stores.edge_filters import UnsupportedQuery, query_filter
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
@@ -46,14 +47,13 @@ def nearest(
             "The query has no query_embedding. Expected a vector: embed the query, or "
             "search through a retriever, which embeds."
         )
-    if query.similarity_top_k < 0:
-        raise InvalidQuery(
-            f"similarity_top_k={query.similarity_top_k!r}; expected 0 or more."
-        )
+    top_k = whole(
+        query.similarity_top_k, "similarity_top_k", at_least=0, error=InvalidQuery
+    )
     cosine = folder.distance == "cosine"
     vector = query_vector(query.query_embedding, dim=folder.dim, cosine=cosine)
     chosen = query_filter(query, indexes=folder.indexes)
-    if query.similarity_top_k == 0:
+    if top_k == 0:
         return []
     condition = None if chosen is None else chosen.condition
     codes = rescoring(folder.quantisation)
@@ -80,7 +80,6 @@ def nearest(
         # The engine's order among equal scores depends on its segments.
         return sorted(folder.query(request), key=lambda hit: (-hit.score, hit.id))
 
-    top_k = query.similarity_top_k
     hits = best(top_k + 1, condition, payload)
     if not _is_cut_in_a_tie(hits, top_k):
         return hits[:top_k]

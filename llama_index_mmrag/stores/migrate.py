@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import qdrant_edge as qe
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
+from llama_index_mmrag.checks import whole
 from llama_index_mmrag.embeddings.space import card_of
-from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
+from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
 from llama_index_mmrag.stores.client import create_collection
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.encoder_card import card_metadata
@@ -55,8 +56,7 @@ def migrate(
     """
     from qdrant_client.http import models
 
-    if batch_size < 1:
-        raise InvalidSetting(f"batch_size={batch_size!r}; expected 1 or more.")
+    batch_size = whole(batch_size, "batch_size", at_least=1)
     folder = source.client
     if not client.collection_exists(collection_name):
         _create(client, collection_name, source, embed_model)

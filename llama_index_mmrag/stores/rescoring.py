@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 
-from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.checks import number
 
 if TYPE_CHECKING:
     from llama_index.core.vector_stores.types import (
@@ -32,10 +31,7 @@ class RescoringVectorStore(QdrantVectorStore):
     def __init__(self, *args: Any, oversampling: float = 1.0, **kwargs: Any) -> None:
         # QdrantVectorStore passes only its own fields on.
         super().__init__(*args, **kwargs)
-        if not (isfinite(oversampling) and oversampling >= 1):
-            msg = f"oversampling={oversampling!r}; expected at least 1. Correct it."
-            raise InvalidSetting(msg)
-        self.oversampling = oversampling
+        self.oversampling = number(oversampling, "oversampling", at_least=1)
 
     @classmethod
     def class_name(cls) -> str:

@@ -6,12 +6,10 @@ import uuid
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.errors import InvalidVector, MmragError
-
-Vectors = npt.NDArray[np.float32]
+from llama_index_mmrag.vectors import Vectors, has_direction, unit_rows
 
 
 class InvalidNodeId(MmragError, ValueError):
@@ -105,17 +103,11 @@ def _checked(
             "finite numbers: one NaN spoils the whole search graph. Check the "
             "encoder's output for this input."
         )
-    return _unit_rows(wide, names) if cosine else wide.astype(np.float32)
-
-
-def _unit_rows(wide: npt.NDArray[np.float64], names: Sequence[str]) -> Vectors:
-    largest = np.max(np.abs(wide), axis=1, keepdims=True)  # (n, 1)
-    for row in np.flatnonzero(largest == 0).tolist():
+    if not cosine:
+        return wide.astype(np.float32)
+    for row in np.flatnonzero(~has_direction(wide)).tolist():
         raise InvalidVector(
             f"{names[row]} is all zeros, which has no direction, so its cosine to "
             "anything is undefined. Check the encoder's output for this input."
         )
-    # Two steps, so that neither 1e200 nor 1e-200 squares out of range.
-    scaled = wide / largest
-    unit: Vectors = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
-    return unit.astype(np.float32)
+    return unit_rows(wide)

@@ -178,7 +178,7 @@ async def test_async_searches_rescore_too(monkeypatch) -> None:
 @pytest.mark.parametrize("oversampling", [0.5, float("nan"), float("inf")])
 def test_oversampling_below_one_is_refused(oversampling) -> None:
     client = QdrantClient(":memory:")
-    with pytest.raises(InvalidSetting, match="expected at least 1"):
+    with pytest.raises(InvalidSetting, match="oversampling is"):
         RescoringVectorStore("x", client=client, oversampling=oversampling)
     client.close()
 

@@ -27,8 +27,10 @@ async def test_cancelled_it_lets_jobs_clean_up_though_others_are_embedded() -> N
 
     held = threading.Event()
     jobs: list[Job[object]] = [
-        Job(held.wait, source="here", span=Span("here"), is_embedded=True),
-        Job(str, source="there", span=Span("there"), awork=waits),
+        Job("a", "a", held.wait, source="here", span=Span("here"), way="here"),
+        Job(
+            "b", "b", str, source="there", span=Span("there"), way="await", awork=waits
+        ),
     ]
     query = asyncio.ensure_future(arun_all(jobs))
     await begun.wait()

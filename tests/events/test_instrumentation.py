@@ -24,7 +24,8 @@ from llama_index_instrumentation.event_handlers import BaseEventHandler
 from llama_index_instrumentation.span import SimpleSpan
 from llama_index_instrumentation.span_handlers import BaseSpanHandler
 
-from llama_index_mmrag import MultiModalFusionRetriever
+from llama_index_mmrag import MultiModalFusionRetriever, MultiModalSynthesizer
+from llama_index_mmrag.answers.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed
 from llama_index_mmrag.events.degraded import RouteDegradedEvent
@@ -182,6 +183,26 @@ async def test_routes_are_spans_under_the_query(
         "query": "red",
     }
     assert not trace.open_spans
+
+
+async def test_every_step_of_an_engine_is_one_span(
+    trace: Trace, open_store: OpenStore, encoder: ColourEncoder
+) -> None:
+    store = open_store("edge", [text_node("red")])
+    retriever = MultiModalFusionRetriever([channel("text", store, encoder)])
+    engine = MultiModalQueryEngine(
+        retriever, response_synthesizer=MultiModalSynthesizer()
+    )
+    engine.query("red")
+    await engine.aquery("red")
+    names = [name_of(id_) for id_ in trace.parents]
+    of_engine = [name for name in names if name.startswith("MultiModalQueryEngine.")]
+    assert sorted(of_engine) == [
+        f"MultiModalQueryEngine.{step}"
+        for step in ("_aquery", "_query", "aquery", "query")
+    ]
+    for step in ("retrieve", "_retrieve", "aretrieve", "_aretrieve"):
+        assert names.count(step) == 1
 
 
 async def test_tags_of_the_application_are_on_every_route(

@@ -24,7 +24,7 @@ from llama_index_mmrag import (
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import CollectionMismatch, InvalidQuery, InvalidSetting
 from llama_index_mmrag.ingestion import ReadSettings
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 
 from .world import CountingEncoder, all_of, contents, inline, painted
 
@@ -465,7 +465,7 @@ def test_index_without_composed_vectors_has_no_early_stage(open_index):
         with pytest.raises(InvalidSetting, match=f"{stage!r}.*no composed vectors"):
             index.as_retriever(fusion_stage=stage)
     assert len(index.as_retriever(fusion_stage="late").channels) == 2
-    with pytest.raises(InvalidSetting, match="'earlier'; expected 'late' or 'early'"):
+    with pytest.raises(InvalidSetting, match="'earlier'; expected 'late', 'early'"):
         index.as_retriever(fusion_stage="earlier")
 
 

@@ -21,7 +21,7 @@ from llama_index.core.schema import (
 from llama_index_mmrag import Blend, Concatenate, MultiModalQdrantIndex
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.ingestion import ReadSettings
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 
 from .world import Open, all_of, contents, inline, painted
 

@@ -22,7 +22,7 @@ from PIL import Image
 from llama_index_mmrag import MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.ingestion.identity import without_volatile
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 
 Open = Callable[..., MultiModalQdrantIndex]
 COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan")

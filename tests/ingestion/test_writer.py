@@ -27,7 +27,7 @@ from llama_index_mmrag.errors import InvalidSetting, InvalidVector, MissingExtra
 from llama_index_mmrag.ingestion import Problem, SourceRecord
 from llama_index_mmrag.ingestion.encoding import FAILURES_OF_AN_ENCODER, encode_nodes
 from llama_index_mmrag.ingestion.writer import UpsertReport, Writer
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.edge_collection import EdgeCollection

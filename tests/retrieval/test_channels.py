@@ -17,7 +17,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index_mmrag import Channel, MultiModalFusionRetriever
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting
-from llama_index_mmrag.retrieval.channels import both_filters
+from llama_index_mmrag.retrieval.channel import both_filters
 
 from ..conftest import OpenStore, channel, text_node, uid
 
@@ -41,7 +41,9 @@ def make(name: str = "image", **settings: Any) -> Channel:
         ({"name": "notes", "modality": "text"}, {"text"}),
         ({"name": "text", "modality": "image"}, {"text", "image"}),
         ({"name": "image", "embed_model": MockEmbedding(embed_dim=4)}, {"text"}),
+        ({"name": "text", "accepts": None}, {"text"}),
         ({"name": "text", "accepts": frozenset({"image"})}, {"image"}),
+        ({"name": "text", "accepts": frozenset()}, set()),
     ],
 )
 def test_pictures_are_taken_where_the_encoder_sees_and_nodes_are_no_texts(
@@ -63,9 +65,13 @@ def test_modality_is_the_name_unless_given() -> None:
         ({"timeout_s": 0}, "timeout_s is 0"),
         ({"timeout_s": -1.5}, "timeout_s is -1.5"),
         ({"timeout_s": float("nan")}, "timeout_s is nan"),
-        ({"weight": -1.0}, "weight of channel 'image' is -1.0"),
-        ({"weight": float("nan")}, "weight of channel 'image' is nan"),
-        ({"weight": float("inf")}, "weight of channel 'image' is inf"),
+        ({"top_k": True}, "top_k is True"),
+        ({"n_retries": -1}, "n_retries is -1"),
+        ({"n_retries": 1.5}, "n_retries is 1.5"),
+        ({"alpha": 1.5}, "alpha is 1.5"),
+        ({"mode": "psychic"}, "mode is 'psychic'"),
+        ({"accepts": {"words"}}, "accepts is 'words'"),
+        ({"accepts": {"composed"}}, "no composition"),
     ],
 )
 def test_setting_out_of_range_is_refused(
@@ -119,10 +125,10 @@ def test_fetch_leaves_out_ids_that_are_gone(
 ) -> None:
     one = channel("text", open_store(kind, [text_node("red")]), encoder)
     fetched = one.fetch([uid("text red"), uid("never stored")])
-    assert {key: node.get_content() for key, node in fetched.items()} == {
+    assert {node.node_id: node.get_content() for node in fetched} == {
         uid("text red"): "red"
     }
-    assert one.fetch([]) == {}
+    assert one.fetch([]) == []
     assert one.of_entities([]) == []
 
 

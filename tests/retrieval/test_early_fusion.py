@@ -363,7 +363,7 @@ def test_contributions_of_early_and_late_routes_add_up(
         [
             channel("text", open_store(kind, [text_node("red")]), encoder),
             channel("image", store, encoder),
-            channel("composed", store, encoder, composition=Blend(0.4), weight=0.7),
+            channel("composed", store, encoder, composition=Blend(0.4)),
         ]
     )
     results = retriever.retrieve(both(paint, "red", "green"))
@@ -433,7 +433,8 @@ def test_retriever_channel_is_asked_with_words_and_picture_at_once(paint):
 
 def test_composed_vectors_of_a_query_have_length_1(paint):
     from llama_index_mmrag.retrieval.composed_query import QueryComposer
-    from llama_index_mmrag.retrieval.query import Encodings, composed_of, parts_of
+    from llama_index_mmrag.retrieval.encodings import Encodings, encode
+    from llama_index_mmrag.retrieval.query import composed_of, parts_of
 
     encoder = ColourEncoder(modality_gap=GAP)
     part = composed_of(parts_of(both(paint, "red", "green")))
@@ -443,4 +444,4 @@ def test_composed_vectors_of_a_query_have_length_1(paint):
         vector = composer.vector(part, Encodings())
         assert np.linalg.norm(vector) == pytest.approx(1.0)
     with pytest.raises(InvalidSetting, match="no encoder takes"):
-        part.encode(encoder)
+        encode(part, encoder)

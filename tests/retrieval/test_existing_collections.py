@@ -23,7 +23,7 @@ from llama_index_mmrag import (
 )
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.collection_of import collection_of
 

@@ -26,12 +26,13 @@ from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException
 
 from llama_index_mmrag import MultiModalFusionRetriever, QdrantEdgeVectorStore
+from llama_index_mmrag.concurrency import threads
 from llama_index_mmrag.concurrency.jobs import MOST_ABANDONED
 from llama_index_mmrag.concurrency.threads import n_abandoned
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting, RouteFailed
 from llama_index_mmrag.events.degraded import collect_degradations
-from llama_index_mmrag.retrieval.channels import Channel
+from llama_index_mmrag.retrieval.channel import Channel
 
 from ..conftest import (
     DIM,
@@ -293,9 +294,7 @@ async def test_query_has_a_deadline_beside_its_channels(
 ) -> None:
     stores = world(kind)
     stores["image"]._fault.kind = "hangs"
-    # A fifth is kept for reading the nodes of what Edge found.
-    left = "0.4 s" if kind == "edge" else "0.5 s"
-    for own, reason in ((None, left), (30.0, left), (0.25, "0.25 s")):
+    for own, reason in ((None, "0.5 s"), (30.0, "0.5 s"), (0.25, "0.25 s")):
         retriever = MultiModalFusionRetriever(
             [
                 channel("text", stores["text"], encoder),
@@ -440,10 +439,33 @@ async def test_late_channel_is_not_asked_to_complete_what_others_found(
     assert asked == []
 
 
+async def test_where_no_thread_can_be_started_the_caller_does_what_has_no_deadline(
+    kind: str, world: World, encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    stores = world(kind)
+    both = [channel(name, store, encoder) for name, store in stores.items()]
+    whole = dumped(MultiModalFusionRetriever(both).retrieve("red"))
+    assert await settled() == 0, "else an idle one is taken"
+    hurried = channel("image", stores["image"], encoder, timeout_s=5)
+    monkeypatch.setattr(threads, "_idle", [])
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    assert dumped(MultiModalFusionRetriever(both).retrieve("red")) == whole
+    found = MultiModalFusionRetriever([both[0], hurried]).retrieve("red")
+    assert ids_of(found) == [uid("text red"), uid("text yellow")]
+    (lost,) = why(found[0]).degraded
+    assert (lost.route, lost.kind) == ("text→image", "error")
+    assert "can't start new thread" in lost.reason
+
+
 @pytest.mark.parametrize("timeout_s", [0, -1.0, float("nan")])
 def test_deadline_that_is_none_is_refused(timeout_s: float, world: World) -> None:
     one = channel("text", world("local")["text"], ColourEncoder())
-    with pytest.raises(InvalidSetting, match=r"Retriever: timeout_s is .*more than 0"):
+    with pytest.raises(
+        InvalidSetting, match=r"Retriever: timeout_s is .*greater than 0"
+    ):
         MultiModalFusionRetriever([one], timeout_s=timeout_s)
 
 
@@ -566,7 +588,7 @@ async def test_asynchronous_search_is_cancelled_at_its_deadline(
     store._stubborn = manner == "stubborn"
     store._error = OSError("connection lost") if manner == "raises" else None
     late = channel("image", store, encoder, timeout_s=0.1)
-    assert late.is_async
+    assert late.way == "await"
     retriever = MultiModalFusionRetriever(
         [channel("text", world("edge")["text"], encoder), late]
     )
@@ -732,6 +754,25 @@ async def test_search_is_not_repeated_where_it_cannot_help(
         await retrieve(MultiModalFusionRetriever([only]), "red")
     assert time.monotonic() - started < MARGIN_S
     assert store._asked == 1
+
+
+async def test_encoder_that_fails_is_not_asked_again(
+    retrieve: Retrieve, world: World
+) -> None:
+    class Unplugged(ColourEncoder):
+        _asked: int = PrivateAttr(default=0)
+
+        def _get_query_embedding(self, query: str) -> list[float]:
+            self._asked += 1
+            raise BROKEN
+
+    encoder = Unplugged()
+    one = channel("text", world("local")["text"], encoder, n_retries=5)
+    started = time.monotonic()
+    with pytest.raises(AllRoutesFailed, match="ConnectionResetError: reset by peer"):
+        await retrieve(MultiModalFusionRetriever([one]), "red")
+    assert time.monotonic() - started < MARGIN_S, "five pauses take 3.1 s"
+    assert encoder._asked == 1
 
 
 def test_retries_below_none_are_refused(world: World, encoder: ColourEncoder) -> None:

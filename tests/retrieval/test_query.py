@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.schema import QueryBundle
-from PIL import Image
+from PIL import ExifTags, Image
 
 from llama_index_mmrag import MultiModalQuery
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
-from llama_index_mmrag.retrieval.query import as_image_type, parts_of, pictures_of
+from llama_index_mmrag.nodes.images import load_image
+from llama_index_mmrag.retrieval.encodings import encode
+from llama_index_mmrag.retrieval.query import parts_of, pictures_of
 
 from ..conftest import Paint
 
@@ -45,8 +49,8 @@ def test_words_come_first_then_pictures_in_order(paint: Paint) -> None:
         ("image", "image#3", 1.0),
     ]
     pictures = [part.image for part in parts_of(bundle)[1:]]
-    assert pictures == [str(paint("red")), paint("blue"), paint("green")]
-    assert pictures_of(bundle) == pictures
+    assert pictures == [str(paint(colour)) for colour in ("red", "blue", "green")]
+    assert list(map(str, pictures_of(bundle))) == pictures
 
 
 def test_picture_alone_has_no_part_of_text(paint: Paint) -> None:
@@ -60,7 +64,7 @@ def test_custom_embedding_strings_replace_the_words_as_llamaindex_has_it() -> No
     (part,) = parts_of(bundle)
     assert part.texts == ("red", "green")
     # Their mean, as in HyDE: not normalised by LlamaIndex.
-    assert part.encode(ColourEncoder()) == [0.5, 0.5, 0.0, 0.0]
+    assert encode(part, ColourEncoder()) == [0.5, 0.5, 0.0, 0.0]
 
 
 def test_weights_go_by_the_names_of_parts(paint: Paint) -> None:
@@ -113,7 +117,7 @@ def test_query_is_not_written_to(paint: Paint) -> None:
     query = MultiModalQuery("red", images=[str(paint("red"))], part_weights={"text": 2})
     before = deepcopy(query)
     for part in parts_of(query):
-        part.encode(ColourEncoder())
+        encode(part, ColourEncoder())
     assert query == before
 
 
@@ -129,13 +133,59 @@ def test_picture_in_every_form_has_the_same_vector(form: str, paint: Paint) -> N
     }[form]
     (part,) = parts_of(MultiModalQuery(images=[source]))
     expected = ColourEncoder().get_image_embedding(str(path))
-    assert part.encode(ColourEncoder()) == expected
+    assert encode(part, ColourEncoder()) == expected
     # A stream is read from its start each time.
-    assert part.encode(ColourEncoder()) == expected
-    assert isinstance(as_image_type(source), (str, io.BytesIO))
+    assert encode(part, ColourEncoder()) == expected
 
 
 def test_encoder_without_eyes_is_refused_with_its_name(paint: Paint) -> None:
     (part,) = parts_of(QueryBundle("", image_path=str(paint("red"))))
     with pytest.raises(InvalidSetting, match="MockEmbedding cannot encode a picture"):
-        part.encode(MockEmbedding(embed_dim=4))
+        encode(part, MockEmbedding(embed_dim=4))
+
+
+MODES = ("CMYK", "YCbCr", "HSV", "LAB", "F", "I", "I;16", "L", "P", "RGBA", "1")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_picture_of_any_mode_can_be_asked_with(mode: str) -> None:
+    picture = Image.new(mode, (16, 12), "white" if mode in ("RGBA", "P", "L") else 200)
+    (part,) = parts_of(MultiModalQuery(images=[picture]))
+    assert len(encode(part, ColourEncoder())) == 4
+    assert picture.mode == mode
+
+
+def test_open_picture_is_turned_upright_like_its_file(tmp_path: Path) -> None:
+    class Corner(ColourEncoder):
+        """Sees the upper left corner alone."""
+
+        def _get_image_embedding(self, img_file_path: Any) -> list[float]:
+            picture = load_image(img_file_path)
+            return [float(part) for part in picture.getpixel((0, 0))]
+
+    lying = Image.new("RGB", (16, 8), "red")
+    lying.paste("blue", (0, 0, 8, 8))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3  # upside down
+    path = tmp_path / "lying.jpg"
+    lying.save(path, exif=exif)
+    sources: list[Any] = [path, Image.open(path), path.read_bytes()]
+    of_file, of_open, of_bytes = parts_of(MultiModalQuery(images=sources))
+    assert Corner().get_image_embedding(str(path))[0] > 200
+    assert encode(of_open, Corner()) == encode(of_file, Corner())
+    assert encode(of_bytes, Corner()) == encode(of_file, Corner())
+
+
+def test_open_picture_is_decoded_once_for_all_encoders_at_once(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "noise.png"
+    noise = rng.integers(0, 256, (600, 800, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    expected = ColourEncoder().get_image_embedding(str(path))
+    for _ in range(5):
+        (part,) = parts_of(MultiModalQuery(images=[Image.open(path)]))
+        with ThreadPoolExecutor(4) as pool:
+            vectors = pool.map(lambda _, one=part: encode(one, ColourEncoder()), "abcd")
+        assert list(vectors) == [expected] * 4

@@ -186,6 +186,18 @@ def test_top_k_counts_entities(kind: str, retriever: MultiModalFusionRetriever) 
     assert dumped(one.retrieve("blue")) == dumped(retriever.retrieve("blue")[:2])
 
 
+@pytest.mark.parametrize("own", [1, 10, 30])
+async def test_channels_are_searched_as_deep_as_the_query_asks(
+    own: int, kind: str, open_store: OpenStore, encoder: ColourEncoder
+) -> None:
+    nodes = [text_node("red", name=f"{n}") for n in range(25)]
+    one = channel("text", open_store(kind, nodes), encoder, top_k=own)
+    retriever = MultiModalFusionRetriever([one], top_k=20)
+    assert len(retriever.retrieve("red")) == 20
+    assert len(await retriever.with_top_k(24).aretrieve("red")) == 24
+    assert len(retriever.with_top_k(3).retrieve("red")) == 3
+
+
 def test_weights_by_channel_change_the_ranking(
     open_store: OpenStore, encoder: ColourEncoder, paint: Paint
 ) -> None:
@@ -195,19 +207,12 @@ def test_weights_by_channel_change_the_ranking(
         [channel("text", texts, encoder), channel("image", pictures, encoder)],
         fusion=RRF(weights={"image": 3.0}),
     )
-    in_channel = MultiModalFusionRetriever(
-        [
-            channel("text", texts, encoder),
-            channel("image", pictures, encoder, weight=3.0),
-        ]
-    )
     found = in_fusion.retrieve("red")
     assert [(r.node.node_id, r.score) for r in found] == [
         (uid("image red"), 3 / 61),
         (uid("text red"), 1 / 61),
         (uid("text yellow"), 1 / 62),
     ]
-    assert dumped(found) == dumped(in_channel.retrieve("red"))
 
 
 def test_weighted_sum_uses_the_stores_scores(
@@ -548,7 +553,7 @@ async def test_store_with_an_asynchronous_client_only_answers_the_same(
     store = QdrantVectorStore("texts", aclient=aclient)
     await store.async_add(deepcopy(nodes))
     over_async = MultiModalFusionRetriever([channel("text", store, encoder)])
-    assert over_async.channels[0].is_async
+    assert over_async.channels[0].way == "await"
     over_sync = only(nodes, open_store, encoder)
     found = dumped(await over_async.aretrieve("orange"))
     assert found == dumped(await over_sync.aretrieve("orange"))
@@ -720,14 +725,3 @@ def test_weight_of_no_channel_is_refused(retriever: MultiModalFusionRetriever) -
     fusion = RRF(weights={"images": 2.0})
     with pytest.raises(InvalidSetting, match=r"'images'.*'text', 'image'"):
         MultiModalFusionRetriever(retriever.channels, fusion=fusion)
-
-
-def test_weight_given_twice_is_refused(
-    open_store: OpenStore, encoder: ColourEncoder
-) -> None:
-    store = open_store("local", [text_node("red")])
-    with pytest.raises(InvalidSetting, match="'text' has a weight of its own"):
-        MultiModalFusionRetriever(
-            [channel("text", store, encoder, weight=1.0)],
-            fusion=RRF(weights={"text": 1.0}),
-        )

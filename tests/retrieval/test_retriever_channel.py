@@ -9,6 +9,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 
 from llama_index_mmrag import (
+    RRF,
     Channel,
     MultiModalFusionRetriever,
     MultiModalQuery,
@@ -17,6 +18,9 @@ from llama_index_mmrag import (
 )
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.retrieval.encodings import Encodings
+from llama_index_mmrag.retrieval.query import parts_of
+from llama_index_mmrag.retrieval.search import Search
 
 from ..conftest import OpenStore, text_node, uid
 
@@ -51,8 +55,9 @@ def test_bm25_beside_a_vector_channel_finds_the_exact_word(
     store = open_store("edge", nodes)
     vectors = Channel("text", vector_store=store, embed_model=encoder)
     # To the encoder both red parts are the same; only the words tell them apart.
-    terms = RetrieverChannel("bm25", retriever=words, weight=2.0)
-    retriever = MultiModalFusionRetriever([vectors, terms])
+    terms = RetrieverChannel("bm25", retriever=words)
+    fusion = RRF(weights={"bm25": 2.0})
+    retriever = MultiModalFusionRetriever([vectors, terms], fusion=fusion)
     first = retriever.retrieve("red 9902")[0]
     assert first.node.get_content() == "red part 9902"
     routes = {c.route for c in provenance_of(first).contributions}
@@ -90,9 +95,24 @@ def test_top_k_cuts_what_the_retriever_returns():
     channel = RetrieverChannel(
         "words", retriever=Scripted(scored(red=3, blue=2, green=1)), top_k=2
     )
-    retriever = MultiModalFusionRetriever([channel])
-    assert len(retriever.retrieve("x")) == 2
+    (part,) = parts_of("x")
+    for depth, n_found in ((1, 2), (2, 2), (3, 3), (12, 3)):
+        search = Search("x", part, channel, Encodings(), depth)
+        assert len(channel.answer(search).found) == n_found
+    retriever = MultiModalFusionRetriever([channel], top_k=2)
     assert len(retriever.with_top_k(12).retrieve("x")) == 3
+
+
+def test_equal_scores_keep_the_retrievers_order():
+    channel = RetrieverChannel(
+        "words", retriever=Scripted(scored(red=0.9, green=0.5, blue=0.5, yellow=0.5))
+    )
+    found = MultiModalFusionRetriever([channel]).retrieve("x")
+    texts = [r.node.get_content() for r in found]
+    assert texts == ["red", "green", "blue", "yellow"]
+    ids = [r.node.node_id for r in found]
+    assert ids[1:] != sorted(ids[1:]), "else this says nothing"
+    assert [provenance_of(r).contributions[0].rank for r in found] == [1, 2, 3, 4]
 
 
 def test_late_retriever_costs_its_deadline_not_the_answer(
@@ -140,7 +160,10 @@ def test_pictures_reach_a_retriever_by_path_only(paint: Any):
         retriever.retrieve(MultiModalQuery(images=[path.read_bytes()]))
 
 
-@pytest.mark.parametrize("setting", [{"name": ""}, {"top_k": 0}, {"timeout_s": 0.0}])
+@pytest.mark.parametrize(
+    "setting",
+    [{"name": ""}, {"top_k": 0}, {"timeout_s": 0.0}, {"accepts": {"words"}}],
+)
 def test_setting_out_of_range_is_refused(setting: dict[str, Any]):
     with pytest.raises(InvalidSetting):
         RetrieverChannel(**{"name": "x", "retriever": Scripted([]), **setting})

@@ -109,5 +109,5 @@ def test_collection_of_another_kind_is_refused_before_anything_is_written(
 def test_batch_size_below_one_is_refused(
     source: QdrantEdgeVectorStore, client: QdrantClient
 ) -> None:
-    with pytest.raises(InvalidSetting, match="batch_size=0"):
+    with pytest.raises(InvalidSetting, match="batch_size is 0"):
         migrate(source, client, "moved", batch_size=0)

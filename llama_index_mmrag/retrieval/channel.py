@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -18,20 +19,16 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
 )
 
+from llama_index_mmrag.checks import number, one_of
 from llama_index_mmrag.composition import Composition
-from llama_index_mmrag.concurrency.pace import Pace
+from llama_index_mmrag.concurrency.jobs import Way
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Background
 from llama_index_mmrag.nodes.node import ENTITY_KEY
-from llama_index_mmrag.retrieval.accepts import kinds_accepted
-from llama_index_mmrag.retrieval.composed_query import QueryComposer, composer_for
+from llama_index_mmrag.retrieval.composed_query import QueryComposer
 from llama_index_mmrag.retrieval.query import PartKind
-from llama_index_mmrag.retrieval.search_channel import (
-    Ask,
-    Searched,
-    check_common_settings,
-)
+from llama_index_mmrag.retrieval.search import Search, Searched, checked_settings
 from llama_index_mmrag.stores.collection import Collection
 from llama_index_mmrag.stores.collection_of import collection_of
 
@@ -46,13 +43,13 @@ class Channel:
         embed_model: Encodes queries for this collection. A `MultiModalEmbedding` can
             encode pictures too.
         modality: What the collection's nodes are; the name if empty.
-        accepts: Kinds of query part that are searched for here. If empty, text, and
-            pictures too where the encoder can encode them and the collection is not
-            one of texts: pictures find texts badly, and would vote all the same. With
-            a composition, "composed": all parts of a query as one, or the only one.
-        top_k: Hits taken from each search, at least 1.
-        weight: Factor in the fusion, at least 0; None leaves it to the fusion's own
-            weights.
+        accepts: Kinds of query part that are searched for here. None takes what suits:
+            text, and pictures too where the encoder can encode them and the collection
+            is not one of texts: pictures find texts badly, and would vote all the same.
+            With a composition, "composed": all parts of a query as one, or the only
+            one. With an empty set nothing is searched for here, and nodes only come
+            along with what other channels find.
+        top_k: Hits taken from each search, where the retriever's `top_k` is not more.
         timeout_s: Deadline of one search in seconds, encoding included; None for none.
         n_retries: How often a search or lookup is repeated after its connection failed
             or the server had too much to do, within the deadline. Encodings are not:
@@ -77,9 +74,9 @@ class Channel:
     vector_store: BasePydanticVectorStore = field(kw_only=True)
     embed_model: BaseEmbedding = field(kw_only=True)
     modality: str = field(default="", kw_only=True)
-    accepts: frozenset[PartKind] = field(default=frozenset(), kw_only=True)
+    # None until what suits is known, when the channel has been made.
+    accepts: frozenset[PartKind] = field(default=None, kw_only=True)  # type: ignore[arg-type]
     top_k: int = field(default=10, kw_only=True)
-    weight: float | None = field(default=None, kw_only=True)
     timeout_s: float | None = field(default=None, kw_only=True)
     n_retries: int = field(default=0, kw_only=True)
     filters: MetadataFilters | None = field(default=None, kw_only=True)
@@ -89,118 +86,102 @@ class Channel:
     alpha: float | None = field(default=None, kw_only=True)
     composition: Composition | None = field(default=None, kw_only=True)
     text_embed_model: BaseEmbedding | None = field(default=None, kw_only=True)
+    can_filter: bool = field(default=True, init=False, repr=False, compare=False)
+    source: object = field(init=False, repr=False, compare=False)
+    way: Way = field(init=False, repr=False, compare=False)
+    is_light: bool = field(init=False, repr=False, compare=False)
     collection: Collection = field(init=False, repr=False, compare=False)
     """What is behind the store, which knows what differs from kind to kind."""
-    pace: Pace = field(init=False, repr=False, compare=False)
-    """How long searches have been taking."""
     composer: QueryComposer | None = field(init=False, repr=False, compare=False)
     """What composes queries, where there is a composition."""
 
     def __post_init__(self) -> None:
-        check_common_settings(
-            name=self.name,
-            top_k=self.top_k,
-            weight=self.weight,
-            timeout_s=self.timeout_s,
-            n_retries=self.n_retries,
-        )
-        if self.alpha is not None and not 0 <= self.alpha <= 1:
+        of = f"Channel {self.name!r}"
+        modes = [mode.value for mode in VectorStoreQueryMode]
+        mode = getattr(self.mode, "value", self.mode)
+        collection = collection_of(self.vector_store)
+        known: dict[str, object] = {
+            "modality": self.modality or self.name,
+            "mode": VectorStoreQueryMode(one_of(mode, f"{of}: mode", modes)),
+            "collection": collection,
+            "source": self.vector_store,
+            "way": collection.way,
+            "is_light": collection.is_light,
+            "composer": self._composer(),
+            **checked_settings(
+                name=self.name,
+                top_k=self.top_k,
+                timeout_s=self.timeout_s,
+                n_retries=self.n_retries,
+                accepts=self._suits() if self.accepts is None else self.accepts,
+            ),
+        }
+        if self.alpha is not None:
+            advice = "0 is terms alone, 1 the vector alone."
+            known["alpha"] = number(
+                self.alpha, f"{of}: alpha", at_least=0, at_most=1, advice=advice
+            )
+        for name, value in known.items():
+            object.__setattr__(self, name, value)
+        if self.accepts & {"image", "composed"} and not self._sees:
             msg = (
-                f"Channel {self.name!r}: alpha is {self.alpha!r}; expected a number "
-                f"from 0 (terms alone) to 1 (the vector alone)."
+                f"{of} accepts pictures, but its encoder "
+                f"{self.embed_model.class_name()} is no MultiModalEmbedding. Give it "
+                f"one, or leave 'image' out of accepts."
             )
             raise InvalidSetting(msg)
-        known = sorted(mode.value for mode in VectorStoreQueryMode)
-        if self.mode not in known:
-            msg = f"Channel {self.name!r}: mode is {self.mode!r}; expected {known}."
+        if self.composition is None and (
+            "composed" in self.accepts or self.text_embed_model is not None
+        ):
+            msg = (
+                f"{of} has no composition, and accepts 'composed' or has a "
+                f"text_embed_model. Give it one, such as Blend(0.5), or leave both out."
+            )
             raise InvalidSetting(msg)
-        object.__setattr__(self, "mode", VectorStoreQueryMode(self.mode))
-        composer = composer_for(
-            self.name,
+
+    def _composer(self) -> QueryComposer | None:
+        if self.composition is None:
+            return None
+        return QueryComposer(
             self.composition,
-            self.accepts,
-            embed_model=self.embed_model,
-            text_embed_model=self.text_embed_model,
+            text_model=self.text_embed_model or self.embed_model,
+            image_model=self.embed_model,
         )
-        object.__setattr__(self, "composer", composer)
-        object.__setattr__(self, "collection", collection_of(self.vector_store))
-        object.__setattr__(self, "pace", Pace())
-        if not self.modality:
-            object.__setattr__(self, "modality", self.name)
-        kinds = kinds_accepted(
-            self.accepts,
-            channel=self.name,
-            modality=self.modality,
-            embed_model=self.embed_model,
-            composes=self.composition is not None,
-        )
-        object.__setattr__(self, "accepts", kinds)
 
     @property
-    def can_filter(self) -> bool:
-        """Vector stores take metadata filters."""
-        return True
+    def _sees(self) -> bool:
+        return isinstance(self.embed_model, MultiModalEmbedding)
 
-    @property
-    def source(self) -> BasePydanticVectorStore:
-        """The store."""
-        return self.vector_store
+    def _suits(self) -> frozenset[PartKind]:
+        if self.composition is not None:
+            return frozenset({"composed"})
+        is_of_texts = (self.modality or self.name) == "text"
+        both = self._sees and not is_of_texts
+        return frozenset({"text", "image"} if both else {"text"})
 
-    @property
-    def is_light(self) -> bool:
-        """Whether searches bring ids only, and nodes are fetched afterwards."""
-        return self.collection.is_light
-
-    @property
-    def is_embedded(self) -> bool:
-        """Whether the store answers in this process, in well under a millisecond.
-
-        Qdrant Edge holds the interpreter's lock while it searches, so that threads
-        would only add their own cost. Of other stores, their pace so far tells.
-        """
-        way = self.collection.way
-        return way == "here" or (way == "thread" and self.pace.is_quick)
-
-    @property
-    def is_async(self) -> bool:
-        """Whether the store has a client that waits without holding a thread."""
-        return self.collection.way == "await"
-
-    def answer(self, ask: Ask) -> Searched:
+    def answer(self, search: Search) -> Searched:
         """Return what the query part finds here, best first."""
-        with self.pace.timed():
-            vector = self._vector(ask)
-            query = self._query(ask, vector)
-            return Searched(
-                tuple(self.collection.search(query)), self._background(ask, vector)
-            )
+        vector = self._vector(search)
+        found = self.collection.search(self._query(search, vector))
+        return Searched(found, self._background(search, vector))
 
-    async def aanswer(self, ask: Ask) -> Searched:
+    async def aanswer(self, search: Search) -> Searched:
         """Return what `answer` does, over the store's asynchronous client."""
         if self.composer is None:
-            vector = await ask.encodings.aof(ask.part, self.embed_model)
+            vector = await search.encodings.aof(search.part, self.embed_model)
         else:
-            vector = await athread(lambda: self._vector(ask))
-        search = self.collection.asearch(self._query(ask, vector))
-        if not ask.with_background:
-            return Searched(tuple(await search))
+            vector = await athread(lambda: self._vector(search))
+        finding = self.collection.asearch(self._query(search, vector))
+        if not self._is_calibrated(search):
+            return Searched(await finding)
         found, background = await asyncio.gather(
-            search, athread(lambda: self._background(ask, vector))
+            finding, athread(lambda: self._background(search, vector))
         )
-        return Searched(tuple(found), background)
+        return Searched(found, background)
 
-    def at_least(self, top_k: int) -> Channel:
-        """Return the channel with searches of `top_k` hits or more, all else shared."""
-        if top_k <= self.top_k:
-            return self
-        deeper = replace(self, top_k=top_k)
-        object.__setattr__(deeper, "pace", self.pace)
-        object.__setattr__(deeper, "composer", self.composer)
-        return deeper
-
-    def fetch(self, node_ids: Sequence[str]) -> dict[str, BaseNode]:
+    def fetch(self, node_ids: Sequence[str]) -> list[BaseNode]:
         """Return whole nodes by id; ids that are gone by now are left out."""
-        return {node.node_id: node for node in self.collection.nodes(node_ids)}
+        return self.collection.nodes(node_ids)
 
     def of_entities(
         self,
@@ -237,34 +218,39 @@ class Channel:
         mine = MetadataFilters(filters=[wanted])
         return both_filters(mine, allowed) or mine
 
-    def _vector(self, ask: Ask) -> list[float]:
+    def _vector(self, search: Search) -> list[float]:
         if self.composer is None:
-            return ask.encodings.of(ask.part, self.embed_model)
-        return self.composer.vector(ask.part, ask.encodings)
+            return search.encodings.of(search.part, self.embed_model)
+        return self.composer.vector(search.part, search.encodings)
 
-    def _query(self, ask: Ask, vector: list[float]) -> VectorStoreQuery:
-        filters = both_filters(self.filters, ask.filters)
+    def _query(self, search: Search, vector: list[float]) -> VectorStoreQuery:
+        filters = both_filters(self.filters, search.filters)
+        depth = max(self.top_k, search.depth)
         query = VectorStoreQuery(
-            query_embedding=vector, similarity_top_k=self.top_k, filters=filters
+            query_embedding=vector, similarity_top_k=depth, filters=filters
         )
-        if self._is_dense(ask):
+        if self._is_dense(search):
             return query
         return replace(
             query,
             mode=self.mode,
-            query_str=ask.part.words,
+            query_str=search.part.words,
             alpha=self.alpha,
-            sparse_top_k=self.top_k,
-            hybrid_top_k=self.top_k,
+            sparse_top_k=depth,
+            hybrid_top_k=depth,
         )
 
-    def _is_dense(self, ask: Ask) -> bool:
-        return ask.part.kind != "text" or self.mode == VectorStoreQueryMode.DEFAULT
+    def _is_dense(self, search: Search) -> bool:
+        return search.part.kind != "text" or self.mode == VectorStoreQueryMode.DEFAULT
 
-    def _background(self, ask: Ask, vector: list[float]) -> Background | None:
+    def _is_calibrated(self, search: Search) -> bool:
         # A hybrid score is no cosine: the sample says nothing about it.
-        wanted = ask.with_background and self._is_dense(ask)
-        return self.collection.background(vector) if wanted else None
+        return search.with_background and self._is_dense(search)
+
+    def _background(self, search: Search, vector: list[float]) -> Background | None:
+        if not self._is_calibrated(search):
+            return None
+        return self.collection.background(vector)
 
 
 def both_filters(

@@ -1,0 +1,97 @@
+"""The vectors of one query: each part is encoded once for each encoder."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from io import BytesIO
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.embeddings import MultiModalEmbedding
+
+from llama_index_mmrag.concurrency.jobs import Unrepeatable
+from llama_index_mmrag.concurrency.threads import athread
+from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
+from llama_index_mmrag.retrieval.query import QueryPart
+
+
+class QueryAtFault(Exception):  # noqa: N818 - carries an error, is not one to catch
+    """The query part itself cannot be encoded; `args[0]` says why.
+
+    Told apart from the same error raised by a store or a retriever, which costs that
+    route its answer and not the query.
+    """
+
+
+@dataclass(slots=True)
+class Encodings:
+    """Vectors by part and encoder, made at first use by whoever is first."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _vectors: dict[tuple[int, str], Future[list[float]]] = field(default_factory=dict)
+
+    def of(self, part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
+        """Return the part's vector; a second caller waits for the first one's."""
+        future, is_first = self._claimed(part, embed_model)
+        if is_first:
+            _fill(future, part, embed_model)
+        return future.result()
+
+    async def aof(self, part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
+        """Return what `of` does; only the first caller takes a thread."""
+        future, is_first = self._claimed(part, embed_model)
+        if not is_first:
+            return await asyncio.wrap_future(future)
+        await athread(lambda: _fill(future, part, embed_model))
+        return future.result()
+
+    def _claimed(
+        self, part: QueryPart, embed_model: BaseEmbedding
+    ) -> tuple[Future[list[float]], bool]:
+        key = (id(embed_model), part.name)
+        with self._lock:
+            if known := self._vectors.get(key):
+                return known, False
+            future = self._vectors[key] = Future()
+        # Else a second caller that is cancelled would cancel it for all.
+        future.set_running_or_notify_cancel()
+        return future, True
+
+
+def encode(part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
+    """Return the part's vector, shape (dim,), in the encoder's query space."""
+    if part.parts:
+        msg = (
+            f"The query part {part.name!r} is of several, and no encoder takes "
+            f"that. Give the channel a composition, such as Blend(0.5)."
+        )
+        raise InvalidSetting(msg)
+    if part.image is None and len(part.texts) == 1:
+        return embed_model.get_query_embedding(part.texts[0])
+    if part.image is None:
+        # LlamaIndex's own rule: several strings (HyDE) are averaged.
+        return embed_model.get_agg_embedding_from_queries(list(part.texts))
+    if not isinstance(embed_model, MultiModalEmbedding):
+        msg = (
+            f"{embed_model.class_name()} cannot encode a picture; expected a "
+            f"MultiModalEmbedding. Give the channel one, or accepts={{'text'}}."
+        )
+        raise InvalidSetting(msg)
+    # A stream of its own for each encoder, which may read it to its end.
+    picture = part.image if isinstance(part.image, str) else BytesIO(part.image)
+    return embed_model.get_image_embedding(picture)
+
+
+def _fill(
+    future: Future[list[float]], part: QueryPart, embed_model: BaseEmbedding
+) -> None:
+    try:
+        future.set_result(encode(part, embed_model))
+    except (ImageUnreadable, InvalidQuery) as error:
+        future.set_exception(Unrepeatable(QueryAtFault(error)))
+    except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+        # Kept like a vector, so that a second attempt would only wait and fail again.
+        is_failure = isinstance(error, Exception)
+        future.set_exception(Unrepeatable(error) if is_failure else error)

@@ -1,0 +1,281 @@
+"""Searches: a part of a query through one channel, and what a channel must be."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, get_args
+
+from llama_index.core.schema import BaseNode
+from llama_index.core.vector_stores.types import MetadataFilters
+
+from llama_index_mmrag.checks import number, one_of, whole
+from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
+from llama_index_mmrag.concurrency.jobs import Job, Way
+from llama_index_mmrag.errors import InvalidQuery, InvalidSetting
+from llama_index_mmrag.events.spans import Span
+from llama_index_mmrag.fusion import Background, RankedList
+from llama_index_mmrag.retrieval.encodings import Encodings
+from llama_index_mmrag.retrieval.query import PartKind, QueryPart, composed_of
+from llama_index_mmrag.stores.collection import Found
+
+T = TypeVar("T")
+
+
+class SearchChannel(Protocol):
+    """What a retriever needs of a channel.
+
+    `Channel` is one over a vector store, `RetrieverChannel` one over any retriever.
+    """
+
+    @property
+    def name(self) -> str:
+        """Unique in a retriever; weights and provenance use it."""
+        ...
+
+    @property
+    def modality(self) -> str:
+        """What the nodes are: "text", "image", or a word of your own."""
+        ...
+
+    @property
+    def accepts(self) -> frozenset[PartKind]:
+        """Kinds of query part that are searched for here."""
+        ...
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Deadline of one search in seconds; None for none."""
+        ...
+
+    @property
+    def n_retries(self) -> int:
+        """How often a search is repeated after its connection failed."""
+        ...
+
+    @property
+    def can_filter(self) -> bool:
+        """Whether a query's metadata filters can be applied here."""
+        ...
+
+    @property
+    def source(self) -> object:
+        """What is asked: searches that hang are counted by it, and end in refusals."""
+        ...
+
+    @property
+    def way(self) -> Way:
+        """Where it is best asked."""
+        ...
+
+    @property
+    def is_light(self) -> bool:
+        """Whether searches bring ids only, and nodes are fetched afterwards."""
+        ...
+
+    def answer(self, search: Search) -> Searched:
+        """Return what was found, best first."""
+        ...
+
+    async def aanswer(self, search: Search) -> Searched:
+        """Return what `answer` does; called only where the way is "await"."""
+        ...
+
+    def fetch(self, node_ids: Sequence[str]) -> list[BaseNode]:
+        """Return whole nodes by id; ids that are gone by now are left out."""
+        ...
+
+    def of_entities(
+        self, entity_ids: Sequence[str], *, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """Return this channel's nodes of the entities, whole."""
+        ...
+
+    async def aof_entities(
+        self, entity_ids: Sequence[str], *, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """Return what `of_entities` does; called only where the way is "await"."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What a channel answers: what was found, and what the query scores by chance."""
+
+    found: Sequence[Found]
+    background: Background | None = None
+    ties_in_order: bool = False
+    """Whether of equal scores the first was meant to be first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A search's hits, ranked, and those of their nodes that came along."""
+
+    ranked: RankedList
+    nodes: dict[str, BaseNode]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One search, also called a route: a part of a query through one channel."""
+
+    name: str
+    """The route's, such as "text→image"."""
+    part: QueryPart
+    channel: SearchChannel
+    encodings: Encodings
+    depth: int
+    """How many hits the query needs at least."""
+    filters: MetadataFilters | None = None
+    """The query's conditions, beside the channel's own."""
+    with_background: bool = False
+    """Whether the fusion calibrates by the collection's background."""
+
+    def do(self) -> Answer:
+        """Return what the channel answers."""
+        return self._ranked(self.channel.answer(self))
+
+    async def ado(self) -> Answer:
+        """Return what `do` does, without holding a thread."""
+        return self._ranked(await self.channel.aanswer(self))
+
+    def _ranked(self, searched: Searched) -> Answer:
+        ranked = RankedList.from_scores(
+            [hit[:3] for hit in searched.found],
+            channel=self.channel.name,
+            route=self.name,
+            modality=self.channel.modality,
+            weight=self.part.weight,
+            background=searched.background,
+            ties_in_order=searched.ties_in_order,
+        )
+        whole_nodes = {hit[0]: hit[3] for hit in searched.found if hit[3] is not None}
+        return Answer(ranked, whole_nodes)
+
+
+def job_of(  # noqa: PLR0913 - what is done, in both ways, and what becomes known of it
+    channel: SearchChannel,
+    name: str,
+    work: Callable[[], T],
+    awork: Callable[[], Awaitable[T]] | None = None,
+    *,
+    span: Span,
+    deadline: Deadline | None,
+) -> Job[T]:
+    """Return something to ask of a channel.
+
+    It ends at `deadline` or the channel's, if that is sooner; the channel's begins now.
+    """
+    if channel.timeout_s is not None:
+        deadline = deadline_in(channel.timeout_s, before=deadline)
+    way = channel.way
+    if (way == "here" and deadline is not None) or (way == "await" and awork is None):
+        way = "thread"
+    return Job(
+        name,
+        channel.name,
+        work,
+        awork=awork,
+        source=channel.source,
+        span=span,
+        way=way,
+        deadline=deadline,
+        n_retries=channel.n_retries,
+    )
+
+
+def plan(  # noqa: PLR0913 - what all of a query's searches have in common
+    parts: Sequence[QueryPart],
+    channels: Sequence[SearchChannel],
+    *,
+    depth: int,
+    filters: MetadataFilters | None,
+    with_background: bool,
+    deadline: Deadline | None,
+) -> list[Job[Answer]]:
+    """Return the searches of a query, by part and then in the channels' order.
+
+    A channel that accepts composed parts is asked with all parts as one, or with the
+    one that there is.
+
+    Args:
+        parts: The query's.
+        channels: Those that may be asked.
+        depth: How many hits the query needs of each search.
+        filters: The query's conditions.
+        with_background: Whether the fusion calibrates by the collection's background.
+        deadline: Of all searches.
+
+    Raises:
+        InvalidQuery: No channel takes any of the parts.
+    """
+    composed = composed_of(parts)
+    more = (composed,) if composed is not None and composed.parts else ()
+    encodings = Encodings()
+    jobs: list[Job[Answer]] = []
+    for part in (*parts, *more):
+        for channel in channels:
+            if not (
+                part.kind in channel.accepts
+                or (part is composed and "composed" in channel.accepts)
+            ):
+                continue
+            route = f"{part.name}→{channel.name}"
+            search = Search(
+                route, part, channel, encodings, depth, filters, with_background
+            )
+            about = {"route": route, "channel": channel.name, "query": part.words}
+            span = Span(f"search {route}", about)
+            jobs.append(
+                job_of(
+                    channel, route, search.do, search.ado, span=span, deadline=deadline
+                )
+            )
+    if not jobs:
+        kinds = sorted({part.kind for part in parts})
+        accepted = {c.name: sorted(c.accepts) for c in channels}
+        advice = "Add a channel whose encoder is a MultiModalEmbedding."
+        if channels and not any(accepted.values()):
+            advice = "To search parts apart, use fusion_stage 'late' or 'both'."
+        msg = (
+            f"The query has {' and '.join(kinds)}, and no channel takes that: "
+            f"{accepted}. {advice}"
+        )
+        raise InvalidQuery(msg)
+    return jobs
+
+
+def checked_timeout(timeout_s: float | None, *, of: str) -> float | None:
+    """Return a deadline's seconds, more than 0; None for none."""
+    if timeout_s is None:
+        return None
+    advice = "None is no deadline."
+    return number(timeout_s, f"{of}: timeout_s", more_than=0, advice=advice)
+
+
+def checked_settings(  # noqa: PLR0913 - one argument a setting, all by name
+    *,
+    name: str,
+    top_k: int,
+    timeout_s: float | None,
+    n_retries: int,
+    accepts: Sequence[PartKind] | frozenset[PartKind],
+) -> dict[str, object]:
+    """Return what every kind of channel has, in plain types.
+
+    Raises:
+        InvalidSetting: A setting is out of its range.
+    """
+    if not name:
+        msg = "A channel has an empty name; expected one such as 'text'."
+        raise InvalidSetting(msg)
+    of = f"Channel {name!r}"
+    for kind in accepts:
+        one_of(kind, f"{of}: a kind in accepts", get_args(PartKind))
+    return {
+        "top_k": whole(top_k, f"{of}: top_k", at_least=1),
+        "timeout_s": checked_timeout(timeout_s, of=of),
+        "n_retries": whole(n_retries, f"{of}: n_retries", at_least=0),
+        "accepts": frozenset(accepts),
+    }
