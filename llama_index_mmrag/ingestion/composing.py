@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,13 +31,10 @@ _SAME_HALVED = 5e-4
 """The same in one of float16, whose numbers are 4.9e-4 apart just below 1."""
 
 
-@dataclass(slots=True)
-class _Composed:
-    """A node and the vectors that its own is composed of."""
+_Vector: TypeAlias = "Sequence[float] | None"
 
-    node: BaseNode
-    text: Sequence[float] | None
-    image: Sequence[float] | None
+_Row: TypeAlias = tuple[BaseNode, _Vector, _Vector]
+"""A node, and the vectors of words and picture that its own is composed of."""
 
 
 class Composer:
@@ -97,10 +94,10 @@ class Composer:
             and not (node_id in stored and holds(stored[node_id], node))
         ]
         encoded = encode_good(self._parts[TEXT], captioned, encode_words, note)
-        rows = [_Composed(node, node.embedding, None) for node in texts.values()]
+        rows: list[_Row] = [(node, node.embedding, None) for node in texts.values()]
         for words in encoded:
             picture = pictures[words.node_id]
-            rows.append(_Composed(picture, words.embedding, picture.embedding))
+            rows.append((picture, words.embedding, picture.embedding))
         rows += self._without_caption(pictures.values(), gone)
         self._write(rows, stored)
         lost = {node.node_id for node in captioned}
@@ -143,32 +140,32 @@ class Composer:
 
     def _without_caption(
         self, pictures: Collection[BaseNode], gone: Gone
-    ) -> Iterator[_Composed]:
+    ) -> Iterator[_Row]:
         texts = self._first_texts(pictures, gone)
         for node in pictures:
             if not isinstance(node, ImageNode):  # a text that somebody put there
-                yield _Composed(node, None, node.embedding)
+                yield node, None, node.embedding
             elif _lacks_caption(node):
                 text = texts.get(entity_of(node))
-                yield _Composed(node, text.embedding if text else None, node.embedding)
+                yield node, text.embedding if text else None, node.embedding
 
-    def _write(self, rows: Sequence[_Composed], stored: Mapping[str, BaseNode]) -> None:
+    def _write(self, rows: Sequence[_Row], stored: Mapping[str, BaseNode]) -> None:
         if not rows:
             return
         vectors = self._rule.compose(
-            self._matrix(TEXT, [row.text for row in rows]),
-            self._matrix(IMAGE, [row.image for row in rows]),
+            self._matrix(TEXT, [words for _, words, _ in rows]),
+            self._matrix(IMAGE, [picture for _, _, picture in rows]),
         )
         changed = []
-        for row, vector in zip(rows, vectors, strict=True):
-            there = stored.get(row.node.node_id)
-            if there is None or not _is(there, row.node, vector):
+        for (node, _, _), vector in zip(rows, vectors, strict=True):
+            there = stored.get(node.node_id)
+            if there is None or not _is(there, node, vector):
                 update = {"embedding": vector.tolist()}
-                changed.append(row.node.model_copy(update=update))
+                changed.append(node.model_copy(update=update))
         self.channel.collection.add(changed)
 
     def _matrix(
-        self, modality: str, vectors: Sequence[Sequence[float] | None]
+        self, modality: str, vectors: Sequence[_Vector]
     ) -> npt.NDArray[np.float64]:
         dim = next((len(v) for v in vectors if v is not None), 0)
         dim = dim or dimension_of(self._parts[modality].embed_model)

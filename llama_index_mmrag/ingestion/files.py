@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 from llama_index_mmrag.ingestion.linked import FILE_NAME_KEY, FILE_PATH_KEY, Origin
 from llama_index_mmrag.ingestion.markdown import MARKDOWN_SUFFIXES, markdown_page
@@ -56,41 +57,25 @@ def read_found(
     file: Path, *, root: Path | None, settings: ReadSettings
 ) -> SourceRecord:
     """Return what `read_file` does, for a file and a root under their real paths."""
-    page = reader_of(file)(file, root=root, settings=settings)
+    page = reader_of(file)(file, settings, root)
     metadata = {FILE_NAME_KEY: file.name, FILE_PATH_KEY: file.as_posix()}
     return page_record(page, Origin(file.as_posix(), metadata), settings)
 
 
-class Reader(Protocol):
-    """What makes a page of a file of one format."""
-
-    def __call__(
-        self, file: Path, *, root: Path | None, settings: ReadSettings
-    ) -> Page:
-        """Return the file's page; links such as "/pix/a.webp" start from `root`."""
-        ...
+Reader: TypeAlias = Callable[[Path, ReadSettings, Path | None], Page]
+"""Makes a page of a file; links such as "/pix/a.webp" start from the last argument."""
 
 
-def _text_file(
-    file: Path,
-    *,
-    root: Path | None,  # noqa: ARG001 - a plain text links to nothing
-    settings: ReadSettings,
-) -> Page:
+def _text_file(file: Path, settings: ReadSettings, _root: Path | None) -> Page:
     return Page((Section(read_text(file, settings.encoding)),))
 
 
-def _markdown_file(file: Path, *, root: Path | None, settings: ReadSettings) -> Page:
+def _markdown_file(file: Path, settings: ReadSettings, root: Path | None) -> Page:
     text = read_text(file, settings.encoding)
     return markdown_page(text, folder=file.parent, root=root)
 
 
-def _picture_file(
-    file: Path,
-    *,
-    root: Path | None,  # noqa: ARG001 - nor does a picture,
-    settings: ReadSettings,  # noqa: ARG001 - and it has no encoding
-) -> Page:
+def _picture_file(file: Path, _settings: ReadSettings, _root: Path | None) -> Page:
     return Page((Section(pictures=(Caption(read_picture(file), ""),)),))
 
 

@@ -108,7 +108,7 @@ def test_reader_that_fails_in_an_unheard_of_way_costs_its_file_only(
     write("a.new", "one")
     write("b.txt", "two")
 
-    def stops(file, **settings):
+    def stops(file, settings, root):
         raise AssertionError("unheard of")
 
     monkeypatch.setitem(READERS, ".new", stops)
@@ -120,7 +120,7 @@ def test_reader_that_fails_in_an_unheard_of_way_costs_its_file_only(
 def test_new_format_is_a_reader_in_the_table(write, tmp_path, monkeypatch):
     write("a.csv", "red,blue")
 
-    def read_csv(file, **settings):
+    def read_csv(file, settings, root):
         cells = file.read_text().split(",")
         return Page(tuple(Section(cell, name=("cell", cell)) for cell in cells))
 
