@@ -128,11 +128,7 @@ class Collection:
         found = {n.node_id: n for n in self._read_nodes(node_ids, with_vectors)}
         return [found[i] for i in dict.fromkeys(node_ids) if i in found]
 
-    def _read_nodes(
-        self,
-        node_ids: Ids[str],
-        with_vectors: bool,  # noqa: ARG002 - other kinds'
-    ) -> list[BaseNode]:
+    def _read_nodes(self, node_ids: Ids[str], with_vectors: bool) -> list[BaseNode]:  # noqa: ARG002 - other kinds'
         with self._lock:
             return list(self.store.get_nodes(node_ids=list(node_ids)))
 

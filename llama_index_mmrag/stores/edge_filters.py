@@ -16,7 +16,6 @@ from llama_index.core.vector_stores.types import (
     FilterOperator,
     MetadataFilter,
     MetadataFilters,
-    VectorStoreQuery,
 )
 
 from llama_index_mmrag.errors import InvalidQuery, MmragError
@@ -61,10 +60,8 @@ class EdgeFilter:
     indexed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Condition:
-    built: ConditionType
-    indexed: bool
+_Condition = tuple["ConditionType", bool]
+"""What was built, and whether payload indexes serve all of it."""
 
 
 def filter_of(
@@ -99,23 +96,9 @@ def filter_of(
         indexed = False
     nested = None if filters is None else _nested(filters, indexes)
     if nested is not None:
-        must.append(nested.built)
-        indexed = indexed and nested.indexed
+        must.append(nested[0])
+        indexed = indexed and nested[1]
     return EdgeFilter(qe.Filter(must=must), indexed) if must else None
-
-
-def query_filter(
-    query: VectorStoreQuery, *, indexes: Mapping[str, str]
-) -> EdgeFilter | None:
-    """Return a query's filter: its documents, its nodes and its metadata filters."""
-    return filter_of(
-        query.filters,
-        # Empty lists mean "not given": VectorStoreIndex.as_retriever passes
-        # node_ids=[] for every store that keeps the text (llama-index-core 0.14).
-        node_ids=query.node_ids or None,
-        doc_ids=query.doc_ids or None,
-        indexes=indexes,
-    )
 
 
 def _nested(filters: MetadataFilters, indexes: Mapping[str, str]) -> _Condition | None:
@@ -131,13 +114,13 @@ def _nested(filters: MetadataFilters, indexes: Mapping[str, str]) -> _Condition 
     ]
     if not parts:
         return None
-    built = [part.built for part in parts]
-    indexed = all(part.indexed for part in parts)
+    built = [part for part, _ in parts]
+    indexed = all(is_indexed for _, is_indexed in parts)
     if filters.condition is FilterCondition.OR:
-        return _Condition(qe.Filter(should=built), indexed)
+        return qe.Filter(should=built), indexed
     if filters.condition is FilterCondition.NOT:
-        return _Condition(qe.Filter(must_not=built), indexed)
-    return _Condition(qe.Filter(must=built), indexed)
+        return qe.Filter(must_not=built), indexed
+    return qe.Filter(must=built), indexed
 
 
 def _leaf(item: MetadataFilter, indexes: Mapping[str, str]) -> _Condition:
@@ -161,7 +144,7 @@ def _leaf(item: MetadataFilter, indexes: Mapping[str, str]) -> _Condition:
         ) from error
     index = indexes.get(item.key)
     indexed = index is not None and (schemas is None or index in schemas)
-    return _Condition(built, indexed)
+    return built, indexed
 
 
 _Built = tuple["qe.FieldCondition | qe.IsEmptyCondition", "frozenset[str] | None"]

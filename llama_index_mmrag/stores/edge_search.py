@@ -7,12 +7,10 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 
 from llama_index_mmrag.checks import whole
 from llama_index_mmrag.errors import InvalidQuery
-from llama_index_mmrag.stores.edge_filters import UnsupportedQuery, query_filter
+from llama_index_mmrag.stores.edge_filters import UnsupportedQuery, filter_of
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
 from llama_index_mmrag.stores.quantisation import rescoring
 from llama_index_mmrag.stores.vectors import query_vector
-
-_SUPPORTED_MODES = (VectorStoreQueryMode.DEFAULT,)
 
 _MORE_TIES = 4
 """How many times as many hits are asked for while the last ones have equal scores."""
@@ -37,10 +35,10 @@ def nearest(
         UnsupportedQuery: a mode other than DEFAULT, or a filter operator that Qdrant
             has no condition for.
     """
-    if query.mode not in _SUPPORTED_MODES:
+    if query.mode != VectorStoreQueryMode.DEFAULT:
         raise UnsupportedQuery(
             f"Query mode {query.mode.value!r} is not supported by this store; expected "
-            f"one of {[mode.value for mode in _SUPPORTED_MODES]}."
+            "'default'."
         )
     if query.query_embedding is None:
         raise InvalidQuery(
@@ -52,19 +50,25 @@ def nearest(
     )
     cosine = folder.distance == "cosine"
     vector = query_vector(query.query_embedding, dim=folder.dim, cosine=cosine)
-    chosen = query_filter(query, indexes=folder.indexes)
+    chosen = filter_of(
+        query.filters,
+        # Empty lists mean "not given": VectorStoreIndex.as_retriever passes
+        # node_ids=[] for every store that keeps the text (llama-index-core 0.14).
+        node_ids=query.node_ids or None,
+        doc_ids=query.doc_ids or None,
+        indexes=folder.indexes,
+    )
     if top_k == 0:
         return []
     condition = None if chosen is None else chosen.condition
-    codes = rescoring(folder.quantisation)
-    is_filtered = chosen is not None
     if chosen is not None and not chosen.indexed:
         # Without a payload index the graph is not connected under the filter, and a
         # search loses up to 80 % of its hits.
         params = qe.SearchParams(exact=True)
     else:
         # ACORN closes the holes that remain with a payload index.
-        acorn = qe.AcornSearchParams(enable=True) if is_filtered else None
+        acorn = None if chosen is None else qe.AcornSearchParams(enable=True)
+        codes = rescoring(folder.quantisation)
         params = qe.SearchParams(acorn=acorn, quantization=codes)
 
     def best(

@@ -13,7 +13,12 @@ from qdrant_client import models
 
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import CollectionMismatch
-from llama_index_mmrag.stores.client import is_local, pages, vector_params
+from llama_index_mmrag.stores.client import (
+    POINTS_PER_PAGE,
+    is_local,
+    pages,
+    vector_params,
+)
 from llama_index_mmrag.stores.collection import (
     N_SAMPLED,
     Collection,
@@ -53,14 +58,7 @@ class QdrantCollection(Collection):
     def _read_nodes(self, node_ids: Ids[str], with_vectors: bool) -> list[BaseNode]:
         if self._reads_itself:
             return super()._read_nodes(node_ids, with_vectors)
-        with self._lock:
-            points = self._client.retrieve(
-                self.store.collection_name,
-                list(node_ids),
-                with_payload=True,
-                with_vectors=with_vectors,
-            )
-        return self._parsed(points)
+        return self._parsed(self._points(node_ids, with_vectors=with_vectors))
 
     def nodes_where(
         self, filters: MetadataFilters, *, with_vectors: bool = False
@@ -81,7 +79,7 @@ class QdrantCollection(Collection):
             page, offset = await self.store._aclient.scroll(  # noqa: SLF001
                 self.store.collection_name,
                 scroll_filter=self._condition(filters),
-                limit=1024,
+                limit=POINTS_PER_PAGE,
                 offset=offset,
             )
             points += page
@@ -90,12 +88,7 @@ class QdrantCollection(Collection):
 
     def existing(self, node_ids: Ids[str]) -> set[str]:
         """Return which of the nodes are stored, by ids alone."""
-        if not node_ids:
-            return set()
-        with self._lock:
-            points = self._client.retrieve(
-                self.store.collection_name, list(node_ids), with_payload=False
-            )
+        points = self._points(node_ids, with_payload=False) if node_ids else ()
         return {str(point.id) for point in points}
 
     def document_ids(self) -> set[str]:
@@ -176,6 +169,14 @@ class QdrantCollection(Collection):
             raise CollectionMismatch(msg)
         if card is not None:
             is_filled_by(card, config.metadata, name)
+
+    def _points(self, node_ids: Ids[str], **wanted: Any) -> list[models.Record]:
+        name = self.store.collection_name
+        with self._lock:
+            found: list[models.Record] = self._client.retrieve(
+                name, list(node_ids), **wanted
+            )
+        return found
 
     def _scrolled(
         self, filters: MetadataFilters | None, **wanted: Any

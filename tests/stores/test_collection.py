@@ -25,7 +25,6 @@ from llama_index.core.vector_stores.types import (
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
-from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.collection import N_SAMPLED, Collection
 from llama_index_mmrag.stores.collection_of import collection_of
@@ -201,22 +200,6 @@ def test_collection_is_one_for_each_store_and_goes_with_its_users(
     assert collection_of(store).store is store
 
 
-async def test_way_is_where_a_search_holds_nobody_up(tmp_path: Path) -> None:
-    client, aclient = QdrantClient(":memory:"), AsyncQdrantClient(":memory:")
-    ways: list[tuple[BasePydanticVectorStore, str]] = [
-        (QdrantEdgeVectorStore(tmp_path / "a", dim=2), "here"),
-        (QdrantVectorStore("c", client=client), "thread"),
-        (QdrantVectorStore("c", aclient=aclient), "await"),
-        # Two local clients never share their data.
-        (QdrantVectorStore("c", client=client, aclient=aclient), "thread"),
-        (SimpleVectorStore(), "thread"),
-    ]
-    for store, way in ways:
-        assert collection_of(store).way == way
-    client.close()
-    await aclient.close()
-
-
 async def test_asynchronous_client_alone_searches_and_reads(
     nodes: list[TextNode],
 ) -> None:
@@ -294,14 +277,6 @@ async def test_any_other_store_is_read_without_blocking_the_event_loop(
     assert [n.metadata["n"] for n in collection.nodes(asked)] == [0, 1]
     assert collection.existing(asked) == {node_id(0), node_id(1)}
     assert collection.ids_of_documents(["doc-0"]) == [node_id(n) for n in (2, 0, 1)]
-
-
-def test_store_that_keeps_no_nodes_says_so() -> None:
-    store = SimpleVectorStore()
-    store.add([make_node(0)])
-    query = VectorStoreQuery(query_embedding=QUERY, similarity_top_k=1)
-    with pytest.raises(InvalidSetting, match="SimpleVectorStore returned 0 nodes and"):
-        collection_of(store).search(query)
 
 
 # Samples: what a query scores by chance

@@ -8,10 +8,9 @@ from llama_index.core.vector_stores.types import (
     FilterOperator,
     MetadataFilter,
     MetadataFilters,
-    VectorStoreQuery,
 )
 
-from llama_index_mmrag.stores.edge_filters import filter_of, query_filter
+from llama_index_mmrag.stores.edge_filters import filter_of
 
 INDEXES = {
     "doc_id": "keyword",
@@ -72,13 +71,13 @@ def test_one_field_without_index_makes_the_whole_filter_so(
 
 
 def test_documents_are_indexed_and_arbitrary_nodes_are_not() -> None:
-    by_document = query_filter(VectorStoreQuery(doc_ids=["a"]), indexes=INDEXES)
-    by_node = query_filter(VectorStoreQuery(node_ids=["a"]), indexes=INDEXES)
+    by_document = filter_of(doc_ids=["a"], indexes=INDEXES)
+    by_node = filter_of(node_ids=["a"], indexes=INDEXES)
     assert by_document is not None
     assert by_document.indexed
     assert by_node is not None
     assert not by_node.indexed
-    without = query_filter(VectorStoreQuery(doc_ids=["a"]), indexes={})
+    without = filter_of(doc_ids=["a"], indexes={})
     assert without is not None
     assert not without.indexed
 
@@ -88,4 +87,3 @@ def test_nothing_given_is_no_filter() -> None:
     assert filter_of(MetadataFilters(filters=[]), indexes=INDEXES) is None
     nested = MetadataFilters(filters=[MetadataFilters(filters=[])])
     assert filter_of(nested, indexes=INDEXES) is None
-    assert query_filter(VectorStoreQuery(node_ids=[]), indexes=INDEXES) is None

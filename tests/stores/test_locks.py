@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 from llama_index.core.vector_stores import SimpleVectorStore
-from llama_index.core.vector_stores.types import VectorStoreQuery
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    VectorStoreQuery,
+)
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
@@ -19,6 +22,7 @@ from llama_index_mmrag.stores import (
     has_async_client,
     search_lock,
 )
+from llama_index_mmrag.stores.collection_of import collection_of
 
 from .conftest import DIM, make_node
 
@@ -79,13 +83,20 @@ async def test_async_client_is_used_only_where_it_reaches_the_same_data(
     client, aclient = server_client(), server_aclient()
     local, alocal = QdrantClient(":memory:"), AsyncQdrantClient(":memory:")
     both = StoreOfServerClients("text", client=client, aclient=aclient)
-    assert has_async_client(both)
-    assert has_async_client(QdrantVectorStore("text", aclient=aclient))
-    assert not has_async_client(StoreOfServerClients("text", client=client))
-    assert not has_async_client(QdrantVectorStore("text", client=local))
-    assert not has_async_client(QdrantVectorStore("text", client=local, aclient=alocal))
-    assert has_async_client(QdrantEdgeVectorStore(tmp_path / "s", dim=2))
-    assert not has_async_client(SimpleVectorStore())
+    ways: list[tuple[BasePydanticVectorStore, bool, str]] = [
+        (both, True, "await"),
+        (QdrantVectorStore("text", aclient=aclient), True, "await"),
+        (StoreOfServerClients("text", client=client), False, "thread"),
+        (QdrantVectorStore("text", client=local), False, "thread"),
+        # Two local clients never share their data.
+        (QdrantVectorStore("text", client=local, aclient=alocal), False, "thread"),
+        # Its asynchronous methods are threads, which cost more than its searches.
+        (QdrantEdgeVectorStore(tmp_path / "s", dim=2), True, "here"),
+        (SimpleVectorStore(), False, "thread"),
+    ]
+    for store, is_async, way in ways:
+        assert has_async_client(store) == is_async
+        assert collection_of(store).way == way
     client.close()
     await aclient.close()
     local.close()

@@ -1,0 +1,218 @@
+"""The index's default query and its list of documents, beside an earlier checkout's.
+
+Each side runs in a process of its own, over a copy of the same stores, and they are
+asked in turn, so that a busy machine slows both; read the ratios. From the repository's
+root, with a checkout of an earlier commit:
+
+    python benchmarks/house.py --before ../base
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from llama_index.core.embeddings import MultiModalEmbedding
+from llama_index.core.schema import (
+    BaseNode,
+    ImageNode,
+    NodeRelationship,
+    RelatedNodeInfo,
+    TextNode,
+)
+
+from llama_index_mmrag import Channel, MultiModalQdrantIndex
+from llama_index_mmrag.stores import QdrantEdgeVectorStore
+
+HERE = Path(__file__).resolve().parent
+DIM = 384
+N_NODES = {"query": (5_000, 5_000), "documents": (20_000, 0)}
+"""Texts and pictures in the collections that a measure asks."""
+CENTRES = np.random.default_rng(0).normal(size=(64, DIM))
+PACKAGES = ["qdrant-edge-py", "llama-index-core", "numpy"]
+
+
+class Prepared(MultiModalEmbedding):
+    """Encodes a number, written out, as the vector that it stands for."""
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return vectors_of("query", 1, seed=int(query))[0].tolist()
+
+    _get_text_embedding = _get_query_embedding
+
+    def _get_image_embedding(self, img_file_path: object) -> list[float]:  # noqa: ARG002
+        return [0.0] * DIM
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return self._get_query_embedding(query)
+
+    async def _aget_image_embedding(self, img_file_path: object) -> list[float]:
+        return self._get_image_embedding(img_file_path)
+
+
+def vectors_of(kind: str, n: int, *, seed: int) -> np.ndarray:
+    """Return unit vectors in 64 clusters, shape `(n, dim)`: real ones cluster too."""
+    rng = np.random.default_rng([len(kind), seed])
+    vectors = CENTRES[rng.integers(0, 64, size=n)] + rng.normal(size=(n, DIM))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def nodes_of(modality: str, n: int) -> list[BaseNode]:
+    """Return nodes of 20 a document, of which every other one has a counterpart."""
+    made: list[BaseNode] = []
+    for i, vector in enumerate(vectors_of(modality, n, seed=0)):
+        entity = f"e{i}" if i % 2 else f"{modality}{i}"
+        common = {
+            "id_": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{modality} {i}")),
+            "text": f"Passage {i}. " + "Lorem ipsum dolor sit amet. " * 16,
+            "metadata": {"entity_id": entity, "modality": modality, "position": i},
+            "embedding": vector.tolist(),
+            "relationships": {
+                NodeRelationship.SOURCE: RelatedNodeInfo(node_id=f"/doc/{i // 20}.md")
+            },
+        }
+        made.append(TextNode(**common) if modality == "text" else ImageNode(**common))
+    return made
+
+
+def opened(folder: Path) -> MultiModalQdrantIndex:
+    stores = {
+        modality: QdrantEdgeVectorStore.open(folder / modality, dim=DIM)
+        for modality in ("text", "image")
+    }
+    return MultiModalQdrantIndex(
+        [
+            Channel(name, vector_store=store, embed_model=Prepared())
+            for name, store in stores.items()
+        ]
+    )
+
+
+def answer(folder: Path, measure: str) -> None:
+    """Measure once for each line that comes in, and write the milliseconds out."""
+    with opened(folder) as index:
+        retriever = index.as_retriever()
+        ask: Callable[[str], object] = (
+            retriever.retrieve if measure == "query" else lambda _: index.ref_doc_ids()
+        )
+        for line in sys.stdin:
+            began_s = time.perf_counter()
+            ask(line.strip())
+            print(1000 * (time.perf_counter() - began_s), flush=True)  # noqa: T201
+
+
+class Side:
+    """One checkout in a process of its own."""
+
+    def __init__(self, root: Path, folder: Path, measure: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "--answer", str(folder), "--measure", measure],
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, number: int) -> float:
+        """Return how many milliseconds the answer took."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(f"{number}\n")
+        stdin.flush()
+        return float(stdout.readline())
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+def measured(measure: str, before: Path, rounds: int) -> tuple[float, float]:
+    """Return the medians before and now, in milliseconds."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        with opened(folder / "now") as index:
+            for channel, n in zip(index.channels, N_NODES[measure], strict=True):
+                if n:
+                    channel.vector_store.add(nodes_of(channel.name, n))
+        shutil.copytree(folder / "now", folder / "before")
+        sides = [
+            Side(before.resolve(), folder / "before", measure),
+            Side(HERE.parent, folder / "now", measure),
+        ]
+        try:
+            for number in range(3):
+                [side.ask(number) for side in sides]
+            taken = [
+                [side.ask(number) for side in sides] for number in range(3, 3 + rounds)
+            ]
+        finally:
+            for side in sides:
+                side.close()
+    one, other = zip(*taken, strict=True)
+    return statistics.median(one), statistics.median(other)
+
+
+def markdown(rows: dict[str, tuple[float, float]]) -> str:
+    date = datetime.now(timezone.utc).strftime("%Y-%m-%d")
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    listed = [
+        f"| {name} | {before:.2f} | {now:.2f} | {now / before:.2f} |"
+        for name, (before, now) in rows.items()
+    ]
+    return "\n".join(
+        [
+            "# The index's default query and its documents, beside an earlier commit",
+            "",
+            f"{date}, {platform.machine()}, {os.cpu_count()} cores, "
+            f"{platform.system()}, load {os.getloadavg()[0]:.1f}; Python "
+            f"{platform.python_version()}, {packages}; "
+            f"`{shlex.join(['python', *sys.argv])}`. Medians in milliseconds, both "
+            f"sides asked in turn. Synthetic vectors of {DIM} numbers, Qdrant Edge.",
+            "",
+            "| | before | now | ratio |",
+            "|---|---|---|---|",
+            *listed,
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--before", type=Path, help="a checkout of an earlier commit")
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", choices=N_NODES, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.answer is not None:
+        answer(arguments.answer, arguments.measure)
+        return
+    if arguments.before is None:
+        parser.error("give --before, the folder of an earlier checkout")
+    before, rounds = arguments.before, arguments.rounds
+    rows = {
+        "default query over 2 x 5,000 nodes": measured("query", before, rounds),
+        "document ids of 20,000 nodes": measured("documents", before, rounds // 20),
+    }
+    text = markdown(rows)
+    (HERE / "results" / "house.md").write_text(text)
+    print(text)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
