@@ -11,8 +11,6 @@ from qdrant_client import QdrantClient
 
 from llama_index_mmrag import OfflineTextEmbedding
 
-from .support.colours import Paint
-from .support.openai_server import OpenAIServer
 from .test_docs import ROOT, python_blocks
 
 pytest.importorskip(
@@ -27,7 +25,7 @@ ADVICE = "Descale the espresso machine with citric acid every month."
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.load:DeprecationWarning")
 def test_first_example_of_the_readme_runs_beside_the_umbrella_package(
-    clip_encoder: Any, server: OpenAIServer, paint: Paint, capsys: Any
+    clip_encoder, server, paint, capsys
 ):
     server.script("With citric acid [1], never with salt [7].")
     texts = OfflineTextEmbedding()

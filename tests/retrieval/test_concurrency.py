@@ -75,10 +75,8 @@ def busy_threads() -> int:
 
 @pytest.mark.parametrize("timeout_s", [None, 60])
 async def test_a_thousand_queries_at_once_are_answered_as_one_by_one(
-    timeout_s: float | None,
-    retriever: MultiModalFusionRetriever,
-    alone: dict[str, list[Any]],
-) -> None:
+    timeout_s, retriever, alone
+):
     asked = MultiModalFusionRetriever(retriever.channels, top_k=3, timeout_s=timeout_s)
     queries = (QUERIES * 30)[:1000]
     tasks = asyncio.all_tasks()
@@ -90,9 +88,7 @@ async def test_a_thousand_queries_at_once_are_answered_as_one_by_one(
     assert busy_threads() == 0
 
 
-def test_one_retriever_serves_eight_threads(
-    retriever: MultiModalFusionRetriever, alone: dict[str, list[Any]]
-) -> None:
+def test_one_retriever_serves_eight_threads(retriever, alone):
     queries = QUERIES * 12
     together = threading.Barrier(8)
 
@@ -107,9 +103,7 @@ def test_one_retriever_serves_eight_threads(
         assert found == alone[query]
 
 
-async def test_threads_and_tasks_at_once_are_answered_alike(
-    retriever: MultiModalFusionRetriever, alone: dict[str, list[Any]]
-) -> None:
+async def test_threads_and_tasks_at_once_are_answered_alike(retriever, alone):
     queries = QUERIES * 4
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(4) as pool:
@@ -122,9 +116,7 @@ async def test_threads_and_tasks_at_once_are_answered_alike(
         assert answer(results) == alone[query]
 
 
-def test_threads_are_used_again(
-    retriever: MultiModalFusionRetriever, alone: dict[str, list[Any]]
-) -> None:
+def test_threads_are_used_again(retriever, alone):
     patient = MultiModalFusionRetriever(retriever.channels, top_k=3, timeout_s=60)
     patient.retrieve("red")
     before = threading.active_count()
@@ -133,9 +125,7 @@ def test_threads_are_used_again(
     assert threading.active_count() <= before + 1
 
 
-def test_threads_end_when_there_is_nothing_to_do(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_threads_end_when_there_is_nothing_to_do(monkeypatch):
     monkeypatch.setattr(threads, "IDLE_S", 0.05)
     before = set(threading.enumerate())
     release = threading.Event()
@@ -148,7 +138,7 @@ def test_threads_end_when_there_is_nothing_to_do(
     assert not set(threading.enumerate()) - before
 
 
-def test_forked_process_starts_threads_of_its_own() -> None:
+def test_forked_process_starts_threads_of_its_own():
     done = subprocess.run(
         [sys.executable, "-c", FORKED],
         capture_output=True,

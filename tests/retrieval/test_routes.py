@@ -101,14 +101,8 @@ def break_store(store: FaultyStore, fault: str, stuck: threading.Event) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_one_broken_route_leaves_the_others_results_as_they_are_alone(
-    fault: str,
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-    stuck: threading.Event,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    fault, retrieve, texts, pictures, encoder, stuck, caplog
+):
     healthy = channel("text", texts, encoder)
     alone = MultiModalFusionRetriever([healthy]).retrieve("red")
     break_store(pictures, fault, stuck)
@@ -132,11 +126,8 @@ async def test_one_broken_route_leaves_the_others_results_as_they_are_alone(
 
 
 async def test_vector_of_the_wrong_size_is_that_routes_failure(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-) -> None:
+    retrieve, texts, pictures, encoder
+):
     class Longer(ColourEncoder):
         def _get_query_embedding(self, query: str) -> list[float]:
             return [*super()._get_query_embedding(query), 0.0]
@@ -150,11 +141,8 @@ async def test_vector_of_the_wrong_size_is_that_routes_failure(
 
 
 async def test_clients_own_timeout_is_not_taken_for_the_deadline(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-) -> None:
+    retrieve, texts, pictures, encoder
+):
     pictures._error = TimeoutError("the server's gateway timed out")
     both = MultiModalFusionRetriever(
         [
@@ -168,11 +156,8 @@ async def test_clients_own_timeout_is_not_taken_for_the_deadline(
 
 
 async def test_encoder_that_raises_is_that_routes_failure(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-) -> None:
+    retrieve, texts, pictures, encoder
+):
     class Broken(ColourEncoder):
         def _get_query_embedding(self, query: str) -> list[float]:
             raise RuntimeError("no more memory")
@@ -185,11 +170,8 @@ async def test_encoder_that_raises_is_that_routes_failure(
 
 
 async def test_all_routes_failing_is_an_error_that_lists_each_reason(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-) -> None:
+    retrieve, texts, pictures, encoder
+):
     texts._error = ConnectionError("text server refused")
     pictures._error = OSError("picture disk full")
     both = MultiModalFusionRetriever(
@@ -200,11 +182,8 @@ async def test_all_routes_failing_is_an_error_that_lists_each_reason(
 
 
 async def test_on_degraded_raise_makes_one_failure_an_error(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-) -> None:
+    retrieve, texts, pictures, encoder
+):
     strict = MultiModalFusionRetriever(
         [channel("text", texts, encoder), channel("image", pictures, encoder)],
         on_degraded="raise",
@@ -216,13 +195,8 @@ async def test_on_degraded_raise_makes_one_failure_an_error(
 
 
 async def test_nodes_that_cannot_be_fetched_are_reported(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    open_store: OpenStore,
-    encoder: ColourEncoder,
-    paint: Paint,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    retrieve, texts, open_store, encoder, paint, monkeypatch
+):
     class NoLookups(FaultyStore):
         def get_nodes(self, *args: Any, **kwargs: Any) -> Any:
             raise ConnectionError("lookups refused")
@@ -248,12 +222,8 @@ async def test_nodes_that_cannot_be_fetched_are_reported(
 
 
 async def test_results_do_not_depend_on_which_route_finishes_first(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-    paint: Paint,
-) -> None:
+    retrieve, texts, pictures, encoder, paint
+):
     both = MultiModalFusionRetriever(
         [channel("text", texts, encoder), channel("image", pictures, encoder)]
     )
@@ -265,12 +235,7 @@ async def test_results_do_not_depend_on_which_route_finishes_first(
         assert dumped(await retrieve(both, query)) == expected
 
 
-async def test_routes_are_searched_at_the_same_time(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-) -> None:
+async def test_routes_are_searched_at_the_same_time(retrieve, texts, pictures, encoder):
     texts._delay_s = pictures._delay_s = 1.0
     both = MultiModalFusionRetriever(
         [channel("text", texts, encoder), channel("image", pictures, encoder)]
@@ -280,8 +245,8 @@ async def test_routes_are_searched_at_the_same_time(
 
 
 async def test_part_is_encoded_once_for_channels_that_share_an_encoder(
-    retrieve: Retrieve, texts: FaultyStore, pictures: FaultyStore
-) -> None:
+    retrieve, texts, pictures
+):
     class Counting(ColourEncoder):
         _encoded: list[str] = []
 
@@ -317,12 +282,8 @@ async def ticks_during(work: Awaitable[Any]) -> int:
 
 @pytest.mark.parametrize("slow", ["store", "encoder", "picture", "edge"])
 async def test_async_retrieval_does_not_block_the_event_loop(
-    slow: str,
-    texts: FaultyStore,
-    open_store: OpenStore,
-    encoder: ColourEncoder,
-    paint: Paint,
-) -> None:
+    slow, texts, open_store, encoder, paint
+):
     class Slow(ColourEncoder):
         def _get_query_embedding(self, query: str) -> list[float]:
             time.sleep(0.5)
@@ -345,9 +306,7 @@ async def test_async_retrieval_does_not_block_the_event_loop(
     assert await ticks_during(retriever.aretrieve(query)) >= 8
 
 
-async def test_cancelling_a_query_leaves_no_task_behind(
-    texts: FaultyStore, encoder: ColourEncoder, stuck: threading.Event
-) -> None:
+async def test_cancelling_a_query_leaves_no_task_behind(texts, encoder, stuck):
     texts._stuck = stuck
     retriever = MultiModalFusionRetriever([channel("text", texts, encoder)])
     before = asyncio.all_tasks()
@@ -359,12 +318,7 @@ async def test_cancelling_a_query_leaves_no_task_behind(
     assert await retriever.aretrieve("red")
 
 
-async def test_deadline_covers_the_encoder_too(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-) -> None:
+async def test_deadline_covers_the_encoder_too(retrieve, texts, pictures, encoder):
     class Slow(ColourEncoder):
         def _get_query_embedding(self, query: str) -> list[float]:
             time.sleep(1.5)
@@ -404,7 +358,7 @@ with QdrantEdgeVectorStore.open({folder!r}, dim=4) as store:
 """
 
 
-def test_route_that_hangs_does_not_keep_the_process_from_ending(tmp_path: Any) -> None:
+def test_route_that_hangs_does_not_keep_the_process_from_ending(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(folder=str(tmp_path / "edge"))],
         capture_output=True,
