@@ -59,9 +59,7 @@ async def chat_llm() -> AsyncIterator[OpenAILike]:
 
 
 @pytest.fixture
-def reader(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chat_llm: OpenAILike
-) -> Iterator[dict[str, Any]]:
+def reader(tmp_path, monkeypatch, chat_llm) -> Iterator[dict[str, Any]]:
     """What the pages say a reader has: two collections, encoders, a folder, a model."""
     handbook = tmp_path / "handbook"
     shutil.copytree(ROOT / "examples" / "data" / "handbook", handbook)
@@ -91,8 +89,6 @@ def reader(
     client.close()
 
 
-# LlamaIndex indexes doc_id at its first write, which local mode warns of.
-@pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks_of_the_docs_run(page, reader):
     for line, block in python_blocks(page):

@@ -45,7 +45,6 @@ from llama_index_mmrag import (
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 
 from .support.colours import (
-    OpenStore,
     channel,
     dumped,
     ids_of,
@@ -54,11 +53,6 @@ from .support.colours import (
     uid,
     why,
 )
-
-pytestmark = [
-    # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.
-    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
-]
 
 FIXED = "LlamaIndex fixed {}: update the docs"
 
@@ -102,7 +96,7 @@ Stores = tuple[BasePydanticVectorStore, BasePydanticVectorStore]
 
 
 @pytest.fixture
-def stores(open_store: OpenStore) -> Stores:
+def stores(open_store) -> Stores:
     """Return an empty text store and an empty image store."""
     return open_store("local"), open_store("local")
 
@@ -135,7 +129,7 @@ def our_retriever(
 
 
 @pytest.fixture
-def our_index(encoder: ColourEncoder) -> Iterator[MultiModalQdrantIndex]:
+def our_index(encoder) -> Iterator[MultiModalQdrantIndex]:
     client = QdrantClient(":memory:")
     yield MultiModalQdrantIndex.open(client=client, embed_model=encoder)
     client.close()

@@ -20,9 +20,7 @@ pytest.importorskip(
 ADVICE = "Descale the espresso machine with citric acid every month."
 
 
-# LlamaIndex indexes doc_id at its first write, which local mode warns of; torch: clip
-# first tries an archive of TorchScript.
-@pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
+# clip first tries to read an archive of TorchScript.
 @pytest.mark.filterwarnings("ignore:.*torch.jit.load:DeprecationWarning")
 def test_first_example_of_the_readme_runs_beside_the_umbrella_package(
     clip_encoder, server, paint, capsys

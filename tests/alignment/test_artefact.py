@@ -45,7 +45,7 @@ HEAD = Chain(
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> Path:
+def saved(tmp_path) -> Path:
     path = tmp_path / "heads.npz"
     fitted().save(path)
     return path

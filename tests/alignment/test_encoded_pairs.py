@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,7 @@ class Counting(ColourEncoder):
 
 
 @pytest.fixture
-def pairs(tmp_path: Path) -> PairsRead:
+def pairs(tmp_path) -> PairsRead:
     """Return three pictures, the red one with two texts."""
     for colour in COLOURS:
         Image.new("RGB", (8, 8), colour).save(tmp_path / f"{colour}.png")

@@ -14,7 +14,7 @@ from llama_index_mmrag.alignment.pair_files import PairsUnreadable
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path) -> Path:
     for colour in ("red", "blue"):
         Image.new("RGB", (8, 8), colour).save(tmp_path / f"{colour}.png")
     return tmp_path

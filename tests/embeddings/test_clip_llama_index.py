@@ -14,8 +14,6 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import CollectionMismatch
 from llama_index_mmrag.nodes.node import modality_of
 
-from ..support.colours import Paint
-
 # torch: clip.load first tries an archive of TorchScript.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.load:DeprecationWarning")
 
@@ -23,7 +21,7 @@ COLOURS = ("red", "green", "blue")
 
 
 @pytest.fixture
-def library(tmp_path: Path, paint: Paint) -> Path:
+def library(tmp_path, paint) -> Path:
     for colour in COLOURS:
         paint(colour)
     (tmp_path / "store").mkdir()

@@ -22,17 +22,13 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 @pytest.fixture(scope="module")
-def open_clip(clip_module: Any) -> Any:
+def open_clip(clip_module) -> Any:
     # After clip_module, which makes torchvision importable beside a CPU build.
     return pytest.importorskip("open_clip", reason="install extra 'open-clip'")
 
 
 @pytest.fixture(scope="module", params=["causal", "both-ways"])
-def name(
-    request: pytest.FixtureRequest,
-    open_clip: Any,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> str:
+def name(request, open_clip, tmp_path_factory) -> str:
     """Return an architecture and the file of its weights."""
     import torch
 
@@ -58,7 +54,7 @@ def name(
 
 
 @pytest.fixture(scope="module")
-def own(name: str, open_clip: Any) -> Any:
+def own(name, open_clip) -> Any:
     architecture, weights = name.split(":")
     model, _, preprocess = open_clip.create_model_and_transforms(
         architecture, pretrained=weights
@@ -67,7 +63,7 @@ def own(name: str, open_clip: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def encoder(name: str) -> BatchedClipEmbedding:
+def encoder(name) -> BatchedClipEmbedding:
     return BatchedClipEmbedding(
         model_name=name, picture_batch_size=2, text_batch_tokens=25
     )

@@ -40,7 +40,7 @@ LONG = "one two three four five " * 40
 
 
 @pytest.fixture(scope="module")
-def other_checkpoint(tmp_path_factory: pytest.TempPathFactory, clip_module: Any) -> str:
+def other_checkpoint(tmp_path_factory, clip_module) -> str:
     """Return a CLIP of several layers and heads, larger than the tiny one."""
     import torch
 
@@ -52,20 +52,20 @@ def other_checkpoint(tmp_path_factory: pytest.TempPathFactory, clip_module: Any)
 
 
 @pytest.fixture(scope="module")
-def encoder(other_checkpoint: str) -> BatchedClipEmbedding:
+def encoder(other_checkpoint) -> BatchedClipEmbedding:
     return BatchedClipEmbedding(
         model_name=other_checkpoint, picture_batch_size=3, text_batch_tokens=40
     )
 
 
 @pytest.fixture(scope="module")
-def reference(other_checkpoint: str) -> Any:
+def reference(other_checkpoint) -> Any:
     integration = pytest.importorskip("llama_index.embeddings.clip")
     return integration.ClipEmbedding(model_name=other_checkpoint)
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def photographs(tmp_path_factory) -> list[str]:
     """Return 8 noisy pictures of many sizes and shapes, as files."""
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)

@@ -19,7 +19,7 @@ LONG = "one two three " * 40
 
 
 @pytest.fixture(scope="module")
-def transformers(clip_module: Any) -> Any:
+def transformers(clip_module) -> Any:
     # After clip_module, which makes torchvision importable beside a CPU build.
     return pytest.importorskip("transformers", reason="install extra 'transformers'")
 
@@ -72,18 +72,13 @@ def write_model(folder: Path, kind: str, transformers: Any, clip_module: Any) ->
 
 
 @pytest.fixture(scope="module", params=["clip", "siglip"])
-def folder(
-    request: pytest.FixtureRequest,
-    transformers: Any,
-    clip_module: Any,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> str:
+def folder(request, transformers, clip_module, tmp_path_factory) -> str:
     place = tmp_path_factory.mktemp(request.param)
     return write_model(place, request.param, transformers, clip_module)
 
 
 @pytest.fixture(scope="module")
-def encoder(folder: str) -> BatchedClipEmbedding:
+def encoder(folder) -> BatchedClipEmbedding:
     return BatchedClipEmbedding(
         model_name=folder, picture_batch_size=2, text_batch_tokens=25
     )

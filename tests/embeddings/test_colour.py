@@ -19,7 +19,7 @@ GREY = [1 / math.sqrt(3)] * 3 + [0.0]
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def picture(tmp_path) -> Path:
     """Return a picture whose left half is red and whose right half is yellow."""
     image = Image.new("RGB", (10, 4), "red")
     image.paste("yellow", (5, 0, 10, 4))

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from llama_index.core.llms import ChatMessage
@@ -24,7 +23,7 @@ FIXED = "LlamaIndex changed this: update docs/compatibility.md"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path) -> Iterator[World]:
     with ExitStack() as stack:
         yield build_world(tmp_path, "sync", stack.callback)
 

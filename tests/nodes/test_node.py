@@ -30,13 +30,13 @@ from llama_index_mmrag import FusedNode, Provenance, provenance_of
 from llama_index_mmrag.nodes.node import PROVENANCE_KEY, with_provenance
 from llama_index_mmrag.provenance import Contribution, Degradation
 
-from ..support.colours import Paint, ids_of, image_node, text_node
+from ..support.colours import ids_of, image_node, text_node
 
 PROVENANCE = Provenance("door", 1 / 61, "rrf(k=60)", ())
 
 
 @pytest.fixture
-def nodes(paint: Paint) -> list[BaseNode]:
+def nodes(paint) -> list[BaseNode]:
     return [
         text_node("red door", author="facilities"),
         TextNode(text=""),

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from llama_index.core.schema import ImageNode, NodeWithScore
 
 from llama_index_mmrag import MultiModalFusionRetriever, QdrantEdgeVectorStore
 from llama_index_mmrag.concurrency import threads
-from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
 
 from ..support.colours import DIM, GAP, channel, text_node, uid, why
@@ -31,9 +29,7 @@ QUERIES = ["red " * r + "green " * g + "blue " * b for r, g, b in SHARES]
 
 
 @pytest.fixture
-def retriever(
-    tmp_path: Path, encoder: ColourEncoder
-) -> Iterator[MultiModalFusionRetriever]:
+def retriever(tmp_path, encoder) -> Iterator[MultiModalFusionRetriever]:
     """Return one over two Edge stores, every mixture in each."""
     pictures = [
         ImageNode(
@@ -62,7 +58,7 @@ def answer(found: list[NodeWithScore]) -> list[Any]:
 
 
 @pytest.fixture
-def alone(retriever: MultiModalFusionRetriever) -> dict[str, list[Any]]:
+def alone(retriever) -> dict[str, list[Any]]:
     """Return each query's answer when it is asked alone."""
     answers = {query: answer(retriever.retrieve(query)) for query in QUERIES}
     assert [found[0][2].entity_id for found in answers.values()] == QUERIES

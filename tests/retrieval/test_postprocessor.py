@@ -20,23 +20,15 @@ from llama_index_mmrag import (
     MultiModalSynthesizer,
     RRFPostprocessor,
 )
-from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidSetting
 
 from ..support.colours import (
-    OpenStore,
-    Paint,
     channel,
     dumped,
     image_node,
     text_node,
     why,
 )
-
-pytestmark = [
-    # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.
-    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
-]
 
 
 def text(node_id: str, score: float | None, **metadata: str) -> NodeWithScore:
@@ -54,9 +46,7 @@ def ranked(found: list[NodeWithScore]) -> list[tuple[str, float | None]]:
 
 
 @pytest.fixture
-def retriever(
-    open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> MultiModalFusionRetriever:
+def retriever(open_store, encoder, paint) -> MultiModalFusionRetriever:
     colours = ["red", "yellow", "blue", "green", "orange"]
     texts = [text_node(c, entity=c) for c in colours]
     pictures = [image_node(paint(c), entity=c) for c in (*colours[2:], "white")]

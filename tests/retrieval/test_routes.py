@@ -21,8 +21,6 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed, RouteFailed
 
 from ..support.colours import (
-    OpenStore,
-    Paint,
     channel,
     dumped,
     image_node,
@@ -32,26 +30,16 @@ from ..support.colours import (
 from ..support.patience import within
 from ..support.stores import FaultyStore
 
-pytestmark = [
-    # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.
-    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
-]
 
-Retrieve = Callable[[MultiModalFusionRetriever, Any], Awaitable[list[NodeWithScore]]]
+@pytest.fixture(params=["sync", "async"])
+def retrieve(request) -> Callable[..., Awaitable[list[NodeWithScore]]]:
+    """Return `retrieve` or `aretrieve` of a retriever, to be awaited either way."""
 
+    async def found(retriever: MultiModalFusionRetriever, query: Any) -> Any:
+        if request.param == "async":
+            return await retriever.aretrieve(query)
+        return await asyncio.to_thread(retriever.retrieve, query)
 
-async def _sync(retriever: MultiModalFusionRetriever, query: Any) -> Any:
-    return await asyncio.to_thread(retriever.retrieve, query)
-
-
-async def _async(retriever: MultiModalFusionRetriever, query: Any) -> Any:
-    return await retriever.aretrieve(query)
-
-
-@pytest.fixture(params=[_sync, _async], ids=["sync", "async"])
-def retrieve(request: pytest.FixtureRequest) -> Retrieve:
-    """Return `retrieve` or `aretrieve`, to be awaited either way."""
-    found: Retrieve = request.param
     return found
 
 
@@ -64,19 +52,23 @@ def stuck() -> Iterator[threading.Event]:
 
 
 @pytest.fixture
-def texts(open_store: OpenStore) -> FaultyStore:
+def texts(open_store) -> FaultyStore:
     nodes = [text_node("red", entity="r"), text_node("yellow", entity="y")]
-    store = open_store(FaultyStore, nodes)
-    assert isinstance(store, FaultyStore)
-    return store
+    return open_store(FaultyStore, nodes)
 
 
 @pytest.fixture
-def pictures(open_store: OpenStore, paint: Paint) -> FaultyStore:
+def pictures(open_store, paint) -> FaultyStore:
     nodes = [image_node(paint("red"), entity="r"), image_node(paint("blue"))]
-    store = open_store(FaultyStore, nodes)
-    assert isinstance(store, FaultyStore)
-    return store
+    return open_store(FaultyStore, nodes)
+
+
+@pytest.fixture
+def both(texts, pictures, encoder) -> MultiModalFusionRetriever:
+    """Return a retriever over the texts and the pictures."""
+    return MultiModalFusionRetriever(
+        [channel("text", texts, encoder), channel("image", pictures, encoder)]
+    )
 
 
 FAULTS = {
@@ -170,13 +162,10 @@ async def test_encoder_that_raises_is_that_routes_failure(
 
 
 async def test_all_routes_failing_is_an_error_that_lists_each_reason(
-    retrieve, texts, pictures, encoder
+    retrieve, texts, pictures, both
 ):
     texts._error = ConnectionError("text server refused")
     pictures._error = OSError("picture disk full")
-    both = MultiModalFusionRetriever(
-        [channel("text", texts, encoder), channel("image", pictures, encoder)]
-    )
     with pytest.raises(AllRoutesFailed, match=r"All 2 routes.*refused.*disk full"):
         await retrieve(both, "red")
 
@@ -222,11 +211,8 @@ async def test_nodes_that_cannot_be_fetched_are_reported(
 
 
 async def test_results_do_not_depend_on_which_route_finishes_first(
-    retrieve, texts, pictures, encoder, paint
+    retrieve, texts, pictures, paint, both
 ):
-    both = MultiModalFusionRetriever(
-        [channel("text", texts, encoder), channel("image", pictures, encoder)]
-    )
     query = QueryBundle("red", image_path=str(paint("blue")))
     expected = dumped(both.retrieve(query))
     rng = random.Random(3)
@@ -235,11 +221,8 @@ async def test_results_do_not_depend_on_which_route_finishes_first(
         assert dumped(await retrieve(both, query)) == expected
 
 
-async def test_routes_are_searched_at_the_same_time(retrieve, texts, pictures, encoder):
+async def test_routes_are_searched_at_the_same_time(retrieve, texts, pictures, both):
     texts._delay_s = pictures._delay_s = 1.0
-    both = MultiModalFusionRetriever(
-        [channel("text", texts, encoder), channel("image", pictures, encoder)]
-    )
     with within(1.8):
         await retrieve(both, "red")
 

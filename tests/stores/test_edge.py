@@ -7,7 +7,6 @@ import pickle
 import shutil
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,7 +39,7 @@ from .conftest import DIM, expected_hits, make_node, node_id
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[QdrantEdgeVectorStore]:
+def store(tmp_path) -> Iterator[QdrantEdgeVectorStore]:
     with QdrantEdgeVectorStore.open(tmp_path / "store", dim=DIM) as opened:
         yield opened
 

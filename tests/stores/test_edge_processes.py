@@ -71,7 +71,7 @@ def graph_nodes(numbers: range) -> list[TextNode]:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[QdrantEdgeVectorStore]:
+def small(tmp_path) -> Iterator[QdrantEdgeVectorStore]:
     with QdrantEdgeVectorStore.open(tmp_path / "store", dim=DIM) as store:
         store.add([make_node(n) for n in range(10)])
         yield store

@@ -14,7 +14,6 @@ from llama_index.core.schema import (
     ImageNode,
     NodeRelationship,
     RelatedNodeInfo,
-    TextNode,
 )
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -27,18 +26,11 @@ from llama_index.core.vector_stores.types import (
 
 from .conftest import DIM, expected_hits, make_node, node_id
 
-pytestmark = [
-    # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.
-    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
-]
-
 SCORE = 1e-6
 
 
 @pytest.fixture
-def filled(
-    store: BasePydanticVectorStore, nodes: list[TextNode]
-) -> BasePydanticVectorStore:
+def filled(store, nodes) -> BasePydanticVectorStore:
     store.add(nodes)
     return store
 

@@ -172,13 +172,7 @@ def test_weights_that_are_no_numbers_are_refused_at_the_start(
 
 
 @pytest.fixture
-def interrupted(
-    quick: Any,
-    tiny_clip: str,
-    few_pairs: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Path:
+def interrupted(quick, tiny_clip, few_pairs, tmp_path, monkeypatch) -> Path:
     """Return a folder with a checkpoint and no card."""
     wrote = run_module.write_checkpoint
 

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -23,7 +22,7 @@ def run(*arguments: str | Path) -> Result:
 
 
 @pytest.fixture
-def pairs_file(few_pairs: Any, tmp_path: Path) -> Path:
+def pairs_file(few_pairs, tmp_path) -> Path:
     file = tmp_path / "pairs.jsonl"
     lines = [json.dumps({"image": image, "text": text}) for image, text in few_pairs]
     lines += ['{"image": "gone.png", "text": "gone"}', "no json"]

@@ -21,12 +21,7 @@ RATES = {"lora": 2e-3, "last_blocks": 1e-3, "full": 7e-4}
 
 
 @pytest.fixture(scope="module", params=list(RATES))
-def overfitted(
-    request: pytest.FixtureRequest,
-    tiny_clip: str,
-    pairs: list[tuple[str, str]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> FinetuneReport:
+def overfitted(request, tiny_clip, pairs, tmp_path_factory) -> FinetuneReport:
     method = request.param
     return finetune(
         tiny_clip,

@@ -53,9 +53,7 @@ def run(model: str, pairs: Any, out: Path, **changed: Any) -> FinetuneReport:
 
 
 @pytest.fixture(scope="module")
-def in_peace(
-    tiny_clip: str, few_pairs: Any, tmp_path_factory: pytest.TempPathFactory
-) -> FinetuneReport:
+def in_peace(tiny_clip, few_pairs, tmp_path_factory) -> FinetuneReport:
     return run(tiny_clip, few_pairs, tmp_path_factory.mktemp("peace") / "out")
 
 
