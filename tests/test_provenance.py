@@ -62,39 +62,39 @@ BOTH = Provenance(
 
 
 @given(PROVENANCES)
-def test_json_round_trip_gives_an_equal_provenance(provenance: Provenance) -> None:
+def test_json_round_trip_gives_an_equal_provenance(provenance):
     data = json.loads(json.dumps(provenance.to_dict()))
     assert Provenance.from_dict(data) == provenance
     assert Provenance.from_dict(provenance.to_dict()) == provenance
 
 
-def test_unknown_field_is_refused() -> None:
+def test_unknown_field_is_refused():
     with pytest.raises(TypeError):
         Provenance.from_dict({**BOTH.to_dict(), "colour": "red"})
 
 
-def test_missing_contributions_are_refused() -> None:
+def test_missing_contributions_are_refused():
     with pytest.raises(KeyError):
         Provenance.from_dict({"entity_id": "e", "score": 0.0, "fusion": "rrf"})
 
 
-def test_explanation_is_the_sum_with_each_term_named() -> None:
+def test_explanation_is_the_sum_with_each_term_named():
     assert BOTH.explain() == (
         "0.0325 = 0.0164 (text→image, rank 1, score 0.300)"
         " + 0.0161 (text→text, rank 2, score 0.800)"
     )
 
 
-def test_modalities_come_largest_contribution_first_and_once() -> None:
+def test_modalities_come_largest_contribution_first_and_once():
     assert BOTH.modalities == ("image", "text")
 
 
-def test_of_node_gives_what_that_node_added() -> None:
+def test_of_node_gives_what_that_node_added():
     assert BOTH.of_node("i1") == (IMAGE_HIT,)
     assert BOTH.of_node("kin") == ()
 
 
-def test_fused_node_leaves_the_stores_node_as_it_was() -> None:
+def test_fused_node_leaves_the_stores_node_as_it_was():
     node = TextNode(id_="t1", text="red", metadata={"page": 3})
     before = node.model_dump()
     fused = FusedNode.of(node, BOTH)
@@ -105,7 +105,7 @@ def test_fused_node_leaves_the_stores_node_as_it_was() -> None:
     assert node.metadata["page"] == 3
 
 
-def test_provenance_survives_components_that_rebuild_results() -> None:
+def test_provenance_survives_components_that_rebuild_results():
     fused = FusedNode.of(TextNode(id_="t1", text="red"), BOTH)
     rebuilt = NodeWithScore(node=fused.node, score=0.5)
     assert provenance_of(fused) is BOTH
@@ -113,14 +113,14 @@ def test_provenance_survives_components_that_rebuild_results() -> None:
     assert provenance_of(NodeWithScore(node=TextNode(text="plain"), score=1.0)) is None
 
 
-def test_provenance_is_shown_to_no_model() -> None:
+def test_provenance_is_shown_to_no_model():
     node = FusedNode.of(TextNode(text="red", metadata={"page": 3}), BOTH).node
     for mode in (MetadataMode.LLM, MetadataMode.EMBED):
         assert PROVENANCE_KEY not in node.get_content(mode)
         assert "page" in node.get_content(mode)
 
 
-def test_image_node_comes_with_its_caption_in_its_content() -> None:
+def test_image_node_comes_with_its_caption_in_its_content():
     node = ImageNode(
         id_="i1", image="aGk=", image_mimetype="image/png", text="a red cube"
     )

@@ -38,20 +38,20 @@ def printed_by(folder: Path, code: str, *options: str) -> str:
 
 
 @pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["here", "in a worker"])
-def test_skip_that_is_not_listed_fails_and_any_other_does_not(tmp_path: Path, options):
+def test_skip_that_is_not_listed_fails_and_any_other_does_not(tmp_path, options):
     printed = printed_by(tmp_path, LISTED + EXPECTED + UNLISTED, *options)
     assert "1 failed, 1 skipped, 1 xfailed, 2 errors" in printed
     for way in ("mark", "call", "fixture"):
         assert f"no torch by {way}" in printed
 
 
-def test_module_that_is_skipped_unlisted_fails(tmp_path: Path):
+def test_module_that_is_skipped_unlisted_fails(tmp_path):
     printed = printed_by(tmp_path, MODULE)
     assert "1 error" in printed
     assert "'Skipped: no torch by module': no skip that tests/support/sk" in printed
 
 
 @pytest.mark.skipif(not os.environ.get("CI"), reason="no gate")
-def test_gate_has_the_plugin(pytestconfig: pytest.Config):
+def test_gate_has_the_plugin(pytestconfig):
     plugins = pytestconfig.pluginmanager.get_plugins()
     assert any("support.skips" in getattr(one, "__name__", "") for one in plugins)

@@ -11,8 +11,6 @@ from qdrant_client import QdrantClient
 
 from llama_index_mmrag import OfflineTextEmbedding
 
-from .support.colours import Paint
-from .support.openai_server import OpenAIServer
 from .test_docs import ROOT, python_blocks
 
 pytest.importorskip(
@@ -22,12 +20,10 @@ pytest.importorskip(
 ADVICE = "Descale the espresso machine with citric acid every month."
 
 
-# LlamaIndex indexes doc_id at its first write, which local mode warns of; torch: clip
-# first tries an archive of TorchScript.
-@pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
+# clip first tries to read an archive of TorchScript.
 @pytest.mark.filterwarnings("ignore:.*torch.jit.load:DeprecationWarning")
 def test_first_example_of_the_readme_runs_beside_the_umbrella_package(
-    clip_encoder: Any, server: OpenAIServer, paint: Paint, capsys: Any
+    clip_encoder, server, paint, capsys
 ):
     server.script("With citric acid [1], never with salt [7].")
     texts = OfflineTextEmbedding()

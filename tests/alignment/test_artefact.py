@@ -45,7 +45,7 @@ HEAD = Chain(
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> Path:
+def saved(tmp_path) -> Path:
     path = tmp_path / "heads.npz"
     fitted().save(path)
     return path
@@ -63,7 +63,7 @@ def fitted(**changes) -> Alignment:
     return Alignment(**{**known, **changes})
 
 
-def test_loaded_equals_saved_to_the_bit(saved: Path) -> None:
+def test_loaded_equals_saved_to_the_bit(saved):
     loaded, original = Alignment.load(saved), fitted()
     rows = RNG.normal(size=(5, 3))
     assert loaded.image == original.image
@@ -73,13 +73,13 @@ def test_loaded_equals_saved_to_the_bit(saved: Path) -> None:
     assert loaded == original
 
 
-def test_query_transform_is_kept(tmp_path: Path) -> None:
+def test_query_transform_is_kept(tmp_path):
     query = Chain((Center([9.0, 9.0]), Normalize()))
     fitted(query=query).save(tmp_path / "three.npz")
     assert Alignment.load(tmp_path / "three.npz").query == query
 
 
-def test_card_says_what_it_was_fitted_on(saved: Path) -> None:
+def test_card_says_what_it_was_fitted_on(saved):
     card = json.loads(saved.with_suffix(".json").read_text(encoding="utf-8"))
     assert card["fitted_on"] == "12 made-up pairs"
     assert card["dim"] == 2
@@ -88,11 +88,11 @@ def test_card_says_what_it_was_fitted_on(saved: Path) -> None:
     assert card["sha256"]["image"] == HEAD.sha
 
 
-def test_nothing_else_is_left_in_the_folder(saved: Path) -> None:
+def test_nothing_else_is_left_in_the_folder(saved):
     assert sorted(p.name for p in saved.parent.iterdir()) == ["heads.json", "heads.npz"]
 
 
-def test_arrays_of_another_alignment_are_refused(saved: Path) -> None:
+def test_arrays_of_another_alignment_are_refused(saved):
     arrays = dict(np.load(saved))
     arrays["text.steps.0.mean"] = arrays["text.steps.0.mean"] + 1e-3
     np.savez(saved, **arrays)
@@ -100,7 +100,7 @@ def test_arrays_of_another_alignment_are_refused(saved: Path) -> None:
         Alignment.load(saved)
 
 
-def test_arrays_of_another_shape_are_refused(saved: Path) -> None:
+def test_arrays_of_another_shape_are_refused(saved):
     arrays = dict(np.load(saved))
     arrays["text.steps.0.mean"] = np.zeros(3, dtype=np.float32)
     np.savez(saved, **arrays)
@@ -108,7 +108,7 @@ def test_arrays_of_another_shape_are_refused(saved: Path) -> None:
         Alignment.load(saved)
 
 
-def test_pickled_arrays_are_never_read(saved: Path) -> None:
+def test_pickled_arrays_are_never_read(saved):
     arrays = dict(np.load(saved))
     arrays["text.steps.0.mean"] = np.array([{"a": 1}, None], dtype=object)
     np.savez(saved, **arrays)
@@ -128,23 +128,21 @@ def test_pickled_arrays_are_never_read(saved: Path) -> None:
         '{"format": "llama-index-mmrag alignment 1", "transforms": []}',
     ],
 )
-def test_card_that_is_none_is_refused(saved: Path, card: str) -> None:
+def test_card_that_is_none_is_refused(saved, card):
     saved.with_suffix(".json").write_text(card, encoding="utf-8")
     with pytest.raises(InvalidSetting, match="Expected what Alignment.save writes"):
         Alignment.load(saved)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut"])
-def test_damaged_arrays_are_refused(saved: Path, content: bytes) -> None:
+def test_damaged_arrays_are_refused(saved, content):
     saved.write_bytes(content)
     with pytest.raises(InvalidSetting, match="cannot be used"):
         Alignment.load(saved)
 
 
 @pytest.mark.parametrize(("place", "value"), [(8, 1), (8, 32), (10, 99)])
-def test_bit_that_flipped_in_the_archives_directory_is_damage(
-    saved: Path, place: int, value: int
-) -> None:
+def test_bit_that_flipped_in_the_archives_directory_is_damage(saved, place, value):
     # zipfile then asks for a password, or for another compression.
     content = bytearray(saved.read_bytes())
     content[content.index(b"PK\x01\x02") + place] |= value
@@ -153,14 +151,14 @@ def test_bit_that_flipped_in_the_archives_directory_is_damage(
         Alignment.load(saved)
 
 
-def test_missing_files_are_named(tmp_path: Path, saved: Path) -> None:
+def test_missing_files_are_named(tmp_path, saved):
     with pytest.raises(FileNotFoundError, match="nothing"):
         Alignment.load(tmp_path / "nothing.npz")
     with pytest.raises(InvalidSetting, match=r"end in '\.npz'"):
         Alignment.load(tmp_path / "heads.pkl")
 
 
-def test_other_encoders_are_refused() -> None:
+def test_other_encoders_are_refused():
     fitted().check_encoders(text_space="texts-v1", image_space="pictures-v1")
     with pytest.raises(InvalidSetting, match="image encoder's space is 'texts-v1'"):
         fitted().check_encoders(text_space="texts-v1", image_space="texts-v1")

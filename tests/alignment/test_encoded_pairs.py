@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,7 @@ class Counting(ColourEncoder):
 
 
 @pytest.fixture
-def pairs(tmp_path: Path) -> PairsRead:
+def pairs(tmp_path) -> PairsRead:
     """Return three pictures, the red one with two texts."""
     for colour in COLOURS:
         Image.new("RGB", (8, 8), colour).save(tmp_path / f"{colour}.png")
@@ -55,7 +54,7 @@ def pairs(tmp_path: Path) -> PairsRead:
     )
 
 
-def test_rows_are_the_encoders_and_each_input_is_encoded_once(pairs) -> None:
+def test_rows_are_the_encoders_and_each_input_is_encoded_once(pairs):
     encoder = Counting()
     encoded = encode_pairs(pairs, encoder)
     assert len(encoder._images) == 3
@@ -72,7 +71,7 @@ def test_rows_are_the_encoders_and_each_input_is_encoded_once(pairs) -> None:
     assert len(encoded.pairs) == len(encoded) == 4
 
 
-def test_kept_vectors_are_not_encoded_again(pairs, tmp_path: Path) -> None:
+def test_kept_vectors_are_not_encoded_again(pairs, tmp_path):
     kept = tmp_path / "v.npz"
     first = encode_pairs(pairs, Counting(), kept=kept)
     again = Counting()
@@ -85,7 +84,7 @@ def test_kept_vectors_are_not_encoded_again(pairs, tmp_path: Path) -> None:
     assert second.images[:4].tobytes() == first.images.tobytes()
 
 
-def test_replaced_picture_is_encoded_again(pairs, tmp_path: Path) -> None:
+def test_replaced_picture_is_encoded_again(pairs, tmp_path):
     kept = tmp_path / "v.npz"
     encode_pairs(pairs, Counting(), kept=kept)
     Image.new("RGB", (9, 9), "yellow").save(tmp_path / "red.png")
@@ -95,9 +94,7 @@ def test_replaced_picture_is_encoded_again(pairs, tmp_path: Path) -> None:
     assert encoded.images[0].tolist() == pytest.approx([0.5**0.5, 0.5**0.5, 0, 0])
 
 
-def test_interrupted_encoding_keeps_what_it_had(
-    pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_encoding_keeps_what_it_had(pairs, tmp_path, monkeypatch):
     monkeypatch.setattr("llama_index_mmrag.alignment.encoded_pairs._AT_ONCE", 1)
     kept = tmp_path / "v.npz"
     killed = Counting()
@@ -110,7 +107,7 @@ def test_interrupted_encoding_keeps_what_it_had(
     assert encoded.images.tobytes() == encode_pairs(pairs, Counting()).images.tobytes()
 
 
-def test_vectors_of_another_encoder_are_not_taken(pairs, tmp_path: Path) -> None:
+def test_vectors_of_another_encoder_are_not_taken(pairs, tmp_path):
     kept = tmp_path / "v.npz"
     encode_pairs(pairs, Counting(), kept=kept)
     other = Counting(modality_gap=0.75)
@@ -120,9 +117,7 @@ def test_vectors_of_another_encoder_are_not_taken(pairs, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive"])
-def test_kept_file_of_something_else_is_refused(
-    pairs, tmp_path: Path, content: bytes
-) -> None:
+def test_kept_file_of_something_else_is_refused(pairs, tmp_path, content):
     kept = tmp_path / "v.npz"
     kept.write_bytes(content)
     with pytest.raises(InvalidSetting, match=r"v\.npz.*delete it to encode again"):
@@ -131,9 +126,7 @@ def test_kept_file_of_something_else_is_refused(
 
 
 @pytest.mark.parametrize("text", ["nan", "zero"])
-def test_vector_without_a_direction_costs_its_pair_only(
-    pairs, tmp_path: Path, text: str
-) -> None:
+def test_vector_without_a_direction_costs_its_pair_only(pairs, tmp_path, text):
     bad = PictureText(str(tmp_path / "green.png"), text, None, 9)
     read = PairsRead((pairs.pairs[0], bad, pairs.pairs[2]), ())
     encoded = encode_pairs(read, Counting(), kept=tmp_path / "v.npz")
@@ -144,9 +137,7 @@ def test_vector_without_a_direction_costs_its_pair_only(
     assert "without a direction" in problem.reason
 
 
-def test_picture_that_cannot_be_decoded_costs_its_pairs_only(
-    pairs, tmp_path: Path
-) -> None:
+def test_picture_that_cannot_be_decoded_costs_its_pairs_only(pairs, tmp_path):
     (tmp_path / "green.png").write_bytes(b"broken since it was looked through")
     encoded = encode_pairs(pairs, Counting())
     assert encoded.pictures.tolist() == [0, 1, 0]  # red, blue, red
@@ -155,9 +146,7 @@ def test_picture_that_cannot_be_decoded_costs_its_pairs_only(
     assert "Cannot read the picture" in problem.reason
 
 
-def test_batch_that_an_encoder_refuses_for_one_vector_costs_its_pair_only(
-    pairs,
-) -> None:
+def test_batch_that_an_encoder_refuses_for_one_vector_costs_its_pair_only(pairs):
     class Refusing(ColourEncoder):
         """Raises where a vector is no number, as CLIP and transforms do."""
 
@@ -174,14 +163,14 @@ def test_batch_that_an_encoder_refuses_for_one_vector_costs_its_pair_only(
     assert encoded.pictures.tolist() == [0, 1, 0]
 
 
-def test_no_usable_pair_is_an_error_with_the_first_reason(tmp_path: Path) -> None:
+def test_no_usable_pair_is_an_error_with_the_first_reason(tmp_path):
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
     read = PairsRead((PictureText(str(tmp_path / "red.png"), "nan", None),), ())
     with pytest.raises(InvalidVector, match="None of 1 pairs.*without a direction"):
         encode_pairs(read, Counting())
 
 
-def test_vectors_of_different_lengths_are_refused(pairs) -> None:
+def test_vectors_of_different_lengths_are_refused(pairs):
     class Ragged(Counting):
         def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
             return [[1.0] * (4 + i % 2) for i in range(len(texts))]
@@ -190,7 +179,7 @@ def test_vectors_of_different_lengths_are_refused(pairs) -> None:
         encode_pairs(pairs, Ragged())
 
 
-def test_some_rows_keep_their_places(pairs) -> None:
+def test_some_rows_keep_their_places(pairs):
     encoded = encode_pairs(pairs, Counting())
     some = encoded.where(np.array([True, False, False, True]))
     assert some.pictures.tolist() == [0, 0]

@@ -32,19 +32,19 @@ def unit(n: int, dim: int, seed: int) -> Any:
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
-def test_info_nce_of_zeros_is_log_of_the_batch_size(n: int) -> None:
+def test_info_nce_of_zeros_is_log_of_the_batch_size(n):
     zeros = torch.zeros(n, 3, **DOUBLE)
     assert nce(zeros, zeros, torch.arange(n)).item() == pytest.approx(log(n))
 
 
 @pytest.mark.parametrize("scale", [1.0, 10.0])
-def test_info_nce_of_orthonormal_pairs_has_its_closed_form(scale: float) -> None:
+def test_info_nce_of_orthonormal_pairs_has_its_closed_form(scale):
     rows = torch.eye(5, **DOUBLE)
     loss = info_nce(rows, rows, torch.arange(5), torch.tensor(log(scale), **DOUBLE))
     assert loss.item() == pytest.approx(log(1 + 4 * exp(-scale)))
 
 
-def test_info_nce_of_two_pairs_by_hand() -> None:
+def test_info_nce_of_two_pairs_by_hand():
     texts = torch.tensor([[1.0, 0.0], [0.6, 0.8]], **DOUBLE)
     images = torch.tensor([[1.0, 0.0], [0.0, 1.0]], **DOUBLE)
     # Cosines: 1, 0 in the first row; 0.6, 0.8 in the second.
@@ -54,7 +54,7 @@ def test_info_nce_of_two_pairs_by_hand() -> None:
     assert loss.item() == pytest.approx((rows / 2 + columns / 2) / 2)
 
 
-def test_pairs_of_one_group_are_no_negatives_of_each_other() -> None:
+def test_pairs_of_one_group_are_no_negatives_of_each_other():
     texts, images = unit(3, 4, 0), unit(3, 4, 1)
     together = nce(texts, images, torch.tensor([5, 5, 5]))
     assert together.item() == pytest.approx(0.0)
@@ -69,12 +69,12 @@ def test_pairs_of_one_group_are_no_negatives_of_each_other() -> None:
     assert mixed == pytest.approx(total / 6)
 
 
-def test_triplet_of_zeros_is_the_margin() -> None:
+def test_triplet_of_zeros_is_the_margin():
     zeros = torch.zeros(4, 3, **DOUBLE)
     assert hardest(zeros, zeros, torch.arange(4)).item() == pytest.approx(0.2)
 
 
-def test_triplet_takes_the_hardest_negative_by_hand() -> None:
+def test_triplet_takes_the_hardest_negative_by_hand():
     texts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]], **DOUBLE)
     images = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]], **DOUBLE)
     # Cosines: (1, 0, .8), (0, 1, .6), (.6, .8, .96); margin 0.2.
@@ -84,13 +84,13 @@ def test_triplet_takes_the_hardest_negative_by_hand() -> None:
     assert loss == pytest.approx((from_texts / 3 + from_images / 3) / 2)
 
 
-def test_triplet_of_pairs_further_apart_than_the_margin_is_zero() -> None:
+def test_triplet_of_pairs_further_apart_than_the_margin_is_zero():
     rows = torch.eye(4, **DOUBLE)
     assert hardest(rows, rows, torch.arange(4)).item() == 0.0
 
 
 @pytest.mark.parametrize("loss", [nce, hardest])
-def test_order_of_the_batch_changes_nothing(loss: Loss) -> None:
+def test_order_of_the_batch_changes_nothing(loss):
     texts, images = unit(6, 4, 0), unit(6, 4, 1)
     groups = torch.tensor([0, 1, 1, 2, 3, 4])
     order = torch.tensor([3, 0, 5, 2, 4, 1])
@@ -100,14 +100,14 @@ def test_order_of_the_batch_changes_nothing(loss: Loss) -> None:
 
 
 @pytest.mark.parametrize("loss", [nce, hardest])
-def test_sides_can_be_exchanged(loss: Loss) -> None:
+def test_sides_can_be_exchanged(loss):
     texts, images, groups = unit(6, 4, 0), unit(6, 4, 1), torch.arange(6)
     there = loss(texts, images, groups).item()
     assert loss(images, texts, groups).item() == pytest.approx(there, rel=1e-12)
 
 
 @pytest.mark.parametrize("loss", [nce, hardest])
-def test_gradient_equals_finite_differences(loss: Loss) -> None:
+def test_gradient_equals_finite_differences(loss):
     texts, images = unit(4, 3, 0).requires_grad_(), unit(4, 3, 1).requires_grad_()
     groups = torch.tensor([0, 1, 1, 2])
     loss(texts, images, groups).backward()
@@ -125,7 +125,7 @@ def test_gradient_equals_finite_differences(loss: Loss) -> None:
                 assert rows.grad[i, j].item() == pytest.approx(slope, abs=1e-7)
 
 
-def test_temperature_has_a_gradient() -> None:
+def test_temperature_has_a_gradient():
     scale = torch.tensor(0.5, requires_grad=True, **DOUBLE)
     arguments = (unit(5, 4, 0), unit(5, 4, 1), torch.arange(5))
     info_nce(*arguments, scale).backward()
@@ -141,13 +141,13 @@ def sigmoid_of(texts: Any, images: Any, groups: Any, *, bias: float = -2.0) -> A
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
-def test_sigmoid_of_zeros_is_the_batch_size_times_log_2(n: int) -> None:
+def test_sigmoid_of_zeros_is_the_batch_size_times_log_2(n):
     zeros = torch.zeros(n, 3, **DOUBLE)
     loss = sigmoid_of(zeros, zeros, torch.arange(n), bias=0.0)
     assert loss.item() == pytest.approx(n * log(2))
 
 
-def test_sigmoid_of_orthonormal_pairs_by_hand() -> None:
+def test_sigmoid_of_orthonormal_pairs_by_hand():
     rows = torch.eye(4, **DOUBLE)
     # Pairs score 10 - 2, others -2.
     expected = log(1 + exp(-8)) + 3 * log(1 + exp(-2))
@@ -155,7 +155,7 @@ def test_sigmoid_of_orthonormal_pairs_by_hand() -> None:
     assert loss.item() == pytest.approx(expected)
 
 
-def test_sigmoid_leaves_out_what_shares_a_group() -> None:
+def test_sigmoid_leaves_out_what_shares_a_group():
     rows = torch.eye(4, **DOUBLE)
     loss = sigmoid_of(rows, rows, torch.tensor([5, 6, 5, 7]))
     # Of 12 wrong pairs, two are of one group.
@@ -163,7 +163,7 @@ def test_sigmoid_leaves_out_what_shares_a_group() -> None:
     assert loss.item() == pytest.approx(expected)
 
 
-def test_gradient_of_sigmoid_equals_finite_differences() -> None:
+def test_gradient_of_sigmoid_equals_finite_differences():
     texts, images = unit(5, 3, 0).requires_grad_(), unit(5, 3, 1).requires_grad_()
     groups = torch.tensor([0, 1, 2, 0, 3])
     assert torch.autograd.gradcheck(

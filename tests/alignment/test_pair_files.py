@@ -14,7 +14,7 @@ from llama_index_mmrag.alignment.pair_files import PairsUnreadable
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path) -> Path:
     for colour in ("red", "blue"):
         Image.new("RGB", (8, 8), colour).save(tmp_path / f"{colour}.png")
     return tmp_path
@@ -35,8 +35,8 @@ RED = {"image": "red.png", "text": "a red square"}
 
 
 def test_paths_are_relative_to_the_file_or_absolute(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any
-) -> None:
+    folder, monkeypatch, tmp_path_factory
+):
     path = write(folder, RED, {"image": str(folder / "blue.png"), "text": "blue"})
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     read = read_pairs(path)
@@ -47,15 +47,13 @@ def test_paths_are_relative_to_the_file_or_absolute(
     )
 
 
-def test_file_given_relative_to_the_working_directory(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_given_relative_to_the_working_directory(folder, monkeypatch):
     write(folder, RED)
     monkeypatch.chdir(folder)
     assert read_pairs("pairs.jsonl").pairs == read_pairs(folder / "pairs.jsonl").pairs
 
 
-def test_several_texts_of_a_picture_are_pairs_of_one_group(folder: Path) -> None:
+def test_several_texts_of_a_picture_are_pairs_of_one_group(folder):
     read = read_pairs(
         write(
             folder,
@@ -68,7 +66,7 @@ def test_several_texts_of_a_picture_are_pairs_of_one_group(folder: Path) -> None
     assert read.groups().tolist() == [0, 0, 1, 0]
 
 
-def test_named_group_joins_pictures_and_a_picture_joins_groups(folder: Path) -> None:
+def test_named_group_joins_pictures_and_a_picture_joins_groups(folder):
     Image.new("RGB", (8, 8), "green").save(folder / "green.png")
     read = read_pairs(
         write(
@@ -83,7 +81,7 @@ def test_named_group_joins_pictures_and_a_picture_joins_groups(folder: Path) -> 
     assert read.groups().tolist() == [0, 1, 1, 1]
 
 
-def test_group_named_as_a_picture_is_not_that_picture(folder: Path) -> None:
+def test_group_named_as_a_picture_is_not_that_picture(folder):
     red = str(folder.resolve() / "red.png")
     read = read_pairs(
         write(folder, RED, {"image": "blue.png", "text": "b", "group": red})
@@ -91,16 +89,14 @@ def test_group_named_as_a_picture_is_not_that_picture(folder: Path) -> None:
     assert read.groups().tolist() == [0, 1]
 
 
-def test_pair_that_is_there_twice_counts_twice(folder: Path) -> None:
+def test_pair_that_is_there_twice_counts_twice(folder):
     read = read_pairs(write(folder, RED, RED))
     assert len(read.pairs) == 2
     assert read.pairs[0] == read.pairs[1]
     assert read.problems == ()
 
 
-def test_byte_order_mark_empty_lines_and_carriage_returns_are_no_problem(
-    folder: Path,
-) -> None:
+def test_byte_order_mark_empty_lines_and_carriage_returns_are_no_problem(folder):
     line = json.dumps(RED).encode()
     read = read_pairs(write(folder, b"\xef\xbb\xbf" + line + b"\r", b"", b"  \r", b""))
     assert [pair.text for pair in read.pairs] == ["a red square"]
@@ -138,7 +134,7 @@ BAD_LINES: dict[str, tuple[Any, str, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_LINES)
-def test_bad_line_is_named_and_the_rest_goes_in(name: str, folder: Path) -> None:
+def test_bad_line_is_named_and_the_rest_goes_in(name, folder):
     line, source, reason = BAD_LINES[name]
     path = write(folder, RED, line, {"image": "blue.png", "text": "blue"})
     read = read_pairs(path)
@@ -148,7 +144,7 @@ def test_bad_line_is_named_and_the_rest_goes_in(name: str, folder: Path) -> None
     assert reason in problem.reason
 
 
-def test_bad_text_of_a_list_leaves_the_others(folder: Path) -> None:
+def test_bad_text_of_a_list_leaves_the_others(folder):
     read = read_pairs(write(folder, {"image": "red.png", "text": ["a", "", 5, "b"]}))
     assert [pair.text for pair in read.pairs] == ["a", "b"]
     assert read.problems == (
@@ -162,9 +158,7 @@ def test_bad_text_of_a_list_leaves_the_others(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", None], ids=str)
-def test_undecodable_picture_is_reported_for_each_of_its_lines(
-    content: bytes | None, folder: Path
-) -> None:
+def test_undecodable_picture_is_reported_for_each_of_its_lines(content, folder):
     whole = (folder / "red.png").read_bytes()
     (folder / "bad.png").write_bytes(whole[:-20] if content is None else content)
     bad = {"image": "bad.png", "text": "x"}
@@ -176,25 +170,23 @@ def test_undecodable_picture_is_reported_for_each_of_its_lines(
     ]
 
 
-def test_missing_file_says_what_was_expected(folder: Path) -> None:
+def test_missing_file_says_what_was_expected(folder):
     with pytest.raises(PairsUnreadable, match=r"none\.jsonl.*No such file.*JSON Lines"):
         read_pairs(folder / "none.jsonl")
 
 
-def test_folder_in_place_of_a_file_is_refused(folder: Path) -> None:
+def test_folder_in_place_of_a_file_is_refused(folder):
     with pytest.raises(PairsUnreadable, match="Is a directory"):
         read_pairs(folder)
 
 
 @pytest.mark.parametrize("lines", [(), (b"", b"\n"), (b"{}",)], ids=str)
-def test_file_without_a_good_pair_is_refused(
-    lines: tuple[bytes, ...], folder: Path
-) -> None:
+def test_file_without_a_good_pair_is_refused(lines, folder):
     with pytest.raises(PairsUnreadable, match="no pair that can be used"):
         read_pairs(write(folder, *lines))
 
 
-def test_refusal_tells_the_first_reason(folder: Path) -> None:
+def test_refusal_tells_the_first_reason(folder):
     path = write(folder, {"image": "no.png", "text": "x"})
     with pytest.raises(PairsUnreadable, match=r"Line 1: Cannot read the picture"):
         read_pairs(path)

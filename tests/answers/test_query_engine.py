@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from io import BytesIO
-from pathlib import Path
 
 import pytest
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -22,7 +21,7 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
 from llama_index_mmrag.nodes.node import modality_of
 
-from ..support.colours import OpenStore, Paint, image_node, text_node
+from ..support.colours import image_node, text_node
 
 
 class Down(ColourEncoder):
@@ -33,7 +32,7 @@ class Down(ColourEncoder):
 
 
 async def test_answer_that_found_nothing_says_what_could_not_be_searched(
-    tmp_path: Path, paint: Paint
+    tmp_path, paint
 ):
     with MultiModalQdrantIndex.open(
         tmp_path / "store", embed_model=Down(), text_embed_model=ColourEncoder()
@@ -56,9 +55,7 @@ class MissingThumbnail(BaseRetriever):
         raise ImageUnreadable("Cannot read the picture 'thumbnail.png'.")
 
 
-def test_picture_that_a_retriever_cannot_read_costs_its_route_only(
-    open_store: OpenStore, encoder: ColourEncoder
-):
+def test_picture_that_a_retriever_cannot_read_costs_its_route_only(open_store, encoder):
     store = open_store("edge", [text_node("red")])
     retriever = MultiModalFusionRetriever(
         [
@@ -78,7 +75,7 @@ class Reading(ColourEncoder):
         return super()._get_image_embedding(BytesIO(img_file_path.read()))
 
 
-def test_callers_stream_is_not_consumed(open_store: OpenStore, paint: Paint):
+def test_callers_stream_is_not_consumed(open_store, paint):
     store = open_store("edge", [image_node(paint("red"))])
     channel = Channel("image", vector_store=store, embed_model=Reading())
     retriever = MultiModalFusionRetriever([channel])
@@ -90,7 +87,7 @@ def test_callers_stream_is_not_consumed(open_store: OpenStore, paint: Paint):
 
 
 @pytest.mark.parametrize("entity", [7, 0, "seven"])
-def test_entities_may_be_named_by_numbers(tmp_path: Path, paint: Paint, entity: object):
+def test_entities_may_be_named_by_numbers(tmp_path, paint, entity):
     with MultiModalQdrantIndex.open(
         tmp_path / "store", embed_model=ColourEncoder()
     ) as index:
@@ -111,26 +108,20 @@ def test_entities_may_be_named_by_numbers(tmp_path: Path, paint: Paint, entity: 
         ({"mode": "fuzzy"}, "mode is 'fuzzy'"),
     ],
 )
-def test_unknown_words_in_settings_are_refused(
-    open_store: OpenStore, encoder: ColourEncoder, settings: dict, message: str
-):
+def test_unknown_words_in_settings_are_refused(open_store, encoder, settings, message):
     with pytest.raises(InvalidSetting, match=message):
         Channel(
             "text", vector_store=open_store("edge"), embed_model=encoder, **settings
         )
 
 
-def test_unknown_word_for_degraded_is_refused(
-    open_store: OpenStore, encoder: ColourEncoder
-):
+def test_unknown_word_for_degraded_is_refused(open_store, encoder):
     channel = Channel("text", vector_store=open_store("edge"), embed_model=encoder)
     with pytest.raises(InvalidSetting, match="on_degraded is 'Raise'"):
         MultiModalFusionRetriever([channel], on_degraded="Raise")
 
 
-def test_whoever_collects_around_an_engine_hears_of_it_too(
-    tmp_path: Path, paint: Paint
-):
+def test_whoever_collects_around_an_engine_hears_of_it_too(tmp_path, paint):
     with MultiModalQdrantIndex.open(
         tmp_path / "store", embed_model=Down(), text_embed_model=ColourEncoder()
     ) as index:

@@ -50,7 +50,7 @@ The bicycle's chain is oiled every spring.
 
 
 @pytest.fixture
-def docs(tmp_path: Path) -> Path:
+def docs(tmp_path) -> Path:
     """Return a folder with a page, its picture, and a file that is no picture."""
     folder = tmp_path / "docs"
     folder.mkdir()
@@ -61,7 +61,7 @@ def docs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(tmp_path, monkeypatch) -> Run:
     """Return a function that runs a command in this process, in colours.
 
     The default encoder is replaced by the small one, and the terminal is as wide as
@@ -337,7 +337,7 @@ def test_version_is_said(run):
 
 
 @pytest.fixture
-def store(run: Run, docs: Path, tmp_path: Path) -> Path:
+def store(run, docs, tmp_path) -> Path:
     path = tmp_path / "store"
     assert run("index", docs, "--store", path).exit_code == 0
     return path
@@ -472,7 +472,7 @@ def test_error_of_the_system_is_a_sentence(run, docs, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def hostile(tmp_path: Path) -> Path:
+def hostile(tmp_path) -> Path:
     name = "[red]x[bold] :smile: \N{SNOWMAN}\n\x1b[31m東京.txt"
     folder = tmp_path / "hostile"
     folder.mkdir()

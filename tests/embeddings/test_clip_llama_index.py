@@ -5,7 +5,6 @@ every line of the real loading and encoding code runs.
 """
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from llama_index.core.schema import Document, QueryBundle
@@ -15,8 +14,6 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import CollectionMismatch
 from llama_index_mmrag.nodes.node import modality_of
 
-from ..support.colours import Paint
-
 # torch: clip.load first tries an archive of TorchScript.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.load:DeprecationWarning")
 
@@ -24,14 +21,14 @@ COLOURS = ("red", "green", "blue")
 
 
 @pytest.fixture
-def library(tmp_path: Path, paint: Paint) -> Path:
+def library(tmp_path, paint) -> Path:
     for colour in COLOURS:
         paint(colour)
     (tmp_path / "store").mkdir()
     return tmp_path
 
 
-def test_clip_encodes_texts_and_pictures_of_an_index(library: Path, clip_encoder: Any):
+def test_clip_encodes_texts_and_pictures_of_an_index(library, clip_encoder):
     with MultiModalQdrantIndex.open(
         library / "store", embed_model=clip_encoder
     ) as index:
@@ -52,9 +49,7 @@ def test_clip_encodes_texts_and_pictures_of_an_index(library: Path, clip_encoder
         assert routes == {"text→text", "text→image"}
 
 
-def test_clip_for_pictures_beside_another_encoder_for_texts(
-    library: Path, clip_encoder: Any
-):
+def test_clip_for_pictures_beside_another_encoder_for_texts(library, clip_encoder):
     # Passages are longer than CLIP's 77 tokens: they need an encoder of their own.
     long = Document(text="red " * 150, doc_id="long")
     with MultiModalQdrantIndex.open(
@@ -66,9 +61,7 @@ def test_clip_for_pictures_beside_another_encoder_for_texts(
         assert {modality_of(r.node) for r in found} == {"text", "image"}
 
 
-def test_store_filled_by_clip_is_refused_to_another_encoder(
-    library: Path, clip_encoder: Any
-):
+def test_store_filled_by_clip_is_refused_to_another_encoder(library, clip_encoder):
     MultiModalQdrantIndex.open(library / "store", embed_model=clip_encoder).close()
     with pytest.raises(CollectionMismatch, match="was filled by"):
         MultiModalQdrantIndex.open(library / "store", embed_model=ColourEncoder())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,17 +22,13 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 @pytest.fixture(scope="module")
-def open_clip(clip_module: Any) -> Any:
+def open_clip(clip_module) -> Any:
     # After clip_module, which makes torchvision importable beside a CPU build.
     return pytest.importorskip("open_clip", reason="install extra 'open-clip'")
 
 
 @pytest.fixture(scope="module", params=["causal", "both-ways"])
-def name(
-    request: pytest.FixtureRequest,
-    open_clip: Any,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> str:
+def name(request, open_clip, tmp_path_factory) -> str:
     """Return an architecture and the file of its weights."""
     import torch
 
@@ -59,7 +54,7 @@ def name(
 
 
 @pytest.fixture(scope="module")
-def own(name: str, open_clip: Any) -> Any:
+def own(name, open_clip) -> Any:
     architecture, weights = name.split(":")
     model, _, preprocess = open_clip.create_model_and_transforms(
         architecture, pretrained=weights
@@ -68,7 +63,7 @@ def own(name: str, open_clip: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def encoder(name: str) -> BatchedClipEmbedding:
+def encoder(name) -> BatchedClipEmbedding:
     return BatchedClipEmbedding(
         model_name=name, picture_batch_size=2, text_batch_tokens=25
     )
@@ -79,9 +74,7 @@ def unit(vectors: Any) -> Any:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def test_texts_equal_the_models_own_at_full_width(
-    encoder: BatchedClipEmbedding, own: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_texts_equal_the_models_own_at_full_width(encoder, own, caplog):
     import torch
 
     model, _, tokenize = own
@@ -93,9 +86,7 @@ def test_texts_equal_the_models_own_at_full_width(
     assert "1 of 6 texts were longer" in caplog.text
 
 
-def test_pictures_equal_the_models_own_one_by_one(
-    encoder: BatchedClipEmbedding, own: Any
-) -> None:
+def test_pictures_equal_the_models_own_one_by_one(encoder, own):
     import torch
 
     model, preprocess, _ = own
@@ -110,9 +101,7 @@ def test_pictures_equal_the_models_own_one_by_one(
     assert encoder.space_id.endswith(":16:unit")
 
 
-def test_bfloat16_gives_the_same_directions_nearly(
-    encoder: BatchedClipEmbedding, name: str
-) -> None:
+def test_bfloat16_gives_the_same_directions_nearly(encoder, name):
     low = BatchedClipEmbedding(model_name=name, dtype="bfloat16")
     picture = [Image.new("RGB", (40, 50), "orange")]
     for one, other in (
@@ -131,14 +120,12 @@ def test_bfloat16_gives_the_same_directions_nearly(
         ("no-such-model", "names no weights"),
     ],
 )
-def test_unknown_architecture_and_weights_are_refused(
-    name: str, wrong: str, reason: str
-) -> None:
+def test_unknown_architecture_and_weights_are_refused(name, wrong, reason):
     with pytest.raises(CheckpointUnusable, match=reason):
         _ = BatchedClipEmbedding(model_name=wrong, backend="open_clip").dimension
 
 
-def test_file_of_another_model_is_refused(name: str, tmp_path: Path) -> None:
+def test_file_of_another_model_is_refused(name, tmp_path):
     import torch
 
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")

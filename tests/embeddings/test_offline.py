@@ -54,9 +54,7 @@ def lengths(vectors: object) -> list[float]:
 # Texts
 
 
-def test_text_vectors_have_384_numbers_and_length_one(
-    encoder: OfflineMultiModalEmbedding,
-) -> None:
+def test_text_vectors_have_384_numbers_and_length_one(encoder):
     vectors = encoder.get_text_embedding_batch(MIXED_LENGTHS)
     assert {len(vector) for vector in vectors} == {384}
     assert encoder.dimension == 384
@@ -64,18 +62,14 @@ def test_text_vectors_have_384_numbers_and_length_one(
     assert isinstance(vectors[0][0], float)
 
 
-def test_batch_equals_one_by_one_in_the_same_order(
-    encoder: OfflineMultiModalEmbedding,
-) -> None:
+def test_batch_equals_one_by_one_in_the_same_order(encoder):
     alone = [encoder.get_text_embedding(text) for text in MIXED_LENGTHS]
     batch = encoder.get_text_embedding_batch(MIXED_LENGTHS)
     assert np.asarray(batch) == pytest.approx(np.asarray(alone), abs=1e-5)
     assert np.asarray(batch)[0] == pytest.approx(np.asarray(batch)[5], abs=1e-6)
 
 
-def test_vectors_do_not_depend_on_the_number_of_threads(
-    encoder: OfflineMultiModalEmbedding,
-) -> None:
+def test_vectors_do_not_depend_on_the_number_of_threads(encoder):
     one, four = (OfflineTextEmbedding(num_threads=n) for n in (1, 4))
     texts = MIXED_LENGTHS * 5
     np.testing.assert_allclose(
@@ -83,22 +77,16 @@ def test_vectors_do_not_depend_on_the_number_of_threads(
     )
 
 
-def test_query_and_passage_are_encoded_alike(
-    encoder: OfflineMultiModalEmbedding,
-) -> None:
+def test_query_and_passage_are_encoded_alike(encoder):
     assert encoder.get_query_embedding("soup") == encoder.get_text_embedding("soup")
 
 
-def test_text_encoder_alone_gives_the_same_text_vectors(
-    encoder: OfflineMultiModalEmbedding,
-) -> None:
+def test_text_encoder_alone_gives_the_same_text_vectors(encoder):
     text_only = OfflineTextEmbedding()
     assert text_only.get_text_embedding("soup") == encoder.get_text_embedding("soup")
 
 
-def test_text_beyond_max_tokens_is_not_seen(
-    encoder: OfflineMultiModalEmbedding,
-) -> None:
+def test_text_beyond_max_tokens_is_not_seen(encoder):
     start = "soup " * 254  # with [CLS] and [SEP]: 256 tokens
     assert encoder.get_text_embedding(start + "diesel engine " * 9000) == (
         encoder.get_text_embedding(start)
@@ -108,27 +96,21 @@ def test_text_beyond_max_tokens_is_not_seen(
     assert not np.allclose(whole, encoder.get_text_embedding(start), atol=1e-2)
 
 
-def test_empty_text_has_a_vector_of_length_one_near_to_nothing(
-    encoder: OfflineMultiModalEmbedding,
-) -> None:
+def test_empty_text_has_a_vector_of_length_one_near_to_nothing(encoder):
     empty, blank, *others = encoder.encode_texts(["", " \n\t", *CAPTIONS.values()])
     assert float(empty @ empty) == pytest.approx(1.0, abs=1e-6)
     assert np.array_equal(empty, blank)
     assert max(float(empty @ other) for other in others) < 0.3
 
 
-def test_no_texts_and_no_pictures_give_no_vectors(
-    encoder: OfflineMultiModalEmbedding,
-) -> None:
+def test_no_texts_and_no_pictures_give_no_vectors(encoder):
     assert encoder.get_text_embedding_batch([]) == []
     assert encoder.get_image_embedding_batch([]) == []
     assert encoder.encode_texts([]).shape == (0, 384)
     assert encoder.encode_images([]).shape == (0, 384)
 
 
-def test_nodes_get_their_embedding_in_an_ingestion_pipeline(
-    encoder: OfflineMultiModalEmbedding,
-) -> None:
+def test_nodes_get_their_embedding_in_an_ingestion_pipeline(encoder):
     (node,) = encoder([TextNode(text="soup")])
     assert node.embedding == encoder.get_text_embedding("soup")
 
@@ -138,10 +120,8 @@ def test_nodes_get_their_embedding_in_an_ingestion_pipeline(
 
 @pytest.mark.parametrize("head_weight", [0.0, 0.5])
 def test_each_caption_finds_its_picture_and_each_picture_its_caption(
-    head_weight: float,
-    encoder: OfflineMultiModalEmbedding,
-    photographs: dict[str, str],
-) -> None:
+    head_weight, encoder, photographs
+):
     encoder = OfflineMultiModalEmbedding(head_weight=head_weight)
     pictures = encoder.encode_images(list(photographs.values()))
     captions = encoder.encode_texts([CAPTIONS[what] for what in photographs])
@@ -153,9 +133,7 @@ def test_each_caption_finds_its_picture_and_each_picture_its_caption(
     assert right > wrong + 0.05
 
 
-def test_every_kind_of_source_gives_the_same_vector(
-    encoder: OfflineMultiModalEmbedding, photographs: dict[str, str]
-) -> None:
+def test_every_kind_of_source_gives_the_same_vector(encoder, photographs):
     path = photographs["cat"]
     data = Path(path).read_bytes()
     sources = [path, Path(path), data, BytesIO(data), Image.open(path)]
@@ -166,9 +144,7 @@ def test_every_kind_of_source_gives_the_same_vector(
     )
 
 
-def test_picture_batch_equals_one_by_one_in_the_same_order(
-    encoder: OfflineMultiModalEmbedding, photographs: dict[str, str]
-) -> None:
+def test_picture_batch_equals_one_by_one_in_the_same_order(encoder, photographs):
     paths = [*photographs.values(), photographs["cat"]]
     alone = [encoder.get_image_embedding(path) for path in paths]
     batch = encoder.get_image_embedding_batch(paths)
@@ -178,20 +154,15 @@ def test_picture_batch_equals_one_by_one_in_the_same_order(
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3000, 2), (224, 224)])
-def test_pictures_of_odd_sizes_have_a_vector(
-    size: tuple[int, int], encoder: OfflineMultiModalEmbedding
-) -> None:
+def test_pictures_of_odd_sizes_have_a_vector(size, encoder):
     vectors = encoder.encode_images([Image.new("RGB", size, "orange")])
     assert lengths(vectors) == pytest.approx([1.0], abs=1e-6)
 
 
 @pytest.mark.parametrize("num_threads", [1, 4])
 def test_unreadable_picture_of_a_batch_is_named(
-    num_threads: int,
-    encoder: OfflineMultiModalEmbedding,
-    photographs: dict[str, str],
-    tmp_path: Path,
-) -> None:
+    num_threads, encoder, photographs, tmp_path
+):
     broken, empty = tmp_path / "broken.jpg", tmp_path / "empty.jpg"
     broken.write_bytes(b"\xff\xd8\xff but no picture")
     empty.touch()
@@ -200,9 +171,7 @@ def test_unreadable_picture_of_a_batch_is_named(
         encoder.get_image_embedding_batch([photographs["cat"], broken, empty])
 
 
-def test_head_moves_pictures_and_not_texts(
-    encoder: OfflineMultiModalEmbedding, photographs: dict[str, str]
-) -> None:
+def test_head_moves_pictures_and_not_texts(encoder, photographs):
     plain = OfflineMultiModalEmbedding(head_weight=0.0)
     assert plain.get_text_embedding("soup") == encoder.get_text_embedding("soup")
     one, other = (e.encode_images([photographs["cat"]])[0] for e in (plain, encoder))
@@ -212,9 +181,7 @@ def test_head_moves_pictures_and_not_texts(
 # Async
 
 
-async def test_async_equals_sync(
-    encoder: OfflineMultiModalEmbedding, photographs: dict[str, str]
-) -> None:
+async def test_async_equals_sync(encoder, photographs):
     paths = list(photographs.values())
     assert await encoder.aget_text_embedding("soup") == (
         encoder.get_text_embedding("soup")
@@ -234,8 +201,8 @@ async def test_async_equals_sync(
 
 
 async def test_event_loop_runs_while_pictures_and_texts_are_encoded(
-    encoder: OfflineMultiModalEmbedding, photographs: dict[str, str]
-) -> None:
+    encoder, photographs
+):
     longest_gap, running = 0.0, True
 
     async def tick() -> None:
@@ -260,9 +227,7 @@ async def test_event_loop_runs_while_pictures_and_texts_are_encoded(
 
 
 @pytest.mark.parametrize("kind", [OfflineTextEmbedding, OfflineMultiModalEmbedding])
-def test_dict_round_trip_keeps_settings_and_carries_no_model(
-    kind: type[OfflineTextEmbedding],
-) -> None:
+def test_dict_round_trip_keeps_settings_and_carries_no_model(kind):
     before = kind(max_tokens=99, num_threads=3, embed_batch_size=7)
     before.encode_texts(["loaded"])
     data = before.to_dict()
@@ -274,9 +239,7 @@ def test_dict_round_trip_keeps_settings_and_carries_no_model(
     assert after.encode_texts(["cat"]).tolist() == before.encode_texts(["cat"]).tolist()
 
 
-def test_pickled_encoder_gives_the_same_vectors(
-    encoder: OfflineMultiModalEmbedding,
-) -> None:
+def test_pickled_encoder_gives_the_same_vectors(encoder):
     data = pickle.dumps(encoder)
     assert len(data) < 10_000
     assert pickle.loads(data).encode_texts(["cat"]).tolist() == (
@@ -284,7 +247,7 @@ def test_pickled_encoder_gives_the_same_vectors(
     )
 
 
-def test_both_are_llamaindex_embeddings() -> None:
+def test_both_are_llamaindex_embeddings():
     assert issubclass(OfflineMultiModalEmbedding, MultiModalEmbedding)
     assert issubclass(OfflineMultiModalEmbedding, OfflineTextEmbedding)
     assert not issubclass(OfflineTextEmbedding, MultiModalEmbedding)
@@ -300,12 +263,12 @@ def test_both_are_llamaindex_embeddings() -> None:
         {"num_threads": 0},
     ],
 )
-def test_setting_out_of_range_is_refused(settings: dict[str, float]) -> None:
+def test_setting_out_of_range_is_refused(settings):
     with pytest.raises(ValidationError, match=next(iter(settings))):
         OfflineMultiModalEmbedding(**settings)
 
 
-def test_space_id_tells_vector_spaces_apart() -> None:
+def test_space_id_tells_vector_spaces_apart():
     ids = [
         OfflineTextEmbedding().space_id,
         OfflineMultiModalEmbedding(head_weight=0.0).space_id,
@@ -317,9 +280,7 @@ def test_space_id_tells_vector_spaces_apart() -> None:
     assert OfflineMultiModalEmbedding(num_threads=1, max_tokens=9).space_id == ids[3]
 
 
-def test_eight_threads_get_the_vectors_that_one_gets(
-    encoder: OfflineMultiModalEmbedding, photographs: dict[str, str]
-) -> None:
+def test_eight_threads_get_the_vectors_that_one_gets(encoder, photographs):
     jobs = [*MIXED_LENGTHS[:3], *photographs.values()] * 4
 
     def embed(job: str) -> list[float]:
@@ -335,7 +296,7 @@ def test_eight_threads_get_the_vectors_that_one_gets(
 # Loading, in fresh processes
 
 
-def test_import_loads_no_model_package() -> None:
+def test_import_loads_no_model_package():
     done = run_python(
         "import sys\n"
         "from llama_index_mmrag.embeddings import OfflineMultiModalEmbedding\n"
@@ -346,7 +307,7 @@ def test_import_loads_no_model_package() -> None:
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
-def test_first_use_by_eight_threads_loads_one_session(encoder: object) -> None:
+def test_first_use_by_eight_threads_loads_one_session(encoder):
     # Sessions are counted from outside, through onnxruntime's own constructor.
     done = run_python(
         "import onnxruntime\n"
@@ -377,9 +338,7 @@ def test_first_use_by_eight_threads_loads_one_session(encoder: object) -> None:
         ),
     ],
 )
-def test_missing_package_is_named_with_the_install_command(
-    package: str, named: str
-) -> None:
+def test_missing_package_is_named_with_the_install_command(package, named):
     done = run_python(
         "import sys\n"
         "from PIL import Image\n"

@@ -44,7 +44,7 @@ def alignment(image: Chain | Mix | Columns) -> Alignment:
     )
 
 
-def test_lengths_are_known_before_anything_is_loaded() -> None:
+def test_lengths_are_known_before_anything_is_loaded():
     encoder = OfflineFeaturesEmbedding()
     assert dimension_of(encoder) == 384
     assert known_image_dimension(encoder) == 1_664
@@ -53,7 +53,7 @@ def test_lengths_are_known_before_anything_is_loaded() -> None:
     assert encoder.feature_columns == (384, 1_664)
 
 
-def test_index_refuses_pictures_and_texts_of_two_lengths(tmp_path: Path) -> None:
+def test_index_refuses_pictures_and_texts_of_two_lengths(tmp_path):
     with pytest.raises(InvalidSetting, match="texts of 384 numbers and pictures of 16"):
         MultiModalQdrantIndex.open(
             tmp_path / "store", embed_model=OfflineFeaturesEmbedding()
@@ -61,12 +61,12 @@ def test_index_refuses_pictures_and_texts_of_two_lengths(tmp_path: Path) -> None
     assert not (tmp_path / "store").exists()
 
 
-def test_alignment_that_takes_columns_which_are_not_there_is_refused() -> None:
+def test_alignment_that_takes_columns_which_are_not_there_is_refused():
     with pytest.raises(InvalidSetting, match="1664 numbers; expected at least 1700"):
         TransformedEmbedding.from_alignment(alignment(Columns(0, 1_700)))
 
 
-def test_alignment_alone_names_its_offline_encoder() -> None:
+def test_alignment_alone_names_its_offline_encoder():
     aligned = TransformedEmbedding.from_alignment(alignment(Columns(0, 384)))
     assert isinstance(aligned.text_encoder, OfflineFeaturesEmbedding)
     assert aligned.image_encoder is aligned.text_encoder
@@ -87,7 +87,7 @@ def test_alignment_alone_names_its_offline_encoder() -> None:
         assert space_of(found) == encoder.space_id
 
 
-def test_alignment_of_an_encoder_that_is_not_ours_needs_it() -> None:
+def test_alignment_of_an_encoder_that_is_not_ours_needs_it():
     space = ColourEncoder().space_id
     plain = Alignment(
         text=Normalize(),
@@ -101,7 +101,7 @@ def test_alignment_of_an_encoder_that_is_not_ours_needs_it() -> None:
 
 
 @needs_offline
-def test_columns_are_conse_and_features() -> None:
+def test_columns_are_conse_and_features():
     encoder = OfflineFeaturesEmbedding()
     rows = np.array(encoder.get_image_embedding_batch(PICTURES))  # type: ignore[arg-type]
     assert rows.shape == (2, 1_664)
@@ -114,7 +114,7 @@ def test_columns_are_conse_and_features() -> None:
 
 
 @needs_offline
-def test_shipped_head_as_a_transform_is_the_default_encoder() -> None:
+def test_shipped_head_as_a_transform_is_the_default_encoder():
     rebuilt = TransformedEmbedding.from_alignment(alignment(shipped_head()))  # type: ignore[arg-type]
     expected = OfflineMultiModalEmbedding().encode_images(PICTURES)
     found = rebuilt.get_image_embedding_batch(PICTURES)  # type: ignore[arg-type]
@@ -122,7 +122,7 @@ def test_shipped_head_as_a_transform_is_the_default_encoder() -> None:
 
 
 @needs_offline
-def test_saved_alignment_opens_an_index_and_finds(tmp_path: Path) -> None:
+def test_saved_alignment_opens_an_index_and_finds(tmp_path):
     alignment(shipped_head()).save(tmp_path / "head.npz")  # type: ignore[arg-type]
     Image.new("RGB", (64, 48), "orange").save(tmp_path / "orange.png")
     for _ in range(2):  # the second opening knows its encoder
@@ -136,13 +136,13 @@ def test_saved_alignment_opens_an_index_and_finds(tmp_path: Path) -> None:
 
 
 @needs_offline
-def test_unreadable_picture_is_named(tmp_path: Path) -> None:
+def test_unreadable_picture_is_named(tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with pytest.raises(ImageUnreadable, match=r"bad\.png"):
         OfflineFeaturesEmbedding().get_image_embedding(str(tmp_path / "bad.png"))
 
 
-def test_encoder_survives_pickling() -> None:
+def test_encoder_survives_pickling():
     again = pickle.loads(pickle.dumps(OfflineFeaturesEmbedding()))  # noqa: S301 - ours
     assert again.space_id == OfflineFeaturesEmbedding().space_id
     assert again.to_dict()["class_name"] == "OfflineFeaturesEmbedding"

@@ -42,7 +42,7 @@ def mrr(one: object, offline_sets: ModuleType, *, head_weight: float) -> float:
     return offline_sets.quality(queries, pictures, one.relevant).mrr
 
 
-def test_quality_of_a_worked_example(offline_sets: ModuleType) -> None:
+def test_quality_of_a_worked_example(offline_sets):
     import numpy as np
 
     # Ranks of the first right picture: 1, 3, and 1.5 for a tie with one wrong picture.
@@ -55,7 +55,7 @@ def test_quality_of_a_worked_example(offline_sets: ModuleType) -> None:
     assert found.recall_at_5 == 1.0
 
 
-def test_card_describes_the_head_that_ships() -> None:
+def test_card_describes_the_head_that_ships():
     assert CARD["sha256"].startswith(open_head().sha8)
     trained_on = {source["book"] for source in CARD["trained_on"]}
     assert CARD["held_out"]["book"] not in trained_on
@@ -63,7 +63,7 @@ def test_card_describes_the_head_that_ships() -> None:
     assert all(len(book["sources"]) == 1 for book in CARD["trained_on"])
 
 
-def test_card_claims_a_quarter_more_on_the_book_never_seen() -> None:
+def test_card_claims_a_quarter_more_on_the_book_never_seen():
     gains = {
         name: figures["with_head"]["mrr"] / figures["training_free"]["mrr"]
         for name, figures in CARD["on_the_held_out_book"].items()
@@ -72,7 +72,7 @@ def test_card_claims_a_quarter_more_on_the_book_never_seen() -> None:
     assert min(gains.values()) >= 1.25
 
 
-def test_packaged_arrays_have_the_documented_shapes() -> None:
+def test_packaged_arrays_have_the_documented_shapes():
     assert class_vectors().shape == (1000, 384)
     assert abs(class_vectors().mean(axis=0)).max() < 1e-3
     head = open_head()
@@ -86,26 +86,21 @@ def test_packaged_arrays_have_the_documented_shapes() -> None:
     ids=["description", "name"],
 )
 def test_training_free_groceries_reach_the_mrr_of_another_implementation(
-    position: int,
-    expected: float,
-    encoder: object,
-    offline_sets: ModuleType,
-) -> None:
+    position, expected, encoder, offline_sets
+):
     one = offline_sets.grocery_sets(DATA)[position]
     assert mrr(one, offline_sets, head_weight=0.0) == pytest.approx(expected, abs=0.01)
 
 
 def test_training_free_recipes_reach_the_mrr_of_another_implementation(
-    encoder: object, offline_sets: ModuleType
-) -> None:
+    encoder, offline_sets
+):
     recipes = offline_sets.recipe_set(DATA)
     assert (len(recipes.queries), len(recipes.pictures)) == (115, 136)
     assert mrr(recipes, offline_sets, head_weight=0.0) == pytest.approx(0.158, abs=0.01)
 
 
-def test_head_raises_mrr_by_a_quarter_on_a_book_it_never_saw(
-    encoder: object, offline_sets: ModuleType
-) -> None:
+def test_head_raises_mrr_by_a_quarter_on_a_book_it_never_saw(encoder, offline_sets):
     (alt,) = (s for s in offline_sets.book_sets(DATA) if s.name == "psychology, alt")
     figures = CARD["on_the_held_out_book"][alt.name]
     with_head = mrr(alt, offline_sets, head_weight=CARD["head_weight"])

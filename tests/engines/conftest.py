@@ -24,7 +24,7 @@ def is_writing() -> bool:
 
 
 @pytest.fixture(scope="session")
-def shown(is_writing: bool) -> Iterator[dict[page.Cell, tuple[page.Note, ...] | None]]:
+def shown(is_writing) -> Iterator[dict[page.Cell, tuple[page.Note, ...] | None]]:
     """Return where each cell writes its notes."""
     marks: dict[page.Cell, tuple[page.Note, ...] | None] = {}
     yield marks

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import re
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,13 +36,7 @@ def cell_id(engine: Engine, asked: Asked, way: Way) -> str:
     ("engine", "asked", "way"), [pytest.param(*c, id=cell_id(*c)) for c in CELLS]
 )
 async def test_cell_shows_what_the_table_says(
-    engine: Engine,
-    asked: Asked,
-    way: Way,
-    tmp_path: Path,
-    close_after: Any,
-    shown: dict[page.Cell, Any],
-    is_writing: bool,
+    engine, asked, way, tmp_path, close_after, shown, is_writing
 ):
     world = build_world(tmp_path, way, close_after)
     query = world.query(asked)
@@ -64,7 +57,7 @@ async def test_cell_shows_what_the_table_says(
         assert committed[engine.name, asked, way] == notes
 
 
-def test_page_is_as_the_cells_write_it(is_writing: bool):
+def test_page_is_as_the_cells_write_it(is_writing):
     if is_writing:
         pytest.skip("the page is being written")
     marks = page.parse(page.written())
@@ -75,7 +68,7 @@ def test_page_is_as_the_cells_write_it(is_writing: bool):
     assert unstreamed == set(marks) - ran
 
 
-def test_every_claim_is_on_the_page_and_every_note_is_used(is_writing: bool):
+def test_every_claim_is_on_the_page_and_every_note_is_used(is_writing):
     text = " ".join(page.PAGE.read_text(encoding="utf-8").split())
     for claim in Claim:
         assert claim.value in text

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("llama_index.llms.openai_like", reason="install extra 'test'")
 
-from ..support.openai_server import OpenAIServer, picture_of  # noqa: E402
+from ..support.openai_server import picture_of  # noqa: E402
 from .asking import ask  # noqa: E402
 from .claims import LEAKS  # noqa: E402
-from .engines import ENGINES, Engine  # noqa: E402
+from .engines import ENGINES  # noqa: E402
 from .world import (  # noqa: E402
     ANSWER,
     ASKED_SIZE,
@@ -22,7 +21,6 @@ from .world import (  # noqa: E402
     PIECES,
     STORED_SIZE,
     WAYS,
-    Way,
     World,
     build_world,
     caption_of,
@@ -57,7 +55,7 @@ class ServedWorld(World):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("engine", SERVED, ids=lambda engine: engine.name.strip("`"))
 async def test_texts_captions_and_pictures_go_through_the_wire_once(
-    engine: Engine, way: Way, server: OpenAIServer, make_llm: Any, tmp_path: Path
+    engine, way, server, make_llm, tmp_path
 ):
     server.script(list(PIECES))
     with ExitStack() as stack:

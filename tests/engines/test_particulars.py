@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from llama_index.core.llms import ChatMessage
@@ -24,7 +23,7 @@ FIXED = "LlamaIndex changed this: update docs/compatibility.md"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path) -> Iterator[World]:
     with ExitStack() as stack:
         yield build_world(tmp_path, "sync", stack.callback)
 
@@ -45,22 +44,20 @@ def fusion(world: World, prompt: str) -> QueryFusionRetriever:
     )
 
 
-def test_generated_queries_have_no_picture_and_the_query_itself_keeps_it(
-    world: World,
-):
+def test_generated_queries_have_no_picture_and_the_query_itself_keeps_it(world):
     results = fusion(world, "{query} Or the green door?").retrieve(world.query("both"))
     assert names(results) == list(EXPECTED["both"])
     routes = [provenance_of(result).requested for result in results]
     assert routes[0] == ("text→text", "text→image", "image→image")
 
 
-def test_generated_query_equal_to_the_query_loses_its_picture(world: World):
+def test_generated_query_equal_to_the_query_loses_its_picture(world):
     # Results are kept by the query's words: the second search replaces the first.
     results = fusion(world, "{query}").retrieve(world.query("both"))
     assert names(results) == list(EXPECTED["text"]), FIXED
 
 
-def test_condensing_a_conversation_loses_the_picture(world: World):
+def test_condensing_a_conversation_loses_the_picture(world):
     history = [ChatMessage("Hello."), ChatMessage("Hello!", role="assistant")]
     engine = condensing_chat(
         world,
@@ -77,7 +74,7 @@ def test_condensing_a_conversation_loses_the_picture(world: World):
     assert names(answered.source_nodes) == list(EXPECTED["both"])
 
 
-def test_image_query_of_the_deprecated_engine_searches_by_picture(world: World):
+def test_image_query_of_the_deprecated_engine_searches_by_picture(world):
     engine = simple(world, image_qa_template=PromptTemplate("{query_str}"))
     path = str(world.query("picture").image_path)
     response = engine.image_query(path, "Which door is this?")
@@ -86,7 +83,7 @@ def test_image_query_of_the_deprecated_engine_searches_by_picture(world: World):
 
 
 async def test_transform_retriever_has_no_asynchronous_search_of_its_own(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world, monkeypatch
 ):
     threads: list[threading.Thread] = []
     transform = KeepPicture(hyde(world))
@@ -105,7 +102,7 @@ async def test_transform_retriever_has_no_asynchronous_search_of_its_own(
     assert "_aretrieve" not in vars(TransformRetriever), FIXED
 
 
-async def test_one_engine_answers_many_questions_at_once(world: World):
+async def test_one_engine_answers_many_questions_at_once(world):
     engine = RetrieverQueryEngine(world.retriever, world.synthesizer())
     asked = ["text", "picture", "both"] * 8
     answers = await asyncio.gather(*(engine.aquery(world.query(a)) for a in asked))

@@ -86,7 +86,7 @@ def test_a_far_hit_does_not_overflow():
 
 
 @pytest.mark.parametrize("floor", [math.nan, math.inf])
-def test_a_floor_that_is_no_number_is_refused(floor: float):
+def test_a_floor_that_is_no_number_is_refused(floor):
     with pytest.raises(InvalidSetting, match="floor"):
         CalibratedSum(floor=floor)
 

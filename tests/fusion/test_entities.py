@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from llama_index_mmrag.fusion import RRF, Fusion, RankedList, WeightedSum
+from llama_index_mmrag.fusion import RRF, RankedList, WeightedSum
 
 from ..support.runs import ranked
 
@@ -62,9 +62,7 @@ def min_max_points(one: RankedList, rank: int) -> float:
     ],
     ids=["rrf60", "rrf0", "weighted"],
 )
-def test_thousand_random_cases_equal_a_brute_force(
-    fusion: Fusion, points: Callable[[RankedList, int], float]
-) -> None:
+def test_thousand_random_cases_equal_a_brute_force(fusion, points):
     rng = random.Random(2026)
     for _ in range(1000):
         lists = random_lists(rng)
@@ -80,7 +78,7 @@ def test_thousand_random_cases_equal_a_brute_force(
         assert [e.entity_id for e in fused if e.entity_id in set(distinct)] == distinct
 
 
-def test_ten_chunks_of_one_entity_count_once_a_list_by_the_best() -> None:
+def test_ten_chunks_of_one_entity_count_once_a_list_by_the_best():
     chunks = {f"chunk{n}": 0.5 - n / 100 for n in range(10)}
     text = ranked(
         "text", {"other": 0.9, **chunks}, entities=dict.fromkeys(chunks, "long")
@@ -93,7 +91,7 @@ def test_ten_chunks_of_one_entity_count_once_a_list_by_the_best() -> None:
     assert [c.node_id for c in fused[1].contributions] == ["chunk0"]
 
 
-def test_figure_and_caption_of_one_entity_add_up() -> None:
+def test_figure_and_caption_of_one_entity_add_up():
     text = ranked("text", {"a": 0.9, "caption": 0.8}, entities={"caption": "figure"})
     image = ranked("image", {"b": 0.4, "picture": 0.3}, entities={"picture": "figure"})
     best = RRF().fuse([text, image])[0]
@@ -101,7 +99,7 @@ def test_figure_and_caption_of_one_entity_add_up() -> None:
     assert [c.node_id for c in best.contributions] == ["caption", "picture"]
 
 
-def test_ties_break_by_configured_list_order_then_entity_id() -> None:
+def test_ties_break_by_configured_list_order_then_entity_id():
     text = ranked("text", {"z": 1.0})
     image = ranked("image", {"a": 1.0})
     video = ranked("video", {"m": 1.0})
@@ -127,7 +125,7 @@ for fusion in (RRF(weights={"text": 0.0, "image": 0.0}), WeightedSum()):
 """
 
 
-def test_rankings_do_not_depend_on_the_hash_seed() -> None:
+def test_rankings_do_not_depend_on_the_hash_seed():
     outputs = {
         subprocess.run(
             [sys.executable, "-c", PROGRAM],

@@ -40,7 +40,7 @@ def fused_by_ranx(
 
 
 @pytest.mark.parametrize("k", [1, 10, 60, 1000])
-def test_rrf_scores_equal_those_of_ranx(k: int) -> None:
+def test_rrf_scores_equal_those_of_ranx(k):
     rng = random.Random(k)
     for n_lists in (2, 3, 5):
         runs = random_runs(rng, n_lists=n_lists, n_nodes=30)
@@ -50,7 +50,7 @@ def test_rrf_scores_equal_those_of_ranx(k: int) -> None:
 
 
 @pytest.mark.parametrize("normalizer", NAMES)
-def test_weighted_sums_equal_those_of_ranx(normalizer: str) -> None:
+def test_weighted_sums_equal_those_of_ranx(normalizer):
     rng = random.Random(7)
     for n_lists in (2, 3):
         runs = random_runs(rng, n_lists=n_lists, n_nodes=30)
@@ -68,7 +68,7 @@ def test_weighted_sums_equal_those_of_ranx(normalizer: str) -> None:
         assert scores_of(ours) == pytest.approx(oracle, abs=1e-12)
 
 
-def test_list_of_one_hit_differs_from_ranx_on_purpose() -> None:
+def test_list_of_one_hit_differs_from_ranx_on_purpose():
     # It was found, and nothing in its list is worse: 1 and not 0.
     runs = [{"d01": 0.4}, {"d02": 0.9, "d03": 0.1}]
     ours = WeightedSum().fuse([ranked("t", runs[0]), ranked("i", runs[1])])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from copy import deepcopy
 
 import numpy as np
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.fusion import RankedList, WeightedSum
+from llama_index_mmrag.fusion import WeightedSum
 from llama_index_mmrag.fusion.normalize import NORMALIZERS, Scores
 
 from ..support.runs import ranked, ranked_lists, scores_of
@@ -19,7 +18,7 @@ from ..support.runs import ranked, ranked_lists, scores_of
 NAMES = sorted(set(NORMALIZERS) - {"identity"})
 
 
-def test_score_is_the_weighted_sum_of_normalised_scores() -> None:
+def test_score_is_the_weighted_sum_of_normalised_scores():
     text = ranked("text", {"a": 0.9, "b": 0.7, "c": 0.1})
     image = ranked("image", {"c": 0.3, "d": 0.1})
     fused = WeightedSum(weights={"text": 0.7, "image": 0.3}).fuse([text, image])
@@ -35,7 +34,7 @@ def test_score_is_the_weighted_sum_of_normalised_scores() -> None:
     )
 
 
-def test_contributions_hold_raw_and_calibrated_scores() -> None:
+def test_contributions_hold_raw_and_calibrated_scores():
     fused = WeightedSum(weights={"image": 2.0}).fuse(
         [ranked("image", {"a": 0.9, "b": 0.5, "c": 0.1})]
     )
@@ -45,7 +44,7 @@ def test_contributions_hold_raw_and_calibrated_scores() -> None:
     assert middle.amount == pytest.approx(2.0 * 0.5)
 
 
-def test_entity_that_a_list_lacks_is_absent_not_zero() -> None:
+def test_entity_that_a_list_lacks_is_absent_not_zero():
     # With z-scores 0 is the average: an absent entity must not be charged for it.
     fused = WeightedSum(normalizer="z_score").fuse(
         [ranked("text", {"a": 3.0, "b": 1.0}), ranked("image", {"c": 2.0, "d": 1.0})]
@@ -54,7 +53,7 @@ def test_entity_that_a_list_lacks_is_absent_not_zero() -> None:
     assert all(len(e.contributions) == 1 for e in fused)
 
 
-def test_a_function_may_normalise() -> None:
+def test_a_function_may_normalise():
     def halved(scores: Scores) -> Scores:
         return scores / 2
 
@@ -63,13 +62,13 @@ def test_a_function_may_normalise() -> None:
     assert fusion.describe() == "weighted_sum(halved)"
 
 
-def test_unknown_normaliser_is_refused_with_the_known_ones() -> None:
+def test_unknown_normaliser_is_refused_with_the_known_ones():
     with pytest.raises(InvalidSetting, match=r"'softmax'.*'min_max'"):
         WeightedSum(normalizer="softmax")
 
 
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
-def test_weight_out_of_range_is_refused_by_name(weight: float) -> None:
+def test_weight_out_of_range_is_refused_by_name(weight):
     with pytest.raises(InvalidSetting, match="'text'"):
         WeightedSum(weights={"text": weight})
 
@@ -78,19 +77,19 @@ def test_weight_out_of_range_is_refused_by_name(weight: float) -> None:
     "broken",
     [lambda s: s * np.nan, lambda s: s[:-1], lambda s: np.full_like(s, np.inf)],
 )
-def test_normaliser_that_gives_no_numbers_is_refused_with_the_route(broken) -> None:
+def test_normaliser_that_gives_no_numbers_is_refused_with_the_route(broken):
     with pytest.raises(InvalidSetting, match=r"2 scores of route 'text'"):
         WeightedSum(normalizer=broken).fuse([ranked("text", {"a": 1.0, "b": 0.0})])
 
 
 @pytest.mark.parametrize("lists", [[], [ranked("text", {})]])
-def test_nothing_found_is_an_empty_ranking(lists: list[RankedList]) -> None:
+def test_nothing_found_is_an_empty_ranking(lists):
     assert WeightedSum().fuse(lists) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
 @given(lists=ranked_lists())
-def test_contributions_add_up_to_the_score(name: str, lists: list[RankedList]) -> None:
+def test_contributions_add_up_to_the_score(name, lists):
     for entity in WeightedSum(normalizer=name).fuse(lists):
         total = sum(c.amount for c in entity.contributions)
         assert entity.score == pytest.approx(total, abs=1e-9)
@@ -98,22 +97,20 @@ def test_contributions_add_up_to_the_score(name: str, lists: list[RankedList]) -
 
 @pytest.mark.parametrize("name", NAMES)
 @given(lists=ranked_lists(), rng=st.randoms(use_true_random=False))
-def test_scores_do_not_depend_on_the_order_of_the_lists(
-    name: str, lists: list[RankedList], rng: random.Random
-) -> None:
+def test_scores_do_not_depend_on_the_order_of_the_lists(name, lists, rng):
     fusion = WeightedSum(normalizer=name)
     shuffled = rng.sample(lists, len(lists))
     assert scores_of(fusion.fuse(lists)) == scores_of(fusion.fuse(shuffled))
 
 
 @given(ranked_lists(), st.integers(0, 4))
-def test_an_empty_list_changes_nothing(lists: list[RankedList], place: int) -> None:
+def test_an_empty_list_changes_nothing(lists, place):
     padded = [*lists[:place], ranked("empty", {}), *lists[place:]]
     assert WeightedSum().fuse(padded) == WeightedSum().fuse(lists)
 
 
 @given(ranked_lists())
-def test_fusing_leaves_the_lists_as_they_were(lists: list[RankedList]) -> None:
+def test_fusing_leaves_the_lists_as_they_were(lists):
     before = deepcopy(lists)
     WeightedSum(normalizer="z_score").fuse(lists)
     assert lists == before

@@ -26,7 +26,7 @@ def encoder() -> CountingEncoder:
 
 
 @pytest.fixture
-def open_index(tmp_path: Path, encoder: CountingEncoder) -> Iterator[Open]:
+def open_index(tmp_path, encoder) -> Iterator[Open]:
     """Return a function that opens an index, in a new folder unless one is named.
 
     Kinds: "edge" (embedded), "local" (Qdrant's local mode), "server" (QDRANT_URL).
@@ -54,7 +54,7 @@ def open_index(tmp_path: Path, encoder: CountingEncoder) -> Iterator[Open]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path) -> Path:
     """Return a folder: a page with a picture, a text, and a picture of its own."""
     root = tmp_path / "docs"
     painted(root / "pix", "red", name="apple.png")

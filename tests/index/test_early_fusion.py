@@ -52,7 +52,7 @@ A yellow one.
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Path:
+def page(tmp_path) -> Path:
     root = tmp_path / "docs"
     painted(root / "pix", "red")
     # Pillow's lime is our green.

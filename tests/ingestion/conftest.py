@@ -22,7 +22,7 @@ def picture():
 
 
 @pytest.fixture
-def write(tmp_path: Path):
+def write(tmp_path):
     """Write a file below tmp_path, folders included; text is UTF-8."""
 
     def write_file(name: str, content: str | bytes = "") -> Path:

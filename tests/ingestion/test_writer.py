@@ -95,7 +95,7 @@ def painted(path: Path, colour: str = "red") -> Path:
 
 
 @pytest.fixture
-def open_channels(tmp_path: Path) -> Iterator[Callable[..., Channels]]:
+def open_channels(tmp_path) -> Iterator[Callable[..., Channels]]:
     opened: list[QdrantEdgeVectorStore] = []
 
     def channels(encoder: ColourEncoder | None = None) -> Channels:

@@ -30,13 +30,13 @@ from llama_index_mmrag import FusedNode, Provenance, provenance_of
 from llama_index_mmrag.nodes.node import PROVENANCE_KEY, with_provenance
 from llama_index_mmrag.provenance import Contribution, Degradation
 
-from ..support.colours import Paint, ids_of, image_node, text_node
+from ..support.colours import ids_of, image_node, text_node
 
 PROVENANCE = Provenance("door", 1 / 61, "rrf(k=60)", ())
 
 
 @pytest.fixture
-def nodes(paint: Paint) -> list[BaseNode]:
+def nodes(paint) -> list[BaseNode]:
     return [
         text_node("red door", author="facilities"),
         TextNode(text=""),
@@ -45,7 +45,7 @@ def nodes(paint: Paint) -> list[BaseNode]:
     ]
 
 
-def test_hash_does_not_know_of_the_provenance(nodes: list[BaseNode]):
+def test_hash_does_not_know_of_the_provenance(nodes):
     hashes = [node.hash for node in nodes]
     explained = [with_provenance(node, PROVENANCE) for node in nodes]
     assert [node.hash for node in explained[:3]] == hashes[:3]
@@ -58,7 +58,7 @@ def test_hash_still_knows_of_text_and_metadata():
     assert len({with_provenance(node, PROVENANCE).hash for node in texts}) == 3
 
 
-def test_content_and_class_name_are_those_of_the_node(nodes: list[BaseNode]):
+def test_content_and_class_name_are_those_of_the_node(nodes):
     for node in nodes:
         explained = with_provenance(node, PROVENANCE)
         assert explained.class_name() == node.class_name()
@@ -75,9 +75,7 @@ def test_content_and_class_name_are_those_of_the_node(nodes: list[BaseNode]):
         assert PROVENANCE_KEY not in node.metadata
 
 
-def test_explained_node_is_stored_and_read_back_as_an_ordinary_one(
-    nodes: list[BaseNode],
-):
+def test_explained_node_is_stored_and_read_back_as_an_ordinary_one(nodes):
     for node in nodes:
         explained = with_provenance(node, PROVENANCE)
         stored = node_to_metadata_dict(explained, flat_metadata=False)
@@ -93,7 +91,7 @@ def test_multimodal_node_of_llamaindex_keeps_its_class_and_content():
     assert explained.get_content() == "red"
 
 
-def test_picture_shows_its_metadata_caption_and_pixels_in_that_order(paint: Paint):
+def test_picture_shows_its_metadata_caption_and_pixels_in_that_order(paint):
     node = image_node(paint("red"), author="facilities")
     node.text = "A red door."
     explained = with_provenance(node, PROVENANCE)
@@ -117,9 +115,7 @@ class Fixed(BaseRetriever):
         return [result.model_copy() for result in self._results]
 
 
-def test_node_that_we_and_another_retriever_find_is_one_node_to_llamaindex(
-    paint: Paint,
-):
+def test_node_that_we_and_another_retriever_find_is_one_node_to_llamaindex(paint):
     text, picture = text_node("red"), image_node(paint("red"))
     ours = Fixed(*(FusedNode.of(node, PROVENANCE) for node in (text, picture)))
     other = Fixed(NodeWithScore(node=text, score=0.5))

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from llama_index.core.schema import ImageNode, NodeWithScore
 
 from llama_index_mmrag import MultiModalFusionRetriever, QdrantEdgeVectorStore
 from llama_index_mmrag.concurrency import threads
-from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
 
 from ..support.colours import DIM, GAP, channel, text_node, uid, why
@@ -31,9 +29,7 @@ QUERIES = ["red " * r + "green " * g + "blue " * b for r, g, b in SHARES]
 
 
 @pytest.fixture
-def retriever(
-    tmp_path: Path, encoder: ColourEncoder
-) -> Iterator[MultiModalFusionRetriever]:
+def retriever(tmp_path, encoder) -> Iterator[MultiModalFusionRetriever]:
     """Return one over two Edge stores, every mixture in each."""
     pictures = [
         ImageNode(
@@ -62,7 +58,7 @@ def answer(found: list[NodeWithScore]) -> list[Any]:
 
 
 @pytest.fixture
-def alone(retriever: MultiModalFusionRetriever) -> dict[str, list[Any]]:
+def alone(retriever) -> dict[str, list[Any]]:
     """Return each query's answer when it is asked alone."""
     answers = {query: answer(retriever.retrieve(query)) for query in QUERIES}
     assert [found[0][2].entity_id for found in answers.values()] == QUERIES
@@ -75,10 +71,8 @@ def busy_threads() -> int:
 
 @pytest.mark.parametrize("timeout_s", [None, 60])
 async def test_a_thousand_queries_at_once_are_answered_as_one_by_one(
-    timeout_s: float | None,
-    retriever: MultiModalFusionRetriever,
-    alone: dict[str, list[Any]],
-) -> None:
+    timeout_s, retriever, alone
+):
     asked = MultiModalFusionRetriever(retriever.channels, top_k=3, timeout_s=timeout_s)
     queries = (QUERIES * 30)[:1000]
     tasks = asyncio.all_tasks()
@@ -90,9 +84,7 @@ async def test_a_thousand_queries_at_once_are_answered_as_one_by_one(
     assert busy_threads() == 0
 
 
-def test_one_retriever_serves_eight_threads(
-    retriever: MultiModalFusionRetriever, alone: dict[str, list[Any]]
-) -> None:
+def test_one_retriever_serves_eight_threads(retriever, alone):
     queries = QUERIES * 12
     together = threading.Barrier(8)
 
@@ -107,9 +99,7 @@ def test_one_retriever_serves_eight_threads(
         assert found == alone[query]
 
 
-async def test_threads_and_tasks_at_once_are_answered_alike(
-    retriever: MultiModalFusionRetriever, alone: dict[str, list[Any]]
-) -> None:
+async def test_threads_and_tasks_at_once_are_answered_alike(retriever, alone):
     queries = QUERIES * 4
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(4) as pool:
@@ -122,9 +112,7 @@ async def test_threads_and_tasks_at_once_are_answered_alike(
         assert answer(results) == alone[query]
 
 
-def test_threads_are_used_again(
-    retriever: MultiModalFusionRetriever, alone: dict[str, list[Any]]
-) -> None:
+def test_threads_are_used_again(retriever, alone):
     patient = MultiModalFusionRetriever(retriever.channels, top_k=3, timeout_s=60)
     patient.retrieve("red")
     before = threading.active_count()
@@ -133,9 +121,7 @@ def test_threads_are_used_again(
     assert threading.active_count() <= before + 1
 
 
-def test_threads_end_when_there_is_nothing_to_do(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_threads_end_when_there_is_nothing_to_do(monkeypatch):
     monkeypatch.setattr(threads, "IDLE_S", 0.05)
     before = set(threading.enumerate())
     release = threading.Event()
@@ -148,7 +134,7 @@ def test_threads_end_when_there_is_nothing_to_do(
     assert not set(threading.enumerate()) - before
 
 
-def test_forked_process_starts_threads_of_its_own() -> None:
+def test_forked_process_starts_threads_of_its_own():
     done = subprocess.run(
         [sys.executable, "-c", FORKED],
         capture_output=True,

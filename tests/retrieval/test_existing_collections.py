@@ -76,9 +76,7 @@ def fill(client: QdrantClient, encoder: ColourEncoder, paint: Paint) -> None:
     )
 
 
-def test_collections_of_a_multimodal_index_are_searched(
-    client: QdrantClient, encoder: ColourEncoder, paint: Paint
-):
+def test_collections_of_a_multimodal_index_are_searched(client, encoder, paint):
     fill(client, encoder, paint)
     found = one_retriever(client, encoder).retrieve(QueryBundle("blue"))
     assert names(found)[0] == "blue"
@@ -90,9 +88,7 @@ def test_collections_of_a_multimodal_index_are_searched(
     assert names(by_picture)[0] == "green"
 
 
-def test_collection_of_a_vector_store_index_is_searched(
-    client: QdrantClient, encoder: ColourEncoder
-):
+def test_collection_of_a_vector_store_index_is_searched(client, encoder):
     context = StorageContext.from_defaults(
         vector_store=QdrantVectorStore("texts", client=client)
     )
@@ -113,9 +109,7 @@ def named_collection(client: QdrantClient, name: str, *, vector: str) -> None:
     )
 
 
-def test_named_vectors_are_searched_by_their_name(
-    client: QdrantClient, encoder: ColourEncoder
-):
+def test_named_vectors_are_searched_by_their_name(client, encoder):
     named_collection(client, "texts", vector="dense")
     store = QdrantVectorStore("texts", client=client, dense_vector_name="dense")
     store.add([text_node("red"), text_node("blue")])
@@ -124,9 +118,7 @@ def test_named_vectors_are_searched_by_their_name(
     assert names(MultiModalFusionRetriever([only]).retrieve("blue"))[0] == "blue"
 
 
-def test_wrong_vector_name_is_told_with_the_names_there_are(
-    client: QdrantClient, encoder: ColourEncoder
-):
+def test_wrong_vector_name_is_told_with_the_names_there_are(client, encoder):
     named_collection(client, "texts", vector="dense")
     named_collection(client, "pictures", vector="dense")
     with pytest.raises(
@@ -135,9 +127,7 @@ def test_wrong_vector_name_is_told_with_the_names_there_are(
         one_retriever(client, encoder)
 
 
-def test_collection_that_does_not_exist_is_told_with_those_that_do(
-    client: QdrantClient, encoder: ColourEncoder
-):
+def test_collection_that_does_not_exist_is_told_with_those_that_do(client, encoder):
     named_collection(client, "article", vector="dense")
     with pytest.raises(
         CollectionMismatch, match=r"no collection 'texts'; .*\['article'\]"
@@ -153,13 +143,7 @@ def test_collection_that_does_not_exist_is_told_with_those_that_do(
         (4, models.Distance.MANHATTAN, "measures Manhattan"),
     ],
 )
-def test_wrong_size_or_distance_is_refused(
-    client: QdrantClient,
-    encoder: ColourEncoder,
-    size: int,
-    distance: models.Distance,
-    message: str,
-):
+def test_wrong_size_or_distance_is_refused(client, encoder, size, distance, message):
     for name in ("texts", "pictures"):
         client.create_collection(
             name, vectors_config=models.VectorParams(size=size, distance=distance)
@@ -168,7 +152,7 @@ def test_wrong_size_or_distance_is_refused(
         one_retriever(client, encoder)
 
 
-def test_embedded_store_of_another_size_is_refused(tmp_path: Path):
+def test_embedded_store_of_another_size_is_refused(tmp_path):
     with (
         QdrantEdgeVectorStore.open(tmp_path / "texts", dim=3) as store,
         pytest.raises(CollectionMismatch, match="size 3; the encoder makes 4"),
@@ -200,9 +184,7 @@ def contrary_nodes(encoder: ColourEncoder) -> list[TextNode]:
     ]
 
 
-def test_hybrid_text_collection_is_searched_by_terms_too(
-    client: QdrantClient, encoder: ColourEncoder
-):
+def test_hybrid_text_collection_is_searched_by_terms_too(client, encoder):
     store = hybrid_store(client=client)
     store.add(contrary_nodes(encoder))
     named_collection(client, "pictures", vector="text-dense")
@@ -212,9 +194,7 @@ def test_hybrid_text_collection_is_searched_by_terms_too(
 
 
 @pytest.mark.parametrize(("alpha", "first"), [(0.0, "by words"), (1.0, "by vector")])
-async def test_alpha_means_the_same_awaited_or_not(
-    encoder: ColourEncoder, alpha: float, first: str
-):
+async def test_alpha_means_the_same_awaited_or_not(encoder, alpha, first):
     # LlamaIndex takes an asynchronous alpha of 0.0 for 0.5.
     clients = {"client": QdrantClient(":memory:"), "aclient": None}
     store = hybrid_store(client=clients["client"])
@@ -254,7 +234,7 @@ def in_main_thread() -> bool:
     [(0.0, ("query", False)), (0.5, ("aquery", True)), (None, ("aquery", True))],
 )
 async def test_alpha_zero_over_an_asynchronous_client_goes_through_a_thread(
-    encoder: ColourEncoder, alpha: float | None, way: tuple[str, bool]
+    encoder, alpha, way
 ):
     aclient = AsyncQdrantClient(":memory:")
     store = HybridOfTwoWays("texts", aclient=aclient)
@@ -266,15 +246,13 @@ async def test_alpha_zero_over_an_asynchronous_client_goes_through_a_thread(
     await aclient.close()
 
 
-def test_alpha_out_of_range_is_refused(client: QdrantClient, encoder: ColourEncoder):
+def test_alpha_out_of_range_is_refused(client, encoder):
     store = QdrantVectorStore("texts", client=client)
     with pytest.raises(InvalidSetting, match=r"alpha is 1\.5"):
         Channel("text", vector_store=store, embed_model=encoder, alpha=1.5)
 
 
-def test_provenance_names_the_users_collections(
-    client: QdrantClient, encoder: ColourEncoder
-):
+def test_provenance_names_the_users_collections(client, encoder):
     QdrantVectorStore("texts", client=client).add([text_node("red")])
     QdrantVectorStore("pictures", client=client).add([text_node("blue")])
     found = one_retriever(client, encoder).retrieve("red")

@@ -20,23 +20,15 @@ from llama_index_mmrag import (
     MultiModalSynthesizer,
     RRFPostprocessor,
 )
-from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidSetting
 
 from ..support.colours import (
-    OpenStore,
-    Paint,
     channel,
     dumped,
     image_node,
     text_node,
     why,
 )
-
-pytestmark = [
-    # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.
-    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
-]
 
 
 def text(node_id: str, score: float | None, **metadata: str) -> NodeWithScore:
@@ -54,9 +46,7 @@ def ranked(found: list[NodeWithScore]) -> list[tuple[str, float | None]]:
 
 
 @pytest.fixture
-def retriever(
-    open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> MultiModalFusionRetriever:
+def retriever(open_store, encoder, paint) -> MultiModalFusionRetriever:
     colours = ["red", "yellow", "blue", "green", "orange"]
     texts = [text_node(c, entity=c) for c in colours]
     pictures = [image_node(paint(c), entity=c) for c in (*colours[2:], "white")]
@@ -73,9 +63,7 @@ def retriever(
 # Our own results
 
 
-def test_results_fused_by_the_retriever_come_out_as_they_went_in(
-    retriever: MultiModalFusionRetriever, paint: Paint
-) -> None:
+def test_results_fused_by_the_retriever_come_out_as_they_went_in(retriever, paint):
     query = MultiModalQuery(
         "red and blue", images=[paint("orange")], part_weights={"image": 0.5}
     )
@@ -85,26 +73,20 @@ def test_results_fused_by_the_retriever_come_out_as_they_went_in(
     assert dumped(again) == dumped(found)
 
 
-def test_the_retrievers_own_weights_named_again_are_not_multiplied(
-    retriever: MultiModalFusionRetriever,
-) -> None:
+def test_the_retrievers_own_weights_named_again_are_not_multiplied(retriever):
     found = retriever.retrieve("red")
     again = RRFPostprocessor(k=3, weights={"text": 2.0}).postprocess_nodes(found)
     assert dumped(again) == dumped(found)
 
 
-def test_provenance_in_metadata_is_enough(
-    retriever: MultiModalFusionRetriever,
-) -> None:
+def test_provenance_in_metadata_is_enough(retriever):
     # CitationQueryEngine and LLMRerank make plain NodeWithScore of what they get.
     found = retriever.retrieve("red")
     rebuilt = [NodeWithScore(node=r.node, score=0.123) for r in found]
     assert dumped(RRFPostprocessor(k=3).postprocess_nodes(rebuilt)) == dumped(found)
 
 
-def test_order_of_the_input_does_not_matter(
-    retriever: MultiModalFusionRetriever,
-) -> None:
+def test_order_of_the_input_does_not_matter(retriever):
     found = retriever.retrieve("green")
     shuffled = random.Random(1).sample(found, len(found))
     again = RRFPostprocessor(k=3).postprocess_nodes(shuffled)
@@ -113,9 +95,7 @@ def test_order_of_the_input_does_not_matter(
     ]
 
 
-def test_other_weights_rank_our_results_anew_from_the_remembered_ranks(
-    retriever: MultiModalFusionRetriever,
-) -> None:
+def test_other_weights_rank_our_results_anew_from_the_remembered_ranks(retriever):
     found = retriever.retrieve("red")
     pictures_first = RRFPostprocessor(k=3, weights={"text": 0.0}).postprocess_nodes(
         found
@@ -130,7 +110,7 @@ def test_other_weights_rank_our_results_anew_from_the_remembered_ranks(
 # Other retrievers' results
 
 
-def test_flat_list_is_fused_by_modality() -> None:
+def test_flat_list_is_fused_by_modality():
     # Cosines of different encoders: pictures' are far lower, and not comparable.
     flat = [text("t1", 0.9), text("t2", 0.8), picture("i1", 0.31), picture("i2", 0.30)]
     fused = RRFPostprocessor().postprocess_nodes(flat)
@@ -144,7 +124,7 @@ def test_flat_list_is_fused_by_modality() -> None:
     assert why(fused[1]).requested == ("text", "image")
 
 
-def test_shared_entities_add_up() -> None:
+def test_shared_entities_add_up():
     flat = [
         text("t1", 0.9),
         text("caption", 0.8, entity_id="figure"),
@@ -160,7 +140,7 @@ def test_shared_entities_add_up() -> None:
     ]
 
 
-def test_flat_list_is_fused_by_a_metadata_key() -> None:
+def test_flat_list_is_fused_by_a_metadata_key():
     flat = [
         text("a", 9.0, engine="bm25"),
         text("b", 7.0, engine="bm25"),
@@ -179,7 +159,7 @@ def test_flat_list_is_fused_by_a_metadata_key() -> None:
     ]
 
 
-def test_top_n_counts_entities() -> None:
+def test_top_n_counts_entities():
     flat = [
         text("caption", 0.8, entity_id="figure"),
         picture("photo", 0.3, entity_id="figure"),
@@ -189,13 +169,13 @@ def test_top_n_counts_entities() -> None:
     assert [r.node.node_id for r in fused] == ["caption", "photo"]
 
 
-def test_results_without_scores_come_after_those_with_one() -> None:
+def test_results_without_scores_come_after_those_with_one():
     flat = [text("none", None), text("low", -5.0), text("high", 0.5)]
     fused = RRFPostprocessor().postprocess_nodes(flat)
     assert ranked(fused) == [("high", 1 / 61), ("low", 1 / 62), ("none", 1 / 63)]
 
 
-def test_results_without_scores_keep_their_order() -> None:
+def test_results_without_scores_keep_their_order():
     flat = [text("z", None), text("best", 1e20), text("y", None), text("x", None)]
     fused = RRFPostprocessor(k=0).postprocess_nodes(flat)
     order = [("best", 1.0), ("z", 1 / 2), ("y", 1 / 3), ("x", 1 / 4)]
@@ -203,18 +183,16 @@ def test_results_without_scores_keep_their_order() -> None:
     assert ranked(RRFPostprocessor(k=0).postprocess_nodes(fused)) == order
 
 
-def test_score_that_is_no_number_is_refused() -> None:
+def test_score_that_is_no_number_is_refused():
     with pytest.raises(InvalidSetting, match="'odd'"):
         RRFPostprocessor().postprocess_nodes([text("odd", float("nan"))])
 
 
-def test_nothing_stays_nothing() -> None:
+def test_nothing_stays_nothing():
     assert RRFPostprocessor().postprocess_nodes([]) == []
 
 
-def test_our_results_and_others_fuse_together(
-    retriever: MultiModalFusionRetriever,
-) -> None:
+def test_our_results_and_others_fuse_together(retriever):
     ours = retriever.retrieve("red")
     fused = RRFPostprocessor(k=3).postprocess_nodes([*ours, text("bm25", 11.0)])
     scores = {why(r).entity_id: r.score for r in fused}
@@ -247,9 +225,7 @@ RESULTS = st.lists(
         st.sampled_from(["text", "image", "a", "b"]), st.sampled_from([0.0, 0.5, 2.0])
     ),
 )
-def test_fusing_twice_changes_nothing_and_the_input_neither(
-    flat: list[NodeWithScore], k: float, group_by: str | None, weights: dict[str, float]
-) -> None:
+def test_fusing_twice_changes_nothing_and_the_input_neither(flat, k, group_by, weights):
     fusing = RRFPostprocessor(k=k, group_by=group_by, weights=weights)
     before = [result.model_dump() for result in flat]
     once = fusing.postprocess_nodes(flat)
@@ -260,7 +236,7 @@ def test_fusing_twice_changes_nothing_and_the_input_neither(
     assert dumped(plain.postprocess_nodes(once)) == dumped(once)
 
 
-def test_second_fusion_breaks_ties_as_the_first_did() -> None:
+def test_second_fusion_breaks_ties_as_the_first_did():
     # Text's first and the pictures' second both have 1; the pictures' first leads.
     flat = [text("z", 0.9), picture("i1", 0.8), picture("a", 0.7)]
     fusing = RRFPostprocessor(k=0, weights={"image": 2.0})
@@ -272,7 +248,7 @@ def test_second_fusion_breaks_ties_as_the_first_did() -> None:
 # As a LlamaIndex component
 
 
-def test_settings_survive_serialisation() -> None:
+def test_settings_survive_serialisation():
     fusing = RRFPostprocessor(k=7, weights={"image": 2.0}, group_by="engine", top_n=3)
     data = json.loads(json.dumps(fusing.to_dict()))
     assert RRFPostprocessor.from_dict(data).to_dict() == fusing.to_dict()
@@ -286,7 +262,7 @@ def test_settings_survive_serialisation() -> None:
     assert isinstance(fusing, BaseNodePostprocessor)
 
 
-async def test_async_form_gives_the_same(retriever: MultiModalFusionRetriever) -> None:
+async def test_async_form_gives_the_same(retriever):
     found = retriever.retrieve("red")
     fusing = RRFPostprocessor(k=1, weights={"image": 3.0})
     assert dumped(await fusing.apostprocess_nodes(found)) == dumped(
@@ -295,19 +271,17 @@ async def test_async_form_gives_the_same(retriever: MultiModalFusionRetriever) -
 
 
 @pytest.mark.parametrize("settings", [{"k": -1}, {"top_n": 0}])
-def test_setting_out_of_range_is_refused(settings: dict[str, int]) -> None:
+def test_setting_out_of_range_is_refused(settings):
     with pytest.raises(ValidationError):
         RRFPostprocessor(**settings)
 
 
-def test_weight_out_of_range_is_refused() -> None:
+def test_weight_out_of_range_is_refused():
     with pytest.raises(InvalidSetting, match="'text'"):
         RRFPostprocessor(weights={"text": -1.0}).postprocess_nodes([text("a", 1.0)])
 
 
-async def test_query_engine_answers_with_what_the_postprocessor_kept(
-    retriever: MultiModalFusionRetriever,
-) -> None:
+async def test_query_engine_answers_with_what_the_postprocessor_kept(retriever):
     engine = RetrieverQueryEngine(
         retriever,
         response_synthesizer=MultiModalSynthesizer(None),

@@ -21,8 +21,6 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed, RouteFailed
 
 from ..support.colours import (
-    OpenStore,
-    Paint,
     channel,
     dumped,
     image_node,
@@ -32,26 +30,16 @@ from ..support.colours import (
 from ..support.patience import within
 from ..support.stores import FaultyStore
 
-pytestmark = [
-    # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.
-    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
-]
 
-Retrieve = Callable[[MultiModalFusionRetriever, Any], Awaitable[list[NodeWithScore]]]
+@pytest.fixture(params=["sync", "async"])
+def retrieve(request) -> Callable[..., Awaitable[list[NodeWithScore]]]:
+    """Return `retrieve` or `aretrieve` of a retriever, to be awaited either way."""
 
+    async def found(retriever: MultiModalFusionRetriever, query: Any) -> Any:
+        if request.param == "async":
+            return await retriever.aretrieve(query)
+        return await asyncio.to_thread(retriever.retrieve, query)
 
-async def _sync(retriever: MultiModalFusionRetriever, query: Any) -> Any:
-    return await asyncio.to_thread(retriever.retrieve, query)
-
-
-async def _async(retriever: MultiModalFusionRetriever, query: Any) -> Any:
-    return await retriever.aretrieve(query)
-
-
-@pytest.fixture(params=[_sync, _async], ids=["sync", "async"])
-def retrieve(request: pytest.FixtureRequest) -> Retrieve:
-    """Return `retrieve` or `aretrieve`, to be awaited either way."""
-    found: Retrieve = request.param
     return found
 
 
@@ -64,19 +52,23 @@ def stuck() -> Iterator[threading.Event]:
 
 
 @pytest.fixture
-def texts(open_store: OpenStore) -> FaultyStore:
+def texts(open_store) -> FaultyStore:
     nodes = [text_node("red", entity="r"), text_node("yellow", entity="y")]
-    store = open_store(FaultyStore, nodes)
-    assert isinstance(store, FaultyStore)
-    return store
+    return open_store(FaultyStore, nodes)
 
 
 @pytest.fixture
-def pictures(open_store: OpenStore, paint: Paint) -> FaultyStore:
+def pictures(open_store, paint) -> FaultyStore:
     nodes = [image_node(paint("red"), entity="r"), image_node(paint("blue"))]
-    store = open_store(FaultyStore, nodes)
-    assert isinstance(store, FaultyStore)
-    return store
+    return open_store(FaultyStore, nodes)
+
+
+@pytest.fixture
+def both(texts, pictures, encoder) -> MultiModalFusionRetriever:
+    """Return a retriever over the texts and the pictures."""
+    return MultiModalFusionRetriever(
+        [channel("text", texts, encoder), channel("image", pictures, encoder)]
+    )
 
 
 FAULTS = {
@@ -101,14 +93,8 @@ def break_store(store: FaultyStore, fault: str, stuck: threading.Event) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_one_broken_route_leaves_the_others_results_as_they_are_alone(
-    fault: str,
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-    stuck: threading.Event,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    fault, retrieve, texts, pictures, encoder, stuck, caplog
+):
     healthy = channel("text", texts, encoder)
     alone = MultiModalFusionRetriever([healthy]).retrieve("red")
     break_store(pictures, fault, stuck)
@@ -132,11 +118,8 @@ async def test_one_broken_route_leaves_the_others_results_as_they_are_alone(
 
 
 async def test_vector_of_the_wrong_size_is_that_routes_failure(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-) -> None:
+    retrieve, texts, pictures, encoder
+):
     class Longer(ColourEncoder):
         def _get_query_embedding(self, query: str) -> list[float]:
             return [*super()._get_query_embedding(query), 0.0]
@@ -150,11 +133,8 @@ async def test_vector_of_the_wrong_size_is_that_routes_failure(
 
 
 async def test_clients_own_timeout_is_not_taken_for_the_deadline(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-) -> None:
+    retrieve, texts, pictures, encoder
+):
     pictures._error = TimeoutError("the server's gateway timed out")
     both = MultiModalFusionRetriever(
         [
@@ -168,11 +148,8 @@ async def test_clients_own_timeout_is_not_taken_for_the_deadline(
 
 
 async def test_encoder_that_raises_is_that_routes_failure(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-) -> None:
+    retrieve, texts, pictures, encoder
+):
     class Broken(ColourEncoder):
         def _get_query_embedding(self, query: str) -> list[float]:
             raise RuntimeError("no more memory")
@@ -185,26 +162,17 @@ async def test_encoder_that_raises_is_that_routes_failure(
 
 
 async def test_all_routes_failing_is_an_error_that_lists_each_reason(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-) -> None:
+    retrieve, texts, pictures, both
+):
     texts._error = ConnectionError("text server refused")
     pictures._error = OSError("picture disk full")
-    both = MultiModalFusionRetriever(
-        [channel("text", texts, encoder), channel("image", pictures, encoder)]
-    )
     with pytest.raises(AllRoutesFailed, match=r"All 2 routes.*refused.*disk full"):
         await retrieve(both, "red")
 
 
 async def test_on_degraded_raise_makes_one_failure_an_error(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-) -> None:
+    retrieve, texts, pictures, encoder
+):
     strict = MultiModalFusionRetriever(
         [channel("text", texts, encoder), channel("image", pictures, encoder)],
         on_degraded="raise",
@@ -216,13 +184,8 @@ async def test_on_degraded_raise_makes_one_failure_an_error(
 
 
 async def test_nodes_that_cannot_be_fetched_are_reported(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    open_store: OpenStore,
-    encoder: ColourEncoder,
-    paint: Paint,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    retrieve, texts, open_store, encoder, paint, monkeypatch
+):
     class NoLookups(FaultyStore):
         def get_nodes(self, *args: Any, **kwargs: Any) -> Any:
             raise ConnectionError("lookups refused")
@@ -248,15 +211,8 @@ async def test_nodes_that_cannot_be_fetched_are_reported(
 
 
 async def test_results_do_not_depend_on_which_route_finishes_first(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-    paint: Paint,
-) -> None:
-    both = MultiModalFusionRetriever(
-        [channel("text", texts, encoder), channel("image", pictures, encoder)]
-    )
+    retrieve, texts, pictures, paint, both
+):
     query = QueryBundle("red", image_path=str(paint("blue")))
     expected = dumped(both.retrieve(query))
     rng = random.Random(3)
@@ -265,23 +221,15 @@ async def test_results_do_not_depend_on_which_route_finishes_first(
         assert dumped(await retrieve(both, query)) == expected
 
 
-async def test_routes_are_searched_at_the_same_time(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-) -> None:
+async def test_routes_are_searched_at_the_same_time(retrieve, texts, pictures, both):
     texts._delay_s = pictures._delay_s = 1.0
-    both = MultiModalFusionRetriever(
-        [channel("text", texts, encoder), channel("image", pictures, encoder)]
-    )
     with within(1.8):
         await retrieve(both, "red")
 
 
 async def test_part_is_encoded_once_for_channels_that_share_an_encoder(
-    retrieve: Retrieve, texts: FaultyStore, pictures: FaultyStore
-) -> None:
+    retrieve, texts, pictures
+):
     class Counting(ColourEncoder):
         _encoded: list[str] = []
 
@@ -317,12 +265,8 @@ async def ticks_during(work: Awaitable[Any]) -> int:
 
 @pytest.mark.parametrize("slow", ["store", "encoder", "picture", "edge"])
 async def test_async_retrieval_does_not_block_the_event_loop(
-    slow: str,
-    texts: FaultyStore,
-    open_store: OpenStore,
-    encoder: ColourEncoder,
-    paint: Paint,
-) -> None:
+    slow, texts, open_store, encoder, paint
+):
     class Slow(ColourEncoder):
         def _get_query_embedding(self, query: str) -> list[float]:
             time.sleep(0.5)
@@ -345,9 +289,7 @@ async def test_async_retrieval_does_not_block_the_event_loop(
     assert await ticks_during(retriever.aretrieve(query)) >= 8
 
 
-async def test_cancelling_a_query_leaves_no_task_behind(
-    texts: FaultyStore, encoder: ColourEncoder, stuck: threading.Event
-) -> None:
+async def test_cancelling_a_query_leaves_no_task_behind(texts, encoder, stuck):
     texts._stuck = stuck
     retriever = MultiModalFusionRetriever([channel("text", texts, encoder)])
     before = asyncio.all_tasks()
@@ -359,12 +301,7 @@ async def test_cancelling_a_query_leaves_no_task_behind(
     assert await retriever.aretrieve("red")
 
 
-async def test_deadline_covers_the_encoder_too(
-    retrieve: Retrieve,
-    texts: FaultyStore,
-    pictures: FaultyStore,
-    encoder: ColourEncoder,
-) -> None:
+async def test_deadline_covers_the_encoder_too(retrieve, texts, pictures, encoder):
     class Slow(ColourEncoder):
         def _get_query_embedding(self, query: str) -> list[float]:
             time.sleep(1.5)
@@ -404,7 +341,7 @@ with QdrantEdgeVectorStore.open({folder!r}, dim=4) as store:
 """
 
 
-def test_route_that_hangs_does_not_keep_the_process_from_ending(tmp_path: Any) -> None:
+def test_route_that_hangs_does_not_keep_the_process_from_ending(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(folder=str(tmp_path / "edge"))],
         capture_output=True,

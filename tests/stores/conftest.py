@@ -105,15 +105,13 @@ def open_backend(kind: str, path: Path) -> Iterator[Backend]:
 
 
 @pytest.fixture(params=KINDS)
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+def backend(request, tmp_path) -> Iterator[Backend]:
     with open_backend(request.param, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def readable(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[BasePydanticVectorStore]:
+def readable(request, tmp_path_factory) -> Iterator[BasePydanticVectorStore]:
     """Yield a filled store that the tests only read."""
     with (
         warnings.catch_warnings(),
@@ -126,5 +124,5 @@ def readable(
 
 
 @pytest.fixture
-def store(backend: Backend) -> BasePydanticVectorStore:
+def store(backend) -> BasePydanticVectorStore:
     return backend[0]

@@ -7,7 +7,6 @@ import pickle
 import shutil
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,7 +39,7 @@ from .conftest import DIM, expected_hits, make_node, node_id
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[QdrantEdgeVectorStore]:
+def store(tmp_path) -> Iterator[QdrantEdgeVectorStore]:
     with QdrantEdgeVectorStore.open(tmp_path / "store", dim=DIM) as opened:
         yield opened
 
@@ -66,11 +65,8 @@ def one_filter(key: str, operator: str, value: object) -> MetadataFilters:
 )
 @pytest.mark.parametrize("place", [0, 2])
 def test_bad_vector_refuses_the_whole_batch_and_names_the_node(
-    embedding: list[float] | None,
-    message: str,
-    place: int,
-    store: QdrantEdgeVectorStore,
-) -> None:
+    embedding, message, place, store
+):
     store.add([make_node(9)])
     batch = [make_node(0), make_node(1)]
     batch.insert(place, TextNode(id_=node_id(5), text="bad", embedding=embedding))
@@ -81,18 +77,14 @@ def test_bad_vector_refuses_the_whole_batch_and_names_the_node(
 
 
 @pytest.mark.parametrize("bad", ["doc-1", "", "12", "page 3"])
-def test_id_that_is_no_uuid_refuses_the_whole_batch(
-    bad: str, store: QdrantEdgeVectorStore
-) -> None:
+def test_id_that_is_no_uuid_refuses_the_whole_batch(bad, store):
     node = TextNode(id_=bad, text="x", embedding=[1.0] * DIM)
     with pytest.raises(InvalidNodeId, match="uuid5"):
         store.add([make_node(0), node])
     assert store.count() == 0
 
 
-def test_metadata_that_is_no_json_refuses_the_whole_batch(
-    store: QdrantEdgeVectorStore,
-) -> None:
+def test_metadata_that_is_no_json_refuses_the_whole_batch(store):
     node = make_node(1)
     node.metadata["weight"] = object()
     with pytest.raises(InvalidSetting, match=node_id(1)):
@@ -100,7 +92,7 @@ def test_metadata_that_is_no_json_refuses_the_whole_batch(
     assert store.count() == 0
 
 
-def test_zero_vector_is_a_vector_under_dot_product(tmp_path: Path) -> None:
+def test_zero_vector_is_a_vector_under_dot_product(tmp_path):
     with QdrantEdgeVectorStore.open(tmp_path / "s", dim=2, distance="dot") as store:
         store.add(
             [
@@ -115,9 +107,7 @@ def test_zero_vector_is_a_vector_under_dot_product(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-8, 1.0, 1e30, 1e200])
-def test_cosine_does_not_depend_on_the_length_of_vectors(
-    scale: float, store: QdrantEdgeVectorStore
-) -> None:
+def test_cosine_does_not_depend_on_the_length_of_vectors(scale, store):
     direction = np.arange(1.0, DIM + 1)
     node = TextNode(id_=node_id(0), text="x", embedding=(direction * scale).tolist())
     store.add([node])
@@ -130,9 +120,7 @@ def test_cosine_does_not_depend_on_the_length_of_vectors(
     "embedding",
     [[float("nan")] * DIM, [float("inf")] * DIM, [0.0] * DIM, [1.0] * (DIM + 1), []],
 )
-def test_bad_query_vector_is_refused(
-    embedding: list[float], store: QdrantEdgeVectorStore
-) -> None:
+def test_bad_query_vector_is_refused(embedding, store):
     with pytest.raises(InvalidVector, match="The query vector"):
         store.query(VectorStoreQuery(query_embedding=embedding))
 
@@ -140,24 +128,20 @@ def test_bad_query_vector_is_refused(
 @pytest.mark.parametrize(
     "mode", [m for m in VectorStoreQueryMode if m is not VectorStoreQueryMode.DEFAULT]
 )
-def test_unsupported_mode_is_refused_and_not_answered_by_another(
-    mode: VectorStoreQueryMode, store: QdrantEdgeVectorStore
-) -> None:
+def test_unsupported_mode_is_refused_and_not_answered_by_another(mode, store):
     query = VectorStoreQuery(query_embedding=[1.0] * DIM, mode=mode)
     with pytest.raises(UnsupportedQuery, match=repr(mode.value)):
         store.query(query)
 
 
-def test_query_without_vector_or_with_negative_top_k_is_refused(
-    store: QdrantEdgeVectorStore,
-) -> None:
+def test_query_without_vector_or_with_negative_top_k_is_refused(store):
     with pytest.raises(InvalidQuery, match="query_embedding"):
         store.query(VectorStoreQuery(query_str="words only"))
     with pytest.raises(InvalidQuery, match="-1"):
         store.query(VectorStoreQuery(query_embedding=[1.0] * DIM, similarity_top_k=-1))
 
 
-def test_top_k_zero_returns_nothing(store: QdrantEdgeVectorStore) -> None:
+def test_top_k_zero_returns_nothing(store):
     store.add([make_node(0)])
     query = VectorStoreQuery(query_embedding=[1.0] * DIM, similarity_top_k=0)
     assert store.query(query).ids == []
@@ -165,9 +149,7 @@ def test_top_k_zero_returns_nothing(store: QdrantEdgeVectorStore) -> None:
 
 
 @pytest.mark.parametrize("operator", ["any", "all", "contains"])
-def test_operator_without_a_qdrant_condition_is_refused(
-    operator: str, store: QdrantEdgeVectorStore
-) -> None:
+def test_operator_without_a_qdrant_condition_is_refused(operator, store):
     with pytest.raises(UnsupportedQuery, match=operator):
         store.count(one_filter("tags", operator, "a"))
 
@@ -183,17 +165,13 @@ def test_operator_without_a_qdrant_condition_is_refused(
         ("note", "text_match", 3),
     ],
 )
-def test_filter_that_cannot_be_built_is_refused_and_named(
-    key: str, operator: str, value: object, store: QdrantEdgeVectorStore
-) -> None:
+def test_filter_that_cannot_be_built_is_refused_and_named(key, operator, value, store):
     with pytest.raises(InvalidQuery, match=key):
         store.count(one_filter(key, operator, value))
 
 
 @pytest.mark.parametrize("ref_doc_id", [None, "", "None"])
-def test_delete_without_a_document_removes_nothing(
-    ref_doc_id: str, store: QdrantEdgeVectorStore
-) -> None:
+def test_delete_without_a_document_removes_nothing(ref_doc_id, store):
     orphan = TextNode(id_=node_id(0), text="no source", embedding=[1.0] * DIM)
     store.add([orphan])
     with pytest.raises(InvalidSetting, match="names no document"):
@@ -211,11 +189,7 @@ def test_delete_without_a_document_removes_nothing(
         ([], one_filter("n", ">", 0)),
     ],
 )
-def test_delete_nodes_without_any_removes_nothing(
-    node_ids: list[str] | None,
-    filters: MetadataFilters | None,
-    store: QdrantEdgeVectorStore,
-) -> None:
+def test_delete_nodes_without_any_removes_nothing(node_ids, filters, store):
     store.add([make_node(1)])
     with pytest.raises(InvalidSetting, match="names no nodes"):
         store.delete_nodes(node_ids, filters)
@@ -225,16 +199,14 @@ def test_delete_nodes_without_any_removes_nothing(
 # The folder
 
 
-def test_making_the_object_touches_no_disk(tmp_path: Path) -> None:
+def test_making_the_object_touches_no_disk(tmp_path):
     store = QdrantEdgeVectorStore(tmp_path / "store", dim=DIM)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(StoreClosed, match="never opened"):
         store.count()
 
 
-def test_settings_travel_and_the_copy_arrives_closed(
-    store: QdrantEdgeVectorStore,
-) -> None:
+def test_settings_travel_and_the_copy_arrives_closed(store):
     for copy in (
         QdrantEdgeVectorStore.from_dict(store.to_dict()),
         pickle.loads(pickle.dumps(store)),
@@ -248,9 +220,7 @@ def test_settings_travel_and_the_copy_arrives_closed(
     "settings",
     [{"dim": DIM + 1}, {"distance": "dot"}, {"vector_name": "image-dense"}],
 )
-def test_existing_store_of_another_kind_is_refused(
-    settings: dict[str, object], tmp_path: Path
-) -> None:
+def test_existing_store_of_another_kind_is_refused(settings, tmp_path):
     path = tmp_path / "store"
     QdrantEdgeVectorStore.open(path, dim=DIM).close()
     with pytest.raises(CollectionMismatch, match="'text-dense': \\(8, 'cosine'\\)"):
@@ -258,7 +228,7 @@ def test_existing_store_of_another_kind_is_refused(
     QdrantEdgeVectorStore.open(path, dim=DIM).close()  # The refusal freed the folder.
 
 
-def test_existing_store_needs_no_dim_and_a_new_one_does(tmp_path: Path) -> None:
+def test_existing_store_needs_no_dim_and_a_new_one_does(tmp_path):
     QdrantEdgeVectorStore.open(tmp_path / "old", dim=DIM).close()
     with QdrantEdgeVectorStore.open(tmp_path / "old") as store:
         assert store.dim == DIM
@@ -267,14 +237,12 @@ def test_existing_store_needs_no_dim_and_a_new_one_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"distance": "euclid"}, {"dim": 0}])
-def test_setting_out_of_range_is_refused(
-    settings: dict[str, object], tmp_path: Path
-) -> None:
+def test_setting_out_of_range_is_refused(settings, tmp_path):
     with pytest.raises(InvalidSetting):
         QdrantEdgeVectorStore(tmp_path / "store", **{"dim": DIM, **settings})
 
 
-def test_path_that_is_a_file_or_below_one_is_unusable(tmp_path: Path) -> None:
+def test_path_that_is_a_file_or_below_one_is_unusable(tmp_path):
     file = tmp_path / "file"
     file.write_text("not a folder")
     for path in (file, file / "below"):
@@ -282,7 +250,7 @@ def test_path_that_is_a_file_or_below_one_is_unusable(tmp_path: Path) -> None:
             QdrantEdgeVectorStore.open(path, dim=DIM)
 
 
-def test_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_folder_of_something_else_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(StoreUnusable, match="thesis"):
         QdrantEdgeVectorStore.open(tmp_path, dim=DIM)
@@ -293,14 +261,14 @@ def test_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> N
     "content",
     ["", "{}", '{"format": 2, "shard": "shard-1", "state": "ready"}', "[]"],
 )
-def test_unreadable_description_is_refused(content: str, tmp_path: Path) -> None:
+def test_unreadable_description_is_refused(content, tmp_path):
     QdrantEdgeVectorStore.open(tmp_path / "s", dim=DIM).close()
     (tmp_path / "s" / "store.json").write_text(content)
     with pytest.raises(StoreUnusable, match="store.json"):
         QdrantEdgeVectorStore.open(tmp_path / "s", dim=DIM)
 
 
-def test_description_cannot_point_out_of_the_folder(tmp_path: Path) -> None:
+def test_description_cannot_point_out_of_the_folder(tmp_path):
     (tmp_path / "shard-victim").mkdir()
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "store.json").write_text(
@@ -311,7 +279,7 @@ def test_description_cannot_point_out_of_the_folder(tmp_path: Path) -> None:
     assert (tmp_path / "shard-victim").is_dir()
 
 
-def test_damaged_shard_is_reported_as_unusable(tmp_path: Path) -> None:
+def test_damaged_shard_is_reported_as_unusable(tmp_path):
     QdrantEdgeVectorStore.open(tmp_path / "s", dim=DIM).close()
     for config in (tmp_path / "s").glob("shard-*/edge_config.json"):
         config.write_text("{")
@@ -319,16 +287,14 @@ def test_damaged_shard_is_reported_as_unusable(tmp_path: Path) -> None:
         QdrantEdgeVectorStore.open(tmp_path / "s", dim=DIM)
 
 
-def test_second_object_is_refused_also_through_a_link(
-    store: QdrantEdgeVectorStore, tmp_path: Path
-) -> None:
+def test_second_object_is_refused_also_through_a_link(store, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "store")
     for path in (tmp_path / "store", tmp_path / "link"):
         with pytest.raises(StoreInUse, match="this process"):
             QdrantEdgeVectorStore.open(path, dim=DIM)
 
 
-def test_shard_opened_without_this_library_is_in_use(tmp_path: Path) -> None:
+def test_shard_opened_without_this_library_is_in_use(tmp_path):
     QdrantEdgeVectorStore.open(tmp_path / "s", dim=DIM).close()
     (folder,) = (tmp_path / "s").glob("shard-*")
     shard = qe.EdgeShard.load(str(folder))
@@ -337,7 +303,7 @@ def test_shard_opened_without_this_library_is_in_use(tmp_path: Path) -> None:
     shard.close()
 
 
-def test_forgotten_store_gives_its_folder_back(tmp_path: Path) -> None:
+def test_forgotten_store_gives_its_folder_back(tmp_path):
     store = QdrantEdgeVectorStore.open(tmp_path / "s", dim=DIM)
     store.add([make_node(0)])
     del store
@@ -345,7 +311,7 @@ def test_forgotten_store_gives_its_folder_back(tmp_path: Path) -> None:
         assert again.count() == 1
 
 
-def test_closed_store_says_so_and_opens_again(store: QdrantEdgeVectorStore) -> None:
+def test_closed_store_says_so_and_opens_again(store):
     store.add([make_node(0)])
     store.close()
     store.close()
@@ -355,9 +321,7 @@ def test_closed_store_says_so_and_opens_again(store: QdrantEdgeVectorStore) -> N
     assert store.connect().count() == 1
 
 
-def test_moved_folder_opens_elsewhere(
-    store: QdrantEdgeVectorStore, tmp_path: Path
-) -> None:
+def test_moved_folder_opens_elsewhere(store, tmp_path):
     nodes = [make_node(n) for n in range(5)]
     store.add(nodes)
     store.close()
@@ -370,9 +334,7 @@ def test_moved_folder_opens_elsewhere(
     assert found.similarities == pytest.approx(scores, abs=1e-6)
 
 
-def test_fields_declared_later_are_indexed_and_another_kind_is_refused(
-    tmp_path: Path,
-) -> None:
+def test_fields_declared_later_are_indexed_and_another_kind_is_refused(tmp_path):
     path = tmp_path / "s"
     with QdrantEdgeVectorStore.open(path, dim=DIM, payload_indexes=["kind"]) as store:
         store.add([make_node(n) for n in range(6)])
@@ -388,7 +350,7 @@ def test_fields_declared_later_are_indexed_and_another_kind_is_refused(
 # Light reads
 
 
-def test_light_query_equals_full_query(store: QdrantEdgeVectorStore) -> None:
+def test_light_query_equals_full_query(store):
     store.add([make_node(n) for n in range(20)])
     query = VectorStoreQuery(
         query_embedding=[1.0] * DIM,
@@ -405,7 +367,7 @@ def test_light_query_equals_full_query(store: QdrantEdgeVectorStore) -> None:
     assert [hit[2] for hit in store.query_ids(query)] == [{}] * 12
 
 
-def test_equal_scores_are_ordered_by_id(store: QdrantEdgeVectorStore) -> None:
+def test_equal_scores_are_ordered_by_id(store):
     twins = [make_node(n) for n in range(9)]
     for node in twins:
         node.embedding = [1.0] * DIM
@@ -414,9 +376,7 @@ def test_equal_scores_are_ordered_by_id(store: QdrantEdgeVectorStore) -> None:
     assert store.query(query).ids == sorted(node_id(n) for n in range(9))
 
 
-def test_nodes_come_in_the_order_asked_for_and_missing_ones_are_left_out(
-    store: QdrantEdgeVectorStore,
-) -> None:
+def test_nodes_come_in_the_order_asked_for_and_missing_ones_are_left_out(store):
     store.add([make_node(n) for n in range(9)])
     asked = [node_id(7), "no uuid", node_id(0), node_id(99), node_id(4).upper()]
     found = store.get_nodes(asked)
@@ -428,7 +388,7 @@ def test_nodes_come_in_the_order_asked_for_and_missing_ones_are_left_out(
     assert store.get_nodes([node_id(1)], with_embeddings=False)[0].embedding is None
 
 
-def test_payload_values_and_ids_where(store: QdrantEdgeVectorStore) -> None:
+def test_payload_values_and_ids_where(store):
     store.add([make_node(n) for n in range(6)])
     values = store.payload_values([node_id(3), node_id(1), node_id(42)], "note")
     assert values == {node_id(3): "solid oak number 3"}
@@ -437,20 +397,20 @@ def test_payload_values_and_ids_where(store: QdrantEdgeVectorStore) -> None:
     assert store.count(one_filter("kind", "==", "lamp")) == 2
 
 
-def test_more_nodes_than_one_page_or_one_write(store: QdrantEdgeVectorStore) -> None:
+def test_more_nodes_than_one_page_or_one_write(store):
     nodes = [make_node(n) for n in range(2500)]
     store.add(nodes)
     assert len(store.ids_where()) == store.count() == 2500
     assert len({node.node_id for node in store.get_nodes()}) == 2500
 
 
-def test_last_of_equal_ids_in_one_batch_stays(store: QdrantEdgeVectorStore) -> None:
+def test_last_of_equal_ids_in_one_batch_stays(store):
     ids = store.add([make_node(1, text="first"), make_node(1, text="last")])
     assert ids == [node_id(1), node_id(1)]
     assert [node.get_content() for node in store.get_nodes(ids)] == ["last"]
 
 
-def test_caller_s_nodes_are_not_changed(store: QdrantEdgeVectorStore) -> None:
+def test_caller_s_nodes_are_not_changed(store):
     node = make_node(3)
     before = node.model_copy(deep=True)
     store.add([node])
@@ -460,9 +420,7 @@ def test_caller_s_nodes_are_not_changed(store: QdrantEdgeVectorStore) -> None:
 # Threads and the event loop
 
 
-async def test_asynchronous_methods_do_what_the_others_do(
-    store: QdrantEdgeVectorStore,
-) -> None:
+async def test_asynchronous_methods_do_what_the_others_do(store):
     ids = await store.async_add([make_node(n) for n in range(8)])
     query = VectorStoreQuery(query_embedding=[1.0] * DIM, similarity_top_k=8)
     first, second = await asyncio.gather(store.aquery(query), store.aquery(query))
@@ -477,9 +435,7 @@ async def test_asynchronous_methods_do_what_the_others_do(
     assert store.count() == 0
 
 
-def test_three_writers_and_two_readers_lose_nothing(
-    store: QdrantEdgeVectorStore,
-) -> None:
+def test_three_writers_and_two_readers_lose_nothing(store):
     failures: list[BaseException] = []
     done = threading.Event()
 

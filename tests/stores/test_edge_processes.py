@@ -71,15 +71,15 @@ def graph_nodes(numbers: range) -> list[TextNode]:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[QdrantEdgeVectorStore]:
+def small(tmp_path) -> Iterator[QdrantEdgeVectorStore]:
     with QdrantEdgeVectorStore.open(tmp_path / "store", dim=DIM) as store:
         store.add([make_node(n) for n in range(10)])
         yield store
 
 
 def test_store_open_in_another_process_is_refused_by_its_pid_until_that_is_killed(
-    tmp_path: Path,
-) -> None:
+    tmp_path,
+):
     child = start_child("print('open', flush=True); sys.stdin.read()", tmp_path / "s")
     assert child.stdout is not None
     assert child.stdout.readline() == "open\n"
@@ -89,7 +89,7 @@ def test_store_open_in_another_process_is_refused_by_its_pid_until_that_is_kille
     QdrantEdgeVectorStore.open(tmp_path / "s", dim=DIM).close()
 
 
-def test_every_acknowledged_node_survives_a_kill(tmp_path: Path) -> None:
+def test_every_acknowledged_node_survives_a_kill(tmp_path):
     child = start_child(
         """
         while True:
@@ -115,7 +115,7 @@ def test_every_acknowledged_node_survives_a_kill(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_fork_of_an_open_store_is_refused_and_does_not_hang(tmp_path: Path) -> None:
+def test_fork_of_an_open_store_is_refused_and_does_not_hang(tmp_path):
     child = start_child(
         """
         import os
@@ -137,9 +137,7 @@ def test_fork_of_an_open_store_is_refused_and_does_not_hang(tmp_path: Path) -> N
     assert output == "True\n0\n"
 
 
-def test_index_is_built_while_the_store_answers_and_takes_writes(
-    tmp_path: Path,
-) -> None:
+def test_index_is_built_while_the_store_answers_and_takes_writes(tmp_path):
     with QdrantEdgeVectorStore.open(tmp_path / "s", dim=GRAPH_DIM) as store:
         nodes = graph_nodes(range(GRAPH_NODES + 200))
         store.add(nodes[:GRAPH_NODES])
@@ -175,7 +173,7 @@ def test_index_is_built_while_the_store_answers_and_takes_writes(
         assert store.query(query).ids == last.ids
 
 
-def test_kill_during_an_index_build_loses_nothing(tmp_path: Path) -> None:
+def test_kill_during_an_index_build_loses_nothing(tmp_path):
     with QdrantEdgeVectorStore.open(tmp_path / "s", dim=GRAPH_DIM) as store:
         store.add(graph_nodes(range(GRAPH_NODES)))
     child = start_child(
@@ -199,9 +197,7 @@ def test_kill_during_an_index_build_loses_nothing(tmp_path: Path) -> None:
         assert store.count() == GRAPH_NODES
 
 
-def test_small_store_needs_no_graph_and_is_unchanged(
-    small: QdrantEdgeVectorStore,
-) -> None:
+def test_small_store_needs_no_graph_and_is_unchanged(small):
     before = small.query(VectorStoreQuery([1.0] * DIM, similarity_top_k=10))
     assert small.build_index() == 0
     after = small.query(VectorStoreQuery([1.0] * DIM, similarity_top_k=10))
@@ -210,9 +206,7 @@ def test_small_store_needs_no_graph_and_is_unchanged(
     assert small.count() == 11
 
 
-def test_failed_or_late_build_leaves_the_store_as_it_was(
-    small: QdrantEdgeVectorStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_or_late_build_leaves_the_store_as_it_was(small, monkeypatch):
     with pytest.raises(StoreUnusable, match="timeout_s"):
         small.build_index(timeout_s=0.001)
     monkeypatch.setattr(sys, "executable", "/no/such/python")
@@ -223,16 +217,12 @@ def test_failed_or_late_build_leaves_the_store_as_it_was(
     assert len(list(small.client.path.glob("shard-*"))) == 1
 
 
-def test_second_build_at_the_same_time_is_refused(
-    small: QdrantEdgeVectorStore,
-) -> None:
+def test_second_build_at_the_same_time_is_refused(small):
     with small.client.building, pytest.raises(InvalidSetting, match="already running"):
         small.build_index()
 
 
-def test_store_closed_during_a_build_stays_closed_and_whole(
-    small: QdrantEdgeVectorStore,
-) -> None:
+def test_store_closed_during_a_build_stays_closed_and_whole(small):
     folder = small.client
     copy = folder.begin_copy()
     small.close()
@@ -244,9 +234,7 @@ def test_store_closed_during_a_build_stays_closed_and_whole(
 
 
 @pytest.mark.parametrize("pointer_written", [False, True])
-def test_build_interrupted_before_the_swap_keeps_the_old_shard(
-    pointer_written: bool, small: QdrantEdgeVectorStore
-) -> None:
+def test_build_interrupted_before_the_swap_keeps_the_old_shard(pointer_written, small):
     folder = small.client
     copy = folder.begin_copy()
     if pointer_written:
@@ -259,9 +247,7 @@ def test_build_interrupted_before_the_swap_keeps_the_old_shard(
     assert not copy.exists()
 
 
-def test_build_interrupted_after_the_swap_keeps_the_new_shard(
-    small: QdrantEdgeVectorStore,
-) -> None:
+def test_build_interrupted_after_the_swap_keeps_the_new_shard(small):
     folder = small.client
     copy = folder.begin_copy()
     folder.swap_in(copy)
@@ -272,9 +258,7 @@ def test_build_interrupted_after_the_swap_keeps_the_new_shard(
     assert list(folder.path.glob("shard-*")) == [copy]
 
 
-def test_what_a_kill_leaves_behind_is_cleaned_up_at_the_next_open(
-    small: QdrantEdgeVectorStore,
-) -> None:
+def test_what_a_kill_leaves_behind_is_cleaned_up_at_the_next_open(small):
     folder = small.client.path
     small.close()
     (folder / "shard-half-copied" / "segments").mkdir(parents=True)
@@ -284,7 +268,7 @@ def test_what_a_kill_leaves_behind_is_cleaned_up_at_the_next_open(
     assert not (folder / "shard-half-copied").exists()
 
 
-def test_kill_while_creating_starts_afresh(tmp_path: Path) -> None:
+def test_kill_while_creating_starts_afresh(tmp_path):
     path = tmp_path / "s"
     (path / "shard-1" / "segments").mkdir(parents=True)
     pointer = {"format": 1, "shard": "shard-1", "state": "creating"}
@@ -295,9 +279,7 @@ def test_kill_while_creating_starts_afresh(tmp_path: Path) -> None:
         assert len(list(path.glob("shard-*"))) == 1
 
 
-def test_lost_shard_or_lost_description_is_reported_not_replaced(
-    small: QdrantEdgeVectorStore,
-) -> None:
+def test_lost_shard_or_lost_description_is_reported_not_replaced(small):
     folder = small.client.path
     small.close()
     pointer = (folder / "store.json").read_text()
@@ -313,9 +295,7 @@ def test_lost_shard_or_lost_description_is_reported_not_replaced(
     assert small.connect().count() == 10
 
 
-def test_copy_for_the_index_keeps_the_holes_of_the_files(
-    small: QdrantEdgeVectorStore,
-) -> None:
+def test_copy_for_the_index_keeps_the_holes_of_the_files(small):
     copy = small.client.begin_copy()
     files = [file for file in copy.rglob("*") if file.is_file()]
     apparent = sum(file.stat().st_size for file in files)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import pytest
 from llama_index.core import Document
@@ -37,7 +36,7 @@ def metadata_of(client: QdrantClient, name: str) -> object:
     return client.get_collection(f"{name}-text").config.metadata
 
 
-def test_cards_tell_spaces_apart() -> None:
+def test_cards_tell_spaces_apart():
     assert card_of(ENCODER) != card_of(OTHER)
     assert space_of(ENCODER) == card_of(ENCODER)["space"] == ENCODER.space_id
     foreign = MockEmbedding(embed_dim=4)
@@ -45,7 +44,7 @@ def test_cards_tell_spaces_apart() -> None:
     assert space_of(foreign) == "MockEmbedding:unknown"
 
 
-def test_encoder_of_as_long_vectors_is_refused(client, name) -> None:
+def test_encoder_of_as_long_vectors_is_refused(client, name):
     with opened(client, name) as index:
         index.insert([Document(text="a red cube")])
     with pytest.raises(CollectionMismatch) as refused:
@@ -55,13 +54,13 @@ def test_encoder_of_as_long_vectors_is_refused(client, name) -> None:
     assert "into another collection" in str(refused.value)
 
 
-def test_encoder_of_empty_collections_is_remembered_too(client, name) -> None:
+def test_encoder_of_empty_collections_is_remembered_too(client, name):
     opened(client, name)
     with pytest.raises(CollectionMismatch):
         opened(client, name, OTHER)
 
 
-def test_same_encoder_opens_again_and_finds(client, name, caplog) -> None:
+def test_same_encoder_opens_again_and_finds(client, name, caplog):
     with opened(client, name) as index:
         index.insert([Document(text="a red cube"), Document(text="a blue ball")])
     with caplog.at_level(logging.WARNING), opened(client, name) as index:
@@ -70,7 +69,7 @@ def test_same_encoder_opens_again_and_finds(client, name, caplog) -> None:
     assert caplog.records == []
 
 
-def test_other_metadata_of_a_collection_stay(client, name) -> None:
+def test_other_metadata_of_a_collection_stay(client, name):
     client.create_collection(
         f"{name}-text",
         vectors_config=models.VectorParams(size=4, distance=models.Distance.COSINE),
@@ -87,7 +86,7 @@ def test_other_metadata_of_a_collection_stay(client, name) -> None:
 
 def test_filled_collection_without_a_card_is_opened_with_a_warning(
     client, name, caplog
-) -> None:
+):
     for modality in ("text", "image"):
         store = open_server_collection(client, f"{name}-{modality}", dim=4)
         store.add([TextNode(text="red", embedding=[1.0, 0.0, 0.0, 0.0])])
@@ -100,7 +99,7 @@ def test_filled_collection_without_a_card_is_opened_with_a_warning(
     assert metadata_of(client, name) is None  # not ours to claim
 
 
-def test_filled_collection_can_be_told_its_encoder(client, name, caplog) -> None:
+def test_filled_collection_can_be_told_its_encoder(client, name, caplog):
     for modality in ("text", "image"):
         store = open_server_collection(client, f"{name}-{modality}", dim=4)
         store.add([TextNode(text="red", embedding=[1.0, 0.0, 0.0, 0.0])])
@@ -113,7 +112,7 @@ def test_filled_collection_can_be_told_its_encoder(client, name, caplog) -> None
 
 
 @pytest.mark.parametrize("metadata", [{}, {"llama_index_mmrag": 3}], ids=str)
-def test_foreign_metadata_are_no_card(client, name, metadata) -> None:
+def test_foreign_metadata_are_no_card(client, name, metadata):
     client.create_collection(
         f"{name}-text",
         vectors_config=models.VectorParams(size=4, distance=models.Distance.COSINE),
@@ -124,9 +123,7 @@ def test_foreign_metadata_are_no_card(client, name, metadata) -> None:
         opened(client, name, OTHER)
 
 
-def test_migrated_collections_remember_their_encoder(
-    client, name, tmp_path: Path
-) -> None:
+def test_migrated_collections_remember_their_encoder(client, name, tmp_path):
     with MultiModalQdrantIndex.open(tmp_path / "store", embed_model=ENCODER) as index:
         index.insert([Document(text="a red cube")])
     for modality in ("text", "image"):
@@ -137,7 +134,7 @@ def test_migrated_collections_remember_their_encoder(
         opened(client, name, OTHER)
 
 
-def test_retriever_over_the_collections_refuses_another_encoder(client, name) -> None:
+def test_retriever_over_the_collections_refuses_another_encoder(client, name):
     with opened(client, name) as index:
         index.insert([Document(text="a red cube")])
     stores = {

@@ -7,7 +7,6 @@ server runs where QDRANT_URL says; its collections have random names and are rem
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 
 import pytest
 from llama_index.core import MockEmbedding, StorageContext, VectorStoreIndex
@@ -15,7 +14,6 @@ from llama_index.core.schema import (
     ImageNode,
     NodeRelationship,
     RelatedNodeInfo,
-    TextNode,
 )
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -26,20 +24,13 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQuery,
 )
 
-from .conftest import DIM, Backend, expected_hits, make_node, node_id
-
-pytestmark = [
-    # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.
-    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
-]
+from .conftest import DIM, expected_hits, make_node, node_id
 
 SCORE = 1e-6
 
 
 @pytest.fixture
-def filled(
-    store: BasePydanticVectorStore, nodes: list[TextNode]
-) -> BasePydanticVectorStore:
+def filled(store, nodes) -> BasePydanticVectorStore:
     store.add(nodes)
     return store
 
@@ -72,17 +63,13 @@ def assert_hits(
 
 
 def test_ids_scores_and_order_are_those_of_plain_cosine(
-    readable: BasePydanticVectorStore,
-    nodes: list[TextNode],
-    query_embedding: list[float],
-) -> None:
+    readable, nodes, query_embedding
+):
     query = VectorStoreQuery(query_embedding=query_embedding, similarity_top_k=7)
     assert_hits(readable, query, expected_hits(nodes, query_embedding))
 
 
-def test_add_returns_the_ids_in_order(
-    store: BasePydanticVectorStore, nodes: list[TextNode]
-) -> None:
+def test_add_returns_the_ids_in_order(store, nodes):
     assert store.add(nodes) == [node.node_id for node in nodes]
 
 
@@ -145,11 +132,8 @@ FILTERS = {
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_filter_keeps_exactly_the_matching_nodes(
-    name: str,
-    readable: BasePydanticVectorStore,
-    nodes: list[TextNode],
-    query_embedding: list[float],
-) -> None:
+    name, readable, nodes, query_embedding
+):
     filters, matches = FILTERS[name]
     query = VectorStoreQuery(
         query_embedding=query_embedding, similarity_top_k=24, filters=filters
@@ -158,11 +142,7 @@ def test_filter_keeps_exactly_the_matching_nodes(
     assert_hits(readable, query, expected_hits(nodes, query_embedding, keep=keep))
 
 
-def test_node_ids_doc_ids_and_filters_must_all_pass(
-    readable: BasePydanticVectorStore,
-    nodes: list[TextNode],
-    query_embedding: list[float],
-) -> None:
+def test_node_ids_doc_ids_and_filters_must_all_pass(readable, nodes, query_embedding):
     query = VectorStoreQuery(
         query_embedding=query_embedding,
         similarity_top_k=24,
@@ -174,11 +154,7 @@ def test_node_ids_doc_ids_and_filters_must_all_pass(
     assert_hits(readable, query, expected_hits(nodes, query_embedding, keep=keep))
 
 
-def test_empty_id_lists_restrict_nothing(
-    readable: BasePydanticVectorStore,
-    nodes: list[TextNode],
-    query_embedding: list[float],
-) -> None:
+def test_empty_id_lists_restrict_nothing(readable, nodes, query_embedding):
     query = VectorStoreQuery(
         query_embedding=query_embedding, similarity_top_k=3, node_ids=[], doc_ids=[]
     )
@@ -186,26 +162,18 @@ def test_empty_id_lists_restrict_nothing(
 
 
 def test_top_k_beyond_the_collection_returns_all_of_it(
-    readable: BasePydanticVectorStore,
-    nodes: list[TextNode],
-    query_embedding: list[float],
-) -> None:
+    readable, nodes, query_embedding
+):
     query = VectorStoreQuery(query_embedding=query_embedding, similarity_top_k=1000)
     assert_hits(readable, query, expected_hits(nodes, query_embedding))
 
 
-def test_adding_nothing_changes_nothing(
-    filled: BasePydanticVectorStore, nodes: list[TextNode]
-) -> None:
+def test_adding_nothing_changes_nothing(filled, nodes):
     assert filled.add([]) == []
     assert len(filled.get_nodes([node.node_id for node in nodes])) == len(nodes)
 
 
-def test_the_same_id_replaces_text_metadata_and_vector(
-    filled: BasePydanticVectorStore,
-    nodes: list[TextNode],
-    query_embedding: list[float],
-) -> None:
+def test_the_same_id_replaces_text_metadata_and_vector(filled, nodes, query_embedding):
     replacement = make_node(5, seed=1, text="new text")
     replacement.metadata["kind"] = "sofa"
     filled.add([replacement])
@@ -216,11 +184,7 @@ def test_the_same_id_replaces_text_metadata_and_vector(
     assert (stored.get_content(), stored.metadata["kind"]) == ("new text", "sofa")
 
 
-def test_delete_removes_the_document_and_nothing_else(
-    filled: BasePydanticVectorStore,
-    nodes: list[TextNode],
-    query_embedding: list[float],
-) -> None:
+def test_delete_removes_the_document_and_nothing_else(filled, nodes, query_embedding):
     filled.delete("doc-2")
     filled.delete("doc-unknown")
     query = VectorStoreQuery(query_embedding=query_embedding, similarity_top_k=24)
@@ -228,11 +192,7 @@ def test_delete_removes_the_document_and_nothing_else(
     assert_hits(filled, query, expected_hits(nodes, query_embedding, keep=keep))
 
 
-def test_delete_nodes_removes_ids_and_filtered_ids(
-    filled: BasePydanticVectorStore,
-    nodes: list[TextNode],
-    query_embedding: list[float],
-) -> None:
+def test_delete_nodes_removes_ids_and_filtered_ids(filled, nodes, query_embedding):
     filled.delete_nodes([node_id(0), node_id(1), node_id(500)])
     filled.delete_nodes(
         [node_id(n) for n in range(10)], filters=where(("kind", "==", "table"))
@@ -245,19 +205,15 @@ def test_delete_nodes_removes_ids_and_filtered_ids(
 
 
 def test_clear_removes_everything_and_the_store_stays_usable(
-    filled: BasePydanticVectorStore,
-    nodes: list[TextNode],
-    query_embedding: list[float],
-) -> None:
+    filled, nodes, query_embedding
+):
     filled.clear()
     filled.add(nodes[:3])
     query = VectorStoreQuery(query_embedding=query_embedding, similarity_top_k=24)
     assert_hits(filled, query, expected_hits(nodes[:3], query_embedding))
 
 
-def test_get_nodes_returns_existing_ids_and_matching_nodes(
-    readable: BasePydanticVectorStore,
-) -> None:
+def test_get_nodes_returns_existing_ids_and_matching_nodes(readable):
     by_id = readable.get_nodes([node_id(4), node_id(77), node_id(2)])
     assert {node.metadata["n"] for node in by_id} == {2, 4}
     by_filter = readable.get_nodes(filters=where(("kind", "==", "lamp")))
@@ -266,27 +222,21 @@ def test_get_nodes_returns_existing_ids_and_matching_nodes(
     assert [node.metadata["n"] for node in both] == [1]
 
 
-def test_get_nodes_returns_the_unit_length_embedding(
-    readable: BasePydanticVectorStore, nodes: list[TextNode]
-) -> None:
+def test_get_nodes_returns_the_unit_length_embedding(readable, nodes):
     (stored,) = readable.get_nodes([node_id(3)])
     given = nodes[3].embedding or []
     length = sum(value**2 for value in given) ** 0.5
     assert stored.embedding == pytest.approx([v / length for v in given], abs=1e-6)
 
 
-def test_text_node_comes_back_as_it_went_in(
-    readable: BasePydanticVectorStore, nodes: list[TextNode]
-) -> None:
+def test_text_node_comes_back_as_it_went_in(readable, nodes):
     (stored,) = readable.get_nodes([node_id(6)])
     expected = nodes[6].model_copy(update={"embedding": stored.embedding})
     assert stored == expected
 
 
 @pytest.mark.parametrize("kind", ["path", "base64"])
-def test_image_node_keeps_its_picture_and_caption(
-    kind: str, store: BasePydanticVectorStore, tmp_path: Path
-) -> None:
+def test_image_node_keeps_its_picture_and_caption(kind, store, tmp_path):
     encoded = base64.b64encode(bytes(range(256)) * 40).decode()
     picture = {"path": {"image_path": "a/ö.png"}, "base64": {"image": encoded}}[kind]
     node = ImageNode(
@@ -307,18 +257,14 @@ def test_image_node_keeps_its_picture_and_caption(
     assert found.similarities == pytest.approx([1.0], abs=SCORE)
 
 
-def test_reopened_store_finds_the_same(
-    backend: Backend,
-    nodes: list[TextNode],
-    query_embedding: list[float],
-) -> None:
+def test_reopened_store_finds_the_same(backend, nodes, query_embedding):
     store, reopen = backend
     store.add(nodes)
     query = VectorStoreQuery(query_embedding=query_embedding, similarity_top_k=9)
     assert_hits(reopen(), query, expected_hits(nodes, query_embedding))
 
 
-def test_one_node_is_found_from_any_direction(store: BasePydanticVectorStore) -> None:
+def test_one_node_is_found_from_any_direction(store):
     node = make_node(1)
     store.add([node])
     opposite = [-value for value in node.embedding or []]
@@ -327,7 +273,7 @@ def test_one_node_is_found_from_any_direction(store: BasePydanticVectorStore) ->
     assert found.similarities == pytest.approx([-1.0], abs=SCORE)
 
 
-def test_serves_a_vector_store_index(store: BasePydanticVectorStore) -> None:
+def test_serves_a_vector_store_index(store):
     index = VectorStoreIndex(
         [make_node(n) for n in range(3)],
         storage_context=StorageContext.from_defaults(vector_store=store),

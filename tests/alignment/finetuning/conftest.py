@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +11,14 @@ Pair = tuple[str, str]
 
 
 @pytest.fixture(scope="session")
-def packages(torchvision_operators: None) -> None:
+def packages(torchvision_operators) -> None:
     """Skip where the extra is not installed; after torchvision can be imported."""
     for package in ("torch", "transformers", "peft"):
         pytest.importorskip(package, reason="install extra 'finetune'")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_thread(packages: None) -> Iterator[None]:
+def one_thread(packages) -> Iterator[None]:
     """Tiny products are slower on several threads, much slower on a busy machine."""
     import torch
 
@@ -30,31 +29,31 @@ def one_thread(packages: None) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_clip(tmp_path_factory: pytest.TempPathFactory, packages: None) -> str:
+def tiny_clip(tmp_path_factory, packages) -> str:
     """Return the folder of a tiny CLIP with random weights."""
     return write_model(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture(scope="session")
-def tiny_siglip(tmp_path_factory: pytest.TempPathFactory, packages: None) -> str:
+def tiny_siglip(tmp_path_factory, packages) -> str:
     """Return the folder of a tiny SigLIP with random weights."""
     return write_model(tmp_path_factory.mktemp("siglip"), "siglip")
 
 
 @pytest.fixture(scope="session")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
+def pairs(tmp_path_factory) -> list[Pair]:
     """Return 64 pictures' paths and their texts, no two the same."""
     return write_pairs(tmp_path_factory.mktemp("pairs"))
 
 
 @pytest.fixture(scope="session")
-def few_pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
+def few_pairs(tmp_path_factory) -> list[Pair]:
     """Return 16 pairs."""
     return write_pairs(tmp_path_factory.mktemp("few"), 16)
 
 
 @pytest.fixture
-def quick(packages: None, tmp_path: Path) -> Callable[..., Any]:
+def quick(packages, tmp_path) -> Callable[..., Any]:
     """Return `finetune` with settings for seconds, into a folder of the test."""
     from llama_index_mmrag.alignment.finetuning import FinetuneSettings, finetune
 

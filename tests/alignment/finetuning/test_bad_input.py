@@ -24,8 +24,8 @@ from ...support.tiny_models import write_model
 
 
 def test_missing_broken_and_empty_are_reported_and_skipped(
-    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
-) -> None:
+    quick, tiny_clip, few_pairs, tmp_path
+):
     broken = tmp_path / "broken.png"
     broken.write_bytes(Path(few_pairs[0][0]).read_bytes()[:60])
     given = [
@@ -49,25 +49,21 @@ def test_missing_broken_and_empty_are_reported_and_skipped(
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_one_pair_or_none_is_too_few(
-    quick: Any, tiny_clip: str, few_pairs: Any, n: int, tmp_path: Path
-) -> None:
+def test_one_pair_or_none_is_too_few(quick, tiny_clip, few_pairs, n, tmp_path):
     with pytest.raises(TooFewPairs, match=rf"{n} pairs .* expected at least 2"):
         quick(tiny_clip, few_pairs[:n])
     assert not (tmp_path / "out").exists()
 
 
-def test_two_texts_of_one_picture_are_one_thing(
-    quick: Any, tiny_clip: str, few_pairs: Any
-) -> None:
+def test_two_texts_of_one_picture_are_one_thing(quick, tiny_clip, few_pairs):
     picture = few_pairs[0][0]
     with pytest.raises(TooFewPairs, match=r"2 pairs about 1 thing"):
         quick(tiny_clip, [(picture, "a cup"), (picture, "red")])
 
 
 def test_one_picture_under_two_names_is_one_thing(
-    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
-) -> None:
+    quick, tiny_clip, few_pairs, tmp_path
+):
     twin = tmp_path / "twin.png"
     twin.write_bytes(Path(few_pairs[0][0]).read_bytes())
     with pytest.raises(TooFewPairs, match=r"2 pairs about 1 thing"):
@@ -75,8 +71,8 @@ def test_one_picture_under_two_names_is_one_thing(
 
 
 def test_folder_of_something_else_is_left_as_it_is(
-    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
-) -> None:
+    quick, tiny_clip, few_pairs, tmp_path
+):
     kept = tmp_path / "out" / "adapter" / "mine.txt"
     kept.parent.mkdir(parents=True)
     kept.write_text("not yours")
@@ -86,15 +82,15 @@ def test_folder_of_something_else_is_left_as_it_is(
 
 
 def test_checkpoint_that_cannot_be_written_is_an_error_of_the_system(
-    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
-) -> None:
+    quick, tiny_clip, few_pairs, tmp_path
+):
     # As a full disk: safetensors has an error of its own for it.
     (tmp_path / "out" / "checkpoint.safetensors.partial").mkdir(parents=True)
     with pytest.raises(OSError, match=r"checkpoint\.safetensors.*directory"):
         quick(tiny_clip, few_pairs, epochs=1)
 
 
-def test_things_are_held_out_whole(quick: Any, tiny_clip: str, few_pairs: Any) -> None:
+def test_things_are_held_out_whole(quick, tiny_clip, few_pairs):
     given = [
         PictureText(image, text, group=text.split()[0]) for image, text in few_pairs
     ]
@@ -103,9 +99,7 @@ def test_things_are_held_out_whole(quick: Any, tiny_clip: str, few_pairs: Any) -
     assert (report.n_trained, report.n_held_out) == (12, 4)
 
 
-def test_held_out_pairs_of_ones_own_judge(
-    quick: Any, tiny_clip: str, few_pairs: Any
-) -> None:
+def test_held_out_pairs_of_ones_own_judge(quick, tiny_clip, few_pairs):
     report = quick(tiny_clip, few_pairs[:10], held_out_pairs=few_pairs[10:], epochs=1)
     assert (report.n_trained, report.n_held_out) == (10, 6)
     with pytest.raises(TooFewPairs, match="None of the 1 held-out pairs"):
@@ -113,8 +107,8 @@ def test_held_out_pairs_of_ones_own_judge(
 
 
 def test_huge_rate_stops_with_the_last_good_weights(
-    quick: Any, tiny_clip: str, few_pairs: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+    quick, tiny_clip, few_pairs, caplog
+):
     with caplog.at_level(logging.WARNING):
         report = quick(tiny_clip, few_pairs, method="full", learning_rate=1e25)
     assert report.stopped == "not finite"
@@ -128,12 +122,8 @@ def test_huge_rate_stops_with_the_last_good_weights(
 
 
 def test_loss_that_breaks_later_keeps_the_epoch_before(
-    quick: Any,
-    tiny_clip: str,
-    few_pairs: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    quick, tiny_clip, few_pairs, tmp_path, monkeypatch
+):
     good = quick(tiny_clip, few_pairs, epochs=3, method="full")
     wrote = run_module.write_checkpoint
     seen = []
@@ -166,8 +156,8 @@ def test_loss_that_breaks_later_keeps_the_epoch_before(
 
 
 def test_weights_that_are_no_numbers_are_refused_at_the_start(
-    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
-) -> None:
+    quick, tiny_clip, few_pairs, tmp_path
+):
     import transformers
 
     model = transformers.CLIPModel.from_pretrained(tiny_clip)
@@ -182,13 +172,7 @@ def test_weights_that_are_no_numbers_are_refused_at_the_start(
 
 
 @pytest.fixture
-def interrupted(
-    quick: Any,
-    tiny_clip: str,
-    few_pairs: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Path:
+def interrupted(quick, tiny_clip, few_pairs, tmp_path, monkeypatch) -> Path:
     """Return a folder with a checkpoint and no card."""
     wrote = run_module.write_checkpoint
 
@@ -204,8 +188,8 @@ def interrupted(
 
 
 def test_checkpoint_of_another_model_pairs_or_settings_is_refused(
-    quick: Any, tiny_clip: str, few_pairs: Any, interrupted: Path, tmp_path: Path
-) -> None:
+    quick, tiny_clip, few_pairs, interrupted, tmp_path
+):
     other = write_model(tmp_path / "other", seed=1)
     with pytest.raises(InvalidSetting, match=r"another model \('clip:\w{8}:32', not"):
         quick(other, few_pairs)
@@ -217,8 +201,8 @@ def test_checkpoint_of_another_model_pairs_or_settings_is_refused(
 
 
 def test_pairs_are_told_by_content_not_by_place(
-    quick: Any, tiny_clip: str, few_pairs: Any, interrupted: Path, tmp_path: Path
-) -> None:
+    quick, tiny_clip, few_pairs, interrupted, tmp_path
+):
     moved = []
     for image, text in few_pairs:
         copy = tmp_path / Path(image).name
@@ -227,9 +211,7 @@ def test_pairs_are_told_by_content_not_by_place(
     assert quick(tiny_clip, moved).stopped == "finished"
 
 
-def test_damaged_checkpoint_is_refused(
-    quick: Any, tiny_clip: str, few_pairs: Any, interrupted: Path
-) -> None:
+def test_damaged_checkpoint_is_refused(quick, tiny_clip, few_pairs, interrupted):
     path = interrupted / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InvalidSetting, match="cannot be read"):
@@ -237,8 +219,8 @@ def test_damaged_checkpoint_is_refused(
 
 
 def test_checkpoint_with_weights_of_other_shapes_is_refused(
-    quick: Any, tiny_clip: str, few_pairs: Any, interrupted: Path
-) -> None:
+    quick, tiny_clip, few_pairs, interrupted
+):
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file
 
@@ -253,8 +235,8 @@ def test_checkpoint_with_weights_of_other_shapes_is_refused(
 
 
 def test_folder_of_another_fine_tuning_or_of_a_model_is_refused(
-    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
-) -> None:
+    quick, tiny_clip, few_pairs, tmp_path
+):
     quick(tiny_clip, few_pairs)
     with pytest.raises(InvalidSetting, match=r"settings \(seed=0, not 1\)"):
         quick(tiny_clip, few_pairs, seed=1)
@@ -264,9 +246,7 @@ def test_folder_of_another_fine_tuning_or_of_a_model_is_refused(
     assert (Path(tiny_clip) / "model.safetensors").read_bytes() == before
 
 
-def test_towers_of_different_lengths_are_refused(
-    quick: Any, few_pairs: Any, tmp_path: Path
-) -> None:
+def test_towers_of_different_lengths_are_refused(quick, few_pairs, tmp_path):
     import torch
     import transformers
 
@@ -280,8 +260,8 @@ def test_towers_of_different_lengths_are_refused(
 
 
 def test_weights_that_do_not_fit_the_configuration_are_refused(
-    quick: Any, few_pairs: Any, tmp_path: Path
-) -> None:
+    quick, few_pairs, tmp_path
+):
     folder = Path(write_model(tmp_path / "clip"))
     config = json.loads((folder / "config.json").read_text())
     config["projection_dim"] = 24
@@ -291,12 +271,8 @@ def test_weights_that_do_not_fit_the_configuration_are_refused(
 
 
 def test_picture_that_goes_away_during_training_is_named_and_can_come_back(
-    quick: Any,
-    tiny_clip: str,
-    few_pairs: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    quick, tiny_clip, few_pairs, tmp_path, monkeypatch
+):
     picture = tmp_path / "fleeting.png"
     data = Path(few_pairs[0][0]).read_bytes()
     picture.write_bytes(data)
@@ -333,14 +309,12 @@ def test_picture_that_goes_away_during_training_is_named_and_can_come_back(
         {"precision": "int8"},
     ],
 )
-def test_settings_out_of_range_are_named(wrong: dict[str, Any]) -> None:
+def test_settings_out_of_range_are_named(wrong):
     with pytest.raises(InvalidSetting, match=next(iter(wrong))):
         FinetuneSettings(**wrong)
 
 
-def test_captioner_of_a_folder_without_one_is_refused(
-    quick: Any, tiny_clip: str, few_pairs: Any
-) -> None:
+def test_captioner_of_a_folder_without_one_is_refused(quick, tiny_clip, few_pairs):
     report = quick(tiny_clip, few_pairs, tasks={"contrastive": 1.0})
     assert report.best.captioning_loss is None
     with pytest.raises(CheckpointUnusable, match="captioning among its tasks"):
@@ -348,8 +322,8 @@ def test_captioner_of_a_folder_without_one_is_refused(
 
 
 def test_captioner_beside_another_model_is_refused(
-    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
-) -> None:
+    quick, tiny_clip, few_pairs, tmp_path
+):
     report = quick(tiny_clip, few_pairs, epochs=1)
     base = Path(tiny_clip) / "model.safetensors"
     (report.folder / "model.safetensors").write_bytes(base.read_bytes())

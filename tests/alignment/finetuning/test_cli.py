@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -23,7 +22,7 @@ def run(*arguments: str | Path) -> Result:
 
 
 @pytest.fixture
-def pairs_file(few_pairs: Any, tmp_path: Path) -> Path:
+def pairs_file(few_pairs, tmp_path) -> Path:
     file = tmp_path / "pairs.jsonl"
     lines = [json.dumps({"image": image, "text": text}) for image, text in few_pairs]
     lines += ['{"image": "gone.png", "text": "gone"}', "no json"]
@@ -32,8 +31,8 @@ def pairs_file(few_pairs: Any, tmp_path: Path) -> Path:
 
 
 def test_pairs_become_a_model_and_skipped_lines_are_told(
-    tiny_clip: str, pairs_file: Path, tmp_path: Path
-) -> None:
+    tiny_clip, pairs_file, tmp_path
+):
     out = tmp_path / "out"
     done = run("--model", tiny_clip, "--pairs", pairs_file, "--out", out, *QUICK)
     assert done.exit_code == 0, done.output
@@ -50,7 +49,7 @@ def test_pairs_become_a_model_and_skipped_lines_are_told(
     assert again.stdout == done.stdout
 
 
-def test_strict_and_json(tiny_clip: str, pairs_file: Path, tmp_path: Path) -> None:
+def test_strict_and_json(tiny_clip, pairs_file, tmp_path):
     out = tmp_path / "out"
     arguments = ("--model", tiny_clip, "--pairs", pairs_file, "--out", out, *QUICK)
     done = run(*arguments, "--strict", "--json", "--captioning", "0")
@@ -62,9 +61,7 @@ def test_strict_and_json(tiny_clip: str, pairs_file: Path, tmp_path: Path) -> No
     assert list(told["history"][1]["losses"]) == ["contrastive"]
 
 
-def test_loss_that_is_no_number_ends_with_2(
-    tiny_clip: str, pairs_file: Path, tmp_path: Path
-) -> None:
+def test_loss_that_is_no_number_ends_with_2(tiny_clip, pairs_file, tmp_path):
     done = run(
         *("--model", tiny_clip, "--pairs", pairs_file, "--out", tmp_path / "out"),
         *("--learning-rate", "1e25", "--batch-size", "4", "--method", "full"),
@@ -85,13 +82,8 @@ def test_loss_that_is_no_number_ends_with_2(
     ],
 )
 def test_wrong_use_is_told_in_a_sentence(
-    changed: tuple[str, str],
-    told: str,
-    tiny_clip: str,
-    pairs_file: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    changed, told, tiny_clip, pairs_file, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     given = {"--model": tiny_clip, "--pairs": str(pairs_file), "--out": "out"}
     given |= dict([changed])
@@ -101,7 +93,7 @@ def test_wrong_use_is_told_in_a_sentence(
     assert not (tmp_path / "out").exists()
 
 
-def test_help_names_every_setting_with_its_default() -> None:
+def test_help_names_every_setting_with_its_default():
     done = run("--help")
     assert done.exit_code == 0
     for option in ("--model", "--pairs", "--out", "--method", "--captioning"):
@@ -110,8 +102,8 @@ def test_help_names_every_setting_with_its_default() -> None:
 
 
 def test_loading_a_model_draws_no_bar_where_there_is_no_terminal(
-    tiny_clip: str, pairs_file: Path, tmp_path: Path
-) -> None:
+    tiny_clip, pairs_file, tmp_path
+):
     script = tmp_path / "run.py"
     script.write_text("from llama_index_mmrag import cli; cli.main()")
     tiny = Path(__file__).parents[2] / "support/tiny_models.py"

@@ -53,9 +53,7 @@ def gradients(
 
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
 @pytest.mark.parametrize("size", [3, 4, 1])
-def test_parts_add_up_to_the_whole_batch(
-    kind: str, size: int, request: pytest.FixtureRequest, few_pairs: Any
-) -> None:
+def test_parts_add_up_to_the_whole_batch(kind, size, request, few_pairs):
     model = joint(request.getfixturevalue(f"tiny_{kind}"))
     # Two texts of a picture far from each other: in different parts.
     groups = [0, 1, 2, 3, 4, 5, 6, 7, 8, 0]
@@ -70,7 +68,7 @@ def test_parts_add_up_to_the_whole_batch(
     assert any(float(np.abs(g).max()) > 0.01 for g in whole.values())
 
 
-def test_parts_draw_the_same_dropout_both_times(tiny_clip: str, few_pairs: Any) -> None:
+def test_parts_draw_the_same_dropout_both_times(tiny_clip, few_pairs):
     model = joint(tiny_clip, method="lora", lora_dropout=0.5, tasks={"contrastive": 1})
     batch = batch_of(model, few_pairs[:8], range(8))
     import torch
@@ -93,9 +91,7 @@ def test_parts_draw_the_same_dropout_both_times(tiny_clip: str, few_pairs: Any) 
         assert weight.grad.numpy() == pytest.approx(cached[name], abs=1e-5), name
 
 
-def test_contrastive_loss_of_parts_has_the_whole_batchs_negatives(
-    tiny_clip: str, few_pairs: Any
-) -> None:
+def test_contrastive_loss_of_parts_has_the_whole_batchs_negatives(tiny_clip, few_pairs):
     model = joint(tiny_clip, tasks={"contrastive": 1.0})
     batch = batch_of(model, few_pairs, range(16))
     _, losses = gradients(model, batch, 2)
@@ -107,9 +103,7 @@ def test_contrastive_loss_of_parts_has_the_whole_batchs_negatives(
 @pytest.mark.parametrize(
     ("task", "idle"), [("contrastive", "head."), ("captioning", "model.text_model")]
 )
-def test_task_of_weight_0_is_not_run(
-    tiny_clip: str, few_pairs: Any, task: str, idle: str
-) -> None:
+def test_task_of_weight_0_is_not_run(tiny_clip, few_pairs, task, idle):
     model = joint(tiny_clip, tasks={**dict.fromkeys(BOTH, 0.0), task: 1.0})
     batch = batch_of(model, few_pairs[:4], range(4))
     found, losses = gradients(model, batch, None)
@@ -118,7 +112,7 @@ def test_task_of_weight_0_is_not_run(
     assert any(name.startswith("model.vision_model") for name in found)
 
 
-def test_weights_of_tasks_scale_their_gradients(tiny_clip: str, few_pairs: Any) -> None:
+def test_weights_of_tasks_scale_their_gradients(tiny_clip, few_pairs):
     found = {}
     for weights in [(1.0, 0.0), (0.0, 1.0), (2.0, 3.0)]:
         tasks = dict(zip(("contrastive", "captioning"), weights, strict=True))
@@ -130,9 +124,7 @@ def test_weights_of_tasks_scale_their_gradients(tiny_clip: str, few_pairs: Any) 
     assert found[2.0, 3.0][name] == pytest.approx(expected, abs=1e-5)
 
 
-def test_captioning_loss_of_an_untrained_head_is_that_of_guessing(
-    tiny_clip: str, few_pairs: Any
-) -> None:
+def test_captioning_loss_of_an_untrained_head_is_that_of_guessing(tiny_clip, few_pairs):
     model = joint(tiny_clip)
     assert model.shape is not None
     batch = batch_of(model, few_pairs, range(16))
@@ -149,9 +141,7 @@ def test_captioning_loss_of_an_untrained_head_is_that_of_guessing(
         ("full", "embeddings", "nothing"),
     ],
 )
-def test_method_decides_what_learns(
-    tiny_clip: str, method: str, learning: str, frozen: str
-) -> None:
+def test_method_decides_what_learns(tiny_clip, method, learning, frozen):
     names = joint(tiny_clip, method=method, n_blocks=1).trained()
     assert [n for n in names if learning in n and "text_model" in n]
     assert [n for n in names if learning in n and "vision_model" in n]
@@ -160,8 +150,8 @@ def test_method_decides_what_learns(
 
 
 def test_low_rank_additions_reach_no_matrix_that_is_read_past_them(
-    tiny_siglip: str, few_pairs: Any
-) -> None:
+    tiny_siglip, few_pairs
+):
     model = joint(tiny_siglip, method="lora")
     found, _ = gradients(model, batch_of(model, few_pairs[:4], range(4)), None)
     assert found.keys() == model.trained().keys()

@@ -21,12 +21,7 @@ RATES = {"lora": 2e-3, "last_blocks": 1e-3, "full": 7e-4}
 
 
 @pytest.fixture(scope="module", params=list(RATES))
-def overfitted(
-    request: pytest.FixtureRequest,
-    tiny_clip: str,
-    pairs: list[tuple[str, str]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> FinetuneReport:
+def overfitted(request, tiny_clip, pairs, tmp_path_factory) -> FinetuneReport:
     method = request.param
     return finetune(
         tiny_clip,
@@ -48,7 +43,7 @@ def overfitted(
     )
 
 
-def test_64_pairs_find_each_other_both_ways(overfitted: FinetuneReport) -> None:
+def test_64_pairs_find_each_other_both_ways(overfitted):
     assert overfitted.best.text_to_image == 1.0
     assert overfitted.best.image_to_text == 1.0
     assert overfitted.history[0].recall < 0.1
@@ -58,8 +53,8 @@ def test_64_pairs_find_each_other_both_ways(overfitted: FinetuneReport) -> None:
 
 
 def test_written_model_is_loaded_like_any_and_finds_the_same(
-    overfitted: FinetuneReport, tiny_clip: str, pairs: list[tuple[str, str]]
-) -> None:
+    overfitted, tiny_clip, pairs
+):
     encoder = BatchedClipEmbedding(model_name=str(overfitted.folder))
     images = encoder.encode_images([image for image, _ in pairs])
     scores = encoder.encode_texts([text for _, text in pairs]) @ images.T
@@ -67,9 +62,7 @@ def test_written_model_is_loaded_like_any_and_finds_the_same(
     assert scores.argmax(axis=1).tolist() == list(range(64))
 
 
-def test_its_space_is_not_the_base_models(
-    overfitted: FinetuneReport, tiny_clip: str
-) -> None:
+def test_its_space_is_not_the_base_models(overfitted, tiny_clip):
     card = json.loads((overfitted.folder / "finetune.json").read_text())
     tuned = BatchedClipEmbedding(model_name=str(overfitted.folder)).space_id
     base = BatchedClipEmbedding(model_name=tiny_clip).space_id
@@ -77,9 +70,7 @@ def test_its_space_is_not_the_base_models(
     assert card["origin"]["model"] == base.removesuffix(":unit")
 
 
-def test_head_writes_the_text_of_each_picture(
-    overfitted: FinetuneReport, pairs: list[tuple[str, str]]
-) -> None:
+def test_head_writes_the_text_of_each_picture(overfitted, pairs):
     captioner = Captioner.load(overfitted.folder)
     written = captioner.captions([image for image, _ in pairs])
     assert written == [text for _, text in pairs]
@@ -90,7 +81,7 @@ def test_head_writes_the_text_of_each_picture(
     assert last.captioning_loss < 0.2
 
 
-def test_card_says_what_was_done(overfitted: FinetuneReport, tiny_clip: str) -> None:
+def test_card_says_what_was_done(overfitted, tiny_clip):
     card = json.loads((overfitted.folder / "finetune.json").read_text())
     assert card["base_model"] == tiny_clip
     assert card["origin"]["settings"]["epochs"] == 32
@@ -106,8 +97,8 @@ def test_card_says_what_was_done(overfitted: FinetuneReport, tiny_clip: str) -> 
 # peft 0.21.2 asks transformers 5.23 by a name that goes with version 6.
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 def test_adapter_on_the_base_gives_the_merged_models_vectors(
-    overfitted: FinetuneReport, tiny_clip: str, pairs: list[tuple[str, str]]
-) -> None:
+    overfitted, tiny_clip, pairs
+):
     adapter = overfitted.folder / "adapter"
     method = json.loads((overfitted.folder / "finetune.json").read_text())
     if method["origin"]["settings"]["method"] != "lora":

@@ -5,22 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from ...support.tiny_models import write_model
 
 PAGE = Path(__file__).parents[3] / "docs" / "finetuning.md"
 
 
-def test_example_of_the_page_runs(
-    packages: None,
-    few_pairs: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_example_of_the_page_runs(packages, few_pairs, tmp_path, monkeypatch, capsys):
     blocks = re.findall(r"```py\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) == 1
     monkeypatch.chdir(tmp_path)

@@ -53,18 +53,14 @@ def run(model: str, pairs: Any, out: Path, **changed: Any) -> FinetuneReport:
 
 
 @pytest.fixture(scope="module")
-def in_peace(
-    tiny_clip: str, few_pairs: Any, tmp_path_factory: pytest.TempPathFactory
-) -> FinetuneReport:
+def in_peace(tiny_clip, few_pairs, tmp_path_factory) -> FinetuneReport:
     return run(tiny_clip, few_pairs, tmp_path_factory.mktemp("peace") / "out")
 
 
 @pytest.mark.parametrize(
     "kill", ["between steps", "while writing a checkpoint", "while writing the model"]
 )
-def test_after_a_kill_the_same_bits(
-    kill: str, tiny_clip: str, few_pairs: Any, in_peace: FinetuneReport, tmp_path: Path
-) -> None:
+def test_after_a_kill_the_same_bits(kill, tiny_clip, few_pairs, in_peace, tmp_path):
     out = tmp_path / "out"
     arguments = tmp_path / "arguments.json"
     given = {"kill": kill, "model": tiny_clip, "pairs": few_pairs, "out": str(out)}
@@ -91,17 +87,15 @@ def test_after_a_kill_the_same_bits(
     }
 
 
-def test_finished_one_is_not_run_again(
-    tiny_clip: str, few_pairs: Any, in_peace: FinetuneReport
-) -> None:
+def test_finished_one_is_not_run_again(tiny_clip, few_pairs, in_peace):
     before = {p: p.stat().st_mtime_ns for p in in_peace.folder.iterdir()}
     assert run(tiny_clip, few_pairs, in_peace.folder) == in_peace
     assert {p: p.stat().st_mtime_ns for p in in_peace.folder.iterdir()} == before
 
 
 def test_outcome_follows_from_the_arguments_alone(
-    tiny_clip: str, few_pairs: Any, in_peace: FinetuneReport, tmp_path: Path
-) -> None:
+    tiny_clip, few_pairs, in_peace, tmp_path
+):
     import torch
 
     torch.manual_seed(12345)
@@ -117,8 +111,8 @@ def test_outcome_follows_from_the_arguments_alone(
 
 
 def test_how_often_checkpoints_are_written_changes_no_weight(
-    tiny_clip: str, few_pairs: Any, in_peace: FinetuneReport, tmp_path: Path
-) -> None:
+    tiny_clip, few_pairs, in_peace, tmp_path
+):
     rarely = run(tiny_clip, few_pairs, tmp_path / "out", checkpoint_steps=None)
     for file in FILES:
         one, other = rarely.folder / file, in_peace.folder / file
