@@ -31,17 +31,16 @@ from llama_index_mmrag.stores.edge_folder import (
 from llama_index_mmrag.stores.edge_index import build_index
 from llama_index_mmrag.stores.edge_points import (
     CONTENT_KEYS,
-    node_of,
-    points_of,
+    known_ids,
+    nodes_of,
+    point_ids,
+    upserts_of,
     vectors_of,
 )
 from llama_index_mmrag.stores.edge_search import nearest
 from llama_index_mmrag.stores.quantisation import Quantisation
 from llama_index_mmrag.stores.threaded import ThreadedVectorStore
-from llama_index_mmrag.stores.vectors import point_id, point_id_or_none
 from llama_index_mmrag.vectors import Vectors
-
-_POINTS_PER_WRITE = 1024
 
 DEFAULT_PAYLOAD_INDEXES = {
     DOC_ID_KEY: "keyword",
@@ -236,20 +235,11 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         folder = self._opened()
         if not nodes:
             return []
-        ids = [point_id(node.node_id) for node in nodes]
-        cosine = folder.distance == "cosine"
-        points = points_of(
-            nodes, dim=folder.dim, cosine=cosine, vector_name=self.vector_name
+        cosine, name = folder.distance == "cosine", self.vector_name
+        ids, upserts = upserts_of(
+            nodes, dim=folder.dim, cosine=cosine, vector_name=name
         )
-        batch = list(points.values())
-        folder.write(
-            [
-                qe.UpdateOperation.upsert_points(
-                    batch[start : start + _POINTS_PER_WRITE]
-                )
-                for start in range(0, len(batch), _POINTS_PER_WRITE)
-            ]
-        )
+        folder.write(upserts)
         return ids
 
     def delete(self, ref_doc_id: str, **_kwargs: Any) -> None:
@@ -284,7 +274,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             InvalidNodeId: an id is not a UUID.
         """
         folder = self._opened()
-        ids = None if node_ids is None else [point_id(key) for key in node_ids]
+        ids = None if node_ids is None else point_ids(node_ids)
         chosen = filter_of(filters, node_ids=ids, indexes=folder.indexes)
         if chosen is None or ids == []:
             raise InvalidSetting(
@@ -375,18 +365,18 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         With `node_ids`, in the order asked for, missing ones left out; without, by
         ascending id. With neither, all nodes.
         """
-        known = None if node_ids is None else _known_ids(node_ids)
-        if known is None or filters is not None:
-            records = self._matching(
-                filters, known, payload=CONTENT_KEYS, vector=with_embeddings
-            )
-        else:
+        known = None if node_ids is None else known_ids(node_ids)
+        if known is not None and filters is None:
             records = self._opened().retrieve(
                 known, payload=CONTENT_KEYS, vector=with_embeddings
             )
-        order = records if known is None else known
-        found = (records[key] for key in order if key in records)
-        return [node_of(record, vector_name=self.vector_name) for record in found]
+        else:
+            records = self._matching(
+                filters, known, payload=CONTENT_KEYS, vector=with_embeddings
+            )
+            if known is not None:
+                records = {key: records[key] for key in known if key in records}
+        return nodes_of(records.values(), vector_name=self.vector_name)
 
     def sample_vectors(self, n_vectors: int) -> Vectors:
         """Return the vectors of the nodes with the lowest ids, shape (n, dim)."""
@@ -396,14 +386,14 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
 
     def payload_values(self, node_ids: Sequence[str], key: str) -> dict[str, Any]:
         """Return one top-level payload field of the nodes that exist and have it."""
-        known = _known_ids(node_ids)
+        known = known_ids(node_ids)
         records = self._opened().retrieve(known, payload=[key], vector=False)
-        found = {i: records[i].payload or {} for i in known if i in records}
-        return {i: payload[key] for i, payload in found.items() if key in payload}
+        payloads = {i: record.payload or {} for i, record in records.items()}
+        return {i: payload[key] for i, payload in payloads.items() if key in payload}
 
     def existing(self, node_ids: Iterable[str]) -> set[str]:
         """Return which of the nodes are stored, by ids alone."""
-        known = _known_ids(node_ids)
+        known = known_ids(node_ids)
         return set(self._opened().retrieve(known, payload=False, vector=False))
 
     def document_ids(self) -> set[str]:
@@ -445,12 +435,6 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         condition = None if chosen is None else chosen.condition
         pages = folder.scroll(condition, payload=payload, vector=vector)
         return {str(record.id): record for page in pages for record in page}
-
-
-def _known_ids(node_ids: Iterable[str]) -> list[str]:
-    # What is no UUID cannot be stored: it is missing, like any unknown id.
-    found = (point_id_or_none(key) for key in node_ids)
-    return list(dict.fromkeys(key for key in found if key is not None))
 
 
 def _with_schemas(fields: Iterable[str] | Mapping[str, str] | None) -> dict[str, str]:

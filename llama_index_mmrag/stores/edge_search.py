@@ -6,11 +6,10 @@ import qdrant_edge as qe
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
 from llama_index_mmrag.checks import whole
-from llama_index_mmrag.errors import InvalidQuery
+from llama_index_mmrag.errors import InvalidQuery, InvalidVector
 from llama_index_mmrag.stores.edge_filters import UnsupportedQuery, filter_of
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
-from llama_index_mmrag.stores.quantisation import rescoring
-from llama_index_mmrag.stores.vectors import query_vector
+from llama_index_mmrag.vectors import stored_rows
 
 _MORE_TIES = 4
 """How many times as many hits are asked for while the last ones have equal scores."""
@@ -48,8 +47,14 @@ def nearest(
     top_k = whole(
         query.similarity_top_k, "similarity_top_k", at_least=0, error=InvalidQuery
     )
+    given, dim = query.query_embedding, folder.dim
+    if len(given) != dim:
+        raise InvalidVector(
+            f"The query vector has {len(given)} numbers; this store holds vectors of "
+            f"{dim}. Embed the query with the model that the store was filled with."
+        )
     cosine = folder.distance == "cosine"
-    vector = query_vector(query.query_embedding, dim=folder.dim, cosine=cosine)
+    vector = stored_rows([given], ["The query vector"], cosine=cosine)[0].tolist()
     chosen = filter_of(
         query.filters,
         # Empty lists mean "not given": VectorStoreIndex.as_retriever passes
@@ -68,8 +73,7 @@ def nearest(
     else:
         # ACORN closes the holes that remain with a payload index.
         acorn = None if chosen is None else qe.AcornSearchParams(enable=True)
-        codes = rescoring(folder.quantisation)
-        params = qe.SearchParams(acorn=acorn, quantization=codes)
+        params = qe.SearchParams(acorn=acorn, quantization=folder.rescoring)
 
     def best(
         limit: int, within: qe.Filter | None, payload: bool | list[str]
