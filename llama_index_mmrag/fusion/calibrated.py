@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from llama_index_mmrag.checks import number
-from llama_index_mmrag.fusion.entities import Amount, checked_weights, fuse_lists
+from llama_index_mmrag.fusion.entities import (
+    Amount,
+    Weighed,
+    checked_weights,
+    fuse_lists,
+)
 from llama_index_mmrag.fusion.ranked_list import (
     Background,
     FusedEntity,
-    Hit,
     RankedList,
 )
 
@@ -78,24 +81,25 @@ class CalibratedSum:
 
     def fuse(self, lists: Sequence[RankedList]) -> list[FusedEntity]:
         """Return the entities of all lists, best first."""
-        amounts = partial(self._amounts, pooled=_pooled_variance(lists))
-        return fuse_lists(lists, weights=self.weights, amounts=amounts)
+        return fuse_lists(lists, weights=self.weights, amounts=self._amounts)
 
-    def _amounts(
-        self, ranked: RankedList, best: Sequence[Hit], weight: float, *, pooled: float
-    ) -> list[Amount]:
-        amounts: list[Amount] = []
-        own: Background | None = None
-        for hit in best:
-            others = others_of(ranked.background, hit.score, pooled)
-            # A background without spread (a sample of one item) ranks nothing; the
-            # list's own order is still worth something.
-            if others is None or others.std <= _NO_SPREAD:
-                own = own or Background.of([one.score for one in ranked.hits])
-                others = own
-            has_spread = others.std > _NO_SPREAD
-            z = (hit.score - others.mean) / others.std if has_spread else 0.0
-            amounts.append((hit, weight * _softplus(z - self.floor), z))
+    def _amounts(self, weighed: Sequence[Weighed]) -> list[list[Amount]]:
+        pooled = _pooled_variance([ranked for ranked, _, _ in weighed])
+        amounts: list[list[Amount]] = []
+        for ranked, best, weight in weighed:
+            own: Background | None = None
+            added: list[Amount] = []
+            for hit in best:
+                others = others_of(ranked.background, hit.score, pooled)
+                # A background without spread (a sample of one item) ranks nothing;
+                # the list's own order is still worth something.
+                if others is None or others.std <= _NO_SPREAD:
+                    own = own or Background.of([one.score for one in ranked.hits])
+                    others = own
+                has_spread = others.std > _NO_SPREAD
+                z = (hit.score - others.mean) / others.std if has_spread else 0.0
+                added.append((hit, weight * _softplus(z - self.floor), z))
+            amounts.append(added)
         return amounts
 
 

@@ -11,11 +11,12 @@ from llama_index_mmrag.checks import one_of
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion.entities import (
     Amount,
+    Weighed,
     checked_weights,
     fuse_lists,
 )
 from llama_index_mmrag.fusion.normalize import NORMALIZERS, Normalizer, Scores
-from llama_index_mmrag.fusion.ranked_list import FusedEntity, Hit, RankedList
+from llama_index_mmrag.fusion.ranked_list import FusedEntity, RankedList
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +69,17 @@ class WeightedSum:
         """Return the entities of all lists, best first."""
         return fuse_lists(lists, weights=self.weights, amounts=self._amounts)
 
-    def _amounts(
-        self, ranked: RankedList, best: Sequence[Hit], weight: float
-    ) -> Iterator[Amount]:
+    def _amounts(self, weighed: Sequence[Weighed]) -> Iterator[list[Amount]]:
         normalize = (
             NORMALIZERS[self.normalizer]
             if isinstance(self.normalizer, str)
             else self.normalizer
         )
-        scores = np.array([hit.score for hit in ranked.hits], dtype=np.float64)
-        calibrated = self._checked(normalize(scores), scores, ranked).tolist()
-        for hit in best:
-            score = calibrated[hit.rank - 1]
-            yield hit, weight * score, score
+        for ranked, best, weight in weighed:
+            scores = np.array([hit.score for hit in ranked.hits], dtype=np.float64)
+            calibrated = self._checked(normalize(scores), scores, ranked).tolist()
+            by_hit = [(hit, calibrated[hit.rank - 1]) for hit in best]
+            yield [(hit, weight * score, score) for hit, score in by_hit]
 
     def _checked(
         self, calibrated: Scores, scores: Scores, ranked: RankedList
