@@ -89,8 +89,12 @@ def with_provenance(node: BaseNode, provenance: Provenance) -> BaseNode:
     Stores hand out cached nodes, so the given one is left as it is: its metadata and
     its lists of excluded keys are copied before they are written to.
     """
+    return _explained(node, provenance.to_dict())
+
+
+def _explained(node: BaseNode, provenance: dict[str, Any]) -> BaseNode:
     metadata = node.metadata.copy()
-    metadata[PROVENANCE_KEY] = provenance.to_dict()
+    metadata[PROVENANCE_KEY] = provenance
     changed = {
         "metadata": metadata,
         "excluded_embed_metadata_keys": _with_ours(node.excluded_embed_metadata_keys),
@@ -132,8 +136,16 @@ class FusedNode(NodeWithScore):
     @classmethod
     def of(cls, node: BaseNode, provenance: Provenance) -> FusedNode:
         """Return the result; `node` itself is not changed."""
-        shown = with_provenance(node, provenance)
-        return cls(node=shown, score=provenance.score)
+        return cls.all_of([(node, provenance)])[0]
+
+    @classmethod
+    def all_of(cls, found: Sequence[tuple[BaseNode, Provenance]]) -> list[FusedNode]:
+        """Return the results of nodes and their provenances, as `of` does."""
+        said = [provenance.to_dict() for _, provenance in found]
+        return [
+            cls(node=_explained(node, data), score=data["score"])
+            for (node, _), data in zip(found, said, strict=True)
+        ]
 
 
 def provenance_of(result: NodeWithScore) -> Provenance | None:

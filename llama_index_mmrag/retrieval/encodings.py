@@ -11,18 +11,10 @@ from io import BytesIO
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
 
-from llama_index_mmrag.concurrency.jobs import Unrepeatable
+from llama_index_mmrag.concurrency.jobs import AskerAtFault, Unrepeatable
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
 from llama_index_mmrag.retrieval.query import QueryPart
-
-
-class QueryAtFault(Exception):  # noqa: N818 - carries an error, is not one to catch
-    """The query part itself cannot be encoded; `args[0]` says why.
-
-    Told apart from the same error raised by a store or a retriever, which costs that
-    route its answer and not the query.
-    """
 
 
 @dataclass(slots=True)
@@ -90,7 +82,7 @@ def _fill(
     try:
         future.set_result(encode(part, embed_model))
     except (ImageUnreadable, InvalidQuery) as error:
-        future.set_exception(Unrepeatable(QueryAtFault(error)))
+        future.set_exception(Unrepeatable(AskerAtFault(error)))
     except BaseException as error:  # noqa: BLE001 - handed to whoever waits
         # Kept like a vector, so that a second attempt would only wait and fail again.
         is_failure = isinstance(error, Exception)

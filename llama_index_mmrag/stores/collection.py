@@ -196,8 +196,10 @@ class Collection:
                 # Not kept: others may be about to fill a server's collection.
                 self._sample = None
                 return None
-        vector = np.asarray([query], dtype=np.float32)
-        return background_of(vectors @ (unit_rows(vector) if is_cosine else vector)[0])
+        scores = vectors @ np.asarray(query, dtype=np.float32)
+        if is_cosine:
+            scores /= np.linalg.norm(np.asarray(query, dtype=np.float64)) or 1.0
+        return background_of(scores)
 
     def _is_fresh(self, n_sampled: int) -> bool:
         # Other processes write too. A collection that is sampled whole is young or

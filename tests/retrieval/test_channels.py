@@ -113,22 +113,22 @@ def test_search_brings_ids_entities_and_scores_best_first(
         (uid("text blue"), uid("text blue")),
     ]
     assert [f.score for f in found] == pytest.approx([1.0, 0.0], abs=1e-6)
-    assert all((f.node is None) == one.is_light for f in found)
-    assert one.is_light == (kind == "edge")
+    assert all((f.node is None) == (one.fetch is not None) for f in found)
+    assert (one.fetch is not None) == (kind == "edge")
     nearest = VectorStoreQuery(query_embedding=vector, similarity_top_k=1)
     assert len(one.collection.search(nearest)) == 1
 
 
 @pytest.mark.parametrize("kind", ["edge", "local"])
-def test_fetch_leaves_out_ids_that_are_gone(
+def test_nodes_leave_out_ids_that_are_gone(
     kind: str, open_store: OpenStore, encoder: ColourEncoder
 ) -> None:
     one = channel("text", open_store(kind, [text_node("red")]), encoder)
-    fetched = one.fetch([uid("text red"), uid("never stored")])
+    fetched = one.collection.nodes([uid("text red"), uid("never stored")])
     assert {node.node_id: node.get_content() for node in fetched} == {
         uid("text red"): "red"
     }
-    assert one.fetch([]) == []
+    assert one.collection.nodes([]) == []
     assert one.of_entities([]) == []
 
 

@@ -99,7 +99,7 @@ def test_top_k_cuts_what_the_retriever_returns():
     (part,) = parts_of("x")
     for depth, n_found in ((1, 2), (2, 2), (3, 3), (12, 3)):
         search = Search("x", part, channel, Encodings(), depth)
-        assert len(channel.answer(search).found) == n_found
+        assert len(channel.answer(search).ranked.hits) == n_found
     retriever = MultiModalFusionRetriever([channel], top_k=2)
     assert len(retriever.with_top_k(12).retrieve("x")) == 3
 
