@@ -86,35 +86,41 @@ class Draft:
 
 def linked(drafts: Sequence[Draft], origin: Origin) -> tuple[RecordNode, ...]:
     """Return the drafts' nodes, finished; they are changed."""
-    for draft in drafts:
-        _finish(draft, origin)
     nodes = tuple(draft.node for draft in drafts)
-    if nodes:
-        # Without a document, a node is its own: stores cannot delete what has none.
-        source = origin.ref_doc_id or origin.given_id or nodes[0].id_
-        info = RelatedNodeInfo(node_id=source)
-        for node in nodes:
-            node.relationships = {NodeRelationship.SOURCE: info, **origin.related}
+    if not nodes:
+        return ()
+    for draft in drafts:
+        draft.node.metadata = _metadata(draft, origin)
+    contents = [_content(draft, origin.ref_doc_id or "") for draft in drafts]
+    ids = [
+        draft.id_ or derived_id(*content)
+        for draft, content in zip(drafts, contents, strict=True)
+    ]
+    # Without a document, a node is its own: stores cannot delete what has none.
+    source = origin.ref_doc_id or origin.given_id or ids[0]
+    info = RelatedNodeInfo(node_id=source)
+    for draft, node, id_ in zip(drafts, nodes, ids, strict=True):
+        node.id_ = id_
+        if origin.given_id not in (None, id_):
+            node.metadata.setdefault(ORIGINAL_ID_KEY, origin.given_id)
+        node.metadata.setdefault(ENTITY_KEY, id_)
+        node.relationships = {NodeRelationship.SOURCE: info, **origin.related}
+        dress(node, origin, draft.hidden_from_llm)
     return nodes
 
 
-def _finish(draft: Draft, origin: Origin) -> None:
-    node, picture = draft.node, draft.picture
-    node.metadata = {
+def _metadata(draft: Draft, origin: Origin) -> dict[str, Any]:
+    metadata = {
         **origin.metadata,
-        MODALITY_KEY: draft.modality or (TEXT if picture is None else IMAGE),
+        MODALITY_KEY: draft.modality or (TEXT if draft.picture is None else IMAGE),
         POSITION_KEY: draft.position,
-        CONTENT_HASH_KEY: content_hash(node.text, picture),
+        CONTENT_HASH_KEY: content_hash(draft.node.text, draft.picture),
     }
     if draft.section:
-        node.metadata[SECTION_KEY] = draft.section
+        metadata[SECTION_KEY] = draft.section
     if draft.entity_id is not None:
-        node.metadata.setdefault(ENTITY_KEY, draft.entity_id)
-    node.id_ = draft.id_ or _derived(node, origin.ref_doc_id or "", picture)
-    if origin.given_id not in (None, node.id_):
-        node.metadata.setdefault(ORIGINAL_ID_KEY, origin.given_id)
-    node.metadata.setdefault(ENTITY_KEY, node.id_)
-    dress(node, origin, draft.hidden_from_llm)
+        metadata.setdefault(ENTITY_KEY, draft.entity_id)
+    return metadata
 
 
 def dress(node: RecordNode, origin: Origin, hidden_from_llm: Sequence[str]) -> None:
@@ -130,12 +136,13 @@ def _with_ours(hidden: Sequence[str]) -> list[str]:
     return [*hidden, *(key for key in BOOKKEEPING_KEYS if key not in hidden)]
 
 
-def _derived(node: RecordNode, ref_doc_id: str, picture: Picture | None) -> str:
-    """Return the uuid5 over all that is stored in a node: equal ids, equal nodes."""
+def _content(draft: Draft, ref_doc_id: str) -> tuple[object, ...]:
+    """Return all that is stored in a node: its id follows from it."""
+    node, picture = draft.node, draft.picture
     metadata = {k: v for k, v in node.metadata.items() if k not in VOLATILE_KEYS}
     # The path of an inline picture follows from its bytes.
     is_file = picture is not None and picture.path is not None
-    return derived_id(
+    return (
         ref_doc_id,
         metadata.pop(MODALITY_KEY),
         metadata.pop(ENTITY_KEY, None),
