@@ -138,10 +138,10 @@ class Job(Generic[T]):
         return error
 
 
-Sorted: TypeAlias = "tuple[list[Any], list[Degradation]]"
+Settled: TypeAlias = "tuple[list[Any], list[Degradation]]"
 """What jobs gave, and why the others gave nothing."""
 
-Steps: TypeAlias = "Generator[Sequence[Job[Any]], Sorted, T]"
+Steps: TypeAlias = "Generator[Sequence[Job[Any]], Settled, T]"
 """A walk that yields jobs, is sent what became of them, and returns what it came to."""
 
 
@@ -155,7 +155,7 @@ def walk(steps: Steps[T]) -> T:
     try:
         jobs = next(steps)
         while True:
-            jobs = steps.send(_sorted(jobs, run_all(jobs)))
+            jobs = steps.send(_settled(jobs, run_all(jobs)))
     except StopIteration as end:
         found: T = end.value
         return found
@@ -166,13 +166,13 @@ async def awalk(steps: Steps[T]) -> T:
     try:
         jobs = next(steps)
         while True:
-            jobs = steps.send(_sorted(jobs, await arun_all(jobs)))
+            jobs = steps.send(_settled(jobs, await arun_all(jobs)))
     except StopIteration as end:
         found: T = end.value
         return found
 
 
-def _sorted(jobs: Sequence[Job[Any]], outcomes: Sequence[Any]) -> Sorted:
+def _settled(jobs: Sequence[Job[Any]], outcomes: Sequence[Any]) -> Settled:
     given: list[Any] = []
     lost: list[Degradation] = []
     for job, outcome in zip(jobs, outcomes, strict=True):
