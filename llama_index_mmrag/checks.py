@@ -202,12 +202,21 @@ def needs(package: str, *, extra: str, for_: str) -> ModuleType:
         for_: What needs it, as the beginning of a sentence: "Training a head".
 
     Raises:
-        MissingExtra: It is not installed, or cannot be imported.
+        MissingExtra: It, or what it needs, is not installed or does not fit together.
     """
     try:
         return import_module(package)
-    except ImportError as error:
-        raise MissingExtra.of(package, extra=extra, needed_for=for_) from error
+    except ModuleNotFoundError as error:
+        name = error.name or package
+        raise MissingExtra.of(name, extra=extra, needed_for=for_) from error
+    except (ImportError, RuntimeError) as error:
+        # torchvision raises RuntimeError beside a torch of another build.
+        msg = (
+            f"{for_} needs the package {package!r}, whose import fails: {error}. "
+            f"Install versions that fit together; torch and torchvision both for the "
+            f"CPU, or both for the same CUDA."
+        )
+        raise MissingExtra(msg) from error
 
 
 _TESTS: dict[str, Any] = {

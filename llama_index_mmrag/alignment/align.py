@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from llama_index.core.embeddings import MultiModalEmbedding
@@ -20,6 +19,7 @@ from llama_index_mmrag.alignment.pairs import Pairs, drawn_groups
 from llama_index_mmrag.alignment.settings import TrainSettings
 from llama_index_mmrag.alignment.train import TrainedHeads, train_heads
 from llama_index_mmrag.alignment.transforms import Normalize, Project, Transform
+from llama_index_mmrag.checks import number, one_of
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
 from llama_index_mmrag.vectors import unit_rows
 
@@ -89,21 +89,10 @@ class Fit:
     held_out: float = 0.1
 
     def __post_init__(self) -> None:
-        mixed = self.mix_weight is None or (
-            isfinite(self.mix_weight) and self.mix_weight > 0
-        )
-        if (
-            self.method not in ("trained", "ridge", "procrustes")
-            or not mixed
-            or not 0 < self.held_out < 1
-        ):
-            msg = (
-                f"Got method={self.method!r}, mix_weight={self.mix_weight!r}, held_out="
-                f"{self.held_out!r}; expected 'trained', 'ridge' or 'procrustes', a "
-                f"finite weight above 0 (None: the head alone) and a share in (0, 1). "
-                f"Correct the setting."
-            )
-            raise InvalidSetting(msg)
+        one_of(self.method, "method", get_args(MethodName))
+        if self.mix_weight is not None:
+            number(self.mix_weight, "mix_weight", more_than=0)
+        number(self.held_out, "held_out", more_than=0, less_than=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from importlib import import_module
 from math import isfinite
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.fitting import fit_directions
-from llama_index_mmrag.alignment.settings import SEEDS
+from llama_index_mmrag.alignment.settings import checked_seed
 from llama_index_mmrag.alignment.training import one_cycle
 from llama_index_mmrag.alignment.transforms import (
     Normalize,
@@ -21,8 +20,9 @@ from llama_index_mmrag.alignment.transforms import (
     Project,
     Transform,
 )
+from llama_index_mmrag.checks import needs, number, whole
 from llama_index_mmrag.checks import rows as checked
-from llama_index_mmrag.errors import InvalidSetting, InvalidVector, MissingExtra
+from llama_index_mmrag.errors import InvalidVector
 from llama_index_mmrag.vectors import Vectors, unit_rows
 
 if TYPE_CHECKING:
@@ -60,20 +60,12 @@ class AutoencoderSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        good = (
-            self.epochs >= 1
-            and self.batch_size >= 2
-            and 0 < self.learning_rate < np.inf
-            and 0 <= self.similarity_weight < np.inf
-            and 0 <= self.seed < SEEDS
-        )
-        if not good:
-            msg = (
-                f"Got {self!r}; expected epochs of at least 1, a batch_size of at "
-                f"least 2, a learning_rate above 0, a similarity_weight of at "
-                f"least 0 and a seed in [0, 2**62). Correct the setting."
-            )
-            raise InvalidSetting(msg)
+        for name, least in {"epochs": 1, "batch_size": 2}.items():
+            count = whole(getattr(self, name), name, at_least=least)
+            object.__setattr__(self, name, count)
+        object.__setattr__(self, "seed", checked_seed(self.seed))
+        number(self.learning_rate, "learning_rate", more_than=0)
+        number(self.similarity_weight, "similarity_weight", at_least=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +108,7 @@ def fit_autoencoder(
     settings = AutoencoderSettings() if settings is None else settings
     rows = unit_rows(checked(vectors, "The vectors"))
     _check(rows, dim, settings)
-    _import_torch()
+    needs("torch", extra="train", for_="Training an autoencoder")
     rng = np.random.default_rng(settings.seed)
     order = rng.permutation(len(rows))
     n_held_out = max(2, round(_HELD_OUT * len(rows)))
@@ -279,24 +271,8 @@ def _check(rows: Vectors, dim: int, settings: AutoencoderSettings) -> None:
         )
         raise InvalidVector(msg)
     most = min(in_dim - 1, n - max(2, round(_HELD_OUT * n)))
-    if not 1 <= dim <= most:
-        msg = (
-            f"dim={dim!r} with {n!r} vectors of {in_dim!r} numbers; expected 1 to "
-            f"{most}. Ask for fewer, or give more vectors."
-        )
-        raise InvalidSetting(msg)
-    if settings.hidden is not None and settings.hidden < 2 * dim:
-        msg = (
-            f"hidden={settings.hidden!r} with dim={dim!r}; expected at least "
-            f"{2 * dim}. Give hidden=None for a linear encoder."
-        )
-        raise InvalidSetting(msg)
-
-
-def _import_torch() -> None:
-    try:
-        import_module("torch")
-    except ImportError as error:
-        raise MissingExtra.of(
-            "torch", extra="train", needed_for="Training an autoencoder"
-        ) from error
+    advice = f"There are {n} vectors of {in_dim} numbers: ask for fewer, or give more."
+    whole(dim, "dim", at_least=1, at_most=most, advice=advice)
+    if settings.hidden is not None:
+        advice = "It is twice dim at least. Give hidden=None for a linear encoder."
+        whole(settings.hidden, "hidden", at_least=2 * dim, advice=advice)

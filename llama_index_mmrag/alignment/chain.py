@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import ClassVar
 
 import numpy as np
 
 from llama_index_mmrag.alignment.transforms import Transform
+from llama_index_mmrag.checks import number, whole
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.vectors import Vectors, unit_rows
 
@@ -65,12 +65,10 @@ class Columns(Transform):
     stop: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.start < self.stop:
-            msg = (
-                f"Columns got start={self.start!r}, stop={self.stop!r}; expected "
-                f"0 <= start < stop. Give the positions as in a slice."
-            )
-            raise InvalidSetting(msg)
+        start = whole(self.start, "Columns: start", at_least=0)
+        stop = whole(self.stop, "Columns: stop", at_least=start + 1)
+        object.__setattr__(self, "start", start)
+        object.__setattr__(self, "stop", stop)
 
     def out_dim(self, in_dim: int | None) -> int | None:
         """Return `stop - start`."""
@@ -105,9 +103,8 @@ class Truncate(Transform):
     dim: int
 
     def __post_init__(self) -> None:
-        if self.dim < 1:
-            msg = f"Truncate got dim={self.dim!r}; expected at least 1. Give how many "
-            raise InvalidSetting(msg + "numbers to keep.")
+        dim = whole(self.dim, "Truncate: dim", at_least=1)
+        object.__setattr__(self, "dim", dim)
 
     def out_dim(self, in_dim: int | None) -> int | None:
         """Return `dim`."""
@@ -146,12 +143,12 @@ class Mix(Transform):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", tuple(self.parts))
-        object.__setattr__(self, "weights", tuple(float(w) for w in self.weights))
-        good = all(isfinite(w) and w >= 0 for w in self.weights) and any(self.weights)
-        if len(self.parts) != len(self.weights) or not good:
+        weights = [number(w, "Mix: a weight", at_least=0) for w in self.weights]
+        object.__setattr__(self, "weights", tuple(weights))
+        if len(self.parts) != len(self.weights) or not any(self.weights):
             msg = (
                 f"Mix got {len(self.parts)!r} parts with the weights {self.weights!r}; "
-                f"expected one finite weight >= 0 for each part, not all 0. Give "
+                f"expected one weight for each part, not all 0. Give "
                 f"weights=(1.0, 0.5), say."
             )
             raise InvalidSetting(msg)

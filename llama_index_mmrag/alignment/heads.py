@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,13 @@ from llama_index_mmrag.alignment.transforms import (
     Project,
     Transform,
 )
-from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.checks import number, one_of, whole
 from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
+HeadKind: TypeAlias = Literal["identity", "linear", "mlp"]
 Weights: TypeAlias = "Mapping[str, Tensor]"
 
 
@@ -38,18 +39,15 @@ class Head:
             without.
     """
 
-    kind: Literal["identity", "linear", "mlp"] = "linear"
+    kind: HeadKind = "linear"
     hidden: int = 2048
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
-        kinds = ("identity", "linear", "mlp")
-        if self.kind not in kinds or self.hidden < 1 or not 0 <= self.dropout < 1:
-            msg = (
-                f"Got {self!r}; expected one of {kinds!r}, hidden of at least 1 and a "
-                f"dropout in [0, 1). Correct the setting."
-            )
-            raise InvalidSetting(msg)
+        one_of(self.kind, "A head's kind", get_args(HeadKind))
+        hidden = whole(self.hidden, "A head's hidden", at_least=1)
+        object.__setattr__(self, "hidden", hidden)
+        number(self.dropout, "A head's dropout", at_least=0, less_than=1)
 
 
 IDENTITY = Head(kind="identity", dropout=0.0)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
-from typing import Literal
+from typing import Literal, get_args
 
-from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.checks import number, one_of, whole
 
-SEEDS = 2**62
-"""Seeds are below it and not negative: what numpy and torch take, and room above."""
+Loss = Literal["info_nce", "triplet"]
+Start = Literal["random", "ridge", "procrustes"]
+
+
+def checked_seed(seed: int) -> int:
+    """Return a seed that numpy and torch take, with room above it."""
+    return whole(seed, "seed", at_least=0, at_most=2**62 - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +39,8 @@ class TrainSettings:
         ridge_penalty: Of the start "ridge".
     """
 
-    loss: Literal["info_nce", "triplet"] = "info_nce"
-    start: Literal["random", "ridge", "procrustes"] = "random"
+    loss: Loss = "info_nce"
+    start: Start = "random"
     epochs: int = 30
     batch_size: int = 256
     learning_rate: float = 3e-3
@@ -50,31 +54,18 @@ class TrainSettings:
     ridge_penalty: float = 100.0
 
     def __post_init__(self) -> None:
-        checks = {
-            "loss": self.loss in ("info_nce", "triplet"),
-            "start": self.start in ("random", "ridge", "procrustes"),
-            "epochs": self.epochs >= 1,
-            "batch_size": self.batch_size >= 2,
-            "learning_rate": self.learning_rate > 0 and isfinite(self.learning_rate),
-            "weight_decay": self.weight_decay >= 0 and isfinite(self.weight_decay),
-            "start_temperature": 0 < self.start_temperature < float("inf"),
-            "margin": 0 < self.margin <= 2,
-            "held_out": 0 < self.held_out < 1,
-            "top_k": self.top_k >= 1,
-            "seed": 0 <= self.seed < SEEDS,
-            "patience": self.patience >= 1,
-            "ridge_penalty": 0 < self.ridge_penalty < float("inf"),
-        }
-        wrong = [name for name, good in checks.items() if not good]
-        if wrong:
-            given = ", ".join(f"{name}={getattr(self, name)!r}" for name in wrong)
-            msg = (
-                f"{given}: out of range. Expected counts of at least 1 (batch_size 2), "
-                f"held_out in (0, 1), margin in (0, 2], rates and temperatures above "
-                f"0, a seed in [0, 2**62), and names that TrainSettings lists. "
-                f"Correct the setting."
-            )
-            raise InvalidSetting(msg)
+        one_of(self.loss, "loss", get_args(Loss))
+        one_of(self.start, "start", get_args(Start))
+        counts = {"epochs": 1, "batch_size": 2, "top_k": 1, "patience": 1}
+        for name, least in counts.items():
+            count = whole(getattr(self, name), name, at_least=least)
+            object.__setattr__(self, name, count)
+        object.__setattr__(self, "seed", checked_seed(self.seed))
+        for name in ("learning_rate", "start_temperature", "ridge_penalty"):
+            number(getattr(self, name), name, more_than=0)
+        number(self.weight_decay, "weight_decay", at_least=0)
+        number(self.margin, "margin", more_than=0, at_most=2)
+        number(self.held_out, "held_out", more_than=0, less_than=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tqdm.auto import tqdm
 
@@ -21,7 +20,12 @@ from llama_index_mmrag.alignment.pairs import Pairs
 from llama_index_mmrag.alignment.settings import Epoch, TrainSettings
 from llama_index_mmrag.alignment.training import Training
 from llama_index_mmrag.alignment.transforms import Transform
-from llama_index_mmrag.errors import InvalidSetting, MissingExtra
+from llama_index_mmrag.checks import needs, one_of, whole
+from llama_index_mmrag.embeddings.clip_torch import choose_device
+from llama_index_mmrag.errors import InvalidSetting
+
+if TYPE_CHECKING:
+    import torch
 
 _LOG = logging.getLogger(__name__)
 
@@ -80,8 +84,9 @@ def train_heads(
         checkpoint: An `.npz` file, written after each epoch. If it exists, training
             goes on from there and ends with the same bits as without the interruption
             (same machine, torch, device and number of threads).
-        device: What torch computes on: "cpu", "cuda", "cuda:1", "mps". Weights, order
-            and dropout are drawn on the CPU, so that devices differ by rounding only.
+        device: What torch computes on: "cpu", "cuda", "cuda:1", "mps"; "auto" is CUDA
+            where there is one. Weights, order and dropout are drawn on the CPU, so that
+            devices differ by rounding only.
         show_progress: A bar over the epochs, with loss and recall.
 
     Raises:
@@ -92,13 +97,13 @@ def train_heads(
         InvalidVector: Pairs about one thing only.
         MissingExtra: torch is not installed.
     """
-    check_device(device)
+    place = check_device(device)
     settings = TrainSettings() if settings is None else settings
     heads = (text_head, Head() if image_head is None else image_head)
     if held_out is None:
         pairs, held_out = pairs.split(settings.held_out, seed=settings.seed)
     out_dim = _shared_dim(heads, pairs, dim)
-    run = Training(pairs, held_out, heads, out_dim, settings, device=device)
+    run = Training(pairs, held_out, heads, out_dim, settings, device=str(place))
     path = None if checkpoint is None else Path(checkpoint)
     of = fingerprint((pairs, held_out), heads, out_dim, settings)
     state = read_checkpoint(path, of) if path is not None else None
@@ -160,7 +165,7 @@ def _kept_after_failure(state: State, number: int, settings: TrainSettings) -> S
 
 
 def _shared_dim(heads: tuple[Head, Head], pairs: Pairs, dim: int | None) -> int:
-    dims = (pairs.texts.shape[1], pairs.images.shape[1])
+    dims: tuple[int, int] = (pairs.texts.shape[1], pairs.images.shape[1])
     frozen = {d for head, d in zip(heads, dims, strict=True) if head.kind == "identity"}
     if all(head.kind == "identity" for head in heads):
         msg = (
@@ -168,41 +173,19 @@ def _shared_dim(heads: tuple[Head, Head], pairs: Pairs, dim: int | None) -> int:
             "image_head=Head(), or use the encoders as they are."
         )
         raise InvalidSetting(msg)
-    if dim is not None and (dim < 1 or frozen - {dim}):
-        msg = (
-            f"dim={dim!r} with a frozen side of {sorted(frozen)!r} numbers; expected "
-            f"that length, or at least 1 where both sides learn. Leave dim out."
-        )
-        raise InvalidSetting(msg)
-    return dim or (frozen.pop() if frozen else min(dims))
+    if dim is None:
+        return frozen.pop() if frozen else min(dims)
+    dim = whole(dim, "dim", at_least=1)
+    advice = "A frozen side has that length. Leave dim out."
+    return dim if not frozen else one_of(dim, "dim", frozen, advice=advice)
 
 
-def check_device(device: str) -> None:
-    """Do nothing if torch can compute on a device.
+def check_device(device: str) -> torch.device:
+    """Return the device of this name, as torch knows it.
 
     Raises:
         InvalidSetting: It does not know it, or the machine has none.
         MissingExtra: torch is not installed.
     """
-    _import_torch()
-    import torch
-
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        # torch built without CUDA raises AssertionError.
-        reason = str(error).splitlines()[0]
-        msg = (
-            f"device={device!r} cannot be used: {reason}. Give 'cpu', or a device that "
-            f"this machine and this torch have, such as 'cuda'."
-        )
-        raise InvalidSetting(msg) from error
-
-
-def _import_torch() -> None:
-    try:
-        import_module("torch")
-    except ImportError as error:
-        raise MissingExtra.of(
-            "torch", extra="train", needed_for="Training heads"
-        ) from error
+    needs("torch", extra="train", for_="Training heads")
+    return choose_device(device)

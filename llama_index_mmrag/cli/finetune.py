@@ -18,10 +18,10 @@ from llama_index_mmrag.alignment.finetuning import (
     finetune,
 )
 from llama_index_mmrag.alignment.pair_files import PairsRead, read_pairs
+from llama_index_mmrag.checks import needs
 from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.options import AsJson, place
 from llama_index_mmrag.cli.output import print_json, tell, terminal, told
-from llama_index_mmrag.embeddings.clip_torch import import_backend
 
 _DEFAULT = FinetuneSettings()
 # Typer evaluates annotations, and Python 3.10 has no `int | None` in Annotated there.
@@ -157,7 +157,7 @@ def finetune_command(  # noqa: PLR0913 - each argument is an option of the comma
         seed=seed,
     )
     # Its bars for reading and writing files say nothing that ours does not.
-    package = import_backend("transformers", extra="finetune", needed_for="finetune")
+    package = needs("transformers", extra="finetune", for_="finetune")
     package.utils.logging.disable_progress_bar()
     show_progress = not as_json and sys.stderr.isatty()
     read = read_pairs(pairs, show_progress=show_progress)

@@ -1,8 +1,8 @@
 """Compression: fewer bytes a vector, at a recall that is promised and measured."""
 
 from llama_index_mmrag.compression.candidates import Candidates
-from llama_index_mmrag.compression.compress import compress
-from llama_index_mmrag.compression.live import CompressSettings, IndexCompression
+from llama_index_mmrag.compression.compress import CompressSettings, compress
+from llama_index_mmrag.compression.live import IndexCompression
 from llama_index_mmrag.compression.report import Compression, Row
 from llama_index_mmrag.compression.server import (
     ServerCompression,

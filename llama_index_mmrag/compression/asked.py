@@ -39,10 +39,24 @@ class Asked:
         return len(self.vectors)
 
 
-def stored_queries(rows: Vectors, n: int, rng: np.random.Generator) -> Asked:
-    """Return some stored vectors as queries, each to leave itself out."""
-    picked = rng.permutation(len(rows))[:n]
-    return Asked(rows[picked], picked, f"{n} stored vectors, each leaving itself out")
+def queries_of(
+    rows: Vectors, queries: ArrayLike | None, most: int, rng: np.random.Generator
+) -> Asked:
+    """Return the user's queries in random order; None: stored vectors instead.
+
+    Raises:
+        InvalidVector: Too few queries, of another length, zeros, or not finite.
+    """
+    if queries is not None:
+        return given_queries(queries, rows.shape[1], most, rng)
+    return stored_queries(rows, most, rng)
+
+
+def stored_queries(rows: Vectors, most: int, rng: np.random.Generator) -> Asked:
+    """Return up to half of the stored vectors as queries, each to leave itself out."""
+    picked = rng.permutation(len(rows))[: min(most, len(rows) // 2)]
+    origin = f"{len(picked)} stored vectors, each leaving itself out"
+    return Asked(rows[picked], picked, origin)
 
 
 def given_queries(

@@ -13,6 +13,7 @@ from llama_index_mmrag.alignment.autoencoder import (
 from llama_index_mmrag.alignment.chain import Chain, Truncate
 from llama_index_mmrag.alignment.fitting import fit_directions
 from llama_index_mmrag.alignment.transforms import Normalize, Transform
+from llama_index_mmrag.checks import number, one_of, whole
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.stores.quantisation import SCHEMES, Scheme
 from llama_index_mmrag.vectors import Vectors
@@ -46,19 +47,23 @@ class Candidates:
     autoencoder: AutoencoderSettings | None = None
 
     def __post_init__(self) -> None:
-        unknown = {*self.reductions} - {*get_args(Reduction)} or {
-            *self.quantisations
-        } - {*SCHEMES}
-        rising = [*self.oversamplings] == sorted({*self.oversamplings})
-        if unknown or not self.oversamplings or not rising or self.oversamplings[0] < 1:
+        for name, given, known in (
+            ("A reduction", self.reductions, get_args(Reduction)),
+            ("A quantisation", self.quantisations, SCHEMES),
+        ):
+            for one in given:
+                one_of(one, name, known)
+        for dim in self.dims or ():
+            whole(dim, "A length of dims", at_least=1)
+        for level in self.oversamplings:
+            number(level, "An oversampling", at_least=1)
+        if not self.oversamplings or [*self.oversamplings] != sorted(
+            {*self.oversamplings}
+        ):
             msg = (
-                f"Got {self!r}; expected reductions of {list(get_args(Reduction))}, "
-                f"quantisations of {list(SCHEMES)} and rising oversamplings of at "
-                f"least 1. Correct the setting."
+                f"oversamplings are {self.oversamplings!r}; expected at least one, "
+                f"rising. Correct the setting."
             )
-            raise InvalidSetting(msg)
-        if self.dims is not None and any(dim < 1 for dim in self.dims):
-            msg = f"dims={self.dims!r}; expected lengths of at least 1. Correct it."
             raise InvalidSetting(msg)
 
     def lengths(self, dim: int) -> list[int]:

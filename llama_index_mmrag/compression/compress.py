@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from llama_index_mmrag.alignment.transforms import Transform
+from llama_index_mmrag.checks import number, one_of, whole
 from llama_index_mmrag.compression.asked import (
     FEWEST_QUERIES,
     Asked,
     checked_unit_rows,
     enough_vectors,
-    given_queries,
-    stored_queries,
+    queries_of,
 )
 from llama_index_mmrag.compression.candidates import Candidates
-from llama_index_mmrag.compression.measuring import Trial, trial
+from llama_index_mmrag.compression.measuring import trial
 from llama_index_mmrag.compression.recall import (
     NOBODY,
     last_scores,
@@ -27,9 +27,32 @@ from llama_index_mmrag.compression.recall import (
     recalls,
 )
 from llama_index_mmrag.compression.report import Compression, Row
-from llama_index_mmrag.errors import InvalidSetting, PromiseNotKept
+from llama_index_mmrag.errors import PromiseNotKept
 from llama_index_mmrag.stores.quantisation import Quantisation
-from llama_index_mmrag.vectors import Vectors
+from llama_index_mmrag.vectors import Vectors, has_direction
+
+Kept: TypeAlias = Literal["memory", "disk"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressSettings:
+    """What is promised, and what is tried; see `compress`."""
+
+    min_recall: float = 0.95
+    top_k: int = 10
+    candidates: Candidates | None = None
+    smallest: Kept = "memory"
+    n_queries: int = 2000
+    confidence: float = 0.999
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        number(self.min_recall, "min_recall", more_than=0, at_most=1)
+        number(self.confidence, "confidence", more_than=0, less_than=1)
+        for name, least in {"top_k": 1, "n_queries": FEWEST_QUERIES}.items():
+            count = whole(getattr(self, name), name, at_least=least)
+            object.__setattr__(self, name, count)
+        one_of(self.smallest, "smallest", get_args(Kept))
 
 
 def compress(  # noqa: PLR0913 - what is promised, what is tried, how sure
@@ -39,7 +62,7 @@ def compress(  # noqa: PLR0913 - what is promised, what is tried, how sure
     min_recall: float = 0.95,
     top_k: int = 10,
     candidates: Candidates | None = None,
-    smallest: Literal["memory", "disk"] = "memory",
+    smallest: Kept = "memory",
     n_queries: int = 2000,
     confidence: float = 0.999,
     seed: int = 0,
@@ -77,45 +100,32 @@ def compress(  # noqa: PLR0913 - what is promised, what is tried, how sure
         InvalidSetting: `min_recall`, `top_k` or another setting is out of its range.
         MissingExtra: An autoencoder is to be tried and torch is not installed.
     """
-    check_settings(min_recall, top_k, n_queries, confidence)
-    rows = checked_unit_rows(vectors, "The stored vectors")
-    enough_vectors(rows)
-    rng = np.random.default_rng(seed)
-    if queries is None:
-        asked = stored_queries(rows, min(n_queries, len(rows) // 2), rng)
-    else:
-        asked = given_queries(queries, rows.shape[1], n_queries, rng)
-    return choose(
-        rows,
-        asked,
+    settings = CompressSettings(
         min_recall=min_recall,
         top_k=top_k,
-        candidates=candidates or Candidates(),
+        candidates=candidates,
         smallest=smallest,
+        n_queries=n_queries,
         confidence=confidence,
         seed=seed,
     )
+    rows = checked_unit_rows(vectors, "The stored vectors")
+    enough_vectors(rows)
+    rng = np.random.default_rng(seed)
+    return choose(rows, queries_of(rows, queries, n_queries, rng), settings)
 
 
-def choose(
-    rows: Vectors,
-    asked: Asked,
-    *,
-    min_recall: float,
-    top_k: int,
-    candidates: Candidates,
-    smallest: Literal["memory", "disk"],
-    confidence: float,
-    seed: int,
-) -> Compression:
+def choose(rows: Vectors, asked: Asked, settings: CompressSettings) -> Compression:
     """Do what `compress` does, over checked unit rows and queries in random order."""
+    candidates = settings.candidates or Candidates()
+    smallest, min_recall = settings.smallest, settings.min_recall
     half = len(asked) // 2
     here, there = asked.where(np.arange(half)), asked.where(np.arange(half, len(asked)))
-    error = (1 - confidence) / candidates.n_tests(rows.shape[1])
-    run = _Run(rows, here, top_k, min_recall, len(there), error)
+    error = (1 - settings.confidence) / candidates.n_tests(rows.shape[1])
+    run = _Run(rows, here, settings, len(there), error)
     fitted_on = np.delete(rows, asked.left_out[asked.left_out != NOBODY], axis=0)
     measured: list[Row] = []
-    for name, transform in candidates.transforms(fitted_on, seed=seed):
+    for name, transform in candidates.transforms(fitted_on, seed=settings.seed):
         measured += run.rows_of(name, transform, candidates)
     before = measured[0]
     saving = [
@@ -125,7 +135,7 @@ def choose(
         and row.low >= min_recall
         and _of(row, smallest) < _of(before, smallest)
     ]
-    other: Literal["memory", "disk"] = "disk" if smallest == "memory" else "memory"
+    other: Kept = "disk" if smallest == "memory" else "memory"
     chosen = min(
         saving,
         key=lambda row: (_of(row, smallest), _of(row, other), -(row.low or 0)),
@@ -136,7 +146,7 @@ def choose(
         chosen=chosen,
         held_out=None,
         min_recall=min_recall,
-        top_k=top_k,
+        top_k=settings.top_k,
         n_vectors=len(rows),
         n_queries=(len(here), len(there)),
         queries=asked.origin,
@@ -144,9 +154,10 @@ def choose(
     )
     if chosen is None:
         raise PromiseNotKept(report.verdict(), compression=report)
-    judge = _Run(rows, there, top_k, min_recall, len(there), error)
-    held_out = judge.recall_of(chosen.transform, chosen.quantisation)
-    return replace(report, held_out=held_out)
+    judge = _Run(rows, there, settings, len(there), error)
+    codes = chosen.quantisation
+    level = 1.0 if codes is None else codes.oversampling
+    return replace(report, held_out=judge.measured(chosen, (level,)).recall)
 
 
 class _Run:
@@ -156,66 +167,53 @@ class _Run:
         self,
         rows: Vectors,
         asked: Asked,
-        top_k: int,
-        min_recall: float,
+        settings: CompressSettings,
         n_next: int,
         error: float,
     ) -> None:
         self._rows = rows
         self._asked = asked
-        self._top_k = top_k
-        self._min_recall = min_recall
+        self._top_k = settings.top_k
+        self._min_recall = settings.min_recall
         self._n_next = n_next
         self._error = error
-        self._last = last_scores(rows, asked.vectors, asked.left_out, top_k=top_k)
+        self._last = last_scores(rows, asked.vectors, asked.left_out, top_k=self._top_k)
 
     def rows_of(
         self, name: str, transform: Transform, candidates: Candidates
     ) -> Iterator[Row]:
         """Yield the transform alone, then with each quantisation."""
-        stored, asked = (
-            transform.apply(self._rows),
-            transform.apply(self._asked.vectors),
-        )
-        empty = Row(
+        stored = transform.apply(self._rows)
+        row = Row(
             name=name, transform=transform, quantisation=None, dim=stored.shape[1]
         )
-        if not stored.any(axis=1).all():
+        if not has_direction(stored).all():
             # A row without length has no cosine: stores refuse it.
-            yield replace(empty, note="leaves some vectors nothing")
+            yield replace(row, note="leaves some vectors nothing")
             return
-        alone = self._measured(empty, stored, asked, (1.0,))
+        alone = self.measured(row, (1.0,))
         yield alone
+        # Rescoring ends with the reduced vectors: it finds no more than they do.
+        if alone.low is not None and alone.low < self._min_recall:
+            return
         for scheme in candidates.quantisations:
-            quantisation = Quantisation(scheme)
-            row = replace(empty, name=f"{name}, {scheme}", quantisation=quantisation)
-            # Rescoring ends with the reduced vectors: it finds no more than they do.
-            if alone.low is not None and alone.low < self._min_recall:
-                continue
-            levels = candidates.oversamplings if quantisation.has_codes else (1.0,)
-            yield self._measured(row, stored, asked, levels)
+            codes = Quantisation(scheme)
+            levels = candidates.oversamplings if codes.has_codes else (1.0,)
+            coded = replace(row, name=f"{name}, {scheme}", quantisation=codes)
+            yield self.measured(coded, levels)
 
-    def recall_of(
-        self, transform: Transform, quantisation: Quantisation | None
-    ) -> float:
-        """Return the mean recall of one setting."""
-        stored, asked = (
-            transform.apply(self._rows),
-            transform.apply(self._asked.vectors),
-        )
-        oversampling = 1.0 if quantisation is None else quantisation.oversampling
-        with trial(stored, quantisation) as collection:
-            shares, _ = self._shares(collection, asked, oversampling)
-        return float(shares.mean())
-
-    def _measured(
-        self, row: Row, stored: Vectors, asked: Vectors, levels: tuple[float, ...]
-    ) -> Row:
+    def measured(self, row: Row, levels: tuple[float, ...]) -> Row:
         """Return the row at the first oversampling that keeps the promise, or last."""
+        stored = row.transform.apply(self._rows)
+        asked = row.transform.apply(self._asked.vectors)
         with trial(stored, row.quantisation) as collection:
             size = collection.size(len(stored), stored.shape[1])
             for level in levels:
-                shares, ms = self._shares(collection, asked, level)
+                found, ms = collection.search(
+                    asked, self._asked.left_out, top_k=self._top_k, oversampling=level
+                )
+                exact = self._rows, self._asked.vectors
+                shares = recalls(*exact, found, self._last, top_k=self._top_k)
                 low = low_recall(shares, n_next=self._n_next, error=self._error)
                 if low >= self._min_recall:
                     break
@@ -234,42 +232,7 @@ class _Run:
             ms=ms,
         )
 
-    def _shares(
-        self, collection: Trial, asked: Vectors, level: float
-    ) -> tuple[np.ndarray, float]:
-        found, ms = collection.search(
-            asked, self._asked.left_out, top_k=self._top_k, oversampling=level
-        )
-        shares = recalls(
-            self._rows, self._asked.vectors, found, self._last, top_k=self._top_k
-        )
-        return shares, ms
 
-
-def check_settings(
-    min_recall: float, top_k: int, n_queries: int, confidence: float
-) -> None:
-    """Do nothing if what is promised can be.
-
-    Raises:
-        InvalidSetting: Something is out of its range.
-    """
-    good = (
-        0 < min_recall <= 1
-        and top_k >= 1
-        and n_queries >= FEWEST_QUERIES
-        and 0 < confidence < 1
-    )
-    if not good:
-        msg = (
-            f"Got min_recall={min_recall!r}, top_k={top_k!r}, n_queries={n_queries!r}, "
-            f"confidence={confidence!r}; expected a recall in (0, 1], a top_k of at "
-            f"least 1, at least {FEWEST_QUERIES} queries and a confidence in (0, 1). "
-            f"Correct the setting."
-        )
-        raise InvalidSetting(msg)
-
-
-def _of(row: Row, what: Literal["memory", "disk"]) -> float:
+def _of(row: Row, what: Kept) -> float:
     size = row.memory if what == "memory" else row.disk
     return float("inf") if size is None else size

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import qdrant_edge as qe
@@ -21,7 +21,7 @@ from llama_index_mmrag.compression.asked import (
     enough_vectors,
 )
 from llama_index_mmrag.compression.candidates import Candidates
-from llama_index_mmrag.compression.compress import check_settings, choose
+from llama_index_mmrag.compression.compress import CompressSettings, choose
 from llama_index_mmrag.compression.places import ALIGNMENT, encoder_through
 from llama_index_mmrag.compression.recall import NOBODY, last_scores, recalls
 from llama_index_mmrag.compression.report import Compression
@@ -40,22 +40,6 @@ _TWICE = (
     "These vectors were reduced before: recall is against what is stored now, and "
     "losses add up."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompressSettings:
-    """What is promised, and what is tried; see `compress`."""
-
-    min_recall: float = 0.95
-    top_k: int = 10
-    candidates: Candidates | None = None
-    smallest: Literal["memory", "disk"] = "memory"
-    n_queries: int = 2000
-    confidence: float = 0.999
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_settings(self.min_recall, self.top_k, self.n_queries, self.confidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +100,7 @@ def compress_folder(
     refused: dict[str, str] = {}
     places: dict[str, Place] = {}
     built: list[QdrantEdgeVectorStore] = []
-    candidates = _candidates(settings, channels)
+    settings = replace(settings, candidates=_candidates(settings, channels))
     try:
         for channel in channels:
             collection = StoredCollection.of(root, channel)
@@ -128,16 +112,7 @@ def compress_folder(
                 asked = queries_for(
                     collection, channels, words, settings.n_queries, rng
                 )
-                report = choose(
-                    collection.rows,
-                    asked,
-                    min_recall=settings.min_recall,
-                    top_k=settings.top_k,
-                    candidates=candidates,
-                    smallest=settings.smallest,
-                    confidence=settings.confidence,
-                    seed=settings.seed,
-                )
+                report = choose(collection.rows, asked, settings)
                 note = _TWICE if collection.alignment is not None else ""
                 report = replace(report, note=note)
                 report = report.kept_as(collection.store.quantisation)

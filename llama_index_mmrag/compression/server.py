@@ -17,12 +17,9 @@ from llama_index_mmrag.alignment.transforms import Transform
 from llama_index_mmrag.compression.asked import (
     checked_unit_rows,
     enough_vectors,
-    given_queries,
-    stored_queries,
+    queries_of,
 )
-from llama_index_mmrag.compression.candidates import Candidates
-from llama_index_mmrag.compression.compress import choose
-from llama_index_mmrag.compression.live import CompressSettings
+from llama_index_mmrag.compression.compress import CompressSettings, choose
 from llama_index_mmrag.compression.places import encoder_through
 from llama_index_mmrag.compression.report import Compression
 from llama_index_mmrag.embeddings.space import card_of, space_of
@@ -125,20 +122,8 @@ def compress_collection(
         rows = checked_unit_rows(rows, f"The vectors of {source!r}")
     enough_vectors(rows)
     rng = np.random.default_rng(settings.seed)
-    if queries is None:
-        asked = stored_queries(rows, min(settings.n_queries, len(rows) // 2), rng)
-    else:
-        asked = given_queries(queries, rows.shape[1], settings.n_queries, rng)
-    report = choose(
-        rows,
-        asked,
-        min_recall=settings.min_recall,
-        top_k=settings.top_k,
-        candidates=settings.candidates or Candidates(),
-        smallest=settings.smallest,
-        confidence=settings.confidence,
-        seed=settings.seed,
-    )
+    asked = queries_of(rows, queries, settings.n_queries, rng)
+    report = choose(rows, asked, settings)
     row = report.chosen
     if row is None or (report.held_out or 0.0) < settings.min_recall:
         raise PromiseNotKept(report.verdict(), compression=report)

@@ -102,7 +102,7 @@ def queries_for(
     if queries is not None:
         encoded = [collection.encoder.get_query_embedding(query) for query in queries]
         return given_queries(np.array(encoded), rows.shape[1], most, rng)
-    own = stored_queries(rows, min(most, len(rows) // 2), rng)
+    own = stored_queries(rows, most, rng)
     # Pictures are mostly asked for in words: where texts are in the same space, half
     # of the queries are texts.
     others = [

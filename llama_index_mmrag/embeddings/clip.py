@@ -112,8 +112,7 @@ class BatchedClipEmbedding(PictureEncoder):
             InvalidSetting: `encoder` holds no CLIP model, or `settings` would change
                 the model that is shared.
         """
-        from llama_index_mmrag.embeddings.clip_openai import OpenAIClip
-        from llama_index_mmrag.embeddings.clip_torch import import_backend
+        from llama_index_mmrag.embeddings.clip_openai import OpenAIClip, clip_package
 
         fixed = {"model_name", "backend", "device", "dtype"} & settings.keys()
         if fixed:
@@ -131,14 +130,13 @@ class BatchedClipEmbedding(PictureEncoder):
                 f"to {cls.__name__} instead."
             )
             raise InvalidSetting(msg)
-        clip = import_backend("clip", extra="clip", needed_for=cls.class_name())
         wrapped = cls(
             model_name=encoder.model_name,
             backend="openai",
             device=str(model.positional_embedding.device),
             **settings,
         )
-        wrapped._towers = OpenAIClip(clip, model)
+        wrapped._towers = OpenAIClip(clip_package(cls.class_name()), model)
         return wrapped
 
     @property

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from llama_index_mmrag.embeddings.clip_torch import DTypeName, import_backend
+from llama_index_mmrag.checks import needs
+from llama_index_mmrag.embeddings.clip_torch import DTypeName
 from llama_index_mmrag.embeddings.clip_towers import ClipTowers
 
 BackendName = Literal["auto", "openai", "transformers", "open_clip"]
@@ -60,7 +61,7 @@ def load_towers(
         InvalidSetting: The device cannot be used.
     """
     chosen = choose_backend(name) if backend == "auto" else backend
-    import_backend("torch", extra="clip", needed_for=needed_for)
+    needs("torch", extra="clip", for_=needed_for)
     load = _loader(chosen)
     return load(name, device=device, dtype=dtype, needed_for=needed_for)
 

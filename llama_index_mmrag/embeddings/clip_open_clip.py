@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from llama_index_mmrag.checks import needs
 from llama_index_mmrag.embeddings.clip_torch import (
     DTypeName,
     choose_device,
     choose_dtype,
     computing,
-    import_backend,
     lower_precision,
     padded,
     splits_by_thread,
@@ -46,7 +46,7 @@ def load_open_clip(
         MissingExtra: open_clip is not installed.
         InvalidSetting: The device cannot be used.
     """
-    package = import_backend("open_clip", extra="open-clip", needed_for=needed_for)
+    package = needs("open_clip", extra="open-clip", for_=needed_for)
     place = choose_device(device)
     architecture, weights = _parts(name)
     try:

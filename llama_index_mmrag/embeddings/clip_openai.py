@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from llama_index_mmrag.checks import needs
 from llama_index_mmrag.embeddings.clip_torch import (
     DTypeName,
     choose_device,
     choose_dtype,
     computing,
-    import_backend,
     lower_precision,
     padded,
     splits_by_thread,
@@ -53,10 +53,22 @@ def load_openai(
         MissingExtra: A package of the extra `clip` is missing.
         InvalidSetting: The device cannot be used.
     """
-    clip = import_backend("clip", extra="clip", needed_for=needed_for)
+    clip = clip_package(needed_for)
     place = choose_device(device)
     model = _read(clip, name).float().to(place)
     return OpenAIClip(clip, model, dtype=choose_dtype(dtype, place))
+
+
+def clip_package(needed_for: str) -> Any:
+    """Return the package `clip`, imported.
+
+    Raises:
+        MissingExtra: It, or what it needs, is not installed.
+    """
+    with warnings.catch_warnings():
+        # clip-anytorch imports pkg_resources, which setuptools deprecates.
+        warnings.filterwarnings("ignore", message=".*pkg_resources")
+        return needs("clip", extra="clip", for_=needed_for)
 
 
 class OpenAIClip:

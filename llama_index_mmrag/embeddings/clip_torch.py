@@ -4,47 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from threading import Barrier
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from llama_index_mmrag.errors import InvalidSetting, MissingExtra
+from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     import torch
 
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
-
-
-def import_backend(package: str, *, extra: str, needed_for: str) -> Any:
-    """Return an optional package, imported.
-
-    Raises:
-        MissingExtra: It, or what it needs, is not installed or does not fit together.
-    """
-    try:
-        with warnings.catch_warnings():
-            # clip-anytorch imports pkg_resources, which setuptools deprecates.
-            warnings.filterwarnings("ignore", message=".*pkg_resources")
-            return import_module(package)
-    except ModuleNotFoundError as error:
-        raise MissingExtra.of(
-            error.name or package, extra=extra, needed_for=needed_for
-        ) from error
-    except (ImportError, RuntimeError) as error:
-        # torchvision raises RuntimeError beside a torch of another build.
-        msg = (
-            f"{needed_for} needs the package {package!r}, whose import fails: {error}. "
-            f"Install torch and torchvision of the same build (both for the CPU, or "
-            f"both for the same CUDA)."
-        )
-        raise MissingExtra(msg) from error
 
 
 def choose_device(name: str) -> torch.device:
@@ -70,12 +43,22 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_dtype(name: DTypeName, device: torch.device) -> torch.dtype:
-    """Return the precision; "auto" is float32 on a CPU, float16 elsewhere."""
+def choose_dtype(
+    name: DTypeName, device: torch.device, *, learns: bool = False
+) -> torch.dtype:
+    """Return the precision of this name.
+
+    "auto" is float32 on a CPU and float16 elsewhere. For what learns it is lower on
+    CUDA alone, and there bfloat16, which does not overflow, where the GPU has it.
+    """
     import torch
 
     if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.float16
+        name = "float32" if device.type == "cpu" else "float16"
+        if learns and device.type != "cuda":
+            name = "float32"
+        elif learns and torch.cuda.is_bf16_supported():
+            name = "bfloat16"
     dtype: torch.dtype = getattr(torch, name)
     return dtype
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from llama_index_mmrag.checks import needs
 from llama_index_mmrag.embeddings.clip_torch import (
     DTypeName,
     choose_device,
     choose_dtype,
     computing,
-    import_backend,
     lower_precision,
     padded,
     splits_by_thread,
@@ -71,9 +71,7 @@ def load_parts(name: str, *, needed_for: str) -> Parts:
         CheckpointUnusable: No such model, another kind of model, or parts missing.
         MissingExtra: transformers is not installed.
     """
-    package = import_backend(
-        "transformers", extra="transformers", needed_for=needed_for
-    )
+    package = needs("transformers", extra="transformers", for_=needed_for)
     only_local = {"local_files_only": Path(name).is_dir()}
     try:
         kind = package.AutoConfig.from_pretrained(name, **only_local).model_type

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from llama_index_mmrag.checks import needs
 from llama_index_mmrag.embeddings.conse import conse, linear_head, with_head
 from llama_index_mmrag.embeddings.efficientnet_lite import (
     IMAGE_SIDE,
@@ -21,7 +22,6 @@ from llama_index_mmrag.embeddings.efficientnet_lite import (
 from llama_index_mmrag.embeddings.legacy_torch import read_state_dict
 from llama_index_mmrag.embeddings.weights import (
     EFFICIENTNET_LITE0,
-    import_extra,
     onnx_session,
     read_weights,
 )
@@ -60,7 +60,7 @@ class PictureTower:
     """The image classifier, loaded; thread-safe."""
 
     def __init__(self, *, needed_for: str) -> None:
-        import_extra("onnx", needed_for=needed_for)
+        needs("onnx", extra="offline", for_=needed_for)
         weights = read_weights(EFFICIENTNET_LITE0, needed_for=needed_for)
         graph = lite0_graph(read_state_dict(weights))
         self._session = onnx_session(graph, needed_for=needed_for)

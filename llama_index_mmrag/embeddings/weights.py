@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
+from llama_index_mmrag.checks import needs
 from llama_index_mmrag.errors import MissingExtra, MmragError
 
 
@@ -134,7 +134,7 @@ def onnx_session(model: bytes, *, needed_for: str) -> Session:
     Raises:
         MissingExtra: onnxruntime is not installed.
     """
-    ort = import_extra("onnxruntime", needed_for=needed_for)
+    ort = needs("onnxruntime", extra="offline", for_=needed_for)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -143,17 +143,3 @@ def onnx_session(model: bytes, *, needed_for: str) -> Session:
         model, options, providers=["CPUExecutionProvider"]
     )
     return session
-
-
-def import_extra(package: str, *, needed_for: str) -> Any:
-    """Return the imported package of the extra `offline`.
-
-    Raises:
-        MissingExtra: It is not installed.
-    """
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise MissingExtra.of(
-            package, extra="offline", needed_for=needed_for
-        ) from error

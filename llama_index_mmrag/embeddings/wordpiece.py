@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from llama_index_mmrag.errors import MissingExtra
+from llama_index_mmrag.checks import needs
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -22,16 +22,13 @@ def bert_uncased_tokenizer(*, needed_for: str) -> Tokenizer:
     Raises:
         MissingExtra: `tokenizers` is not installed.
     """
-    try:
-        from tokenizers import Tokenizer
-        from tokenizers.models import WordPiece
-        from tokenizers.normalizers import BertNormalizer
-        from tokenizers.pre_tokenizers import BertPreTokenizer
-        from tokenizers.processors import BertProcessing
-    except ImportError as error:
-        raise MissingExtra.of(
-            "tokenizers", extra="offline", needed_for=needed_for
-        ) from error
+    needs("tokenizers", extra="offline", for_=needed_for)
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from tokenizers.normalizers import BertNormalizer
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+    from tokenizers.processors import BertProcessing
+
     lines = files("llama_index_mmrag.embeddings").joinpath("data/vocab.txt")
     words = lines.read_text(encoding="utf-8").split("\n")
     ids = {word: position for position, word in enumerate(words) if word}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.checks import number
 from llama_index_mmrag.fusion.entities import (
     Amount,
     best_hits,
@@ -65,9 +65,7 @@ class CalibratedSum:
     needs_background = True
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.floor):
-            msg = f"CalibratedSum got floor={self.floor!r}; expected a finite number."
-            raise InvalidSetting(msg)
+        number(self.floor, "CalibratedSum: floor")
         object.__setattr__(self, "weights", checked_weights(self.weights))
 
     def describe(self) -> str:

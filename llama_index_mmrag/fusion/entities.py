@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.checks import number
 from llama_index_mmrag.fusion.ranked_list import FusedEntity, Hit, RankedList
 from llama_index_mmrag.provenance import Contribution
 
@@ -77,11 +77,10 @@ def checked_weights(weights: dict[str, float]) -> dict[str, float]:
     Raises:
         InvalidSetting: A weight is negative, NaN or infinite.
     """
-    for channel, weight in weights.items():
-        if not (math.isfinite(weight) and weight >= 0):
-            msg = (
-                f"The weight of channel {channel!r} is {weight!r}; expected a finite "
-                f"number of at least 0. Leave the channel out to ignore it."
-            )
-            raise InvalidSetting(msg)
-    return dict(weights)
+    advice = "Leave the channel out to ignore it."
+    return {
+        channel: number(
+            weight, f"The weight of channel {channel!r}", at_least=0, advice=advice
+        )
+        for channel, weight in weights.items()
+    }

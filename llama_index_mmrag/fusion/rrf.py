@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.checks import number
 from llama_index_mmrag.fusion.entities import (
     Amount,
     best_hits,
@@ -43,9 +43,7 @@ class RRF:
     weights: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.k < float("inf"):
-            msg = f"RRF got k={self.k!r}; expected a finite number of at least 0."
-            raise InvalidSetting(msg)
+        number(self.k, "RRF: k", at_least=0)
         object.__setattr__(self, "weights", checked_weights(self.weights))
 
     def describe(self) -> str:

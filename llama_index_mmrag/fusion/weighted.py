@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from llama_index_mmrag.checks import one_of
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion.entities import (
     Amount,
@@ -48,12 +49,9 @@ class WeightedSum:
     normalizer: str | Normalizer = "min_max"
 
     def __post_init__(self) -> None:
-        if isinstance(self.normalizer, str) and self.normalizer not in NORMALIZERS:
-            msg = (
-                f"Unknown normalizer {self.normalizer!r}; expected one of "
-                f"{sorted(NORMALIZERS)} or a function of one list's scores."
-            )
-            raise InvalidSetting(msg)
+        if not callable(self.normalizer):
+            advice = "A function of one list's scores does too."
+            one_of(self.normalizer, "normalizer", NORMALIZERS, advice=advice)
         object.__setattr__(self, "weights", checked_weights(self.weights))
 
     def describe(self) -> str:

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
 
     from llama_index_mmrag.agents.retriever_tool import MultiModalRetrieverTool
-    from llama_index_mmrag.compression.live import CompressSettings, IndexCompression
+    from llama_index_mmrag.compression import CompressSettings, IndexCompression
 
 _MODALITIES = ("text", "image")
 _OF_SYNTHESIZER = frozenset(signature(MultiModalSynthesizer).parameters)
@@ -331,7 +331,8 @@ class MultiModalQdrantIndex:
             StoreClosed: It was compressed since it was opened.
             StoreUnusable: The folder cannot be written.
         """
-        from llama_index_mmrag.compression.live import CompressSettings, compress_folder
+        from llama_index_mmrag.compression import CompressSettings
+        from llama_index_mmrag.compression.live import compress_folder
 
         if self._root is None:
             msg = (

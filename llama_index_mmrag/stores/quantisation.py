@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import qdrant_edge as qe
 
+from llama_index_mmrag.checks import number, one_of
 from llama_index_mmrag.errors import (
     CollectionMismatch,
     InvalidSetting,
@@ -61,13 +61,8 @@ class Quantisation:
     oversampling: float = 2.0
 
     def __post_init__(self) -> None:
-        good = isfinite(self.oversampling) and self.oversampling >= 1
-        if self.scheme not in SCHEMES or not good:
-            msg = (
-                f"Got {self!r}; expected one of {list(SCHEMES)} and an oversampling "
-                f"of at least 1. Correct the setting."
-            )
-            raise InvalidSetting(msg)
+        one_of(self.scheme, "scheme", SCHEMES)
+        number(self.oversampling, "oversampling", at_least=1)
 
     @property
     def has_codes(self) -> bool:

@@ -126,11 +126,11 @@ def test_encoder_is_saved_as_any_transform(tmp_path) -> None:
         (bent(19, 1), 3, {}, InvalidVector, "19 vectors; expected at least 20"),
         (np.zeros((30, 4)), 3, {}, InvalidVector, "30 vectors of zeros"),
         (np.full((30, 4), np.nan), 3, {}, InvalidVector, "not finite"),
-        (bent(30, 1), 0, {}, InvalidSetting, "expected 1 to 11"),
-        (bent(30, 1), 12, {}, InvalidSetting, "expected 1 to 11"),
-        (np.ones((30, 1)), 1, {}, InvalidSetting, "expected 1 to 0"),
+        (bent(30, 1), 0, {}, InvalidSetting, "at least 1 and at most 11"),
+        (bent(30, 1), 12, {}, InvalidSetting, "at least 1 and at most 11"),
+        (np.ones((30, 1)), 1, {}, InvalidSetting, "at least 1 and at most 0"),
         (bent(30, 1), 3, {"hidden": 5}, InvalidSetting, "at least 6"),
-        (bent(30, 1), 3, {"epochs": 0}, InvalidSetting, "epochs of at least 1"),
+        (bent(30, 1), 3, {"epochs": 0}, InvalidSetting, "epochs is 0"),
         (bent(30, 1), 3, {"batch_size": 1}, InvalidSetting, "batch_size"),
     ],
 )
@@ -140,5 +140,5 @@ def test_bad_input_is_refused(rows, dim, settings, error, said) -> None:
 
 
 def test_seed_below_zero_is_refused() -> None:
-    with pytest.raises(InvalidSetting, match="seed=-1"):
+    with pytest.raises(InvalidSetting, match="seed is -1"):
         AutoencoderSettings(seed=-1)

@@ -139,8 +139,8 @@ def test_chain_whose_steps_do_not_fit_is_refused_when_it_is_made() -> None:
         (lambda: Mix((Truncate(2),), (1, 1)), "1 parts"),
         (lambda: Mix((Truncate(2), Truncate(2)), (0, 0)), "not all 0"),
         (lambda: Mix((Truncate(2),), (float("nan"),)), "nan"),
-        (lambda: Truncate(0), "dim=0"),
-        (lambda: Columns(3, 3), "start=3"),
+        (lambda: Truncate(0), "dim is 0"),
+        (lambda: Columns(3, 3), "stop is 3"),
     ],
 )
 def test_bad_settings_are_refused(wrong: object, says: str) -> None:

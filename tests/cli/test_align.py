@@ -238,12 +238,12 @@ def test_one_pair_only_is_told(tmp_path, pairs):
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "no npz": (("-o", "head.json"), "does not end in '.npz'"),
     "two mixtures": (("--head-alone", "--mix-weight", "1"), "leave out --mix-weight"),
-    "mix nan": (("--mix-weight", "nan"), "mix_weight=nan"),
-    "mix 0": (("--mix-weight", "0"), "mix_weight=0.0"),
-    "dropout": (("--dropout", "1"), "dropout=1.0"),
-    "rate": (("--learning-rate", "0"), "learning_rate=0.0"),
-    "held out": (("--held-out", "1"), "held_out=1.0"),
-    "penalty": (("--method", "ridge", "--ridge-penalty", "0"), "ridge_penalty=0.0"),
+    "mix nan": (("--mix-weight", "nan"), "mix_weight is nan"),
+    "mix 0": (("--mix-weight", "0"), "mix_weight is 0.0"),
+    "dropout": (("--dropout", "1"), "dropout is 1.0"),
+    "rate": (("--learning-rate", "0"), "learning_rate is 0.0"),
+    "held out": (("--held-out", "1"), "held_out is 1.0"),
+    "penalty": (("--method", "ridge", "--ridge-penalty", "0"), "ridge_penalty is 0.0"),
     "no judge": (("--judge", "none.jsonl"), "Cannot read the pairs in 'none.jsonl'"),
     "unknown method": (("--method", "magic"), "'magic'"),
     "unknown kind": (("--kind", "deep"), "'deep'"),
@@ -288,7 +288,7 @@ def test_head_is_fitted_again_over_the_old_one(pairs, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--device", "gpu0"), "device='gpu0' cannot be used"),
+        (("--device", "gpu0"), "'gpu0' cannot be used"),
         (("--kind", "mlp", "--start", "ridge"), "expected one linear head"),
     ],
 )

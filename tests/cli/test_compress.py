@@ -84,7 +84,7 @@ def test_questions_are_read_from_a_file(store: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--min-recall", "1.5"], "a recall in (0, 1]"),
+        (["--min-recall", "1.5"], "min_recall is 1.5"),
         (["--smallest", "cheap"], "expected one of ['memory', 'disk']"),
         (["--queries", "nowhere.txt"], "nowhere.txt"),
     ],

@@ -82,7 +82,7 @@ def test_nothing_found_is_an_empty_ranking(lists: list[RankedList]) -> None:
 
 @pytest.mark.parametrize("k", [-1, float("nan"), float("inf")])
 def test_k_out_of_range_is_refused(k: float) -> None:
-    with pytest.raises(InvalidSetting, match="k="):
+    with pytest.raises(InvalidSetting, match="k is"):
         RRF(k=k)
 
 

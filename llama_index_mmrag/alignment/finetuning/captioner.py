@@ -15,11 +15,11 @@ from llama_index_mmrag.alignment.finetuning.caption_head import (
     written,
 )
 from llama_index_mmrag.alignment.finetuning.folder import HEAD
+from llama_index_mmrag.checks import needs
 from llama_index_mmrag.embeddings.clip_torch import (
     choose_device,
     choose_dtype,
     computing,
-    import_backend,
 )
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
 from llama_index_mmrag.embeddings.clip_transformers import TransformersClip, load_parts
@@ -61,7 +61,7 @@ class Captioner:
             MissingExtra: transformers is not installed.
             InvalidSetting: The device cannot be used.
         """
-        import_backend("safetensors", extra="finetune", needed_for=cls.__name__)
+        needs("safetensors", extra="finetune", for_=cls.__name__)
         place = choose_device(device)
         path = Path(folder) / HEAD
         head, shape, sha8 = _read_head(path)

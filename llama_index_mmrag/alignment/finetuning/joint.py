@@ -15,17 +15,16 @@ from llama_index_mmrag.alignment.finetuning.caption_head import (
     new_head,
     target_ids,
 )
-from llama_index_mmrag.alignment.finetuning.settings import FinetuneSettings, Precision
+from llama_index_mmrag.alignment.finetuning.settings import FinetuneSettings
 from llama_index_mmrag.alignment.finetuning.trained_weights import choose_trained
 from llama_index_mmrag.alignment.losses import info_nce, sigmoid
 from llama_index_mmrag.alignment.pairs import Groups
-from llama_index_mmrag.embeddings.clip_torch import padded
+from llama_index_mmrag.embeddings.clip_torch import choose_dtype, padded
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable, cut
 from llama_index_mmrag.embeddings.clip_transformers import TransformersClip, pooled
 from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
     from torch.nn import Module
 
@@ -82,7 +81,7 @@ class JointModel:
         self.clip = clip
         self.tasks = settings.tasks
         self.contrasts = settings.weight("contrastive") > 0
-        self.dtype = _precision(settings.precision, clip.device)
+        self.dtype = choose_dtype(settings.precision, clip.device, learns=True)
         config = clip.model.config
         self._is_siglip = config.model_type == "siglip"
         _check_dims(clip, config)
@@ -176,17 +175,6 @@ def _unit(rows: Tensor | None) -> Tensor | None:
     from torch.nn.functional import normalize
 
     return None if rows is None else normalize(rows.float(), dim=1)
-
-
-def _precision(name: Precision, device: torch.device) -> torch.dtype:
-    import torch
-
-    if name != "auto":
-        dtype: torch.dtype = getattr(torch, name)
-        return dtype
-    if device.type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
 def _check_dims(clip: TransformersClip, config: Any) -> None:

@@ -37,11 +37,11 @@ from llama_index_mmrag.alignment.finetuning.report import (
 )
 from llama_index_mmrag.alignment.finetuning.settings import FinetuneSettings
 from llama_index_mmrag.alignment.finetuning.training import Training
+from llama_index_mmrag.checks import needs
 from llama_index_mmrag.concurrency.threads import usable_cpus
 from llama_index_mmrag.embeddings.clip_torch import (
     choose_device,
     choose_dtype,
-    import_backend,
 )
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
 from llama_index_mmrag.embeddings.clip_transformers import TransformersClip, load_parts
@@ -95,7 +95,7 @@ def finetune(
         MissingExtra: torch, transformers or peft is not installed.
     """
     for package in ("torch", "transformers", "safetensors"):
-        import_backend(package, extra="finetune", needed_for=_NEEDED_FOR)
+        needs(package, extra="finetune", for_=_NEEDED_FOR)
     import torch
 
     settings = FinetuneSettings() if settings is None else settings

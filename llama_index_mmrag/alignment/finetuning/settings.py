@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
-from typing import Literal
+from typing import Literal, get_args
 
-from llama_index_mmrag.alignment.settings import SEEDS
+from llama_index_mmrag.alignment.settings import checked_seed
+from llama_index_mmrag.checks import number, one_of, whole
+from llama_index_mmrag.embeddings.clip_torch import DTypeName
 from llama_index_mmrag.errors import InvalidSetting
 
 Method = Literal["lora", "last_blocks", "full"]
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Task = Literal["contrastive", "captioning"]
 
-_CHOICES = {
-    "method": ("lora", "last_blocks", "full"),
-    "precision": ("auto", "float32", "bfloat16", "float16"),
-}
+_COUNTS = {
+    "lora_rank": 1, "n_blocks": 1, "epochs": 1, "batch_size": 2, "patience": 1,
+    "head_width": 32, "head_layers": 1, "micro_batch_size": 1, "checkpoint_steps": 1,
+}  # fmt: skip
+"""At least so many."""
+_OPTIONAL = ("micro_batch_size", "checkpoint_steps")
 _HIGHEST_RATE = 1e30
 """Nonsense that float32 can still hold: AdamW divides it by as little as 1e-3."""
-
-_TASKS = ("contrastive", "captioning")
 
 
 def _default_tasks() -> dict[Task, float]:
@@ -81,7 +81,7 @@ class FinetuneSettings:
     warmup: float = 0.1
     weight_decay: float = 0.05
     max_gradient_norm: float = 1.0
-    precision: Precision = "auto"
+    precision: DTypeName = "auto"
     augment: bool = False
     held_out: float = 0.1
     patience: int = 3
@@ -91,44 +91,32 @@ class FinetuneSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        wrong = [name for name, good in self._checks().items() if not good]
-        if wrong:
-            names = "; ".join(f"{key} {', '.join(v)}" for key, v in _CHOICES.items())
-            given = ", ".join(f"{name}={getattr(self, name)!r}" for name in wrong)
+        one_of(self.method, "method", get_args(Method))
+        one_of(self.precision, "precision", get_args(DTypeName))
+        for name, least in _COUNTS.items():
+            count = getattr(self, name)
+            if count is not None or name not in _OPTIONAL:
+                object.__setattr__(self, name, whole(count, name, at_least=least))
+        object.__setattr__(self, "seed", checked_seed(self.seed))
+        for name in ("lora_dropout", "warmup", "held_out"):
+            number(getattr(self, name), name, at_least=0, less_than=1)
+        for name in ("lora_alpha", "max_gradient_norm"):
+            number(getattr(self, name), name, more_than=0)
+        number(self.weight_decay, "weight_decay", at_least=0)
+        for name, rate in (
+            ("learning_rate", self.encoder_learning_rate),
+            ("head_learning_rate", self.head_learning_rate),
+        ):
+            number(rate, name, more_than=0, at_most=_HIGHEST_RATE)
+        for task, weight in self.tasks.items():
+            one_of(task, "tasks: a name", get_args(Task))
+            number(weight, f"tasks: the weight of {task}", at_least=0)
+        if self.head_width % 32 or not any(self.tasks.values()):
             msg = (
-                f"{given}: out of range. Expected counts of at least 1 (batch_size 2), "
-                f"rates in (0, 1e30], shares in [0, 1), a seed in [0, 2**62), "
-                f"head_width a multiple of 32, weights of {' and '.join(_TASKS)} of "
-                f"at least 0 with one above 0, {names}. Correct the setting."
+                f"head_width is {self.head_width!r} and tasks are {self.tasks!r}; "
+                f"expected a multiple of 32, and one weight above 0. Correct it."
             )
             raise InvalidSetting(msg)
-
-    def _checks(self) -> dict[str, bool]:
-        rate = self.learning_rate
-        counts = ("lora_rank", "n_blocks", "epochs", "patience", "head_layers")
-        optional = ("micro_batch_size", "checkpoint_steps")
-        return {
-            **{name: getattr(self, name) in names for name, names in _CHOICES.items()},
-            **{name: getattr(self, name) >= 1 for name in counts},
-            **{name: getattr(self, name) is None for name in optional},
-            **{
-                name: value >= 1
-                for name in optional
-                if (value := getattr(self, name)) is not None
-            },
-            "tasks": _are_tasks(self.tasks),
-            "batch_size": self.batch_size >= 2,
-            "learning_rate": rate is None or 0 < rate <= _HIGHEST_RATE,
-            "head_learning_rate": 0 < self.head_learning_rate <= _HIGHEST_RATE,
-            "lora_alpha": _is_positive(self.lora_alpha),
-            "max_gradient_norm": _is_positive(self.max_gradient_norm),
-            "weight_decay": self.weight_decay >= 0 and isfinite(self.weight_decay),
-            "lora_dropout": 0 <= self.lora_dropout < 1,
-            "warmup": 0 <= self.warmup < 1,
-            "held_out": 0 <= self.held_out < 1,
-            "seed": 0 <= self.seed < SEEDS,
-            "head_width": self.head_width >= 32 and self.head_width % 32 == 0,
-        }
 
     def weight(self, task: Task) -> float:
         """Return a task's weight; 0 if it is not run."""
@@ -140,16 +128,3 @@ class FinetuneSettings:
         if self.learning_rate is not None:
             return self.learning_rate
         return 2e-4 if self.method == "lora" else 1e-5
-
-
-def _is_positive(value: float) -> bool:
-    return value > 0 and isfinite(value)
-
-
-def _are_tasks(tasks: Mapping[Task, float]) -> bool:
-    weights = tasks.values()
-    return (
-        set(tasks) <= set(_TASKS)
-        and all(weight >= 0 and isfinite(weight) for weight in weights)
-        and any(weight > 0 for weight in weights)
-    )

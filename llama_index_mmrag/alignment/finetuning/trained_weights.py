@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from llama_index_mmrag.alignment.finetuning.settings import FinetuneSettings
-from llama_index_mmrag.embeddings.clip_torch import import_backend
+from llama_index_mmrag.checks import needs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,7 @@ def choose_trained(model: Any, settings: FinetuneSettings) -> Any:
     """
     wrapped = None
     if settings.method == "lora":
-        peft = import_backend("peft", extra="finetune", needed_for="method='lora'")
+        peft = needs("peft", extra="finetune", for_="method='lora'")
         config = peft.LoraConfig(
             r=settings.lora_rank,
             lora_alpha=settings.lora_alpha,

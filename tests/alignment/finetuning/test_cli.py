@@ -78,7 +78,7 @@ def test_loss_that_is_no_number_ends_with_2(
     ("changed", "told"),
     [
         (("--pairs", "gone.jsonl"), "Cannot read the pairs in 'gone.jsonl'"),
-        (("--method", "prompt"), "method='prompt'"),
+        (("--method", "prompt"), "method is 'prompt'"),
         (("--model", "."), "Cannot load '.' with transformers"),
         (("--device", "abacus"), "The device 'abacus' cannot be used"),
     ],
