@@ -251,7 +251,8 @@ def _remembered(
     """Save the way from the encoder to the new vectors; return the place."""
     before = collection.alignment
     if transform == Chain() and before is None:
-        return Place(folder, None, space_of(collection.encoder))
+        space = space_of(collection.encoder)
+        return Place(folder=folder, alignment=None, space=space)
     encoder, space = collection.encoder, space_of(collection.encoder)
     steps = transform
     if before is not None:
@@ -274,4 +275,5 @@ def _remembered(
         },
     )
     alignment.save(collection.root / folder / ALIGNMENT)
-    return Place(folder, ALIGNMENT, space_of(encoder_through(alignment, encoder)))
+    space = space_of(encoder_through(alignment, encoder))
+    return Place(folder=folder, alignment=ALIGNMENT, space=space)

@@ -10,24 +10,43 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from llama_index_mmrag.composition import Composition, composition_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
 
 _MANIFEST = "mmrag.json"
-_FORMAT = 1
-_COMPRESSED_FORMAT = 2
-"""Of a store with a compressed collection: what knows none must not open it."""
+_PLAIN, _COMPRESSED = 1, 2
+"""Formats."""
 _COMPOSED = "composed"
 _OURS = frozenset({"text", "image", _COMPOSED, "media", "mmrag.part"})
 """What a first opening that was interrupted leaves in the store's folder."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+Card: TypeAlias = "dict[str, str]"
+
+
+def _name_of_a_file(name: str) -> str:
+    # A name from a file must not lead out of the store: it may be deleted.
+    if name in {"", ".."} or Path(name).name != name:
+        msg = f"{name!r} is no name of a file"
+        raise ValueError(msg)
+    return name
+
+
+FileName: TypeAlias = Annotated[str, AfterValidator(_name_of_a_file)]
+
+
+class _Kept(BaseModel):
+    """What a later version writes beside our own stays in the file."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Place(_Kept):
     """Where a compressed collection is, and what its vectors went through.
 
     Attributes:
@@ -37,12 +56,27 @@ class Place:
         space: Name of its vectors' space, see `space_of`.
     """
 
-    folder: str
-    alignment: str | None
+    folder: FileName
+    alignment: FileName | None
     space: str
 
 
-def card_of_composition(composition: Composition) -> dict[str, str]:
+class Manifest(_Kept):
+    """What the file says.
+
+    Attributes:
+        format: 2 for a store with a compressed collection: what knows none must not
+            open it.
+        encoders: Which encoder filled each collection.
+        compressed: Where the collections are that were compressed.
+    """
+
+    format: int
+    encoders: dict[str, Card]
+    compressed: dict[str, Place] = {}
+
+
+def card_of_composition(composition: Composition) -> Card:
     """Return what tells one composition's vectors from another's."""
     return {"class": type(composition).__name__, "space": composition.space_id}
 
@@ -98,23 +132,13 @@ def _spelt(space_id: str) -> str:
         return "the composition that filled it"
 
 
-def _filled_by(root: Path) -> dict[str, dict[str, str]]:
+def _filled_by(root: Path) -> dict[str, Card]:
     """Return the cards of a store's collections; none of a new store."""
     stored = _read(root)
-    if stored is None:
-        return {}  # a new store, or a path whose store will say what is wrong with it
-    if stored.get("format") not in {_FORMAT, _COMPRESSED_FORMAT}:
-        msg = (
-            f"The store {str(root)!r} has format {stored.get('format')!r}; this "
-            f"version reads {_FORMAT} and {_COMPRESSED_FORMAT}. Index again into "
-            f"another folder."
-        )
-        raise CollectionMismatch(msg)
-    filled_by: dict[str, dict[str, str]] = stored["encoders"]
-    return filled_by
+    return {} if stored is None else stored.encoders
 
 
-def check_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
+def check_manifest(root: Path, cards: dict[str, Card]) -> None:
     """Do nothing if a store was filled by these encoders, or is new.
 
     Args:
@@ -147,20 +171,8 @@ def places_in(root: Path) -> dict[str, Place]:
     Raises:
         StoreUnusable: Its manifest cannot be read.
     """
-    stored = _read(root) or {}
-    try:
-        places = {
-            name: Place(**place) for name, place in stored.get("compressed", {}).items()
-        }
-    except (TypeError, AttributeError) as error:
-        raise _unreadable(root / _MANIFEST, error) from error
-    for place in places.values():
-        for name in (place.folder, place.alignment or "none"):
-            # A name from a file must not lead out of the store: it may be deleted.
-            if not name or Path(name).name != name:
-                reason = ValueError(f"{name!r} is no name of a file")
-                raise _unreadable(root / _MANIFEST, reason)
-    return places
+    stored = _read(root)
+    return {} if stored is None else stored.compressed
 
 
 def switch_places(root: Path, places: Mapping[str, Place]) -> None:
@@ -175,13 +187,9 @@ def switch_places(root: Path, places: Mapping[str, Place]) -> None:
     """
     stored = _read(root)
     if stored is None:
-        raise _unreadable(root / _MANIFEST, FileNotFoundError("there is none"))
-    now = places_in(root) | dict(places)
-    stored |= {
-        "format": _COMPRESSED_FORMAT,
-        "compressed": {name: asdict(place) for name, place in now.items()},
-    }
-    _replace(root / _MANIFEST, stored)
+        raise _unreadable(root / _MANIFEST, "there is none")
+    now = {"format": _COMPRESSED, "compressed": {**stored.compressed, **places}}
+    _write(root / _MANIFEST, stored.model_copy(update=now))
 
 
 def check_ours(root: Path) -> None:
@@ -209,7 +217,7 @@ def check_ours(root: Path) -> None:
         raise StoreUnusable(msg)
 
 
-def write_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
+def write_manifest(root: Path, cards: dict[str, Card]) -> None:
     """Write which encoders fill a store, unless it says so already.
 
     Raises:
@@ -218,35 +226,52 @@ def write_manifest(root: Path, cards: dict[str, dict[str, str]]) -> None:
     manifest = root / _MANIFEST
     if manifest.exists():
         return
-    _replace(manifest, {"format": _FORMAT, "encoders": cards})
+    _write(manifest, Manifest(format=_PLAIN, encoders=cards))
 
 
-def _read(root: Path) -> dict[str, Any] | None:
-    """Return what a store's manifest says; None where there is none."""
-    manifest = root / _MANIFEST
+def _read(root: Path) -> Manifest | None:
+    """Return a store's manifest; None of a new store.
+
+    None too of a path whose store will say what is wrong with it.
+    """
+    file = root / _MANIFEST
     try:
-        stored: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
-        stored["encoders"] = dict(stored["encoders"])
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        # Asked first: a later version's file may be of another shape altogether.
+        given = stored.get("format", _PLAIN) if isinstance(stored, dict) else _PLAIN
+        is_known = given in (_PLAIN, _COMPRESSED)
+        manifest = Manifest.model_validate(stored) if is_known else None
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _unreadable(manifest, error) from error
-    return stored
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise _unreadable(file, f"{place}: {first['msg']}") from error
+    except (OSError, ValueError) as error:
+        raise _unreadable(file, error) from error
+    if manifest is None:
+        msg = (
+            f"The store {str(root)!r} has format {given!r}; this version reads "
+            f"{_PLAIN} and {_COMPRESSED}. Index again into another folder."
+        )
+        raise CollectionMismatch(msg)
+    return manifest
 
 
-def _unreadable(manifest: Path, error: Exception) -> StoreUnusable:
+def _unreadable(manifest: Path, reason: object) -> StoreUnusable:
     return StoreUnusable(
-        f"Cannot read {str(manifest)!r}: {error}. Restore the file, or index into "
+        f"Cannot read {str(manifest)!r}: {reason}. Restore the file, or index into "
         f"another folder."
     )
 
 
-def _replace(manifest: Path, content: dict[str, Any]) -> None:
+def _write(manifest: Path, content: Manifest) -> None:
+    as_json = json.dumps(content.model_dump(exclude_unset=True), indent=2) + "\n"
     unfinished = manifest.with_suffix(".part")
     try:
         # Moved to its place whole: half a manifest would lock the store's owner out.
         with unfinished.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(content, indent=2) + "\n")
+            file.write(as_json)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(manifest)
