@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from llama_index_mmrag.alignment.chain import Chain, Columns, Mix, Truncate
-from llama_index_mmrag.alignment.npz import DAMAGED
+from llama_index_mmrag.alignment.npz import DAMAGED, Arrays, read_npz, write_npz
 from llama_index_mmrag.alignment.transforms import (
     PCA,
     Center,
@@ -26,8 +25,6 @@ from llama_index_mmrag.alignment.transforms import (
     Transform,
 )
 from llama_index_mmrag.errors import InvalidSetting, MmragError
-
-Arrays: TypeAlias = "dict[str, NDArray[np.float32]]"
 
 _FORMAT = "llama-index-mmrag alignment 1"
 _SIDES = ("query", "text", "image")
@@ -96,12 +93,9 @@ class Alignment:
         }
         as_json = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
         npz.parent.mkdir(parents=True, exist_ok=True)
-        partial = npz.with_name(npz.name + ".partial")
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's keyword stub
         partial_card = npz.with_name(npz.name + ".card.partial")
         partial_card.write_text(as_json, encoding="utf-8")
-        os.replace(partial, npz)
+        write_npz(npz, arrays)
         os.replace(partial_card, npz.with_suffix(".json"))
 
     @classmethod
@@ -117,9 +111,7 @@ class Alignment:
             card = json.loads(npz.with_suffix(".json").read_text(encoding="utf-8"))
             if card["format"] != _FORMAT:
                 raise _unusable(npz, f"its format is {card['format']!r}")
-            # Opened here: numpy leaves the file open if it is no zip archive.
-            with npz.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                arrays = dict(stored)
+            arrays = read_npz(npz)
             sides = {
                 side: _restored(spec, arrays)
                 for side, spec in card["transforms"].items()

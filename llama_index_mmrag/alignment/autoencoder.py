@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.fitting import fit_directions
+from llama_index_mmrag.alignment.npz import Arrays
 from llama_index_mmrag.alignment.settings import checked_seed
 from llama_index_mmrag.alignment.training import one_cycle
 from llama_index_mmrag.alignment.transforms import (
@@ -27,8 +28,6 @@ from llama_index_mmrag.vectors import Vectors, unit_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Arrays: TypeAlias = "dict[str, NDArray[np.float32]]"
 
 _LOG = logging.getLogger(__name__)
 _FEWEST = 20

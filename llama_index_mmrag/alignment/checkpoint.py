@@ -5,22 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from llama_index_mmrag.alignment.heads import Head
-from llama_index_mmrag.alignment.npz import DAMAGED
+from llama_index_mmrag.alignment.npz import DAMAGED, Arrays, read_npz, write_npz
 from llama_index_mmrag.alignment.pairs import Pairs
 from llama_index_mmrag.alignment.settings import Epoch, TrainSettings
 from llama_index_mmrag.errors import InvalidSetting
-
-Arrays: TypeAlias = "dict[str, NDArray[np.float32]]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +46,7 @@ def fingerprint(
     """Return the SHA-256 of all that decides a training's outcome."""
     digest = hashlib.sha256()
     plain = [dim, dataclasses.asdict(settings), *map(dataclasses.asdict, heads)]
-    digest.update(json.dumps(plain).encode())
+    digest.update(json.dumps(plain, default=float).encode())
     for part in pairs:
         for array in (part.texts, part.images, part.groups):
             digest.update(f"{array.dtype}{array.shape}".encode())
@@ -72,11 +68,7 @@ def write_checkpoint(path: Path, state: State, of: str) -> None:
         "n_steps": state.n_steps,
         "history": [dataclasses.asdict(epoch) for epoch in state.history],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        np.savez(file, card=np.array(json.dumps(card)), **arrays)
-    os.replace(partial, path)
+    write_npz(path, arrays | {"card": np.array(json.dumps(card))})
 
 
 def read_checkpoint(path: Path, of: str) -> State | None:
@@ -86,8 +78,7 @@ def read_checkpoint(path: Path, of: str) -> State | None:
         InvalidSetting: The file is of another training, or it is damaged.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = dict(stored)
+        arrays = read_npz(path)
         card = json.loads(str(arrays.pop("card")))
         history = tuple(Epoch(**epoch) for epoch in card["history"])
     except FileNotFoundError:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from llama_index.core.embeddings import MultiModalEmbedding
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from llama_index_mmrag.alignment.npz import DAMAGED
+from llama_index_mmrag.alignment.npz import DAMAGED, Arrays, read_npz, write_npz
 from llama_index_mmrag.alignment.pair_files import PairProblem, PairsRead
 from llama_index_mmrag.alignment.pairs import Groups, Pairs
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting, InvalidVector
 from llama_index_mmrag.vectors import Vectors, has_direction
-
-Rows: TypeAlias = "dict[str, Vectors]"
 
 _AT_ONCE = 256
 _SAVED_EVERY_S = 60.0
@@ -133,7 +130,7 @@ def _encoded(given: list[str], encode: Callable[[list[str]], list[Any]]) -> list
 
 def _rows_of(
     read: PairsRead,
-    rows: dict[str, Rows],
+    rows: dict[str, Arrays],
     picture_of: dict[str, str],
     reasons: dict[str, str],
 ) -> EncodedPairs:
@@ -182,7 +179,7 @@ class _Keeper:
     def __init__(self, path: Path | None, space: str) -> None:
         self._path, self._space = path, space
         self._is_saved, self._saved_at = True, time.monotonic()
-        self.rows: dict[str, Rows] = {"texts": {}, "pictures": {}}
+        self.rows: dict[str, Arrays] = {"texts": {}, "pictures": {}}
         if path is not None and path.exists():
             self._read(path)
 
@@ -213,17 +210,12 @@ class _Keeper:
             if rows:
                 arrays[f"{name}/keys"] = np.array(list(rows))
                 arrays[name] = _stacked(list(rows.values()), name)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_name(self._path.name + ".partial")
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)
-        os.replace(partial, self._path)
+        write_npz(self._path, arrays)
         self._is_saved, self._saved_at = True, time.monotonic()
 
     def _read(self, path: Path) -> None:
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                arrays = dict(stored)
+            arrays = read_npz(path)
             space = str(arrays.pop("space"))
         except DAMAGED as error:
             msg = (

@@ -1,9 +1,20 @@
-"""What reading a damaged `.npz` file can raise."""
+"""`.npz` files without pickle: arrays by name, written whole."""
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llama_index_mmrag.vectors import Vectors
+
+Arrays: TypeAlias = "dict[str, Vectors]"
 
 DAMAGED: tuple[type[Exception], ...] = (
     AttributeError,  # a single array, under Python 3.10
@@ -16,3 +27,21 @@ DAMAGED: tuple[type[Exception], ...] = (
     zlib.error,
 )
 """Not OSError, which is of the system and not of the file's content."""
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """Return a file's arrays by name; see `DAMAGED`."""
+    # Opened here: numpy leaves the file open if it is no zip archive.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays by name; a kill at any moment leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

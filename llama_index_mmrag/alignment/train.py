@@ -18,7 +18,7 @@ from llama_index_mmrag.alignment.checkpoint import (
 from llama_index_mmrag.alignment.heads import IDENTITY, Head
 from llama_index_mmrag.alignment.pairs import Pairs
 from llama_index_mmrag.alignment.settings import Epoch, TrainSettings
-from llama_index_mmrag.alignment.training import Training
+from llama_index_mmrag.alignment.training import Training, out_of_patience
 from llama_index_mmrag.alignment.transforms import Transform
 from llama_index_mmrag.checks import needs, one_of, whole
 from llama_index_mmrag.embeddings.clip_torch import choose_device
@@ -129,7 +129,8 @@ def _trained(
     )
     with progress:
         for number in progress:
-            if _out_of_patience(state, settings.patience):
+            recalls = [epoch.recall for epoch in state.history]
+            if out_of_patience(recalls, settings.patience):
                 return state, "early"
             loss = run.epoch(number)
             if loss is None:
@@ -140,11 +141,6 @@ def _trained(
             if path is not None:
                 write_checkpoint(path, state, of)
     return state, "finished"
-
-
-def _out_of_patience(state: State, patience: int) -> bool:
-    recalls = [epoch.recall for epoch in state.history]
-    return len(recalls) - 1 - recalls.index(max(recalls)) >= patience
 
 
 def _kept_after_failure(state: State, number: int, settings: TrainSettings) -> State:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import cos, isfinite, log, pi
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llama_index_mmrag.alignment.checkpoint import Arrays, State
+from llama_index_mmrag.alignment.checkpoint import State
 from llama_index_mmrag.alignment.fitting import fit_procrustes, fit_ridge
+from llama_index_mmrag.alignment.found import recall_both_ways
 from llama_index_mmrag.alignment.heads import (
     Head,
     Scaling,
@@ -17,8 +19,8 @@ from llama_index_mmrag.alignment.heads import (
     fresh_weights,
 )
 from llama_index_mmrag.alignment.losses import info_nce, triplet
+from llama_index_mmrag.alignment.npz import Arrays
 from llama_index_mmrag.alignment.pairs import Pairs
-from llama_index_mmrag.alignment.recall import recall_at_k
 from llama_index_mmrag.alignment.settings import Epoch, TrainSettings
 from llama_index_mmrag.alignment.transforms import Transform
 from llama_index_mmrag.errors import InvalidSetting
@@ -28,10 +30,10 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import AdamW
 
-_LARGEST_SCALE = log(100.0)
+LARGEST_SCALE = log(100.0)
 """CLIP's bound on 1 / temperature, https://arxiv.org/abs/2103.00020, section 2.5."""
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What torch's AdamW keeps for each weight."""
 
 
@@ -83,8 +85,6 @@ class Training:
         }
         self._groups = torch.from_numpy(pairs.groups).to(device)
         self._held_out_groups = held_out.groups
-        # One of each: a picture with two texts is one item to be found, not two.
-        self._one_of_each = np.unique(held_out.groups, return_index=True)[1]
         random = torch.Generator().manual_seed(settings.seed)
         self._weights: dict[str, Tensor] = {
             "log_scale": torch.tensor(-log(settings.start_temperature))
@@ -149,7 +149,7 @@ class Training:
                     state.moments[f"{name}/{moment}"],
                     device="cpu" if moment == "step" else self._device,
                 )
-                for moment in _MOMENTS
+                for moment in MOMENTS
                 if f"{name}/{moment}" in state.moments
             }
             if moments:
@@ -199,7 +199,7 @@ class Training:
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
-        self._weights["log_scale"].data.clamp_(max=_LARGEST_SCALE)
+        self._weights["log_scale"].data.clamp_(max=LARGEST_SCALE)
         self._n_steps += 1
 
     def judged(self, state: State, number: int, loss: float) -> State:
@@ -215,7 +215,7 @@ class Training:
                 f"{name}/{moment}": _as_array(self._optimizer.state[weight][moment])
                 for name, weight in self._weights.items()
                 if weight in self._optimizer.state
-                for moment in _MOMENTS
+                for moment in MOMENTS
             },
             best=weights if is_best else state.best,
             best_epoch=number if is_best else state.best_epoch,
@@ -231,15 +231,9 @@ class Training:
                 _as_array(forward(head, self._of(side), self._judged[side]))
                 for side, head in self._heads.items()
             )
-        groups, one_of_each = self._held_out_groups, self._one_of_each
-        things = groups[one_of_each]
-        to_images = recall_at_k(
-            texts, images[one_of_each], groups, things, k=self.settings.top_k
-        )
-        to_texts = recall_at_k(
-            images[one_of_each], texts, things, groups, k=self.settings.top_k
-        )
-        return (to_images + to_texts) / 2
+        # A thing's pairs have one picture here: the first stands for all.
+        groups, k = self._held_out_groups, self.settings.top_k
+        return sum(recall_both_ways(texts, images, groups, groups, k=k)) / 2
 
     def _temperature(self) -> float:
         return float((-self._weights["log_scale"].detach()).exp())
@@ -269,6 +263,11 @@ class Training:
             for side, head in self._heads.items()
         )
         return text, image
+
+
+def out_of_patience(figures: Sequence[Any], patience: int) -> bool:
+    """Return whether so many epochs came after the best one, larger being better."""
+    return len(figures) - 1 - figures.index(max(figures)) >= patience
 
 
 def one_cycle(progress: float) -> float:

@@ -1,8 +1,7 @@
-"""Any two LlamaIndex encoders in one space, through fitted transforms."""
+"""LlamaIndex encoders followed by fitted transforms: of texts, and of pictures too."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,22 +15,102 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index_mmrag.alignment.artefact import Alignment
 from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.transforms import Transform
+from llama_index_mmrag.checks import rows
 from llama_index_mmrag.embeddings.dimension import (
     dimension_of,
     known_image_dimension,
 )
+from llama_index_mmrag.embeddings.encoder import PictureEncoder, TextEncoder
 from llama_index_mmrag.embeddings.offline import (
     OfflineMultiModalEmbedding,
     OfflinePictures,
 )
 from llama_index_mmrag.embeddings.offline_features import OfflineFeaturesEmbedding
 from llama_index_mmrag.embeddings.space import space_of
-from llama_index_mmrag.errors import InvalidSetting, InvalidVector
+from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.images import ImageSource
 from llama_index_mmrag.vectors import Vectors
 
 
-class TransformedEmbedding(MultiModalEmbedding):
+class TransformedTextEmbedding(TextEncoder):
+    """What `TransformedEmbedding` is, for an encoder that has no pictures.
+
+    Args:
+        text_encoder: Any LlamaIndex embedding.
+        text_transform: What vectors of texts and of queries go through.
+    """
+
+    model_name: str = "transformed-text"
+    embed_batch_size: int = Field(default=64, gt=0, le=2048)
+    text_encoder: BaseEmbedding
+    text_transform: Transform
+    _dimension: int | None = PrivateAttr(default=None)
+
+    def __init__(
+        self, text_encoder: BaseEmbedding, text_transform: Transform, **kwargs: Any
+    ) -> None:
+        super().__init__(
+            text_encoder=text_encoder, text_transform=text_transform, **kwargs
+        )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name that `to_dict` writes."""
+        return "TransformedTextEmbedding"
+
+    @field_serializer(
+        "text_transform", "image_transform", "query_transform", check_fields=False
+    )
+    def _name_of(self, transform: Transform) -> str:
+        return f"{transform.kind}:{transform.sha[:16]}"
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors; encodes one word if nothing says it before."""
+        if self._dimension is None:
+            # Chain, projections and the like all know it once the input is known.
+            inner = dimension_of(self.text_encoder)
+            self._dimension = self.text_transform.out_dim(inner)
+        return int(self._dimension or 0)
+
+    @property
+    def space_id(self) -> str:
+        """Name of the vector space: a hash of the encoder's and the transform's."""
+        parts = (space_of(self.text_encoder), self.text_transform.sha)
+        return f"transformed-text-v1:{_hash(parts)}"
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return one transformed vector for each text, `(n, dim)`.
+
+        Raises:
+            InvalidVector: A vector is not finite, or of another length than the others.
+        """
+        vectors = self.text_encoder.get_text_embedding_batch(list(texts))
+        return self._finished(vectors, self.text_transform, "texts")
+
+    def _get_query_embedding(self, query: str) -> Embedding:
+        return self._query_through(self.text_transform, query)
+
+    def _query_through(self, transform: Transform, query: str) -> Embedding:
+        vector = self.text_encoder.get_query_embedding(query)
+        row: Embedding = self._finished([vector], transform, "queries")[0].tolist()
+        return row
+
+    def _finished(
+        self, vectors: list[Embedding], transform: Transform, what: str
+    ) -> Vectors:
+        if not vectors:
+            return np.empty((0, 0), dtype=np.float32)
+        return rows(
+            transform.apply(vectors),
+            f"The vectors of {what}",
+            dim=self.dimension,
+            advice="Project texts and pictures to one length; look at what their "
+            "encoder says about them.",
+        )
+
+
+class TransformedEmbedding(TransformedTextEmbedding, PictureEncoder):
     """A text encoder and an image encoder, each followed by fitted transforms.
 
     Making the object encodes nothing. Async methods run in a thread, whatever the
@@ -64,13 +143,9 @@ class TransformedEmbedding(MultiModalEmbedding):
     """
 
     model_name: str = "transformed"
-    embed_batch_size: int = Field(default=64, gt=0, le=2048)
-    text_encoder: BaseEmbedding
     image_encoder: MultiModalEmbedding
-    text_transform: Transform
     image_transform: Transform
     query_transform: Transform
-    _dimension: int | None = PrivateAttr(default=None)
 
     def __init__(
         self,
@@ -91,9 +166,9 @@ class TransformedEmbedding(MultiModalEmbedding):
             raise InvalidSetting(msg)
         text_transform = Chain() if text_transform is None else text_transform
         super().__init__(
-            text_encoder=text_encoder,
+            text_encoder,
+            text_transform,
             image_encoder=image_encoder,
-            text_transform=text_transform,
             image_transform=Chain() if image_transform is None else image_transform,
             query_transform=(
                 text_transform if query_transform is None else query_transform
@@ -147,19 +222,6 @@ class TransformedEmbedding(MultiModalEmbedding):
         """Return the name that `to_dict` writes."""
         return "TransformedEmbedding"
 
-    @field_serializer("text_transform", "image_transform", "query_transform")
-    def _name_of(self, transform: Transform) -> str:
-        return f"{transform.kind}:{transform.sha[:16]}"
-
-    @property
-    def dimension(self) -> int:
-        """Length of the vectors; encodes one word if nothing says it before."""
-        if self._dimension is None:
-            found = self.text_transform.out_dim(dimension_of(self.text_encoder))
-            # Chain, projections and the like all know it once the input is known.
-            self._dimension = found
-        return int(self._dimension or 0)
-
     @property
     def space_id(self) -> str:
         """Name of the vector space: vectors of different spaces must not be compared.
@@ -167,17 +229,14 @@ class TransformedEmbedding(MultiModalEmbedding):
         A hash of both encoders' spaces and of all transforms' content: any other
         encoder, weight or mean gives another name.
         """
-        parts = [space_of(self.text_encoder), space_of(self.image_encoder)]
-        parts += [
-            transform.sha
-            for transform in (
-                self.query_transform,
-                self.text_transform,
-                self.image_transform,
-            )
-        ]
-        digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
-        return f"transformed-v1:{digest[:16]}"
+        parts = (
+            space_of(self.text_encoder),
+            space_of(self.image_encoder),
+            self.query_transform.sha,
+            self.text_transform.sha,
+            self.image_transform.sha,
+        )
+        return f"transformed-v1:{_hash(parts)}"
 
     def _known_dimension(self) -> int | None:
         text_dim = getattr(self.text_encoder, "dimension", None)
@@ -196,66 +255,21 @@ class TransformedEmbedding(MultiModalEmbedding):
             raise InvalidSetting(msg)
         return next(iter(known.values()), None)
 
-    def _finished(
-        self, rows: list[Embedding], transform: Transform, what: str
-    ) -> list[Embedding]:
-        if not rows:
-            return []
-        vectors: Vectors = transform.apply(np.asarray(rows, dtype=np.float32))
-        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if len(bad):
-            msg = (
-                f"The vector of {what} {int(bad[0])!r} of a batch of {len(rows)!r} is "
-                f"not finite; expected finite numbers. Look at what its encoder says "
-                f"about it."
-            )
-            raise InvalidVector(msg)
-        if vectors.shape[1] != self.dimension:
-            msg = (
-                f"Vectors of a {what} end in {vectors.shape[1]!r} numbers, those of a "
-                f"text in {self.dimension!r}; expected one length. Project one side "
-                f"to the other's."
-            )
-            raise InvalidVector(msg)
-        finished: list[Embedding] = vectors.tolist()
-        return finished
+    def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:
+        """Return one transformed vector for each picture, `(n, dim)`.
 
-    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        rows = self.text_encoder.get_text_embedding_batch(texts)
-        return self._finished(rows, self.text_transform, "text")
-
-    def _get_text_embedding(self, text: str) -> Embedding:
-        return self._get_text_embeddings([text])[0]
+        Raises:
+            InvalidVector: A vector is not finite, or of another length than the texts'.
+        """
+        vectors = self.image_encoder.get_image_embedding_batch(list(pictures))  # type: ignore[arg-type]
+        return self._finished(vectors, self.image_transform, "pictures")
 
     def _get_query_embedding(self, query: str) -> Embedding:
-        row = self.text_encoder.get_query_embedding(query)
-        return self._finished([row], self.query_transform, "query")[0]
+        return self._query_through(self.query_transform, query)
 
-    def _get_image_embeddings(
-        self, img_file_paths: Sequence[ImageSource]
-    ) -> list[Embedding]:
-        rows = self.image_encoder.get_image_embedding_batch(list(img_file_paths))  # type: ignore[arg-type]
-        return self._finished(rows, self.image_transform, "picture")
 
-    def _get_image_embedding(self, img_file_path: ImageSource) -> Embedding:
-        return self._get_image_embeddings([img_file_path])[0]
-
-    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return await asyncio.to_thread(self._get_text_embeddings, texts)
-
-    async def _aget_text_embedding(self, text: str) -> Embedding:
-        return await asyncio.to_thread(self._get_text_embedding, text)
-
-    async def _aget_query_embedding(self, query: str) -> Embedding:
-        return await asyncio.to_thread(self._get_query_embedding, query)
-
-    async def _aget_image_embeddings(
-        self, img_file_paths: Sequence[ImageSource]
-    ) -> list[Embedding]:
-        return await asyncio.to_thread(self._get_image_embeddings, img_file_paths)
-
-    async def _aget_image_embedding(self, img_file_path: ImageSource) -> Embedding:
-        return await asyncio.to_thread(self._get_image_embedding, img_file_path)
+def _hash(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _offline_encoder(space: str) -> MultiModalEmbedding:

@@ -11,8 +11,10 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
 
 from llama_index_mmrag.alignment.artefact import Alignment
-from llama_index_mmrag.alignment.transformed import TransformedEmbedding
-from llama_index_mmrag.alignment.transformed_text import TransformedTextEmbedding
+from llama_index_mmrag.alignment.transformed import (
+    TransformedEmbedding,
+    TransformedTextEmbedding,
+)
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreInUse
 from llama_index_mmrag.stores.edge_layout import LOCK

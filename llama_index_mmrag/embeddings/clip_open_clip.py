@@ -15,6 +15,7 @@ from llama_index_mmrag.embeddings.clip_torch import (
     choose_device,
     choose_dtype,
     computing,
+    first_line,
     lower_precision,
     padded,
     splits_by_thread,
@@ -56,8 +57,7 @@ def load_open_clip(
         tokenizer = package.get_tokenizer(architecture)
     except Exception as error:
         # RuntimeError for names, what torch.load raises for files, the network's.
-        reason = str(error).strip().split("\n", maxsplit=1)[0][:200]
-        raise _unusable(name, f"{type(error).__name__}: {reason}") from error
+        raise _unusable(name, first_line(error)) from error
     model = model.eval().float().to(place)
     return OpenClip(model, tokenizer, preprocess, dtype=choose_dtype(dtype, place))
 

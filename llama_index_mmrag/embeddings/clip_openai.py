@@ -17,6 +17,7 @@ from llama_index_mmrag.embeddings.clip_torch import (
     choose_device,
     choose_dtype,
     computing,
+    first_line,
     lower_precision,
     padded,
     splits_by_thread,
@@ -228,14 +229,14 @@ def _read(clip: Any, name: str) -> Any:
     except Exception as error:
         # torch raises what the file's bytes lead it to: EOFError, UnpicklingError, …
         if "TorchScript" not in str(error):
-            reason = f"torch cannot read it ({_first_line(error)})"
+            reason = f"torch cannot read it ({first_line(error)})"
             raise _no_clip(name, reason) from error
         weights = _read_archive(name)
     try:
         return clip.model.build_model(weights)
     except Exception as error:
         # A missing key, no dict at all, sizes that do not fit.
-        raise _no_clip(name, f"{type(error).__name__}: {_first_line(error)}") from error
+        raise _no_clip(name, first_line(error)) from error
 
 
 def _read_published(clip: Any, name: str) -> Any:
@@ -244,7 +245,7 @@ def _read_published(clip: Any, name: str) -> Any:
             return clip.load(name, device="cpu")[0]
     except Exception as error:
         # The network, the archive's reader, or build_model.
-        raise _no_clip(name, f"{type(error).__name__}: {_first_line(error)}") from error
+        raise _no_clip(name, first_line(error)) from error
 
 
 def _read_archive(name: str) -> Any:
@@ -254,7 +255,7 @@ def _read_archive(name: str) -> Any:
         with _archives_allowed():
             return torch.jit.load(name, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     except Exception as error:
-        raise _no_clip(name, f"{type(error).__name__}: {_first_line(error)}") from error
+        raise _no_clip(name, first_line(error)) from error
 
 
 @contextlib.contextmanager
@@ -271,7 +272,3 @@ def _no_clip(name: str, reason: str) -> CheckpointUnusable:
         f"clip.model.CLIP saved by torch, or one of OpenAI's files. Choose the backend "
         f"that wrote it, or another file."
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", maxsplit=1)[0][:200]

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 
+def first_line(error: BaseException) -> str:
+    """Return an error's kind and the beginning of what it says."""
+    said = str(error).strip().split("\n", maxsplit=1)[0][:200]
+    return f"{type(error).__name__}: {said}"
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device of this name; "auto" is CUDA where there is one, else the CPU.
 

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 from PIL import Image
 
+from llama_index_mmrag.embeddings.batches import batches_by_length, cut
 from llama_index_mmrag.embeddings.clip_torch import single_threads
 from llama_index_mmrag.errors import InvalidVector, MmragError
 from llama_index_mmrag.nodes.images import ImageSource, load_image
@@ -164,38 +165,6 @@ def encode_pictures(
             vectors[start:stop] = towers.picture_vectors(np.stack(batch))
             start = stop
     return _unit(vectors, "picture")
-
-
-def cut(ids: list[int], most: int) -> list[int]:
-    """Return at most so many tokens of a text; the end mark stays.
-
-    Example:
-        >>> cut([1, 5, 6, 7, 2], 4)
-        [1, 5, 6, 2]
-    """
-    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
-
-
-def batches_by_length(lengths: Sequence[int], *, n_tokens: int) -> list[list[int]]:
-    """Return the positions in batches of similar length, longest first.
-
-    Each batch has at most `n_tokens` tokens after padding, and at least one row.
-
-    Example:
-        >>> batches_by_length([3, 9, 2, 3], n_tokens=9)
-        [[1], [0, 3, 2]]
-    """
-    batches: list[list[int]] = []
-    room, width = 0, 1
-    for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if room < width:
-            batches.append([])
-            # The first row of a batch is its longest: all are padded to it.
-            width = max(lengths[position], 1)
-            room = max(n_tokens, width)
-        batches[-1].append(position)
-        room -= width
-    return batches
 
 
 def _even(n: int, most: int, *, n_threads: int, fewest: int) -> int:

@@ -15,6 +15,7 @@ from llama_index_mmrag.embeddings.clip_torch import (
     choose_device,
     choose_dtype,
     computing,
+    first_line,
     lower_precision,
     padded,
     splits_by_thread,
@@ -86,8 +87,7 @@ def load_parts(name: str, *, needed_for: str) -> Parts:
     except Exception as error:
         # OSError for what is missing, but KeyError and JSONDecodeError too, and the
         # network's.
-        reason = str(error).strip().split("\n", maxsplit=1)[0][:200]
-        raise _unusable(name, f"{type(error).__name__}: {reason}") from error
+        raise _unusable(name, first_line(error)) from error
     if info["missing_keys"]:
         # transformers would go on with random numbers in their place.
         missing = sorted(info["missing_keys"])

@@ -40,7 +40,7 @@ class TextEncoder(BaseEmbedding):
         return await asyncio.to_thread(self._get_text_embeddings, texts)
 
     async def _aget_query_embedding(self, query: str) -> Embedding:
-        return await self._aget_text_embedding(query)
+        return await asyncio.to_thread(self._get_query_embedding, query)
 
 
 class PictureEncoder(TextEncoder, MultiModalEmbedding):

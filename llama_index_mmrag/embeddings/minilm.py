@@ -7,12 +7,12 @@ with int8 weights: token vectors averaged over the attention mask, scaled to len
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llama_index_mmrag.embeddings.batches import batches_by_length, cut, in_threads
 from llama_index_mmrag.embeddings.weights import MINILM, onnx_session, read_weights
 from llama_index_mmrag.embeddings.wordpiece import bert_uncased_tokenizer
 from llama_index_mmrag.vectors import Vectors, unit_rows
@@ -55,22 +55,17 @@ class MiniLM:
             n_threads: Threads that run the model.
         """
         token_ids = [
-            _cut(encoding.ids, max_tokens)
+            cut(encoding.ids, max_tokens)
             for encoding in self._tokenizer.encode_batch_fast(list(texts))
         ]
-        batches = _batches_by_length([len(ids) for ids in token_ids])
+        lengths = [len(ids) for ids in token_ids]
+        batches = batches_by_length(lengths, n_tokens=_BATCH_TOKENS)
         vectors = np.empty((len(texts), DIMENSION), dtype=np.float32)
 
         def fill(batch: list[int]) -> None:
             vectors[batch] = self._run([token_ids[i] for i in batch])
 
-        if len(batches) < 2 or n_threads < 2:
-            for batch in batches:
-                fill(batch)
-        else:
-            with ThreadPoolExecutor(min(n_threads, len(batches))) as threads:
-                # Consumed, so that an error in a thread is raised here.
-                list(threads.map(fill, batches))
+        in_threads(fill, batches, n_threads=n_threads)
         return vectors
 
     def _run(self, token_ids: list[list[int]]) -> Vectors:
@@ -91,26 +86,3 @@ class MiniLM:
         # The sum serves as well as the mean: only the direction is kept.
         summed = np.einsum("ntd,nt->nd", hidden, mask.astype(np.float32))
         return unit_rows(summed)
-
-
-def _cut(ids: list[int], max_tokens: int) -> list[int]:
-    return ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]]
-
-
-def _batches_by_length(lengths: Sequence[int]) -> list[list[int]]:
-    """Return the positions in batches of similar length, longest first.
-
-    Longest first, so that the last batches to run are the quick ones and threads end
-    together.
-    """
-    batches: list[list[int]] = []
-    room, width = 0, 1
-    for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if room < width:
-            batches.append([])
-            # The first text of a batch is its longest: all are padded to it.
-            width = lengths[position]
-            room = max(_BATCH_TOKENS, width)
-        batches[-1].append(position)
-        room -= width
-    return batches

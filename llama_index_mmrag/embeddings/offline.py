@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from llama_index.core.bridge.pydantic import Field
 
@@ -35,6 +35,8 @@ CONSE_SPACE = "offline-minilm-conse-v1"
 HEAD_WEIGHT = 0.5
 """Share of the learned head beside ConSE: helps on photographs, and hurts groceries and
 recipes little; 1.0 is better on textbooks and a little worse elsewhere."""
+
+Tower = TypeVar("Tower", MiniLM, PictureTower)
 
 _LOADING = Lock()
 _LOADED: dict[type, Any] = {}  # one model of each kind for all encoders of the process
@@ -89,7 +91,7 @@ class OfflineTextEmbedding(TextEncoder):
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector for each text, `(n, 384)`, in the texts' order."""
-        tower = _text_tower(self.class_name())
+        tower = _loaded(MiniLM, self.class_name())
         return tower.encode(
             texts,
             max_tokens=self.max_tokens,
@@ -101,7 +103,7 @@ class OfflinePictures(OfflineTextEmbedding, PictureEncoder):
     """The text encoder and the image classifier; subclasses say what to make of it."""
 
     def _seen(self, pictures: Sequence[ImageSource]) -> ImageFeatures:
-        tower = _picture_tower(self.class_name())
+        tower = _loaded(PictureTower, self.class_name())
         return tower.features(pictures, n_threads=self.num_threads or usable_cpus())
 
 
@@ -158,17 +160,9 @@ class OfflineMultiModalEmbedding(OfflinePictures):
         return in_text_space(self._seen(pictures), head_weight=self.head_weight)
 
 
-def _text_tower(needed_for: str) -> MiniLM:
+def _loaded(kind: type[Tower], needed_for: str) -> Tower:
     with _LOADING:  # two threads at their first call must not load twice
-        if MiniLM not in _LOADED:
-            _LOADED[MiniLM] = MiniLM(needed_for=needed_for)
-        tower: MiniLM = _LOADED[MiniLM]
-        return tower
-
-
-def _picture_tower(needed_for: str) -> PictureTower:
-    with _LOADING:
-        if PictureTower not in _LOADED:
-            _LOADED[PictureTower] = PictureTower(needed_for=needed_for)
-        tower: PictureTower = _LOADED[PictureTower]
+        if kind not in _LOADED:
+            _LOADED[kind] = kind(needed_for=needed_for)
+        tower: Tower = _LOADED[kind]
         return tower

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llama_index_mmrag.checks import needs
+from llama_index_mmrag.embeddings.batches import in_threads
 from llama_index_mmrag.embeddings.conse import conse, linear_head, with_head
 from llama_index_mmrag.embeddings.efficientnet_lite import (
     IMAGE_SIDE,
@@ -94,17 +94,7 @@ class PictureTower:
                 )
             )
 
-        if len(pictures) < 2 or n_threads < 2:
-            for row in range(len(pictures)):
-                fill(row)
-        else:
-            with ThreadPoolExecutor(min(n_threads, len(pictures))) as threads:
-                try:
-                    # Consumed, so that an error in a thread is raised here.
-                    list(threads.map(fill, range(len(pictures))))
-                except BaseException:
-                    threads.shutdown(wait=False, cancel_futures=True)
-                    raise
+        in_threads(fill, range(len(pictures)), n_threads=n_threads)
         return out
 
 

@@ -23,7 +23,7 @@ from llama_index_mmrag.alignment import (  # noqa: E402
     train_heads,
 )
 from llama_index_mmrag.alignment import train as train_module  # noqa: E402
-from llama_index_mmrag.alignment.recall import recall_at_k  # noqa: E402
+from llama_index_mmrag.alignment.found import recall_at_k  # noqa: E402
 from llama_index_mmrag.alignment.training import Training  # noqa: E402
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector  # noqa: E402
 

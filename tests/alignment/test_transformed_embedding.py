@@ -157,7 +157,7 @@ def test_sides_of_different_lengths_are_refused_before_anything_is_encoded() -> 
 
 def test_sides_of_different_lengths_are_refused_at_the_first_use_otherwise() -> None:
     encoder = TransformedEmbedding(Unsized(), GAP)
-    with pytest.raises(InvalidVector, match=r"end in 2 numbers.*in 4"):
+    with pytest.raises(InvalidVector, match=r"shape \(1, 2\); expected any x 4"):
         encoder.get_text_embedding("red")
 
 
@@ -174,7 +174,7 @@ def test_vector_that_is_not_finite_is_refused_and_named() -> None:
     )
     with (
         np.errstate(over="ignore"),
-        pytest.raises(InvalidVector, match="text 1 of a batch of 2"),
+        pytest.raises(InvalidVector, match="texts have.*not finite, first in row 1"),
     ):
         encoder.get_text_embedding_batch(["", "long"])
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from llama_index_mmrag.embeddings.clip_loading import choose_backend
-from llama_index_mmrag.embeddings.clip_towers import batches_by_length
 
 
 @pytest.mark.parametrize(
@@ -75,10 +74,3 @@ def test_missing_package_is_named_with_its_extra() -> None:
         f'clone: pip install ".[{extra}]")'
         for package, (_, extra) in MODELS.items()
     }
-
-
-def test_batches_hold_every_row_once_within_the_budget() -> None:
-    lengths = [5, 2, 77, 2, 9, 9, 1]
-    batches = batches_by_length(lengths, n_tokens=18)
-    assert batches == [[2], [4, 5], [0, 1, 3], [6]]
-    assert batches_by_length([], n_tokens=18) == []

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from llama_index_mmrag.embeddings import OfflineMultiModalEmbedding
-from llama_index_mmrag.embeddings.minilm import _batches_by_length, _cut
 from llama_index_mmrag.embeddings.wordpiece import bert_uncased_tokenizer
 
 
@@ -29,20 +28,6 @@ def test_token_ids_are_those_of_bert_base_uncased(encoder: object) -> None:
     tokenizer = bert_uncased_tokenizer(needed_for="This test")
     assert tokenizer.get_vocab_size() == 30_522
     assert tokenizer.encode("hello world").ids == [101, 7592, 2088, 102]
-
-
-def test_long_text_keeps_its_last_token() -> None:
-    assert _cut([101, 5, 6, 7, 102], 4) == [101, 5, 6, 102]
-    assert _cut([101, 5, 102], 3) == [101, 5, 102]
-
-
-@pytest.mark.parametrize("lengths", [[], [3], [300, 2, 2], list(range(2, 90))])
-def test_each_text_is_in_one_batch_and_batches_stay_small(lengths: list[int]) -> None:
-    batches = _batches_by_length(lengths)
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    for batch in batches:
-        width = max(lengths[i] for i in batch)
-        assert width * len(batch) <= max(128, width)
 
 
 def test_similar_words_are_closer_than_different_ones(

@@ -13,7 +13,7 @@ import numpy as np
 
 from llama_index_mmrag.alignment.finetuning.report import SkippedPair
 from llama_index_mmrag.alignment.pair_files import PairsRead, PictureText
-from llama_index_mmrag.alignment.pairs import Groups
+from llama_index_mmrag.alignment.pairs import Groups, drawn_groups
 from llama_index_mmrag.errors import ImageUnreadable, MmragError
 from llama_index_mmrag.nodes.images import check_whole, image_bytes
 
@@ -78,8 +78,9 @@ class Examples:
                 f"must be told from another picture's. Give more pairs."
             )
             raise TooFewPairs(msg)
-        drawn = np.random.default_rng(seed).permutation(things)[:n_judged]
-        judged = np.isin(self.groups, drawn)
+        judged = np.zeros(len(self), dtype=np.bool_)
+        if n_judged:
+            judged = drawn_groups(self.groups, held_out, seed=seed)
         return (
             self.where(np.flatnonzero(~judged).tolist()),
             self.where(np.flatnonzero(judged).tolist()),

@@ -19,8 +19,9 @@ from llama_index_mmrag.alignment.finetuning.settings import FinetuneSettings
 from llama_index_mmrag.alignment.finetuning.trained_weights import choose_trained
 from llama_index_mmrag.alignment.losses import info_nce, sigmoid
 from llama_index_mmrag.alignment.pairs import Groups
+from llama_index_mmrag.embeddings.batches import cut
 from llama_index_mmrag.embeddings.clip_torch import choose_dtype, padded
-from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable, cut
+from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
 from llama_index_mmrag.embeddings.clip_transformers import TransformersClip, pooled
 from llama_index_mmrag.vectors import Vectors
 

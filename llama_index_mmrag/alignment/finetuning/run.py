@@ -37,6 +37,7 @@ from llama_index_mmrag.alignment.finetuning.report import (
 )
 from llama_index_mmrag.alignment.finetuning.settings import FinetuneSettings
 from llama_index_mmrag.alignment.finetuning.training import Training
+from llama_index_mmrag.alignment.training import out_of_patience
 from llama_index_mmrag.checks import needs
 from llama_index_mmrag.concurrency.threads import usable_cpus
 from llama_index_mmrag.embeddings.clip_torch import (
@@ -168,7 +169,7 @@ def _trained(
 
     with bar:
         while len(state.history) <= settings.epochs:
-            if _out_of_patience([*map(run.figure, state.history)], settings.patience):
+            if out_of_patience([*map(run.figure, state.history)], settings.patience):
                 return state, "early", None
             try:
                 state = run.epoch(state, on_step)
@@ -195,10 +196,6 @@ def _begun(run: Training) -> State:
             f"precision='float32', or another checkpoint."
         )
         raise CheckpointUnusable(msg) from error
-
-
-def _out_of_patience(figures: list[tuple[float, float]], patience: int) -> bool:
-    return len(figures) - 1 - figures.index(max(figures)) >= patience
 
 
 def _why_not_finite(what: str, state: State, settings: FinetuneSettings) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from math import isfinite, log
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,19 +22,14 @@ from llama_index_mmrag.alignment.finetuning.report import FinetuneEpoch
 from llama_index_mmrag.alignment.finetuning.schedule import warmup_cosine
 from llama_index_mmrag.alignment.finetuning.settings import FinetuneSettings
 from llama_index_mmrag.alignment.finetuning.trained_weights import new_optimizer
-from llama_index_mmrag.alignment.recall import recall_at_k
+from llama_index_mmrag.alignment.found import recall_both_ways
+from llama_index_mmrag.alignment.training import LARGEST_SCALE, MOMENTS
+from llama_index_mmrag.embeddings.batches import cut
 from llama_index_mmrag.embeddings.clip_torch import to_numpy
-from llama_index_mmrag.embeddings.clip_towers import cut
 from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_LARGEST_SCALE = log(100.0)
-"""CLIP's bound on 1 / temperature, https://arxiv.org/abs/2103.00020, section 2.5."""
-
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-"""What torch's AdamW keeps for each weight."""
 
 _JUDGED_AT_ONCE = 64
 
@@ -97,7 +92,7 @@ class Training:
             moments = {
                 # AdamW counts its steps on the CPU.
                 moment: kept.clone() if moment == "step" else kept.to(weight.device)
-                for moment in _MOMENTS
+                for moment in MOMENTS
                 if (kept := state.moments.get(f"{name}/{moment}")) is not None
             }
             if moments:
@@ -148,7 +143,7 @@ class Training:
                 f"{name}/{moment}": _copied(self._optimizer.state[weight][moment])
                 for name, weight in self.weights.items()
                 if weight in self._optimizer.state
-                for moment in _MOMENTS
+                for moment in MOMENTS
             },
             scaler=dict(self._scaler.state_dict()) if self._scaler else {},
         )
@@ -204,7 +199,7 @@ class Training:
         weight = self.weights.get("model.logit_scale")
         # SigLIP has no such bound.
         if weight is not None and "model.logit_bias" not in self.weights:
-            weight.data.clamp_(max=_LARGEST_SCALE)
+            weight.data.clamp_(max=LARGEST_SCALE)
 
     def _epoch(self, number: int, losses: dict[str, float]) -> FinetuneEpoch:
         """Return what the weights reach on the pairs that judge.
@@ -232,18 +227,14 @@ class Training:
         captioning = nats / n_tokens if captions else None
         if captioning is not None:
             check_finite({"captioning": captioning})
-        to_image, to_text = self._recalls(np.concatenate(texts), np.concatenate(images))
-        return FinetuneEpoch(number, losses, to_image, to_text, captioning)
-
-    def _recalls(self, texts: Vectors, images: Vectors) -> tuple[float, float]:
-        groups = self._judged.groups
-        # One of each: a picture with two texts is one item to be found, not two.
-        shas = np.array(self._judged.picture_shas)
-        one = np.sort(np.unique(shas, return_index=True)[1])
-        return (
-            recall_at_k(texts, images[one], groups, groups[one], k=1),
-            recall_at_k(images[one], texts, groups[one], groups, k=1),
+        recalls = recall_both_ways(
+            np.concatenate(texts),
+            np.concatenate(images),
+            self._judged.groups,
+            np.array(self._judged.picture_shas),
+            k=1,
         )
+        return FinetuneEpoch(number, losses, *recalls, captioning)
 
     def _batches(
         self,
