@@ -178,7 +178,7 @@ class Concatenate:
         """Return the concatenations, shape (n, text_dim + image_dim)."""
         text, image = _unit_sides(texts, pictures)
         both = _present(text) & _present(image)
-        # WideVectors of zeros stay what they are.
+        # Rows of zeros stay what they are.
         text_share = np.where(both, np.sqrt(self.alpha), 1.0)
         image_share = np.where(both, np.sqrt(1.0 - self.alpha), 1.0)
         return np.hstack([text_share * text, image_share * image])

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.fitting import fit_directions
+from llama_index_mmrag.alignment.heads import of_side
 from llama_index_mmrag.alignment.npz import Arrays
 from llama_index_mmrag.alignment.settings import checked_seed
 from llama_index_mmrag.alignment.training import one_cycle
@@ -200,10 +201,9 @@ class _Run:
 
     def weights(self) -> Arrays:
         """Return copies of the encoder's weights."""
+        learned = of_side(self._weights, "encoder")
         return {
-            name.removeprefix("encoder."): weight.detach().numpy().copy()
-            for name, weight in self._weights.items()
-            if name.startswith("encoder.")
+            name: weight.detach().numpy().copy() for name, weight in learned.items()
         }
 
     def _loss(self, rows: Tensor) -> Tensor:
@@ -219,12 +219,11 @@ class _Run:
     def _through(self, side: str, rows: Tensor) -> Tensor:
         from torch.nn.functional import linear
 
-        weights = self._weights
-        if f"{side}.hidden_weight" in weights:
-            rows = linear(
-                rows, weights[f"{side}.hidden_weight"], weights[f"{side}.hidden_bias"]
-            ).relu()
-        return linear(rows, weights[f"{side}.weight"], weights[f"{side}.bias"])
+        weights = of_side(self._weights, side)
+        if "hidden_weight" in weights:
+            hidden = linear(rows, weights["hidden_weight"], weights["hidden_bias"])
+            rows = hidden.relu()
+        return linear(rows, weights["weight"], weights["bias"])
 
 
 def _start(directions: Tensor, hidden: int | None, random: object) -> dict[str, Tensor]:

@@ -72,13 +72,7 @@ class Columns(Transform):
 
     def out_dim(self, in_dim: int | None) -> int | None:
         """Return `stop - start`."""
-        if in_dim is not None and in_dim < self.stop:
-            msg = (
-                f"{self.kind} takes {self.start}:{self.stop} of vectors of {in_dim!r} "
-                f"numbers; expected at least {self.stop}. Take fewer, or use the "
-                f"encoder that this was made for."
-            )
-            raise InvalidSetting(msg)
+        _long_enough(self.kind, in_dim, self.stop)
         return self.stop - self.start
 
     def _apply(self, rows: Vectors) -> Vectors:
@@ -108,12 +102,7 @@ class Truncate(Transform):
 
     def out_dim(self, in_dim: int | None) -> int | None:
         """Return `dim`."""
-        if in_dim is not None and in_dim < self.dim:
-            msg = (
-                f"Truncate to {self.dim!r} got vectors of {in_dim!r} numbers; expected "
-                f"at least as many. Give a smaller dim."
-            )
-            raise InvalidSetting(msg)
+        _long_enough(self.kind, in_dim, self.dim)
         return self.dim
 
     def _apply(self, rows: Vectors) -> Vectors:
@@ -170,3 +159,12 @@ class Mix(Transform):
         for part, weight in zip(self.parts, self.weights, strict=True):
             total = total + np.float32(weight) * unit_rows(part.apply(rows))
         return unit_rows(total)
+
+
+def _long_enough(kind: str, in_dim: int | None, least: int) -> None:
+    if in_dim is not None and in_dim < least:
+        msg = (
+            f"{kind} got vectors of {in_dim!r} numbers; expected at least {least}. "
+            f"Take fewer, or use the encoder that this was made for."
+        )
+        raise InvalidSetting(msg)

@@ -6,7 +6,7 @@ pairs and a second are enough; heads that need training are in `alignment.train`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -57,12 +57,8 @@ def fit_pca(
         InvalidSetting: `n_components` is out of its range.
         InvalidVector: Values that are not finite, or all vectors are the same.
     """
-    batches = [vectors] if isinstance(vectors, np.ndarray) else vectors
     n, mean, scatter = 0, np.zeros(0), np.zeros((0, 0))
-    for batch in batches:
-        rows = checked_rows(batch, "PCA")
-        if not len(rows):
-            continue
+    for rows in _batches(vectors):
         if not n:
             mean = np.zeros(rows.shape[1])
             scatter = np.zeros((rows.shape[1], rows.shape[1]))
@@ -95,7 +91,7 @@ def fit_pca_randomised(
         InvalidSetting: `n_components` is out of its range.
         InvalidVector: Values that are not finite, or all vectors are the same.
     """
-    rows = checked_rows(vectors, "PCA")
+    rows = checked_rows(vectors, "The vectors")
     n, dim = rows.shape
     _check_components(n_components, n, dim)
     mean = rows.mean(axis=0)
@@ -129,13 +125,10 @@ def fit_directions(
         InvalidSetting: `n_components` is out of its range.
         InvalidVector: Values that are not finite, or zeros alone.
     """
-    batches = [vectors] if isinstance(vectors, np.ndarray) else vectors
     n, moment = 0, np.zeros((0, 0))
-    for batch in batches:
-        rows = checked_rows(batch, "PCA")
-        if len(rows):
-            moment = rows.T @ rows + (moment if n else 0.0)
-            n += len(rows)
+    for rows in _batches(vectors):
+        moment = rows.T @ rows + (moment if n else 0.0)
+        n += len(rows)
     _check_components(n_components, n + 1, len(moment))
     if not np.trace(moment) > 0:
         msg = "All vectors are zeros; expected directions. Give other vectors."
@@ -190,6 +183,15 @@ def fit_procrustes(inputs: ArrayLike, targets: ArrayLike) -> Project:
     x, y, mean_x, mean_y = _centred_pairs(inputs, targets)
     left, _, right = np.linalg.svd(y.T @ x, full_matrices=False)
     return _as_project(left @ right, mean_x, mean_y)
+
+
+def _batches(
+    vectors: NDArray[Any] | Iterable[NDArray[Any]],
+) -> Iterator[WideVectors]:
+    for batch in [vectors] if isinstance(vectors, np.ndarray) else vectors:
+        rows = checked_rows(batch, "The vectors")
+        if len(rows):
+            yield rows
 
 
 def _centred_pairs(

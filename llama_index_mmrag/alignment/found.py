@@ -46,7 +46,8 @@ def found_both_ways(
         groups: Which thing each pair is about, `(n,)`: all of it is right.
         pictures: Which picture each pair has, `(n,)`: each is one item.
     """
-    asked, once, things = unit_rows(texts), *_once(unit_rows(images), groups, pictures)
+    asked = unit_rows(texts)
+    once, things = _once(unit_rows(images), groups, pictures)
     return FoundBothWays(
         found(ranks(asked, once, groups, things), n_items=len(once)),
         found(ranks(once, asked, things, groups), n_items=len(asked)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 HeadKind: TypeAlias = Literal["identity", "linear", "mlp"]
 Weights: TypeAlias = "Mapping[str, Tensor]"
+
+Weight = TypeVar("Weight")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,16 @@ class Scaling:
         plain = weight / self.deviation
         shifted = bias - plain @ self.mean
         return plain.astype(np.float32), shifted.astype(np.float32)
+
+
+def of_side(named: Mapping[str, Weight], side: str) -> dict[str, Weight]:
+    """Return what is named `<side>.<name>`, by its name."""
+    prefix = f"{side}."
+    return {
+        name.removeprefix(prefix): weight
+        for name, weight in named.items()
+        if name.startswith(prefix)
+    }
 
 
 def fresh_weights(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -128,22 +128,13 @@ def read_pairs(path: str | Path, *, show_progress: bool = False) -> PairsRead:
     for number, line in enumerate(progress, start=1):
         pairs.extend(reader.read(line, number))
     if not pairs:
-        first = f" Line {p.line}: {p.reason}" if (p := reader.first) else ""
+        first = "".join(f" Line {p.line}: {p.reason}" for p in reader.problems[:1])
         msg = (
             f"{str(path)!r} has no pair that can be used; expected a line "
             f'{{"image": "path", "text": "…"}} for each picture.{first}'
         )
         raise PairsUnreadable(msg)
     return PairsRead(tuple(pairs), tuple(reader.problems))
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A line whose values have the right types."""
-
-    image: str
-    texts: tuple[object, ...]
-    group: str | None
 
 
 class _Unusable(Exception):
@@ -163,28 +154,23 @@ class _Reader:
         self._seen: dict[str, str] = {}  # path as given → why it cannot be used, or ""
         self.problems: list[PairProblem] = []
 
-    @property
-    def first(self) -> PairProblem | None:
-        return self.problems[0] if self.problems else None
-
     def read(self, line: bytes, number: int) -> Iterator[PictureText]:
         """Yield the line's pairs; what cannot be used is added to `problems`."""
         if not line.strip():
             return
         try:
-            known = _parsed(line)
-            self._check_picture(known.image)
+            given, texts, group = _parsed(line)
+            self._check_picture(given)
         except _Unusable as error:
             source = error.source or self._file
             self.problems.append(PairProblem(number, source, str(error)))
             return
-        image = os.path.realpath(self._folder / known.image)
-        for text in known.texts:
+        image = os.path.realpath(self._folder / given)
+        for text in texts:
             if reason := _why_not_text(text):
-                problem = PairProblem(number, known.image, f"A text {reason}")
-                self.problems.append(problem)
+                self.problems.append(PairProblem(number, given, f"A text {reason}"))
             else:
-                yield PictureText(image, str(text), known.group, number)
+                yield PictureText(image, str(text), group, number)
 
     def _check_picture(self, image: str) -> None:
         if image not in self._seen:
@@ -197,7 +183,8 @@ class _Reader:
             raise _Unusable(self._seen[image], image)
 
 
-def _parsed(line: bytes) -> _Line:
+def _parsed(line: bytes) -> tuple[str, Sequence[object], str | None]:
+    """Return a line's picture, its texts and its group, of the right types."""
     try:
         given = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -209,39 +196,31 @@ def _parsed(line: bytes) -> _Line:
     if not isinstance(given, dict):
         kind = type(given).__name__
         raise _Unusable(f"Got a JSON {kind}; expected an object with 'image'.")
-    for key, why_not in (
-        ("image", _why_not_image),
-        ("text", _why_not_texts),
-        ("group", _why_not_group),
-    ):
-        if reason := why_not(given):
-            raise _Unusable(f"{key!r} {reason}", given.get("image"))
+    for reason in _problems_of(given):
+        raise _Unusable(reason, given.get("image"))
     text, group = given["text"], given.get("group")
-    return _Line(
-        image=given["image"],
-        texts=(text,) if isinstance(text, str) else tuple(text),
-        group=None if group is None else str(group),
-    )
+    texts = [text] if isinstance(text, str) else text
+    return given["image"], texts, None if group is None else str(group)
 
 
-def _why_not_image(given: dict[str, object]) -> str:
-    if "image" not in given:
-        keys = ", ".join(sorted(given)) or "none"
-        return f"is missing; expected the path of a picture. The line's keys: {keys}."
-    image = given["image"]
+def _problems_of(given: dict[str, object]) -> Iterator[str]:
+    keys = ", ".join(sorted(given)) or "none"
+    for key, expected in {"image": "a picture's path", "text": "a text"}.items():
+        if key not in given:
+            yield f"{key!r} is missing; expected {expected}. The line's keys: {keys}."
+    image, text, group = (given.get(key) for key in ("image", "text", "group"))
     if not isinstance(image, str) or not image.strip():
-        return f"is {image!r}; expected the path of a picture."
-    return "" if _is_utf8(image) else "is no valid text; expected a path."
-
-
-def _why_not_texts(given: dict[str, object]) -> str:
-    if "text" not in given:
-        keys = ", ".join(sorted(given))
-        return f"is missing; expected a text or a list. The line's keys: {keys}."
-    text = given["text"]
+        yield f"'image' is {image!r}; expected the path of a picture."
+    elif not _is_utf8(image):
+        yield "'image' is no valid text; expected a path."
     if not isinstance(text, (str, list)):
-        return f"is {text!r}; expected a text or a list of texts."
-    return "is an empty list; expected at least one text." if text == [] else ""
+        yield f"'text' is {text!r}; expected a text or a list of texts."
+    elif text == []:
+        yield "'text' is an empty list; expected at least one text."
+    # Numbers are what databases call things; True and False name nothing.
+    is_name = isinstance(group, (str, int)) and not isinstance(group, bool)
+    if group is not None and (not is_name or group == ""):
+        yield f"'group' is {group!r}; expected a name, or leave it out."
 
 
 def _why_not_text(text: object) -> str:
@@ -250,16 +229,6 @@ def _why_not_text(text: object) -> str:
     if not text.strip():
         return "is empty. Write what the picture shows, or leave the line out."
     return "" if _is_utf8(text) else "holds half a surrogate pair; no encoder reads it."
-
-
-def _why_not_group(given: dict[str, object]) -> str:
-    group = given.get("group")
-    # Numbers are what databases call things; True and False name nothing.
-    if group is None or (
-        isinstance(group, (str, int)) and not isinstance(group, bool) and group != ""
-    ):
-        return ""
-    return f"is {group!r}; expected a name, or leave it out."
 
 
 def _is_utf8(text: str) -> bool:

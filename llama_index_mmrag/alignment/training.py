@@ -17,6 +17,7 @@ from llama_index_mmrag.alignment.heads import (
     as_transform,
     forward,
     fresh_weights,
+    of_side,
 )
 from llama_index_mmrag.alignment.losses import info_nce, triplet
 from llama_index_mmrag.alignment.npz import Arrays
@@ -70,19 +71,18 @@ class Training:
         rows = {"text": pairs.texts, "image": pairs.images}
         judged = {"text": held_out.texts, "image": held_out.images}
         self._scaling = {
-            side: _no_scaling(rows[side].shape[1])
+            side: Scaling(np.zeros(rows[side].shape[1]), np.ones(rows[side].shape[1]))
             if head.kind == "identity"
             else Scaling.of(rows[side])
             for side, head in self._heads.items()
         }
-        self._inputs = {
-            side: torch.from_numpy(self._scaling[side].apply(rows[side])).to(device)
-            for side in rows
-        }
-        self._judged = {
-            side: torch.from_numpy(self._scaling[side].apply(judged[side])).to(device)
-            for side in judged
-        }
+        self._inputs, self._judged = (
+            {
+                side: torch.from_numpy(scaling.apply(part[side])).to(device)
+                for side, scaling in self._scaling.items()
+            }
+            for part in (rows, judged)
+        )
         self._groups = torch.from_numpy(pairs.groups).to(device)
         self._held_out_groups = held_out.groups
         random = torch.Generator().manual_seed(settings.seed)
@@ -170,7 +170,12 @@ class Training:
         for start in range(0, len(order), self.settings.batch_size):
             batch = order[start : start + self.settings.batch_size]
             texts, images = (
-                forward(head, self._of(side), self._inputs[side][batch], random)
+                forward(
+                    head,
+                    self._of(side),
+                    self._inputs[side][batch],
+                    random,
+                )
                 for side, head in self._heads.items()
             )
             loss = self._loss(texts, images, self._groups[batch])
@@ -239,11 +244,7 @@ class Training:
         return float((-self._weights["log_scale"].detach()).exp())
 
     def _of(self, side: str) -> dict[str, Tensor]:
-        return {
-            name.removeprefix(f"{side}."): weight
-            for name, weight in self._weights.items()
-            if name.startswith(f"{side}.")
-        }
+        return of_side(self._weights, side)
 
     def _arrays(self) -> Arrays:
         return {name: _as_array(weight) for name, weight in self._weights.items()}
@@ -251,15 +252,7 @@ class Training:
     def transforms(self, best: Arrays) -> tuple[Transform, Transform]:
         """Return what texts and what pictures go through with these weights."""
         text, image = (
-            as_transform(
-                head,
-                {
-                    name.removeprefix(f"{side}."): array
-                    for name, array in best.items()
-                    if name.startswith(f"{side}.")
-                },
-                self._scaling[side],
-            )
+            as_transform(head, of_side(best, side), self._scaling[side])
             for side, head in self._heads.items()
         )
         return text, image
@@ -286,10 +279,6 @@ def one_cycle(progress: float) -> float:
     else:
         start, end, part = 1.0, last, (progress - peak_at) / (1 - peak_at)
     return end + (start - end) * (1 + cos(pi * part)) / 2
-
-
-def _no_scaling(dim: int) -> Scaling:
-    return Scaling(np.zeros(dim), np.ones(dim))
 
 
 def _as_array(tensor: Tensor) -> Any:

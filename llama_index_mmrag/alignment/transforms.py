@@ -75,6 +75,12 @@ class Transform(ABC):
             )
             raise InvalidSetting(msg)
 
+    def _freeze(self, **axes: int) -> None:
+        """Keep the named fields as arrays with so many axes that nobody can write."""
+        for name, n_axes in axes.items():
+            named = f"{type(self).__name__}.{name}"
+            object.__setattr__(self, name, _frozen(getattr(self, name), named, n_axes))
+
     @property
     def sha(self) -> str:
         """SHA-256 of the content: kind, settings and arrays; 64 hexadecimal digits."""
@@ -161,7 +167,7 @@ class Center(Transform):
     """Shape `(d,)`."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "mean", _frozen(self.mean, "Center.mean", 1))
+        self._freeze(mean=1)
 
     def out_dim(self, in_dim: int | None) -> int | None:
         """Return `d`."""
@@ -189,8 +195,7 @@ class Project(Transform):
     """Shape `(k,)`."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _frozen(self.weight, "Project.weight", 2))
-        object.__setattr__(self, "bias", _frozen(self.bias, "Project.bias", 1))
+        self._freeze(weight=2, bias=1)
         _fits("Project.bias", self.bias, len(self.weight))
 
     def out_dim(self, in_dim: int | None) -> int | None:
@@ -224,11 +229,7 @@ class Perceptron(Transform):
     """b, shape `(k,)`."""
 
     def __post_init__(self) -> None:
-        for name, ndim in {
-            "hidden_weight": 2, "hidden_bias": 1, "weight": 2, "bias": 1
-        }.items():  # fmt: skip
-            array = _frozen(getattr(self, name), f"Perceptron.{name}", ndim)
-            object.__setattr__(self, name, array)
+        self._freeze(hidden_weight=2, hidden_bias=1, weight=2, bias=1)
         _fits("Perceptron.hidden_bias", self.hidden_bias, len(self.hidden_weight))
         _fits("A row of Perceptron.weight", self.weight[0], len(self.hidden_weight))
         _fits("Perceptron.bias", self.bias, len(self.weight))
@@ -263,9 +264,7 @@ class PCA(Transform):
     """Orthonormal rows, largest variance first, `(k, d)`."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "mean", _frozen(self.mean, "PCA.mean", 1))
-        components = _frozen(self.components, "PCA.components", 2)
-        object.__setattr__(self, "components", components)
+        self._freeze(mean=1, components=2)
         _fits("PCA.mean", self.mean, self.components.shape[1])
 
     def out_dim(self, in_dim: int | None) -> int | None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
+import numpy as np
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.embeddings import MultiModalEmbedding
 
@@ -162,7 +163,7 @@ class BatchedClipEmbedding(PictureEncoder):
             MissingExtra: A package that runs the model is not installed.
         """
         if not texts:
-            return self._none()
+            return np.empty((0, self.dimension), dtype=np.float32)
         towers = self._loaded()
         vectors, n_cut = encode_texts(
             towers,
@@ -193,7 +194,7 @@ class BatchedClipEmbedding(PictureEncoder):
             MissingExtra: A package that runs the model is not installed.
         """
         if not pictures:
-            return self._none()
+            return np.empty((0, self.dimension), dtype=np.float32)
         return encode_pictures(
             self._loaded(),
             pictures,
@@ -213,11 +214,6 @@ class BatchedClipEmbedding(PictureEncoder):
                         needed_for=self.class_name(),
                     )
         return self._towers
-
-    def _none(self) -> Vectors:
-        import numpy as np
-
-        return np.empty((0, self.dimension), dtype=np.float32)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without the loaded model, which the copy loads itself."""

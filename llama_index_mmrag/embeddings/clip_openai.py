@@ -222,7 +222,8 @@ def _read(clip: Any, name: str) -> Any:
                 f"another backend."
             )
             raise CheckpointUnusable(msg)
-        return _read_published(clip, name)
+        with _reading(name):
+            return clip.load(name, device="cpu")[0]
     try:
         # Not clip.load, which unpickles whatever a file holds where torch is old.
         weights = torch.load(name, map_location="cpu", weights_only=True)
@@ -231,39 +232,22 @@ def _read(clip: Any, name: str) -> Any:
         if "TorchScript" not in str(error):
             reason = f"torch cannot read it ({first_line(error)})"
             raise _no_clip(name, reason) from error
-        weights = _read_archive(name)
-    try:
+        with _reading(name):
+            weights = torch.jit.load(name, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+    with _reading(name):
         return clip.model.build_model(weights)
-    except Exception as error:
-        # A missing key, no dict at all, sizes that do not fit.
-        raise _no_clip(name, first_line(error)) from error
-
-
-def _read_published(clip: Any, name: str) -> Any:
-    try:
-        with _archives_allowed():
-            return clip.load(name, device="cpu")[0]
-    except Exception as error:
-        # The network, the archive's reader, or build_model.
-        raise _no_clip(name, first_line(error)) from error
-
-
-def _read_archive(name: str) -> Any:
-    import torch
-
-    try:
-        with _archives_allowed():
-            return torch.jit.load(name, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-    except Exception as error:
-        raise _no_clip(name, first_line(error)) from error
 
 
 @contextlib.contextmanager
-def _archives_allowed() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # torch.jit.load is deprecated; OpenAI publishes its weights for it.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        yield
+def _reading(name: str) -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            # torch.jit.load is deprecated; OpenAI publishes its weights for it.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    except Exception as error:
+        # The network, the archive's reader; a missing key, sizes that do not fit.
+        raise _no_clip(name, first_line(error)) from error
 
 
 def _no_clip(name: str, reason: str) -> CheckpointUnusable:

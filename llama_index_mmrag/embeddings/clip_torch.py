@@ -145,12 +145,9 @@ def computing(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """Compute without gradients, matrix products in `dtype`."""
     import torch
 
-    with torch.inference_mode():
-        if dtype == torch.float32:
-            yield
-        else:
-            with torch.autocast(device.type, dtype):
-                yield
+    lower = dtype != torch.float32
+    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=lower):
+        yield
 
 
 def to_numpy(vectors: torch.Tensor) -> Vectors:

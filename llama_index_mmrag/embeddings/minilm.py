@@ -7,15 +7,19 @@ with int8 weights: token vectors averaged over the attention mask, scaled to len
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llama_index_mmrag.checks import needs
 from llama_index_mmrag.embeddings.batches import batches_by_length, cut, in_threads
 from llama_index_mmrag.embeddings.weights import MINILM, onnx_session, read_weights
-from llama_index_mmrag.embeddings.wordpiece import bert_uncased_tokenizer
 from llama_index_mmrag.vectors import Vectors, unit_rows
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 DIMENSION = 384
 
@@ -86,3 +90,33 @@ class MiniLM:
         # The sum serves as well as the mean: only the direction is kept.
         summed = np.einsum("ntd,nt->nd", hidden, mask.astype(np.float32))
         return unit_rows(summed)
+
+
+def bert_uncased_tokenizer(*, needed_for: str) -> Tokenizer:
+    """Return the tokenizer: lower case, accents off, [CLS] and [SEP] put around.
+
+    Equal to the tokenizer.json of all-MiniLM-L6-v2, without its truncation at 128.
+
+    Args:
+        needed_for: Who asks, for the message when the package is missing.
+
+    Raises:
+        MissingExtra: `tokenizers` is not installed.
+    """
+    needs("tokenizers", extra="offline", for_=needed_for)
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from tokenizers.normalizers import BertNormalizer
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+    from tokenizers.processors import BertProcessing
+
+    lines = files("llama_index_mmrag.embeddings").joinpath("data/vocab.txt")
+    words = lines.read_text(encoding="utf-8").split("\n")
+    ids = {word: position for position, word in enumerate(words) if word}
+    tokenizer = Tokenizer(WordPiece(ids, unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    tokenizer.post_processor = BertProcessing(
+        ("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"])
+    )
+    return tokenizer

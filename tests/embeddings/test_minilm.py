@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from llama_index_mmrag.embeddings import OfflineMultiModalEmbedding
-from llama_index_mmrag.embeddings.wordpiece import bert_uncased_tokenizer
+from llama_index_mmrag.embeddings.minilm import bert_uncased_tokenizer
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from llama_index_mmrag.alignment.finetuning.caption_head import (
     new_head,
     written,
 )
+from llama_index_mmrag.alignment.finetuning.checkpoint import read_tensors
 from llama_index_mmrag.alignment.finetuning.folder import HEAD
-from llama_index_mmrag.checks import needs
+from llama_index_mmrag.checks import needs, whole
 from llama_index_mmrag.embeddings.clip_torch import (
     choose_device,
     choose_dtype,
@@ -92,9 +92,12 @@ class Captioner:
 
         Raises:
             ImageUnreadable: A picture cannot be read.
+            InvalidSetting: `max_tokens` or `batch_size` is below 1.
         """
         import torch
 
+        whole(max_tokens, "max_tokens", at_least=1)
+        whole(batch_size, "batch_size", at_least=1)
         clip, texts = self._clip, list[str]()
         for start in range(0, len(pictures), batch_size):
             pixels = np.stack(
@@ -114,28 +117,15 @@ class Captioner:
 
 def _read_head(path: Path) -> tuple[Any, HeadShape, str]:
     import torch
-    from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
-            card = json.loads((file.metadata() or {})["card"])
-            weights = {
-                name: file.get_tensor(name)
-                for name in file.keys()  # noqa: SIM118 - no dict
-            }
+        card, weights = read_tensors(path)
         shape = HeadShape(**card["shape"])
         with torch.random.fork_rng():  # drawn, then overwritten
             head = new_head(shape)
         head.load_state_dict(weights)
         sha8: str = card["model"]
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        OSError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
+    except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
         msg = (
             f"Cannot read the captioning head {str(path)!r} "
             f"({type(error).__name__}: {error}). Expected a folder that finetune wrote "

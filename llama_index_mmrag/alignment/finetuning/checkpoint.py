@@ -74,6 +74,24 @@ class Origin:
         return f"other settings ({'; '.join(changed)})" if changed else ""
 
 
+def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
+    """Return the card and the tensors of a file, by name.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no such file, or has no card.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            card = json.loads((file.metadata() or {})["card"])
+            names = file.keys()
+            return card, {name: file.get_tensor(name) for name in names}
+    except (KeyError, SafetensorError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
 def write_checkpoint(path: Path, state: State, origin: Origin) -> None:
     """Write the state; a kill at any moment leaves the old file or the new one.
 
@@ -121,17 +139,14 @@ def read_checkpoint(path: Path, origin: Origin, like: Tensors) -> State | None:
     Raises:
         InvalidSetting: The file is of another fine-tuning, or it is damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not path.exists():
         return None
     sides: dict[str, Tensors] = {side: {} for side in _SIDES}
     try:
-        with safe_open(path, framework="pt") as file:
-            card = json.loads((file.metadata() or {})["card"])
-            for key in file.keys():  # noqa: SIM118 - no dict
-                side, _, name = key.partition("/")
-                sides[side][name] = file.get_tensor(key)
+        card, tensors = read_tensors(path)
+        for key, tensor in tensors.items():
+            side, _, name = key.partition("/")
+            sides[side][name] = tensor
         if card["format"] != _FORMAT:
             raise _unusable(path, f"its format is {card['format']!r}")
         difference = origin.difference(card["origin"])
@@ -149,7 +164,7 @@ def read_checkpoint(path: Path, origin: Origin, like: Tensors) -> State | None:
         )
     except InvalidSetting:
         raise
-    except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, OSError) as error:
         reason = f"it cannot be read ({type(error).__name__}: {error})"
         raise _unusable(path, reason) from error
     shapes = {name: tuple(weight.shape) for name, weight in like.items()}

@@ -46,18 +46,17 @@ def finished_report(folder: Path, origin: Origin) -> FinetuneReport | None:
     """
     path = folder / CARD
     if not path.exists():
-        if (folder / "config.json").exists() and not (folder / CHECKPOINT).exists():
-            msg = (
-                f"The folder {str(folder)!r} holds a model that was not made by "
-                f"fine-tuning. Give a folder that is empty or does not exist."
-            )
-            raise InvalidSetting(msg)
-        if (folder / _ADAPTER).exists() and not (folder / CHECKPOINT).exists():
-            msg = (
-                f"The folder {str(folder)!r} holds {_ADAPTER!r}, which fine-tuning "
-                f"would replace. Give a folder that is empty or does not exist."
-            )
-            raise InvalidSetting(msg)
+        is_ours = (folder / CHECKPOINT).exists()
+        for name, what in (
+            ("config.json", "a model that was not made by fine-tuning"),
+            (_ADAPTER, f"{_ADAPTER!r}, which fine-tuning would replace"),
+        ):
+            if (folder / name).exists() and not is_ours:
+                msg = (
+                    f"The folder {str(folder)!r} holds {what}. Give a folder that is "
+                    f"empty or does not exist."
+                )
+                raise InvalidSetting(msg)
         return None
     try:
         card = json.loads(path.read_text(encoding="utf-8"))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +25,7 @@ from llama_index_mmrag.embeddings.clip_transformers import TransformersClip, poo
 from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
     from torch.nn import Module
 
@@ -152,16 +152,12 @@ class JointModel:
             return sigmoid(texts, images, things, model.logit_scale, model.logit_bias)
         return info_nce(texts, images, things, model.logit_scale)
 
-    @contextlib.contextmanager
-    def computing(self) -> Iterator[None]:
+    def computing(self) -> torch.autocast:
         """Compute matrix products in the precision that was chosen."""
         import torch
 
-        if self.dtype == torch.float32:
-            yield
-        else:
-            with torch.autocast(self.clip.device.type, self.dtype):
-                yield
+        lower = self.dtype != torch.float32
+        return torch.autocast(self.clip.device.type, self.dtype, enabled=lower)
 
     def _targets(self, batch: Batch) -> list[list[int]]:
         tokenizer = self.clip.tokenizer

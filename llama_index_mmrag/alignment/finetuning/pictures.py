@@ -15,46 +15,39 @@ from llama_index_mmrag.vectors import Vectors
 _MOST_CUT_OFF = 0.1
 
 
-class PictureReader:
-    """Reads pictures as `BatchedClipEmbedding` does: upright, in RGB, on white.
+def read_pictures(
+    clip: TransformersClip,
+    paths: Sequence[str],
+    *,
+    num_threads: int,
+    augment_seed: int | None,
+    n_ahead: int,
+) -> Iterator[Vectors]:
+    """Yield each picture's pixels, `(3, h, w)`, in order.
+
+    Read as `BatchedClipEmbedding` reads them: upright, in RGB, on white.
 
     Args:
         clip: The model whose image processor prepares them.
+        paths: The pictures' files.
         num_threads: Threads that decode.
+        augment_seed: Decides what is cut off each; None: nothing.
+        n_ahead: Most pictures that wait to be taken.
+
+    Raises:
+        ImageUnreadable: A picture cannot be read; it is named.
     """
 
-    def __init__(self, clip: TransformersClip, *, num_threads: int) -> None:
-        self._clip = clip
-        self._num_threads = num_threads
+    def prepared(position: int) -> Vectors:
+        picture = load_image(paths[position])
+        if augment_seed is not None:
+            # Counted from the end: the same after going on within an epoch.
+            left = len(paths) - position
+            picture = trimmed(picture, np.random.default_rng((augment_seed, left)))
+        return clip.pixels(picture)
 
-    def read(
-        self, paths: Sequence[str], *, augment_seed: int | None, n_ahead: int
-    ) -> Iterator[Vectors]:
-        """Yield each picture's pixels, `(3, h, w)`, in order.
-
-        Args:
-            paths: The pictures' files.
-            augment_seed: Decides what is cut off each; None: nothing.
-            n_ahead: Most pictures that wait to be taken.
-
-        Raises:
-            ImageUnreadable: A picture cannot be read; it is named.
-        """
-
-        def prepared(position: int) -> Vectors:
-            picture = load_image(paths[position])
-            if augment_seed is not None:
-                # Counted from the end: the same after going on within an epoch.
-                left = len(paths) - position
-                picture = trimmed(picture, np.random.default_rng((augment_seed, left)))
-            return self._clip.pixels(picture)
-
-        return ahead(
-            prepared,
-            range(len(paths)),
-            n_threads=self._num_threads,
-            n_ahead=n_ahead,
-        )
+    positions = range(len(paths))
+    return ahead(prepared, positions, n_threads=num_threads, n_ahead=n_ahead)
 
 
 def trimmed(picture: Image.Image, rng: np.random.Generator) -> Image.Image:

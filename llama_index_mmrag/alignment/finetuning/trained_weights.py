@@ -83,25 +83,18 @@ def new_optimizer(trained: dict[str, Tensor], settings: FinetuneSettings) -> Ada
     """
     import torch
 
-    groups = []
-    for of_head, peak in (
-        (False, settings.encoder_learning_rate),
-        (True, settings.head_learning_rate),
-    ):
-        for is_matrix, decay in ((True, settings.weight_decay), (False, 0.0)):
-            weights = [
+    rates = {False: settings.encoder_learning_rate, True: settings.head_learning_rate}
+    groups = [
+        {"params": weights, "weight_decay": decay, "peak": peak, "lr": 0.0}
+        for of_head, peak in rates.items()
+        for is_matrix, decay in ((True, settings.weight_decay), (False, 0.0))
+        if (
+            weights := [
                 weight
                 for name, weight in trained.items()
                 if name.startswith("head.") == of_head
                 and (weight.ndim >= 2) == is_matrix
             ]
-            if weights:
-                groups.append(
-                    {
-                        "params": weights,
-                        "weight_decay": decay,
-                        "peak": peak,
-                        "lr": 0.0,
-                    }
-                )
+        )
+    ]
     return torch.optim.AdamW(groups)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from math import isfinite
+from math import cos, isfinite, pi
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,9 +17,8 @@ from llama_index_mmrag.alignment.finetuning.gradients import (
     check_finite,
 )
 from llama_index_mmrag.alignment.finetuning.joint import Batch, JointModel
-from llama_index_mmrag.alignment.finetuning.pictures import PictureReader
+from llama_index_mmrag.alignment.finetuning.pictures import read_pictures
 from llama_index_mmrag.alignment.finetuning.report import FinetuneEpoch
-from llama_index_mmrag.alignment.finetuning.schedule import warmup_cosine
 from llama_index_mmrag.alignment.finetuning.settings import FinetuneSettings
 from llama_index_mmrag.alignment.finetuning.trained_weights import new_optimizer
 from llama_index_mmrag.alignment.found import recall_both_ways
@@ -62,7 +61,7 @@ class Training:
         self._model = model
         self._examples = examples
         self._judged = judged
-        self._pictures = PictureReader(model.clip, num_threads=num_threads)
+        self._num_threads = num_threads
         self._ids = {
             part: [
                 cut(ids, model.clip.max_tokens)
@@ -247,7 +246,13 @@ class Training:
         size = size or self.settings.batch_size
         seed = self._seed(3, epoch) if self.settings.augment and epoch else None
         paths = [part.pairs[row].image for row in order]
-        pixels = self._pictures.read(paths, augment_seed=seed, n_ahead=2 * size)
+        pixels = read_pictures(
+            self._model.clip,
+            paths,
+            num_threads=self._num_threads,
+            augment_seed=seed,
+            n_ahead=2 * size,
+        )
         for start in range(0, len(order), size):
             rows = list(order[start : start + size])
             yield Batch(
@@ -269,6 +274,28 @@ class Training:
 
     def _copied(self) -> Tensors:
         return {name: _copied(weight) for name, weight in self.weights.items()}
+
+
+def warmup_cosine(step: int, n_steps: int, *, warmup: float) -> float:
+    """Return the share of the highest rate: up in a line, then down along a cosine.
+
+    `(step + 1) / w` in the first `w = round(warmup n_steps)` steps, then
+    `(1 + cos(pi t)) / 2` with t from 0 to below 1 (https://arxiv.org/abs/1608.03983).
+    No step has rate 0.
+
+    Args:
+        step: From 0.
+        n_steps: Of the whole training, at least 1.
+        warmup: Share of the steps that rise, in [0, 1).
+
+    Example:
+        >>> [round(warmup_cosine(s, 6, warmup=0.34), 3) for s in range(6)]
+        [0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
+    """
+    n_rising = round(warmup * n_steps)
+    if step < n_rising:
+        return (step + 1) / n_rising
+    return (1 + cos(pi * (step - n_rising) / (n_steps - n_rising))) / 2
 
 
 def _copied(tensor: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ from llama_index_mmrag.alignment.finetuning import Captioner, FinetuneEpoch
 from llama_index_mmrag.alignment.finetuning.captioner import CheckpointUnusable
 from llama_index_mmrag.alignment.finetuning.examples import checked
 from llama_index_mmrag.alignment.finetuning.pictures import trimmed
-from llama_index_mmrag.alignment.finetuning.schedule import warmup_cosine
 from llama_index_mmrag.alignment.finetuning.settings import FinetuneSettings
 from llama_index_mmrag.alignment.finetuning.trained_weights import new_optimizer
+from llama_index_mmrag.alignment.finetuning.training import warmup_cosine
 from llama_index_mmrag.nodes.images import load_image
 
 
