@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -22,6 +22,10 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.schema import BaseNode, ImageNode, QueryBundle, TextNode
+from llama_index.core.vector_stores.types import (
+    VectorStoreQuery,
+    VectorStoreQueryResult,
+)
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from PIL import Image
 from qdrant_client import QdrantClient
@@ -153,6 +157,13 @@ class World:
         return QueryBundle(words, image_path=str(path))
 
 
+class TwoAtMost(QdrantVectorStore):
+    """Finds the two nearest doors, however many are asked for."""
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        return super().query(replace(query, similarity_top_k=2), **kwargs)
+
+
 def build_world(folder: Path, way: Way, on_close: Callable[..., Any]) -> World:
     encoder = ColourEncoder(modality_gap=0.75)
     texts, pictures = nodes_in(folder, encoder)
@@ -160,9 +171,9 @@ def build_world(folder: Path, way: Way, on_close: Callable[..., Any]) -> World:
     for name, nodes in (("text", texts), ("image", pictures)):
         client = QdrantClient(":memory:")
         on_close(client.close)
-        store = QdrantVectorStore(name, client=client)
+        store = TwoAtMost(name, client=client)
         store.add(nodes)
-        channels.append(Channel(name, vector_store=store, embed_model=encoder, top_k=2))
+        channels.append(Channel(name, vector_store=store, embed_model=encoder))
     retriever = MultiModalFusionRetriever(channels)
     return World(way, retriever, texts, encoder, folder)
 
