@@ -69,6 +69,10 @@ def stored_rows(
 
     Raises:
         InvalidVector: One is not finite, or, under cosine, all zeros.
+
+    Example:
+        >>> stored_rows([[0.0, 2.0]], ["The query vector"], cosine=True).tolist()
+        [[0.0, 1.0]]
     """
     wide = np.asarray(rows, dtype=np.float64)
     with np.errstate(over="ignore", under="ignore"):

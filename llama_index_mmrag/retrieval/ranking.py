@@ -18,8 +18,8 @@ from llama_index_mmrag.nodes.node import POSITION_KEY, FusedNode, entity_of, mod
 from llama_index_mmrag.provenance import Degradation, Provenance
 from llama_index_mmrag.retrieval.search import Answer, SearchChannel, job_of
 
-Read: TypeAlias = Callable[[], list[BaseNode]]
-ARead: TypeAlias = Callable[[], Awaitable[list[BaseNode]]]
+_Read: TypeAlias = Callable[[], list[BaseNode]]
+_ARead: TypeAlias = Callable[[], Awaitable[list[BaseNode]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Ranking:
             filters: The query's conditions.
             deadline: Of the whole query.
         """
-        reads: list[tuple[str, SearchChannel, Read, ARead | None]] = []
+        reads: list[tuple[str, SearchChannel, _Read, _ARead | None]] = []
         for channel in channels:
             if channel.fetch and (missing := self._missing(channel.name)):
                 reads.append(("fetch", channel, partial(channel.fetch, missing), None))
