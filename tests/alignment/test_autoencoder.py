@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="needs the extra train")
+torch = pytest.importorskip("torch", reason="needs the extra train")
 
-import torch
-
-from llama_index_mmrag.alignment import (
+from llama_index_mmrag.alignment import (  # noqa: E402
     Alignment,
     AutoencoderSettings,
     fit_autoencoder,
     fit_directions,
 )
-from llama_index_mmrag.errors import InvalidSetting, InvalidVector
-from llama_index_mmrag.vectors import unit_rows
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors this small are slower on several threads, most of all on busy cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from llama_index_mmrag.errors import InvalidSetting, InvalidVector  # noqa: E402
+from llama_index_mmrag.vectors import unit_rows  # noqa: E402
 
 
 def bent(n: int, seed: int) -> np.ndarray:
@@ -132,13 +119,9 @@ def test_encoder_is_saved_as_any_transform(tmp_path):
         (bent(30, 1), 3, {"hidden": 5}, InvalidSetting, "at least 6"),
         (bent(30, 1), 3, {"epochs": 0}, InvalidSetting, "epochs is 0"),
         (bent(30, 1), 3, {"batch_size": 1}, InvalidSetting, "batch_size"),
+        (bent(30, 1), 3, {"seed": -1}, InvalidSetting, "seed is -1"),
     ],
 )
 def test_bad_input_is_refused(rows, dim, settings, error, said):
     with pytest.raises(error, match=said):
         fit_autoencoder(rows, dim, settings=AutoencoderSettings(**settings))
-
-
-def test_seed_below_zero_is_refused():
-    with pytest.raises(InvalidSetting, match="seed is -1"):
-        AutoencoderSettings(seed=-1)

@@ -55,17 +55,13 @@ def pairs(tmp_path) -> PairsRead:
 
 
 def test_rows_are_the_encoders_and_each_input_is_encoded_once(pairs):
-    encoder = Counting()
+    encoder, plain = Counting(), ColourEncoder()
     encoded = encode_pairs(pairs, encoder)
-    assert len(encoder._images) == 3
-    assert len(encoder._texts) == 4
-    plain = ColourEncoder()
-    assert encoded.texts.tolist() == [
-        pytest.approx(plain.get_text_embedding(p.text)) for p in pairs.pairs
-    ]
-    assert encoded.images.tolist() == [
-        pytest.approx(plain.get_image_embedding(p.image)) for p in pairs.pairs
-    ]
+    assert (len(encoder._images), len(encoder._texts)) == (3, 4)
+    texts = plain.get_text_embedding_batch([p.text for p in pairs.pairs])
+    images = plain.get_image_embedding_batch([p.image for p in pairs.pairs])
+    np.testing.assert_allclose(encoded.texts, texts, rtol=1e-6)
+    np.testing.assert_allclose(encoded.images, images, rtol=1e-6)
     assert encoded.pictures.tolist() == encoded.groups.tolist() == [0, 1, 2, 0]
     assert encoded.problems == ()
     assert len(encoded.pairs) == len(encoded) == 4
