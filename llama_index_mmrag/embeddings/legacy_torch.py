@@ -126,7 +126,9 @@ class _StateDictUnpickler(pickle.Unpickler):
         if (module_name, global_name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module_name, global_name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild_tensor
+            return lambda storage, offset, shape, strides, *_: _View(
+                storage, offset, tuple(shape), tuple(strides)
+            )
         if module_name == "torch" and global_name in _STORAGE_DTYPES:
             return _STORAGE_DTYPES[global_name]
         msg = (
@@ -138,13 +140,3 @@ class _StateDictUnpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> _Storage:
         _, dtype, key, *_ = pid  # kind, type, key, device, number of elements, view
         return _Storage(key=key, dtype=dtype)
-
-
-def _rebuild_tensor(
-    storage: _Storage,
-    offset: int,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
-    *_gradient: object,
-) -> _View:
-    return _View(storage, offset, tuple(shape), tuple(strides))

@@ -211,7 +211,7 @@ def test_wrapped_clip_embedding_shares_its_model_and_leaves_it_as_it_was(
 ):
     before = reference.get_text_embedding("cat")
     wrapped = BatchedClipEmbedding.from_clip_embedding(reference, picture_batch_size=2)
-    assert wrapped._loaded()._model is reference._model
+    assert wrapped._loaded().model is reference._model
     assert wrapped.encode_images(photographs) == close(
         encoder.encode_images(photographs)
     )

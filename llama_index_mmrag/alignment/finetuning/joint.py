@@ -25,7 +25,6 @@ from llama_index_mmrag.embeddings.clip_transformers import TransformersClip, poo
 from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
     from torch.nn import Module
 
@@ -121,7 +120,8 @@ class JointModel:
         model = self.clip.model
         pixels = torch.from_numpy(np.stack(batch.pixels)).to(self.clip.device)
         texts = images = loss = None
-        with self.computing():
+        lower = self.dtype != torch.float32
+        with torch.autocast(self.clip.device.type, self.dtype, enabled=lower):
             vision = model.vision_model(pixel_values=pixels)
             if vectors:
                 images = vision.pooler_output
@@ -151,13 +151,6 @@ class JointModel:
         if self._is_siglip:
             return sigmoid(texts, images, things, model.logit_scale, model.logit_bias)
         return info_nce(texts, images, things, model.logit_scale)
-
-    def computing(self) -> torch.autocast:
-        """Compute matrix products in the precision that was chosen."""
-        import torch
-
-        lower = self.dtype != torch.float32
-        return torch.autocast(self.clip.device.type, self.dtype, enabled=lower)
 
     def _targets(self, batch: Batch) -> list[list[int]]:
         tokenizer = self.clip.tokenizer
