@@ -97,7 +97,8 @@ def number(  # noqa: PLR0913 - four bounds, and what is said
 number of at least 0 and at most 1.
     """
     found = _as_float(value)
-    bounds = _bounds(at_least, more_than, at_most, less_than)
+    given = (at_least, more_than, at_most, less_than)
+    bounds = dict(zip(_TESTS, given, strict=True))
     if found is None or not isfinite(found) or not _is_within(found, bounds):
         raise error(_said(value, name, f"a finite number{_told(bounds)}", advice))
     return found
@@ -133,7 +134,7 @@ def whole(
         llama_index_mmrag.errors.InvalidSetting: top_k is True; expected a whole \
 number of at least 1.
     """
-    bounds = _bounds(at_least, None, at_most, None)
+    bounds = {"of at least": at_least, "at most": at_most}
     try:
         found = None if isinstance(value, (bool, np.bool_)) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -227,23 +228,14 @@ _TESTS: dict[str, Any] = {
 }
 
 
-def _bounds(
-    at_least: float | None,
-    more_than: float | None,
-    at_most: float | None,
-    less_than: float | None,
-) -> dict[str, float]:
-    given = zip(_TESTS, (at_least, more_than, at_most, less_than), strict=True)
-    return {name: bound for name, bound in given if bound is not None}
+def _is_within(found: float, bounds: dict[str, float | None]) -> bool:
+    given = [(name, bound) for name, bound in bounds.items() if bound is not None]
+    return all(_TESTS[name](found, bound) for name, bound in given)
 
 
-def _is_within(found: float, bounds: dict[str, float]) -> bool:
-    return all(_TESTS[name](found, bound) for name, bound in bounds.items())
-
-
-def _told(bounds: dict[str, float]) -> str:
-    told = " and ".join(f"{name} {bound:g}" for name, bound in bounds.items())
-    return f" {told}" if told else ""
+def _told(bounds: dict[str, float | None]) -> str:
+    told = (f"{name} {b:g}" for name, b in bounds.items() if b is not None)
+    return f" {' and '.join(told)}".rstrip()
 
 
 def _as_float(value: object) -> float | None:

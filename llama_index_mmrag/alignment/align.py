@@ -176,6 +176,7 @@ def align(
     image = _mixed(head, parts, fit.mix_weight)
     compared = {} if parts.plain is None else {"without a head": parts.plain}
     compared |= baselines or {}
+    learned = {row.tobytes() for row in encoded.images}
     return Aligned(
         text=Normalize() if trained is None else trained.text,
         image=image,
@@ -184,13 +185,8 @@ def align(
         trained=trained,
         n_fitted=len(encoded),
         n_judged=len(judged),
-        n_seen=_n_seen(judged, encoded),
+        n_seen=sum(row.tobytes() in learned for row in judged.images),
     )
-
-
-def _n_seen(judged: EncodedPairs, learned: EncodedPairs) -> int:
-    known = {row.tobytes() for row in learned.images}
-    return sum(row.tobytes() in known for row in judged.images)
 
 
 def _split(encoded: EncodedPairs, fit: Fit) -> tuple[EncodedPairs, EncodedPairs]:

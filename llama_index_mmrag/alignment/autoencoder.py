@@ -115,6 +115,7 @@ def fit_autoencoder(
     held_out, learned = rows[order[:n_held_out]], rows[order[n_held_out:]]
     run = _Run(learned, held_out, dim, settings)
     best, losses, best_epoch = run.weights(), [run.judged()], 0
+    stopped: Literal["finished", "not finite"] = "finished"
     for epoch in range(1, settings.epochs + 1):
         loss = run.epoch(epoch)
         if loss is None:
@@ -124,13 +125,17 @@ def fit_autoencoder(
                 epoch,
                 best_epoch,
             )
-            return TrainedAutoencoder(
-                _encoder(best), tuple(losses), best_epoch, "not finite"
-            )
+            stopped = "not finite"
+            break
         losses.append(loss)
         if loss < min(losses[:-1]):
             best, best_epoch = run.weights(), epoch
-    return TrainedAutoencoder(_encoder(best), tuple(losses), best_epoch, "finished")
+    if "hidden_weight" in best:
+        step: Transform = Perceptron(**best)
+    else:
+        step = Project(**best)
+    encoder = Chain((Normalize(), step, Normalize()))
+    return TrainedAutoencoder(encoder, tuple(losses), best_epoch, stopped)
 
 
 class _Run:
@@ -150,14 +155,11 @@ class _Run:
         self._held_out = torch.from_numpy(held_out)
         directions = torch.tensor(fit_directions(learned, dim).weight)  # (k, d)
         random = torch.Generator().manual_seed(settings.seed)
-        self._weights = {
-            f"encoder.{name}": weight
-            for name, weight in _start(directions, settings.hidden, random).items()
-        }
         # The transposed directions undo the projection as far as that is possible.
-        self._weights |= {
-            f"decoder.{name}": weight
-            for name, weight in _start(directions.T, settings.hidden, random).items()
+        self._weights = {
+            f"{side}.{name}": weight
+            for side, start in {"encoder": directions, "decoder": directions.T}.items()
+            for name, weight in _start(start, settings.hidden, random).items()
         }
         for weight in self._weights.values():
             weight.requires_grad_()
@@ -249,14 +251,6 @@ def _start(directions: Tensor, hidden: int | None, random: object) -> dict[str, 
         "weight": torch.cat([carried, -carried, torch.zeros(k, len(spare))], dim=1),
         "bias": torch.zeros(k),
     }
-
-
-def _encoder(weights: Arrays) -> Transform:
-    if "hidden_weight" in weights:
-        step: Transform = Perceptron(**weights)
-    else:
-        step = Project(**weights)
-    return Chain((Normalize(), step, Normalize()))
 
 
 def _check(rows: Vectors, dim: int, settings: AutoencoderSettings) -> None:

@@ -232,11 +232,7 @@ def _why_not_text(text: object) -> str:
 
 
 def _is_utf8(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _picture(pair: PictureText) -> str:

@@ -116,8 +116,7 @@ def compress_collection(
     read = pages(client, source, with_payload=False, with_vectors=True)
     blocks = [np.array([p.vector for p in page], dtype=np.float32) for page in read]
     rows = np.concatenate([np.empty((0, params.size), dtype=np.float32), *blocks])
-    if len(rows):
-        rows = checked_unit_rows(rows, f"The vectors of {source!r}")
+    rows = checked_unit_rows(rows, f"The vectors of {source!r}")
     enough_vectors(rows)
     rng = np.random.default_rng(settings.seed)
     asked = queries_of(rows, queries, settings.n_queries, rng)

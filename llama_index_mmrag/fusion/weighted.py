@@ -14,7 +14,7 @@ from llama_index_mmrag.fusion.entities import (
     checked_weights,
     fuse_lists,
 )
-from llama_index_mmrag.fusion.normalize import NORMALIZERS, Normalizer, Scores
+from llama_index_mmrag.fusion.normalize import NORMALIZERS, Normalizer
 from llama_index_mmrag.fusion.ranked_list import FusedEntity, Hit, RankedList
 
 
@@ -77,14 +77,7 @@ class WeightedSum:
             else self.normalizer
         )
         scores = np.array([hit.score for hit in ranked.hits], dtype=np.float64)
-        calibrated = self._checked(normalize(scores), scores, ranked).tolist()
-        for hit in best:
-            score = calibrated[hit.rank - 1]
-            yield hit, weight * score, score
-
-    def _checked(
-        self, calibrated: Scores, scores: Scores, ranked: RankedList
-    ) -> Scores:
+        calibrated = normalize(scores)
         if calibrated.shape != scores.shape or not np.isfinite(calibrated).all():
             msg = (
                 f"{self.describe()} turned the {scores.size} scores of route "
@@ -92,4 +85,7 @@ class WeightedSum:
                 f"Mend the normalizer, or look for scores out of all proportion."
             )
             raise InvalidSetting(msg)
-        return calibrated
+        placed = calibrated.tolist()
+        for hit in best:
+            score = placed[hit.rank - 1]
+            yield hit, weight * score, score
