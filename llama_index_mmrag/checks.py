@@ -182,15 +182,13 @@ not finite, first in row 0; expected finite numbers. Check the encoder's output.
         w is not None and w != n for w, n in zip(wanted, array.shape, strict=True)
     ):
         shape = " x ".join("any" if w is None else str(w) for w in wanted)
-        msg = f"{name} have the shape {array.shape}; expected {shape}. {advice}"
-        raise error(msg)
+        raise error(f"{name} have the shape {array.shape}; expected {shape}. {advice}")
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if len(bad):
-        msg = (
+        raise error(
             f"{name} have numbers that are not finite, first in row {int(bad[0])}; "
             f"expected finite numbers. {advice}"
         )
-        raise error(msg)
     return array
 
 
@@ -212,12 +210,11 @@ def needs(package: str, *, extra: str, for_: str) -> ModuleType:
         raise MissingExtra.of(name, extra=extra, needed_for=for_) from error
     except (ImportError, RuntimeError) as error:
         # torchvision raises RuntimeError beside a torch of another build.
-        msg = (
+        raise MissingExtra(
             f"{for_} needs the package {package!r}, whose import fails: {error}. "
             f"Install versions that fit together; torch and torchvision both for the "
             f"CPU, or both for the same CUDA."
-        )
-        raise MissingExtra(msg) from error
+        ) from error
 
 
 _TESTS: dict[str, Any] = {

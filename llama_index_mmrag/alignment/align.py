@@ -151,12 +151,11 @@ def align(
     """
     fit = Fit() if fit is None else fit
     if fit.mix_weight is not None and parts.plain is None:
-        msg = (
+        raise InvalidSetting(
             f"mix_weight={fit.mix_weight!r}, but the encoder's pictures and texts are "
             f"of different lengths, so there is nothing to mix the head with. Use the "
             f"head alone."
         )
-        raise InvalidSetting(msg)
     if judged is None:
         encoded, judged = _split(encoded, fit)
     pairs = Pairs.of(
@@ -193,21 +192,19 @@ def _split(encoded: EncodedPairs, fit: Fit) -> tuple[EncodedPairs, EncodedPairs]
     n_things = len(np.unique(encoded.groups))
     n_needed = 3 if fit.method == "trained" else 2
     if n_things < n_needed:
-        msg = (
+        raise InvalidVector(
             f"Got {len(encoded)} pairs about {n_things} different pictures or groups; "
             f"expected at least {n_needed}: to learn from, to judge by"
             f"{', to stop in time' if n_needed > 2 else ''}. Give more pairs; a few "
             f"hundred are the least that helps."
         )
-        raise InvalidVector(msg)
     is_judged = drawn_groups(encoded.groups, fit.held_out, seed=fit.settings.seed)
     # A share that leaves one thing to learn from leaves none to stop by.
     if len(np.unique(encoded.groups[~is_judged])) < n_needed - 1:
-        msg = (
+        raise InvalidSetting(
             f"held_out={fit.held_out!r} of {n_things} things leaves too few to learn "
             f"from. Give a smaller share, or more pairs."
         )
-        raise InvalidSetting(msg)
     return encoded.where(~is_judged), encoded.where(is_judged)
 
 

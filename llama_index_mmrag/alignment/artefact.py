@@ -142,11 +142,10 @@ class Alignment:
             ("image", image_space, self.image_space),
         ):
             if given != expected:
-                msg = (
+                raise InvalidSetting(
                     f"The {side} encoder's space is {given!r}; this alignment was "
                     f"fitted on {expected!r}. Use that encoder, or fit anew."
                 )
-                raise InvalidSetting(msg)
 
 
 def _npz(path: str | Path) -> Path:

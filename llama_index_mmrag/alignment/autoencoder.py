@@ -256,12 +256,11 @@ def _start(directions: Tensor, hidden: int | None, random: object) -> dict[str, 
 def _check(rows: Vectors, dim: int, settings: AutoencoderSettings) -> None:
     n, in_dim = rows.shape
     if n < _FEWEST or not rows.any():
-        msg = (
+        raise InvalidVector(
             f"The autoencoder got {n!r} vectors{'' if n < _FEWEST else ' of zeros'}; "
             f"expected at least {_FEWEST} with a direction. Give more vectors, or use "
             f"Truncate."
         )
-        raise InvalidVector(msg)
     most = min(in_dim - 1, n - max(2, round(_HELD_OUT * n)))
     advice = f"There are {n} vectors of {in_dim} numbers: ask for fewer, or give more."
     whole(dim, "dim", at_least=1, at_most=most, advice=advice)

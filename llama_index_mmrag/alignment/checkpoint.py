@@ -85,18 +85,16 @@ def read_checkpoint(path: Path, of: str) -> State | None:
     except FileNotFoundError:
         return None
     except DAMAGED as error:
-        msg = (
+        raise InvalidSetting(
             f"The checkpoint {str(path)!r} cannot be read: {error}. Expected what "
             f"training wrote; delete it to start over."
-        )
-        raise InvalidSetting(msg) from error
+        ) from error
     if card["fingerprint"] != of:
-        msg = (
+        raise InvalidSetting(
             f"The checkpoint {str(path)!r} is of a training with other pairs, heads or "
             f"settings; expected the same. Give another path, or delete it to start "
             f"over."
         )
-        raise InvalidSetting(msg)
     return State(
         **{side: of_side(arrays, side, "/") for side in _SIDES},
         best_epoch=card["best_epoch"],

@@ -120,11 +120,10 @@ def _encoded(given: list[str], encode: Callable[[list[str]], list[Any]]) -> list
             return [error]
         return [_encoded([one], encode)[0] for one in given]
     if len(rows) != len(given):
-        msg = (
+        raise InvalidVector(
             f"The encoder made {len(rows)} vectors of {len(given)} inputs; expected "
             f"one each. Check its batching."
         )
-        raise InvalidVector(msg)
     return list(rows)
 
 
@@ -147,12 +146,11 @@ def _rows_of(
         pictures.append(numbers.setdefault(pair.image, len(numbers)))
         chosen.append(position)
     if not chosen:
-        msg = (
+        raise InvalidVector(
             f"None of {len(read.pairs)} pairs has a vector on both sides; the first: "
             f"{problems[0].source!r}: {problems[0].reason} Look at the pictures and "
             f"at the encoder."
         )
-        raise InvalidVector(msg)
     return EncodedPairs(
         _stacked(texts, "texts"),
         _stacked(images, "pictures"),
@@ -165,11 +163,10 @@ def _rows_of(
 def _stacked(rows: list[Vectors], name: str) -> Vectors:
     lengths = sorted({len(row) for row in rows})
     if len(lengths) > 1:
-        msg = (
+        raise InvalidVector(
             f"The encoder's vectors of {name} have the lengths {lengths!r}; expected "
             f"one. Look at its settings."
         )
-        raise InvalidVector(msg)
     return np.stack(rows)
 
 
@@ -218,11 +215,10 @@ class _Keeper:
             arrays = read_npz(path)
             space = str(arrays.pop("space"))
         except DAMAGED as error:
-            msg = (
+            raise InvalidSetting(
                 f"{str(path)!r} cannot be read as vectors that were kept: {error}. "
                 f"Expected what encoding pairs wrote; delete it to encode again."
-            )
-            raise InvalidSetting(msg) from error
+            ) from error
         if space != self._space:
             return  # of another encoder: written over
         for name, rows in self.rows.items():

@@ -145,12 +145,11 @@ def _trained(
 
 def _kept_after_failure(state: State, number: int, settings: TrainSettings) -> State:
     if len(state.history) < 2:
-        msg = (
+        raise InvalidSetting(
             f"The loss was not finite in epoch {number} with learning_rate="
             f"{settings.learning_rate!r}; expected a number. Lower the learning rate, "
             f"and look for vectors of huge length."
         )
-        raise InvalidSetting(msg)
     _LOG.warning(
         "The loss was not finite in epoch %d: training stopped, the heads of epoch %d "
         "are kept. Lower the learning rate to go on.",
@@ -164,11 +163,10 @@ def _shared_dim(heads: tuple[Head, Head], pairs: Pairs, dim: int | None) -> int:
     dims: tuple[int, int] = (pairs.texts.shape[1], pairs.images.shape[1])
     frozen = {d for head, d in zip(heads, dims, strict=True) if head.kind == "identity"}
     if all(head.kind == "identity" for head in heads):
-        msg = (
+        raise InvalidSetting(
             "Both heads are the identity; expected at least one side to learn. Give "
             "image_head=Head(), or use the encoders as they are."
         )
-        raise InvalidSetting(msg)
     if dim is None:
         return frozen.pop() if frozen else min(dims)
     dim = whole(dim, "dim", at_least=1)

@@ -110,11 +110,10 @@ class Training:
 
         kinds = {side: head.kind for side, head in self._heads.items()}
         if sorted(kinds.values()) != ["identity", "linear"]:
-            msg = (
+            raise InvalidSetting(
                 f"start={start!r} with the heads {kinds!r}; expected one linear head "
                 f"and one identity. Use start='random', or freeze one side."
             )
-            raise InvalidSetting(msg)
         side = "image" if kinds["image"] == "linear" else "text"
         targets = unit_rows(pairs.texts if side == "image" else pairs.images)
         inputs = self._inputs[side].cpu().numpy()

@@ -60,11 +60,10 @@ class Candidates:
         if not self.oversamplings or [*self.oversamplings] != sorted(
             {*self.oversamplings}
         ):
-            msg = (
+            raise InvalidSetting(
                 f"oversamplings are {self.oversamplings!r}; expected at least one, "
                 f"rising. Correct the setting."
             )
-            raise InvalidSetting(msg)
 
     def lengths(self, dim: int) -> list[int]:
         """Return the lengths to try, falling, each shorter than `dim`."""

@@ -55,17 +55,15 @@ class StoredCollection:
         """
         store: QdrantEdgeVectorStore = channel.collection.store
         if channel.collection.way != "here" or store.distance != "cosine":
-            msg = (
+            raise InvalidSetting(
                 f"The {channel.name} collection is a {type(store).__name__}; expected "
                 f"an embedded store with cosine. For a server use compress_collection."
             )
-            raise InvalidSetting(msg)
         if (successor := store.client.successor) is not None:
-            msg = (
+            raise StoreClosed(
                 f"The {channel.name} collection was replaced by {str(successor)!r}; "
                 f"this one may lack what was written since. Open the index again."
             )
-            raise StoreClosed(msg)
         place = places_in(root).get(channel.name)
         alignment = None
         if place is not None and place.alignment is not None:

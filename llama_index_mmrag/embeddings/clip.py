@@ -117,20 +117,18 @@ class BatchedClipEmbedding(PictureEncoder):
 
         fixed = {"model_name", "backend", "device", "dtype"} & settings.keys()
         if fixed:
-            msg = (
+            raise InvalidSetting(
                 f"{', '.join(sorted(fixed))} cannot be set: the model of the given "
                 f"ClipEmbedding is shared as it is. Leave them out, or make a "
                 f"{cls.__name__} of its own."
             )
-            raise InvalidSetting(msg)
         model: Any = getattr(encoder, "_model", None)
         if not hasattr(model, "encode_text") or not hasattr(model, "visual"):
-            msg = (
+            raise InvalidSetting(
                 f"Cannot wrap {type(encoder).__name__}: expected a ClipEmbedding of "
                 f"llama-index-embeddings-clip with its model loaded. Give model_name "
                 f"to {cls.__name__} instead."
             )
-            raise InvalidSetting(msg)
         wrapped = cls(
             model_name=encoder.model_name,
             backend="openai",

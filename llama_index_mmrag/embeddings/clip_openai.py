@@ -192,12 +192,11 @@ def _read(clip: Any, name: str) -> Any:
 
     if not Path(name).is_file():
         if name not in clip.available_models():
-            msg = (
+            raise CheckpointUnusable(
                 f"There is no CLIP model {name!r}: expected the path of a file, or one "
                 f"of {', '.join(clip.available_models())}. Check model_name, or choose "
                 f"another backend."
             )
-            raise CheckpointUnusable(msg)
         with _reading(name):
             return clip.load(name, device="cpu")[0]
     try:

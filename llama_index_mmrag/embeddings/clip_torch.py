@@ -40,11 +40,10 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        msg = (
+        raise InvalidSetting(
             f"The device {name!r} cannot be used: {first_line(error)}. Expected "
             f"'auto', 'cpu', 'cuda', 'cuda:0' or another device of this torch."
-        )
-        raise InvalidSetting(msg) from error
+        ) from error
     return device
 
 

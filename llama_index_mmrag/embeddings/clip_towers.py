@@ -232,10 +232,9 @@ def _unit(vectors: Vectors, what: str) -> Vectors:
     usable = has_direction(vectors)
     if not usable.all():
         row = int(np.argmin(usable))
-        msg = (
+        raise InvalidVector(
             f"The model gave {what} {row} of {len(vectors)} a vector that is not "
             f"finite or is all zeros. Use dtype='float32', or another "
             f"checkpoint."
         )
-        raise InvalidVector(msg)
     return unit_rows(vectors)

@@ -59,11 +59,10 @@ def read_state_dict(data: bytes) -> dict[str, NDArray[Any]]:
     stream = BytesIO(data)
     magic = _load(stream)
     if magic != MAGIC_NUMBER:
-        msg = (
+        raise ValueError(
             f"Read {magic!r} at the start, expected torch's magic number "
             f"{MAGIC_NUMBER:#x}: this is no checkpoint in the legacy format."
         )
-        raise ValueError(msg)
     version = _load(stream)
     if version != PROTOCOL_VERSION:
         msg = f"Protocol version is {version!r}, expected {PROTOCOL_VERSION}."

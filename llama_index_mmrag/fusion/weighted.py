@@ -79,12 +79,11 @@ class WeightedSum:
         scores = np.array([hit.score for hit in ranked.hits], dtype=np.float64)
         calibrated = normalize(scores)
         if calibrated.shape != scores.shape or not np.isfinite(calibrated).all():
-            msg = (
+            raise InvalidSetting(
                 f"{self.describe()} turned the {scores.size} scores of route "
                 f"{ranked.route!r} into {calibrated!r}; expected as many, all finite. "
                 f"Mend the normalizer, or look for scores out of all proportion."
             )
-            raise InvalidSetting(msg)
         placed = calibrated.tolist()
         for hit in best:
             score = placed[hit.rank - 1]

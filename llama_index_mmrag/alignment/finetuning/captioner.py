@@ -70,11 +70,10 @@ class Captioner:
             str(folder), place, torch.float32, needed_for=cls.__name__
         )
         if clip.sha8 != sha8:
-            msg = (
+            raise CheckpointUnusable(
                 f"{str(path)!r} was trained with the model {sha8!r}; the folder holds "
                 f"{clip.sha8!r}. Use the files that one fine-tuning wrote."
             )
-            raise CheckpointUnusable(msg)
         return cls(clip, head.to(place), shape)
 
     def captions(
@@ -127,10 +126,9 @@ def _read_head(path: Path) -> tuple[Any, HeadShape, str]:
         head.load_state_dict(weights)
         sha8: str = card["model"]
     except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
-        msg = (
+        raise CheckpointUnusable(
             f"Cannot read the captioning head {str(path)!r} "
             f"({type(error).__name__}: {error}). Expected a folder that finetune wrote "
             f"with captioning among its tasks."
-        )
-        raise CheckpointUnusable(msg) from error
+        ) from error
     return head.eval(), shape, sha8

@@ -176,21 +176,19 @@ def _check_dims(clip: TransformersClip, config: Any) -> None:
         blank = np.zeros((1, int(vision.num_channels), side, side), dtype=np.float32)
         pictures = clip.picture_vectors(blank).shape[1]
     if clip.dimension != pictures:
-        msg = (
+        raise CheckpointUnusable(
             f"The model gives texts vectors of {clip.dimension} numbers and pictures "
             f"vectors of {pictures}; expected the same. Choose another checkpoint."
         )
-        raise CheckpointUnusable(msg)
 
 
 def _head_shape(clip: TransformersClip, settings: FinetuneSettings) -> HeadShape:
     config, end = clip.model.config, clip.tokenizer.eos_token_id
     if end is None:
-        msg = (
+        raise CheckpointUnusable(
             "The model's tokenizer has no end mark, and captions need one. Leave "
             "captioning out of the tasks, or choose another checkpoint."
         )
-        raise CheckpointUnusable(msg)
     return HeadShape(
         picture_width=int(config.vision_config.hidden_size),
         vocabulary=max(int(config.text_config.vocab_size), len(clip.tokenizer)),

@@ -107,11 +107,10 @@ def finetune(
     if held_out is not None:
         judged, not_judged = checked(held_out, num_threads=threads)
         if not len(judged):
-            msg = (
+            raise TooFewPairs(
                 f"None of the {len(held_out)} held-out pairs can be used; expected at "
                 f"least one to judge by. Mend them, or leave held_out out."
             )
-            raise TooFewPairs(msg)
         skipped += not_judged
     place = choose_device(device)
     cuda = [place] if place.type == "cuda" else []
@@ -154,11 +153,10 @@ def _trained(
         try:
             state = run.begin()
         except NotFinite as error:
-            msg = (
+            raise CheckpointUnusable(
                 f"Before the first step {error}; expected a number. Use "
                 f"precision='float32', or another checkpoint."
-            )
-            raise CheckpointUnusable(msg) from error
+            ) from error
     else:
         run.resume(state)
         _LOG.info("Going on from step %d of %d", state.n_steps, run.n_all_steps)
@@ -214,11 +212,10 @@ def _loaded(name: str, place: torch.device) -> TransformersClip:
     clip = load_transformers(name, place, torch.float32, needed_for=_NEEDED_FOR)
     for weight_name, weight in clip.model.named_parameters():
         if not bool(weight.isfinite().all()):
-            msg = (
+            raise CheckpointUnusable(
                 f"The weights {weight_name!r} of {name!r} hold values that are no "
                 f"numbers; expected finite ones. Choose another checkpoint."
             )
-            raise CheckpointUnusable(msg)
     return clip
 
 

@@ -110,11 +110,10 @@ class FinetuneSettings:
             one_of(task, "tasks: a name", get_args(Task))
             number(weight, f"tasks: the weight of {task}", at_least=0)
         if self.head_width % 32 or not any(self.tasks.values()):
-            msg = (
+            raise InvalidSetting(
                 f"head_width is {self.head_width!r} and tasks are {self.tasks!r}; "
                 f"expected a multiple of 32, and one weight above 0. Correct it."
             )
-            raise InvalidSetting(msg)
 
     def weight(self, task: Task) -> float:
         """Return a task's weight; 0 if it is not run."""

@@ -184,8 +184,7 @@ class Training:
         )
         # float16 overflows now and then: such a step is left out and the scale halved.
         if not isfinite(norm) and (scaler is None or scaler.get_scale() < 1):
-            msg = f"the gradient's length became {norm}"
-            raise NotFinite(msg)
+            raise NotFinite(f"the gradient's length became {norm}")
         if scaler is None:
             optimizer.step()
         else:
@@ -206,8 +205,7 @@ class Training:
         import torch
 
         if not all(bool(w.isfinite().all()) for w in self.weights.values()):
-            msg = "a weight is no number any more"
-            raise NotFinite(msg)
+            raise NotFinite("a weight is no number any more")
         self._model.train(False)
         sides: tuple[list[Vectors], ...] = ([], [])
         nats, n_tokens = 0.0, 0
