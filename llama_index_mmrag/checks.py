@@ -7,7 +7,7 @@ one line. Settings are checked once, where they come in. Pure.
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from math import isfinite
 from types import ModuleType
@@ -225,12 +225,12 @@ _TESTS: dict[str, Any] = {
 }
 
 
-def _is_within(found: float, bounds: dict[str, float | None]) -> bool:
+def _is_within(found: float, bounds: Mapping[str, float | None]) -> bool:
     given = [(name, bound) for name, bound in bounds.items() if bound is not None]
     return all(_TESTS[name](found, bound) for name, bound in given)
 
 
-def _told(bounds: dict[str, float | None]) -> str:
+def _told(bounds: Mapping[str, float | None]) -> str:
     told = (f"{name} {b:g}" for name, b in bounds.items() if b is not None)
     return f" {' and '.join(told)}".rstrip()
 

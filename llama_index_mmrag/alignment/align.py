@@ -172,7 +172,9 @@ def align(
             show_progress=show_progress,
         )
     head = _closed(fit, pairs) if trained is None else trained.image
-    image = _mixed(head, parts, fit.mix_weight)
+    image: Transform = Chain((parts.features, head))
+    if fit.mix_weight is not None and parts.plain is not None:
+        image = Mix((parts.plain, image), (1.0, fit.mix_weight))
     compared = {} if parts.plain is None else {"without a head": parts.plain}
     compared |= baselines or {}
     learned = {row.tobytes() for row in encoded.images}
@@ -218,13 +220,6 @@ def _closed(fit: Fit, pairs: Pairs) -> Transform:
     fitted = fit_ridge(scaled, targets, penalty=fit.ridge_penalty)
     weight, bias = fitted.weight.astype(float), fitted.bias.astype(float)
     return Chain((Project(*scaling.folded(weight, bias)), Normalize()))
-
-
-def _mixed(head: Transform, parts: PictureParts, weight: float | None) -> Transform:
-    on_features = Chain((parts.features, head))
-    if weight is None or parts.plain is None:
-        return on_features
-    return Mix((parts.plain, on_features), (1.0, weight))
 
 
 def _found(judged: EncodedPairs, image: Transform) -> FoundBothWays:

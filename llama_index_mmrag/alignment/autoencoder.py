@@ -122,9 +122,8 @@ def fit_autoencoder(
             _LOG.warning(
                 "The loss was not finite in epoch %d: training stopped, the encoder "
                 "of epoch %d is kept. Lower the learning rate to go on.",
-                epoch,
-                best_epoch,
-            )
+                epoch, best_epoch,
+            )  # fmt: skip
             stopped = "not finite"
             break
         losses.append(loss)

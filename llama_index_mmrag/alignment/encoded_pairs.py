@@ -105,7 +105,8 @@ def encode_pairs(
                     for key, row in zip(keys, _encoded(given, encode), strict=True):
                         keeper.take(name, key, row, reasons)
                     bar.update(len(keys))
-                    keeper.save_if_due()
+                    if time.monotonic() - keeper.saved_at > _SAVED_EVERY_S:
+                        keeper.save()
     finally:
         keeper.save()
     return _rows_of(read, keeper.rows, picture_of, reasons)
@@ -175,7 +176,7 @@ class _Keeper:
 
     def __init__(self, path: Path | None, space: str) -> None:
         self._path, self._space = path, space
-        self._is_saved, self._saved_at = True, time.monotonic()
+        self._is_saved, self.saved_at = True, time.monotonic()
         self.rows: dict[str, Arrays] = {"texts": {}, "pictures": {}}
         if path is not None and path.exists():
             self._read(path)
@@ -195,10 +196,6 @@ class _Keeper:
         self.rows[name][key] = vector
         self._is_saved = False
 
-    def save_if_due(self) -> None:
-        if time.monotonic() - self._saved_at > _SAVED_EVERY_S:
-            self.save()
-
     def save(self) -> None:
         if self._path is None or self._is_saved:
             return
@@ -208,7 +205,7 @@ class _Keeper:
                 arrays[f"{name}/keys"] = np.array(list(rows))
                 arrays[name] = _stacked(list(rows.values()), name)
         write_npz(self._path, arrays)
-        self._is_saved, self._saved_at = True, time.monotonic()
+        self._is_saved, self.saved_at = True, time.monotonic()
 
     def _read(self, path: Path) -> None:
         try:

@@ -185,9 +185,7 @@ def fit_procrustes(inputs: ArrayLike, targets: ArrayLike) -> Project:
     return _as_project(left @ right, mean_x, mean_y)
 
 
-def _batches(
-    vectors: NDArray[Any] | Iterable[NDArray[Any]],
-) -> Iterator[WideVectors]:
+def _batches(vectors: NDArray[Any] | Iterable[NDArray[Any]]) -> Iterator[WideVectors]:
     for batch in [vectors] if isinstance(vectors, np.ndarray) else vectors:
         rows = checked_rows(batch, "The vectors")
         if len(rows):

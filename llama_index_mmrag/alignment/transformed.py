@@ -16,10 +16,7 @@ from llama_index_mmrag.alignment.artefact import Alignment
 from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.transforms import Transform
 from llama_index_mmrag.checks import rows
-from llama_index_mmrag.embeddings.dimension import (
-    dimension_of,
-    known_image_dimension,
-)
+from llama_index_mmrag.embeddings.dimension import dimension_of, known_image_dimension
 from llama_index_mmrag.embeddings.encoder import PictureEncoder, TextEncoder
 from llama_index_mmrag.embeddings.offline import (
     OfflineMultiModalEmbedding,

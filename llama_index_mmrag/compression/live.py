@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import qdrant_edge as qe
@@ -30,8 +29,6 @@ from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
 from llama_index_mmrag.stores.edge_points import vectors_of
 from llama_index_mmrag.stores.manifest import Place, places_in, switch_places
-
-Queries: TypeAlias = "Sequence[str] | None"
 
 _PER_WRITE = 1024
 _TWICE = (
@@ -67,7 +64,7 @@ def compress_folder(
     channels: Sequence[Channel],
     *,
     settings: CompressSettings,
-    queries: Queries = None,
+    queries: Sequence[str] | None = None,
     apply: bool = False,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> IndexCompression:

@@ -47,10 +47,8 @@ def opened_places(
         _remove_leftovers(root, encoders)
     opened = {}
     for name, encoder in encoders.items():
-        place = places.get(name)
-        if place is None:
-            opened[name] = (root / name, encoder)
-        else:
+        opened[name] = (root / name, encoder)
+        if (place := places.get(name)) is not None:
             opened[name] = (root / place.folder, _behind(root, name, place, encoder))
     return opened
 

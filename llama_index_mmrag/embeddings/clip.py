@@ -173,11 +173,8 @@ class BatchedClipEmbedding(PictureEncoder):
             _log.warning(
                 "%d of %d texts were longer than the %d tokens that %s reads: their "
                 "ends were not encoded. Split passages, or use another text encoder.",
-                n_cut,
-                len(texts),
-                towers.max_tokens,
-                self.model_name,
-            )
+                n_cut, len(texts), towers.max_tokens, self.model_name,
+            )  # fmt: skip
         return vectors
 
     def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:

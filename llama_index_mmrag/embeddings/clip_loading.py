@@ -43,12 +43,7 @@ def choose_backend(name: str) -> BackendName:
 
 
 def load_towers(
-    name: str,
-    *,
-    backend: BackendName,
-    device: str,
-    dtype: DTypeName,
-    needed_for: str,
+    name: str, *, backend: BackendName, device: str, dtype: DTypeName, needed_for: str
 ) -> ClipTowers:
     """Return a loaded model.
 

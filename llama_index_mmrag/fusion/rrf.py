@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from llama_index_mmrag.checks import number
-from llama_index_mmrag.fusion.entities import (
-    Amount,
-    checked_weights,
-    fuse_lists,
-)
+from llama_index_mmrag.fusion.entities import Amount, checked_weights, fuse_lists
 from llama_index_mmrag.fusion.ranked_list import FusedEntity, Hit, RankedList
 
 

@@ -9,11 +9,7 @@ import numpy as np
 
 from llama_index_mmrag.checks import one_of
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.fusion.entities import (
-    Amount,
-    checked_weights,
-    fuse_lists,
-)
+from llama_index_mmrag.fusion.entities import Amount, checked_weights, fuse_lists
 from llama_index_mmrag.fusion.normalize import NORMALIZERS, Normalizer
 from llama_index_mmrag.fusion.ranked_list import FusedEntity, Hit, RankedList
 

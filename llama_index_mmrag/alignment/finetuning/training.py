@@ -222,12 +222,9 @@ class Training:
         captioning = nats / n_tokens if captions else None
         if captioning is not None:
             check_finite({"captioning": captioning})
-        recalls = recall_both_ways(
-            *map(np.concatenate, sides),
-            self._judged.groups,
-            np.array(self._judged.picture_shas),
-            k=1,
-        )
+        texts, images = map(np.concatenate, sides)
+        groups, shas = self._judged.groups, np.array(self._judged.picture_shas)
+        recalls = recall_both_ways(texts, images, groups, shas, k=1)
         return FinetuneEpoch(number, losses, *recalls, captioning)
 
     def _batches(
