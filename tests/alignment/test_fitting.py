@@ -46,12 +46,9 @@ def test_running_mean_is_not_changed_by_an_update():
     assert before.merged(RunningMean()) is before
 
 
-def test_mean_of_nothing_is_refused():
+def test_mean_of_nothing_of_other_lengths_and_of_bad_rows_is_refused():
     with pytest.raises(InvalidVector, match="mean of 0 vectors"):
         fit_center(np.empty((0, 3)))
-
-
-def test_running_mean_refuses_another_length_and_names_the_bad_row():
     with pytest.raises(InvalidVector, match="of 2 numbers got vectors of 3"):
         RunningMean().updated([[1.0, 2.0]]).updated([[1.0, 2.0, 3.0]])
     with pytest.raises(InvalidVector, match="not finite, first in row 1"):

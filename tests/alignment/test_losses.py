@@ -31,10 +31,16 @@ def unit(n: int, dim: int, seed: int) -> Any:
     return torch.nn.functional.normalize(rows, dim=1)
 
 
+def sigmoid_of(texts: Any, images: Any, groups: Any, *, bias: float = -2.0) -> Any:
+    return sigmoid(texts, images, groups, SCALE, torch.tensor(bias, **DOUBLE))
+
+
 @pytest.mark.parametrize("n", [1, 2, 7])
-def test_info_nce_of_zeros_is_log_of_the_batch_size(n):
-    zeros = torch.zeros(n, 3, **DOUBLE)
-    assert nce(zeros, zeros, torch.arange(n)).item() == pytest.approx(log(n))
+def test_losses_of_zeros_have_their_closed_forms(n):
+    zeros, groups = torch.zeros(n, 3, **DOUBLE), torch.arange(n)
+    assert nce(zeros, zeros, groups).item() == pytest.approx(log(n))
+    of_sigmoid = sigmoid_of(zeros, zeros, groups, bias=0.0)
+    assert of_sigmoid.item() == pytest.approx(n * log(2))
 
 
 @pytest.mark.parametrize("scale", [1.0, 10.0])
@@ -85,10 +91,6 @@ def test_triplet_is_the_margin_for_zeros_and_0_for_pairs_further_apart(rows):
     assert hardest(rows, rows, torch.arange(4)).item() == pytest.approx(expected)
 
 
-def sigmoid_of(texts: Any, images: Any, groups: Any, *, bias: float = -2.0) -> Any:
-    return sigmoid(texts, images, groups, SCALE, torch.tensor(bias, **DOUBLE))
-
-
 EACH = pytest.mark.parametrize("loss", [nce, hardest, sigmoid_of])
 
 
@@ -120,13 +122,6 @@ def test_temperature_has_a_gradient():
     scale = torch.tensor(0.5, requires_grad=True, **DOUBLE)
     batch = (unit(5, 4, 0), unit(5, 4, 1), torch.arange(5))
     assert torch.autograd.gradcheck(lambda s: info_nce(*batch, s), (scale,))
-
-
-@pytest.mark.parametrize("n", [1, 2, 7])
-def test_sigmoid_of_zeros_is_the_batch_size_times_log_2(n):
-    zeros = torch.zeros(n, 3, **DOUBLE)
-    loss = sigmoid_of(zeros, zeros, torch.arange(n), bias=0.0)
-    assert loss.item() == pytest.approx(n * log(2))
 
 
 @pytest.mark.parametrize(

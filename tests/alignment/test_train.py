@@ -121,10 +121,6 @@ def test_same_arguments_give_the_same_bits_and_leave_torchs_randomness_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-class Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 @pytest.mark.parametrize("after", [1, 3])
 def test_resumed_training_ends_with_the_same_bits(kind, after, tmp_path, monkeypatch):
@@ -135,12 +131,12 @@ def test_resumed_training_ends_with_the_same_bits(kind, after, tmp_path, monkeyp
 
     def killed(self: Training, number: int) -> float | None:
         if number > after:
-            raise Killed
+            raise KeyboardInterrupt
         return one_epoch(self, number)
 
     with monkeypatch.context() as patch:
         patch.setattr(Training, "epoch", killed)
-        with pytest.raises(Killed):
+        with pytest.raises(KeyboardInterrupt):
             quick(image_head=head, epochs=5, checkpoint=path)
     assert quick(image_head=head, epochs=5, checkpoint=path) == straight
     # Finished: asking again trains no more and says the same.

