@@ -117,11 +117,10 @@ def read_pairs(path: str | Path, *, show_progress: bool = False) -> PairsRead:
     except (OSError, ValueError) as error:
         # ValueError: a null byte in the path.
         reason = getattr(error, "strerror", None) or str(error)
-        msg = (
+        raise PairsUnreadable(
             f"Cannot read the pairs in {str(path)!r}: {reason}. Give a JSON Lines file "
             f'with a line {{"image": "path", "text": "…"}} for each picture.'
-        )
-        raise PairsUnreadable(msg) from error
+        ) from error
     reader = _Reader(file)
     pairs: list[PictureText] = []
     progress = tqdm(lines, desc="Reading pairs", disable=not show_progress)
@@ -129,11 +128,10 @@ def read_pairs(path: str | Path, *, show_progress: bool = False) -> PairsRead:
         pairs.extend(reader.read(line, number))
     if not pairs:
         first = "".join(f" Line {p.line}: {p.reason}" for p in reader.problems[:1])
-        msg = (
+        raise PairsUnreadable(
             f"{str(path)!r} has no pair that can be used; expected a line "
             f'{{"image": "path", "text": "…"}} for each picture.{first}'
         )
-        raise PairsUnreadable(msg)
     return PairsRead(tuple(pairs), tuple(reader.problems))
 
 
@@ -232,11 +230,7 @@ def _why_not_text(text: object) -> str:
 
 
 def _is_utf8(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _picture(pair: PictureText) -> str:

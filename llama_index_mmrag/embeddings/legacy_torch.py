@@ -59,11 +59,10 @@ def read_state_dict(data: bytes) -> dict[str, NDArray[Any]]:
     stream = BytesIO(data)
     magic = _load(stream)
     if magic != MAGIC_NUMBER:
-        msg = (
+        raise ValueError(
             f"Read {magic!r} at the start, expected torch's magic number "
             f"{MAGIC_NUMBER:#x}: this is no checkpoint in the legacy format."
         )
-        raise ValueError(msg)
     version = _load(stream)
     if version != PROTOCOL_VERSION:
         msg = f"Protocol version is {version!r}, expected {PROTOCOL_VERSION}."
@@ -126,7 +125,9 @@ class _StateDictUnpickler(pickle.Unpickler):
         if (module_name, global_name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module_name, global_name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild_tensor
+            return lambda storage, offset, shape, strides, *_: _View(
+                storage, offset, tuple(shape), tuple(strides)
+            )
         if module_name == "torch" and global_name in _STORAGE_DTYPES:
             return _STORAGE_DTYPES[global_name]
         msg = (
@@ -138,13 +139,3 @@ class _StateDictUnpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> _Storage:
         _, dtype, key, *_ = pid  # kind, type, key, device, number of elements, view
         return _Storage(key=key, dtype=dtype)
-
-
-def _rebuild_tensor(
-    storage: _Storage,
-    offset: int,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
-    *_gradient: object,
-) -> _View:
-    return _View(storage, offset, tuple(shape), tuple(strides))

@@ -116,11 +116,10 @@ def read_checked(path: Path, file: WeightsFile) -> bytes:
         raise WeightsChanged(msg) from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != file.sha256:
-        msg = (
+        raise WeightsChanged(
             f"The model file {str(path)!r} has SHA-256 {digest}, expected "
             f"{file.sha256}. Its vectors would not match those already stored. {remedy}"
         )
-        raise WeightsChanged(msg)
     return data
 
 

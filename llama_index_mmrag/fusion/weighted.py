@@ -15,7 +15,7 @@ from llama_index_mmrag.fusion.entities import (
     checked_weights,
     fuse_lists,
 )
-from llama_index_mmrag.fusion.normalize import NORMALIZERS, Normalizer, Scores
+from llama_index_mmrag.fusion.normalize import NORMALIZERS, Normalizer
 from llama_index_mmrag.fusion.ranked_list import FusedEntity, RankedList
 
 
@@ -77,18 +77,13 @@ class WeightedSum:
         )
         for ranked, best, weight in weighed:
             scores = np.array([hit.score for hit in ranked.hits], dtype=np.float64)
-            calibrated = self._checked(normalize(scores), scores, ranked).tolist()
-            by_hit = [(hit, calibrated[hit.rank - 1]) for hit in best]
-            yield [(hit, weight * score, score) for hit, score in by_hit]
-
-    def _checked(
-        self, calibrated: Scores, scores: Scores, ranked: RankedList
-    ) -> Scores:
-        if calibrated.shape != scores.shape or not np.isfinite(calibrated).all():
-            msg = (
-                f"{self.describe()} turned the {scores.size} scores of route "
-                f"{ranked.route!r} into {calibrated!r}; expected as many, all finite. "
-                f"Mend the normalizer, or look for scores out of all proportion."
-            )
-            raise InvalidSetting(msg)
-        return calibrated
+            calibrated = normalize(scores)
+            if calibrated.shape != scores.shape or not np.isfinite(calibrated).all():
+                raise InvalidSetting(
+                    f"{self.describe()} turned the {scores.size} scores of route "
+                    f"{ranked.route!r} into {calibrated!r}; expected as many, all "
+                    f"finite. Mend the normalizer, or look for scores out of all "
+                    f"proportion."
+                )
+            placed = [(hit, float(calibrated[hit.rank - 1])) for hit in best]
+            yield [(hit, weight * score, score) for hit, score in placed]

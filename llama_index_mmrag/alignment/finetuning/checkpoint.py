@@ -59,12 +59,10 @@ class Origin:
 
     def difference(self, other: dict[str, Any]) -> str:
         """Return in words what differs from a card's origin; nothing: empty."""
-        for part in ("model", "pairs"):
+        for part, named in {"model": "another model", "pairs": "other pairs"}.items():
             mine, theirs = getattr(self, part), other.get(part)
             if mine != theirs:
-                return f"another {part} ({theirs!r}, not {mine!r})".replace(
-                    "another pairs", "other pairs"
-                )
+                return f"{named} ({theirs!r}, not {mine!r})"
         theirs = other.get("settings", {})
         changed = [
             f"{name}={theirs.get(name)!r}, not {value!r}"
