@@ -18,10 +18,7 @@ from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import CalibratedSum
-from llama_index_mmrag.index.early_fusion import (
-    FusionStage,
-    at_stage,
-)
+from llama_index_mmrag.index.early_fusion import FusionStage, at_stage
 from llama_index_mmrag.index.opening import (
     channels_in,
     channels_on,

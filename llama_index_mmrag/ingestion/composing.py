@@ -12,11 +12,7 @@ from llama_index.core.schema import BaseNode, ImageNode
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.ingestion.encoding import (
-    Note,
-    encode_good,
-    encode_words,
-)
+from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_words
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.nodes.node import POSITION_KEY, entity_of, modality_of
 from llama_index_mmrag.retrieval.channel import Channel

@@ -65,10 +65,7 @@ def survey(path: str | Path, *, recursive: bool = True) -> Survey:
 
 
 def read_directory(
-    path: str | Path,
-    *,
-    recursive: bool = True,
-    settings: ReadSettings | None = None,
+    path: str | Path, *, recursive: bool = True, settings: ReadSettings | None = None
 ) -> Iterator[SourceRecord | Problem]:
     """Yield one record or problem for each file, texts first, each kind sorted.
 

@@ -9,11 +9,7 @@ from urllib.parse import unquote
 
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.ingestion.paths import known_as, printable
-from llama_index_mmrag.ingestion.pictures import (
-    Picture,
-    inline_picture,
-    read_picture,
-)
+from llama_index_mmrag.ingestion.pictures import Picture, inline_picture, read_picture
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 from llama_index_mmrag.nodes.shown import from_base64
 

@@ -20,11 +20,7 @@ from llama_index_mmrag.ingestion.directory import (
     survey,
 )
 from llama_index_mmrag.ingestion.documents import read_documents
-from llama_index_mmrag.ingestion.encoding import (
-    Note,
-    encode_good,
-    encode_nodes,
-)
+from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
 from llama_index_mmrag.nodes.node import MODALITY_KEY

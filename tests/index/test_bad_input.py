@@ -6,21 +6,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from llama_index.core.schema import (
-    Document,
-    ImageNode,
-    TextNode,
-)
+from llama_index.core.schema import Document, ImageNode, TextNode
 from PIL import Image
 
-from ..support.indexes import (
-    COLOURS,
-    all_of,
-    inline,
-    painted,
-    pictures,
-    texts,
-)
+from ..support.indexes import COLOURS, all_of, inline, painted, pictures, texts
 
 
 def jpeg(mode: str = "RGB", side: int = 64, **options: Any) -> bytes:

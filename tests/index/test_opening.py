@@ -7,10 +7,7 @@ import sys
 
 import pytest
 from llama_index.core.embeddings import MockEmbedding
-from llama_index.core.schema import (
-    Document,
-    ImageNode,
-)
+from llama_index.core.schema import Document, ImageNode
 from qdrant_client import QdrantClient
 
 from llama_index_mmrag import MultiModalQdrantIndex
@@ -23,14 +20,7 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.nodes.node import modality_of
 
-from ..support.indexes import (
-    all_of,
-    contents,
-    end,
-    inline,
-    start_child,
-    texts,
-)
+from ..support.indexes import all_of, contents, end, inline, start_child, texts
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,7 @@ def node(text: str, ref_doc_id: str = "doc", **fields: Any) -> TextNode:
         id_=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{ref_doc_id} {text}")),
         text=text,
         metadata={"modality": "text"},
-        relationships={
-            NodeRelationship.SOURCE: RelatedNodeInfo(node_id=ref_doc_id),
-        },
+        relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=ref_doc_id)},
         **fields,
     )
 
@@ -184,9 +182,7 @@ def test_a_few_texts_that_all_fail_are_problems_however_many(n, open_channels):
     assert report.problems == [Problem("doc", "no such model")] * n
 
 
-def test_encoder_that_breaks_on_the_way_raises_and_keeps_what_is_written(
-    open_channels,
-):
+def test_encoder_that_breaks_on_the_way_raises_and_keeps_what_is_written(open_channels):
     channels = open_channels(fails_at("bad"))
     good, bad = ([f"{word} {n}" for n in range(20)] for word in ("red", "bad"))
     with pytest.raises(ConnectionError):

@@ -217,8 +217,7 @@ def test_settings_travel_and_the_copy_arrives_closed(store):
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{"dim": DIM + 1}, {"distance": "dot"}, {"vector_name": "image-dense"}],
+    "settings", [{"dim": DIM + 1}, {"distance": "dot"}, {"vector_name": "image-dense"}]
 )
 def test_existing_store_of_another_kind_is_refused(settings, tmp_path):
     path = tmp_path / "store"
@@ -258,8 +257,7 @@ def test_folder_of_something_else_is_refused_and_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content",
-    ["", "{}", '{"format": 2, "shard": "shard-1", "state": "ready"}', "[]"],
+    "content", ["", "{}", '{"format": 2, "shard": "shard-1", "state": "ready"}', "[]"]
 )
 def test_unreadable_description_is_refused(content, tmp_path):
     QdrantEdgeVectorStore.open(tmp_path / "s", dim=DIM).close()

@@ -10,11 +10,7 @@ import base64
 
 import pytest
 from llama_index.core import MockEmbedding, StorageContext, VectorStoreIndex
-from llama_index.core.schema import (
-    ImageNode,
-    NodeRelationship,
-    RelatedNodeInfo,
-)
+from llama_index.core.schema import ImageNode, NodeRelationship, RelatedNodeInfo
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
     FilterCondition,
@@ -92,10 +88,7 @@ FILTERS = {
         where(("kind", "in", "lamp,chair")),
         lambda m: m["kind"] != "table",
     ),
-    "nin": (
-        where(("kind", "nin", ["lamp", "chair"])),
-        lambda m: m["kind"] == "table",
-    ),
+    "nin": (where(("kind", "nin", ["lamp", "chair"])), lambda m: m["kind"] == "table"),
     "text match": (where(("note", "text_match", "oak")), lambda m: "note" in m),
     "is empty": (where(("note", "is_empty", None)), lambda m: "note" not in m),
     "no such field": (where(("colour", "==", "red")), lambda _: False),

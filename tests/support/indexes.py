@@ -15,10 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from llama_index.core.bridge.pydantic import PrivateAttr
-from llama_index.core.schema import (
-    BaseNode,
-    ImageNode,
-)
+from llama_index.core.schema import BaseNode, ImageNode
 from PIL import Image
 
 from llama_index_mmrag import MultiModalQdrantIndex
