@@ -13,12 +13,7 @@ from tqdm.auto import tqdm
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.composing import Composer
-from llama_index_mmrag.ingestion.directory import (
-    is_of_file,
-    is_there,
-    read_surveyed,
-    survey,
-)
+from llama_index_mmrag.ingestion.directory import is_gone, read_surveyed, survey
 from llama_index_mmrag.ingestion.documents import read_documents
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
@@ -186,8 +181,7 @@ class Writer:
             if ref_doc_id.startswith(folder)
             and ref_doc_id not in present
             and not ref_doc_id.startswith(unread)
-            and is_of_file(ref_doc_id)
-            and not is_there(ref_doc_id)
+            and is_gone(ref_doc_id)
         ]
 
     def delete(self, ref_doc_id: str) -> int:
