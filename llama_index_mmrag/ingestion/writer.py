@@ -236,7 +236,10 @@ class Writer:
     def _write_batch(
         self, records: Sequence[SourceRecord], report: UpsertReport
     ) -> None:
-        """Encode and write what is new, then remove what it makes stale."""
+        """Encode and write what is new, then remove what it makes stale.
+
+        A document of which nothing can be encoded stays as it was.
+        """
         wanted: dict[str, dict[str, BaseNode]] = {m: {} for m in self._channels}
         for node in _latest(records):
             if (modality := node.metadata[MODALITY_KEY]) in wanted:
@@ -248,6 +251,7 @@ class Writer:
         loose = {n.node_id for r in records if not r.whole for n in r.nodes} & written
         touched: list[BaseNode] = []
         stale: dict[str, list[str]] = {}
+        there: set[str] = set()
         for modality, nodes in wanted.items():
             channel = self._channels[modality]
             ids = channel.collection.ids_of_documents(replaced)
@@ -261,9 +265,10 @@ class Writer:
                 if node_id in nodes and holds(node, nodes[node_id])
             }
             new = [node for node_id, node in nodes.items() if node_id not in same]
+            there |= same & nodes.keys()
             if new:
                 encoded = encode_good(channel, new, encode_nodes, report.note)
-                channel.collection.add(encoded)
+                there.update(channel.collection.add(encoded))
                 report.n_added += len(encoded)
             report.n_unchanged += len(nodes) - len(new)
             touched += [*nodes.values(), *given.values()]
@@ -272,6 +277,14 @@ class Writer:
                 for node_id in dict.fromkeys((*ids, *given))
                 if node_id not in nodes
             ]
+        # Its encoder may be down: what cannot be replaced is not lost.
+        given_up = {n.ref_doc_id or "" for n in touched if n.node_id in written - there}
+        given_up -= {n.ref_doc_id or "" for n in touched if n.node_id in there}
+        if given_up:
+            for modality, ids in stale.items():
+                collection = self._channels[modality].collection
+                kept = set(collection.ids_of_documents(sorted(given_up)))
+                stale[modality] = [node_id for node_id in ids if node_id not in kept]
         report.n_removed += self._remove(stale, touched, report.note)
 
     def _delete(self, ref_doc_ids: Sequence[str]) -> int:

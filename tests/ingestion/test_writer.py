@@ -192,6 +192,16 @@ def test_encoder_that_breaks_on_the_way_raises_and_keeps_what_is_written(open_ch
     assert len(stored(channels)) == 20
 
 
+def test_document_of_which_nothing_can_be_encoded_stays_as_it_was(open_channels):
+    channels = open_channels(fails_at("bad"))
+    before = [record("red", "blue"), record("green", ref_doc_id="b")]
+    Writer(channels).write(before)
+    report = Writer(channels).write([record("bad 1"), record("cyan", ref_doc_id="b")])
+    assert (report.n_added, report.n_removed, len(report.problems)) == (1, 1, 1)
+    assert stored(channels) == ["blue", "cyan", "red"]
+    assert Writer(channels).write([record("white")]).n_removed == 2
+
+
 def test_missing_extra_is_never_a_problem_of_a_node(open_channels):
     def missing() -> list[float]:
         raise MissingExtra.of("onnxruntime", extra="offline", needed_for="The encoder")
