@@ -71,7 +71,7 @@ def test_bad_items_are_reported_and_the_rest_goes_in(open_index, tmp_path):
             ImageNode(image="no base64!", id_="encoded"),
             ImageNode(image_url="http://localhost/a.png", id_="url"),
             TextNode(text="film", id_="film", metadata={"modality": "video"}),
-            "no document",  # type: ignore[list-item]
+            "no document",
             TextNode(text="blue", id_="also good"),
         ]
     )

@@ -26,7 +26,6 @@ def test_section_and_its_picture_are_one_entity(open_index, folder):
     assert [modality_of(hit.node) for hit in hits] == ["text", "image"]
     assert len({entity_of(hit.node) for hit in hits}) == 1
     provenance = provenance_of(hits[0])
-    assert provenance is not None
     assert provenance.score == pytest.approx(
         sum(c.amount for c in provenance.contributions), abs=1e-9
     )

@@ -127,7 +127,6 @@ def test_folder_in_use_by_another_process_is_refused_until_that_ends(
     open_index, tmp_path
 ):
     child = start_child("print('open', flush=True); sys.stdin.read()", tmp_path / "s")
-    assert child.stdout is not None
     assert child.stdout.readline() == "open\n"
     with pytest.raises(StoreInUse, match=f"pid {child.pid}"):
         open_index(path=tmp_path / "s")

@@ -35,7 +35,7 @@ from llama_index_mmrag.stores import (
     UnsupportedQuery,
 )
 
-from .conftest import DIM, expected_hits, make_node, node_id
+from .conftest import DIM, asking, expected_hits, make_node, make_nodes, node_id
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_query_without_vector_or_with_negative_top_k_is_refused(store):
 
 def test_top_k_zero_returns_nothing(store):
     store.add([make_node(0)])
-    query = VectorStoreQuery(query_embedding=[1.0] * DIM, similarity_top_k=0)
+    query = asking([1.0] * DIM, 0)
     assert store.query(query).ids == []
     assert store.query_ids(query) == []
 
@@ -320,12 +320,12 @@ def test_closed_store_says_so_and_opens_again(store):
 
 
 def test_moved_folder_opens_elsewhere(store, tmp_path):
-    nodes = [make_node(n) for n in range(5)]
+    nodes = make_nodes(5)
     store.add(nodes)
     store.close()
     shutil.move(tmp_path / "store", tmp_path / "elsewhere")
     with QdrantEdgeVectorStore.open(tmp_path / "elsewhere") as moved:
-        query = VectorStoreQuery(query_embedding=[1.0] * DIM, similarity_top_k=5)
+        query = asking([1.0] * DIM, 5)
         ids, scores = expected_hits(nodes, [1.0] * DIM)
         found = moved.query(query)
     assert found.ids == ids
@@ -335,7 +335,7 @@ def test_moved_folder_opens_elsewhere(store, tmp_path):
 def test_fields_declared_later_are_indexed_and_another_kind_is_refused(tmp_path):
     path = tmp_path / "s"
     with QdrantEdgeVectorStore.open(path, dim=DIM, payload_indexes=["kind"]) as store:
-        store.add([make_node(n) for n in range(6)])
+        store.add(make_nodes(6))
     with QdrantEdgeVectorStore.open(path, payload_indexes={"n": "integer"}) as store:
         assert store.client.indexes == {"kind": "keyword", "n": "integer"}
         assert store.count(one_filter("n", ">", 3)) == 2
@@ -349,7 +349,7 @@ def test_fields_declared_later_are_indexed_and_another_kind_is_refused(tmp_path)
 
 
 def test_light_query_equals_full_query(store):
-    store.add([make_node(n) for n in range(20)])
+    store.add(make_nodes(20))
     query = VectorStoreQuery(
         query_embedding=[1.0] * DIM,
         similarity_top_k=12,
@@ -366,16 +366,16 @@ def test_light_query_equals_full_query(store):
 
 
 def test_equal_scores_are_ordered_by_id(store):
-    twins = [make_node(n) for n in range(9)]
+    twins = make_nodes(9)
     for node in twins:
         node.embedding = [1.0] * DIM
     store.add(twins)
-    query = VectorStoreQuery(query_embedding=[1.0] * DIM, similarity_top_k=9)
+    query = asking([1.0] * DIM, 9)
     assert store.query(query).ids == sorted(node_id(n) for n in range(9))
 
 
 def test_nodes_come_in_the_order_asked_for_and_missing_ones_are_left_out(store):
-    store.add([make_node(n) for n in range(9)])
+    store.add(make_nodes(9))
     asked = [node_id(7), "no uuid", node_id(0), node_id(99), node_id(4).upper()]
     found = store.get_nodes(asked)
     assert [node.metadata["n"] for node in found] == [7, 0, 4]
@@ -387,7 +387,7 @@ def test_nodes_come_in_the_order_asked_for_and_missing_ones_are_left_out(store):
 
 
 def test_payload_values_and_ids_where(store):
-    store.add([make_node(n) for n in range(6)])
+    store.add(make_nodes(6))
     values = store.payload_values([node_id(3), node_id(1), node_id(42)], "note")
     assert values == {node_id(3): "solid oak number 3"}
     lamps = store.ids_where(one_filter("kind", "==", "lamp"))
@@ -396,7 +396,7 @@ def test_payload_values_and_ids_where(store):
 
 
 def test_more_nodes_than_one_page_or_one_write(store):
-    nodes = [make_node(n) for n in range(2500)]
+    nodes = make_nodes(2500)
     store.add(nodes)
     assert len(store.ids_where()) == store.count() == 2500
     assert len({node.node_id for node in store.get_nodes()}) == 2500
@@ -419,8 +419,8 @@ def test_caller_s_nodes_are_not_changed(store):
 
 
 async def test_asynchronous_methods_do_what_the_others_do(store):
-    ids = await store.async_add([make_node(n) for n in range(8)])
-    query = VectorStoreQuery(query_embedding=[1.0] * DIM, similarity_top_k=8)
+    ids = await store.async_add(make_nodes(8))
+    query = asking([1.0] * DIM, 8)
     first, second = await asyncio.gather(store.aquery(query), store.aquery(query))
     assert first.ids == second.ids == store.query(query).ids
     assert first.similarities == store.query(query).similarities
@@ -446,7 +446,7 @@ def test_three_writers_and_two_readers_lose_nothing(store):
             failures.append(error)
 
     def read() -> None:
-        query = VectorStoreQuery(query_embedding=[1.0] * DIM, similarity_top_k=20)
+        query = asking([1.0] * DIM, 20)
         try:
             while not done.is_set():
                 found = store.query(query)

@@ -8,10 +8,7 @@ import threading
 import weakref
 
 from llama_index.core.vector_stores import SimpleVectorStore
-from llama_index.core.vector_stores.types import (
-    BasePydanticVectorStore,
-    VectorStoreQuery,
-)
+from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
@@ -22,7 +19,7 @@ from llama_index_mmrag.stores import (
 )
 from llama_index_mmrag.stores.collection_of import collection_of
 
-from .conftest import DIM, make_node
+from .conftest import DIM, asking, make_node
 
 SERVER = "http://127.0.0.1:9"
 
@@ -105,7 +102,7 @@ def test_local_mode_survives_threads_under_the_lock():
     failures: list[BaseException] = []
 
     def work(start: int) -> None:
-        query = VectorStoreQuery(query_embedding=[1.0] * DIM, similarity_top_k=50)
+        query = asking([1.0] * DIM, 50)
         try:
             for n in range(start, start + 40):
                 with search_lock(store):
