@@ -7,6 +7,7 @@ import pickle
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -434,39 +435,29 @@ async def test_asynchronous_methods_do_what_the_others_do(store):
 
 
 def test_three_writers_and_two_readers_lose_nothing(store):
-    failures: list[BaseException] = []
     done = threading.Event()
 
     def write(start: int) -> None:
-        try:
-            for first in range(start, start + 300, 30):
-                store.add([make_node(n) for n in range(first, first + 30)])
-                store.delete_nodes([node_id(first)])
-        except BaseException as error:  # noqa: BLE001 - handed to the test
-            failures.append(error)
+        for first in range(start, start + 300, 30):
+            store.add([make_node(n) for n in range(first, first + 30)])
+            store.delete_nodes([node_id(first)])
 
     def read() -> None:
-        query = asking([1.0] * DIM, 20)
-        try:
-            while not done.is_set():
-                found = store.query(query)
-                texts = [node.get_content() for node in found.nodes or []]
-                numbers = [node.metadata["n"] for node in found.nodes or []]
-                assert texts == [f"text {n}" for n in numbers]
-                assert found.ids == [node_id(n) for n in numbers]
-        except BaseException as error:  # noqa: BLE001 - handed to the test
-            failures.append(error)
+        while not done.is_set():
+            found = store.query(asking([1.0] * DIM, 20))
+            texts = [node.get_content() for node in found.nodes or []]
+            numbers = [node.metadata["n"] for node in found.nodes or []]
+            assert texts == [f"text {n}" for n in numbers]
+            assert found.ids == [node_id(n) for n in numbers]
 
-    readers = [threading.Thread(target=read) for _ in range(2)]
-    writers = [threading.Thread(target=write, args=(n * 300,)) for n in range(3)]
-    for thread in [*readers, *writers]:
-        thread.start()
-    for thread in writers:
-        thread.join()
-    done.set()
-    for thread in readers:
-        thread.join()
-    assert failures == []
+    with ThreadPoolExecutor(5) as threads:
+        readers = [threads.submit(read) for _ in range(2)]
+        try:
+            list(threads.map(write, range(0, 900, 300)))
+        finally:
+            done.set()
+        for reader in readers:
+            reader.result()
     expected = {node_id(n) for n in range(900) if n % 30}
     assert set(store.ids_where()) == expected
 
@@ -475,10 +466,7 @@ def test_three_writers_and_two_readers_lose_nothing(store):
 def test_tie_at_the_cut_off_is_cut_by_id_whatever_was_inserted_first(
     tmp_path, filtered
 ):
-    equal = [
-        make_node(number).model_copy(update={"embedding": [1.0, 1.0]})
-        for number in range(40)
-    ]
+    equal = [n.model_copy(update={"embedding": [1.0, 1.0]}) for n in make_nodes(40)]
     best = make_node(40).model_copy(update={"embedding": [1.0, 0.0]})
     keep = [n for n in equal if not filtered or n.metadata["kind"] == "lamp"]
     filters = MetadataFilters(filters=[MetadataFilter(key="kind", value="lamp")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
 import sys
 import textwrap
@@ -115,6 +116,17 @@ class Telling(ColourEncoder):
 encoder = Telling(modality_gap=0.75, embed_batch_size=256)
 index = MultiModalQdrantIndex.open(sys.argv[1], embed_model=encoder)
 """
+
+
+def run_code(code: str, *arguments: object, **environment: str) -> str:
+    """Return what a Python process prints."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
 
 
 def start_child(code: str, folder: Path) -> subprocess.Popen[str]:
