@@ -18,19 +18,15 @@ from llama_index.core.schema import (
     TextNode,
 )
 
-from llama_index_mmrag.ingestion.identity import (
-    VOLATILE_KEYS,
-    derived_id,
-    without_volatile,
-)
+from llama_index_mmrag.ingestion.identity import derived_id, without_volatile
 from llama_index_mmrag.ingestion.pictures import Picture
 from llama_index_mmrag.ingestion.records import RecordNode
 from llama_index_mmrag.nodes.node import (
-    BOOKKEEPING_KEYS,
     CONTENT_HASH_KEY,
     ENTITY_KEY,
     MODALITY_KEY,
     POSITION_KEY,
+    hide_bookkeeping,
 )
 
 FILE_NAME_KEY = "file_name"
@@ -127,19 +123,15 @@ def dress(node: RecordNode, origin: Origin, hidden_from_llm: Sequence[str]) -> N
     """Write to a node how it is shown: templates, and which keys are hidden."""
     for name, template in origin.templates.items():
         setattr(node, name, template)
-    for_llm = (*origin.hidden_from_llm, *hidden_from_llm)
-    node.excluded_embed_metadata_keys = _with_ours(origin.hidden_from_embedding)
-    node.excluded_llm_metadata_keys = _with_ours(for_llm)
-
-
-def _with_ours(hidden: Sequence[str]) -> list[str]:
-    return [*hidden, *(key for key in BOOKKEEPING_KEYS if key not in hidden)]
+    node.excluded_embed_metadata_keys = list(origin.hidden_from_embedding)
+    node.excluded_llm_metadata_keys = [*origin.hidden_from_llm, *hidden_from_llm]
+    hide_bookkeeping(node)
 
 
 def _content(draft: Draft, ref_doc_id: str) -> tuple[object, ...]:
     """Return all that is stored in a node: its id follows from it."""
     node, picture = draft.node, draft.picture
-    metadata = {k: v for k, v in node.metadata.items() if k not in VOLATILE_KEYS}
+    metadata = without_volatile(node.metadata)
     # The path of an inline picture follows from its bytes.
     is_file = picture is not None and picture.path is not None
     return (
@@ -169,7 +161,7 @@ def holds(stored: BaseNode, wanted: BaseNode) -> bool:
             node.get_content(),
             without_volatile(node.metadata),
             node.relationships,
-            sorted(node.excluded_embed_metadata_keys),
+            set(node.excluded_embed_metadata_keys),
         )
         for node in (stored, wanted)
     )

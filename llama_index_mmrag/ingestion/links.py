@@ -9,11 +9,7 @@ from urllib.parse import unquote
 
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.ingestion.paths import known_as, printable
-from llama_index_mmrag.ingestion.pictures import (
-    Picture,
-    inline_picture,
-    read_picture,
-)
+from llama_index_mmrag.ingestion.pictures import Picture, inline_picture, read_picture
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 from llama_index_mmrag.nodes.shown import from_base64
 
@@ -82,9 +78,17 @@ def _resolved(src: str, folder: Path | None, root: Path | None) -> Path:
             if not _is_file(path):
                 continue
             target = path.resolve()
-            if any(target.is_relative_to(each) for each in allowed):
-                return known_as(_checked_suffix(path, src), target, IMAGE_SUFFIXES)
-            outside = outside or target
+            if not any(target.is_relative_to(each) for each in allowed):
+                outside = outside or target
+            elif path.suffix.lower() in IMAGE_SUFFIXES:
+                return known_as(path, target, IMAGE_SUFFIXES)
+            else:
+                expected = ", ".join(sorted(IMAGE_SUFFIXES))
+                msg = (
+                    f"The picture {src!r} has the suffix {path.suffix!r}; expected one "
+                    f"of {expected}. Convert it."
+                )
+                raise ImageUnreadable(msg)
     if outside is not None:
         msg = (
             f"The picture {src!r} points outside of {printable(allowed[0])!r}, to "
@@ -137,13 +141,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # a name too long, or with a NUL
         return False
-
-
-def _checked_suffix(path: Path, src: str) -> Path:
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return path
-    msg = (
-        f"The picture {src!r} has the suffix {path.suffix!r}; expected one of "
-        f"{', '.join(sorted(IMAGE_SUFFIXES))}. Convert it."
-    )
-    raise ImageUnreadable(msg)

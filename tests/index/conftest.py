@@ -12,11 +12,7 @@ import pytest
 
 from llama_index_mmrag import MultiModalQdrantIndex
 
-from ..support.indexes import (
-    CountingEncoder,
-    Open,
-    painted,
-)
+from ..support.indexes import CountingEncoder, Open, painted
 from ..support.stores import open_client
 
 

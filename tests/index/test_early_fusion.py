@@ -72,7 +72,7 @@ def found(results: list[NodeWithScore]) -> list[str]:
 
 
 def routes(results: list[NodeWithScore]) -> set[str]:
-    return {route for r in results for route in provenance_of(r).requested}  # type: ignore[union-attr]
+    return {route for r in results for route in provenance_of(r).requested}
 
 
 def by_modality(index: MultiModalQdrantIndex) -> dict[str, Channel]:
@@ -115,7 +115,7 @@ def test_early_fusion_alone_finds_by_words_by_picture_and_by_both(
     by_both = retriever.retrieve(QueryBundle("red", image_path=green))
     assert found(by_both) == ["green.png", "Red fruit"]
     assert routes(by_both) == {"composed→composed"}
-    (amount,) = provenance_of(by_both[0]).contributions  # type: ignore[union-attr]
+    (amount,) = provenance_of(by_both[0]).contributions
     # The query is what the picture was composed of: its caption is the heading.
     assert (amount.rank, amount.raw_score) == (1, pytest.approx(1.0, abs=1e-5))
 
@@ -190,7 +190,6 @@ def test_provenance_adds_up_at_every_stage(stage, fusion, open_index, page):
     assert results
     for result in results:
         why = provenance_of(result)
-        assert why is not None
         total = math.fsum(c.amount for c in why.contributions)
         assert why.score == pytest.approx(total, abs=1e-9)
         assert {c.route for c in why.contributions} <= set(why.requested)
@@ -231,7 +230,7 @@ def test_alpha_at_its_ends_ranks_as_the_single_channel(kind, alpha, open_index, 
         )
         for node in all_of(by_modality(index)["image"])
     }
-    scores = [provenance_of(r).contributions[0].raw_score for r in early]  # type: ignore[union-attr]
+    scores = [provenance_of(r).contributions[0].raw_score for r in early]
     assert scores == pytest.approx(sorted(cosines.values(), reverse=True), abs=1e-6)
     assert [cosines[r.node.node_id] for r in early] == pytest.approx(scores, abs=1e-6)
 

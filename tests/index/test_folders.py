@@ -9,21 +9,12 @@ from typing import Any
 
 import pytest
 from llama_index.core import SimpleDirectoryReader
-from llama_index.core.schema import (
-    Document,
-)
+from llama_index.core.schema import Document
 
-from llama_index_mmrag.errors import (
-    MmragError,
-)
+from llama_index_mmrag.errors import MmragError
 from llama_index_mmrag.nodes.node import entity_of, modality_of, provenance_of
 
-from ..support.indexes import (
-    contents,
-    painted,
-    pictures,
-    texts,
-)
+from ..support.indexes import contents, painted, pictures, texts
 
 
 def test_section_and_its_picture_are_one_entity(open_index, folder):
@@ -35,7 +26,6 @@ def test_section_and_its_picture_are_one_entity(open_index, folder):
     assert [modality_of(hit.node) for hit in hits] == ["text", "image"]
     assert len({entity_of(hit.node) for hit in hits}) == 1
     provenance = provenance_of(hits[0])
-    assert provenance is not None
     assert provenance.score == pytest.approx(
         sum(c.amount for c in provenance.contributions), abs=1e-9
     )

@@ -17,9 +17,7 @@ from llama_index.core.schema import (
     TextNode,
 )
 
-from llama_index_mmrag.errors import (
-    InvalidSetting,
-)
+from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion import ReadSettings
 
 from ..support.indexes import (

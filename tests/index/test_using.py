@@ -6,10 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from llama_index.core.llms import MockLLM
-from llama_index.core.schema import (
-    Document,
-    ImageNode,
-)
+from llama_index.core.schema import Document, ImageNode
 
 from llama_index_mmrag import MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
@@ -21,10 +18,7 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.nodes.node import modality_of
 
-from ..support.indexes import (
-    contents,
-    inline,
-)
+from ..support.indexes import contents, inline
 
 
 @pytest.mark.parametrize("kind", ["edge", "local"])

@@ -29,7 +29,7 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
-from .conftest import DIM, expected_hits, make_node, node_id
+from .conftest import DIM, asking, expected_hits, make_node, make_nodes, node_id
 
 GRAPH_DIM = 1024
 # The engine builds no graph below 10,000 KB of vectors: 2,500 of 1024 float32.
@@ -73,7 +73,7 @@ def graph_nodes(numbers: range) -> list[TextNode]:
 @pytest.fixture
 def small(tmp_path) -> Iterator[QdrantEdgeVectorStore]:
     with QdrantEdgeVectorStore.open(tmp_path / "store", dim=DIM) as store:
-        store.add([make_node(n) for n in range(10)])
+        store.add(make_nodes(10))
         yield store
 
 
@@ -81,7 +81,6 @@ def test_store_open_in_another_process_is_refused_by_its_pid_until_that_is_kille
     tmp_path,
 ):
     child = start_child("print('open', flush=True); sys.stdin.read()", tmp_path / "s")
-    assert child.stdout is not None
     assert child.stdout.readline() == "open\n"
     with pytest.raises(StoreInUse, match=f"pid {child.pid}\\)"):
         QdrantEdgeVectorStore.open(tmp_path / "s", dim=DIM)
@@ -103,7 +102,6 @@ def test_every_acknowledged_node_survives_a_kill(tmp_path):
         """,
         tmp_path / "s",
     )
-    assert child.stdout is not None
     acknowledged = [child.stdout.readline().strip() for _ in range(16 * 12)]
     child.send_signal(signal.SIGKILL)
     rest, _ = child.communicate()
@@ -162,7 +160,7 @@ def test_index_is_built_while_the_store_answers_and_takes_writes(tmp_path):
         assert set(store.ids_where()) == {node.node_id for node in kept}
         found = 0
         for node in kept[:: len(kept) // 20][:20]:
-            query = VectorStoreQuery(node.embedding, similarity_top_k=10)
+            query = asking(node.embedding, 10)
             exact, _ = expected_hits(kept, node.embedding or [])
             found += len(set(store.query(query).ids or []) & set(exact[:10]))
         assert found >= 0.95 * 20 * 10
@@ -188,7 +186,6 @@ def test_kill_during_an_index_build_loses_nothing(tmp_path):
         tmp_path / "s",
         dim=GRAPH_DIM,
     )
-    assert child.stdout is not None
     assert child.stdout.readline() == "building\n"
     kill(child)
     with QdrantEdgeVectorStore.open(tmp_path / "s") as store:
@@ -198,9 +195,9 @@ def test_kill_during_an_index_build_loses_nothing(tmp_path):
 
 
 def test_small_store_needs_no_graph_and_is_unchanged(small):
-    before = small.query(VectorStoreQuery([1.0] * DIM, similarity_top_k=10))
+    before = small.query(asking([1.0] * DIM, 10))
     assert small.build_index() == 0
-    after = small.query(VectorStoreQuery([1.0] * DIM, similarity_top_k=10))
+    after = small.query(asking([1.0] * DIM, 10))
     assert (after.ids, after.similarities) == (before.ids, before.similarities)
     small.add([make_node(10)])
     assert small.count() == 11
