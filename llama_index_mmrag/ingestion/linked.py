@@ -18,7 +18,11 @@ from llama_index.core.schema import (
     TextNode,
 )
 
-from llama_index_mmrag.ingestion.identity import derived_id, without_volatile
+from llama_index_mmrag.ingestion.identity import (
+    VOLATILE_KEYS,
+    derived_id,
+    without_volatile,
+)
 from llama_index_mmrag.ingestion.pictures import Picture
 from llama_index_mmrag.ingestion.records import RecordNode
 from llama_index_mmrag.nodes.node import (
@@ -102,6 +106,7 @@ def linked(drafts: Sequence[Draft], origin: Origin) -> tuple[RecordNode, ...]:
         node.metadata.setdefault(ENTITY_KEY, id_)
         node.relationships = {NodeRelationship.SOURCE: info, **origin.related}
         dress(node, origin, draft.hidden_from_llm)
+    hide_bookkeeping(*nodes)
     return nodes
 
 
@@ -120,18 +125,17 @@ def _metadata(draft: Draft, origin: Origin) -> dict[str, Any]:
 
 
 def dress(node: RecordNode, origin: Origin, hidden_from_llm: Sequence[str]) -> None:
-    """Write to a node how it is shown: templates, and which keys are hidden."""
+    """Write to a node how it is shown: templates, and which keys a user hides."""
     for name, template in origin.templates.items():
         setattr(node, name, template)
     node.excluded_embed_metadata_keys = list(origin.hidden_from_embedding)
     node.excluded_llm_metadata_keys = [*origin.hidden_from_llm, *hidden_from_llm]
-    hide_bookkeeping(node)
 
 
 def _content(draft: Draft, ref_doc_id: str) -> tuple[object, ...]:
     """Return all that is stored in a node: its id follows from it."""
     node, picture = draft.node, draft.picture
-    metadata = without_volatile(node.metadata)
+    metadata = {k: v for k, v in node.metadata.items() if k not in VOLATILE_KEYS}
     # The path of an inline picture follows from its bytes.
     is_file = picture is not None and picture.path is not None
     return (

@@ -24,7 +24,7 @@ from llama_index_mmrag.ingestion.linked import (
 )
 from llama_index_mmrag.ingestion.pictures import Caption, place_picture
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
-from llama_index_mmrag.nodes.node import CaptionedImageNode
+from llama_index_mmrag.nodes.node import CaptionedImageNode, hide_bookkeeping
 
 PARAGRAPH = "\n\n"
 LINE = "\n"
@@ -85,6 +85,7 @@ def page_record(page: Page, origin: Origin, settings: ReadSettings) -> SourceRec
     )
     probe = TextNode(text="", metadata=dict(origin.metadata))
     dress(probe, origin, ())
+    hide_bookkeeping(probe)
     overhead = probe.get_metadata_str(mode=MetadataMode.EMBED)
     drafts: list[Draft] = []
     for section in page.sections:

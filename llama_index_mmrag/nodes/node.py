@@ -177,14 +177,18 @@ def modality_of(node: BaseNode) -> str:
     return "image" if isinstance(node, ImageNode) else "text"
 
 
-def hide_bookkeeping(node: BaseNode) -> None:
-    """Keep our metadata keys out of embeddings and prompts (changes `node`)."""
-    for keys in (node.excluded_embed_metadata_keys, node.excluded_llm_metadata_keys):
-        keys[:] = _with_ours(keys)
+def hide_bookkeeping(*nodes: BaseNode) -> None:
+    """Keep our metadata keys out of embeddings and prompts (changes the nodes)."""
+    for node in nodes:
+        for hidden in (
+            node.excluded_embed_metadata_keys,
+            node.excluded_llm_metadata_keys,
+        ):
+            hidden[:] = _with_ours(hidden)
 
 
 def _with_ours(keys: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys((*keys, *BOOKKEEPING_KEYS)))
+    return [*keys, *[key for key in BOOKKEEPING_KEYS if key not in keys]]
 
 
 def _as(kind: type[Node], node: BaseNode, changed: dict[str, Any]) -> Node:
