@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
-from llama_index.core.schema import BaseNode
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.schema import BaseNode, NodeWithScore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from PIL import Image
@@ -25,6 +27,8 @@ from .support import skips
 from .support.colours import DIM, GAP, OpenStore, Paint
 from .support.stores import open_client
 from .support.tiny_models import make_torchvision_importable
+
+KINDS: dict[Any, Any] = {"edge": QdrantEdgeVectorStore, "local": QdrantVectorStore}
 
 # A gate must not depend on luck: there the same examples are tried every time. New ones
 # are looked for wherever people work.
@@ -63,30 +67,39 @@ def open_store(tmp_path) -> Iterator[OpenStore]:
     """Return a function that opens a store of some kind and fills it.
 
     Kinds: "edge" (Qdrant Edge in a folder), "local" (Qdrant's local mode), or a
-    subclass of `QdrantVectorStore`. Each has a client of its own.
+    subclass of either's store. Each has a client of its own.
     """
     with ExitStack() as cleanup:
 
         def opened(
-            kind: str | type[QdrantVectorStore], nodes: Sequence[BaseNode] = ()
+            kind: str | type[Any], nodes: Sequence[BaseNode] = ()
         ) -> BasePydanticVectorStore:
             name = uuid.uuid4().hex
             store: BasePydanticVectorStore
-            if kind == "edge":
-                store = cleanup.enter_context(
-                    QdrantEdgeVectorStore.open(tmp_path / name, dim=DIM)
-                )
+            make = KINDS.get(kind, kind)
+            if issubclass(make, QdrantEdgeVectorStore):
+                store = cleanup.enter_context(make.open(tmp_path / name, dim=DIM))
             else:
                 client = QdrantClient(":memory:")
                 cleanup.callback(client.close)
-                make = QdrantVectorStore if kind == "local" else kind
-                assert isinstance(make, type)
                 store = make(name, client=client)
             if nodes:
                 store.add(list(nodes))
             return store
 
         yield opened
+
+
+@pytest.fixture(params=["sync", "async"])
+def retrieve(request) -> Callable[..., Awaitable[list[NodeWithScore]]]:
+    """Return `retrieve` or `aretrieve` of a retriever, to be awaited either way."""
+
+    async def found(retriever: BaseRetriever, query: Any) -> list[NodeWithScore]:
+        if request.param == "async":
+            return await retriever.aretrieve(query)
+        return await asyncio.to_thread(retriever.retrieve, query)
+
+    return found
 
 
 @pytest.fixture(params=["local", "server"])

@@ -4,181 +4,86 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
 from llama_index.core.bridge.pydantic import PrivateAttr
-from llama_index.core.schema import NodeWithScore
 from llama_index.core.vector_stores.types import (
     VectorStoreQuery,
     VectorStoreQueryResult,
 )
 from llama_index.vector_stores.qdrant import QdrantVectorStore
-from qdrant_client import AsyncQdrantClient, QdrantClient
+from qdrant_client import AsyncQdrantClient
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException
 
-from llama_index_mmrag import MultiModalFusionRetriever, QdrantEdgeVectorStore
+from llama_index_mmrag import MultiModalFusionRetriever
 from llama_index_mmrag.concurrency import threads
 from llama_index_mmrag.concurrency.jobs import MOST_ABANDONED
 from llama_index_mmrag.concurrency.threads import n_abandoned
 from llama_index_mmrag.embeddings.colour import ColourEncoder
-from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting, RouteFailed
+from llama_index_mmrag.errors import AllRoutesFailed, RouteFailed
 from llama_index_mmrag.events.degraded import collect_degradations
 from llama_index_mmrag.retrieval.channel import Channel
 
 from ..support.colours import (
-    DIM,
-    Paint,
+    ENCODER,
+    WatchedEncoder,
     channel,
     dumped,
     ids_of,
     image_node,
+    retriever_of,
     text_node,
     uid,
     why,
 )
 from ..support.patience import patient, within
+from ..support.stores import FaultyEdge, FaultyStore
 
 DEADLINE_S = 0.15
 MARGIN_S = 1.5
 """For a busy machine; `benchmarks/fan_out.py` measures what it is."""
 
-Retrieve = Callable[[MultiModalFusionRetriever, Any], Awaitable[list[NodeWithScore]]]
+TEXTS = [uid("text red"), uid("text yellow")]
+BROKEN = ConnectionResetError("reset by peer")
 
+Store = FaultyEdge | FaultyStore
 
-@dataclass
-class Fault:
-    """What a store does instead of answering."""
-
-    kind: str = ""
-    released: threading.Event = field(default_factory=threading.Event)
-    in_lookups: bool = False
-
-    def before(self, *, lookup: bool = False) -> None:
-        if lookup != self.in_lookups:
-            return
-        if self.kind == "raises":
-            raise ConnectionError("refused")
-        if self.kind == "hangs":
-            self.released.wait(20)
-        if self.kind == "slow":
-            time.sleep(2 * DEADLINE_S)
-
-
-class FaultyEdge(QdrantEdgeVectorStore):
-    """Qdrant Edge with faults."""
-
-    _fault: Fault = PrivateAttr(default_factory=Fault)
-
-    def query_ids(self, query: VectorStoreQuery, payload_keys: Any = ()) -> Any:
-        self._fault.before()
-        rows = super().query_ids(query, payload_keys)
-        if self._fault.kind == "NaN scores":
-            return [(rows[0][0], float("nan"), rows[0][2]), *rows[1:]]
-        if self._fault.kind == "duplicate ids":
-            return [*rows, *((i, score - 0.1, payload) for i, score, payload in rows)]
-        return rows
-
-    def get_nodes(self, *args: Any, **kwargs: Any) -> Any:
-        self._fault.before(lookup=True)
-        return super().get_nodes(*args, **kwargs)
-
-
-class FaultyLocal(QdrantVectorStore):
-    """LlamaIndex's own store with faults."""
-
-    _fault: Fault = PrivateAttr(default_factory=Fault)
-
-    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        self._fault.before()
-        found = super().query(query, **kwargs)
-        scores = list(found.similarities or ())
-        if self._fault.kind == "NaN scores":
-            found.similarities = [float("nan"), *scores[1:]]
-        if self._fault.kind == "duplicate ids":
-            found.nodes = [*(found.nodes or ()), *(found.nodes or ())]
-            found.similarities = [*scores, *(score - 0.1 for score in scores)]
-        return found
-
-    def get_nodes(self, *args: Any, **kwargs: Any) -> Any:
-        self._fault.before(lookup=True)
-        return super().get_nodes(*args, **kwargs)
-
-
-Store = FaultyEdge | FaultyLocal
-World = Callable[[str], dict[str, Store]]
-
-
-class Longer(ColourEncoder):
-    """An encoder of another size than the collection's."""
-
-    def _get_query_embedding(self, query: str) -> list[float]:
-        return [*super()._get_query_embedding(query), 0.0]
+EDGE = pytest.mark.parametrize("kind", ["edge"])
+LOCAL = pytest.mark.parametrize("kind", ["local"])
 
 
 @pytest.fixture
-def world(tmp_path, paint) -> Iterator[World]:
-    """Return a function that opens a text and an image collection of some kind."""
-    opened: list[Store] = []
-
-    def made(kind: str) -> dict[str, Store]:
-        stores: dict[str, Store] = {}
-        for name in ("text", "image"):
-            if kind == "edge":
-                store: Store = FaultyEdge.open(tmp_path / name, dim=DIM)
-            else:
-                store = FaultyLocal(name, client=QdrantClient(":memory:"))
-            opened.append(store)
-            stores[name] = store
-        stores["text"].add(
-            [text_node("red", entity="r"), text_node("yellow", entity="y")]
-        )
-        stores["image"].add([image_node(paint("red"), entity="r"), *blue(paint)])
-        return stores
-
-    yield made
-    for store in opened:
-        store._fault.released.set()
-        if isinstance(store, FaultyEdge):
-            store.close()
-        else:
-            store._client.close()
+def stores(kind, open_store, paint, stuck) -> dict[str, Store]:  # noqa: ARG001 - released before the stores close
+    """Return a text and an image collection, which fail when they are told to."""
+    make = FaultyEdge if kind == "edge" else FaultyStore
+    texts = [text_node("red", entity="r"), text_node("yellow", entity="y")]
+    pictures = [image_node(paint(c), entity=c[0]) for c in ("red", "blue")]
+    return {"text": open_store(make, texts), "image": open_store(make, pictures)}
 
 
-def blue(paint: Paint) -> list[Any]:
-    return [image_node(paint("blue"), entity="b")]
+def over(
+    stores: Mapping[str, Store], image: Mapping[str, Any] | None = None, **settings: Any
+) -> MultiModalFusionRetriever:
+    """Return a retriever over both; `image` has settings of the pictures' channel."""
+    texts = channel("text", stores["text"])
+    pictures = channel("image", stores["image"], **(image or {}))
+    return retriever_of(texts, pictures, **settings)
 
 
-async def _sync(retriever: MultiModalFusionRetriever, query: Any) -> Any:
-    return await asyncio.get_running_loop().run_in_executor(
-        _POOL, retriever.retrieve, query
-    )
-
-
-async def _async(retriever: MultiModalFusionRetriever, query: Any) -> Any:
-    return await retriever.aretrieve(query)
-
-
-_POOL = ThreadPoolExecutor(1)
-
-
-@pytest.fixture(params=[_sync, _async], ids=["sync", "async"])
-def retrieve(request) -> Retrieve:
-    """Return `retrieve` or `aretrieve`, to be awaited either way."""
-    found: Retrieve = request.param
-    return found
-
-
-@pytest.fixture(params=["edge", "local"])
-def kind(request) -> str:
-    return str(request.param)
+def break_lookups(store: Store, fault: str, stuck: threading.Event) -> None:
+    store._in_lookups = True
+    if fault == "hangs":
+        store._stuck = stuck
+    else:
+        store._error = ConnectionError("refused")
 
 
 def our_threads() -> int:
@@ -206,47 +111,68 @@ async def complaints() -> list[dict[str, Any]]:
 
 # The matrix
 
+
+class Longer(ColourEncoder):
+    """An encoder of another size than the collection's."""
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return [*super()._get_query_embedding(query), 0.0]
+
+
 FAULTS = {
     "raises": ("error", "ConnectionError: refused"),
+    "has a timeout of its own": ("error", "gateway timed out"),
     "hangs": ("deadline", "no answer within 0.15 s"),
     "slow": ("deadline", "no answer within 0.15 s"),
+    "encoder raises": ("error", "RuntimeError: no more memory"),
     "wrong dimension": ("error", ""),
     "empty": None,
     "duplicate ids": None,
     "NaN scores": ("invalid", "nan"),
+    "infinite scores": ("invalid", "inf"),
     "closed client": ("error", "closed"),
+}
+OF_STORES: dict[str, dict[str, Any]] = {
+    "raises": {"_error": ConnectionError("refused")},
+    "has a timeout of its own": {"_error": TimeoutError("a gateway timed out")},
+    "slow": {"_delay_s": 2 * DEADLINE_S},
+    "duplicate ids": {"_repeats": True},
+    "NaN scores": {"_bad_score": math.nan},
+    "infinite scores": {"_bad_score": math.inf},
+}
+OF_ENCODERS = {
+    "encoder raises": WatchedEncoder(Mock(side_effect=RuntimeError("no more memory"))),
+    "wrong dimension": Longer(),
 }
 
 
-def break_channel(one: Channel, fault: str, *, of: dict[str, Store]) -> Channel:
-    """Return the channel with its fault and a deadline."""
-    store = of[one.name]
-    encoder = one.embed_model
-    if fault == "wrong dimension":
-        encoder = Longer()
+def broken_channel(
+    name: str, store: Store, fault: str, stuck: threading.Event
+) -> Channel:
+    """Return a channel over the store with its fault and a deadline."""
+    for setting, value in OF_STORES.get(fault, {}).items():
+        setattr(store, setting, value)
+    if fault == "hangs":
+        store._stuck = stuck
     elif fault == "empty":
         store.delete_nodes([node.node_id for node in store.get_nodes()])
     elif fault == "closed client":
         store.close() if isinstance(store, FaultyEdge) else store._client.close()
-    else:
-        store._fault.kind = fault
-    return Channel(
-        one.name, vector_store=store, embed_model=encoder, timeout_s=DEADLINE_S
-    )
+    encoder = OF_ENCODERS.get(fault, ENCODER)
+    return channel(name, store, encoder, timeout_s=DEADLINE_S)
 
 
 @pytest.mark.parametrize("broken", ["text", "image"])
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_fault_costs_its_deadline_and_not_the_answer(
-    fault, broken, kind, retrieve, world, encoder, complaints
+    fault, broken, retrieve, stores, stuck, complaints, caplog
 ):
-    stores = world(kind)
-    channels = {name: channel(name, store, encoder) for name, store in stores.items()}
-    whole = dumped(MultiModalFusionRetriever(list(channels.values())).retrieve("red"))
-    healthy = next(one for name, one in channels.items() if name != broken)
-    alone = MultiModalFusionRetriever([healthy]).retrieve("red")
-    channels[broken] = break_channel(channels[broken], fault, of=stores)
-    retriever = MultiModalFusionRetriever(list(channels.values()))
+    whole = dumped(over(stores).retrieve("red"))
+    (healthy,) = stores.keys() - {broken}
+    channels = {healthy: channel(healthy, stores[healthy])}
+    alone = retriever_of(channels[healthy]).retrieve("red")
+    channels[broken] = broken_channel(broken, stores[broken], fault, stuck)
+    retriever = retriever_of(*(channels[name] for name in stores))
     tasks = asyncio.all_tasks()
 
     with within(DEADLINE_S + MARGIN_S):
@@ -259,19 +185,22 @@ async def test_a_fault_costs_its_deadline_and_not_the_answer(
         assert [(r.node.node_id, r.score, why(r).contributions) for r in found] == [
             (r.node.node_id, r.score, why(r).contributions) for r in alone
         ]
-    route = f"text→{broken}"
-    assert why(found[0]).requested == ("text→text", "text→image")
     expected = FAULTS[fault]
-    if expected is None:
-        assert why(found[0]).degraded == ()
-        assert why(found[0]).searched == ("text→text", "text→image")
-    else:
-        (lost,) = why(found[0]).degraded
-        assert (lost.route, lost.kind) == (route, expected[0])
-        assert expected[1] in lost.reason
-        assert why(found[0]).searched == (f"text→{healthy.name}",)
+    for result in found:
+        assert why(result).requested == ("text→text", "text→image")
+        if expected is None:
+            assert why(result).degraded == ()
+            assert why(result).searched == ("text→text", "text→image")
+        else:
+            kind, reason = expected
+            (lost,) = why(result).degraded
+            assert lost.channel == broken
+            assert (lost.route, lost.kind) == (f"text→{broken}", kind)
+            assert reason in lost.reason
+            assert f"{lost.route} gave no answer: {lost.reason}" in caplog.text
+            assert why(result).searched == (f"text→{healthy}",)
 
-    stores[broken]._fault.released.set()
+    stuck.set()
     assert await settles(stores[broken])
     gc.collect()
     assert complaints == []
@@ -280,190 +209,104 @@ async def test_a_fault_costs_its_deadline_and_not_the_answer(
 # Deadlines of the whole query
 
 
-async def test_query_has_a_deadline_beside_its_channels(kind, retrieve, world, encoder):
-    stores = world(kind)
-    stores["image"]._fault.kind = "hangs"
-    for own, reason in ((None, "0.5 s"), (30.0, "0.5 s"), (0.25, "0.25 s")):
-        retriever = MultiModalFusionRetriever(
-            [
-                channel("text", stores["text"], encoder),
-                channel("image", stores["image"], encoder, timeout_s=own),
-            ],
-            timeout_s=0.5,
-        )
-        with within(0.5 + MARGIN_S):
-            found = await retrieve(retriever, "red")
-        assert ids_of(found) == [uid("text red"), uid("text yellow")]
-        (lost,) = why(found[0]).degraded
-        assert (lost.kind, lost.reason) == ("deadline", f"no answer within {reason}")
+@pytest.mark.parametrize("own_s", [None, 30.0, 0.25])
+async def test_query_has_a_deadline_beside_its_channels(own_s, retrieve, stores, stuck):
+    stores["image"]._stuck = stuck
+    retriever = over(stores, {"timeout_s": own_s}, timeout_s=0.5)
+    with within(0.5 + MARGIN_S):
+        found = await retrieve(retriever, "red")
+    assert ids_of(found) == TEXTS
+    (lost,) = why(found[0]).degraded
+    reason = f"no answer within {0.25 if own_s == 0.25 else 0.5} s"
+    assert (lost.kind, lost.reason) == ("deadline", reason)
 
 
-async def test_hanging_encoder_of_an_embedded_channel_is_cut_off(
-    retrieve, world, encoder
-):
-    released = threading.Event()
-
-    class Stuck(ColourEncoder):
-        def _get_query_embedding(self, query: str) -> list[float]:
-            released.wait(20)
-            return super()._get_query_embedding(query)
-
-    stores = world("edge")
-    retriever = MultiModalFusionRetriever(
-        [
-            channel("text", stores["text"], encoder),
-            channel("image", stores["image"], Stuck()),
-        ],
-        timeout_s=patient(0.2),
-    )
-    found = await retrieve(retriever, "red")
+@pytest.mark.parametrize("whose", ["query", "channel"])
+async def test_hanging_encoder_is_cut_off(whose, retrieve, stores, stuck):
+    hanging = {"encoder": WatchedEncoder(lambda _: stuck.wait(20))}
+    deadline = {"timeout_s": patient(0.2)}
+    if whose == "query":
+        retriever = over(stores, hanging, **deadline)
+    else:
+        retriever = over(stores, hanging | deadline)
+    with within(0.2 + MARGIN_S):
+        found = await retrieve(retriever, "red")
     assert [d.kind for d in why(found[0]).degraded] == ["deadline"]
-    released.set()
+    stuck.set()
     assert await settles()
 
 
+@EDGE
 @pytest.mark.parametrize("fault", ["hangs", "raises"])
 async def test_entities_whose_nodes_cannot_be_read_are_left_out(
-    fault, retrieve, world, encoder
+    fault, retrieve, stores, stuck
 ):
-    stores = world("edge")
-    retriever = MultiModalFusionRetriever(
-        [channel(name, store, encoder) for name, store in stores.items()],
-        timeout_s=patient(0.2),
-    )
-    stores["image"]._fault = Fault(fault, in_lookups=True)
+    retriever = over(stores, timeout_s=patient(0.2))
+    break_lookups(stores["image"], fault, stuck)
     with within(0.2 + MARGIN_S):
         found = await retrieve(retriever, "red")
     # Red was found by both, and its text can be shown; blue by its picture alone.
-    assert [(r.node.node_id, r.score) for r in found] == [
-        (uid("text red"), 2 / 61),
-        (uid("text yellow"), 1 / 62),
-    ]
+    assert ids_of(found) == TEXTS
+    assert [r.score for r in found] == [2 / 61, 1 / 62]
     (lost,) = why(found[0]).degraded
     assert (lost.channel, lost.route) == ("image", "fetch image")
     assert lost.kind == ("deadline" if fault == "hangs" else "error")
     assert why(found[0]).searched == ("text→text", "text→image")
-    stores["image"]._fault.released.set()
 
 
-async def test_lookups_that_hang_leave_the_found_nodes(kind, retrieve, world, encoder):
-    stores = world(kind)
-    pictures = frozenset({"image"})
-    retriever = MultiModalFusionRetriever(
-        [
-            channel("text", stores["text"], encoder),
-            channel("image", stores["image"], encoder, accepts=pictures),
-        ],
-        complete_entities=True,
-        timeout_s=patient(0.2),
-    )
+@pytest.mark.parametrize("fault", ["hangs", "raises"])
+async def test_lookups_that_fail_leave_the_found_nodes(fault, retrieve, stores, stuck):
+    pictures = {"accepts": frozenset({"image"})}
+    retriever = over(stores, pictures, complete_entities=True, timeout_s=patient(0.2))
     complete = ids_of(await retrieve(retriever, "red"))
     assert complete == [uid("text red"), uid("image red"), uid("text yellow")]
-    stores["image"]._fault = Fault("hangs", in_lookups=True)
+    break_lookups(stores["image"], fault, stuck)
     found = await retrieve(retriever, "red")
-    assert ids_of(found) == [uid("text red"), uid("text yellow")]
-    assert [(d.route, d.kind) for d in why(found[0]).degraded] == [
-        ("complete image", "deadline")
-    ]
-    stores["image"]._fault.released.set()
+    assert ids_of(found) == TEXTS
+    (lost,) = why(found[0]).degraded
+    assert (lost.channel, lost.route) == ("image", "complete image")
+    if fault == "hangs":
+        assert lost.kind == "deadline"
+    else:
+        assert (lost.kind, lost.reason) == ("error", "ConnectionError: refused")
 
 
-async def test_lookups_of_remote_stores_run_at_the_same_time(
-    retrieve, world, encoder, paint
-):
-    class SlowLookups(FaultyLocal):
-        def get_nodes(self, *args: Any, **kwargs: Any) -> Any:
-            time.sleep(0.5)
-            return super().get_nodes(*args, **kwargs)
-
-    slow = {}
-    for name in ("a", "b", "c"):
-        slow[name] = SlowLookups(name, client=QdrantClient(":memory:"))
-        slow[name].add([text_node("red", name=name, entity="r")])
-    retriever = MultiModalFusionRetriever(
-        [
-            channel("text", world("local")["text"], encoder),
-            *(
-                channel(name, store, encoder, accepts=frozenset({"image"}))
-                for name, store in slow.items()
-            ),
-        ],
-        complete_entities=True,
-    )
-    with within(1.3):
-        await retrieve(retriever, "red")
-    for store in slow.values():
-        store._client.close()
-
-
+@LOCAL
 async def test_late_channel_is_not_asked_to_complete_what_others_found(
-    retrieve, world, encoder
+    retrieve, stores
 ):
-    stores = world("local")
-    asked: list[str] = []
-
-    class Counting(FaultyLocal):
-        def get_nodes(self, *args: Any, **kwargs: Any) -> Any:
-            asked.append("image")
-            return super().get_nodes(*args, **kwargs)
-
-    late = Counting("image", client=stores["image"]._client)
-    late._fault.kind = "slow"
-    retriever = MultiModalFusionRetriever(
-        [
-            channel("text", stores["text"], encoder),
-            channel("image", late, encoder, timeout_s=DEADLINE_S),
-        ],
-        complete_entities=True,
-    )
-    assert ids_of(await retrieve(retriever, "red")) == [
-        uid("text red"),
-        uid("text yellow"),
-    ]
-    assert asked == []
+    stores["image"]._delay_s = 2 * DEADLINE_S
+    retriever = over(stores, {"timeout_s": DEADLINE_S}, complete_entities=True)
+    assert ids_of(await retrieve(retriever, "red")) == TEXTS
+    assert stores["image"]._n_lookups == 0
 
 
 async def test_where_no_thread_can_be_started_the_caller_does_what_has_no_deadline(
-    kind, world, encoder, monkeypatch
+    stores, monkeypatch
 ):
     def refused(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    stores = world(kind)
-    both = [channel(name, store, encoder) for name, store in stores.items()]
-    whole = dumped(MultiModalFusionRetriever(both).retrieve("red"))
+    whole = dumped(over(stores).retrieve("red"))
     assert await settles(), "else an idle one is taken"
-    hurried = channel("image", stores["image"], encoder, timeout_s=5)
     monkeypatch.setattr(threads, "_idle", [])
     monkeypatch.setattr(threading.Thread, "start", refused)
-    assert dumped(MultiModalFusionRetriever(both).retrieve("red")) == whole
-    found = MultiModalFusionRetriever([both[0], hurried]).retrieve("red")
-    assert ids_of(found) == [uid("text red"), uid("text yellow")]
+    assert dumped(over(stores).retrieve("red")) == whole
+    found = over(stores, {"timeout_s": 5}).retrieve("red")
+    assert ids_of(found) == TEXTS
     (lost,) = why(found[0]).degraded
     assert (lost.route, lost.kind) == ("text→image", "error")
     assert "can't start new thread" in lost.reason
 
 
-@pytest.mark.parametrize("timeout_s", [0, -1.0, float("nan")])
-def test_deadline_that_is_none_is_refused(timeout_s, world):
-    one = channel("text", world("local")["text"], ColourEncoder())
-    with pytest.raises(
-        InvalidSetting, match=r"Retriever: timeout_s is .*greater than 0"
-    ):
-        MultiModalFusionRetriever([one], timeout_s=timeout_s)
-
-
 # What becomes known
 
 
-async def test_nothing_found_and_nobody_looked_can_be_told_apart(
-    retrieve, world, encoder
-):
-    stores = world("local")
-    channels = [channel(name, store, encoder) for name, store in stores.items()]
-    retriever = MultiModalFusionRetriever(channels)
-    break_channel(channels[0], "empty", of=stores)
-    break_channel(channels[1], "raises", of=stores)
+@LOCAL
+async def test_nothing_found_and_nobody_looked_can_be_told_apart(stores, stuck):
+    retriever = over(stores)
+    broken_channel("text", stores["text"], "empty", stuck)
+    broken_channel("image", stores["image"], "raises", stuck)
     with collect_degradations() as lost:
         assert await retriever.aretrieve("red") == []
         assert retriever.retrieve("red") == []
@@ -475,74 +318,80 @@ async def test_nothing_found_and_nobody_looked_can_be_told_apart(
     assert others == []
 
 
-async def test_all_nodes_unreadable_is_an_error(retrieve, world, encoder):
-    stores = world("edge")
+@LOCAL
+async def test_all_routes_failing_is_an_error_that_lists_each_reason(retrieve, stores):
+    stores["text"]._error = ConnectionError("text server refused")
+    stores["image"]._error = OSError("picture disk full")
+    with pytest.raises(AllRoutesFailed, match=r"All 2 routes.*refused.*disk full"):
+        await retrieve(over(stores), "red")
+
+
+@EDGE
+async def test_all_nodes_unreadable_is_an_error(retrieve, stores, stuck):
     for store in stores.values():
-        store._fault = Fault("raises", in_lookups=True)
-    retriever = MultiModalFusionRetriever(
-        [channel(name, store, encoder) for name, store in stores.items()]
-    )
+        break_lookups(store, "raises", stuck)
     with pytest.raises(AllRoutesFailed, match=r"3 entities.*none.*fetch text: Conn"):
-        await retrieve(retriever, "red")
+        await retrieve(over(stores), "red")
 
 
-async def test_failed_lookup_is_an_error_where_degradations_are(
-    retrieve, world, encoder
+@EDGE
+@pytest.mark.parametrize(
+    ("in_lookups", "said"),
+    [
+        (False, r"1 of 2 routes.*text→image.*refused"),
+        (True, r"1 of 2 lookups failed.*fetch image"),
+    ],
+    ids=["route", "lookup"],
+)
+async def test_one_failure_is_an_error_where_degradations_are(
+    in_lookups, said, retrieve, stores
 ):
-    stores = world("edge")
-    stores["image"]._fault = Fault("raises", in_lookups=True)
-    retriever = MultiModalFusionRetriever(
-        [channel(name, store, encoder) for name, store in stores.items()],
-        on_degraded="raise",
-    )
-    with pytest.raises(RouteFailed, match=r"1 of 2 lookups failed.*fetch image"):
-        await retrieve(retriever, "red")
+    strict = over(stores, on_degraded="raise")
+    assert await retrieve(strict, "red")
+    stores["image"]._error = ConnectionError("refused")
+    stores["image"]._in_lookups = in_lookups
+    with pytest.raises(RouteFailed, match=said):
+        await retrieve(strict, "red")
 
 
 # Nothing is left behind
 
 
 async def test_channel_that_hangs_is_left_alone_after_a_few_searches(
-    kind, retrieve, world, encoder
+    kind, retrieve, stores, stuck
 ):
-    stores = world(kind)
-    fault = stores["image"]._fault
-    fault.kind = "hangs"
-    retriever = MultiModalFusionRetriever(
-        [
-            channel("text", stores["text"], encoder),
-            channel("image", stores["image"], encoder, timeout_s=0.02),
-        ]
-    )
+    pictures = stores["image"]
+    pictures._stuck = stuck
+    retriever = over(stores, {"timeout_s": 0.02})
     kinds = []
     for _ in range(2 * MOST_ABANDONED):
         found = await retrieve(retriever, "red")
-        assert ids_of(found) == [uid("text red"), uid("text yellow")]
+        assert ids_of(found) == TEXTS
         kinds += [d.kind for d in why(found[0]).degraded]
     assert kinds == ["deadline"] * MOST_ABANDONED + ["busy"] * MOST_ABANDONED
     assert why(found[0]).degraded[0].reason.startswith("still busy with 8 earlier")
     assert await settles(at=MOST_ABANDONED)
-    # Another retriever over the same store knows of it.
-    (other,) = [channel("other", stores["image"], encoder, timeout_s=5)]
-    with pytest.raises(AllRoutesFailed, match="still busy"):
-        await retrieve(MultiModalFusionRetriever([other]), "red")
-    if kind == "local":  # Edge without a deadline is searched by its caller
-        endless = channel("endless", stores["image"], encoder)
+    # Another retriever over the same store knows of it. Edge without a deadline is
+    # searched by its caller.
+    for timeout_s in [5, *([None] if kind == "local" else [])]:
+        other = channel("other", pictures, timeout_s=timeout_s)
         with pytest.raises(AllRoutesFailed, match="still busy"):
-            await retrieve(MultiModalFusionRetriever([endless]), "red")
-    fault.kind = ""
-    fault.released.set()
+            await retrieve(retriever_of(other), "red")
+    pictures._stuck = None
+    stuck.set()
     assert await settles()
-    again = channel("image", stores["image"], encoder, timeout_s=5)
-    assert len(await retrieve(MultiModalFusionRetriever([again]), "red")) == 2
+    again = channel("image", pictures, timeout_s=5)
+    assert len(await retrieve(retriever_of(again), "red")) == 2
 
 
 class HangingAsync(QdrantVectorStore):
     """A store whose asynchronous client hangs, and minds being cancelled or not."""
 
     _cancelled: int = PrivateAttr(default=0)
-    _stubborn: bool = PrivateAttr(default=False)
-    _error: Exception | None = PrivateAttr(default=None)
+    _manner: str = PrivateAttr(default="obedient")
+
+    def __init__(self) -> None:
+        super().__init__("hanging", aclient=AsyncQdrantClient(":memory:"))
 
     async def aquery(
         self, query: VectorStoreQuery, **kwargs: Any
@@ -551,26 +400,24 @@ class HangingAsync(QdrantVectorStore):
             await asyncio.sleep(20)
         except asyncio.CancelledError:
             self._cancelled += 1
-            if self._stubborn:
+            if self._manner == "stubborn":
                 await asyncio.sleep(1.0)
-            if self._error is not None:
-                raise self._error from None
+            if self._manner == "raises":
+                raise OSError("connection lost") from None
             raise
         return await super().aquery(query, **kwargs)
 
 
+@EDGE
 @pytest.mark.parametrize("manner", ["obedient", "stubborn", "raises"])
 async def test_asynchronous_search_is_cancelled_at_its_deadline(
-    manner, world, encoder, complaints
+    manner, stores, complaints
 ):
-    store = HangingAsync("hanging", aclient=AsyncQdrantClient(":memory:"))
-    store._stubborn = manner == "stubborn"
-    store._error = OSError("connection lost") if manner == "raises" else None
-    late = channel("image", store, encoder, timeout_s=0.1)
+    store = HangingAsync()
+    store._manner = manner
+    late = channel("image", store, timeout_s=0.1)
     assert late.way == "await"
-    retriever = MultiModalFusionRetriever(
-        [channel("text", world("edge")["text"], encoder), late]
-    )
+    retriever = retriever_of(channel("text", stores["text"]), late)
     tasks = asyncio.all_tasks()
     with within(0.9):  # a client that will not be cancelled is not waited for
         found = await retriever.aretrieve("red")
@@ -583,47 +430,37 @@ async def test_asynchronous_search_is_cancelled_at_its_deadline(
     assert complaints == []
 
 
+@LOCAL
 @pytest.mark.parametrize("stage", ["search", "lookup"])
-async def test_cancelling_a_query_cancels_all_of_it(stage, world, encoder, complaints):
-    stores = world("local")
-    hanging = HangingAsync("hanging", aclient=AsyncQdrantClient(":memory:"))
-    stores["image"]._fault = Fault("hangs", in_lookups=stage == "lookup")
-    channels = [
-        channel("text", stores["text"], encoder),
-        channel(
-            "image",
-            stores["image"],
-            encoder,
-            accepts=frozenset({"text" if stage == "search" else "image"}),
-        ),
-    ]
-    if stage == "search":
-        channels.append(channel("hanging", hanging, encoder))
-    retriever = MultiModalFusionRetriever(channels, complete_entities=True)
+async def test_cancelling_a_query_cancels_all_of_it(stage, stores, stuck, complaints):
+    hanging = HangingAsync()
+    in_search = stage == "search"
+    stores["image"]._stuck, stores["image"]._in_lookups = stuck, not in_search
+    accepts = frozenset({"text" if in_search else "image"})
+    retriever = retriever_of(
+        channel("text", stores["text"]),
+        channel("image", stores["image"], accepts=accepts),
+        *([channel("hanging", hanging)] if in_search else []),
+        complete_entities=True,
+    )
     tasks = asyncio.all_tasks()
-    query = asyncio.ensure_future(retriever.aretrieve("red"))
-    await asyncio.sleep(0.2)
-    query.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await query
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(retriever.aretrieve("red"), 0.2)
     assert asyncio.all_tasks() == tasks
-    assert hanging._cancelled == (1 if stage == "search" else 0)
+    assert hanging._cancelled == in_search
     # Its thread cannot be ended, but is known to be on its own.
     assert n_abandoned(stores["image"]) == 1
-    stores["image"]._fault.released.set()
+    stuck.set()
     assert await settles(stores["image"])
     gc.collect()
     assert complaints == []
+    assert await over(stores).aretrieve("red")
 
 
-async def test_query_at_fault_cancels_its_other_routes(world, encoder, paint, tmp_path):
-    hanging = HangingAsync("hanging", aclient=AsyncQdrantClient(":memory:"))
-    retriever = MultiModalFusionRetriever(
-        [
-            channel("image", world("local")["image"], encoder),
-            channel("hanging", hanging, encoder, timeout_s=0.3),
-        ]
-    )
+@LOCAL
+async def test_query_at_fault_cancels_its_other_routes(stores, paint, tmp_path):
+    hanging = channel("hanging", HangingAsync(), timeout_s=0.3)
+    retriever = retriever_of(channel("image", stores["image"]), hanging)
     whole = paint("red", size=(200, 200)).read_bytes()
     cut = tmp_path / "cut.png"
     cut.write_bytes(whole[: len(whole) // 2])
@@ -636,106 +473,69 @@ async def test_query_at_fault_cancels_its_other_routes(world, encoder, paint, tm
 # Retries
 
 
-class Flaky(FaultyLocal):
-    """A store that fails a few times before it answers."""
-
-    _failures: list[Exception] = PrivateAttr(default_factory=list)
-    _asked: int = PrivateAttr(default=0)
-
-    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        self._asked += 1
-        if self._failures:
-            raise self._failures.pop(0)
-        return super().query(query, **kwargs)
-
-
-class FlakyAsync(Flaky):
-    """The same over an asynchronous client."""
-
-    async def aquery(
-        self, query: VectorStoreQuery, **kwargs: Any
-    ) -> VectorStoreQueryResult:
-        self._asked += 1
-        if self._failures:
-            raise self._failures.pop(0)
-        return await QdrantVectorStore.aquery(self, query, **kwargs)
-
-
-BROKEN = ConnectionResetError("reset by peer")
-CONNECTION_FAILURES = {
-    "built-in": BROKEN,
-    "httpx": httpx.ConnectError("refused"),
-    "qdrant": ResponseHandlingException(httpx.ReadError("broke off")),
-    "too many requests": ResourceExhaustedResponse("429", retry_after_s=0),
-}
-
-
-@pytest.mark.parametrize("failure", CONNECTION_FAILURES)
-async def test_search_is_repeated_where_that_may_help(
-    failure, retrieve, world, encoder
-):
-    store = Flaky("text", client=world("local")["text"]._client)
-    retried = channel("text", store, encoder, n_retries=2, timeout_s=10)
-    store._failures = [CONNECTION_FAILURES[failure]] * 2
-    found = await retrieve(MultiModalFusionRetriever([retried]), "red")
-    assert ids_of(found) == [uid("text red"), uid("text yellow")]
-    assert why(found[0]).degraded == ()
-    assert store._asked == 3
-    store._failures = [CONNECTION_FAILURES[failure]] * 3
-    with pytest.raises(
-        AllRoutesFailed, match=type(CONNECTION_FAILURES[failure]).__name__
-    ):
-        await retrieve(MultiModalFusionRetriever([retried]), "red")
-    assert store._asked == 6
-
-
-async def test_asynchronous_search_is_repeated_too(encoder):
-    store = FlakyAsync("text", aclient=AsyncQdrantClient(":memory:"))
-    await store.async_add([text_node("red")])
-    store._failures = [BROKEN] * 2
-    retried = channel("text", store, encoder, n_retries=2)
-    found = await MultiModalFusionRetriever([retried]).aretrieve("red")
-    assert (ids_of(found), store._asked) == ([uid("text red")], 3)
-
-
+@LOCAL
 @pytest.mark.parametrize(
-    ("error", "settings"),
+    "failure",
     [
-        (BROKEN, {}),
-        (ValueError("bad input"), {"n_retries": 5}),
-        (TimeoutError("read timed out"), {"n_retries": 5}),
-        (httpx.ReadTimeout("read timed out"), {"n_retries": 5}),
-        (ResourceExhaustedResponse("429", retry_after_s=60), {"n_retries": 5}),
+        BROKEN,
+        httpx.ConnectError("refused"),
+        ResponseHandlingException(httpx.ReadError("broke off")),
+        ResourceExhaustedResponse("429", retry_after_s=0),
+    ],
+    ids=["built-in", "httpx", "qdrant", "too many requests"],
+)
+async def test_search_is_repeated_where_that_may_help(failure, retrieve, stores):
+    store = stores["text"]
+    retried = retriever_of(channel("text", store, n_retries=2, timeout_s=10))
+    store._error, store._n_failures = failure, 2
+    found = await retrieve(retried, "red")
+    assert ids_of(found) == TEXTS
+    assert why(found[0]).degraded == ()
+    assert store._n_queries == 3
+    store._n_failures = math.inf
+    with pytest.raises(AllRoutesFailed, match=type(failure).__name__):
+        await retrieve(retried, "red")
+    assert store._n_queries == 6
+
+
+async def test_asynchronous_search_is_repeated_too():
+    store = FaultyStore("text", aclient=AsyncQdrantClient(":memory:"))
+    await store.async_add([text_node("red")])
+    store._error, store._n_failures = BROKEN, 2
+    found = await retriever_of(channel("text", store, n_retries=2)).aretrieve("red")
+    assert (ids_of(found), store._n_queries) == ([uid("text red")], 3)
+
+
+@LOCAL
+@pytest.mark.parametrize(
+    ("error", "n_retries"),
+    [
+        (BROKEN, 0),
+        (ValueError("bad input"), 5),
+        (TimeoutError("read timed out"), 5),
+        (httpx.ReadTimeout("read timed out"), 5),
+        (ResourceExhaustedResponse("429", retry_after_s=60), 5),
     ],
 )
 async def test_search_is_not_repeated_where_it_cannot_help(
-    error, settings, retrieve, world, encoder
+    error, n_retries, retrieve, stores
 ):
-    store = Flaky("text", client=world("local")["text"]._client)
-    store._failures = [error]
-    only = channel("text", store, encoder, timeout_s=5, **settings)
+    store = stores["text"]
+    store._error, store._n_failures = error, 1
+    only = channel("text", store, timeout_s=5, n_retries=n_retries)
     with within(MARGIN_S), pytest.raises(AllRoutesFailed):
-        await retrieve(MultiModalFusionRetriever([only]), "red")
-    assert store._asked == 1
+        await retrieve(retriever_of(only), "red")
+    assert store._n_queries == 1
 
 
-async def test_encoder_that_fails_is_not_asked_again(retrieve, world):
-    class Unplugged(ColourEncoder):
-        _asked: int = PrivateAttr(default=0)
-
-        def _get_query_embedding(self, query: str) -> list[float]:
-            self._asked += 1
-            raise BROKEN
-
-    encoder = Unplugged()
-    one = channel("text", world("local")["text"], encoder, n_retries=5)
-    started = time.monotonic()
-    with pytest.raises(AllRoutesFailed, match="ConnectionResetError: reset by peer"):
-        await retrieve(MultiModalFusionRetriever([one]), "red")
-    assert time.monotonic() - started < MARGIN_S, "five pauses take 3.1 s"
-    assert encoder._asked == 1
-
-
-def test_retries_below_none_are_refused(world, encoder):
-    with pytest.raises(InvalidSetting, match="n_retries is -1"):
-        channel("text", world("local")["text"], encoder, n_retries=-1)
+@LOCAL
+async def test_encoder_that_fails_is_not_asked_again(retrieve, stores):
+    unplugged = Mock(side_effect=BROKEN)
+    one = channel("text", stores["text"], WatchedEncoder(unplugged), n_retries=5)
+    # Five pauses take 3.1 s.
+    with (
+        within(MARGIN_S),
+        pytest.raises(AllRoutesFailed, match="ConnectionResetError: reset by peer"),
+    ):
+        await retrieve(retriever_of(one), "red")
+    assert unplugged.call_count == 1

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.image_retriever import BaseImageRetriever
-from llama_index.core.schema import IndexNode, QueryBundle, TextNode
+from llama_index.core.schema import BaseNode, IndexNode, QueryBundle, TextNode
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from PIL import Image
@@ -26,56 +28,54 @@ from llama_index_mmrag import (
     MultiModalQuery,
     WeightedSum,
 )
-from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
 from llama_index_mmrag.nodes.node import POSITION_KEY, FusedNode
+from llama_index_mmrag.retrieval.channel import Channel
 
 from ..support.colours import (
-    OpenStore,
+    ENCODER,
     channel,
     dumped,
     ids_of,
     image_node,
+    retriever_of,
     text_node,
     uid,
     why,
 )
 from ..support.stores import CachingStore, FaultyStore
 
-KINDS = ["edge", "local"]
 HALF = 1 / math.sqrt(2)
-
-
-@pytest.fixture(params=KINDS)
-def kind(request) -> str:
-    return str(request.param)
+PICTURES_ONLY = frozenset({"image"})
 
 
 @pytest.fixture
-def retriever(kind, open_store, paint, encoder) -> MultiModalFusionRetriever:
+def channels_over(kind, open_store) -> Callable[..., list[Channel]]:
+    """Return a function that stores nodes and returns the channels over them."""
+
+    def made(
+        texts: Sequence[BaseNode], pictures: Sequence[BaseNode] = (), **of_pictures: Any
+    ) -> list[Channel]:
+        channels = [channel("text", open_store(kind, texts))]
+        if pictures:
+            store = open_store(kind, pictures)
+            channels.append(channel("image", store, **of_pictures))
+        return channels
+
+    return made
+
+
+@pytest.fixture
+def retriever(channels_over, paint) -> MultiModalFusionRetriever:
     """Return one over red, yellow and blue, each in a text and a picture."""
-    texts = [
-        text_node("red", entity="r"),
-        text_node("yellow", entity="y"),
-        text_node("blue", entity="b"),
-    ]
-    pictures = [
-        image_node(paint("red"), entity="r"),
-        image_node(paint("yellow"), entity="y"),
-        image_node(paint("blue"), entity="b"),
-    ]
-    return MultiModalFusionRetriever(
-        [
-            channel("text", open_store(kind, texts), encoder),
-            channel("image", open_store(kind, pictures), encoder),
-        ]
-    )
+    colours = ("red", "yellow", "blue")
+    texts = [text_node(colour, entity=colour[0]) for colour in colours]
+    pictures = [image_node(paint(colour), entity=colour[0]) for colour in colours]
+    return retriever_of(*channels_over(texts, pictures))
 
 
-def only(store_nodes: list, open_store: OpenStore, encoder: ColourEncoder, **settings):
-    """Return a retriever over one text channel in local mode."""
-    store = open_store("local", store_nodes)
-    return MultiModalFusionRetriever([channel("text", store, encoder)], **settings)
+def by_picture(path: Path | str, words: str = "") -> QueryBundle:
+    return QueryBundle(words, image_path=str(path))
 
 
 # What is found, and why
@@ -114,7 +114,7 @@ def test_provenance_names_routes_ranks_and_weights(retriever):
 
 
 def test_picture_query_searches_pictures_and_not_texts(retriever, paint):
-    found = retriever.retrieve(QueryBundle("", image_path=str(paint("yellow"))))
+    found = retriever.retrieve(by_picture(paint("yellow")))
     assert ids_of(found) == [uid(f"image {c}") for c in ("yellow", "red", "blue")]
     assert [r.score for r in found] == [1 / 61, 1 / 62, 1 / 63]
     assert why(found[0]).requested == ("image→image",)
@@ -125,7 +125,7 @@ def test_picture_query_searches_pictures_and_not_texts(retriever, paint):
 
 
 def test_text_and_picture_are_both_searched_for(retriever, paint):
-    found = retriever.retrieve(QueryBundle("red", image_path=str(paint("blue"))))
+    found = retriever.retrieve(by_picture(paint("blue"), "red"))
     assert why(found[0]).requested == ("text→text", "text→image", "image→image")
     # Red is first, first and tied second for the blue picture: with yellow nothing,
     # so both have the offset's cosine, and "r" is before "y".
@@ -136,13 +136,10 @@ def test_text_and_picture_are_both_searched_for(retriever, paint):
     ]
 
 
-def test_texts_can_be_searched_by_picture_when_asked_to(open_store, encoder, paint):
+def test_texts_can_be_searched_by_picture_when_asked_to(open_store, paint):
     store = open_store("local", [text_node("red"), text_node("blue")])
-    both = frozenset({"text", "image"})
-    retriever = MultiModalFusionRetriever(
-        [channel("text", store, encoder, accepts=both)]
-    )
-    found = retriever.retrieve(QueryBundle("", image_path=str(paint("blue"))))
+    texts = channel("text", store, accepts=frozenset({"text", "image"}))
+    found = retriever_of(texts).retrieve(by_picture(paint("blue")))
     assert ids_of(found) == [uid("text blue"), uid("text red")]
     assert why(found[0]).requested == ("image→text",)
 
@@ -154,37 +151,30 @@ def test_results_are_nodes_of_llamaindex_with_provenance(retriever):
         "ExplainedTextNode",
         "CaptionedImageNode",
     ]
-    assert isinstance(retriever, MultiModalRetriever)
-    assert isinstance(retriever, BaseRetriever)
-    assert isinstance(retriever, BaseImageRetriever)
+    for interface in (MultiModalRetriever, BaseRetriever, BaseImageRetriever):
+        assert isinstance(retriever, interface)
 
 
-def test_top_k_counts_entities(kind, retriever):
-    one = MultiModalFusionRetriever(retriever.channels, top_k=1)
+def test_top_k_counts_entities(retriever):
+    one = retriever_of(*retriever.channels, top_k=1)
     assert dumped(one.retrieve("blue")) == dumped(retriever.retrieve("blue")[:2])
 
 
 @pytest.mark.parametrize("own", [1, 10, 30])
-async def test_channels_are_searched_as_deep_as_the_query_asks(
-    own, kind, open_store, encoder
-):
-    nodes = [text_node("red", name=f"{n}") for n in range(25)]
-    one = channel("text", open_store(kind, nodes), encoder, top_k=own)
-    retriever = MultiModalFusionRetriever([one], top_k=20)
+async def test_channels_are_searched_as_deep_as_the_query_asks(own, kind, open_store):
+    store = open_store(kind, [text_node("red", name=f"{n}") for n in range(25)])
+    retriever = retriever_of(channel("text", store, top_k=own), top_k=20)
     assert len(retriever.retrieve("red")) == 20
     assert len(await retriever.with_top_k(24).aretrieve("red")) == 24
     assert len(retriever.with_top_k(3).retrieve("red")) == 3
 
 
-def test_weights_by_channel_change_the_ranking(open_store, encoder, paint):
-    texts = open_store("local", [text_node("red"), text_node("yellow")])
-    pictures = open_store("local", [image_node(paint("red"))])
-    in_fusion = MultiModalFusionRetriever(
-        [channel("text", texts, encoder), channel("image", pictures, encoder)],
-        fusion=RRF(weights={"image": 3.0}),
+def test_weights_by_channel_change_the_ranking(channels_over, paint):
+    channels = channels_over(
+        [text_node("red"), text_node("yellow")], [image_node(paint("red"))]
     )
-    found = in_fusion.retrieve("red")
-    assert [(r.node.node_id, r.score) for r in found] == [
+    weighted = retriever_of(*channels, fusion=RRF(weights={"image": 3.0}))
+    assert [(r.node.node_id, r.score) for r in weighted.retrieve("red")] == [
         (uid("image red"), 3 / 61),
         (uid("text red"), 1 / 61),
         (uid("text yellow"), 1 / 62),
@@ -193,108 +183,74 @@ def test_weights_by_channel_change_the_ranking(open_store, encoder, paint):
 
 def test_weighted_sum_uses_the_stores_scores(retriever):
     fusion = WeightedSum(weights={"text": 0.7, "image": 0.3}, normalizer="identity")
-    summed = MultiModalFusionRetriever(retriever.channels, fusion=fusion)
-    found = summed.retrieve("red")
+    found = retriever_of(*retriever.channels, fusion=fusion).retrieve("red")
     expected = [0.7 * 1.0 + 0.3 * 0.8, 0.7 * HALF + 0.3 * 0.8 * HALF, 0.0]
     assert [why(r).entity_id for r in found[::2]] == ["r", "y", "b"]
     assert [r.score for r in found[::2]] == pytest.approx(expected, abs=1e-6)
 
 
-def test_channel_order_breaks_ties(kind, open_store, encoder, paint):
-    texts = channel("text", open_store(kind, [text_node("red")]), encoder)
-    pictures = channel("image", open_store(kind, [image_node(paint("red"))]), encoder)
-    first = MultiModalFusionRetriever([texts, pictures]).retrieve("red")
-    other = MultiModalFusionRetriever([pictures, texts]).retrieve("red")
+def test_channel_order_breaks_ties(channels_over, paint):
+    texts, pictures = channels_over([text_node("red")], [image_node(paint("red"))])
+    first = retriever_of(texts, pictures).retrieve("red")
+    other = retriever_of(pictures, texts).retrieve("red")
     assert ids_of(first) == [uid("text red"), uid("image red")]
     assert ids_of(other) == [uid("image red"), uid("text red")]
     assert {r.score for r in (*first, *other)} == {1 / 61}
 
 
-def test_ties_within_a_channel_break_by_entity(kind, open_store, encoder):
+def test_ties_within_a_channel_break_by_entity(channels_over):
     nodes = [text_node("red", name=f"n{n}", entity=f"e{n}") for n in (3, 1, 4, 2)]
-    retriever = MultiModalFusionRetriever(
-        [channel("text", open_store(kind, nodes), encoder)]
-    )
-    found = retriever.retrieve("red")
+    found = retriever_of(*channels_over(nodes)).retrieve("red")
     assert [why(r).entity_id for r in found] == ["e1", "e2", "e3", "e4"]
 
 
-def test_empty_collection_finds_nothing(kind, open_store, encoder):
-    node = text_node("red")
-    store = open_store(kind, [node])
-    store.delete_nodes([node.node_id])
-    retriever = MultiModalFusionRetriever([channel("text", store, encoder)])
-    assert retriever.retrieve("red") == []
-
-
-def test_empty_collection_takes_nothing_from_the_other(
-    kind, open_store, encoder, paint
+def test_empty_collection_finds_nothing_and_takes_nothing_from_the_other(
+    channels_over, paint
 ):
     picture = image_node(paint("red"))
-    emptied = open_store(kind, [picture])
-    emptied.delete_nodes([picture.node_id])
-    texts = channel("text", open_store(kind, [text_node("red")]), encoder)
-    both = MultiModalFusionRetriever([texts, channel("image", emptied, encoder)])
-    found = both.retrieve("red")
-    assert [(r.node.node_id, r.score) for r in found] == [(uid("text red"), 1 / 61)]
-    assert why(found[0]).degraded == ()
+    texts, emptied = channels_over([text_node("red")], [picture])
+    emptied.vector_store.delete_nodes([picture.node_id])
+    assert retriever_of(emptied).retrieve("red") == []
+    (found,) = retriever_of(texts, emptied).retrieve("red")
+    assert (found.node.node_id, found.score) == (uid("text red"), 1 / 61)
+    assert why(found).degraded == ()
 
 
 # Entities
 
 
-def test_complete_entities_brings_the_sections_picture(
-    kind, open_store, encoder, paint
-):
-    texts = open_store(kind, [text_node("red", entity="s1"), text_node("blue")])
-    pictures = open_store(
-        kind,
-        [
-            image_node(paint("green"), entity="s1", **{POSITION_KEY: 5}),
-            image_node(paint("white"), entity="s1", **{POSITION_KEY: 2}),
-            image_node(paint("cyan"), entity="s2"),
-        ],
-    )
-    channels = [
-        channel("text", texts, encoder),
-        channel("image", pictures, encoder, accepts=frozenset({"image"})),
+def test_complete_entities_brings_the_sections_picture(channels_over, paint):
+    pictures = [
+        image_node(paint("green"), entity="s1", **{POSITION_KEY: 5}),
+        image_node(paint("white"), entity="s1", **{POSITION_KEY: 2}),
+        image_node(paint("cyan"), entity="s2"),
     ]
-    plain = MultiModalFusionRetriever(channels, top_k=1)
-    complete = MultiModalFusionRetriever(channels, top_k=1, complete_entities=True)
+    texts = [text_node("red", entity="s1"), text_node("blue")]
+    channels = channels_over(texts, pictures, accepts=PICTURES_ONLY)
+    plain = retriever_of(*channels, top_k=1)
     assert ids_of(plain.retrieve("red")) == [uid("text red")]
-    found = complete.retrieve("red")
+    found = retriever_of(*channels, top_k=1, complete_entities=True).retrieve("red")
     # The first picture of the section in document order, and only one.
     assert ids_of(found) == [uid("text red"), uid("image white")]
     assert [r.score for r in found] == [1 / 61, 1 / 61]
     assert why(found[1]).of_node(uid("image white")) == ()
 
 
-def test_complete_entities_brings_the_pictures_section(
-    kind, open_store, encoder, paint
-):
-    texts = open_store(kind, [text_node("red", entity="s1"), text_node("blue")])
-    pictures = open_store(kind, [image_node(paint("green"), entity="s1")])
-    retriever = MultiModalFusionRetriever(
-        [channel("text", texts, encoder), channel("image", pictures, encoder)],
-        complete_entities=True,
-    )
-    found = retriever.retrieve(QueryBundle("", image_path=str(paint("cyan"))))
+def test_complete_entities_brings_the_pictures_section(channels_over, paint):
+    texts = [text_node("red", entity="s1"), text_node("blue")]
+    channels = channels_over(texts, [image_node(paint("green"), entity="s1")])
+    retriever = retriever_of(*channels, complete_entities=True)
+    found = retriever.retrieve(by_picture(paint("cyan")))
     assert ids_of(found) == [uid("image green"), uid("text red")]
 
 
 def test_same_id_in_both_collections_is_one_result_that_both_support(
-    kind, open_store, encoder, paint
+    channels_over, paint
 ):
     # LlamaIndex's own index stores a captioned picture so.
     caption = text_node("red", name="shared")
     picture = image_node(paint("red"), name="shared")
-    retriever = MultiModalFusionRetriever(
-        [
-            channel("text", open_store(kind, [caption]), encoder),
-            channel("image", open_store(kind, [picture]), encoder),
-        ]
-    )
-    (found,) = retriever.retrieve("red")
+    (found,) = retriever_of(*channels_over([caption], [picture])).retrieve("red")
     assert (found.node.node_id, found.score) == (uid("shared"), 2 / 61)
     assert [c.route for c in why(found).contributions] == ["text→text", "text→image"]
     # The first channel's copy, whatever the store.
@@ -309,53 +265,31 @@ def where(key: str, value: str) -> MetadataFilters:
     return MetadataFilters(filters=[MetadataFilter(key=key, value=value)])
 
 
-def test_filters_of_channel_and_retriever_both_hold(kind, open_store, encoder, paint):
+def test_filters_of_channel_and_retriever_both_hold(kind, open_store, paint):
     texts = [
         text_node("red", name=f"{shop}{year}", shop=shop, year=year)
         for shop in "AB"
         for year in ("25", "26")
     ]
-    pictures = [image_node(paint("red"), name="pic", shop="A", year="25")]
-    text_channel = channel(
-        "text", open_store(kind, texts), encoder, filters=where("shop", "A")
-    )
-    image_channel = channel("image", open_store(kind, pictures), encoder)
-    channels = [text_channel, image_channel]
-    plain = MultiModalFusionRetriever(channels).retrieve("red")
+    picture = image_node(paint("red"), name="pic", shop="A", year="25")
+    channels = [
+        channel("text", open_store(kind, texts), filters=where("shop", "A")),
+        channel("image", open_store(kind, [picture])),
+    ]
+    plain = retriever_of(*channels).retrieve("red")
     assert set(ids_of(plain)) == {uid("A25"), uid("A26"), uid("pic")}
-    narrow = MultiModalFusionRetriever(channels, filters=where("year", "26"))
+    narrow = retriever_of(*channels, filters=where("year", "26"))
     assert ids_of(narrow.retrieve("red")) == [uid("A26")]
 
 
-def test_completed_entities_obey_the_channels_filters(kind, open_store, encoder, paint):
-    texts = open_store(kind, [text_node("red", entity="s1")])
-    pictures = open_store(kind, [image_node(paint("green"), entity="s1", secret="yes")])
-    hidden = channel(
-        "image",
-        pictures,
-        encoder,
-        accepts=frozenset({"image"}),
-        filters=where("secret", "no"),
-    )
-    retriever = MultiModalFusionRetriever(
-        [channel("text", texts, encoder), hidden], complete_entities=True
-    )
-    assert ids_of(retriever.retrieve("red")) == [uid("text red")]
-
-
-def test_completed_entities_obey_the_retrievers_filters(
-    kind, open_store, encoder, paint
-):
-    texts = open_store(kind, [text_node("red", entity="s1", secret="no")])
-    pictures = open_store(kind, [image_node(paint("green"), entity="s1", secret="yes")])
-    retriever = MultiModalFusionRetriever(
-        [
-            channel("text", texts, encoder),
-            channel("image", pictures, encoder, accepts=frozenset({"image"})),
-        ],
-        complete_entities=True,
-        filters=where("secret", "no"),
-    )
+@pytest.mark.parametrize("whose", ["channel", "retriever"])
+def test_completed_entities_obey_filters(whose, channels_over, paint):
+    text = text_node("red", entity="s1", secret="no")
+    picture = image_node(paint("green"), entity="s1", secret="yes")
+    told = {"filters": where("secret", "no")}
+    of_channel, of_retriever = (told, {}) if whose == "channel" else ({}, told)
+    channels = channels_over([text], [picture], accepts=PICTURES_ONLY, **of_channel)
+    retriever = retriever_of(*channels, complete_entities=True, **of_retriever)
     assert ids_of(retriever.retrieve("red")) == [uid("text red")]
 
 
@@ -374,17 +308,7 @@ def test_several_pictures_in_every_form_are_routes_of_their_own(retriever, paint
         part_weights={"text": 0.5, "image#2": 2.0, "image#3": 0.0},
     )
     found = retriever.retrieve(query)
-    assert why(found[0]).requested == (
-        "text→text",
-        "text→image",
-        "image→image",
-        "image#2→image",
-        "image#3→image",
-        "image#4→image",
-    )
-    by_route = {c.route: c for c in why(found[0]).contributions}
-    weights = {route: c.weight for route, c in by_route.items()}
-    assert weights == {
+    expected = {
         "text→text": 0.5,
         "text→image": 0.5,
         "image→image": 1.0,
@@ -392,6 +316,8 @@ def test_several_pictures_in_every_form_are_routes_of_their_own(retriever, paint
         "image#3→image": 0.0,
         "image#4→image": 1.0,
     }
+    assert why(found[0]).requested == tuple(expected)
+    assert {c.route: c.weight for c in why(found[0]).contributions} == expected
     # Blue: third for both texts, third for yellow, first for itself twice.
     assert why(found[0]).entity_id == "b"
     assert found[0].score == pytest.approx(2 * 0.5 / 63 + 1 / 63 + 2 / 61 + 1 / 61)
@@ -404,48 +330,40 @@ def test_image_path_counts_as_the_first_picture(retriever, paint):
 
 
 @pytest.mark.parametrize("query", ["", "  \n", QueryBundle(""), MultiModalQuery()])
-def test_query_without_words_or_picture_is_refused(query, open_store, encoder):
+def test_query_without_words_or_picture_is_refused(query, open_store):
+    retriever = retriever_of(channel("text", open_store("local", [text_node("red")])))
     with pytest.raises(InvalidQuery, match="neither words nor a picture"):
-        only([text_node("red")], open_store, encoder).retrieve(query)
+        retriever.retrieve(query)
 
 
 def test_picture_query_that_no_channel_takes_is_refused(open_store, paint):
     store = open_store("local", [text_node("red")])
-    retriever = MultiModalFusionRetriever(
-        [channel("text", store, MockEmbedding(embed_dim=4))]
-    )
+    retriever = retriever_of(channel("text", store, MockEmbedding(embed_dim=4)))
     with pytest.raises(InvalidQuery, match="no channel takes that"):
-        retriever.retrieve(QueryBundle("", image_path=str(paint("red"))))
+        retriever.retrieve(by_picture(paint("red")))
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", None])
 async def test_unreadable_picture_is_refused_before_any_search(
-    content, open_store, encoder, tmp_path
+    content, retrieve, open_store, tmp_path
 ):
     store = open_store(FaultyStore, [text_node("red")])
-    retriever = MultiModalFusionRetriever([channel("image", store, encoder)])
     path = tmp_path / "query.png"
     if content is not None:
         path.write_bytes(content)
-    query = QueryBundle("red", image_path=str(path))
     with pytest.raises(ImageUnreadable, match=r"query\.png"):
-        retriever.retrieve(query)
-    with pytest.raises(ImageUnreadable, match=r"query\.png"):
-        await retriever.aretrieve(query)
+        await retrieve(retriever_of(channel("image", store)), by_picture(path, "red"))
     assert store._n_queries == 0
 
 
 async def test_picture_that_breaks_off_is_an_error_of_the_query(
-    retriever, paint, tmp_path
+    retrieve, retriever, paint, tmp_path
 ):
     whole = paint("red", size=(200, 200)).read_bytes()
     cut = tmp_path / "cut.png"
     cut.write_bytes(whole[: len(whole) // 2])
-    query = QueryBundle("red", image_path=str(cut))
     with pytest.raises(ImageUnreadable, match=r"cut\.png"):
-        retriever.retrieve(query)
-    with pytest.raises(ImageUnreadable, match=r"cut\.png"):
-        await retriever.aretrieve(query)
+        await retrieve(retriever, by_picture(cut, "red"))
 
 
 def test_precomputed_embedding_of_a_bundle_is_left_aside(retriever):
@@ -453,12 +371,10 @@ def test_precomputed_embedding_of_a_bundle_is_left_aside(retriever):
     assert dumped(retriever.retrieve(told)) == dumped(retriever.retrieve("red"))
 
 
-def test_query_and_stored_nodes_are_never_written_to(open_store, encoder, paint):
+def test_query_and_stored_nodes_are_never_written_to(open_store, paint):
     texts = open_store(CachingStore, [text_node("red", entity="r")])
     pictures = open_store(CachingStore, [image_node(paint("red"), entity="r")])
-    retriever = MultiModalFusionRetriever(
-        [channel("text", texts, encoder), channel("image", pictures, encoder)]
-    )
+    retriever = retriever_of(channel("text", texts), channel("image", pictures))
     query = QueryBundle(
         "red", image_path=str(paint("blue")), custom_embedding_strs=["red", "orange"]
     )
@@ -482,64 +398,48 @@ def queries(paint) -> list[str | QueryBundle]:
     return [
         "red",
         "blue and yellow",
-        QueryBundle("", image_path=str(paint("yellow"))),
-        QueryBundle("red", image_path=str(paint("blue"))),
+        by_picture(paint("yellow")),
+        by_picture(paint("blue"), "red"),
         MultiModalQuery("red", images=[paint("blue"), paint("green").read_bytes()]),
     ]
 
 
 async def test_async_results_equal_sync_results(retriever, queries):
-    complete = MultiModalFusionRetriever(retriever.channels, complete_entities=True)
+    complete = retriever_of(*retriever.channels, complete_entities=True)
     for one in (retriever, complete):
         for query in queries:
             assert dumped(await one.aretrieve(query)) == dumped(one.retrieve(query))
 
 
-async def test_store_with_an_asynchronous_client_only_answers_the_same(
-    open_store, encoder
-):
-    nodes = [text_node("red"), text_node("yellow"), text_node("blue")]
-    aclient = AsyncQdrantClient(":memory:")
-    store = QdrantVectorStore("texts", aclient=aclient)
-    await store.async_add(deepcopy(nodes))
-    over_async = MultiModalFusionRetriever([channel("text", store, encoder)])
-    assert over_async.channels[0].way == "await"
-    over_sync = only(nodes, open_store, encoder)
-    found = dumped(await over_async.aretrieve("orange"))
-    assert found == dumped(await over_sync.aretrieve("orange"))
-    await aclient.close()
-
-
 @pytest.mark.parametrize("secret", [None, "no", "yes"])
-async def test_entities_are_completed_over_an_asynchronous_client_only(
-    secret, open_store, encoder, paint
+@pytest.mark.parametrize("complete", [True, False])
+async def test_stores_with_an_asynchronous_client_only_answer_the_same(
+    secret, complete, open_store, paint
 ):
     texts = [text_node("red", entity="s1", secret="no"), text_node("blue")]
     pictures = [
-        image_node(paint("green"), entity="s1", secret="no"),
-        image_node(paint("cyan"), entity="s2", secret="no"),
+        image_node(paint(colour), entity=entity, secret="no")
+        for colour, entity in (("green", "s1"), ("cyan", "s2"))
     ]
     aclient = AsyncQdrantClient(":memory:")
     over_async, over_sync = [], []
-    for name, nodes, accepts in (
-        ("text", texts, frozenset({"text"})),
-        ("image", pictures, frozenset({"image"})),
-    ):
+    for name, nodes in (("text", texts), ("image", pictures)):
         store = QdrantVectorStore(name, aclient=aclient)
         await store.async_add(deepcopy(nodes))
-        over_async.append(channel(name, store, encoder, accepts=accepts))
-        same = open_store("local", nodes)
-        over_sync.append(channel(name, same, encoder, accepts=accepts))
+        accepts = frozenset({name})
+        over_async.append(channel(name, store, accepts=accepts))
+        over_sync.append(channel(name, open_store("local", nodes), accepts=accepts))
+    assert [one.way for one in over_async] == ["await", "await"]
     settings: dict[str, Any] = {
         "top_k": 1,
-        "complete_entities": True,
+        "complete_entities": complete,
         "filters": where("secret", secret) if secret else None,
     }
-    found = await MultiModalFusionRetriever(over_async, **settings).aretrieve("red")
-    expected = await MultiModalFusionRetriever(over_sync, **settings).aretrieve("red")
+    found = await retriever_of(*over_async, **settings).aretrieve("red")
+    expected = await retriever_of(*over_sync, **settings).aretrieve("red")
     assert dumped(found) == dumped(expected)
-    with_picture = [uid("text red"), uid("image green")]
-    assert ids_of(found) == ([] if secret == "yes" else with_picture)
+    both = [uid("text red"), uid("image green")]
+    assert ids_of(found) == ([] if secret == "yes" else both if complete else both[:1])
     await aclient.close()
 
 
@@ -550,18 +450,14 @@ def test_one_retriever_serves_many_threads(retriever, queries):
     assert [dumped(one) for one in found] == expected * 8
 
 
-async def test_two_collections_of_one_local_client_serve_threads_and_tasks(
-    encoder, paint
-):
+async def test_two_collections_of_one_local_client_serve_threads_and_tasks(paint):
     # Qdrant's local mode is not thread-safe; one client for both is what users have.
     client = QdrantClient(":memory:")
     texts, pictures = (QdrantVectorStore(name, client=client) for name in ("t", "i"))
     texts.add([text_node(c, entity=c) for c in ("red", "blue")])
     pictures.add([image_node(paint(c), entity=c) for c in ("red", "blue")])
-    retriever = MultiModalFusionRetriever(
-        [channel("text", texts, encoder), channel("image", pictures, encoder)],
-        complete_entities=True,
-    )
+    channels = channel("text", texts), channel("image", pictures)
+    retriever = retriever_of(*channels, complete_entities=True)
     expected = dumped(retriever.retrieve("red"))
     assert [r[1] for r in expected] == [2 / 61, 2 / 61, 2 / 62, 2 / 62]
     with ThreadPoolExecutor(4) as pool:
@@ -572,19 +468,15 @@ async def test_two_collections_of_one_local_client_serve_threads_and_tasks(
 
 
 async def test_collection_that_was_never_made_is_reported_not_fatal(
-    open_store, encoder
+    retrieve, open_store
 ):
-    retriever = MultiModalFusionRetriever(
-        [
-            channel("text", open_store("local", [text_node("red")]), encoder),
-            channel("image", open_store("local"), encoder),
-        ]
-    )
-    for found in (retriever.retrieve("red"), await retriever.aretrieve("red")):
-        assert ids_of(found) == [uid("text red")]
-        (failure,) = why(found[0]).degraded
-        assert failure.route == "text→image"
-        assert "not found" in failure.reason
+    texts = channel("text", open_store("local", [text_node("red")]))
+    never_made = channel("image", open_store("local"))
+    (found,) = await retrieve(retriever_of(texts, never_made), "red")
+    assert found.node.node_id == uid("text red")
+    (failure,) = why(found).degraded
+    assert failure.route == "text→image"
+    assert "not found" in failure.reason
 
 
 # LlamaIndex's multi-modal interface
@@ -592,7 +484,7 @@ async def test_collection_that_was_never_made_is_reported_not_fatal(
 
 async def test_all_eleven_methods_of_the_interface_answer(retriever, paint):
     picture = str(paint("yellow"))
-    words, shown = QueryBundle("red"), QueryBundle("", image_path=picture)
+    words, shown = QueryBundle("red"), by_picture(picture)
     texts = [uid(f"text {c}") for c in ("red", "yellow", "blue")]
     pictures = [uid(f"image {c}") for c in ("red", "yellow", "blue")]
     alike = [uid(f"image {c}") for c in ("yellow", "red", "blue")]
@@ -612,20 +504,17 @@ async def test_all_eleven_methods_of_the_interface_answer(retriever, paint):
     assert not MultiModalFusionRetriever.__abstractmethods__
 
 
-async def test_index_node_is_followed_to_its_object(kind, open_store, encoder):
+async def test_index_node_is_followed_to_its_object(retrieve, channels_over):
     pointer = IndexNode(
         id_=uid("pointer"),
         text="red",
         index_id="table",
-        embedding=encoder.get_text_embedding("red"),
+        embedding=ENCODER.get_text_embedding("red"),
     )
     target = TextNode(id_=uid("table"), text="all that is red")
-    retriever = MultiModalFusionRetriever(
-        [channel("text", open_store(kind, [pointer, text_node("blue")]), encoder)],
-        object_map={"table": target},
-    )
-    assert ids_of(retriever.retrieve("red")) == [uid("table"), uid("text blue")]
-    assert ids_of(await retriever.aretrieve("red")) == [uid("table"), uid("text blue")]
+    channels = channels_over([pointer, text_node("blue")])
+    retriever = retriever_of(*channels, object_map={"table": target})
+    assert ids_of(await retrieve(retriever, "red")) == [uid("table"), uid("text blue")]
 
 
 def test_pair_of_collections_makes_a_retriever(kind, open_store, encoder, paint):
@@ -643,23 +532,24 @@ def test_pair_of_collections_makes_a_retriever(kind, open_store, encoder, paint)
 # Settings
 
 
-def test_retriever_needs_a_channel():
-    with pytest.raises(InvalidSetting, match="at least one channel"):
-        MultiModalFusionRetriever([])
-
-
-def test_two_channels_of_one_name_are_refused(retriever):
-    with pytest.raises(InvalidSetting, match="'text'.*unique"):
-        MultiModalFusionRetriever([*retriever.channels, retriever.channels[0]])
-
-
-@pytest.mark.parametrize("top_k", [0, -1])
-def test_top_k_below_one_is_refused(retriever, top_k):
-    with pytest.raises(InvalidSetting, match=f"top_k is {top_k}"):
-        MultiModalFusionRetriever(retriever.channels, top_k=top_k)
-
-
-def test_weight_of_no_channel_is_refused(retriever):
-    fusion = RRF(weights={"images": 2.0})
-    with pytest.raises(InvalidSetting, match=r"'images'.*'text', 'image'"):
-        MultiModalFusionRetriever(retriever.channels, fusion=fusion)
+@pytest.mark.parametrize(
+    ("names", "settings", "said"),
+    [
+        ([], {}, "at least one channel"),
+        (["text", "text"], {}, "'text'.*unique"),
+        (["text"], {"top_k": 0}, "top_k is 0"),
+        (["text"], {"top_k": -1}, "top_k is -1"),
+        (["text"], {"timeout_s": 0}, "Retriever: timeout_s is 0.*greater than 0"),
+        (["text"], {"timeout_s": -1.0}, "Retriever: timeout_s is -1.0.*greater than 0"),
+        (["text"], {"timeout_s": math.nan}, "Retriever: timeout_s is nan"),
+        (
+            ["text", "image"],
+            {"fusion": RRF(weights={"images": 2.0})},
+            "'images'.*'text', 'image'",
+        ),
+    ],
+)
+def test_setting_out_of_range_is_refused(names, settings, said, open_store):
+    store = open_store("local", [text_node("red")])
+    with pytest.raises(InvalidSetting, match=said):
+        retriever_of(*(channel(name, store) for name in names), **settings)

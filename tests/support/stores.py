@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.bridge.pydantic import BaseModel, PrivateAttr
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     VectorStoreQuery,
@@ -18,6 +19,8 @@ from llama_index.core.vector_stores.types import (
 )
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import QdrantClient
+
+from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
 
 @contextmanager
@@ -33,26 +36,72 @@ def open_client(kind: str) -> Iterator[QdrantClient]:
         client.close()
 
 
-class FaultyStore(QdrantVectorStore):
-    """A real Qdrant store that can be made slow, stuck or broken."""
+class Faulty(BaseModel):
+    """What a store does besides answering, or instead: in its searches or lookups."""
 
     _delay_s: float = PrivateAttr(default=0.0)
     _error: Exception | None = PrivateAttr(default=None)
+    _n_failures: float = PrivateAttr(default=math.inf)
     _stuck: threading.Event | None = PrivateAttr(default=None)
     _bad_score: float | None = PrivateAttr(default=None)
+    _repeats: bool = PrivateAttr(default=False)
+    _in_lookups: bool = PrivateAttr(default=False)
     _n_queries: int = PrivateAttr(default=0)
+    _n_lookups: int = PrivateAttr(default=0)
 
-    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+    def get_nodes(self, *args: Any, **kwargs: Any) -> list[BaseNode]:
+        self._n_lookups += 1
+        if self._in_lookups:
+            self._fail(self._n_lookups)
+        return super().get_nodes(*args, **kwargs)
+
+    def _begin_query(self) -> None:
         self._n_queries += 1
+        if not self._in_lookups:
+            self._fail(self._n_queries)
+
+    def _fail(self, n_asked: int) -> None:
         time.sleep(self._delay_s)
         if self._stuck is not None:
             self._stuck.wait(30)
-        if self._error is not None:
+        if self._error is not None and n_asked <= self._n_failures:
             raise self._error
+
+
+class FaultyStore(Faulty, QdrantVectorStore):
+    """A real Qdrant store that can be made slow, stuck or broken."""
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        self._begin_query()
         result = super().query(query, **kwargs)
-        if self._bad_score is not None and result.similarities:
-            result.similarities[0] = self._bad_score
+        nodes, scores = list(result.nodes or ()), list(result.similarities or ())
+        if self._bad_score is not None:
+            scores[:1] = [self._bad_score]
+        if self._repeats:
+            nodes, scores = nodes * 2, [*scores, *(score - 0.1 for score in scores)]
+        result.nodes, result.similarities = nodes, scores
         return result
+
+    async def aquery(
+        self, query: VectorStoreQuery, **kwargs: Any
+    ) -> VectorStoreQueryResult:
+        self._begin_query()
+        return await super().aquery(query, **kwargs)
+
+
+class FaultyEdge(Faulty, QdrantEdgeVectorStore):
+    """Qdrant Edge with the same faults."""
+
+    def query_ids(
+        self, query: VectorStoreQuery, payload_keys: Sequence[str] = ()
+    ) -> list[Any]:
+        self._begin_query()
+        rows: list[Any] = super().query_ids(query, payload_keys)
+        if self._bad_score is not None:
+            rows[0] = (rows[0][0], self._bad_score, rows[0][2])
+        if self._repeats:
+            rows += [(id_, score - 0.1, payload) for id_, score, payload in rows]
+        return rows
 
 
 class CachingStore(QdrantVectorStore):
