@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from llama_index.core.schema import ImageNode, NodeWithScore, TextNode
+from llama_index.core.schema import BaseNode, ImageNode, NodeWithScore, TextNode
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from llama_index_mmrag.embeddings.colour import ColourEncoder
@@ -59,6 +59,11 @@ def channel(
     name: str, store: BasePydanticVectorStore, encoder: ColourEncoder, **settings: Any
 ) -> Channel:
     return Channel(name, vector_store=store, embed_model=encoder, **settings)
+
+
+def ranked(*nodes: BaseNode, score: float | None = 1.0) -> list[NodeWithScore]:
+    """Return nodes as a plain LlamaIndex ranking, all with one score."""
+    return [NodeWithScore(node=node, score=score) for node in nodes]
 
 
 def ids_of(results: Sequence[NodeWithScore]) -> list[str]:
