@@ -12,8 +12,33 @@ from llama_index.core.llms.mock import MockFunctionCallingLLM
 
 from llama_index_mmrag import MultiModalSynthesizer
 
-from ..citations.test_checking import invalid_labels, scripted_answer
+from ..citations.test_checking import cut, invalid_labels
 from ..support.colours import Paint, ids_of, image_node, ranked, text_node, uid
+
+WORDS = ["Grind", "the beans", "as fine", "as salt,", "then brew.", "It", "takes 30 s."]
+
+
+def scripted_answer(rng: random.Random, n_sources: int) -> tuple[list[str], list[int]]:
+    """Return an answer in pieces that split markers, and the labels it may cite."""
+    text, known = "", []
+    for _ in range(rng.randint(3, 12)):
+        text += rng.choice(WORDS) + rng.choice([" ", "", "\n"])
+        labels = [
+            rng.randint(0, 2 * n_sources + 2) for _ in range(rng.choice([1, 1, 3]))
+        ]
+        kind = rng.choice(["none", "one", "list", "run", "nested", "repeated", "open"])
+        if kind == "open":
+            text += f"[{labels[0]} "
+        elif kind == "nested":
+            text += f"[[{n_sources + 5}]{n_sources + 6}]"
+        elif kind == "list":
+            text += f"[{', '.join(map(str, labels))}]"
+            known += [n for n in dict.fromkeys(labels) if 1 <= n <= n_sources]
+        elif kind != "none":
+            repeated = labels * (2 if kind == "repeated" else 1)
+            text += "".join(f"[{n}]" for n in repeated)
+            known += [n for n in repeated if 1 <= n <= n_sources]
+    return cut(text, [rng.randint(0, 500) for _ in range(rng.randint(0, 60))]), known
 
 
 def test_of_a_thousand_answers_none_cites_what_was_not_shown_streamed_or_whole():
