@@ -17,7 +17,7 @@ PROJECT_FILES := pyproject.toml $(CONSTRAINTS)
 .PHONY: help setup demo test test-everywhere lint types check format bench clean
 
 help: ## Show this help
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(STAMPS)/venv:
 	$(PYTHON) -m venv $(VENV)

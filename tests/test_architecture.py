@@ -49,9 +49,7 @@ def test_the_drawing_has_the_floors_of_the_layer_test():
     ("title", "walk"),
     [("A query's walk", "`retrieve`"), ("A page's walk", "inserting a page")],
 )
-def test_functions_of_a_written_walk_are_called_in_its_order(
-    counted: dict[str, dict[str, Any]], title: str, walk: str
-):
+def test_functions_of_a_written_walk_are_called_in_its_order(counted, title, walk):
     row = next(row for name, row in counted.items() if name.startswith(walk))
     hops = hops_under(title)
     assert 10 < len(hops) <= MOST_HOPS
@@ -61,7 +59,7 @@ def test_functions_of_a_written_walk_are_called_in_its_order(
 
 
 @pytest.mark.parametrize("walk", ["`retrieve` over three nodes", "inserting a page"])
-def test_walk_is_short(counted: dict[str, dict[str, Any]], walk: str):
+def test_walk_is_short(counted, walk):
     row = next(row for name, row in counted.items() if name.startswith(walk))
     assert row["n_changes"] <= MOST_CHANGES
 

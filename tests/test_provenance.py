@@ -108,7 +108,7 @@ def test_fused_node_leaves_the_stores_node_as_it_was():
 def test_provenance_survives_components_that_rebuild_results():
     fused = FusedNode.of(TextNode(id_="t1", text="red"), BOTH)
     rebuilt = NodeWithScore(node=fused.node, score=0.5)
-    assert provenance_of(fused) is BOTH
+    assert fused.provenance == provenance_of(fused) == BOTH
     assert provenance_of(rebuilt) == BOTH
     assert provenance_of(NodeWithScore(node=TextNode(text="plain"), score=1.0)) is None
 

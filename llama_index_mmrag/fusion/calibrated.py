@@ -79,7 +79,7 @@ class CalibratedSum:
         def amounts(
             ranked: RankedList, best: Sequence[Hit], weight: float
         ) -> Iterator[Amount]:
-            own = Background.of(hit.score for hit in ranked.hits)
+            own = Background.of([hit.score for hit in ranked.hits])
             for hit in best:
                 others = own
                 if ranked.background is not None:

@@ -183,8 +183,8 @@ def _read_node(node: Node | TextNode, settings: ReadSettings) -> SourceRecord:
         problems = ("The node has neither text nor picture. Leave it out.",)
     parts: list[tuple[TextNode, Picture | None]] = []
     if has_text and (is_two or not has_picture(node)):
-        own = isinstance(node, TextNode) and node.model_copy()
-        parts.append((own or TextNode(text=text), None))
+        part = node.model_copy() if isinstance(node, TextNode) else TextNode(text=text)
+        parts.append((part, None))
     if picture is not None:
         parts.append((_image_node(node, text, picture, settings), picture))
     # Here, unlike for documents, a modality is the user's word and not renamed.

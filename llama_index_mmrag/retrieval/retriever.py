@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from copy import copy
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -19,15 +19,7 @@ from llama_index.core.vector_stores.types import (
 
 from llama_index_mmrag.checks import one_of, whole
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
-from llama_index_mmrag.concurrency.jobs import (
-    DeadlineMissed,
-    Job,
-    Outcome,
-    Steps,
-    StillBusy,
-    awalk,
-    walk,
-)
+from llama_index_mmrag.concurrency.jobs import Steps, awalk, walk
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import card_of
@@ -35,15 +27,17 @@ from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting, RouteFaile
 from llama_index_mmrag.events.degraded import report
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import RRF, Fusion
-from llama_index_mmrag.fusion.ranked_list import InvalidScore
-from llama_index_mmrag.provenance import Degradation, DegradationKind
+from llama_index_mmrag.provenance import Degradation
 from llama_index_mmrag.retrieval.channel import Channel, both_filters
-from llama_index_mmrag.retrieval.encodings import QueryAtFault
 from llama_index_mmrag.retrieval.query import QueryPart, parts_of, pictures_of
 from llama_index_mmrag.retrieval.ranking import Ranking
-from llama_index_mmrag.retrieval.search import SearchChannel, checked_timeout, plan
-
-T = TypeVar("T")
+from llama_index_mmrag.retrieval.search import (
+    SearchChannel,
+    checked_timeout,
+    done,
+    plan,
+    reasons,
+)
 
 OnDegraded = Literal["report", "raise"]
 
@@ -263,10 +257,10 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             deadline=until,
         )
         requested = tuple(search.name for search in searches)
-        answers, silent = yield from _done(searches)
+        answers, silent = yield from done(searches)
         report(silent, requested=requested)
         if len(silent) == len(searches):
-            msg = f"All {len(silent)} routes of the query failed. {_reasons(silent)}"
+            msg = f"All {len(silent)} routes of the query failed. {reasons(silent)}"
             raise AllRoutesFailed(msg)
         self._raise_if_told(silent, f"{len(searches)} routes")
 
@@ -279,7 +273,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             filters=self._filters,
             deadline=deadline,
         )
-        read, unread = yield from _done(lookups)
+        read, unread = yield from done(lookups)
         if unread:
             report(unread)
         self._raise_if_told(unread, f"{len(lookups)} lookups")
@@ -291,7 +285,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         if unread and not results:
             msg = (
                 f"{len(ranking.entities)} entities were found, and none of their nodes "
-                f"could be read. {_reasons(unread)}"
+                f"could be read. {reasons(unread)}"
             )
             raise AllRoutesFailed(msg)
         return results
@@ -299,7 +293,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
     def _raise_if_told(self, lost: Sequence[Degradation], of: str) -> None:
         if lost and self._on_degraded == "raise":
             msg = (
-                f"{len(lost)} of {of} failed. {_reasons(lost)}. "
+                f"{len(lost)} of {of} failed. {reasons(lost)}. "
                 f'on_degraded="report" would return what the others found.'
             )
             raise RouteFailed(msg)
@@ -344,41 +338,6 @@ class MultiModalFusionRetriever(MultiModalRetriever):
 
 def _bundle(query: QueryType) -> QueryBundle:
     return QueryBundle(query) if isinstance(query, str) else query
-
-
-def _done(
-    jobs: Sequence[Job[T]],
-) -> Generator[Sequence[Job[T]], list[Outcome[T]], tuple[list[T], list[Degradation]]]:
-    """Have jobs done; return what they gave, and why the others gave nothing.
-
-    Raises:
-        ImageUnreadable: The query is at fault, and not what was asked.
-        InvalidQuery: Likewise.
-    """
-    given: list[T] = []
-    lost: list[Degradation] = []
-    for job, outcome in zip(jobs, (yield jobs), strict=True):
-        if not isinstance(outcome, Exception):
-            given.append(outcome)
-            continue
-        if isinstance(outcome, QueryAtFault):
-            raise outcome.args[0]
-        kind, reason = _KINDS.get(type(outcome), "error"), str(outcome)
-        if kind == "error":
-            reason = f"{type(outcome).__name__}: {reason}"
-        lost.append(Degradation(job.channel, job.name, kind, reason))
-    return given, lost
-
-
-_KINDS: dict[type[Exception], DegradationKind] = {
-    DeadlineMissed: "deadline",
-    StillBusy: "busy",
-    InvalidScore: "invalid",
-}
-
-
-def _reasons(lost: Sequence[Degradation]) -> str:
-    return "; ".join(f"{one.route}: {one.reason}" for one in lost)
 
 
 def _checked_channels(

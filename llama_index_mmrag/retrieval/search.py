@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, get_args
 
@@ -11,11 +11,19 @@ from llama_index.core.vector_stores.types import MetadataFilters
 
 from llama_index_mmrag.checks import number, one_of, whole
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
-from llama_index_mmrag.concurrency.jobs import Job, Way
+from llama_index_mmrag.concurrency.jobs import (
+    DeadlineMissed,
+    Job,
+    Outcome,
+    StillBusy,
+    Way,
+)
 from llama_index_mmrag.errors import InvalidQuery, InvalidSetting
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import Background, RankedList
-from llama_index_mmrag.retrieval.encodings import Encodings
+from llama_index_mmrag.fusion.ranked_list import InvalidScore
+from llama_index_mmrag.provenance import Degradation, DegradationKind
+from llama_index_mmrag.retrieval.encodings import Encodings, QueryAtFault
 from llama_index_mmrag.retrieval.query import PartKind, QueryPart, composed_of
 from llama_index_mmrag.stores.collection import Found
 
@@ -244,6 +252,42 @@ def plan(  # noqa: PLR0913 - what all of a query's searches have in common
         )
         raise InvalidQuery(msg)
     return jobs
+
+
+def done(
+    jobs: Sequence[Job[T]],
+) -> Generator[Sequence[Job[T]], list[Outcome[T]], tuple[list[T], list[Degradation]]]:
+    """Have jobs done; return what they gave, and why the others gave nothing.
+
+    Raises:
+        ImageUnreadable: The query is at fault, and not what was asked.
+        InvalidQuery: Likewise.
+    """
+    given: list[T] = []
+    lost: list[Degradation] = []
+    for job, outcome in zip(jobs, (yield jobs), strict=True):
+        if not isinstance(outcome, Exception):
+            given.append(outcome)
+            continue
+        if isinstance(outcome, QueryAtFault):
+            raise outcome.args[0]
+        kind, reason = _KINDS.get(type(outcome), "error"), str(outcome)
+        if kind == "error":
+            reason = f"{type(outcome).__name__}: {reason}"
+        lost.append(Degradation(job.channel, job.name, kind, reason))
+    return given, lost
+
+
+_KINDS: dict[type[Exception], DegradationKind] = {
+    DeadlineMissed: "deadline",
+    StillBusy: "busy",
+    InvalidScore: "invalid",
+}
+
+
+def reasons(lost: Sequence[Degradation]) -> str:
+    """Return each failure's route and reason."""
+    return "; ".join(f"{one.route}: {one.reason}" for one in lost)
 
 
 def checked_timeout(timeout_s: float | None, *, of: str) -> float | None:

@@ -30,7 +30,7 @@ from llama_index_mmrag.fusion import Background
 from llama_index_mmrag.nodes.node import entity_id_of
 from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY
 from llama_index_mmrag.stores.locks import has_async_client
-from llama_index_mmrag.vectors import Vectors
+from llama_index_mmrag.vectors import Vectors, unit_rows
 
 N_SAMPLED = 256
 """The mean of 256 scores is known to 1/16, their deviation to 1/23 of a deviation."""
@@ -188,19 +188,16 @@ class Collection:
         """
         with self._sampling:
             if self._sample is None or not self._is_fresh(len(self._sample[0])):
-                self._sample = self._read_sample()
+                vectors, is_cosine = self._read_sample()
+                self._sample = unit_rows(vectors) if is_cosine else vectors, is_cosine
                 self._sampled_at = time.monotonic()
             vectors, is_cosine = self._sample
             if not len(vectors):
                 # Not kept: others may be about to fill a server's collection.
                 self._sample = None
                 return None
-        vector = np.asarray(query, dtype=np.float32)
-        scores = vectors @ vector
-        if is_cosine:
-            norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(vector)
-            scores = scores / np.where(norms == 0.0, 1.0, norms)
-        return background_of(scores)
+        vector = np.asarray([query], dtype=np.float32)
+        return background_of(vectors @ (unit_rows(vector) if is_cosine else vector)[0])
 
     def _is_fresh(self, n_sampled: int) -> bool:
         # Other processes write too. A collection that is sampled whole is young or

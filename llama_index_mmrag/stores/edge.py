@@ -375,17 +375,16 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         With `node_ids`, in the order asked for, missing ones left out; without, by
         ascending id. With neither, all nodes.
         """
-        folder = self._opened()
-        if node_ids is None or filters is not None:
+        known = None if node_ids is None else _known_ids(node_ids)
+        if known is None or filters is not None:
             records = self._matching(
-                filters, node_ids, payload=CONTENT_KEYS, vector=with_embeddings
+                filters, known, payload=CONTENT_KEYS, vector=with_embeddings
             )
         else:
-            known = _known_ids(node_ids)
-            records = folder.retrieve(
+            records = self._opened().retrieve(
                 known, payload=CONTENT_KEYS, vector=with_embeddings
             )
-        order = records if node_ids is None else _known_ids(node_ids)
+        order = records if known is None else known
         found = (records[key] for key in order if key in records)
         return [node_of(record, vector_name=self.vector_name) for record in found]
 

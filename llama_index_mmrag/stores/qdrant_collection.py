@@ -122,8 +122,7 @@ class QdrantCollection(Collection):
         with self._lock:
             described = self._client.get_collection(name).config.params.vectors
             vector = vector_params(described, store.dense_vector_name)
-            distance = "" if vector is None else vector.distance.lower()
-            if distance not in _LARGER_IS_BETTER:
+            if vector is None or vector.distance.lower() not in _LARGER_IS_BETTER:
                 return super()._read_sample()
             points, _ = self._client.scroll(
                 name, limit=N_SAMPLED, with_vectors=True, with_payload=False
@@ -134,7 +133,8 @@ class QdrantCollection(Collection):
             else p.vector
             for p in points
         ]
-        return np.array(rows, dtype=np.float32), distance == "cosine"
+        vectors = np.array(rows, dtype=np.float32).reshape(len(rows), vector.size)
+        return vectors, vector.distance.lower() == "cosine"
 
     def check(self, dim: int, card: dict[str, str] | None = None) -> None:
         """Do nothing if vectors of size `dim` can be searched for in the collection."""

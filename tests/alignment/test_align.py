@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -47,7 +45,7 @@ def turned(n: int = N, *, seed: int = 0, noise: float = 0.02) -> EncodedPairs:
 
 
 @pytest.mark.parametrize("method", ["procrustes", "ridge", "trained"])
-def test_planted_turn_is_found_on_unseen_pairs(method) -> None:
+def test_planted_turn_is_found_on_unseen_pairs(method):
     if method == "trained":
         pytest.importorskip("torch", reason="install extra 'train'")
     fit = Fit(
@@ -66,7 +64,7 @@ def test_planted_turn_is_found_on_unseen_pairs(method) -> None:
     assert (aligned.trained is None) == (method != "trained")
 
 
-def test_judged_share_is_whole_groups_that_nothing_was_learned_from() -> None:
+def test_judged_share_is_whole_groups_that_nothing_was_learned_from():
     pairs = turned(20)
     groups = np.repeat(np.arange(10), 2)
     encoded = EncodedPairs(pairs.texts, pairs.images, groups, np.arange(20))
@@ -87,7 +85,7 @@ def test_judged_share_is_whole_groups_that_nothing_was_learned_from() -> None:
     assert other.after != aligned.after
 
 
-def test_mixture_is_the_formula() -> None:
+def test_mixture_is_the_formula():
     pairs = turned()
     fit = Fit(method="ridge", mix_weight=0.25)
     mixed = align(pairs, parts=WHOLE, fit=fit).image.apply(pairs.images)
@@ -97,7 +95,7 @@ def test_mixture_is_the_formula() -> None:
     np.testing.assert_allclose(mixed, expected, atol=1e-6)
 
 
-def test_ridge_is_that_of_the_benchmark() -> None:
+def test_ridge_is_that_of_the_benchmark():
     pairs, judged = turned(), turned(30, seed=1)
     aligned = align(
         pairs,
@@ -111,7 +109,7 @@ def test_ridge_is_that_of_the_benchmark() -> None:
     np.testing.assert_allclose(aligned.image.apply(judged.images), expected, atol=1e-5)
 
 
-def test_head_learns_from_the_feature_columns_and_mixes_the_plain_ones() -> None:
+def test_head_learns_from_the_feature_columns_and_mixes_the_plain_ones():
     pairs = turned()
     noise = np.random.default_rng(5).normal(size=(N, DIM)).astype(np.float32)
     side_by_side = EncodedPairs(
@@ -127,7 +125,7 @@ def test_head_learns_from_the_feature_columns_and_mixes_the_plain_ones() -> None
     assert mixed.after.text_to_image.mrr < split.after.text_to_image.mrr
 
 
-def test_baselines_are_judged_on_the_same_pairs() -> None:
+def test_baselines_are_judged_on_the_same_pairs():
     aligned = align(
         turned(),
         parts=WHOLE,
@@ -138,9 +136,7 @@ def test_baselines_are_judged_on_the_same_pairs() -> None:
     assert aligned.before["itself"] == aligned.before["without a head"]
 
 
-def test_killed_training_goes_on_to_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_training_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     pytest.importorskip("torch", reason="install extra 'train'")
     from llama_index_mmrag.alignment.training import Training
 
@@ -161,7 +157,7 @@ def test_killed_training_goes_on_to_the_same_bits(
     assert resumed.after == whole.after
 
 
-def test_parts_of_encoders() -> None:
+def test_parts_of_encoders():
     offline = PictureParts.of(OfflineFeaturesEmbedding(), text_dim=384, image_dim=1_664)
     assert (offline.plain, offline.features) == (Columns(0, 384), Columns(384, 1664))
     same = PictureParts.of(ColourEncoder(), text_dim=4, image_dim=4)
@@ -170,7 +166,7 @@ def test_parts_of_encoders() -> None:
     assert (apart.plain, apart.features) == (None, Chain())
 
 
-def test_nothing_to_mix_with_is_refused_before_anything_is_fitted() -> None:
+def test_nothing_to_mix_with_is_refused_before_anything_is_fitted():
     parts = PictureParts(plain=None, features=Chain())
     with pytest.raises(InvalidSetting, match="mix_weight=0.5.*the head alone"):
         align(turned(), parts=parts)
@@ -192,19 +188,19 @@ def test_nothing_to_mix_with_is_refused_before_anything_is_fitted() -> None:
     ],
     ids=str,
 )
-def test_settings_out_of_range_are_refused(wrong) -> None:
+def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(InvalidSetting, match=f"{next(iter(wrong))} is .*; expected"):
         Fit(**wrong)
 
 
 @pytest.mark.parametrize(("method", "n"), [("ridge", 1), ("trained", 2)])
-def test_too_few_things_are_told(method, n: int) -> None:
+def test_too_few_things_are_told(method, n):
     with pytest.raises(InvalidVector, match=f"{n} pairs about {n} different pictures"):
         align(turned(n), parts=WHOLE, fit=Fit(method=method))
 
 
 @pytest.mark.parametrize(("method", "n"), [("ridge", 2), ("trained", 3)])
-def test_fewest_things_are_enough(method, n: int) -> None:
+def test_fewest_things_are_enough(method, n):
     if method == "trained":
         pytest.importorskip("torch", reason="install extra 'train'")
     aligned = align(
@@ -213,19 +209,19 @@ def test_fewest_things_are_enough(method, n: int) -> None:
     assert (aligned.n_fitted, aligned.n_judged) == (n - 1, 1)
 
 
-def test_share_that_leaves_too_few_is_refused() -> None:
+def test_share_that_leaves_too_few_is_refused():
     with pytest.raises(InvalidSetting, match="held_out=0.9 of 10 things"):
         align(turned(10), parts=WHOLE, fit=Fit(held_out=0.9))
 
 
-def test_device_that_there_is_not_is_named() -> None:
+def test_device_that_there_is_not_is_named():
     pytest.importorskip("torch", reason="install extra 'train'")
     with pytest.raises(InvalidSetting, match="'gpu0' cannot be used.*'cpu'"):
         align(turned(), parts=WHOLE, fit=QUICK, device="gpu0")
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
-def test_device_learns_what_the_cpu_learns(device: str) -> None:
+def test_device_learns_what_the_cpu_learns(device):
     torch = pytest.importorskip("torch", reason="install extra 'train'")
     there = {
         "cuda": torch.cuda.is_available(),
@@ -241,7 +237,7 @@ def test_device_learns_what_the_cpu_learns(device: str) -> None:
     np.testing.assert_allclose(first.image.apply(turned().images), on_cpu, atol=1e-3)
 
 
-def test_judged_pairs_whose_pictures_were_learned_from_are_counted() -> None:
+def test_judged_pairs_whose_pictures_were_learned_from_are_counted():
     random = np.random.default_rng(0)
     rows = random.normal(size=(40, 8)).astype(np.float32)
     numbers = np.arange(40)

@@ -55,7 +55,7 @@ def recall(found: np.ndarray, exact: np.ndarray) -> float:
     return float(np.mean([len(one & other) / 10 for one, other in pairs]))
 
 
-def test_bent_curve_is_unrolled_where_pca_folds_it() -> None:
+def test_bent_curve_is_unrolled_where_pca_folds_it():
     learned, judged = bent(1500, 1), bent(400, 2)
     settings = AutoencoderSettings(
         hidden=64, epochs=40, learning_rate=1e-2, similarity_weight=0
@@ -71,7 +71,7 @@ def test_bent_curve_is_unrolled_where_pca_folds_it() -> None:
     assert (trained.stopped, len(trained.losses)) == ("finished", 41)
 
 
-def test_linear_codes_keep_more_neighbours_than_pca_of_the_same_length() -> None:
+def test_linear_codes_keep_more_neighbours_than_pca_of_the_same_length():
     learned, judged = bent(1500, 1), bent(400, 2)
     settings = AutoencoderSettings(epochs=40, learning_rate=1e-2)
     codes = fit_autoencoder(learned, 3, settings=settings).encoder.apply(judged)
@@ -79,7 +79,7 @@ def test_linear_codes_keep_more_neighbours_than_pca_of_the_same_length() -> None
     assert recall(codes, judged) > recall(by_pca, judged) + 0.01
 
 
-def test_before_training_it_is_pca_whatever_the_shape() -> None:
+def test_before_training_it_is_pca_whatever_the_shape():
     rows = bent(200, 1)
     by_pca = unit_rows(fit_directions(rows, 3).apply(rows))
     for hidden in (None, 6, 9):
@@ -89,7 +89,7 @@ def test_before_training_it_is_pca_whatever_the_shape() -> None:
         assert recall(codes, by_pca) > 0.9
 
 
-def test_arguments_decide_and_torch_s_random_state_stays() -> None:
+def test_arguments_decide_and_torch_s_random_state_stays():
     rows = bent(100, 1)
     settings = AutoencoderSettings(hidden=12, epochs=3, seed=5)
     before = torch.get_rng_state()
@@ -101,7 +101,7 @@ def test_arguments_decide_and_torch_s_random_state_stays() -> None:
     assert one.encoder != fit_autoencoder(rows, 4, settings=other).encoder
 
 
-def test_loss_that_is_no_number_ends_with_the_last_good_encoder(caplog) -> None:
+def test_loss_that_is_no_number_ends_with_the_last_good_encoder(caplog):
     rows = bent(100, 1)
     settings = AutoencoderSettings(epochs=20, batch_size=10, learning_rate=1e30)
     trained = fit_autoencoder(rows, 4, settings=settings)
@@ -111,7 +111,7 @@ def test_loss_that_is_no_number_ends_with_the_last_good_encoder(caplog) -> None:
     assert np.isfinite(trained.encoder.apply(rows)).all()
 
 
-def test_encoder_is_saved_as_any_transform(tmp_path) -> None:
+def test_encoder_is_saved_as_any_transform(tmp_path):
     rows = bent(60, 1)
     settings = AutoencoderSettings(hidden=8, epochs=1)
     encoder = fit_autoencoder(rows, 4, settings=settings).encoder
@@ -134,11 +134,11 @@ def test_encoder_is_saved_as_any_transform(tmp_path) -> None:
         (bent(30, 1), 3, {"batch_size": 1}, InvalidSetting, "batch_size"),
     ],
 )
-def test_bad_input_is_refused(rows, dim, settings, error, said) -> None:
+def test_bad_input_is_refused(rows, dim, settings, error, said):
     with pytest.raises(error, match=said):
         fit_autoencoder(rows, dim, settings=AutoencoderSettings(**settings))
 
 
-def test_seed_below_zero_is_refused() -> None:
+def test_seed_below_zero_is_refused():
     with pytest.raises(InvalidSetting, match="seed is -1"):
         AutoencoderSettings(seed=-1)

@@ -17,7 +17,7 @@ from llama_index_mmrag.errors import InvalidVector
 Paint = Callable[..., Path]
 
 
-def test_gap_of_two_texts_and_two_pictures_by_hand() -> None:
+def test_gap_of_two_texts_and_two_pictures_by_hand():
     # Lengths do not count: both sides are scaled to length 1 first.
     seen = diagnose([[2.0, 0.0, 0.0], [0.0, 5.0, 0.0]], [[0.0, 0.0, 3.0]])
     assert (seen.n_texts, seen.n_images, seen.dim) == (2, 1, 3)
@@ -32,7 +32,7 @@ def test_gap_of_two_texts_and_two_pictures_by_hand() -> None:
     assert seen.after.text_text == pytest.approx(-1.0)
 
 
-def test_mean_cosines_equal_plain_loops() -> None:
+def test_mean_cosines_equal_plain_loops():
     rng = np.random.default_rng(3)
     texts, images = rng.normal(1.0, size=(9, 6)), rng.normal(size=(9, 6))
     unit = [rows / np.linalg.norm(rows, axis=1)[:, None] for rows in (texts, images)]
@@ -47,7 +47,7 @@ def test_mean_cosines_equal_plain_loops() -> None:
     assert seen.angle_degrees == pytest.approx(degrees(np.arccos(cosine)))
 
 
-def test_centering_brings_planted_pairs_together(paint: Paint) -> None:
+def test_centering_brings_planted_pairs_together(paint):
     encoder = ColourEncoder(modality_gap=0.75)
     colours = ["red", "lime", "blue", "yellow", "magenta", "cyan"]
     words = ["red", "green", "blue", "yellow", "magenta", "cyan"]
@@ -63,7 +63,7 @@ def test_centering_brings_planted_pairs_together(paint: Paint) -> None:
     assert seen.after.distance < seen.before.distance / 10
 
 
-def test_table_has_both_columns_and_pairs_only_where_known() -> None:
+def test_table_has_both_columns_and_pairs_only_where_known():
     rows = np.eye(3)
     assert "text and its image" in str(diagnose(rows, rows[::-1], paired=True))
     page = str(diagnose(rows, rows[::-1]))
@@ -71,7 +71,7 @@ def test_table_has_both_columns_and_pairs_only_where_known() -> None:
     assert "as it is   centred" in page
 
 
-def test_input_is_not_changed() -> None:
+def test_input_is_not_changed():
     texts, images = np.array([[3.0, 4.0]]), np.array([[1.0, 1.0]])
     diagnose(texts, images)
     assert texts.tolist() == [[3.0, 4.0]]
@@ -87,11 +87,11 @@ def test_input_is_not_changed() -> None:
         (np.eye(2), [[np.nan, 1.0]], "images have.*not finite"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(texts, images, says) -> None:
+def test_what_cannot_be_compared_is_refused(texts, images, says):
     with pytest.raises(InvalidVector, match=says):
         diagnose(texts, images)
 
 
-def test_pairs_of_different_numbers_are_refused() -> None:
+def test_pairs_of_different_numbers_are_refused():
     with pytest.raises(InvalidVector, match="expected the same shape"):
         diagnose(np.eye(2), np.eye(2)[:1], paired=True)

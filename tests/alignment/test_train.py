@@ -74,7 +74,7 @@ def found(trained, pairs: Pairs) -> float:
 
 @pytest.mark.parametrize("loss", ["info_nce", "triplet"])
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_planted_map_is_learned_and_holds_for_new_pairs(loss: str, kind: str) -> None:
+def test_planted_map_is_learned_and_holds_for_new_pairs(loss, kind):
     fresh = planted(200, seed=1)
     head = Head(kind=kind, hidden=64, dropout=0.0)
     trained = quick(loss=loss, image_head=head, epochs=25)
@@ -93,7 +93,7 @@ def test_planted_map_is_learned_and_holds_for_new_pairs(loss: str, kind: str) ->
         ({"text_head": LINEAR, "image_head": LINEAR, "dim": 7}, (7, 7)),
     ],
 )
-def test_text_side_or_both_sides_can_learn(heads, dims) -> None:
+def test_text_side_or_both_sides_can_learn(heads, dims):
     # No offset: a frozen side keeps its own.
     trained = quick(planted(offset=0.0), epochs=25, **heads)
     assert (trained.text.out_dim(8), trained.image.out_dim(12)) == dims
@@ -101,14 +101,12 @@ def test_text_side_or_both_sides_can_learn(heads, dims) -> None:
 
 
 @pytest.mark.parametrize("start", ["ridge", "procrustes"])
-def test_closed_form_start_is_better_than_chance_before_the_first_step(
-    start: str,
-) -> None:
+def test_closed_form_start_is_better_than_chance_before_the_first_step(start):
     trained = quick(start=start, epochs=1)
     assert trained.history[0].recall > quick(epochs=1).history[0].recall + 0.3
 
 
-def test_weights_that_are_applied_are_the_best_epochs() -> None:
+def test_weights_that_are_applied_are_the_best_epochs():
     pairs = planted(noise=4.0)
     train, judged = pairs.split(0.1, seed=0)
     trained = quick(train, held_out=judged)
@@ -120,12 +118,12 @@ def test_weights_that_are_applied_are_the_best_epochs() -> None:
     assert trained.history[trained.best_epoch].recall == best
 
 
-def test_vectors_have_length_one() -> None:
+def test_vectors_have_length_one():
     images = quick(epochs=1).image.apply(planted(5, seed=4).images)
     np.testing.assert_allclose(np.linalg.norm(images, axis=1), 1.0, rtol=1e-5)
 
 
-def test_same_arguments_give_the_same_bits_and_leave_torchs_randomness_alone() -> None:
+def test_same_arguments_give_the_same_bits_and_leave_torchs_randomness_alone():
     state = torch.get_rng_state()
     settings = {"image_head": Head(dropout=0.3), "epochs": 3}
     one, same = quick(**settings), quick(**settings)
@@ -140,9 +138,7 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 @pytest.mark.parametrize("after", [1, 3])
-def test_resumed_training_ends_with_the_same_bits(
-    kind: str, after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resumed_training_ends_with_the_same_bits(kind, after, tmp_path, monkeypatch):
     head = Head(kind=kind, hidden=32, dropout=0.4)
     straight = quick(image_head=head, epochs=5)
     path = tmp_path / "kept" / "run.npz"
@@ -162,7 +158,7 @@ def test_resumed_training_ends_with_the_same_bits(
     assert quick(image_head=head, epochs=5, checkpoint=path) == straight
 
 
-def test_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+def test_checkpoint_of_another_training_is_refused(tmp_path):
     path = tmp_path / "run.npz"
     quick(epochs=1, checkpoint=path)
     for other in (
@@ -174,7 +170,7 @@ def test_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
             quick(**{"epochs": 1, "checkpoint": path, **other})
 
 
-def test_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_damaged_checkpoint_is_refused(tmp_path):
     path = tmp_path / "run.npz"
     path.write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(InvalidSetting, match="cannot be read"):
@@ -182,8 +178,8 @@ def test_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 def test_loss_that_is_no_number_stops_and_keeps_the_best_heads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+    tmp_path, monkeypatch, caplog
+):
     path = tmp_path / "run.npz"
     good = quick(epochs=6, checkpoint=None)
     one_epoch = Training.epoch
@@ -206,12 +202,12 @@ def test_loss_that_is_no_number_stops_and_keeps_the_best_heads(
     assert quick(epochs=6, checkpoint=path) == good
 
 
-def test_loss_that_is_no_number_in_the_first_epoch_is_an_error() -> None:
+def test_loss_that_is_no_number_in_the_first_epoch_is_an_error():
     with pytest.raises(InvalidSetting, match=r"epoch 1 with learning_rate=1e\+38"):
         quick(learning_rate=1e38)
 
 
-def test_training_stops_early_when_recall_stands_still() -> None:
+def test_training_stops_early_when_recall_stands_still():
     rng = np.random.default_rng(0)
     noise = Pairs.of(rng.normal(size=(60, 4)), rng.normal(size=(60, 4)))
     trained = quick(noise, epochs=250, patience=3)
@@ -219,7 +215,7 @@ def test_training_stops_early_when_recall_stands_still() -> None:
     assert len(trained.history) < 100
 
 
-def test_no_group_is_both_learned_from_and_judged_by() -> None:
+def test_no_group_is_both_learned_from_and_judged_by():
     groups = np.repeat(np.arange(20), 3)
     pairs = Pairs.of(np.ones((60, 2)), np.ones((60, 2)), groups)
     train, judged = pairs.split(0.25, seed=3)
@@ -228,12 +224,12 @@ def test_no_group_is_both_learned_from_and_judged_by() -> None:
     assert len(train) + len(judged) == 60
 
 
-def test_one_pair_is_refused_with_what_to_do() -> None:
+def test_one_pair_is_refused_with_what_to_do():
     with pytest.raises(InvalidVector, match="1 pairs about 1 thing.*fit_procrustes"):
         quick(Pairs.of([[1.0, 2.0]], [[3.0]]))
 
 
-def test_two_pairs_train() -> None:
+def test_two_pairs_train():
     trained = quick(Pairs.of(np.eye(2), np.eye(2)), epochs=2)
     assert (trained.n_trained, trained.n_held_out) == (1, 1)
 
@@ -247,7 +243,7 @@ def test_two_pairs_train() -> None:
         ([[np.nan]], [[1.0]], None, "texts have.*not finite"),
     ],
 )
-def test_pairs_that_are_none_are_refused(texts, images, groups, says) -> None:
+def test_pairs_that_are_none_are_refused(texts, images, groups, says):
     with pytest.raises(InvalidVector, match=says):
         Pairs.of(texts, images, groups)
 
@@ -261,7 +257,7 @@ def test_pairs_that_are_none_are_refused(texts, images, groups, says) -> None:
         ({"start": "ridge", "image_head": Head(kind="mlp")}, "one linear head"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(settings, says) -> None:
+def test_settings_that_contradict_each_other_are_refused(settings, says):
     with pytest.raises(InvalidSetting, match=says):
         quick(**settings)
 
@@ -275,25 +271,25 @@ def test_settings_that_contradict_each_other_are_refused(settings, says) -> None
         {"margin": 0.0}, {"patience": 0}, {"ridge_penalty": 0.0}, {"top_k": 0},
     ],
 )  # fmt: skip
-def test_settings_out_of_range_are_named(wrong) -> None:
+def test_settings_out_of_range_are_named(wrong):
     with pytest.raises(InvalidSetting, match=next(iter(wrong))):
         TrainSettings(**wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"kind": "cnn"}, {"hidden": 0}, {"dropout": 1.0}])
-def test_heads_out_of_range_are_refused(wrong) -> None:
+def test_heads_out_of_range_are_refused(wrong):
     (name,) = wrong
     with pytest.raises(InvalidSetting, match=f"head's {name} is .*; expected"):
         Head(**wrong)
 
 
-def test_counts_of_numpy_are_counts() -> None:
+def test_counts_of_numpy_are_counts():
     settings = TrainSettings(epochs=np.int64(2))
     assert type(settings.epochs) is int
     assert settings == TrainSettings(epochs=2)
 
 
-def test_progress_shows_loss_and_recall(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_shows_loss_and_recall(capsys):
     train_heads(planted(50), settings=TrainSettings(epochs=1), show_progress=True)
     shown = capsys.readouterr().err
     assert "Training heads" in shown
@@ -301,7 +297,7 @@ def test_progress_shows_loss_and_recall(capsys: pytest.CaptureFixture[str]) -> N
     assert "recall=" in shown
 
 
-def test_without_torch_the_error_says_what_to_install() -> None:
+def test_without_torch_the_error_says_what_to_install():
     program = f"""
 import sys
 sys.modules["torch"] = None
@@ -320,9 +316,7 @@ except MissingExtra as error:
     assert done.stdout.strip() == train_module.__name__
 
 
-def test_training_block_of_the_page_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_block_of_the_page_runs(tmp_path, monkeypatch):
     page = Path(__file__).parents[2] / "docs" / "alignment.md"
     blocks = re.findall(r"```py\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) == 1

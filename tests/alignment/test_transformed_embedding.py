@@ -62,7 +62,7 @@ class Slow(ColourEncoder):
         return super()._get_text_embedding(text)
 
 
-def test_each_side_goes_through_its_own_transform(paint: Paint) -> None:
+def test_each_side_goes_through_its_own_transform(paint):
     encoder = TransformedEmbedding(
         GAP,
         query_transform=FLIP,
@@ -73,12 +73,12 @@ def test_each_side_goes_through_its_own_transform(paint: Paint) -> None:
     assert encoder.get_image_embedding(str(paint("red"))) == [1, 0, 0, 0]
 
 
-def test_query_goes_through_the_text_transform_unless_told_otherwise() -> None:
+def test_query_goes_through_the_text_transform_unless_told_otherwise():
     encoder = TransformedEmbedding(GAP, text_transform=FLIP)
     assert encoder.get_query_embedding("red") == [0, 1, 0, 0]
 
 
-def test_without_transforms_it_is_its_encoder(paint: Paint) -> None:
+def test_without_transforms_it_is_its_encoder(paint):
     encoder = TransformedEmbedding(GAP)
     found = [encoder.get_text_embedding("red"), encoder.get_query_embedding("orange")]
     found.append(encoder.get_image_embedding(str(paint("blue"))))
@@ -87,7 +87,7 @@ def test_without_transforms_it_is_its_encoder(paint: Paint) -> None:
     np.testing.assert_allclose(found, plain, rtol=1e-7)
 
 
-def test_batches_equal_single_calls_in_order(paint: Paint) -> None:
+def test_batches_equal_single_calls_in_order(paint):
     encoder = TransformedEmbedding(
         GAP, text_transform=FLIP, image_transform=CLOSE_THE_GAP, embed_batch_size=2
     )
@@ -102,7 +102,7 @@ def test_batches_equal_single_calls_in_order(paint: Paint) -> None:
     assert np.array(batch) == pytest.approx(np.array(alone), abs=1e-6)
 
 
-async def test_async_gives_what_sync_gives(paint: Paint) -> None:
+async def test_async_gives_what_sync_gives(paint):
     encoder = TransformedEmbedding(
         GAP, text_transform=FLIP, image_transform=CLOSE_THE_GAP
     )
@@ -117,7 +117,7 @@ async def test_async_gives_what_sync_gives(paint: Paint) -> None:
     assert await encoder.aget_image_embedding_batch([path, path]) == pictures
 
 
-async def test_event_loop_is_free_while_a_blocking_encoder_works() -> None:
+async def test_event_loop_is_free_while_a_blocking_encoder_works():
     ticks: list[int] = []
 
     async def tick() -> None:
@@ -131,7 +131,7 @@ async def test_event_loop_is_free_while_a_blocking_encoder_works() -> None:
     assert len(ticks) >= 3
 
 
-def test_dimension_is_the_last_transforms_and_costs_no_encoding_where_known() -> None:
+def test_dimension_is_the_last_transforms_and_costs_no_encoding_where_known():
     unsized = Unsized()
     known = TransformedEmbedding(
         unsized,
@@ -148,27 +148,27 @@ def test_dimension_is_the_last_transforms_and_costs_no_encoding_where_known() ->
     )
 
 
-def test_sides_of_different_lengths_are_refused_before_anything_is_encoded() -> None:
+def test_sides_of_different_lengths_are_refused_before_anything_is_encoded():
     with pytest.raises(InvalidSetting, match="'text_transform': 3.*'image_trans.*': 4"):
         TransformedEmbedding(GAP, text_transform=Truncate(3))
     with pytest.raises(InvalidSetting, match="4 numbers, but was fitted on.*2"):
         TransformedEmbedding(GAP, image_transform=Center([1.0, 1.0]))
 
 
-def test_sides_of_different_lengths_are_refused_at_the_first_use_otherwise() -> None:
+def test_sides_of_different_lengths_are_refused_at_the_first_use_otherwise():
     encoder = TransformedEmbedding(Unsized(), GAP)
     with pytest.raises(InvalidVector, match=r"shape \(1, 2\); expected any x 4"):
         encoder.get_text_embedding("red")
 
 
-def test_image_side_without_pictures_is_refused() -> None:
+def test_image_side_without_pictures_is_refused():
     with pytest.raises(InvalidSetting, match="'Unsized', which has texts only"):
         TransformedEmbedding(Unsized())
     with pytest.raises(InvalidSetting, match="'MockEmbedding'"):
         TransformedEmbedding(GAP, MockEmbedding(embed_dim=4))
 
 
-def test_vector_that_is_not_finite_is_refused_and_named() -> None:
+def test_vector_that_is_not_finite_is_refused_and_named():
     encoder = TransformedEmbedding(
         Unsized(), GAP, text_transform=Project([[3e38, 0]] * 4, [0] * 4)
     )
@@ -179,7 +179,7 @@ def test_vector_that_is_not_finite_is_refused_and_named() -> None:
         encoder.get_text_embedding_batch(["", "long"])
 
 
-def test_space_changes_with_every_part_and_with_nothing_else() -> None:
+def test_space_changes_with_every_part_and_with_nothing_else():
     def space(**changes) -> str:
         return TransformedEmbedding(
             **{"text_encoder": GAP, "text_transform": FLIP, **changes}
@@ -198,9 +198,7 @@ def test_space_changes_with_every_part_and_with_nothing_else() -> None:
     assert space_of(Unsized(model_name="m")) == "Unsized:m"
 
 
-def test_index_refuses_vectors_of_another_alignment(
-    tmp_path: Path, paint: Paint
-) -> None:
+def test_index_refuses_vectors_of_another_alignment(tmp_path, paint):
     closed = TransformedEmbedding(GAP, image_transform=CLOSE_THE_GAP)
     folder = tmp_path / "index"
     with MultiModalQdrantIndex.open(folder, embed_model=closed) as index:
@@ -214,9 +212,7 @@ def test_index_refuses_vectors_of_another_alignment(
         MultiModalQdrantIndex.open(folder, embed_model=refitted)
 
 
-def test_saved_alignment_comes_back_with_its_encoders_only(
-    tmp_path: Path, paint: Paint
-) -> None:
+def test_saved_alignment_comes_back_with_its_encoders_only(tmp_path, paint):
     fitted = Alignment(
         text=Chain(),
         image=CLOSE_THE_GAP,
@@ -238,7 +234,7 @@ def test_saved_alignment_comes_back_with_its_encoders_only(
         )
 
 
-def test_dictionary_names_the_transforms_by_content() -> None:
+def test_dictionary_names_the_transforms_by_content():
     written = TransformedEmbedding(GAP, text_transform=FLIP).to_dict()
     assert written["class_name"] == "TransformedEmbedding"
     assert written["text_transform"] == f"project:{FLIP.sha[:16]}"

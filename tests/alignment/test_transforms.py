@@ -44,9 +44,7 @@ def named(transform: Transform) -> str:
 
 
 @pytest.mark.parametrize("transform", EACH, ids=named)
-def test_batch_equals_rows_one_by_one_and_leaves_its_input_alone(
-    transform: Transform,
-) -> None:
+def test_batch_equals_rows_one_by_one_and_leaves_its_input_alone(transform):
     before = ROWS.copy()
     whole = transform.apply(ROWS)
     alone = np.concatenate([transform.apply(row[None]) for row in ROWS])
@@ -57,56 +55,56 @@ def test_batch_equals_rows_one_by_one_and_leaves_its_input_alone(
 
 
 @pytest.mark.parametrize("transform", EACH, ids=named)
-def test_no_rows_give_no_rows_of_the_right_length(transform: Transform) -> None:
+def test_no_rows_give_no_rows_of_the_right_length(transform):
     assert transform.apply(np.empty((0, 3))).shape == (0, transform.out_dim(3))
 
 
 @pytest.mark.parametrize("transform", EACH, ids=named)
-def test_single_vector_is_refused_with_what_to_do(transform: Transform) -> None:
+def test_single_vector_is_refused_with_what_to_do(transform):
     with pytest.raises(InvalidVector, match=r"\(3,\).*put a single vector into a list"):
         transform.apply(ROWS[0])
 
 
 @pytest.mark.parametrize("transform", EACH[1:], ids=named)
-def test_vectors_of_another_encoder_are_refused(transform: Transform) -> None:
+def test_vectors_of_another_encoder_are_refused(transform):
     with pytest.raises(InvalidVector, match="1"):
         transform.apply(np.ones((2, 1)))
 
 
-def test_normalize_divides_by_the_length_and_keeps_zeros() -> None:
+def test_normalize_divides_by_the_length_and_keeps_zeros():
     found = Normalize().apply([[3.0, 0.0, 4.0], [0.0, 0.0, 0.0]])
     np.testing.assert_allclose(found, [[3 / 5, 0, 4 / 5], [0, 0, 0]], rtol=1e-6)
 
 
-def test_project_multiplies_and_adds() -> None:
+def test_project_multiplies_and_adds():
     found = Project([[1.0, 2.0], [0.0, -1.0]], [10.0, 20.0]).apply([[3.0, 5.0]])
     np.testing.assert_allclose(found, [[3 + 2 * 5 + 10, -5 + 20]])
 
 
-def test_perceptron_cuts_negative_hidden_values() -> None:
+def test_perceptron_cuts_negative_hidden_values():
     head = Perceptron([[1.0, 0.0], [0.0, 1.0]], [0.0, -1.0], [[2.0, 3.0]], [0.5])
     found = head.apply([[4.0, 3.0], [-4.0, 3.0], [-4.0, -3.0]])
     np.testing.assert_allclose(found, [[8 + 6 + 0.5], [6 + 0.5], [0.5]])
 
 
-def test_pca_gives_coordinates_from_the_mean() -> None:
+def test_pca_gives_coordinates_from_the_mean():
     found = PCA([1.0, 0.0, 0.0], [[0.0, 0.6, 0.8]]).apply([[5.0, 1.0, 2.0]])
     np.testing.assert_allclose(found, [[0.6 * 1 + 0.8 * 2]], rtol=1e-6)
 
 
-def test_truncate_keeps_the_first_numbers_at_length_one() -> None:
+def test_truncate_keeps_the_first_numbers_at_length_one():
     np.testing.assert_allclose(
         Truncate(2).apply([[3.0, 4.0, 9.0]]), [[3 / 5, 4 / 5]], rtol=1e-6
     )
 
 
-def test_mix_adds_unit_vectors_by_weight() -> None:
+def test_mix_adds_unit_vectors_by_weight():
     both = Mix((Columns(0, 2), Columns(2, 4)), (2.0, 1.0))
     found = both.apply([[9.0, 0.0, 0.0, 0.1]])
     np.testing.assert_allclose(found, [[2 / 5**0.5, 1 / 5**0.5]], rtol=1e-6)
 
 
-def test_mix_with_all_weight_on_one_part_is_that_part() -> None:
+def test_mix_with_all_weight_on_one_part_is_that_part():
     part = Chain((Project([[1.0, 2.0, 0.0]], [3.0]), Normalize()))
     other = Project([[7.0, 0.0, 1.0]], [0.0])
     np.testing.assert_allclose(
@@ -114,7 +112,7 @@ def test_mix_with_all_weight_on_one_part_is_that_part() -> None:
     )
 
 
-def test_chain_applies_its_steps_in_order() -> None:
+def test_chain_applies_its_steps_in_order():
     first, then = Center([1.0, 0.0]), Normalize()
     rows = [[4.0, 4.0]]
     np.testing.assert_allclose(Chain((first, then)).apply(rows), [[0.6, 0.8]])
@@ -122,12 +120,12 @@ def test_chain_applies_its_steps_in_order() -> None:
     np.testing.assert_allclose(there, [[0.5**0.5 - 1, 0.5**0.5]], rtol=1e-6)
 
 
-def test_empty_chain_changes_nothing() -> None:
+def test_empty_chain_changes_nothing():
     np.testing.assert_array_equal(Chain().apply(ROWS), ROWS.astype(np.float32))
     assert Chain().out_dim(None) is None
 
 
-def test_chain_whose_steps_do_not_fit_is_refused_when_it_is_made() -> None:
+def test_chain_whose_steps_do_not_fit_is_refused_when_it_is_made():
     with pytest.raises(InvalidSetting, match="2 numbers, but was fitted on.*3"):
         Chain((Truncate(2), Center([1.0, 2.0, 3.0])))
 
@@ -143,7 +141,7 @@ def test_chain_whose_steps_do_not_fit_is_refused_when_it_is_made() -> None:
         (lambda: Columns(3, 3), "stop is 3"),
     ],
 )
-def test_bad_settings_are_refused(wrong: object, says: str) -> None:
+def test_bad_settings_are_refused(wrong, says):
     with pytest.raises(InvalidSetting, match=says):
         wrong()  # type: ignore[operator]
 
@@ -159,14 +157,12 @@ def test_bad_settings_are_refused(wrong: object, says: str) -> None:
         (lambda: Perceptron([[1.0]], [1.0, 2.0], [[1.0]], [0.0]), "hidden_bias"),
     ],
 )
-def test_arrays_that_do_not_belong_together_are_refused(
-    wrong: object, says: str
-) -> None:
+def test_arrays_that_do_not_belong_together_are_refused(wrong, says):
     with pytest.raises(InvalidVector, match=says):
         wrong()  # type: ignore[operator]
 
 
-def test_equal_content_is_equal_and_any_change_is_not() -> None:
+def test_equal_content_is_equal_and_any_change_is_not():
     one = Chain((Center([1.0, 2.0]), Normalize()))
     assert one == Chain((Center([1.0, 2.0]), Normalize()))
     assert len({one, Chain((Center([1.0, 2.0]), Normalize()))}) == 1
@@ -180,7 +176,7 @@ def test_equal_content_is_equal_and_any_change_is_not() -> None:
     assert one != "a string"
 
 
-def test_arrays_are_copied_and_cannot_be_written() -> None:
+def test_arrays_are_copied_and_cannot_be_written():
     mean = np.array([1.0, 2.0])
     center = Center(mean)
     mean[0] = 99.0

@@ -33,7 +33,7 @@ def picked() -> Compression:
     return compress(collection(), min_recall=0.9, candidates=QUICK, n_queries=600)
 
 
-def test_smallest_that_keeps_the_promise_is_picked(picked: Compression) -> None:
+def test_smallest_that_keeps_the_promise_is_picked(picked):
     assert picked.chosen is not None
     assert picked.chosen.name == "PCA 16, int8 x2"
     names = [row.name for row in picked.rows]
@@ -53,7 +53,7 @@ def test_smallest_that_keeps_the_promise_is_picked(picked: Compression) -> None:
     assert picked.n_queries == (300, 300)
 
 
-def test_bytes_are_those_of_the_engine_s_files(picked: Compression) -> None:
+def test_bytes_are_those_of_the_engine_s_files(picked):
     by_name = {row.name: (row.memory, row.disk) for row in picked.rows}
     assert by_name["all 32"] == (32 * 4, 32 * 4)
     memory, disk = by_name["PCA 16, int8 x2"]
@@ -62,14 +62,12 @@ def test_bytes_are_those_of_the_engine_s_files(picked: Compression) -> None:
     assert 16 + 4 <= memory < 16 + 4 + 1, "a byte each, 4 for the offset, and a header"
 
 
-def test_measured_recall_is_that_of_exact_search_where_nothing_is_lost(
-    picked: Compression,
-) -> None:
+def test_measured_recall_is_that_of_exact_search_where_nothing_is_lost(picked):
     assert picked.before.recall == 1.0
     assert all(row.ms is not None and row.ms > 0 for row in picked.rows)
 
 
-def test_table_and_json_say_the_same(picked: Compression) -> None:
+def test_table_and_json_say_the_same(picked):
     table = str(picked).splitlines()
     assert table[0].split() == [
         "setting",
@@ -87,7 +85,7 @@ def test_table_and_json_say_the_same(picked: Compression) -> None:
     assert len(said["rows"]) == len(picked.rows) == len(table) - 3
 
 
-def test_seed_decides(picked: Compression) -> None:
+def test_seed_decides(picked):
     again = compress(collection(), min_recall=0.9, candidates=QUICK, n_queries=600)
     without_time = [(r.name, r.recall, r.low, r.memory) for r in picked.rows]
     assert [(r.name, r.recall, r.low, r.memory) for r in again.rows] == without_time
@@ -98,7 +96,7 @@ def test_seed_decides(picked: Compression) -> None:
     assert other.held_out != picked.held_out
 
 
-def test_promise_that_nothing_keeps_is_refused_with_the_table() -> None:
+def test_promise_that_nothing_keeps_is_refused_with_the_table():
     only_rough = Candidates(reductions=(), quantisations=("binary",))
     with pytest.raises(PromiseNotKept, match=r"keeps a recall@10 of 0\.97") as caught:
         compress(collection(), min_recall=0.97, candidates=only_rough)
@@ -112,12 +110,12 @@ def test_promise_that_nothing_keeps_is_refused_with_the_table() -> None:
     assert "misses" in str(report)
 
 
-def test_recall_of_one_is_never_promised() -> None:
+def test_recall_of_one_is_never_promised():
     with pytest.raises(PromiseNotKept):
         compress(collection(300), min_recall=1.0, candidates=QUICK)
 
 
-def test_by_disk_codes_beside_the_originals_save_nothing() -> None:
+def test_by_disk_codes_beside_the_originals_save_nothing():
     found = compress(
         collection(), min_recall=0.9, candidates=QUICK, n_queries=600, smallest="disk"
     )
@@ -125,7 +123,7 @@ def test_by_disk_codes_beside_the_originals_save_nothing() -> None:
     assert found.chosen.name == "PCA 16"
 
 
-def test_duplicates_make_no_recall_unattainable() -> None:
+def test_duplicates_make_no_recall_unattainable():
     # Each vector 20 times: any ten of the nineteen others are right.
     rows = np.repeat(collection(40), 20, axis=0)
     found = compress(rows, min_recall=0.9, candidates=QUICK, n_queries=400)
@@ -134,13 +132,13 @@ def test_duplicates_make_no_recall_unattainable() -> None:
     assert found.held_out >= 0.9
 
 
-def test_given_queries_are_asked() -> None:
+def test_given_queries_are_asked():
     asked = collection(400, seed=5)
     found = compress(collection(), asked, min_recall=0.9, candidates=QUICK)
     assert (found.n_queries, found.queries) == ((200, 200), "400 given")
 
 
-def test_reduction_that_leaves_a_vector_nothing_is_left_out() -> None:
+def test_reduction_that_leaves_a_vector_nothing_is_left_out():
     rows = collection()
     rows[:, 0] += 1.0
     rows[5] = np.eye(32)[31]
@@ -152,7 +150,7 @@ def test_reduction_that_leaves_a_vector_nothing_is_left_out() -> None:
     assert found.chosen.transform == Chain()
 
 
-def test_half_floats_are_half_the_bytes() -> None:
+def test_half_floats_are_half_the_bytes():
     half = Candidates(reductions=(), quantisations=("float16",))
     found = compress(collection(), min_recall=0.9, candidates=half)
     assert found.chosen is not None
@@ -160,7 +158,7 @@ def test_half_floats_are_half_the_bytes() -> None:
     assert found.chosen.quantisation == Quantisation("float16")
 
 
-def test_autoencoder_is_tried_when_it_is_asked_for() -> None:
+def test_autoencoder_is_tried_when_it_is_asked_for():
     pytest.importorskip("torch", reason="needs the extra train")
     learned = Candidates(reductions=("autoencoder",), dims=(16,), quantisations=())
     found = compress(collection(), min_recall=0.9, candidates=learned)
@@ -168,7 +166,7 @@ def test_autoencoder_is_tried_when_it_is_asked_for() -> None:
     assert (found.chosen.name, found.chosen.dim) == ("autoencoder 16", 16)
 
 
-def test_one_number_a_vector_has_nothing_to_save() -> None:
+def test_one_number_a_vector_has_nothing_to_save():
     rows = np.where(np.arange(200) % 2, 1.0, -1.0)[:, None]
     with pytest.raises(PromiseNotKept):
         compress(rows, candidates=Candidates(quantisations=("int8",)))
@@ -201,7 +199,7 @@ def test_one_number_a_vector_has_nothing_to_save() -> None:
         (collection(), {"queries": np.ones((9, 32))}, InvalidVector, "at least 20"),
     ],
 )
-def test_bad_input_is_refused(rows, settings, error, said) -> None:
+def test_bad_input_is_refused(rows, settings, error, said):
     with pytest.raises(error, match=said):
         compress(rows, **settings)
 
@@ -217,12 +215,12 @@ def test_bad_input_is_refused(rows, settings, error, said) -> None:
         {"dims": (0,)},
     ],
 )
-def test_unknown_candidates_are_refused(settings) -> None:
+def test_unknown_candidates_are_refused(settings):
     with pytest.raises(InvalidSetting, match="expected"):
         Candidates(**settings)
 
 
-def test_lengths_that_need_more_vectors_than_there_are_are_left_out() -> None:
+def test_lengths_that_need_more_vectors_than_there_are_are_left_out():
     some = Candidates(reductions=("pca", "truncate"), dims=(40, 16, 8))
     rows = collection(20)
     assert some.lengths(32) == [16, 8]

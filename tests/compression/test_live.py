@@ -122,21 +122,21 @@ def stored(index: MultiModalQdrantIndex) -> dict[str, Any]:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path) -> Path:
     with opened(tmp_path / "store") as index:
         index.insert(documents())
     return tmp_path / "store"
 
 
 @pytest.fixture
-def compressed(root: Path) -> Path:
+def compressed(root) -> Path:
     with opened(root) as index:
         done = index.compress(PCA_INT8, apply=True)
     assert done.switched == ("text",)
     return root
 
 
-def test_measuring_changes_nothing(root: Path) -> None:
+def test_measuring_changes_nothing(root):
     before = (root / "mmrag.json").read_text(encoding="utf-8")
     with opened(root) as index:
         done = index.compress(PCA_INT8)
@@ -150,7 +150,7 @@ def test_measuring_changes_nothing(root: Path) -> None:
     assert sorted(p.name for p in root.iterdir()) == ["image", "mmrag.json", "text"]
 
 
-def test_reopened_it_has_the_same_nodes_in_fewer_bytes(root: Path) -> None:
+def test_reopened_it_has_the_same_nodes_in_fewer_bytes(root):
     with opened(root) as index:
         before = stored(index)
         index.compress(PCA_INT8, apply=True)
@@ -163,7 +163,7 @@ def test_reopened_it_has_the_same_nodes_in_fewer_bytes(root: Path) -> None:
         assert store.client.indexes["doc_id"] == "keyword"
 
 
-def test_reader_goes_on_with_the_old_one_and_cannot_write_to_it(root: Path) -> None:
+def test_reader_goes_on_with_the_old_one_and_cannot_write_to_it(root):
     with opened(root) as index:
         retriever = index.as_retriever(top_k=1)
         index.compress(PCA_INT8, apply=True)
@@ -180,8 +180,8 @@ def test_reader_goes_on_with_the_old_one_and_cannot_write_to_it(root: Path) -> N
 
 
 def test_inserting_goes_through_the_same_transform_and_encodes_only_what_is_new(
-    compressed: Path,
-) -> None:
+    compressed,
+):
     with opened(compressed) as index:
         report = index.insert(documents(N + 2))
         assert (report.n_added, report.n_unchanged) == (2, N)
@@ -197,7 +197,7 @@ def test_inserting_goes_through_the_same_transform_and_encodes_only_what_is_new(
         assert index.channels[0].vector_store.count() == N + 1
 
 
-def test_only_the_encoder_that_filled_it_opens_it(compressed: Path) -> None:
+def test_only_the_encoder_that_filled_it_opens_it(compressed):
     class Other(Seeing):
         model_name: str = "another"
 
@@ -205,7 +205,7 @@ def test_only_the_encoder_that_filled_it_opens_it(compressed: Path) -> None:
         opened(compressed, embed_model=Other())
 
 
-def test_another_transform_in_its_place_is_refused(compressed: Path) -> None:
+def test_another_transform_in_its_place_is_refused(compressed):
     place = json.loads((compressed / "mmrag.json").read_text(encoding="utf-8"))
     folder = compressed / place["compressed"]["text"]["folder"]
     other = compressed.parent / "second"
@@ -220,7 +220,7 @@ def test_another_transform_in_its_place_is_refused(compressed: Path) -> None:
         opened(compressed)
 
 
-def test_transform_that_is_gone_is_told(compressed: Path) -> None:
+def test_transform_that_is_gone_is_told(compressed):
     place = json.loads((compressed / "mmrag.json").read_text(encoding="utf-8"))
     folder = compressed / place["compressed"]["text"]["folder"]
     (folder / "alignment.json").unlink()
@@ -228,7 +228,7 @@ def test_transform_that_is_gone_is_told(compressed: Path) -> None:
         opened(compressed)
 
 
-def test_manifest_that_leads_out_of_the_store_is_refused(compressed: Path) -> None:
+def test_manifest_that_leads_out_of_the_store_is_refused(compressed):
     manifest = compressed / "mmrag.json"
     content = json.loads(manifest.read_text(encoding="utf-8"))
     content["compressed"]["text"]["folder"] = "../elsewhere"
@@ -237,7 +237,7 @@ def test_manifest_that_leads_out_of_the_store_is_refused(compressed: Path) -> No
         opened(compressed)
 
 
-def test_refitting_builds_on_what_is_stored_and_says_so(compressed: Path) -> None:
+def test_refitting_builds_on_what_is_stored_and_says_so(compressed):
     with opened(compressed) as index:
         before = index.channels[0].embed_model.space_id
         done = index.compress(PCA_AGAIN, apply=True)
@@ -250,7 +250,7 @@ def test_refitting_builds_on_what_is_stored_and_says_so(compressed: Path) -> Non
         assert best(index, f"document {N}") == f"document {N}"
 
 
-def test_quantised_alone_keeps_the_encoder_as_it_is(root: Path) -> None:
+def test_quantised_alone_keeps_the_encoder_as_it_is(root):
     with opened(root) as index:
         index.compress(INT8, apply=True)
     with opened(root) as index:
@@ -259,7 +259,7 @@ def test_quantised_alone_keeps_the_encoder_as_it_is(root: Path) -> None:
         assert best(index, "document 7") == "document 7"
 
 
-def test_encoder_of_texts_alone_is_wrapped_too(tmp_path: Path) -> None:
+def test_encoder_of_texts_alone_is_wrapped_too(tmp_path):
     encoders = {"embed_model": Seeing(), "text_embed_model": Hashed()}
     with opened(tmp_path / "s", **encoders) as index:
         index.insert(documents())
@@ -276,7 +276,7 @@ def test_encoder_of_texts_alone_is_wrapped_too(tmp_path: Path) -> None:
         assert two == pytest.approx(model.get_query_embedding("b"), abs=1e-6)
 
 
-async def test_searches_after_the_switch_are_the_same_async(compressed: Path) -> None:
+async def test_searches_after_the_switch_are_the_same_async(compressed):
     with opened(compressed) as index:
         retriever = index.as_retriever(top_k=5)
         sync = [(h.node_id, h.score) for h in retriever.retrieve("document 9")]
@@ -284,7 +284,7 @@ async def test_searches_after_the_switch_are_the_same_async(compressed: Path) ->
     assert [(h.node_id, h.score) for h in asynchronous] == sync
 
 
-def test_filters_work_with_and_without_a_payload_index(compressed: Path) -> None:
+def test_filters_work_with_and_without_a_payload_index(compressed):
     from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 
     with opened(compressed) as index:
@@ -299,13 +299,13 @@ def test_filters_work_with_and_without_a_payload_index(compressed: Path) -> None
                 assert {h.node.metadata["odd"] for h in hits} == {1}
 
 
-def test_questions_of_users_decide(root: Path) -> None:
+def test_questions_of_users_decide(root):
     with opened(root) as index:
         done = index.compress(PCA_INT8, queries=[f"question {i}" for i in range(200)])
     assert done.reports["text"].queries == "200 given"
 
 
-def test_index_of_a_server_is_sent_elsewhere() -> None:
+def test_index_of_a_server_is_sent_elsewhere():
     from qdrant_client import QdrantClient
 
     client = QdrantClient(":memory:")
@@ -331,9 +331,7 @@ with test_live.opened(sys.argv[1]) as index:
 
 
 @pytest.mark.parametrize("stop", ["_copy", "switch_places"])
-def test_killed_on_the_way_it_is_as_before_and_cleaned_up(
-    root: Path, stop: str
-) -> None:
+def test_killed_on_the_way_it_is_as_before_and_cleaned_up(root, stop):
     import llama_index_mmrag
 
     package = str(Path(llama_index_mmrag.__file__).parents[1])
@@ -360,7 +358,7 @@ def test_killed_on_the_way_it_is_as_before_and_cleaned_up(
     assert not half_built[0].exists()
 
 
-def test_interrupted_it_leaves_nothing_behind(root: Path, monkeypatch) -> None:
+def test_interrupted_it_leaves_nothing_behind(root, monkeypatch):
     from llama_index_mmrag.compression import live
 
     def interrupt(*_: Any) -> None:
@@ -374,9 +372,7 @@ def test_interrupted_it_leaves_nothing_behind(root: Path, monkeypatch) -> None:
         index.insert(Document(text="still mine"))
 
 
-def test_index_with_early_fusion_is_quantised_and_never_transformed(
-    tmp_path: Path,
-) -> None:
+def test_index_with_early_fusion_is_quantised_and_never_transformed(tmp_path):
     root = tmp_path / "store"
     early = {"early_fusion": Blend(0.5)}
     with opened(root, **early) as index:
@@ -401,9 +397,7 @@ def test_index_with_early_fusion_is_quantised_and_never_transformed(
         opened(root)
 
 
-def test_pictures_are_asked_for_by_texts_and_not_by_composed_vectors(
-    tmp_path: Path,
-) -> None:
+def test_pictures_are_asked_for_by_texts_and_not_by_composed_vectors(tmp_path):
     pictures = [
         ImageNode(id_=f"p{i}", image_path=picture(tmp_path / f"{i}.png", i))
         for i in range(N)
@@ -420,7 +414,7 @@ def test_pictures_are_asked_for_by_texts_and_not_by_composed_vectors(
     }
 
 
-def test_one_that_was_replaced_is_not_compressed_again(root: Path) -> None:
+def test_one_that_was_replaced_is_not_compressed_again(root):
     with opened(root) as index:
         index.compress(PCA_INT8, apply=True)
         before = (root / "mmrag.json").read_text(encoding="utf-8")
@@ -429,9 +423,7 @@ def test_one_that_was_replaced_is_not_compressed_again(root: Path) -> None:
     assert (root / "mmrag.json").read_text(encoding="utf-8") == before
 
 
-def test_interrupted_after_the_switch_the_new_one_stays(
-    root: Path, monkeypatch
-) -> None:
+def test_interrupted_after_the_switch_the_new_one_stays(root, monkeypatch):
     from llama_index_mmrag.compression import live
 
     def interrupted(*args: Any) -> None:
@@ -449,9 +441,7 @@ def test_interrupted_after_the_switch_the_new_one_stays(
         assert best(index, "document 7") == "document 7"
 
 
-def test_opening_during_the_switch_leaves_the_new_one_alone(
-    root: Path, monkeypatch
-) -> None:
+def test_opening_during_the_switch_leaves_the_new_one_alone(root, monkeypatch):
     from llama_index_mmrag.compression import places
 
     def outrun(root: Path) -> dict[str, Place]:
@@ -471,7 +461,7 @@ def test_opening_during_the_switch_leaves_the_new_one_alone(
         assert best(index, "document 7") == "document 7"
 
 
-def test_folder_that_is_gone_is_told_and_not_made_anew(root: Path) -> None:
+def test_folder_that_is_gone_is_told_and_not_made_anew(root):
     with opened(root) as index:
         index.compress(INT8, apply=True)
     (place,) = places_in(root).values()
@@ -480,9 +470,7 @@ def test_folder_that_is_gone_is_told_and_not_made_anew(root: Path) -> None:
         opened(root)
 
 
-def test_composed_vectors_of_half_precision_are_written_once(
-    tmp_path: Path, monkeypatch
-) -> None:
+def test_composed_vectors_of_half_precision_are_written_once(tmp_path, monkeypatch):
     half = CompressSettings(
         min_recall=0.7,
         smallest="disk",
@@ -512,9 +500,7 @@ def picture(path: Path, number: int) -> str:
     return str(path)
 
 
-def test_collection_that_has_the_smallest_codes_already_is_left_alone(
-    root: Path,
-) -> None:
+def test_collection_that_has_the_smallest_codes_already_is_left_alone(root):
     with opened(root) as index:
         index.compress(INT8, apply=True)
     before = (root / "mmrag.json").read_text(encoding="utf-8")

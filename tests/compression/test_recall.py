@@ -19,7 +19,7 @@ def unit(*angles: float) -> np.ndarray:
     return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
 
 
-def test_last_score_is_that_of_the_last_neighbour_without_the_query_itself() -> None:
+def test_last_score_is_that_of_the_last_neighbour_without_the_query_itself():
     rows = unit(0, 10, 20, 30)
     with_itself = last_scores(rows, rows[:1], NOBODY, top_k=2)
     without = last_scores(rows, rows[:1], np.array([0]), top_k=2)
@@ -27,13 +27,13 @@ def test_last_score_is_that_of_the_last_neighbour_without_the_query_itself() -> 
     assert without == pytest.approx([np.cos(np.radians(20))], abs=1e-6)
 
 
-def test_fewer_stored_than_asked_for_are_all_neighbours() -> None:
+def test_fewer_stored_than_asked_for_are_all_neighbours():
     rows = unit(0, 10, 20)
     last = last_scores(rows, rows[:1], np.array([0]), top_k=9)
     assert last == pytest.approx([np.cos(np.radians(20))], abs=1e-6)
 
 
-def test_any_of_equally_near_vectors_is_right_and_none_counts_twice() -> None:
+def test_any_of_equally_near_vectors_is_right_and_none_counts_twice():
     rows = unit(0, 5, 5, 5, 90)
     last = last_scores(rows, rows[:1], NOBODY, top_k=2)
     asked = [
@@ -43,7 +43,7 @@ def test_any_of_equally_near_vectors_is_right_and_none_counts_twice() -> None:
     assert found.tolist() == [1.0, 1.0, 1.0, 0.5, 0.5, 0.0]
 
 
-def test_blocks_of_queries_equal_queries_one_by_one() -> None:
+def test_blocks_of_queries_equal_queries_one_by_one():
     rng = np.random.default_rng(0)
     rows = unit_rows(rng.normal(size=(700, 6)).astype(np.float32))
     itself = rng.permutation(700)
@@ -54,7 +54,7 @@ def test_blocks_of_queries_equal_queries_one_by_one() -> None:
     np.testing.assert_allclose(whole, one_by_one, atol=1e-6)
 
 
-def test_low_recall_is_the_lower_prediction_bound() -> None:
+def test_low_recall_is_the_lower_prediction_bound():
     shares = np.array([1.0, 0.5, 0.75])
     seen = [1.0, 0.5, 0.75, 0.0]
     mean = sum(seen) / 4
@@ -64,12 +64,12 @@ def test_low_recall_is_the_lower_prediction_bound() -> None:
     assert low_recall(shares, n_next=10, error=0.05) == pytest.approx(expected)
 
 
-def test_more_queries_promise_more_and_perfect_ones_never_all() -> None:
+def test_more_queries_promise_more_and_perfect_ones_never_all():
     few, many = (low_recall(np.ones(n), n_next=n, error=1e-4) for n in (20, 2000))
     assert few < 0.9 < many < 1.0
 
 
-def test_next_queries_keep_what_was_said_at_the_stated_rate() -> None:
+def test_next_queries_keep_what_was_said_at_the_stated_rate():
     """A thousand times: measure 200 queries, promise, ask 200 more."""
     rng = np.random.default_rng(0)
     # A tenth of the queries finds little: far from normal.

@@ -62,7 +62,7 @@ def filled(client: QdrantClient, name: str, n: int = 300) -> QdrantVectorStore:
     return store
 
 
-def test_alias_names_the_smaller_one_and_the_source_stays(client, name) -> None:
+def test_alias_names_the_smaller_one_and_the_source_stays(client, name):
     filled(client, f"{name}-all")
     done = compress_collection(
         client, f"{name}-all", name, encoder=ENCODER, settings=PCA
@@ -84,7 +84,7 @@ def test_alias_names_the_smaller_one_and_the_source_stays(client, name) -> None:
     assert found.similarities == pytest.approx([1.0], abs=0.01)
 
 
-def test_refitting_switches_the_alias_while_it_is_read(client, name) -> None:
+def test_refitting_switches_the_alias_while_it_is_read(client, name):
     filled(client, f"{name}-all")
     one = compress_collection(
         client, f"{name}-all", name, encoder=ENCODER, settings=PCA
@@ -98,7 +98,7 @@ def test_refitting_switches_the_alias_while_it_is_read(client, name) -> None:
     assert client.count(one.collection).count == 300, "its readers go on"
 
 
-def test_failed_switch_leaves_nothing_behind(client, name, monkeypatch) -> None:
+def test_failed_switch_leaves_nothing_behind(client, name, monkeypatch):
     filled(client, f"{name}-all")
 
     def down(*_: object, **__: object) -> None:
@@ -111,7 +111,7 @@ def test_failed_switch_leaves_nothing_behind(client, name, monkeypatch) -> None:
     assert [one for one in left if one.startswith(name)] == [f"{name}-all"]
 
 
-def test_what_cannot_be_done_is_refused(client, name) -> None:
+def test_what_cannot_be_done_is_refused(client, name):
     filled(client, f"{name}-all", 120)
     with pytest.raises(InvalidSetting, match="is a collection; expected an alias"):
         compress_collection(client, f"{name}-all", f"{name}-all", encoder=ENCODER)
@@ -132,7 +132,7 @@ def test_what_cannot_be_done_is_refused(client, name) -> None:
 
 
 @pytest.mark.parametrize("scheme", [None, *SCHEMES])
-def test_every_scheme_has_its_form_on_a_server(scheme, client, name) -> None:
+def test_every_scheme_has_its_form_on_a_server(scheme, client, name):
     quantisation = None if scheme is None else Quantisation(scheme)
     params = server_vector_params(8, models.Distance.COSINE, quantisation)
     client.create_collection(name, vectors_config=params)
@@ -140,7 +140,7 @@ def test_every_scheme_has_its_form_on_a_server(scheme, client, name) -> None:
     assert (found.size, found.quantization_config) == (8, params.quantization_config)
 
 
-async def test_async_searches_rescore_too(monkeypatch) -> None:
+async def test_async_searches_rescore_too(monkeypatch):
     asked = []
 
     async def aquery(self, query, **kwargs):
@@ -155,14 +155,14 @@ async def test_async_searches_rescore_too(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("oversampling", [0.5, float("nan"), float("inf")])
-def test_oversampling_below_one_is_refused(oversampling) -> None:
+def test_oversampling_below_one_is_refused(oversampling):
     client = QdrantClient(":memory:")
     with pytest.raises(InvalidSetting, match="oversampling is"):
         RescoringVectorStore("x", client=client, oversampling=oversampling)
     client.close()
 
 
-def test_source_that_another_encoder_filled_is_refused(client, name) -> None:
+def test_source_that_another_encoder_filled_is_refused(client, name):
     filled(client, f"{name}-all")
     one = compress_collection(
         client, f"{name}-all", name, encoder=ENCODER, settings=PCA
@@ -174,7 +174,7 @@ def test_source_that_another_encoder_filled_is_refused(client, name) -> None:
     assert client.count(one.collection).count == 300
 
 
-def test_what_else_a_collection_remembers_goes_along(client, name) -> None:
+def test_what_else_a_collection_remembers_goes_along(client, name):
     filled(client, f"{name}-all")
     client.update_collection(f"{name}-all", metadata={"owner": "facilities"})
     if not client.get_collection(f"{name}-all").config.metadata:

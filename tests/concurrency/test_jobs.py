@@ -11,7 +11,7 @@ from llama_index_mmrag.concurrency.jobs import Job, arun_all
 from llama_index_mmrag.events.spans import Span
 
 
-async def test_cancelled_it_lets_jobs_clean_up_though_others_are_embedded() -> None:
+async def test_cancelled_it_lets_jobs_clean_up_though_others_are_embedded():
     cleaned: list[str] = []
     begun = asyncio.Event()
 

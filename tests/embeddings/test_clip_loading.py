@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -24,11 +23,11 @@ from llama_index_mmrag.embeddings.clip_loading import choose_backend
         ("hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "open_clip"),
     ],
 )
-def test_backend_follows_from_the_name(name: str, backend: str) -> None:
+def test_backend_follows_from_the_name(name, backend):
     assert choose_backend(name) == backend
 
 
-def test_backend_follows_from_what_a_path_is(tmp_path: Path) -> None:
+def test_backend_follows_from_what_a_path_is(tmp_path):
     (tmp_path / "model.pt").touch()
     assert choose_backend(str(tmp_path / "model.pt")) == "openai"
     assert choose_backend(str(tmp_path)) == "transformers"
@@ -59,7 +58,7 @@ sys.stdout.write(json.dumps(said))
 """
 
 
-def test_missing_package_is_named_with_its_extra() -> None:
+def test_missing_package_is_named_with_its_extra():
     pytest.importorskip("torch")
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -23,6 +23,10 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.schema import BaseNode, ImageNode, QueryBundle, TextNode
+from llama_index.core.vector_stores.types import (
+    VectorStoreQuery,
+    VectorStoreQueryResult,
+)
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from PIL import Image
 
@@ -149,6 +153,13 @@ class World:
         return QueryBundle(words, image_path=str(path))
 
 
+class TwoAtMost(QdrantVectorStore):
+    """Finds the two nearest doors, however many are asked for."""
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        return super().query(replace(query, similarity_top_k=2), **kwargs)
+
+
 @contextmanager
 def open_world(folder: Path, way: Way) -> Iterator[World]:
     encoder = ColourEncoder(modality_gap=0.75)
@@ -156,12 +167,9 @@ def open_world(folder: Path, way: Way) -> Iterator[World]:
     channels = []
     with ExitStack() as stack:
         for name, nodes in (("text", texts), ("image", pictures)):
-            client = stack.enter_context(open_client("local"))
-            store = QdrantVectorStore(name, client=client)
+            store = TwoAtMost(name, client=stack.enter_context(open_client("local")))
             store.add(nodes)
-            channels.append(
-                Channel(name, vector_store=store, embed_model=encoder, top_k=2)
-            )
+            channels.append(Channel(name, vector_store=store, embed_model=encoder))
         yield World(way, MultiModalFusionRetriever(channels), texts, encoder, folder)
 
 

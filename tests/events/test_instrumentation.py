@@ -30,7 +30,7 @@ from llama_index_mmrag.errors import AllRoutesFailed
 from llama_index_mmrag.events.degraded import RouteDegradedEvent
 from llama_index_mmrag.events.spans import Span
 
-from ..support.colours import OpenStore, Paint, channel, image_node, text_node
+from ..support.colours import channel, image_node, text_node
 from ..support.patience import patient
 from ..support.stores import FaultyStore
 
@@ -123,19 +123,19 @@ async def _async(retriever: MultiModalFusionRetriever, query: Any) -> Any:
 
 
 @pytest.fixture(params=[_sync, _async], ids=["sync", "async"])
-def retrieve(request: pytest.FixtureRequest) -> Retrieve:
+def retrieve(request) -> Retrieve:
     """Return `retrieve` or `aretrieve`, to be awaited either way."""
     found: Retrieve = request.param
     return found
 
 
 @pytest.fixture
-def texts(open_store: OpenStore) -> Any:
+def texts(open_store) -> Any:
     return open_store(FaultyStore, [text_node("red", entity="r")])
 
 
 @pytest.fixture
-def pictures(open_store: OpenStore, paint: Paint) -> Any:
+def pictures(open_store, paint) -> Any:
     return open_store(FaultyStore, [image_node(paint("red"), entity="r")])
 
 
@@ -145,13 +145,8 @@ def pictures(open_store: OpenStore, paint: Paint) -> Any:
 @pytest.mark.parametrize("timeout_s", [None, 5])
 @pytest.mark.parametrize("kind", ["edge", "local"])
 async def test_routes_are_spans_under_the_query(
-    kind: str,
-    timeout_s: float | None,
-    retrieve: Retrieve,
-    open_store: OpenStore,
-    paint: Paint,
-    trace: Trace,
-) -> None:
+    kind, timeout_s, retrieve, open_store, paint, trace
+):
     retriever = MultiModalFusionRetriever(
         [
             channel("text", open_store(kind, [text_node("red")]), ColourEncoder()),
@@ -186,9 +181,7 @@ async def test_routes_are_spans_under_the_query(
     assert not trace.open_spans
 
 
-async def test_every_step_of_an_engine_is_one_span(
-    trace: Trace, open_store: OpenStore, encoder: ColourEncoder
-) -> None:
+async def test_every_step_of_an_engine_is_one_span(trace, open_store, encoder):
     store = open_store("edge", [text_node("red")])
     retriever = MultiModalFusionRetriever([channel("text", store, encoder)])
     engine = MultiModalQueryEngine(
@@ -207,8 +200,8 @@ async def test_every_step_of_an_engine_is_one_span(
 
 
 async def test_tags_of_the_application_are_on_every_route(
-    retrieve: Retrieve, texts: Any, encoder: ColourEncoder, trace: Trace
-) -> None:
+    retrieve, texts, encoder, trace
+):
     retriever = MultiModalFusionRetriever([channel("text", texts, encoder)])
     with instrument_tags({"tenant": "a"}):
         await retrieve(retriever, "red")
@@ -217,12 +210,8 @@ async def test_tags_of_the_application_are_on_every_route(
 
 
 async def test_span_of_a_route_that_hangs_ends_at_its_deadline(
-    retrieve: Retrieve,
-    texts: Any,
-    pictures: Any,
-    encoder: ColourEncoder,
-    trace: Trace,
-) -> None:
+    retrieve, texts, pictures, encoder, trace
+):
     pictures._stuck = threading.Event()
     retriever = MultiModalFusionRetriever(
         [
@@ -239,9 +228,7 @@ async def test_span_of_a_route_that_hangs_ends_at_its_deadline(
     assert trace.endings("search text→image") == ["no answer within 0.1 s"]
 
 
-async def test_span_of_a_cancelled_query_ends_with_it(
-    texts: Any, encoder: ColourEncoder, trace: Trace
-) -> None:
+async def test_span_of_a_cancelled_query_ends_with_it(texts, encoder, trace):
     texts._stuck = threading.Event()
     retriever = MultiModalFusionRetriever([channel("text", texts, encoder)])
     with pytest.raises(asyncio.TimeoutError):
@@ -250,13 +237,13 @@ async def test_span_of_a_cancelled_query_ends_with_it(
     texts._stuck.set()
 
 
-def test_channel_of_a_name_with_a_hyphen_is_not_cut_off(trace: Trace) -> None:
+def test_channel_of_a_name_with_a_hyphen_is_not_cut_off(trace):
     with Span("search text→my-photos"):
         pass
     assert [name_of(id_) for id_ in trace.parents] == ["search text→my_photos"]
 
 
-def test_span_that_ended_before_it_began_is_none(trace: Trace) -> None:
+def test_span_that_ended_before_it_began_is_none(trace):
     span = Span("late")
     span.drop(TimeoutError("late"))
     with span:
@@ -271,14 +258,8 @@ def test_span_that_ended_before_it_began_is_none(trace: Trace) -> None:
 
 
 async def test_degradation_is_one_event_and_one_warning(
-    retrieve: Retrieve,
-    texts: Any,
-    pictures: Any,
-    encoder: ColourEncoder,
-    trace: Trace,
-    heard: Heard,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    retrieve, texts, pictures, encoder, trace, heard, caplog
+):
     pictures._error = ConnectionError("refused")
     retriever = MultiModalFusionRetriever(
         [channel("text", texts, encoder), channel("image", pictures, encoder)]
@@ -303,8 +284,8 @@ async def test_degradation_is_one_event_and_one_warning(
 
 
 async def test_degradations_are_known_also_where_they_are_errors(
-    retrieve: Retrieve, texts: Any, encoder: ColourEncoder, heard: Heard
-) -> None:
+    retrieve, texts, encoder, heard
+):
     texts._error = ConnectionError("refused")
     retriever = MultiModalFusionRetriever([channel("text", texts, encoder)])
     with pytest.raises(AllRoutesFailed):
@@ -343,8 +324,8 @@ class Callbacks(BaseCallbackHandler):
 
 @pytest.mark.parametrize("timeout_s", [None, 5])
 async def test_callbacks_are_those_of_the_base_classes(
-    timeout_s: float | None, retrieve: Retrieve, texts: Any, pictures: Any
-) -> None:
+    timeout_s, retrieve, texts, pictures
+):
     callbacks = Callbacks()
     manager = CallbackManager([callbacks])
     retriever = MultiModalFusionRetriever(
@@ -378,7 +359,7 @@ async def test_callbacks_are_those_of_the_base_classes(
 # OpenTelemetry
 
 
-def test_example_shows_both_channels_and_the_late_one() -> None:
+def test_example_shows_both_channels_and_the_late_one():
     pytest.importorskip("openinference.instrumentation.llama_index")
     pytest.importorskip("opentelemetry.sdk")
     done = subprocess.run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from copy import deepcopy
 
 import pytest
@@ -15,7 +14,7 @@ from llama_index_mmrag.fusion import RRF, RankedList
 from ..support.runs import ranked, ranked_lists, scores_of
 
 
-def test_score_is_the_sum_of_one_over_k_plus_rank_from_one() -> None:
+def test_score_is_the_sum_of_one_over_k_plus_rank_from_one():
     text = ranked("text", {"a": 0.9, "b": 0.8, "c": 0.7})
     image = ranked("image", {"c": 0.3, "d": 0.2})
     fused = RRF().fuse([text, image])
@@ -28,12 +27,12 @@ def test_score_is_the_sum_of_one_over_k_plus_rank_from_one() -> None:
     ]
 
 
-def test_k_zero_is_the_sum_of_reciprocal_ranks() -> None:
+def test_k_zero_is_the_sum_of_reciprocal_ranks():
     fused = RRF(k=0).fuse([ranked("t", {"a": 2, "b": 1}), ranked("i", {"b": 5})])
     assert [(e.entity_id, e.score) for e in fused] == [("b", 1 / 2 + 1 / 1), ("a", 1)]
 
 
-def test_weights_go_by_channel_name_and_multiply_the_lists_own() -> None:
+def test_weights_go_by_channel_name_and_multiply_the_lists_own():
     text = ranked("text", {"a": 1.0}, weight=0.5)
     image = ranked("image", {"b": 1.0})
     fused = RRF(k=1, weights={"text": 3.0}).fuse([image, text])
@@ -44,7 +43,7 @@ def test_weights_go_by_channel_name_and_multiply_the_lists_own() -> None:
     assert [e.contributions[0].weight for e in fused] == [1.5, 1.0]
 
 
-def test_weights_order_what_rank_alone_leaves_tied() -> None:
+def test_weights_order_what_rank_alone_leaves_tied():
     # Over disjoint lists unweighted RRF is a round robin.
     text = ranked("text", {"t0": 0.9, "t1": 0.8})
     image = ranked("image", {"i0": 0.3, "i1": 0.2})
@@ -54,14 +53,14 @@ def test_weights_order_what_rank_alone_leaves_tied() -> None:
     assert heavy == ["i0", "i1", "t0", "t1"]
 
 
-def test_weight_zero_keeps_the_entity_and_gives_it_nothing() -> None:
+def test_weight_zero_keeps_the_entity_and_gives_it_nothing():
     fused = RRF(weights={"image": 0.0}).fuse(
         [ranked("text", {"a": 1.0}), ranked("image", {"b": 1.0})]
     )
     assert [(e.entity_id, e.score) for e in fused] == [("a", 1 / 61), ("b", 0.0)]
 
 
-def test_contributions_say_channel_route_node_rank_and_raw_score() -> None:
+def test_contributions_say_channel_route_node_rank_and_raw_score():
     text = RankedList.from_scores(
         [("n1", "coffee", 0.9)], channel="text", route="image→text", modality="prose"
     )
@@ -76,23 +75,23 @@ def test_contributions_say_channel_route_node_rank_and_raw_score() -> None:
 
 
 @pytest.mark.parametrize("lists", [[], [ranked("text", {})]])
-def test_nothing_found_is_an_empty_ranking(lists: list[RankedList]) -> None:
+def test_nothing_found_is_an_empty_ranking(lists):
     assert RRF().fuse(lists) == []
 
 
 @pytest.mark.parametrize("k", [-1, float("nan"), float("inf")])
-def test_k_out_of_range_is_refused(k: float) -> None:
+def test_k_out_of_range_is_refused(k):
     with pytest.raises(InvalidSetting, match="k is"):
         RRF(k=k)
 
 
 @pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])
-def test_weight_out_of_range_is_refused_by_name(weight: float) -> None:
+def test_weight_out_of_range_is_refused_by_name(weight):
     with pytest.raises(InvalidSetting, match="'image'"):
         RRF(weights={"text": 1.0, "image": weight})
 
 
-def test_callers_weights_are_copied() -> None:
+def test_callers_weights_are_copied():
     weights = {"text": 1.0}
     fusion = RRF(weights=weights)
     weights["text"] = 5.0
@@ -100,7 +99,7 @@ def test_callers_weights_are_copied() -> None:
 
 
 @given(ranked_lists(), st.sampled_from([0.0, 1.0, 60.0]))
-def test_contributions_add_up_to_the_score(lists: list[RankedList], k: float) -> None:
+def test_contributions_add_up_to_the_score(lists, k):
     for entity in RRF(k=k).fuse(lists):
         total = sum(c.amount for c in entity.contributions)
         assert entity.score == pytest.approx(total, abs=1e-9)
@@ -109,15 +108,13 @@ def test_contributions_add_up_to_the_score(lists: list[RankedList], k: float) ->
 
 
 @given(ranked_lists(), st.randoms(use_true_random=False))
-def test_scores_do_not_depend_on_the_order_of_the_lists(
-    lists: list[RankedList], rng: random.Random
-) -> None:
+def test_scores_do_not_depend_on_the_order_of_the_lists(lists, rng):
     shuffled = rng.sample(lists, len(lists))
     assert scores_of(RRF().fuse(lists)) == scores_of(RRF().fuse(shuffled))
 
 
 @given(ranked_lists())
-def test_only_ranks_count_not_the_scale_of_scores(lists: list[RankedList]) -> None:
+def test_only_ranks_count_not_the_scale_of_scores(lists):
     rescaled = [
         RankedList.from_scores(
             # Powers of two are exact, so no two scores become equal.
@@ -132,22 +129,20 @@ def test_only_ranks_count_not_the_scale_of_scores(lists: list[RankedList]) -> No
 
 
 @given(ranked_lists(), st.integers(0, 4))
-def test_an_empty_list_changes_nothing(lists: list[RankedList], place: int) -> None:
+def test_an_empty_list_changes_nothing(lists, place):
     padded = [*lists[:place], ranked("empty", {}), *lists[place:]]
     assert RRF().fuse(padded) == RRF().fuse(lists)
 
 
 @given(ranked_lists())
-def test_fusing_leaves_the_lists_as_they_were(lists: list[RankedList]) -> None:
+def test_fusing_leaves_the_lists_as_they_were(lists):
     before = deepcopy(lists)
     RRF().fuse(lists)
     assert lists == before
 
 
 @given(ranked_lists(), st.sampled_from([2.0, 0.25]))
-def test_scaling_all_weights_scales_all_scores(
-    lists: list[RankedList], factor: float
-) -> None:
+def test_scaling_all_weights_scales_all_scores(lists, factor):
     names = {one.channel for one in lists}
     scaled = RRF(weights=dict.fromkeys(names, factor)).fuse(lists)
     plain = RRF().fuse(lists)
@@ -155,7 +150,7 @@ def test_scaling_all_weights_scales_all_scores(
     assert [e.score for e in scaled] == [e.score * factor for e in plain]
 
 
-def test_entity_found_by_two_channels_beats_entity_found_by_one() -> None:
+def test_entity_found_by_two_channels_beats_entity_found_by_one():
     # Ranks 2 and 2 against rank 1: 2/62 > 1/61.
     text = ranked("text", {"solo": 0.99, "both": 0.1})
     image = ranked("image", {"other": 0.9, "both": 0.2})

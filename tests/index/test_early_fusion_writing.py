@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from llama_index.core.schema import (
     BaseNode,
     Document,
@@ -23,7 +21,16 @@ from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.retrieval.channel import Channel
 
-from ..support.indexes import Open, all_of, contents, inline, painted
+from ..support.indexes import (
+    Open,
+    Step,
+    all_of,
+    contents,
+    inline,
+    painted,
+    take_step,
+    try_steps,
+)
 
 RULES = pytest.mark.parametrize("rule", [Blend(0.5), Concatenate(0.36)])
 
@@ -103,33 +110,17 @@ def pool(media: Path) -> dict[str, list[BaseNode]]:
 
 
 NAMES = ("a", "b", "c", *(str(uuid.uuid5(uuid.NAMESPACE_URL, n)) for n in "tp"))
-STEPS = st.lists(
-    st.one_of(
-        st.lists(
-            st.tuples(st.sampled_from(NAMES), st.integers(0, 3)), min_size=1, max_size=5
-        ),
-        st.sampled_from(NAMES),
-    ),
-    min_size=1,
-    max_size=6,
-)
 
 
 def check_steps(
-    steps: list[Any], kind: str, open_index: Open, media: Path, rule: Composition
+    steps: list[Step], kind: str, open_index: Open, media: Path, rule: Composition
 ) -> None:
     items = pool(media)
     read = ReadSettings(media_dir=media)
     index = open_index(kind, settings=read, early_fusion=rule)
     left: dict[str, BaseNode] = {}
     for step in steps:
-        if isinstance(step, str):
-            index.delete_ref_doc(step)
-            left.pop(step, None)
-        else:
-            batch = [(name, items[name][n % len(items[name])]) for name, n in step]
-            index.insert([node for _, node in batch])
-            left |= batch
+        take_step(index, step, items, left)
         nodes = [n for c in ("text", "image") for n in all_of(by_name(index)[c])]
         assert {n.node_id for n in nodes} == held(index).keys()
         close(held(index), expected(index, rule))
@@ -162,15 +153,7 @@ def test_any_inserts_and_deletes_equal_a_fresh_build_of_what_is_left(
     for colour in ("red", "blue", "cyan"):
         painted(media, colour)
 
-    @settings(
-        max_examples=n_examples,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
-    @given(steps=STEPS)
-    def check(steps: list[Any]) -> None:
+    def check(steps: list[Step]) -> None:
         check_steps(steps, kind, open_index, media, rule)
 
-    check()
+    try_steps(NAMES, n_examples, check)

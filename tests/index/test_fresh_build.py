@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from llama_index.core.schema import (
     BaseNode,
     Document,
@@ -25,12 +22,15 @@ from ..support.indexes import (
     COLOURS,
     CountingEncoder,
     Open,
+    Step,
     contents,
     end,
     inline,
     painted,
     start_child,
+    take_step,
     texts,
+    try_steps,
 )
 
 PAGE = {"file_name": "page.md"}
@@ -69,20 +69,14 @@ def pool(media: Path) -> dict[str, list[BaseNode]]:
 
 
 NAMES = ("a", "b", "c", str(uuid.uuid5(uuid.NAMESPACE_URL, "loose")), "d")
-STEPS = st.lists(
-    st.one_of(
-        st.lists(
-            st.tuples(st.sampled_from(NAMES), st.integers(0, 2)), min_size=1, max_size=5
-        ),
-        st.sampled_from(NAMES),
-    ),
-    min_size=1,
-    max_size=6,
-)
 
 
 def check_steps(
-    steps: list[Any], kind: str, open_index: Open, media: Path, encoder: CountingEncoder
+    steps: list[Step],
+    kind: str,
+    open_index: Open,
+    media: Path,
+    encoder: CountingEncoder,
 ) -> None:
     for colour in ("red", "blue", "cyan"):
         painted(media, colour)
@@ -91,17 +85,7 @@ def check_steps(
     index = open_index(kind, settings=read)
     left: dict[str, BaseNode] = {}
     for step in steps:
-        if isinstance(step, str):
-            index.delete_ref_doc(step)
-            left.pop(step, None)
-            continue
-        batch = {
-            name: items[name][version % len(items[name])] for name, version in step
-        }
-        index.insert(
-            [items[name][version % len(items[name])] for name, version in step]
-        )
-        left |= batch
+        take_step(index, step, items, left)
     fresh = open_index(kind, settings=read)
     fresh.insert(left[name] for name in sorted(left))
     assert contents(index) == contents(fresh)
@@ -119,18 +103,10 @@ def check_steps(
 def test_any_inserts_and_deletes_equal_a_fresh_build_of_what_is_left(
     kind, n_examples, open_index, tmp_path, encoder
 ):
-    @settings(
-        max_examples=n_examples,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
-    @given(steps=STEPS)
-    def check(steps: list[Any]) -> None:
+    def check(steps: list[Step]) -> None:
         check_steps(steps, kind, open_index, tmp_path / "media", encoder)
 
-    check()
+    try_steps(NAMES, n_examples, check)
 
 
 def many() -> list[Document]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
 
 import pytest
 from llama_index.core.schema import (
-    BaseNode,
     ImageDocument,
     ImageNode,
     MediaResource,
@@ -41,7 +39,7 @@ URI = f"data:image/png;base64,{BASE64}"
         Node(image_resource=MediaResource(url=URI)),
     ],
 )
-def test_inline_picture_is_decoded_whatever_holds_it(node: BaseNode):
+def test_inline_picture_is_decoded_whatever_holds_it(node):
     assert has_picture(node)
     assert picture_of(node) == DATA
 
@@ -53,7 +51,7 @@ def test_inline_picture_is_decoded_whatever_holds_it(node: BaseNode):
         Node(image_resource=MediaResource(data=DATA, path="a/b.png")),
     ],
 )
-def test_path_wins_over_inline_data(node: BaseNode):
+def test_path_wins_over_inline_data(node):
     assert picture_of(node) == "a/b.png"
 
 
@@ -70,7 +68,7 @@ def test_path_wins_over_inline_data(node: BaseNode):
         (ImageNode(id_="n1", image="größe"), "'n1' is no base64"),
     ],
 )
-def test_picture_that_cannot_be_had_is_named(node: BaseNode, reason: str):
+def test_picture_that_cannot_be_had_is_named(node, reason):
     assert has_picture(node)
     with pytest.raises(ImageUnreadable, match=reason):
         picture_of(node)
@@ -101,5 +99,5 @@ PAGE = {"file_path": "docs/page.md", "file_name": "other name"}
         (TextNode(id_="n"), "n", "n"),
     ],
 )
-def test_node_goes_by_its_file_or_else_its_id(node: Any, name: str, source: str):
+def test_node_goes_by_its_file_or_else_its_id(node, name, source):
     assert (name_of(node), source_of(node)) == (name, source)

@@ -19,12 +19,7 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting
 from llama_index_mmrag.retrieval.channel import both_filters
 
-from ..support.colours import OpenStore, channel, text_node, uid
-
-pytestmark = [
-    # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.
-    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
-]
+from ..support.colours import channel, text_node, uid
 
 
 def make(name: str = "image", **settings: Any) -> Channel:
@@ -47,12 +42,12 @@ def make(name: str = "image", **settings: Any) -> Channel:
     ],
 )
 def test_pictures_are_taken_where_the_encoder_sees_and_nodes_are_no_texts(
-    settings: dict[str, Any], kinds: set[str]
-) -> None:
+    settings, kinds
+):
     assert make(**settings).accepts == kinds
 
 
-def test_modality_is_the_name_unless_given() -> None:
+def test_modality_is_the_name_unless_given():
     assert make("video").modality == "video"
     assert make("faces", modality="image").modality == "image"
 
@@ -74,20 +69,18 @@ def test_modality_is_the_name_unless_given() -> None:
         ({"accepts": {"composed"}}, "no composition"),
     ],
 )
-def test_setting_out_of_range_is_refused(
-    settings: dict[str, Any], message: str
-) -> None:
+def test_setting_out_of_range_is_refused(settings, message):
     with pytest.raises(InvalidSetting, match=message):
         make(**settings)
 
 
-def test_pictures_for_an_encoder_without_eyes_are_refused() -> None:
+def test_pictures_for_an_encoder_without_eyes_are_refused():
     blind = MockEmbedding(embed_dim=4)
     with pytest.raises(InvalidSetting, match="MockEmbedding is no MultiModalEmbedding"):
         make(embed_model=blind, accepts=frozenset({"text", "image"}))
 
 
-def test_store_that_keeps_no_nodes_is_told_so(encoder: ColourEncoder) -> None:
+def test_store_that_keeps_no_nodes_is_told_so(encoder):
     # SimpleVectorStore keeps vectors only: its texts live in LlamaIndex's docstore.
     store = SimpleVectorStore()
     store.add([text_node("red")])
@@ -99,9 +92,7 @@ def test_store_that_keeps_no_nodes_is_told_so(encoder: ColourEncoder) -> None:
 
 
 @pytest.mark.parametrize("kind", ["edge", "local"])
-def test_search_brings_ids_entities_and_scores_best_first(
-    kind: str, open_store: OpenStore, encoder: ColourEncoder
-) -> None:
+def test_search_brings_ids_entities_and_scores_best_first(kind, open_store, encoder):
     nodes = [text_node("red", entity="r"), text_node("blue")]
     one = channel("text", open_store(kind, nodes), encoder)
     vector = encoder.get_text_embedding("red")
@@ -120,9 +111,7 @@ def test_search_brings_ids_entities_and_scores_best_first(
 
 
 @pytest.mark.parametrize("kind", ["edge", "local"])
-def test_fetch_leaves_out_ids_that_are_gone(
-    kind: str, open_store: OpenStore, encoder: ColourEncoder
-) -> None:
+def test_fetch_leaves_out_ids_that_are_gone(kind, open_store, encoder):
     one = channel("text", open_store(kind, [text_node("red")]), encoder)
     fetched = one.fetch([uid("text red"), uid("never stored")])
     assert {node.node_id: node.get_content() for node in fetched} == {
@@ -132,7 +121,7 @@ def test_fetch_leaves_out_ids_that_are_gone(
     assert one.of_entities([]) == []
 
 
-def test_both_filters_hold_where_both_are_given() -> None:
+def test_both_filters_hold_where_both_are_given():
     one = MetadataFilters(filters=[MetadataFilter(key="a", value="1")])
     other = MetadataFilters(
         filters=[

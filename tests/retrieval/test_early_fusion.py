@@ -28,7 +28,6 @@ from llama_index_mmrag.errors import AllRoutesFailed, ImageUnreadable, InvalidSe
 
 from ..support.colours import (
     GAP,
-    OpenStore,
     Paint,
     channel,
     dumped,
@@ -45,7 +44,7 @@ COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta", "white")
 
 
 @pytest.fixture
-def pictures(open_store: OpenStore, paint: Paint) -> Any:
+def pictures(open_store, paint) -> Any:
     """Return a function that opens a store of one picture for each colour."""
     nodes = [image_node(paint(colour)) for colour in COLOURS]
     return lambda kind="edge": open_store(kind, nodes)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -125,7 +124,7 @@ class Longer(ColourEncoder):
 
 
 @pytest.fixture
-def world(tmp_path: Path, paint: Paint) -> Iterator[World]:
+def world(tmp_path, paint) -> Iterator[World]:
     """Return a function that opens a text and an image collection of some kind."""
     opened: list[Store] = []
 
@@ -171,14 +170,14 @@ _POOL = ThreadPoolExecutor(1)
 
 
 @pytest.fixture(params=[_sync, _async], ids=["sync", "async"])
-def retrieve(request: pytest.FixtureRequest) -> Retrieve:
+def retrieve(request) -> Retrieve:
     """Return `retrieve` or `aretrieve`, to be awaited either way."""
     found: Retrieve = request.param
     return found
 
 
 @pytest.fixture(params=["edge", "local"])
-def kind(request: pytest.FixtureRequest) -> str:
+def kind(request) -> str:
     return str(request.param)
 
 
@@ -239,14 +238,8 @@ def break_channel(one: Channel, fault: str, *, of: dict[str, Store]) -> Channel:
 @pytest.mark.parametrize("broken", ["text", "image"])
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_fault_costs_its_deadline_and_not_the_answer(
-    fault: str,
-    broken: str,
-    kind: str,
-    retrieve: Retrieve,
-    world: World,
-    encoder: ColourEncoder,
-    complaints: list[dict[str, Any]],
-) -> None:
+    fault, broken, kind, retrieve, world, encoder, complaints
+):
     stores = world(kind)
     channels = {name: channel(name, store, encoder) for name, store in stores.items()}
     whole = dumped(MultiModalFusionRetriever(list(channels.values())).retrieve("red"))
@@ -287,9 +280,7 @@ async def test_a_fault_costs_its_deadline_and_not_the_answer(
 # Deadlines of the whole query
 
 
-async def test_query_has_a_deadline_beside_its_channels(
-    kind: str, retrieve: Retrieve, world: World, encoder: ColourEncoder
-) -> None:
+async def test_query_has_a_deadline_beside_its_channels(kind, retrieve, world, encoder):
     stores = world(kind)
     stores["image"]._fault.kind = "hangs"
     for own, reason in ((None, "0.5 s"), (30.0, "0.5 s"), (0.25, "0.25 s")):
@@ -308,8 +299,8 @@ async def test_query_has_a_deadline_beside_its_channels(
 
 
 async def test_hanging_encoder_of_an_embedded_channel_is_cut_off(
-    retrieve: Retrieve, world: World, encoder: ColourEncoder
-) -> None:
+    retrieve, world, encoder
+):
     released = threading.Event()
 
     class Stuck(ColourEncoder):
@@ -333,8 +324,8 @@ async def test_hanging_encoder_of_an_embedded_channel_is_cut_off(
 
 @pytest.mark.parametrize("fault", ["hangs", "raises"])
 async def test_entities_whose_nodes_cannot_be_read_are_left_out(
-    fault: str, retrieve: Retrieve, world: World, encoder: ColourEncoder
-) -> None:
+    fault, retrieve, world, encoder
+):
     stores = world("edge")
     retriever = MultiModalFusionRetriever(
         [channel(name, store, encoder) for name, store in stores.items()],
@@ -355,9 +346,7 @@ async def test_entities_whose_nodes_cannot_be_read_are_left_out(
     stores["image"]._fault.released.set()
 
 
-async def test_lookups_that_hang_leave_the_found_nodes(
-    kind: str, retrieve: Retrieve, world: World, encoder: ColourEncoder
-) -> None:
+async def test_lookups_that_hang_leave_the_found_nodes(kind, retrieve, world, encoder):
     stores = world(kind)
     pictures = frozenset({"image"})
     retriever = MultiModalFusionRetriever(
@@ -380,8 +369,8 @@ async def test_lookups_that_hang_leave_the_found_nodes(
 
 
 async def test_lookups_of_remote_stores_run_at_the_same_time(
-    retrieve: Retrieve, world: World, encoder: ColourEncoder, paint: Paint
-) -> None:
+    retrieve, world, encoder, paint
+):
     class SlowLookups(FaultyLocal):
         def get_nodes(self, *args: Any, **kwargs: Any) -> Any:
             time.sleep(0.5)
@@ -408,8 +397,8 @@ async def test_lookups_of_remote_stores_run_at_the_same_time(
 
 
 async def test_late_channel_is_not_asked_to_complete_what_others_found(
-    retrieve: Retrieve, world: World, encoder: ColourEncoder
-) -> None:
+    retrieve, world, encoder
+):
     stores = world("local")
     asked: list[str] = []
 
@@ -435,8 +424,8 @@ async def test_late_channel_is_not_asked_to_complete_what_others_found(
 
 
 async def test_where_no_thread_can_be_started_the_caller_does_what_has_no_deadline(
-    kind: str, world: World, encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    kind, world, encoder, monkeypatch
+):
     def refused(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -456,7 +445,7 @@ async def test_where_no_thread_can_be_started_the_caller_does_what_has_no_deadli
 
 
 @pytest.mark.parametrize("timeout_s", [0, -1.0, float("nan")])
-def test_deadline_that_is_none_is_refused(timeout_s: float, world: World) -> None:
+def test_deadline_that_is_none_is_refused(timeout_s, world):
     one = channel("text", world("local")["text"], ColourEncoder())
     with pytest.raises(
         InvalidSetting, match=r"Retriever: timeout_s is .*greater than 0"
@@ -468,8 +457,8 @@ def test_deadline_that_is_none_is_refused(timeout_s: float, world: World) -> Non
 
 
 async def test_nothing_found_and_nobody_looked_can_be_told_apart(
-    retrieve: Retrieve, world: World, encoder: ColourEncoder
-) -> None:
+    retrieve, world, encoder
+):
     stores = world("local")
     channels = [channel(name, store, encoder) for name, store in stores.items()]
     retriever = MultiModalFusionRetriever(channels)
@@ -486,9 +475,7 @@ async def test_nothing_found_and_nobody_looked_can_be_told_apart(
     assert others == []
 
 
-async def test_all_nodes_unreadable_is_an_error(
-    retrieve: Retrieve, world: World, encoder: ColourEncoder
-) -> None:
+async def test_all_nodes_unreadable_is_an_error(retrieve, world, encoder):
     stores = world("edge")
     for store in stores.values():
         store._fault = Fault("raises", in_lookups=True)
@@ -500,8 +487,8 @@ async def test_all_nodes_unreadable_is_an_error(
 
 
 async def test_failed_lookup_is_an_error_where_degradations_are(
-    retrieve: Retrieve, world: World, encoder: ColourEncoder
-) -> None:
+    retrieve, world, encoder
+):
     stores = world("edge")
     stores["image"]._fault = Fault("raises", in_lookups=True)
     retriever = MultiModalFusionRetriever(
@@ -516,8 +503,8 @@ async def test_failed_lookup_is_an_error_where_degradations_are(
 
 
 async def test_channel_that_hangs_is_left_alone_after_a_few_searches(
-    kind: str, retrieve: Retrieve, world: World, encoder: ColourEncoder
-) -> None:
+    kind, retrieve, world, encoder
+):
     stores = world(kind)
     fault = stores["image"]._fault
     fault.kind = "hangs"
@@ -574,11 +561,8 @@ class HangingAsync(QdrantVectorStore):
 
 @pytest.mark.parametrize("manner", ["obedient", "stubborn", "raises"])
 async def test_asynchronous_search_is_cancelled_at_its_deadline(
-    manner: str,
-    world: World,
-    encoder: ColourEncoder,
-    complaints: list[dict[str, Any]],
-) -> None:
+    manner, world, encoder, complaints
+):
     store = HangingAsync("hanging", aclient=AsyncQdrantClient(":memory:"))
     store._stubborn = manner == "stubborn"
     store._error = OSError("connection lost") if manner == "raises" else None
@@ -600,12 +584,7 @@ async def test_asynchronous_search_is_cancelled_at_its_deadline(
 
 
 @pytest.mark.parametrize("stage", ["search", "lookup"])
-async def test_cancelling_a_query_cancels_all_of_it(
-    stage: str,
-    world: World,
-    encoder: ColourEncoder,
-    complaints: list[dict[str, Any]],
-) -> None:
+async def test_cancelling_a_query_cancels_all_of_it(stage, world, encoder, complaints):
     stores = world("local")
     hanging = HangingAsync("hanging", aclient=AsyncQdrantClient(":memory:"))
     stores["image"]._fault = Fault("hangs", in_lookups=stage == "lookup")
@@ -637,9 +616,7 @@ async def test_cancelling_a_query_cancels_all_of_it(
     assert complaints == []
 
 
-async def test_query_at_fault_cancels_its_other_routes(
-    world: World, encoder: ColourEncoder, paint: Paint, tmp_path: Path
-) -> None:
+async def test_query_at_fault_cancels_its_other_routes(world, encoder, paint, tmp_path):
     hanging = HangingAsync("hanging", aclient=AsyncQdrantClient(":memory:"))
     retriever = MultiModalFusionRetriever(
         [
@@ -695,8 +672,8 @@ CONNECTION_FAILURES = {
 
 @pytest.mark.parametrize("failure", CONNECTION_FAILURES)
 async def test_search_is_repeated_where_that_may_help(
-    failure: str, retrieve: Retrieve, world: World, encoder: ColourEncoder
-) -> None:
+    failure, retrieve, world, encoder
+):
     store = Flaky("text", client=world("local")["text"]._client)
     retried = channel("text", store, encoder, n_retries=2, timeout_s=10)
     store._failures = [CONNECTION_FAILURES[failure]] * 2
@@ -712,7 +689,7 @@ async def test_search_is_repeated_where_that_may_help(
     assert store._asked == 6
 
 
-async def test_asynchronous_search_is_repeated_too(encoder: ColourEncoder) -> None:
+async def test_asynchronous_search_is_repeated_too(encoder):
     store = FlakyAsync("text", aclient=AsyncQdrantClient(":memory:"))
     await store.async_add([text_node("red")])
     store._failures = [BROKEN] * 2
@@ -732,12 +709,8 @@ async def test_asynchronous_search_is_repeated_too(encoder: ColourEncoder) -> No
     ],
 )
 async def test_search_is_not_repeated_where_it_cannot_help(
-    error: Exception,
-    settings: dict[str, Any],
-    retrieve: Retrieve,
-    world: World,
-    encoder: ColourEncoder,
-) -> None:
+    error, settings, retrieve, world, encoder
+):
     store = Flaky("text", client=world("local")["text"]._client)
     store._failures = [error]
     only = channel("text", store, encoder, timeout_s=5, **settings)
@@ -746,9 +719,7 @@ async def test_search_is_not_repeated_where_it_cannot_help(
     assert store._asked == 1
 
 
-async def test_encoder_that_fails_is_not_asked_again(
-    retrieve: Retrieve, world: World
-) -> None:
+async def test_encoder_that_fails_is_not_asked_again(retrieve, world):
     class Unplugged(ColourEncoder):
         _asked: int = PrivateAttr(default=0)
 
@@ -765,6 +736,6 @@ async def test_encoder_that_fails_is_not_asked_again(
     assert encoder._asked == 1
 
 
-def test_retries_below_none_are_refused(world: World, encoder: ColourEncoder) -> None:
+def test_retries_below_none_are_refused(world, encoder):
     with pytest.raises(InvalidSetting, match="n_retries is -1"):
         channel("text", world("local")["text"], encoder, n_retries=-1)

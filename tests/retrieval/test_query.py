@@ -21,14 +21,12 @@ from llama_index_mmrag.nodes.images import load_image
 from llama_index_mmrag.retrieval.encodings import encode
 from llama_index_mmrag.retrieval.query import parts_of, pictures_of
 
-from ..support.colours import Paint
-
 
 def shape(query: str | QueryBundle) -> list[tuple[str, str, float]]:
     return [(part.kind, part.name, part.weight) for part in parts_of(query)]
 
 
-def test_string_is_one_part_of_text() -> None:
+def test_string_is_one_part_of_text():
     (part,) = parts_of("red")
     assert (part.kind, part.name, part.texts, part.weight) == (
         "text",
@@ -38,7 +36,7 @@ def test_string_is_one_part_of_text() -> None:
     )
 
 
-def test_words_come_first_then_pictures_in_order(paint: Paint) -> None:
+def test_words_come_first_then_pictures_in_order(paint):
     bundle = MultiModalQuery(
         "red", image_path=str(paint("red")), images=[paint("blue"), paint("green")]
     )
@@ -53,13 +51,13 @@ def test_words_come_first_then_pictures_in_order(paint: Paint) -> None:
     assert list(map(str, pictures_of(bundle))) == pictures
 
 
-def test_picture_alone_has_no_part_of_text(paint: Paint) -> None:
+def test_picture_alone_has_no_part_of_text(paint):
     assert shape(QueryBundle("", image_path=str(paint("red")))) == [
         ("image", "image", 1.0)
     ]
 
 
-def test_custom_embedding_strings_replace_the_words_as_llamaindex_has_it() -> None:
+def test_custom_embedding_strings_replace_the_words_as_llamaindex_has_it():
     bundle = QueryBundle("a question", custom_embedding_strs=["red", " ", "green"])
     (part,) = parts_of(bundle)
     assert part.texts == ("red", "green")
@@ -67,7 +65,7 @@ def test_custom_embedding_strings_replace_the_words_as_llamaindex_has_it() -> No
     assert encode(part, ColourEncoder()) == [0.5, 0.5, 0.0, 0.0]
 
 
-def test_weights_go_by_the_names_of_parts(paint: Paint) -> None:
+def test_weights_go_by_the_names_of_parts(paint):
     query = MultiModalQuery(
         "red",
         images=[paint("red"), paint("blue")],
@@ -77,13 +75,13 @@ def test_weights_go_by_the_names_of_parts(paint: Paint) -> None:
 
 
 @pytest.mark.parametrize("name", ["image", "image#2", "words"])
-def test_weight_of_no_part_is_refused_with_the_parts_there_are(name: str) -> None:
+def test_weight_of_no_part_is_refused_with_the_parts_there_are(name):
     with pytest.raises(InvalidQuery, match=rf"{name}.*\['text'\]"):
         parts_of(MultiModalQuery("red", part_weights={name: 1.0}))
 
 
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
-def test_weight_out_of_range_is_refused(weight: float) -> None:
+def test_weight_out_of_range_is_refused(weight):
     with pytest.raises(InvalidQuery, match="'text'"):
         parts_of(MultiModalQuery("red", part_weights={"text": weight}))
 
@@ -91,29 +89,29 @@ def test_weight_out_of_range_is_refused(weight: float) -> None:
 @pytest.mark.parametrize(
     "query", ["", " \t", QueryBundle(""), QueryBundle("x", custom_embedding_strs=[" "])]
 )
-def test_nothing_to_search_for_is_refused(query: str | QueryBundle) -> None:
+def test_nothing_to_search_for_is_refused(query):
     with pytest.raises(InvalidQuery, match="Give a text, an image_path"):
         parts_of(query)
 
 
 @pytest.mark.parametrize("bad", [b"", b"words", io.BytesIO(b""), "missing.png"])
-def test_picture_that_cannot_be_read_is_refused(bad: Any) -> None:
+def test_picture_that_cannot_be_read_is_refused(bad):
     with pytest.raises(ImageUnreadable):
         parts_of(MultiModalQuery("red", images=[bad]))
 
 
 @pytest.mark.parametrize("bare", ["red.png", Path("red.png"), b"red", io.BytesIO()])
-def test_picture_that_stands_in_no_list_is_refused(bare: Any) -> None:
+def test_picture_that_stands_in_no_list_is_refused(bare):
     with pytest.raises(InvalidQuery, match="expected a list of pictures"):
         parts_of(MultiModalQuery("red", images=bare))
 
 
-def test_url_is_refused_not_fetched() -> None:
+def test_url_is_refused_not_fetched():
     with pytest.raises(ImageUnreadable, match="URLs are not fetched"):
         parts_of(QueryBundle("", image_path="https://example.org/cat.png"))
 
 
-def test_query_is_not_written_to(paint: Paint) -> None:
+def test_query_is_not_written_to(paint):
     query = MultiModalQuery("red", images=[str(paint("red"))], part_weights={"text": 2})
     before = deepcopy(query)
     for part in parts_of(query):
@@ -122,7 +120,7 @@ def test_query_is_not_written_to(paint: Paint) -> None:
 
 
 @pytest.mark.parametrize("form", ["path", "str", "bytes", "stream", "pil"])
-def test_picture_in_every_form_has_the_same_vector(form: str, paint: Paint) -> None:
+def test_picture_in_every_form_has_the_same_vector(form, paint):
     path: Path = paint("orange")
     source: Any = {
         "path": path,
@@ -138,7 +136,7 @@ def test_picture_in_every_form_has_the_same_vector(form: str, paint: Paint) -> N
     assert encode(part, ColourEncoder()) == expected
 
 
-def test_encoder_without_eyes_is_refused_with_its_name(paint: Paint) -> None:
+def test_encoder_without_eyes_is_refused_with_its_name(paint):
     (part,) = parts_of(QueryBundle("", image_path=str(paint("red"))))
     with pytest.raises(InvalidSetting, match="MockEmbedding cannot encode a picture"):
         encode(part, MockEmbedding(embed_dim=4))
@@ -148,14 +146,14 @@ MODES = ("CMYK", "YCbCr", "HSV", "LAB", "F", "I", "I;16", "L", "P", "RGBA", "1")
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_picture_of_any_mode_can_be_asked_with(mode: str) -> None:
+def test_picture_of_any_mode_can_be_asked_with(mode):
     picture = Image.new(mode, (16, 12), "white" if mode in ("RGBA", "P", "L") else 200)
     (part,) = parts_of(MultiModalQuery(images=[picture]))
     assert len(encode(part, ColourEncoder())) == 4
     assert picture.mode == mode
 
 
-def test_open_picture_is_turned_upright_like_its_file(tmp_path: Path) -> None:
+def test_open_picture_is_turned_upright_like_its_file(tmp_path):
     class Corner(ColourEncoder):
         """Sees the upper left corner alone."""
 
@@ -176,9 +174,7 @@ def test_open_picture_is_turned_upright_like_its_file(tmp_path: Path) -> None:
     assert encode(of_bytes, Corner()) == encode(of_file, Corner())
 
 
-def test_open_picture_is_decoded_once_for_all_encoders_at_once(
-    tmp_path: Path,
-) -> None:
+def test_open_picture_is_decoded_once_for_all_encoders_at_once(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "noise.png"
     noise = rng.integers(0, 256, (600, 800, 3), dtype=np.uint8)

@@ -7,7 +7,6 @@ import io
 import math
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +32,6 @@ from llama_index_mmrag.nodes.node import POSITION_KEY, FusedNode
 
 from ..support.colours import (
     OpenStore,
-    Paint,
     channel,
     dumped,
     ids_of,
@@ -44,24 +42,17 @@ from ..support.colours import (
 )
 from ..support.stores import CachingStore, FaultyStore
 
-pytestmark = [
-    # QdrantVectorStore always asks for an index on doc_id; local mode says it has none.
-    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
-]
-
 KINDS = ["edge", "local"]
 HALF = 1 / math.sqrt(2)
 
 
 @pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
+def kind(request) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def retriever(
-    kind: str, open_store: OpenStore, paint: Paint, encoder: ColourEncoder
-) -> MultiModalFusionRetriever:
+def retriever(kind, open_store, paint, encoder) -> MultiModalFusionRetriever:
     """Return one over red, yellow and blue, each in a text and a picture."""
     texts = [
         text_node("red", entity="r"),
@@ -90,9 +81,7 @@ def only(store_nodes: list, open_store: OpenStore, encoder: ColourEncoder, **set
 # What is found, and why
 
 
-def test_text_query_ranks_entities_by_both_collections(
-    retriever: MultiModalFusionRetriever,
-) -> None:
+def test_text_query_ranks_entities_by_both_collections(retriever):
     found = retriever.retrieve("red")
     # red has cosine 1 with red, 1/√2 with yellow, 0 with blue; pictures 4/5 of that.
     expected = [
@@ -109,9 +98,7 @@ def test_text_query_ranks_entities_by_both_collections(
     assert raw == pytest.approx([cosine for _, _, cosine in expected], abs=1e-6)
 
 
-def test_provenance_names_routes_ranks_and_weights(
-    retriever: MultiModalFusionRetriever,
-) -> None:
+def test_provenance_names_routes_ranks_and_weights(retriever):
     best = why(retriever.retrieve("red")[0])
     assert (best.entity_id, best.fusion) == ("r", "rrf(k=60)")
     assert best.requested == ("text→text", "text→image")
@@ -126,9 +113,7 @@ def test_provenance_names_routes_ranks_and_weights(
     assert best.score == math.fsum(c.amount for c in best.contributions)
 
 
-def test_picture_query_searches_pictures_and_not_texts(
-    retriever: MultiModalFusionRetriever, paint: Paint
-) -> None:
+def test_picture_query_searches_pictures_and_not_texts(retriever, paint):
     found = retriever.retrieve(QueryBundle("", image_path=str(paint("yellow"))))
     assert ids_of(found) == [uid(f"image {c}") for c in ("yellow", "red", "blue")]
     assert [r.score for r in found] == [1 / 61, 1 / 62, 1 / 63]
@@ -139,9 +124,7 @@ def test_picture_query_searches_pictures_and_not_texts(
     assert raw == pytest.approx(expected, abs=1e-6)
 
 
-def test_text_and_picture_are_both_searched_for(
-    retriever: MultiModalFusionRetriever, paint: Paint
-) -> None:
+def test_text_and_picture_are_both_searched_for(retriever, paint):
     found = retriever.retrieve(QueryBundle("red", image_path=str(paint("blue"))))
     assert why(found[0]).requested == ("text→text", "text→image", "image→image")
     # Red is first, first and tied second for the blue picture: with yellow nothing,
@@ -153,9 +136,7 @@ def test_text_and_picture_are_both_searched_for(
     ]
 
 
-def test_texts_can_be_searched_by_picture_when_asked_to(
-    open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> None:
+def test_texts_can_be_searched_by_picture_when_asked_to(open_store, encoder, paint):
     store = open_store("local", [text_node("red"), text_node("blue")])
     both = frozenset({"text", "image"})
     retriever = MultiModalFusionRetriever(
@@ -166,9 +147,7 @@ def test_texts_can_be_searched_by_picture_when_asked_to(
     assert why(found[0]).requested == ("image→text",)
 
 
-def test_results_are_nodes_of_llamaindex_with_provenance(
-    retriever: MultiModalFusionRetriever,
-) -> None:
+def test_results_are_nodes_of_llamaindex_with_provenance(retriever):
     found = retriever.retrieve("red")
     assert all(isinstance(r, FusedNode) for r in found)
     assert [type(r.node).__name__ for r in found[:2]] == [
@@ -180,15 +159,15 @@ def test_results_are_nodes_of_llamaindex_with_provenance(
     assert isinstance(retriever, BaseImageRetriever)
 
 
-def test_top_k_counts_entities(kind: str, retriever: MultiModalFusionRetriever) -> None:
+def test_top_k_counts_entities(kind, retriever):
     one = MultiModalFusionRetriever(retriever.channels, top_k=1)
     assert dumped(one.retrieve("blue")) == dumped(retriever.retrieve("blue")[:2])
 
 
 @pytest.mark.parametrize("own", [1, 10, 30])
 async def test_channels_are_searched_as_deep_as_the_query_asks(
-    own: int, kind: str, open_store: OpenStore, encoder: ColourEncoder
-) -> None:
+    own, kind, open_store, encoder
+):
     nodes = [text_node("red", name=f"{n}") for n in range(25)]
     one = channel("text", open_store(kind, nodes), encoder, top_k=own)
     retriever = MultiModalFusionRetriever([one], top_k=20)
@@ -197,9 +176,7 @@ async def test_channels_are_searched_as_deep_as_the_query_asks(
     assert len(retriever.with_top_k(3).retrieve("red")) == 3
 
 
-def test_weights_by_channel_change_the_ranking(
-    open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> None:
+def test_weights_by_channel_change_the_ranking(open_store, encoder, paint):
     texts = open_store("local", [text_node("red"), text_node("yellow")])
     pictures = open_store("local", [image_node(paint("red"))])
     in_fusion = MultiModalFusionRetriever(
@@ -214,9 +191,7 @@ def test_weights_by_channel_change_the_ranking(
     ]
 
 
-def test_weighted_sum_uses_the_stores_scores(
-    retriever: MultiModalFusionRetriever,
-) -> None:
+def test_weighted_sum_uses_the_stores_scores(retriever):
     fusion = WeightedSum(weights={"text": 0.7, "image": 0.3}, normalizer="identity")
     summed = MultiModalFusionRetriever(retriever.channels, fusion=fusion)
     found = summed.retrieve("red")
@@ -225,9 +200,7 @@ def test_weighted_sum_uses_the_stores_scores(
     assert [r.score for r in found[::2]] == pytest.approx(expected, abs=1e-6)
 
 
-def test_channel_order_breaks_ties(
-    kind: str, open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> None:
+def test_channel_order_breaks_ties(kind, open_store, encoder, paint):
     texts = channel("text", open_store(kind, [text_node("red")]), encoder)
     pictures = channel("image", open_store(kind, [image_node(paint("red"))]), encoder)
     first = MultiModalFusionRetriever([texts, pictures]).retrieve("red")
@@ -237,9 +210,7 @@ def test_channel_order_breaks_ties(
     assert {r.score for r in (*first, *other)} == {1 / 61}
 
 
-def test_ties_within_a_channel_break_by_entity(
-    kind: str, open_store: OpenStore, encoder: ColourEncoder
-) -> None:
+def test_ties_within_a_channel_break_by_entity(kind, open_store, encoder):
     nodes = [text_node("red", name=f"n{n}", entity=f"e{n}") for n in (3, 1, 4, 2)]
     retriever = MultiModalFusionRetriever(
         [channel("text", open_store(kind, nodes), encoder)]
@@ -248,9 +219,7 @@ def test_ties_within_a_channel_break_by_entity(
     assert [why(r).entity_id for r in found] == ["e1", "e2", "e3", "e4"]
 
 
-def test_empty_collection_finds_nothing(
-    kind: str, open_store: OpenStore, encoder: ColourEncoder
-) -> None:
+def test_empty_collection_finds_nothing(kind, open_store, encoder):
     node = text_node("red")
     store = open_store(kind, [node])
     store.delete_nodes([node.node_id])
@@ -259,8 +228,8 @@ def test_empty_collection_finds_nothing(
 
 
 def test_empty_collection_takes_nothing_from_the_other(
-    kind: str, open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> None:
+    kind, open_store, encoder, paint
+):
     picture = image_node(paint("red"))
     emptied = open_store(kind, [picture])
     emptied.delete_nodes([picture.node_id])
@@ -275,8 +244,8 @@ def test_empty_collection_takes_nothing_from_the_other(
 
 
 def test_complete_entities_brings_the_sections_picture(
-    kind: str, open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> None:
+    kind, open_store, encoder, paint
+):
     texts = open_store(kind, [text_node("red", entity="s1"), text_node("blue")])
     pictures = open_store(
         kind,
@@ -301,8 +270,8 @@ def test_complete_entities_brings_the_sections_picture(
 
 
 def test_complete_entities_brings_the_pictures_section(
-    kind: str, open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> None:
+    kind, open_store, encoder, paint
+):
     texts = open_store(kind, [text_node("red", entity="s1"), text_node("blue")])
     pictures = open_store(kind, [image_node(paint("green"), entity="s1")])
     retriever = MultiModalFusionRetriever(
@@ -314,8 +283,8 @@ def test_complete_entities_brings_the_pictures_section(
 
 
 def test_same_id_in_both_collections_is_one_result_that_both_support(
-    kind: str, open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> None:
+    kind, open_store, encoder, paint
+):
     # LlamaIndex's own index stores a captioned picture so.
     caption = text_node("red", name="shared")
     picture = image_node(paint("red"), name="shared")
@@ -340,9 +309,7 @@ def where(key: str, value: str) -> MetadataFilters:
     return MetadataFilters(filters=[MetadataFilter(key=key, value=value)])
 
 
-def test_filters_of_channel_and_retriever_both_hold(
-    kind: str, open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> None:
+def test_filters_of_channel_and_retriever_both_hold(kind, open_store, encoder, paint):
     texts = [
         text_node("red", name=f"{shop}{year}", shop=shop, year=year)
         for shop in "AB"
@@ -360,9 +327,7 @@ def test_filters_of_channel_and_retriever_both_hold(
     assert ids_of(narrow.retrieve("red")) == [uid("A26")]
 
 
-def test_completed_entities_obey_the_channels_filters(
-    kind: str, open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> None:
+def test_completed_entities_obey_the_channels_filters(kind, open_store, encoder, paint):
     texts = open_store(kind, [text_node("red", entity="s1")])
     pictures = open_store(kind, [image_node(paint("green"), entity="s1", secret="yes")])
     hidden = channel(
@@ -379,8 +344,8 @@ def test_completed_entities_obey_the_channels_filters(
 
 
 def test_completed_entities_obey_the_retrievers_filters(
-    kind: str, open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> None:
+    kind, open_store, encoder, paint
+):
     texts = open_store(kind, [text_node("red", entity="s1", secret="no")])
     pictures = open_store(kind, [image_node(paint("green"), entity="s1", secret="yes")])
     retriever = MultiModalFusionRetriever(
@@ -397,9 +362,7 @@ def test_completed_entities_obey_the_retrievers_filters(
 # Queries
 
 
-def test_several_pictures_in_every_form_are_routes_of_their_own(
-    retriever: MultiModalFusionRetriever, paint: Paint
-) -> None:
+def test_several_pictures_in_every_form_are_routes_of_their_own(retriever, paint):
     query = MultiModalQuery(
         "red",
         images=[
@@ -434,25 +397,19 @@ def test_several_pictures_in_every_form_are_routes_of_their_own(
     assert found[0].score == pytest.approx(2 * 0.5 / 63 + 1 / 63 + 2 / 61 + 1 / 61)
 
 
-def test_image_path_counts_as_the_first_picture(
-    retriever: MultiModalFusionRetriever, paint: Paint
-) -> None:
+def test_image_path_counts_as_the_first_picture(retriever, paint):
     one = MultiModalQuery(image_path=str(paint("red")), images=[paint("blue")])
     two = MultiModalQuery(images=[paint("red"), paint("blue")])
     assert dumped(retriever.retrieve(one)) == dumped(retriever.retrieve(two))
 
 
 @pytest.mark.parametrize("query", ["", "  \n", QueryBundle(""), MultiModalQuery()])
-def test_query_without_words_or_picture_is_refused(
-    query: str | QueryBundle, open_store: OpenStore, encoder: ColourEncoder
-) -> None:
+def test_query_without_words_or_picture_is_refused(query, open_store, encoder):
     with pytest.raises(InvalidQuery, match="neither words nor a picture"):
         only([text_node("red")], open_store, encoder).retrieve(query)
 
 
-def test_picture_query_that_no_channel_takes_is_refused(
-    open_store: OpenStore, paint: Paint
-) -> None:
+def test_picture_query_that_no_channel_takes_is_refused(open_store, paint):
     store = open_store("local", [text_node("red")])
     retriever = MultiModalFusionRetriever(
         [channel("text", store, MockEmbedding(embed_dim=4))]
@@ -463,8 +420,8 @@ def test_picture_query_that_no_channel_takes_is_refused(
 
 @pytest.mark.parametrize("content", [b"", b"no picture", None])
 async def test_unreadable_picture_is_refused_before_any_search(
-    content: bytes | None, open_store: OpenStore, encoder: ColourEncoder, tmp_path: Path
-) -> None:
+    content, open_store, encoder, tmp_path
+):
     store = open_store(FaultyStore, [text_node("red")])
     retriever = MultiModalFusionRetriever([channel("image", store, encoder)])
     path = tmp_path / "query.png"
@@ -479,8 +436,8 @@ async def test_unreadable_picture_is_refused_before_any_search(
 
 
 async def test_picture_that_breaks_off_is_an_error_of_the_query(
-    retriever: MultiModalFusionRetriever, paint: Paint, tmp_path: Path
-) -> None:
+    retriever, paint, tmp_path
+):
     whole = paint("red", size=(200, 200)).read_bytes()
     cut = tmp_path / "cut.png"
     cut.write_bytes(whole[: len(whole) // 2])
@@ -491,16 +448,12 @@ async def test_picture_that_breaks_off_is_an_error_of_the_query(
         await retriever.aretrieve(query)
 
 
-def test_precomputed_embedding_of_a_bundle_is_left_aside(
-    retriever: MultiModalFusionRetriever,
-) -> None:
+def test_precomputed_embedding_of_a_bundle_is_left_aside(retriever):
     told = QueryBundle("red", embedding=[0.0, 0.0, 1.0, 0.0])
     assert dumped(retriever.retrieve(told)) == dumped(retriever.retrieve("red"))
 
 
-def test_query_and_stored_nodes_are_never_written_to(
-    open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> None:
+def test_query_and_stored_nodes_are_never_written_to(open_store, encoder, paint):
     texts = open_store(CachingStore, [text_node("red", entity="r")])
     pictures = open_store(CachingStore, [image_node(paint("red"), entity="r")])
     retriever = MultiModalFusionRetriever(
@@ -525,7 +478,7 @@ def test_query_and_stored_nodes_are_never_written_to(
 
 
 @pytest.fixture
-def queries(paint: Paint) -> list[str | QueryBundle]:
+def queries(paint) -> list[str | QueryBundle]:
     return [
         "red",
         "blue and yellow",
@@ -535,9 +488,7 @@ def queries(paint: Paint) -> list[str | QueryBundle]:
     ]
 
 
-async def test_async_results_equal_sync_results(
-    retriever: MultiModalFusionRetriever, queries: list[str | QueryBundle]
-) -> None:
+async def test_async_results_equal_sync_results(retriever, queries):
     complete = MultiModalFusionRetriever(retriever.channels, complete_entities=True)
     for one in (retriever, complete):
         for query in queries:
@@ -545,8 +496,8 @@ async def test_async_results_equal_sync_results(
 
 
 async def test_store_with_an_asynchronous_client_only_answers_the_same(
-    open_store: OpenStore, encoder: ColourEncoder
-) -> None:
+    open_store, encoder
+):
     nodes = [text_node("red"), text_node("yellow"), text_node("blue")]
     aclient = AsyncQdrantClient(":memory:")
     store = QdrantVectorStore("texts", aclient=aclient)
@@ -561,8 +512,8 @@ async def test_store_with_an_asynchronous_client_only_answers_the_same(
 
 @pytest.mark.parametrize("secret", [None, "no", "yes"])
 async def test_entities_are_completed_over_an_asynchronous_client_only(
-    secret: str | None, open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> None:
+    secret, open_store, encoder, paint
+):
     texts = [text_node("red", entity="s1", secret="no"), text_node("blue")]
     pictures = [
         image_node(paint("green"), entity="s1", secret="no"),
@@ -592,9 +543,7 @@ async def test_entities_are_completed_over_an_asynchronous_client_only(
     await aclient.close()
 
 
-def test_one_retriever_serves_many_threads(
-    retriever: MultiModalFusionRetriever, queries: list[str | QueryBundle]
-) -> None:
+def test_one_retriever_serves_many_threads(retriever, queries):
     expected = [dumped(retriever.retrieve(query)) for query in queries]
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(retriever.retrieve, queries * 8))
@@ -602,8 +551,8 @@ def test_one_retriever_serves_many_threads(
 
 
 async def test_two_collections_of_one_local_client_serve_threads_and_tasks(
-    encoder: ColourEncoder, paint: Paint
-) -> None:
+    encoder, paint
+):
     # Qdrant's local mode is not thread-safe; one client for both is what users have.
     client = QdrantClient(":memory:")
     texts, pictures = (QdrantVectorStore(name, client=client) for name in ("t", "i"))
@@ -623,8 +572,8 @@ async def test_two_collections_of_one_local_client_serve_threads_and_tasks(
 
 
 async def test_collection_that_was_never_made_is_reported_not_fatal(
-    open_store: OpenStore, encoder: ColourEncoder
-) -> None:
+    open_store, encoder
+):
     retriever = MultiModalFusionRetriever(
         [
             channel("text", open_store("local", [text_node("red")]), encoder),
@@ -641,9 +590,7 @@ async def test_collection_that_was_never_made_is_reported_not_fatal(
 # LlamaIndex's multi-modal interface
 
 
-async def test_all_eleven_methods_of_the_interface_answer(
-    retriever: MultiModalFusionRetriever, paint: Paint
-) -> None:
+async def test_all_eleven_methods_of_the_interface_answer(retriever, paint):
     picture = str(paint("yellow"))
     words, shown = QueryBundle("red"), QueryBundle("", image_path=picture)
     texts = [uid(f"text {c}") for c in ("red", "yellow", "blue")]
@@ -665,9 +612,7 @@ async def test_all_eleven_methods_of_the_interface_answer(
     assert not MultiModalFusionRetriever.__abstractmethods__
 
 
-async def test_index_node_is_followed_to_its_object(
-    kind: str, open_store: OpenStore, encoder: ColourEncoder
-) -> None:
+async def test_index_node_is_followed_to_its_object(kind, open_store, encoder):
     pointer = IndexNode(
         id_=uid("pointer"),
         text="red",
@@ -683,9 +628,7 @@ async def test_index_node_is_followed_to_its_object(
     assert ids_of(await retriever.aretrieve("red")) == [uid("table"), uid("text blue")]
 
 
-def test_pair_of_collections_makes_a_retriever(
-    kind: str, open_store: OpenStore, encoder: ColourEncoder, paint: Paint
-) -> None:
+def test_pair_of_collections_makes_a_retriever(kind, open_store, encoder, paint):
     retriever = MultiModalFusionRetriever.from_vector_stores(
         text_store=open_store(kind, [text_node("red")]),
         image_store=open_store(kind, [image_node(paint("red"))]),
@@ -700,27 +643,23 @@ def test_pair_of_collections_makes_a_retriever(
 # Settings
 
 
-def test_retriever_needs_a_channel() -> None:
+def test_retriever_needs_a_channel():
     with pytest.raises(InvalidSetting, match="at least one channel"):
         MultiModalFusionRetriever([])
 
 
-def test_two_channels_of_one_name_are_refused(
-    retriever: MultiModalFusionRetriever,
-) -> None:
+def test_two_channels_of_one_name_are_refused(retriever):
     with pytest.raises(InvalidSetting, match="'text'.*unique"):
         MultiModalFusionRetriever([*retriever.channels, retriever.channels[0]])
 
 
 @pytest.mark.parametrize("top_k", [0, -1])
-def test_top_k_below_one_is_refused(
-    retriever: MultiModalFusionRetriever, top_k: int
-) -> None:
+def test_top_k_below_one_is_refused(retriever, top_k):
     with pytest.raises(InvalidSetting, match=f"top_k is {top_k}"):
         MultiModalFusionRetriever(retriever.channels, top_k=top_k)
 
 
-def test_weight_of_no_channel_is_refused(retriever: MultiModalFusionRetriever) -> None:
+def test_weight_of_no_channel_is_refused(retriever):
     fusion = RRF(weights={"images": 2.0})
     with pytest.raises(InvalidSetting, match=r"'images'.*'text', 'image'"):
         MultiModalFusionRetriever(retriever.channels, fusion=fusion)

@@ -1,7 +1,6 @@
 """Any LlamaIndex retriever as a channel: real BM25, other retrievers, no filters."""
 
 import time
-from typing import Any
 
 import pytest
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -16,13 +15,12 @@ from llama_index_mmrag import (
     RetrieverChannel,
     provenance_of,
 )
-from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.retrieval.encodings import Encodings
 from llama_index_mmrag.retrieval.query import parts_of
 from llama_index_mmrag.retrieval.search import Search
 
-from ..support.colours import OpenStore, text_node, uid
+from ..support.colours import text_node, uid
 from ..support.patience import within
 
 
@@ -45,9 +43,7 @@ def scored(**scores: float | None) -> list[NodeWithScore]:
     return [NodeWithScore(node=text_node(t), score=s) for t, s in scores.items()]
 
 
-def test_bm25_beside_a_vector_channel_finds_the_exact_word(
-    open_store: OpenStore, encoder: ColourEncoder
-):
+def test_bm25_beside_a_vector_channel_finds_the_exact_word(open_store, encoder):
     bm25 = pytest.importorskip(
         "llama_index.retrievers.bm25", reason="needs llama-index-retrievers-bm25"
     )
@@ -65,7 +61,7 @@ def test_bm25_beside_a_vector_channel_finds_the_exact_word(
     assert routes == {"text→text", "text→bm25"}
 
 
-async def test_sync_and_async_give_the_same(encoder: ColourEncoder):
+async def test_sync_and_async_give_the_same(encoder):
     channel = RetrieverChannel("words", retriever=Scripted(scored(red=0.9, blue=0.4)))
     retriever = MultiModalFusionRetriever([channel])
     blocking, awaited = retriever.retrieve("x"), await retriever.aretrieve("x")
@@ -84,7 +80,7 @@ async def test_sync_and_async_give_the_same(encoder: ColourEncoder):
     ],
     ids=["no scores", "scores against the order", "some scores"],
 )
-def test_order_wins_where_scores_do_not_tell_it(results: list[NodeWithScore]):
+def test_order_wins_where_scores_do_not_tell_it(results):
     channel = RetrieverChannel("words", retriever=Scripted(results))
     found = MultiModalFusionRetriever([channel]).retrieve("x")
     assert [r.node.get_content() for r in found] == ["red", "blue"]
@@ -116,9 +112,7 @@ def test_equal_scores_keep_the_retrievers_order():
     assert [provenance_of(r).contributions[0].rank for r in found] == [1, 2, 3, 4]
 
 
-def test_late_retriever_costs_its_deadline_not_the_answer(
-    open_store: OpenStore, encoder: ColourEncoder
-):
+def test_late_retriever_costs_its_deadline_not_the_answer(open_store, encoder):
     late = RetrieverChannel(
         "words", retriever=Scripted(scored(blue=1.0), delay_s=2.0), timeout_s=0.1
     )
@@ -147,7 +141,7 @@ def test_retriever_is_asked_with_the_words_and_the_transformed_strings():
     assert (asked.query_str, asked.embedding_strs) == ("short", ["long form"])
 
 
-def test_pictures_reach_a_retriever_by_path_only(paint: Any):
+def test_pictures_reach_a_retriever_by_path_only(paint):
     scripted = Scripted(scored(red=1.0))
     channel = RetrieverChannel(
         "seen", retriever=scripted, modality="image", accepts=frozenset({"image"})
@@ -164,6 +158,6 @@ def test_pictures_reach_a_retriever_by_path_only(paint: Any):
     "setting",
     [{"name": ""}, {"top_k": 0}, {"timeout_s": 0.0}, {"accepts": {"words"}}],
 )
-def test_setting_out_of_range_is_refused(setting: dict[str, Any]):
+def test_setting_out_of_range_is_refused(setting):
     with pytest.raises(InvalidSetting):
         RetrieverChannel(**{"name": "x", "retriever": Scripted([]), **setting})

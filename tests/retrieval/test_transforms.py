@@ -30,11 +30,8 @@ from llama_index_mmrag import (
     MultiModalQuery,
     MultiModalSynthesizer,
 )
-from llama_index_mmrag.embeddings.colour import ColourEncoder
 
 from ..support.colours import (
-    OpenStore,
-    Paint,
     channel,
     dumped,
     image_node,
@@ -71,7 +68,7 @@ REWRITTEN = {
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_words_are_rewritten_and_the_picture_stays(name: str):
+def test_words_are_rewritten_and_the_picture_stays(name):
     query = QueryBundle("blue things", image_path="red.png", embedding=[1.0, 0.0])
     before = copy.deepcopy(query)
 
@@ -84,13 +81,13 @@ def test_words_are_rewritten_and_the_picture_stays(name: str):
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_llamaindex_alone_still_drops_the_picture(name: str):
+def test_llamaindex_alone_still_drops_the_picture(name):
     bundle = TRANSFORMS[name]().run(QueryBundle("blue things", image_path="red.png"))
     assert bundle.image_path is None, "LlamaIndex keeps it now: update the docs"
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_all_pictures_and_part_weights_stay(name: str):
+def test_all_pictures_and_part_weights_stay(name):
     images = ["red.png", b"\x89PNG"]
     query = MultiModalQuery(
         "blue things",
@@ -120,7 +117,7 @@ def test_query_of_words_alone_is_rewritten_as_without_the_wrapper():
 
 @pytest.mark.parametrize("words", ["", "  "])
 @pytest.mark.parametrize("name", ["hyde", "decompose", "step"])
-def test_query_by_picture_alone_is_left_as_it_is(name: str, words: str):
+def test_query_by_picture_alone_is_left_as_it_is(name, words):
     query = QueryBundle(words, image_path="red.png")
     same = KeepPicture(TRANSFORMS[name]()).run(query)
     assert same == query
@@ -197,9 +194,7 @@ def test_prompts_are_those_of_the_wrapped_transform():
 
 
 @pytest.fixture
-def retriever(
-    open_store: OpenStore, paint: Paint, encoder: ColourEncoder
-) -> MultiModalFusionRetriever:
+def retriever(open_store, paint, encoder) -> MultiModalFusionRetriever:
     colours = ("red", "green", "blue")
     texts = open_store("local", [text_node(c, entity=c) for c in colours])
     pictures = [image_node(paint(c), entity=c) for c in colours]
@@ -224,7 +219,7 @@ def hyde() -> HyDEQueryTransform:
 
 
 async def test_transform_retriever_searches_for_the_new_words_and_the_old_picture(
-    retriever: MultiModalFusionRetriever, paint: Paint
+    retriever, paint
 ):
     query = QueryBundle("blue", image_path=str(paint("red")))
     before = copy.deepcopy(query)
@@ -240,7 +235,7 @@ async def test_transform_retriever_searches_for_the_new_words_and_the_old_pictur
 
 
 async def test_transform_engine_answers_from_the_new_words_and_the_old_picture(
-    retriever: MultiModalFusionRetriever, paint: Paint
+    retriever, paint
 ):
     query = QueryBundle("blue", image_path=str(paint("red")))
     before = copy.deepcopy(query)

@@ -7,7 +7,6 @@ import threading
 import uuid
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,13 +36,13 @@ N_NODES = 24
 
 
 @pytest.fixture
-def readonly(readable: BasePydanticVectorStore) -> Collection:
+def readonly(readable) -> Collection:
     """Return a collection of 24 nodes that tests only read."""
     return collection_of(readable)
 
 
 @pytest.fixture
-def collection(store: BasePydanticVectorStore) -> Collection:
+def collection(store) -> Collection:
     """Return an empty collection."""
     return collection_of(store)
 
@@ -63,9 +62,7 @@ def of_document(number: int, ref_doc_id: str) -> TextNode:
 # Searching and reading
 
 
-async def test_search_finds_the_same_awaited_or_not(
-    readonly: Collection, nodes: list[TextNode]
-) -> None:
+async def test_search_finds_the_same_awaited_or_not(readonly, nodes):
     query = VectorStoreQuery(query_embedding=QUERY, similarity_top_k=7)
     found = readonly.search(query)
     ids, scores = expected_hits(nodes, QUERY)
@@ -75,18 +72,14 @@ async def test_search_finds_the_same_awaited_or_not(
     assert await readonly.asearch(query) == found
 
 
-def test_nodes_come_in_the_order_asked_for_without_those_that_are_not_there(
-    readonly: Collection,
-) -> None:
+def test_nodes_come_in_the_order_asked_for_without_those_that_are_not_there(readonly):
     asked = [node_id(n) for n in (7, 100, 3, 7, 5)]
     assert [n.metadata["n"] for n in readonly.nodes(asked)] == [7, 3, 5]
     assert readonly.nodes([]) == []
     assert readonly.nodes([node_id(100)]) == []
 
 
-def test_nodes_are_those_of_get_nodes_with_or_without_their_vectors(
-    readonly: Collection, readable: BasePydanticVectorStore
-) -> None:
+def test_nodes_are_those_of_get_nodes_with_or_without_their_vectors(readonly, readable):
     ids = [node_id(n) for n in range(N_NODES)]
     theirs = sorted(readable.get_nodes(ids), key=lambda node: ids.index(node.node_id))
     assert readonly.nodes(ids, with_vectors=True) == theirs
@@ -99,9 +92,7 @@ def test_nodes_are_those_of_get_nodes_with_or_without_their_vectors(
 
 
 @pytest.mark.parametrize("condition", [FilterCondition.AND, FilterCondition.OR])
-async def test_nodes_where_are_all_that_pass_awaited_or_not(
-    condition: FilterCondition, readonly: Collection
-) -> None:
+async def test_nodes_where_are_all_that_pass_awaited_or_not(condition, readonly):
     found = readonly.nodes_where(lamps(condition))
     assert {n.metadata["n"] for n in found} == set(range(1, N_NODES, 3))
     assert all(node.embedding is None for node in found)
@@ -110,7 +101,7 @@ async def test_nodes_where_are_all_that_pass_awaited_or_not(
     assert len(everything) == N_NODES
 
 
-async def test_more_nodes_than_a_page_are_all_read(collection: Collection) -> None:
+async def test_more_nodes_than_a_page_are_all_read(collection):
     collection.add([make_node(n) for n in range(1_100)])
     floor = MetadataFilter(key="n", value=0, operator=">=")
     found = collection.nodes_where(MetadataFilters(filters=[floor]))
@@ -119,13 +110,13 @@ async def test_more_nodes_than_a_page_are_all_read(collection: Collection) -> No
     assert len(collection.ids_of_documents(["doc-0", "doc-1"])) == 550
 
 
-def test_existing_are_the_ids_that_are_stored(readonly: Collection) -> None:
+def test_existing_are_the_ids_that_are_stored(readonly):
     asked = [node_id(n) for n in (2, 50, 4)]
     assert readonly.existing(asked) == {node_id(2), node_id(4)}
     assert readonly.existing([]) == set()
 
 
-def test_documents_and_their_nodes_are_listed(readonly: Collection) -> None:
+def test_documents_and_their_nodes_are_listed(readonly):
     assert readonly.document_ids() == {"doc-0", "doc-1", "doc-2", "doc-3"}
     ids = readonly.ids_of_documents(["doc-1", "doc-3", "unknown"])
     assert sorted(ids) == sorted(node_id(n) for n in range(1, N_NODES, 2))
@@ -133,14 +124,14 @@ def test_documents_and_their_nodes_are_listed(readonly: Collection) -> None:
     assert readonly.ids_of_documents(["unknown"]) == []
 
 
-def test_documents_are_spelled_as_they_were_given(collection: Collection) -> None:
+def test_documents_are_spelled_as_they_were_given(collection):
     one = uuid.uuid5(uuid.NAMESPACE_URL, "one")
     spelled = {str(one), one.hex, str(one).upper(), "/a/ö b.md", "7", "東京"}
     collection.add([of_document(n, name) for n, name in enumerate(sorted(spelled))])
     assert collection.document_ids() == spelled
 
 
-def test_documents_whose_nodes_are_gone_are_not_listed(collection: Collection) -> None:
+def test_documents_whose_nodes_are_gone_are_not_listed(collection):
     collection.add([of_document(n, f"document {n}") for n in range(40)])
     collection.remove([node_id(n) for n in range(30)])
     loose = make_node(30).model_copy(update={"relationships": {}})
@@ -149,7 +140,7 @@ def test_documents_whose_nodes_are_gone_are_not_listed(collection: Collection) -
     assert collection.document_ids() == expected
 
 
-def test_documents_are_listed_without_an_index_on_them(tmp_path: Path) -> None:
+def test_documents_are_listed_without_an_index_on_them(tmp_path):
     with QdrantEdgeVectorStore.open(
         tmp_path / "store", dim=DIM, payload_indexes=()
     ) as store:
@@ -161,9 +152,7 @@ def test_documents_are_listed_without_an_index_on_them(tmp_path: Path) -> None:
 # Writing
 
 
-def test_what_was_added_and_removed_is_seen_by_the_next_sample(
-    collection: Collection,
-) -> None:
+def test_what_was_added_and_removed_is_seen_by_the_next_sample(collection):
     nodes = [make_node(n) for n in range(30)]
     assert collection.add(nodes[:5]) == [node.node_id for node in nodes[:5]]
     few = collection.background(QUERY)
@@ -176,7 +165,7 @@ def test_what_was_added_and_removed_is_seen_by_the_next_sample(
     assert collection.background(QUERY) == few
 
 
-def test_adding_or_removing_nothing_asks_nothing_of_the_store() -> None:
+def test_adding_or_removing_nothing_asks_nothing_of_the_store():
     # It has no method to be asked.
     collection = Collection(SimpleVectorStore())
     collection.store = None
@@ -187,9 +176,7 @@ def test_adding_or_removing_nothing_asks_nothing_of_the_store() -> None:
 # Kinds of stores
 
 
-def test_collection_is_one_for_each_store_and_goes_with_its_users(
-    tmp_path: Path,
-) -> None:
+def test_collection_is_one_for_each_store_and_goes_with_its_users(tmp_path):
     store = QdrantEdgeVectorStore(tmp_path / "a", dim=2)
     found = collection_of(store)
     assert collection_of(store) is found
@@ -200,9 +187,7 @@ def test_collection_is_one_for_each_store_and_goes_with_its_users(
     assert collection_of(store).store is store
 
 
-async def test_asynchronous_client_alone_searches_and_reads(
-    nodes: list[TextNode],
-) -> None:
+async def test_asynchronous_client_alone_searches_and_reads(nodes):
     aclient = AsyncQdrantClient(":memory:")
     store = QdrantVectorStore("c", aclient=aclient)
     await store.async_add(nodes)
@@ -226,9 +211,7 @@ class Discreet(QdrantVectorStore):
         return [node for node in found if node.metadata["kind"] != "lamp"]
 
 
-async def test_store_that_hides_nodes_hides_them_here_too(
-    client: QdrantClient, nodes: list[TextNode]
-) -> None:
+async def test_store_that_hides_nodes_hides_them_here_too(client, nodes):
     store = Discreet("c", client=client)
     store.add(nodes)
     collection = collection_of(store)
@@ -266,8 +249,8 @@ class Awaitable(InMemory):
     ],
 )
 async def test_any_other_store_is_read_without_blocking_the_event_loop(
-    kind: type[InMemory], has_client: bool, is_awaited: bool
-) -> None:
+    kind, has_client, is_awaited
+):
     store = kind()
     store._aclient = object() if has_client else None
     collection = collection_of(store)
@@ -290,9 +273,7 @@ def client() -> Iterator[QdrantClient]:
 
 
 @pytest.fixture(params=["edge", "local", "named"])
-def sampled(
-    request: pytest.FixtureRequest, tmp_path: Path, client: QdrantClient
-) -> Iterator[BasePydanticVectorStore]:
+def sampled(request, tmp_path, client) -> Iterator[BasePydanticVectorStore]:
     if request.param == "edge":
         with QdrantEdgeVectorStore.open(tmp_path / "store", dim=DIM) as opened:
             yield opened

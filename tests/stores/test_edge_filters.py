@@ -49,18 +49,14 @@ def leaf(key: str, operator: str, value: object) -> MetadataFilter:
         (leaf("colour", "is_empty", None), False),
     ],
 )
-def test_index_serves_a_condition_of_its_kind(
-    condition: MetadataFilter, indexed: bool
-) -> None:
+def test_index_serves_a_condition_of_its_kind(condition, indexed):
     built = filter_of(MetadataFilters(filters=[condition]), indexes=INDEXES)
     assert built is not None
     assert built.indexed is indexed
 
 
 @pytest.mark.parametrize("condition", list(FilterCondition))
-def test_one_field_without_index_makes_the_whole_filter_so(
-    condition: FilterCondition,
-) -> None:
+def test_one_field_without_index_makes_the_whole_filter_so(condition):
     inner = MetadataFilters(
         filters=[leaf("n", "<", 3), leaf("colour", "==", "red")], condition=condition
     )
@@ -70,7 +66,7 @@ def test_one_field_without_index_makes_the_whole_filter_so(
     assert not built.indexed
 
 
-def test_documents_are_indexed_and_arbitrary_nodes_are_not() -> None:
+def test_documents_are_indexed_and_arbitrary_nodes_are_not():
     by_document = filter_of(doc_ids=["a"], indexes=INDEXES)
     by_node = filter_of(node_ids=["a"], indexes=INDEXES)
     assert by_document is not None
@@ -82,7 +78,7 @@ def test_documents_are_indexed_and_arbitrary_nodes_are_not() -> None:
     assert not without.indexed
 
 
-def test_nothing_given_is_no_filter() -> None:
+def test_nothing_given_is_no_filter():
     assert filter_of(indexes=INDEXES) is None
     assert filter_of(MetadataFilters(filters=[]), indexes=INDEXES) is None
     nested = MetadataFilters(filters=[MetadataFilters(filters=[])])

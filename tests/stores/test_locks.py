@@ -6,9 +6,7 @@ import contextlib
 import gc
 import threading
 import weakref
-from pathlib import Path
 
-import pytest
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -44,7 +42,7 @@ def server_aclient() -> AsyncQdrantClient:
     return AsyncQdrantClient(url=SERVER, check_compatibility=False)
 
 
-def test_stores_of_one_local_client_share_a_reentrant_lock() -> None:
+def test_stores_of_one_local_client_share_a_reentrant_lock():
     client, other = QdrantClient(":memory:"), QdrantClient(":memory:")
     text = search_lock(QdrantVectorStore("text", client=client))
     image = search_lock(QdrantVectorStore("image", client=client))
@@ -60,7 +58,7 @@ def test_stores_of_one_local_client_share_a_reentrant_lock() -> None:
     assert held_elsewhere == [False]
 
 
-def test_lock_does_not_keep_a_client_alive() -> None:
+def test_lock_does_not_keep_a_client_alive():
     client = QdrantClient(":memory:")
     search_lock(QdrantVectorStore("text", client=client))
     gone = weakref.ref(client)
@@ -69,7 +67,7 @@ def test_lock_does_not_keep_a_client_alive() -> None:
     assert gone() is None
 
 
-def test_server_edge_and_other_stores_need_no_lock(tmp_path: Path) -> None:
+def test_server_edge_and_other_stores_need_no_lock(tmp_path):
     with contextlib.closing(server_client()) as client:
         server = StoreOfServerClients("text", client=client)
         edge = QdrantEdgeVectorStore(tmp_path / "s", dim=2)
@@ -77,9 +75,7 @@ def test_server_edge_and_other_stores_need_no_lock(tmp_path: Path) -> None:
             assert isinstance(search_lock(store), contextlib.nullcontext)
 
 
-async def test_async_client_is_used_only_where_it_reaches_the_same_data(
-    tmp_path: Path,
-) -> None:
+async def test_async_client_is_used_only_where_it_reaches_the_same_data(tmp_path):
     client, aclient = server_client(), server_aclient()
     local, alocal = QdrantClient(":memory:"), AsyncQdrantClient(":memory:")
     both = StoreOfServerClients("text", client=client, aclient=aclient)
@@ -103,8 +99,7 @@ async def test_async_client_is_used_only_where_it_reaches_the_same_data(
     await alocal.close()
 
 
-@pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
-def test_local_mode_survives_threads_under_the_lock() -> None:
+def test_local_mode_survives_threads_under_the_lock():
     store = QdrantVectorStore("text", client=QdrantClient(":memory:"))
     store.add([make_node(0)])
     failures: list[BaseException] = []

@@ -30,7 +30,7 @@ def content(root: Path) -> dict[str, Any]:
     return found
 
 
-def test_new_store_has_the_first_format_and_nothing_else(tmp_path: Path) -> None:
+def test_new_store_has_the_first_format_and_nothing_else(tmp_path):
     write_manifest(tmp_path, {"text": CARD})
     plain = {"format": 1, "encoders": {"text": CARD}}
     as_text = (tmp_path / "mmrag.json").read_text(encoding="utf-8")
@@ -39,9 +39,7 @@ def test_new_store_has_the_first_format_and_nothing_else(tmp_path: Path) -> None
     assert places_in(tmp_path) == {}
 
 
-def test_switch_changes_what_it_names_and_keeps_what_it_does_not_know(
-    tmp_path: Path,
-) -> None:
+def test_switch_changes_what_it_names_and_keeps_what_it_does_not_know(tmp_path):
     known = {"folder": "image-1", "alignment": "alignment.npz", "space": "s", "by": 7}
     before = {
         "format": 2,
@@ -56,7 +54,7 @@ def test_switch_changes_what_it_names_and_keeps_what_it_does_not_know(
     assert places_in(tmp_path) == {"image": Place(**known), "text": Place(**PLACE)}
 
 
-def test_first_switch_makes_the_second_format(tmp_path: Path) -> None:
+def test_first_switch_makes_the_second_format(tmp_path):
     write_manifest(tmp_path, {"text": CARD})
     switch_places(tmp_path, {"text": Place(**PLACE)})
     assert content(tmp_path) == {
@@ -68,9 +66,7 @@ def test_first_switch_makes_the_second_format(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "..", ".", "../elsewhere", "/etc", "a/b"])
 @pytest.mark.parametrize("field", ["folder", "alignment"])
-def test_name_that_leads_out_of_the_store_is_refused(
-    name: str, field: str, tmp_path: Path
-) -> None:
+def test_name_that_leads_out_of_the_store_is_refused(name, field, tmp_path):
     place = PLACE | {field: name}
     written(tmp_path, format=2, encoders={}, compressed={"text": place})
     with pytest.raises(StoreUnusable, match=f"{field}.*is no name of a file"):
@@ -85,13 +81,13 @@ def test_name_that_leads_out_of_the_store_is_refused(
         {"format": 2, "encoders": {}, "compressed": {"text": {"folder": "a"}}},
     ],
 )
-def test_what_is_no_manifest_is_told(broken: dict[str, Any], tmp_path: Path) -> None:
+def test_what_is_no_manifest_is_told(broken, tmp_path):
     written(tmp_path, **broken)
     with pytest.raises(StoreUnusable, match=r"mmrag\.json"):
         check_manifest(tmp_path, {"text": CARD})
 
 
-def test_format_of_a_later_version_is_no_damage(tmp_path: Path) -> None:
+def test_format_of_a_later_version_is_no_damage(tmp_path):
     written(tmp_path, format=3, encoders="elsewhere")
     with pytest.raises(CollectionMismatch, match="has format 3"):
         check_manifest(tmp_path, {"text": CARD})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from llama_index.core.vector_stores.types import (
@@ -24,7 +23,7 @@ SIZE = 70
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Iterator[QdrantEdgeVectorStore]:
+def source(tmp_path) -> Iterator[QdrantEdgeVectorStore]:
     with QdrantEdgeVectorStore.open(tmp_path / "store", dim=DIM) as store:
         store.add([make_node(n) for n in range(SIZE)])
         yield store
@@ -40,11 +39,8 @@ def client() -> Iterator[QdrantClient]:
 @pytest.mark.parametrize("layout", ["new", "unnamed", "named"])
 @pytest.mark.parametrize("batch_size", [1, 32, 1000])
 def test_plain_qdrant_store_answers_as_the_embedded_one_did(
-    layout: str,
-    batch_size: int,
-    source: QdrantEdgeVectorStore,
-    client: QdrantClient,
-) -> None:
+    layout, batch_size, source, client
+):
     params = models.VectorParams(size=DIM, distance=models.Distance.COSINE)
     if layout != "new":
         config = params if layout == "unnamed" else {"text-dense": params}
@@ -65,9 +61,7 @@ def test_plain_qdrant_store_answers_as_the_embedded_one_did(
     assert len(target.get_nodes()) == SIZE - 18
 
 
-def test_repeated_migration_replaces_and_keeps_other_points(
-    source: QdrantEdgeVectorStore, client: QdrantClient
-) -> None:
+def test_repeated_migration_replaces_and_keeps_other_points(source, client):
     migrate(source, client, "moved")
     client.upsert("moved", [models.PointStruct(id=node_id(999), vector=[1.0] * DIM)])
     source.delete_nodes([node_id(0)])
@@ -75,9 +69,7 @@ def test_repeated_migration_replaces_and_keeps_other_points(
     assert client.count("moved").count == SIZE + 1
 
 
-def test_empty_store_makes_an_empty_collection(
-    tmp_path: Path, client: QdrantClient
-) -> None:
+def test_empty_store_makes_an_empty_collection(tmp_path, client):
     with QdrantEdgeVectorStore.open(tmp_path / "s", dim=3, distance="dot") as empty:
         assert migrate(empty, client, "moved") == 0
     params = client.get_collection("moved").config.params.vectors
@@ -93,12 +85,8 @@ def test_empty_store_makes_an_empty_collection(
     ],
 )
 def test_collection_of_another_kind_is_refused_before_anything_is_written(
-    size: int,
-    distance: models.Distance,
-    name: str | None,
-    source: QdrantEdgeVectorStore,
-    client: QdrantClient,
-) -> None:
+    size, distance, name, source, client
+):
     params = models.VectorParams(size=size, distance=distance)
     client.create_collection("c", params if name is None else {name: params})
     with pytest.raises(CollectionMismatch, match="'c'"):
@@ -106,8 +94,6 @@ def test_collection_of_another_kind_is_refused_before_anything_is_written(
     assert client.count("c").count == 0
 
 
-def test_batch_size_below_one_is_refused(
-    source: QdrantEdgeVectorStore, client: QdrantClient
-) -> None:
+def test_batch_size_below_one_is_refused(source, client):
     with pytest.raises(InvalidSetting, match="batch_size is 0"):
         migrate(source, client, "moved", batch_size=0)

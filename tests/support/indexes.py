@@ -6,12 +6,14 @@ import base64
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import (
     BaseNode,
@@ -133,3 +135,44 @@ def start_child(code: str, folder: Path) -> subprocess.Popen[str]:
 def end(child: subprocess.Popen[str]) -> None:
     child.kill()
     child.communicate(timeout=30)
+
+
+Step: TypeAlias = "str | list[tuple[str, int]]"
+"""A name that is deleted, or names with the versions of them that are inserted."""
+
+
+def try_steps(
+    names: Sequence[str], n_examples: int, check: Callable[[list[Step]], None]
+) -> None:
+    """Call `check` with lists of steps, the same on every run."""
+    name = st.sampled_from(names)
+    inserts = st.lists(st.tuples(name, st.integers(0, 3)), min_size=1, max_size=5)
+
+    @settings(
+        max_examples=n_examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(steps=st.lists(st.one_of(inserts, name), min_size=1, max_size=6))
+    def tried(steps: list[Step]) -> None:
+        check(steps)
+
+    tried()
+
+
+def take_step(
+    index: MultiModalQdrantIndex,
+    step: Step,
+    items: Mapping[str, Sequence[BaseNode]],
+    left: dict[str, BaseNode],
+) -> None:
+    """Insert or delete what the step says; `left` is what is in the index then."""
+    if isinstance(step, str):
+        index.delete_ref_doc(step)
+        left.pop(step, None)
+    else:
+        batch = [(name, items[name][n % len(items[name])]) for name, n in step]
+        index.insert([node for _, node in batch])
+        left |= batch

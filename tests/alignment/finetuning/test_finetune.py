@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,9 +21,7 @@ from llama_index_mmrag.nodes.images import load_image
 
 
 @pytest.mark.parametrize("method", ["lora", "full", "last_blocks"])
-def test_siglip_learns_with_its_own_loss(
-    quick: Any, tiny_siglip: str, few_pairs: Any, method: str
-) -> None:
+def test_siglip_learns_with_its_own_loss(quick, tiny_siglip, few_pairs, method):
     report = quick(
         tiny_siglip,
         few_pairs,
@@ -40,9 +37,7 @@ def test_siglip_learns_with_its_own_loss(
     assert tuned.space_id != BatchedClipEmbedding(model_name=tiny_siglip).space_id
 
 
-def test_captioning_alone_is_judged_by_its_loss(
-    quick: Any, tiny_clip: str, few_pairs: Any
-) -> None:
+def test_captioning_alone_is_judged_by_its_loss(quick, tiny_clip, few_pairs):
     report = quick(
         tiny_clip, few_pairs, tasks={"captioning": 1.0}, epochs=4, held_out=0.2
     )
@@ -51,9 +46,7 @@ def test_captioning_alone_is_judged_by_its_loss(
     assert set(report.history[1].losses) == {"captioning"}
 
 
-def test_retrieval_alone_writes_no_head(
-    quick: Any, tiny_clip: str, few_pairs: Any
-) -> None:
+def test_retrieval_alone_writes_no_head(quick, tiny_clip, few_pairs):
     report = quick(tiny_clip, few_pairs, tasks={"contrastive": 1.0}, epochs=1)
     assert not (report.folder / "captioner.safetensors").exists()
     assert set(report.history[1].losses) == {"contrastive"}
@@ -62,8 +55,8 @@ def test_retrieval_alone_writes_no_head(
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision_follows_float32(
-    quick: Any, tiny_clip: str, few_pairs: Any, precision: str, tmp_path: Path
-) -> None:
+    quick, tiny_clip, few_pairs, precision, tmp_path
+):
     exact = quick(tiny_clip, few_pairs, epochs=3, out=tmp_path / "exact")
     mixed = quick(tiny_clip, few_pairs, epochs=3, precision=precision)
     for one, other in zip(exact.history[1:], mixed.history[1:], strict=True):
@@ -76,8 +69,8 @@ def test_mixed_precision_follows_float32(
 
 
 def test_float16_leaves_out_a_step_that_overflows_and_goes_on(
-    quick: Any, tiny_clip: str, few_pairs: Any
-) -> None:
+    quick, tiny_clip, few_pairs
+):
     # GradScaler begins at 65536, which the first steps' gradients may not stand.
     report = quick(
         tiny_clip,
@@ -92,9 +85,7 @@ def test_float16_leaves_out_a_step_that_overflows_and_goes_on(
     assert losses[-1] < losses[0]
 
 
-def test_training_stops_early_and_keeps_the_best(
-    quick: Any, tiny_clip: str, pairs: Any
-) -> None:
+def test_training_stops_early_and_keeps_the_best(quick, tiny_clip, pairs):
     # Words that say nothing about their pictures cannot help held-out ones for long.
     shuffled = [(image, pairs[(7 * i) % 64][1]) for i, (image, _) in enumerate(pairs)]
     report = quick(
@@ -113,15 +104,13 @@ def test_training_stops_early_and_keeps_the_best(
     assert "Stopped early" in str(report)
 
 
-def test_base_model_is_not_changed(quick: Any, tiny_clip: str, few_pairs: Any) -> None:
+def test_base_model_is_not_changed(quick, tiny_clip, few_pairs):
     before = {p: p.read_bytes() for p in Path(tiny_clip).iterdir()}
     quick(tiny_clip, few_pairs, epochs=1, method="full")
     assert {p: p.read_bytes() for p in Path(tiny_clip).iterdir()} == before
 
 
-def test_fine_tuned_model_is_fine_tuned_further(
-    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
-) -> None:
+def test_fine_tuned_model_is_fine_tuned_further(quick, tiny_clip, few_pairs, tmp_path):
     first = quick(tiny_clip, few_pairs, epochs=1)
     second = quick(str(first.folder), few_pairs, epochs=1, out=tmp_path / "second")
     card = json.loads((second.folder / "finetune.json").read_text())
@@ -129,9 +118,7 @@ def test_fine_tuned_model_is_fine_tuned_further(
     assert card["origin"]["model"] == first_card["space"].removesuffix(":unit")
 
 
-def test_captions_of_no_pictures_and_of_any_source(
-    quick: Any, tiny_clip: str, few_pairs: Any
-) -> None:
+def test_captions_of_no_pictures_and_of_any_source(quick, tiny_clip, few_pairs):
     captioner = Captioner.load(quick(tiny_clip, few_pairs, epochs=6).folder)
     assert captioner.captions([]) == []
     paths = [image for image, _ in few_pairs]
@@ -143,14 +130,14 @@ def test_captions_of_no_pictures_and_of_any_source(
     assert all(len(t.split()) <= 1 for t in captioner.captions(paths, max_tokens=1))
 
 
-def test_captioner_of_no_folder_is_refused(tmp_path: Path, packages: None) -> None:
+def test_captioner_of_no_folder_is_refused(tmp_path, packages):
     with pytest.raises(CheckpointUnusable, match="Cannot read the captioning head"):
         Captioner.load(tmp_path)
 
 
 def test_sideways_photograph_is_trained_on_upright(
-    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
-) -> None:
+    quick, tiny_clip, few_pairs, tmp_path
+):
     # Each picture turned, and marked as turned: EXIF orientation 6.
     turned = []
     for image, text in few_pairs:
@@ -166,8 +153,8 @@ def test_sideways_photograph_is_trained_on_upright(
 
 
 def test_pairs_of_one_group_do_not_push_each_other_away(
-    quick: Any, tiny_clip: str, few_pairs: Any, tmp_path: Path
-) -> None:
+    quick, tiny_clip, few_pairs, tmp_path
+):
     # One picture with two texts, and another: only two things to tell apart.
     picture, other = few_pairs[0][0], few_pairs[1][0]
     given = [(picture, "red cup"), (picture, "a cup"), (other, "green hat")]
@@ -176,16 +163,14 @@ def test_pairs_of_one_group_do_not_push_each_other_away(
     assert report.best.recall == 1.0
 
 
-def test_trimming_cuts_at_most_a_tenth_off_each_side() -> None:
+def test_trimming_cuts_at_most_a_tenth_off_each_side():
     picture = Image.new("RGB", (100, 50))
     sizes = {trimmed(picture, np.random.default_rng(seed)).size for seed in range(50)}
     assert len(sizes) > 10
     assert all(80 <= width <= 100 and 40 <= height <= 50 for width, height in sizes)
 
 
-def test_pairs_of_same_content_have_the_same_sha(
-    few_pairs: Any, tmp_path: Path
-) -> None:
+def test_pairs_of_same_content_have_the_same_sha(few_pairs, tmp_path):
     one, _ = checked(few_pairs)
     other, _ = checked([(Path(image), text) for image, text in few_pairs])
     assert one.sha256 == other.sha256
@@ -195,7 +180,7 @@ def test_pairs_of_same_content_have_the_same_sha(
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.99])
-def test_rate_rises_then_falls_and_is_never_0(warmup: float) -> None:
+def test_rate_rises_then_falls_and_is_never_0(warmup):
     rates = [warmup_cosine(s, 20, warmup=warmup) for s in range(20)]
     peak = rates.index(max(rates))
     assert rates[: peak + 1] == sorted(rates[: peak + 1])
@@ -204,7 +189,7 @@ def test_rate_rises_then_falls_and_is_never_0(warmup: float) -> None:
     assert min(rates) > 0
 
 
-def test_decay_pulls_on_matrices_alone(packages: None) -> None:
+def test_decay_pulls_on_matrices_alone(packages):
     import torch
 
     weights = {
@@ -228,5 +213,5 @@ def test_decay_pulls_on_matrices_alone(packages: None) -> None:
     ]
 
 
-def test_recall_is_the_mean_of_both_ways() -> None:
+def test_recall_is_the_mean_of_both_ways():
     assert FinetuneEpoch(1, {}, 0.5, 1.0, None).recall == 0.75
