@@ -84,23 +84,16 @@ class ToolArguments:
         fields: dict[str, Any] = {"query": (str, Field(description=f"{in_words}."))}
         if takes_top_k:
             usual = "" if default_top_k else "; the usual number if left out"
-            fields["top_k"] = (
-                int if default_top_k else int | None,
-                Field(
-                    default=default_top_k,
-                    description=f"Number of results{usual}.",
-                    ge=1,
-                    le=_MOST_RESULTS,
-                ),
+            about = f"Number of results{usual}."
+            number = Field(
+                default=default_top_k, description=about, ge=1, le=_MOST_RESULTS
             )
+            fields["top_k"] = (int if default_top_k else int | None, number)
         if self._roots:
-            either = f"{in_words}; empty with a picture alone."
-            fields["query"] = (str, Field(default="", description=either))
-            path = Field(
-                default=None,
-                description="Path of a picture to search by, if there is one.",
-            )
-            fields["image_path"] = (str | None, path)
+            about = f"{in_words}; empty with a picture alone."
+            fields["query"] = (str, Field(default="", description=about))
+            about = "Path of a picture to search by, if there is one."
+            fields["image_path"] = (str | None, Field(default=None, description=about))
         if self._keys:
             fields["filters"] = _filters_field(filter_keys)
         self.schema: type[BaseModel] = create_model(
@@ -185,20 +178,14 @@ def _filters(conditions: Sequence[Any]) -> MetadataFilters | None:
     for condition in conditions:
         takes_list = condition.operator in _LIST_OPERATORS
         if isinstance(condition.value, list) is not takes_list:
+            expected = "a list" if takes_list else "a single text or number"
             msg = (
-                f"The condition on {condition.key!r} compares by "
-                f"{condition.operator!r} with {condition.value!r}; expected "
-                f"{'a list' if takes_list else 'a single text or number'}."
+                f"The condition on {condition.key!r} is {condition.operator!r} with "
+                f"{condition.value!r}; expected {expected}."
             )
             raise InvalidQuery(msg)
     if not conditions:
         return None
-    filters = [
-        MetadataFilter(
-            key=condition.key,
-            value=condition.value,
-            operator=FilterOperator(condition.operator),
-        )
-        for condition in conditions
-    ]
+    # A condition has a filter's own fields.
+    filters = [MetadataFilter(**condition.model_dump()) for condition in conditions]
     return MetadataFilters(filters=[*filters])

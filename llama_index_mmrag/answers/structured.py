@@ -35,9 +35,8 @@ def unwrapped(
         return llm.llm, llm.output_cls
     if output_cls is not None and llm is None:
         msg = (
-            f"output_cls is {output_cls.__name__}, and there is no LLM: the evidence's "
-            f"own sentences make a text, no object. Give an LLM, or leave output_cls "
-            f"out."
+            f"output_cls is {output_cls.__name__}, and there is no LLM to make one. "
+            f"Give an LLM, or leave output_cls out."
         )
         raise InvalidSetting(msg)
     return llm, output_cls

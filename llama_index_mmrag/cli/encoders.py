@@ -29,8 +29,8 @@ def base_encoder(name: str, *, with_features: bool = False) -> MultiModalEmbeddi
 
     if not name.strip():
         msg = (
-            f"--encoder {name!r} names no encoder; expected 'offline', or the name, "
-            f"folder or file of a CLIP model. Leave it out for 'offline'."
+            f"--encoder {name!r} names no encoder; expected the name, folder or file "
+            f"of a CLIP model. Leave it out for 'offline'."
         )
         raise InvalidSetting(msg)
     if name != OFFLINE:
@@ -75,8 +75,7 @@ def chosen_encoder(
         if name != OFFLINE and not Path(name).exists():
             msg = (
                 f"The alignment {str(alignment)!r} was fitted with the encoder "
-                f"{name!r}, which is no file or folder here. Say which one to use: "
-                f"--encoder NAME"
+                f"{name!r}, which is no file or folder here. Give --encoder NAME."
             )
             raise InvalidSetting(msg)
     base = base_encoder(name, with_features=loaded.image_space == FEATURES_SPACE)

@@ -62,11 +62,8 @@ def opened(
             store, embed_model=embed_model, early_fusion=early_fusion
         )
     except CollectionMismatch as error:
-        msg = (
-            f"{error} On the command line: give --encoder and --alignment as they were "
-            f"given to mmrag index."
-        )
-        raise CollectionMismatch(msg) from error
+        advice = "Give --encoder and --alignment as they were given to mmrag index."
+        raise CollectionMismatch(f"{error} {advice}") from error
 
 
 def holds_store(folder: Path) -> bool:
@@ -81,11 +78,10 @@ def check_exists(store: Path) -> None:
         StoreUnusable: It does not.
     """
     if not holds_store(store):
-        msg = (
-            f"There is no store in {str(store)!r}. Make one with: "
-            f"mmrag index DIR --store {store}"
+        made = f"mmrag index DIR --store {store}"
+        raise StoreUnusable(
+            f"There is no store in {str(store)!r}. Make one with: {made}"
         )
-        raise StoreUnusable(msg)
 
 
 def query_of(text: str, image: Path | None) -> QueryBundle:
