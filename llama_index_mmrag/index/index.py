@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -28,6 +27,7 @@ from llama_index_mmrag.index.opening import (
     encoders_of,
 )
 from llama_index_mmrag.ingestion import ReadSettings
+from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
 from llama_index_mmrag.ingestion.writer import UpsertReport, Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 FusionStage = Literal["late", "early", "both"]
 """Where parts meet: in rankings (late), in vectors (early), or the one in the other."""
 
-_MODALITIES = ("text", "image")
 _OF_SYNTHESIZER = frozenset(signature(MultiModalSynthesizer).parameters)
 
 
@@ -84,9 +83,8 @@ class MultiModalQdrantIndex:
         """
         composed = [c for c in channels if c.composition is not None]
         self._channels = {c.modality: c for c in channels if c.composition is None}
-        missing = [name for name in _MODALITIES if name not in self._channels]
         n_expected = len(self._channels) + min(1, len(composed))
-        if missing or n_expected != len(channels):
+        if not {TEXT, IMAGE} <= self._channels.keys() or n_expected != len(channels):
             given = [(c.name, c.modality) for c in channels]
             msg = (
                 f"An index got the channels {given!r}; expected one for each modality, "
@@ -410,10 +408,5 @@ class MultiModalQdrantIndex:
     def __enter__(self) -> MultiModalQdrantIndex:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

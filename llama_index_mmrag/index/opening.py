@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,8 @@ def channels_in(
     check_manifest(root, cards)
     check_ours(root)
     channels: list[Channel] = []
-    try:
+    with ExitStack() as unfinished:
+        unfinished.callback(close_all, channels)
         places = opened_places(root, collections)
         for name, (folder, model) in places.items():
             if early_fusion is not None and name == COMPOSED:
@@ -97,9 +99,7 @@ def channels_in(
                 channels.append(Channel(name, vector_store=store, embed_model=model))
         check_places(root, {name: folder for name, (folder, _) in places.items()})
         write_manifest(root, cards)
-    except BaseException:
-        close_all(channels)
-        raise
+        unfinished.pop_all()
     return channels
 
 

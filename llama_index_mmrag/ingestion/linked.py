@@ -82,35 +82,29 @@ class Draft:
 
 def linked(drafts: Sequence[Draft], origin: Origin) -> tuple[RecordNode, ...]:
     """Return the drafts' nodes, finished; they are changed."""
+    # Without a document, a node is its own: stores cannot delete what has none.
+    source = origin.ref_doc_id or origin.given_id
     for draft in drafts:
-        _finish(draft, origin)
-    nodes = tuple(draft.node for draft in drafts)
-    if nodes:
-        # Without a document, a node is its own: stores cannot delete what has none.
-        source = origin.ref_doc_id or origin.given_id or nodes[0].id_
+        node, picture = draft.node, draft.picture
+        node.metadata = {
+            **origin.metadata,
+            MODALITY_KEY: draft.modality or (TEXT if picture is None else IMAGE),
+            POSITION_KEY: draft.position,
+            CONTENT_HASH_KEY: content_hash(node.text, picture),
+        }
+        if draft.section:
+            node.metadata[SECTION_KEY] = draft.section
+        if draft.entity_id is not None:
+            node.metadata.setdefault(ENTITY_KEY, draft.entity_id)
+        node.id_ = draft.id_ or _derived(node, origin.ref_doc_id or "", picture)
+        if origin.given_id not in (None, node.id_):
+            node.metadata.setdefault(ORIGINAL_ID_KEY, origin.given_id)
+        node.metadata.setdefault(ENTITY_KEY, node.id_)
+        source = source or node.id_
         info = RelatedNodeInfo(node_id=source)
-        for node in nodes:
-            node.relationships = {NodeRelationship.SOURCE: info, **origin.related}
-    return nodes
-
-
-def _finish(draft: Draft, origin: Origin) -> None:
-    node, picture = draft.node, draft.picture
-    node.metadata = {
-        **origin.metadata,
-        MODALITY_KEY: draft.modality or (TEXT if picture is None else IMAGE),
-        POSITION_KEY: draft.position,
-        CONTENT_HASH_KEY: content_hash(node.text, picture),
-    }
-    if draft.section:
-        node.metadata[SECTION_KEY] = draft.section
-    if draft.entity_id is not None:
-        node.metadata.setdefault(ENTITY_KEY, draft.entity_id)
-    node.id_ = draft.id_ or _derived(node, origin.ref_doc_id or "", picture)
-    if origin.given_id not in (None, node.id_):
-        node.metadata.setdefault(ORIGINAL_ID_KEY, origin.given_id)
-    node.metadata.setdefault(ENTITY_KEY, node.id_)
-    dress(node, origin, draft.hidden_from_llm)
+        node.relationships = {NodeRelationship.SOURCE: info, **origin.related}
+        dress(node, origin, draft.hidden_from_llm)
+    return tuple(draft.node for draft in drafts)
 
 
 def dress(node: RecordNode, origin: Origin, hidden_from_llm: Sequence[str]) -> None:
