@@ -174,8 +174,9 @@ not finite, first in row 0; expected finite numbers. Check the encoder's output.
         with np.errstate(over="ignore"):  # beyond float32 is infinity, refused below
             array = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError) as cause:
-        msg = f"{name} are no array of numbers ({cause}); expected one. {advice}"
-        raise error(msg) from cause
+        raise error(
+            f"{name} are no array of numbers ({cause}); expected one. {advice}"
+        ) from cause
     wanted = (n_rows, dim)
     fits = array.ndim == 2 and array.shape[1] > 0
     if not fits or any(

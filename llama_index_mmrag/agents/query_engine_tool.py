@@ -87,12 +87,11 @@ class MultiModalQueryEngineTool(SearchTool):
         if retriever is not None:
             retriever.with_filters(arguments.filters_nothing_out)
         elif filter_keys:
-            msg = (
+            raise InvalidSetting(
                 f"filter_keys is {filter_keys!r}, and a {type(query_engine).__name__} "
                 f"takes no filters. Give a RetrieverQueryEngine over a "
                 f"MultiModalFusionRetriever, or leave filter_keys out."
             )
-            raise InvalidSetting(msg)
         self._query_engine = query_engine
         super().__init__(
             arguments, ToolMetadata(description, name, return_direct=return_direct)

@@ -76,8 +76,9 @@ class ToolArguments:
     ) -> None:
         for name, given in (("image_roots", image_roots), ("filter_keys", filter_keys)):
             if isinstance(given, str):
-                msg = f"{name} is {given!r}; expected a list, such as [{given!r}]."
-                raise InvalidSetting(msg)
+                raise InvalidSetting(
+                    f"{name} is {given!r}; expected a list, such as [{given!r}]."
+                )
         self._roots = tuple(Path(root).resolve() for root in image_roots)
         self._keys = tuple(filter_keys)
         in_words = "What to look for, in words"
@@ -113,11 +114,10 @@ class ToolArguments:
                 f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
                 for fault in error.errors()
             )
-            msg = (
+            raise InvalidQuery(
                 f"The arguments {asked!r} are not right: {faults}. Call the tool again "
                 f"with {', '.join(self.schema.model_fields)}."
-            )
-            raise InvalidQuery(msg) from error
+            ) from error
         # Whether an empty path was given or none: there is no picture.
         path = getattr(given, "image_path", None) or None
         image_path = None if path is None else self._allowed(path)
@@ -147,11 +147,10 @@ class ToolArguments:
                 if is_file and resolved.is_relative_to(root):
                     return str(resolved)
         # The same words for a file elsewhere and for none: a model cannot probe.
-        msg = (
+        raise InvalidQuery(
             f"The folders that this tool may read have no picture {image_path!r}. Give "
             f"a path relative to one of them, or search by words."
         )
-        raise InvalidQuery(msg)
 
 
 def _filters_field(keys: Mapping[str, str] | Sequence[str]) -> tuple[Any, Any]:
@@ -179,11 +178,10 @@ def _filters(conditions: Sequence[Any]) -> MetadataFilters | None:
         takes_list = condition.operator in _LIST_OPERATORS
         if isinstance(condition.value, list) is not takes_list:
             expected = "a list" if takes_list else "a single text or number"
-            msg = (
+            raise InvalidQuery(
                 f"The condition on {condition.key!r} is {condition.operator!r} with "
                 f"{condition.value!r}; expected {expected}."
             )
-            raise InvalidQuery(msg)
     if not conditions:
         return None
     # A condition has a filter's own fields.

@@ -151,8 +151,9 @@ class Alignment:
 def _npz(path: str | Path) -> Path:
     npz = Path(path)
     if npz.suffix != ".npz":
-        msg = f"{str(npz)!r} does not end in '.npz'. Give a name such as 'heads.npz'."
-        raise InvalidSetting(msg)
+        raise InvalidSetting(
+            f"{str(npz)!r} does not end in '.npz'. Give a name such as 'heads.npz'."
+        )
     return npz
 
 
@@ -187,8 +188,9 @@ def _restored(spec: Any, arrays: Arrays) -> Any:
     if "array" in spec:
         array = arrays[spec["array"]]
         if list(array.shape) != spec["shape"]:
-            msg = f"{spec['array']} has shape {array.shape}, not {spec['shape']}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"{spec['array']} has shape {array.shape}, not {spec['shape']}"
+            )
         return array
     fields = {
         name: _restored(part, arrays) for name, part in spec.items() if name != "kind"

@@ -131,8 +131,9 @@ def fit_directions(
         n += len(rows)
     _check_components(n_components, n + 1, len(moment))
     if not np.trace(moment) > 0:
-        msg = "All vectors are zeros; expected directions. Give other vectors."
-        raise InvalidVector(msg)
+        raise InvalidVector(
+            "All vectors are zeros; expected directions. Give other vectors."
+        )
     _, directions = np.linalg.eigh(moment)  # rising
     kept = _signed(directions.T[::-1][:n_components])
     return Project(kept, np.zeros(n_components, dtype=np.float32))

@@ -186,11 +186,13 @@ def _parsed(line: bytes) -> tuple[str, Sequence[object], str | None]:
     try:
         given = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        msg = f"The line is not UTF-8 ({error.reason}). Save the file as UTF-8."
-        raise _Unusable(msg) from error
+        raise _Unusable(
+            f"The line is not UTF-8 ({error.reason}). Save the file as UTF-8."
+        ) from error
     except (ValueError, RecursionError) as error:
-        msg = f"The line is no JSON: {error}. Write one JSON object a line."
-        raise _Unusable(msg) from error
+        raise _Unusable(
+            f"The line is no JSON: {error}. Write one JSON object a line."
+        ) from error
     if not isinstance(given, dict):
         kind = type(given).__name__
         raise _Unusable(f"Got a JSON {kind}; expected an object with 'image'.")

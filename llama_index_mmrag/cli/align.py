@@ -105,8 +105,9 @@ def align_command(  # noqa: PLR0913 - each argument is an option of the command
     """
     _check_out(out)
     if head_alone and mix_weight is not None:
-        msg = "--head-alone uses the head without a mixture; leave out --mix-weight."
-        raise InvalidSetting(msg)
+        raise InvalidSetting(
+            "--head-alone uses the head without a mixture; leave out --mix-weight."
+        )
     from llama_index_mmrag import alignment
     from llama_index_mmrag.alignment.shipped import shipped_head
     from llama_index_mmrag.embeddings import OfflineFeaturesEmbedding
@@ -187,8 +188,9 @@ def _check_device(device: str) -> None:
     try:
         check_device(device)
     except MissingExtra as error:
-        msg = f"{error}; or give --method ridge, which needs nothing more."
-        raise MissingExtra(msg) from error
+        raise MissingExtra(
+            f"{error}; or give --method ridge, which needs nothing more."
+        ) from error
 
 
 def _encoded(
@@ -213,8 +215,9 @@ def _check_out(out: Path) -> None:
             none, such as the pairs themselves.
     """
     if out.suffix != ".npz":
-        msg = f"--out {str(out)!r} does not end in '.npz'. Give a name such as head.npz"
-        raise InvalidSetting(msg)
+        raise InvalidSetting(
+            f"--out {str(out)!r} does not end in '.npz'. Give a name such as head.npz"
+        )
     card = out.with_suffix(".json")
     if not card.exists():
         return
@@ -223,11 +226,10 @@ def _check_out(out: Path) -> None:
     except (ValueError, KeyError, TypeError):
         is_card = False
     if not is_card:
-        msg = (
+        raise InvalidSetting(
             f"--out {str(out)!r} would write its card to {str(card)!r}, which is a "
             f"file of something else. Give another name."
         )
-        raise InvalidSetting(msg)
 
 
 def _figures_of(

@@ -134,6 +134,7 @@ def _lines_of(file: Path) -> list[str]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        msg = f"--queries {str(file)!r} is not UTF-8: {error.reason}. Save it as UTF-8."
-        raise InvalidSetting(msg) from error
+        raise InvalidSetting(
+            f"--queries {str(file)!r} is not UTF-8: {error.reason}. Save it as UTF-8."
+        ) from error
     return [line.strip() for line in lines if line.strip()]

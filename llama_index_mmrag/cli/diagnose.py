@@ -55,11 +55,10 @@ def diagnose_command(
     output = Output(as_json=as_json)
     if store is not None and pairs is None:
         if encoder is not None or alignment is not None:
-            msg = (
+            raise InvalidSetting(
                 "--store reads vectors that are stored; leave out --encoder and "
                 "--alignment, or give --pairs."
             )
-            raise InvalidSetting(msg)
         seen = _of_store(store, sample)
         output.json({"gap": seen})
         output.show(str(seen))
@@ -71,8 +70,9 @@ def diagnose_command(
         output.show(str(seen))
         output.show(found_table({"as it is": found}))
     else:
-        msg = "Give either --store (vectors that are stored) or --pairs (to encode)."
-        raise InvalidSetting(msg)
+        raise InvalidSetting(
+            "Give either --store (vectors that are stored) or --pairs (to encode)."
+        )
 
 
 def _of_store(store: Path, n_vectors: int) -> Diagnosis:
@@ -86,11 +86,10 @@ def _of_store(store: Path, n_vectors: int) -> Diagnosis:
             vectors[name] = opened.sample_vectors(n_vectors)
     empty = [name for name, rows in vectors.items() if not len(rows)]
     if empty:
-        msg = (
+        raise InvalidSetting(
             f"The store {str(store)!r} has no vectors in its {' and '.join(empty)} "
             f"collection; expected some in both. Index texts and pictures first."
         )
-        raise InvalidSetting(msg)
     return diagnose(vectors["text"], vectors["image"])
 
 

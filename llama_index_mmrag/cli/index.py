@@ -55,8 +55,9 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
 ) -> None:
     """Put a folder's texts, Markdown and pictures into a store; again to update it."""
     if refresh and not recursive:
-        msg = "--refresh reads a folder's folders too; leave out --no-recursive."
-        raise InvalidSetting(msg)
+        raise InvalidSetting(
+            "--refresh reads a folder's folders too; leave out --no-recursive."
+        )
     from llama_index_mmrag.ingestion.paths import real_path
     from llama_index_mmrag.report.results import InsertReport, Skipped
 
@@ -108,8 +109,9 @@ def _composition_for(
     from llama_index_mmrag.stores.manifest import stored_composition
 
     if rule is None and alpha is not None:
-        msg = f"--alpha {alpha} needs --early-fusion blend or concat. Add it."
-        raise InvalidSetting(msg)
+        raise InvalidSetting(
+            f"--alpha {alpha} needs --early-fusion blend or concat. Add it."
+        )
     known = stored_composition(store)
     if rule is None:
         return known
@@ -117,9 +119,8 @@ def _composition_for(
     asked = kind() if alpha is None else kind(alpha)
     if known != asked and holds_store(store):
         made = "without --early-fusion" if known is None else f"for {known!r}"
-        msg = (
+        raise InvalidSetting(
             f"The store {str(store)!r} was made {made}; asked for was {asked!r}. Leave "
             f"--early-fusion out to go on as it is, or give another --store."
         )
-        raise InvalidSetting(msg)
     return asked

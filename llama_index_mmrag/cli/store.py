@@ -36,11 +36,10 @@ def existing(
     check_exists(store)
     composition = stored_composition(store)
     if fusion in ("early", "both") and composition is None:
-        msg = (
+        raise InvalidSetting(
             f"--fusion {fusion} needs vectors that {str(store)!r} does not have. "
             f"Make a new store with: mmrag index DIR --store NEW --early-fusion blend"
         )
-        raise InvalidSetting(msg)
     return opened(store, embed_model, early_fusion=composition)
 
 

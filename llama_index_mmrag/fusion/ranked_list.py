@@ -100,12 +100,11 @@ class RankedList:
         )
         bad = [hit for hit in ordered if not math.isfinite(hit[2])]
         if bad:
-            msg = (
+            raise InvalidScore(
                 f"Channel {channel!r} returned the score {bad[0][2]!r} for node "
                 f"{bad[0][0]!r}; expected finite numbers. Look for NaN or infinite "
                 f"vectors in its collection."
             )
-            raise InvalidScore(msg)
         best: dict[str, tuple[str, str, float]] = {}
         for hit in ordered:
             best.setdefault(hit[0], hit)

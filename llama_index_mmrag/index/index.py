@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -28,6 +27,7 @@ from llama_index_mmrag.index.opening import (
     encoders_of,
 )
 from llama_index_mmrag.ingestion import ReadSettings
+from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
 from llama_index_mmrag.ingestion.writer import UpsertReport, Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 FusionStage = Literal["late", "early", "both"]
 """Where parts meet: in rankings (late), in vectors (early), or the one in the other."""
 
-_MODALITIES = ("text", "image")
 _OF_SYNTHESIZER = frozenset(signature(MultiModalSynthesizer).parameters)
 
 
@@ -84,15 +83,13 @@ class MultiModalQdrantIndex:
         """
         composed = [c for c in channels if c.composition is not None]
         self._channels = {c.modality: c for c in channels if c.composition is None}
-        missing = [name for name in _MODALITIES if name not in self._channels]
         n_expected = len(self._channels) + min(1, len(composed))
-        if missing or n_expected != len(channels):
+        if not {TEXT, IMAGE} <= self._channels.keys() or n_expected != len(channels):
             given = [(c.name, c.modality) for c in channels]
-            msg = (
+            raise InvalidSetting(
                 f"An index got the channels {given!r}; expected one for each modality, "
                 f"'text' and 'image' among them."
             )
-            raise InvalidSetting(msg)
         self._composed = composed[0] if composed else None
         self._writer = Writer(
             self._channels, composed=self._composed, settings=settings
@@ -145,17 +142,15 @@ class MultiModalQdrantIndex:
         places = {"path": path, "url": url, "client": client}
         given = [name for name, place in places.items() if place is not None]
         if len(given) != 1:
-            msg = (
+            raise InvalidSetting(
                 f"open() got {' and '.join(given) or 'no place'}; expected exactly one "
                 f"of path (a folder), url (a server) and client."
             )
-            raise InvalidSetting(msg)
         if "" in (path, url):
-            msg = (
+            raise InvalidSetting(
                 f"open() got {given[0]}=''; expected a folder's name or a server's "
                 f'address. Give "." for the folder that you are in.'
             )
-            raise InvalidSetting(msg)
         encoders = encoders_of(embed_model, text_embed_model)
         if path is not None:
             root = Path(path)
@@ -290,11 +285,10 @@ class MultiModalQdrantIndex:
         from llama_index_mmrag.compression.live import compress_folder
 
         if self._root is None:
-            msg = (
+            raise InvalidSetting(
                 "This index is not in a folder. For a server's collections use "
                 "llama_index_mmrag.compression.compress_collection, one at a time."
             )
-            raise InvalidSetting(msg)
         with self._writer.lock:
             return compress_folder(
                 self._root,
@@ -344,12 +338,11 @@ class MultiModalQdrantIndex:
             one_of(stage, "fusion_stage", get_args(FusionStage))
         parts = tuple(self._channels.values())
         if stage in ("early", "both") and self._composed is None:
-            msg = (
+            raise InvalidSetting(
                 f"fusion_stage is {stage!r}, and the index has no composed vectors. "
                 f"Open it, with a new store, with early_fusion=Blend(0.5), or search "
                 f'with "late".'
             )
-            raise InvalidSetting(msg)
         if stage == "late" or self._composed is None:
             return parts
         if stage == "early":
@@ -410,10 +403,5 @@ class MultiModalQdrantIndex:
     def __enter__(self) -> MultiModalQdrantIndex:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

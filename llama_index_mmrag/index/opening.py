@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,12 +52,11 @@ def encoders_of(
         check_offline(needed_for="The default encoder")
         embed_model = OfflineMultiModalEmbedding()
     if not isinstance(embed_model, MultiModalEmbedding):
-        msg = (
+        raise InvalidSetting(
             f"embed_model is {embed_model.class_name()}, which cannot encode pictures. "
             f"Give a MultiModalEmbedding; an encoder of texts alone goes beside it, as "
             f"text_embed_model."
         )
-        raise InvalidSetting(msg)
     check_one_length(embed_model)
     return {"text": text_embed_model or embed_model, "image": embed_model}
 
@@ -86,7 +86,8 @@ def channels_in(
     check_manifest(root, cards)
     check_ours(root)
     channels: list[Channel] = []
-    try:
+    with ExitStack() as unfinished:
+        unfinished.callback(close_all, channels)
         places = opened_places(root, collections)
         for name, (folder, model) in places.items():
             if early_fusion is not None and name == COMPOSED:
@@ -97,9 +98,7 @@ def channels_in(
                 channels.append(Channel(name, vector_store=store, embed_model=model))
         check_places(root, {name: folder for name, (folder, _) in places.items()})
         write_manifest(root, cards)
-    except BaseException:
-        close_all(channels)
-        raise
+        unfinished.pop_all()
     return channels
 
 

@@ -105,11 +105,10 @@ def read_document(
         return _read_document(document, settings)
     if isinstance(document, (TextNode, Node)):
         return _read_node(document, settings)
-    msg = (
+    raise InvalidSetting(
         f"Cannot index {document!r} of type {type(document).__name__}. Expected a "
         f"LlamaIndex Document, ImageDocument, Node, TextNode or ImageNode."
     )
-    raise InvalidSetting(msg)
 
 
 def document_id(document: Document, *, keep_uuid4: bool = False) -> str:

@@ -86,42 +86,32 @@ class Draft:
 
 def linked(drafts: Sequence[Draft], origin: Origin) -> tuple[RecordNode, ...]:
     """Return the drafts' nodes, finished; they are changed."""
-    nodes = tuple(draft.node for draft in drafts)
-    if not nodes:
-        return ()
-    for draft in drafts:
-        draft.node.metadata = _metadata(draft, origin)
-    contents = [_content(draft, origin.ref_doc_id or "") for draft in drafts]
-    ids = [
-        draft.id_ or derived_id(*content)
-        for draft, content in zip(drafts, contents, strict=True)
-    ]
     # Without a document, a node is its own: stores cannot delete what has none.
-    source = origin.ref_doc_id or origin.given_id or ids[0]
-    info = RelatedNodeInfo(node_id=source)
-    for draft, node, id_ in zip(drafts, nodes, ids, strict=True):
-        node.id_ = id_
-        if origin.given_id not in (None, id_):
+    source = origin.ref_doc_id or origin.given_id
+    for draft in drafts:
+        node, picture = draft.node, draft.picture
+        node.metadata = {
+            **origin.metadata,
+            MODALITY_KEY: draft.modality or (TEXT if picture is None else IMAGE),
+            POSITION_KEY: draft.position,
+            CONTENT_HASH_KEY: content_hash(node.text, picture),
+        }
+        if draft.section:
+            node.metadata[SECTION_KEY] = draft.section
+        if draft.entity_id is not None:
+            node.metadata.setdefault(ENTITY_KEY, draft.entity_id)
+        content = _content(node, picture)
+        node.id_ = draft.id_ or derived_id(origin.ref_doc_id or "", *content)
+        if origin.given_id not in (None, node.id_):
             node.metadata.setdefault(ORIGINAL_ID_KEY, origin.given_id)
-        node.metadata.setdefault(ENTITY_KEY, id_)
+        node.metadata.setdefault(ENTITY_KEY, node.id_)
+        source = source or node.id_
+        info = RelatedNodeInfo(node_id=source)
         node.relationships = {NodeRelationship.SOURCE: info, **origin.related}
         dress(node, origin, draft.hidden_from_llm)
+    nodes = tuple(draft.node for draft in drafts)
     hide_bookkeeping(*nodes)
     return nodes
-
-
-def _metadata(draft: Draft, origin: Origin) -> dict[str, Any]:
-    metadata = {
-        **origin.metadata,
-        MODALITY_KEY: draft.modality or (TEXT if draft.picture is None else IMAGE),
-        POSITION_KEY: draft.position,
-        CONTENT_HASH_KEY: content_hash(draft.node.text, draft.picture),
-    }
-    if draft.section:
-        metadata[SECTION_KEY] = draft.section
-    if draft.entity_id is not None:
-        metadata.setdefault(ENTITY_KEY, draft.entity_id)
-    return metadata
 
 
 def dress(node: RecordNode, origin: Origin, hidden_from_llm: Sequence[str]) -> None:
@@ -132,14 +122,12 @@ def dress(node: RecordNode, origin: Origin, hidden_from_llm: Sequence[str]) -> N
     node.excluded_llm_metadata_keys = [*origin.hidden_from_llm, *hidden_from_llm]
 
 
-def _content(draft: Draft, ref_doc_id: str) -> tuple[object, ...]:
+def _content(node: RecordNode, picture: Picture | None) -> tuple[object, ...]:
     """Return all that is stored in a node: its id follows from it."""
-    node, picture = draft.node, draft.picture
     metadata = {k: v for k, v in node.metadata.items() if k not in VOLATILE_KEYS}
     # The path of an inline picture follows from its bytes.
     is_file = picture is not None and picture.path is not None
     return (
-        ref_doc_id,
         metadata.pop(MODALITY_KEY),
         metadata.pop(ENTITY_KEY, None),
         metadata.pop(POSITION_KEY),

@@ -65,11 +65,10 @@ def open_link(src: str, *, folder: Path | None, root: Path | None) -> Picture:
 
 def _resolved(src: str, folder: Path | None, root: Path | None) -> Path:
     if src.lower().startswith(("http:", "https:", "//")):
-        msg = (
+        raise ImageUnreadable(
             f"The picture {src!r} is on the web and was not fetched. Save it beside "
             f"the text and link to the file."
         )
-        raise ImageUnreadable(msg)
     allowed = _allowed(folder, root)
     outside: Path | None = None
     for name in _names(src):
@@ -84,24 +83,23 @@ def _resolved(src: str, folder: Path | None, root: Path | None) -> Path:
                 return known_as(path, target, IMAGE_SUFFIXES)
             else:
                 expected = ", ".join(sorted(IMAGE_SUFFIXES))
-                msg = (
+                raise ImageUnreadable(
                     f"The picture {src!r} has the suffix {path.suffix!r}; expected one "
                     f"of {expected}. Convert it."
                 )
-                raise ImageUnreadable(msg)
     if outside is not None:
-        msg = (
+        raise ImageUnreadable(
             f"The picture {src!r} points outside of {printable(allowed[0])!r}, to "
             f"{printable(outside)!r}, and was not read. Index a folder that holds "
             f"both, or put a copy beside the text."
         )
-        raise ImageUnreadable(msg)
     if folder is None:
         where = "(the document names no file: set its metadata 'file_path')"
     else:
         where = f"from {str(folder)!r}"
-    msg = f"The picture {src!r} was not found {where}. Add it, or correct the link."
-    raise ImageUnreadable(msg)
+    raise ImageUnreadable(
+        f"The picture {src!r} was not found {where}. Add it, or correct the link."
+    )
 
 
 def _names(src: str) -> Iterator[str]:

@@ -111,24 +111,22 @@ def parse_markdown(text: str) -> Markdown:
         [(('Pie',), 'A pie', (PictureLink(src='pie.png', alt='A pie', title=''),)),
          (('Pie', 'Crust'), 'Flour.', ())]
     """
-    try:
-        return _parsed(text)
-    except RecursionError as error:
-        msg = (
-            "The Markdown nests emphasis or brackets thousands deep and cannot be "
-            "parsed. Correct it, or name the file .txt."
-        )
-        raise DocumentUnreadable(msg) from error
-
-
-def _parsed(text: str) -> Markdown:
-    front_matter, body, error = split_front_matter(text)
+    front_matter, body, wrong = split_front_matter(text)
     title = front_matter.get("title")
     title = "" if title is None or isinstance(title, list) else _one_line(str(title))
-    root = SyntaxTreeNode(_parser().parse(body))
+    try:
+        return Markdown(front_matter, _passages(body, title), wrong)
+    except RecursionError as error:
+        raise DocumentUnreadable(
+            "The Markdown nests emphasis or brackets thousands deep and cannot be "
+            "parsed. Correct it, or name the file .txt."
+        ) from error
+
+
+def _passages(body: str, title: str) -> tuple[Passage, ...]:
     stack: list[tuple[int, str]] = [(0, title)] if title else []
     drafts: list[tuple[tuple[str, ...], list[SyntaxTreeNode]]] = [(_path(stack), [])]
-    for block in root.children:
+    for block in SyntaxTreeNode(_parser().parse(body)).children:
         if block.type == "heading":
             level = int(block.tag[1:])
             while stack and stack[-1][0] >= level:
@@ -138,7 +136,16 @@ def _parsed(text: str) -> Markdown:
             drafts.append((_path(stack), [block] if writer.pictures else []))
         else:
             drafts[-1][1].append(block)
-    return Markdown(front_matter, _passages(drafts), error)
+    seen: Counter[tuple[str, ...]] = Counter()
+    passages = []
+    for headings, blocks in drafts:
+        writer = _Writer()
+        text = writer.blocks(blocks)
+        if text or writer.pictures:
+            pictures = tuple(writer.pictures)
+            passages.append(Passage(headings, seen[headings], text, pictures))
+            seen[headings] += 1
+    return tuple(passages)
 
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str, str | None]:
@@ -180,21 +187,6 @@ def _path(stack: list[tuple[int, str]]) -> tuple[str, ...]:
         if title and titles[-1:] != [title]:
             titles.append(title)
     return tuple(titles)
-
-
-def _passages(
-    drafts: list[tuple[tuple[str, ...], list[SyntaxTreeNode]]],
-) -> tuple[Passage, ...]:
-    seen: Counter[tuple[str, ...]] = Counter()
-    passages = []
-    for headings, blocks in drafts:
-        writer = _Writer()
-        text = writer.blocks(blocks)
-        if text or writer.pictures:
-            pictures = tuple(writer.pictures)
-            passages.append(Passage(headings, seen[headings], text, pictures))
-            seen[headings] += 1
-    return tuple(passages)
 
 
 def _is_flat(value: object) -> bool:

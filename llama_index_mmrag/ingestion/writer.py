@@ -124,11 +124,10 @@ class Writer:
             InvalidSetting: `items` is a text or a path.
         """
         if isinstance(items, (str, Path)):
-            msg = (
+            raise InvalidSetting(
                 f"insert() got {items!r}; expected LlamaIndex documents or nodes, such "
                 f"as Document(text=...). For files use insert_directory()."
             )
-            raise InvalidSetting(msg)
         listed = [items] if isinstance(items, BaseNode) else list(items)
         return self.write(self._read(listed), len(listed), show_progress=show_progress)
 
@@ -245,7 +244,11 @@ class Writer:
             if (modality := node.metadata[MODALITY_KEY]) in wanted:
                 wanted[modality][node.node_id] = node
             else:
-                report.note(Problem(source_of(node), self._no_channel(modality)))
+                reason = (
+                    f"The node has the modality {modality!r}; this index has channels "
+                    f"for {sorted(wanted)}. Set its metadata 'modality' to one of them."
+                )
+                report.note(Problem(source_of(node), reason))
         replaced = [record.ref_doc_id for record in records if record.whole]
         written = {node_id for nodes in wanted.values() for node_id in nodes}
         loose = {n.node_id for r in records if not r.whole for n in r.nodes} & written
@@ -312,12 +315,6 @@ class Writer:
             if ids:
                 self._channels[modality].collection.remove(ids)
         return sum(map(len, gone.values()))
-
-    def _no_channel(self, modality: str) -> str:
-        return (
-            f"The node has the modality {modality!r}; this index has channels for "
-            f"{sorted(self._channels)}. Set its metadata 'modality' to one of them."
-        )
 
 
 def _batches(

@@ -125,20 +125,18 @@ class Channel:
         for name, value in known.items():
             object.__setattr__(self, name, value)
         if self.accepts & {"image", "composed"} and not self._sees:
-            msg = (
+            raise InvalidSetting(
                 f"{of} accepts pictures, but its encoder "
                 f"{self.embed_model.class_name()} is no MultiModalEmbedding. Give it "
                 f"one, or leave 'image' out of accepts."
             )
-            raise InvalidSetting(msg)
         if self.composition is None and (
             "composed" in self.accepts or self.text_embed_model is not None
         ):
-            msg = (
+            raise InvalidSetting(
                 f"{of} has no composition, and accepts 'composed' or has a "
                 f"text_embed_model. Give it one, such as Blend(0.5), or leave both out."
             )
-            raise InvalidSetting(msg)
 
     def _composer(self) -> QueryComposer | None:
         if self.composition is None:

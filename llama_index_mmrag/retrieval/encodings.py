@@ -55,22 +55,20 @@ class Encodings:
 def encode(part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
     """Return the part's vector, shape (dim,), in the encoder's query space."""
     if part.parts:
-        msg = (
+        raise InvalidSetting(
             f"The query part {part.name!r} is of several, and no encoder takes "
             f"that. Give the channel a composition, such as Blend(0.5)."
         )
-        raise InvalidSetting(msg)
     if part.image is None and len(part.texts) == 1:
         return embed_model.get_query_embedding(part.texts[0])
     if part.image is None:
         # LlamaIndex's own rule: several strings (HyDE) are averaged.
         return embed_model.get_agg_embedding_from_queries(list(part.texts))
     if not isinstance(embed_model, MultiModalEmbedding):
-        msg = (
+        raise InvalidSetting(
             f"{embed_model.class_name()} cannot encode a picture; expected a "
             f"MultiModalEmbedding. Give the channel one, or accepts={{'text'}}."
         )
-        raise InvalidSetting(msg)
     # A stream of its own for each encoder, which may read it to its end.
     picture = part.image if isinstance(part.image, str) else BytesIO(part.image)
     return embed_model.get_image_embedding(picture)

@@ -187,12 +187,11 @@ class MultiModalFusionRetriever(MultiModalRetriever):
     ) -> MetadataFilters | None:
         cannot = [channel.name for channel in self._channels if not channel.can_filter]
         if filters is not None and cannot:
-            msg = (
+            raise InvalidSetting(
                 f"The retriever has filters, and the channels {cannot!r} cannot apply "
                 f"them: they would show what the filters hide. Leave one of the two "
                 f"out."
             )
-            raise InvalidSetting(msg)
         return filters
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -260,8 +259,9 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         late = [lost.channel for lost in silent if lost.kind in ("deadline", "busy")]
         report(silent, requested=requested)
         if len(silent) == len(searches):
-            msg = f"All {len(silent)} routes of the query failed. {_reasons(silent)}"
-            raise AllRoutesFailed(msg)
+            raise AllRoutesFailed(
+                f"All {len(silent)} routes of the query failed. {_reasons(silent)}"
+            )
         if silent and self._on_degraded == "raise":
             raise _told(silent, f"{len(searches)} routes")
 
@@ -283,11 +283,10 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             degraded=(*silent, *unread),
         )
         if unread and not results:
-            msg = (
+            raise AllRoutesFailed(
                 f"{len(ranking.entities)} entities were found, and none of their nodes "
                 f"could be read. {_reasons(unread)}"
             )
-            raise AllRoutesFailed(msg)
         return results
 
     # LlamaIndex's MultiModalRetriever: single routes under fixed names.

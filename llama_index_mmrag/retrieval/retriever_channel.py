@@ -100,19 +100,17 @@ def _bundle(part: QueryPart) -> QueryBundle:
     texts = [text for member in members for text in member.texts]
     pictures = [member.image for member in members if member.image is not None]
     if len(pictures) > 1:
-        msg = (
+        raise InvalidSetting(
             f"The query has {len(pictures)} pictures, and LlamaIndex's QueryBundle "
             f"holds one. Leave 'composed' out of the channel's accepts."
         )
-        raise InvalidSetting(msg)
     path = pictures[0] if pictures else None
     if isinstance(path, bytes):
-        msg = (
+        raise InvalidSetting(
             f"The query's picture is in memory, and a LlamaIndex retriever takes only "
             f"paths. Save it to a file, or leave {part.kind!r} out of the channel's "
             f"accepts."
         )
-        raise InvalidSetting(msg)
     return QueryBundle(
         part.words,
         image_path=path,

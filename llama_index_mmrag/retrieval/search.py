@@ -233,11 +233,10 @@ def plan(  # noqa: PLR0913 - what all of a query's searches have in common
         advice = "Add a channel whose encoder is a MultiModalEmbedding."
         if channels and not any(accepted.values()):
             advice = "To search parts apart, use fusion_stage 'late' or 'both'."
-        msg = (
+        raise InvalidQuery(
             f"The query has {' and '.join(kinds)}, and no channel takes that: "
             f"{accepted}. {advice}"
         )
-        raise InvalidQuery(msg)
     return jobs
 
 
@@ -263,8 +262,9 @@ def checked_settings(  # noqa: PLR0913 - one argument a setting, all by name
         InvalidSetting: A setting is out of its range.
     """
     if not name:
-        msg = "A channel has an empty name; expected one such as 'text'."
-        raise InvalidSetting(msg)
+        raise InvalidSetting(
+            "A channel has an empty name; expected one such as 'text'."
+        )
     of = f"Channel {name!r}"
     for kind in accepts:
         one_of(kind, f"{of}: a kind in accepts", get_args(PartKind))
@@ -285,18 +285,17 @@ def checked_channels(
         InvalidSetting: There are none, two of a name, or none that a weight is for.
     """
     if not channels:
-        msg = "A retriever needs at least one channel."
-        raise InvalidSetting(msg)
+        raise InvalidSetting("A retriever needs at least one channel.")
     names = [channel.name for channel in channels]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
-        msg = (
+        raise InvalidSetting(
             f"Two channels have the name {doubled[0]!r}; names must be unique, since "
             f"weights and provenance go by them. Rename one."
         )
-        raise InvalidSetting(msg)
     unknown = sorted(set(fusion.weights) - set(names))
     if unknown:
-        msg = f"The fusion weighs {unknown!r}; this retriever's channels are {names!r}."
-        raise InvalidSetting(msg)
+        raise InvalidSetting(
+            f"The fusion weighs {unknown!r}; this retriever's channels are {names!r}."
+        )
     return tuple(channels)

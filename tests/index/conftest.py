@@ -60,3 +60,11 @@ def folder(tmp_path) -> Path:
     )
     (root / "grass.txt").write_text("green grass")
     return root
+
+
+@pytest.fixture
+def filled(open_index, folder) -> MultiModalQdrantIndex:
+    """Return an index of that folder."""
+    index = open_index()
+    index.insert_directory(folder)
+    return index

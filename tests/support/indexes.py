@@ -129,9 +129,11 @@ def run_code(code: str, *arguments: object, **environment: str) -> str:
     ).stdout
 
 
-def start_child(code: str, folder: Path) -> subprocess.Popen[str]:
+def start_child(
+    code: str, *arguments: object, before: str = CHILD
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", CHILD + textwrap.dedent(code), str(folder)],
+        [sys.executable, "-c", before + textwrap.dedent(code), *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

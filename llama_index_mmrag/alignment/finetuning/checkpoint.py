@@ -119,8 +119,9 @@ def write_checkpoint(path: Path, state: State, origin: Origin) -> None:
     try:
         save_file(tensors, partial, metadata={"card": json.dumps(card)})
     except SafetensorError as error:  # a full disk, for example
-        msg = f"Cannot write the checkpoint {str(partial)!r}: {error}"
-        raise OSError(msg) from error
+        raise OSError(
+            f"Cannot write the checkpoint {str(partial)!r}: {error}"
+        ) from error
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(partial, path)
