@@ -100,8 +100,11 @@ def linked(drafts: Sequence[Draft], origin: Origin) -> tuple[RecordNode, ...]:
             node.metadata[SECTION_KEY] = draft.section
         if draft.entity_id is not None:
             node.metadata.setdefault(ENTITY_KEY, draft.entity_id)
-        content = _content(node, picture)
-        node.id_ = draft.id_ or derived_id(origin.ref_doc_id or "", *content)
+    contents = [_content(draft.node, draft.picture) for draft in drafts]
+    ids = [derived_id(origin.ref_doc_id or "", *content) for content in contents]
+    for draft, id_ in zip(drafts, ids, strict=True):
+        node = draft.node
+        node.id_ = draft.id_ or id_
         if origin.given_id not in (None, node.id_):
             node.metadata.setdefault(ORIGINAL_ID_KEY, origin.given_id)
         node.metadata.setdefault(ENTITY_KEY, node.id_)

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 import qdrant_edge as qe
-from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.bridge.pydantic import ConfigDict, PrivateAttr
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     MetadataFilters,
@@ -88,6 +88,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         ('a red cube', 1.0)
     """
 
+    model_config = ConfigDict(extra="forbid")  # a misspelt setting is none
     stores_text: bool = True
     flat_metadata: bool = False
     path: str
@@ -132,17 +133,12 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         return "QdrantEdgeVectorStore"
 
     @classmethod
-    def open(
-        cls,
-        path: str | Path,
-        *,
-        dim: int | None = None,
-        distance: str = "cosine",
-        payload_indexes: Iterable[str] | Mapping[str, str] | None = None,
-        vector_name: str = "text-dense",
-        quantisation: Quantisation | None = None,
-    ) -> Self:
+    def open(cls, path: str | Path, **settings: Any) -> Self:
         """Return the open store in `path`, created if there is none.
+
+        Args:
+            path: The store's folder.
+            **settings: Arguments of the constructor.
 
         Raises:
             StoreInUse: another process or object has it open.
@@ -150,15 +146,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             CollectionMismatch: the store has another size, distance or vector name.
             InvalidSetting: `dim` is needed, or a setting is out of range.
         """
-        store = cls(
-            path,
-            dim=dim,
-            distance=distance,
-            payload_indexes=payload_indexes,
-            vector_name=vector_name,
-            quantisation=quantisation,
-        )
-        return store.connect()
+        return cls(path, **settings).connect()
 
     def connect(self) -> Self:
         """Open the folder, also after `close`; does nothing when open. Returns itself.

@@ -236,10 +236,14 @@ def test_existing_store_needs_no_dim_and_a_new_one_does(tmp_path):
         QdrantEdgeVectorStore.open(tmp_path / "new")
 
 
-@pytest.mark.parametrize("settings", [{"distance": "euclid"}, {"dim": 0}])
-def test_setting_out_of_range_is_refused(settings, tmp_path):
-    with pytest.raises(InvalidSetting):
-        QdrantEdgeVectorStore(tmp_path / "store", **{"dim": DIM, **settings})
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [({"distance": "euclid"}, "distance"), ({"dim": 0}, "dim"), ({"dimm": 4}, "dimm")],
+)
+def test_setting_that_is_none_or_out_of_range_is_refused(settings, told, tmp_path):
+    for make in (QdrantEdgeVectorStore, QdrantEdgeVectorStore.open):
+        with pytest.raises(ValueError, match=told):
+            make(tmp_path / "store", **{"dim": DIM, **settings})
 
 
 def test_path_that_is_a_file_or_below_one_is_unusable(tmp_path):
