@@ -19,6 +19,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -98,10 +99,14 @@ def count(folder: Path) -> dict[str, dict[str, Any]]:
         index.insert([note, *images])
         retriever, engine = index.as_retriever(), index.as_query_engine()
         retriever.retrieve("a red kite")
-        with walk.counted():
-            results = retriever.retrieve("a red kite")
-        assert len(results) == 3
-        rows[RETRIEVE] = walk.row()
+        counts = []
+        for _ in range(3):
+            with walk.counted():
+                results = retriever.retrieve("a red kite")
+            assert len(results) == 3
+            counts.append(walk.row())
+        # A sample that has grown a second old is read again, which is another walk.
+        rows[RETRIEVE] = min(counts, key=itemgetter("n_changes"))
         engine.query("a red kite")
         with walk.counted():
             engine.query("a red kite")

@@ -119,8 +119,7 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != home:
             raise
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg) from None
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
     found = getattr(module, name) if name in _HOMES else module
     globals()[name] = found  # not asked for again
     return found

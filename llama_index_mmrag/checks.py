@@ -7,7 +7,7 @@ one line. Settings are checked once, where they come in. Pure.
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from math import isfinite
 from types import ModuleType
@@ -97,7 +97,8 @@ def number(  # noqa: PLR0913 - four bounds, and what is said
 number of at least 0 and at most 1.
     """
     found = _as_float(value)
-    bounds = _bounds(at_least, more_than, at_most, less_than)
+    given = (at_least, more_than, at_most, less_than)
+    bounds = dict(zip(_TESTS, given, strict=True))
     if found is None or not isfinite(found) or not _is_within(found, bounds):
         raise error(_said(value, name, f"a finite number{_told(bounds)}", advice))
     return found
@@ -133,7 +134,7 @@ def whole(
         llama_index_mmrag.errors.InvalidSetting: top_k is True; expected a whole \
 number of at least 1.
     """
-    bounds = _bounds(at_least, None, at_most, None)
+    bounds = {"of at least": at_least, "at most": at_most}
     try:
         found = None if isinstance(value, (bool, np.bool_)) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -173,23 +174,22 @@ not finite, first in row 0; expected finite numbers. Check the encoder's output.
         with np.errstate(over="ignore"):  # beyond float32 is infinity, refused below
             array = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError) as cause:
-        msg = f"{name} are no array of numbers ({cause}); expected one. {advice}"
-        raise error(msg) from cause
+        raise error(
+            f"{name} are no array of numbers ({cause}); expected one. {advice}"
+        ) from cause
     wanted = (n_rows, dim)
     fits = array.ndim == 2 and array.shape[1] > 0
     if not fits or any(
         w is not None and w != n for w, n in zip(wanted, array.shape, strict=True)
     ):
         shape = " x ".join("any" if w is None else str(w) for w in wanted)
-        msg = f"{name} have the shape {array.shape}; expected {shape}. {advice}"
-        raise error(msg)
+        raise error(f"{name} have the shape {array.shape}; expected {shape}. {advice}")
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if len(bad):
-        msg = (
+        raise error(
             f"{name} have numbers that are not finite, first in row {int(bad[0])}; "
             f"expected finite numbers. {advice}"
         )
-        raise error(msg)
     return array
 
 
@@ -211,12 +211,11 @@ def needs(package: str, *, extra: str, for_: str) -> ModuleType:
         raise MissingExtra.of(name, extra=extra, needed_for=for_) from error
     except (ImportError, RuntimeError) as error:
         # torchvision raises RuntimeError beside a torch of another build.
-        msg = (
+        raise MissingExtra(
             f"{for_} needs the package {package!r}, whose import fails: {error}. "
             f"Install versions that fit together; torch and torchvision both for the "
             f"CPU, or both for the same CUDA."
-        )
-        raise MissingExtra(msg) from error
+        ) from error
 
 
 _TESTS: dict[str, Any] = {
@@ -227,23 +226,14 @@ _TESTS: dict[str, Any] = {
 }
 
 
-def _bounds(
-    at_least: float | None,
-    more_than: float | None,
-    at_most: float | None,
-    less_than: float | None,
-) -> dict[str, float]:
-    given = zip(_TESTS, (at_least, more_than, at_most, less_than), strict=True)
-    return {name: bound for name, bound in given if bound is not None}
+def _is_within(found: float, bounds: Mapping[str, float | None]) -> bool:
+    given = [(name, bound) for name, bound in bounds.items() if bound is not None]
+    return all(_TESTS[name](found, bound) for name, bound in given)
 
 
-def _is_within(found: float, bounds: dict[str, float]) -> bool:
-    return all(_TESTS[name](found, bound) for name, bound in bounds.items())
-
-
-def _told(bounds: dict[str, float]) -> str:
-    told = " and ".join(f"{name} {bound:g}" for name, bound in bounds.items())
-    return f" {told}" if told else ""
+def _told(bounds: Mapping[str, float | None]) -> str:
+    told = (f"{name} {b:g}" for name, b in bounds.items() if b is not None)
+    return f" {' and '.join(told)}".rstrip()
 
 
 def _as_float(value: object) -> float | None:

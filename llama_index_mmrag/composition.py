@@ -105,12 +105,11 @@ class Blend:
     def out_dim(self, text_dim: int, image_dim: int) -> int:
         """Return the parts' common length."""
         if text_dim != image_dim:
-            msg = (
+            raise InvalidSetting(
                 f"Blend got texts of {text_dim!r} numbers and pictures of "
                 f"{image_dim!r}; expected one space, and so one length. Use one "
                 f"encoder for both, or Concatenate, which takes any two."
             )
-            raise InvalidSetting(msg)
         return text_dim
 
     def compose(self, texts: npt.ArrayLike, pictures: npt.ArrayLike) -> WideVectors:
@@ -209,12 +208,11 @@ def composition_of(space_id: str) -> Composition:
     """
     named = _SPACE_ID.fullmatch(space_id)
     if named is None or named["name"] not in _KNOWN:
-        msg = (
+        raise InvalidSetting(
             f"No composition is called {space_id!r}; expected one of {sorted(_KNOWN)}, "
             f"such as {Blend().space_id!r}. Open the store from Python, with the "
             f"composition that filled it as early_fusion."
         )
-        raise InvalidSetting(msg)
     return _KNOWN[named["name"]](float(named["alpha"]))
 
 
@@ -234,26 +232,23 @@ def _unit_sides(
     sides = np.asarray(texts, np.float64), np.asarray(pictures, np.float64)
     shapes = [side.shape for side in sides]
     if [len(shape) for shape in shapes] != [2, 2] or shapes[0][0] != shapes[1][0]:
-        msg = (
+        raise InvalidVector(
             f"A composition got texts of shape {shapes[0]} and pictures of "
             f"{shapes[1]}; expected (n, text_dim) and (n, image_dim). Give a row of "
             f"zeros for a part that is missing."
         )
-        raise InvalidVector(msg)
     if not all(np.isfinite(side).all() for side in sides):
-        msg = (
+        raise InvalidVector(
             "A composition got a vector with NaN or infinity; expected finite numbers. "
             "Check the encoder's output for this input."
         )
-        raise InvalidVector(msg)
     text, image = map(wide_unit_rows, sides)
     empty = np.flatnonzero(~(_present(text) | _present(image)))
     if len(empty):
-        msg = (
+        raise InvalidVector(
             f"A composition got neither text nor picture in row {int(empty[0])!r}; "
             f"expected one of them. Leave the row out."
         )
-        raise InvalidVector(msg)
     return text, image
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from llama_index_mmrag.errors import InvalidVector
 
 Vectors: TypeAlias = "NDArray[np.float32]"
 """One vector a row, `(n, dim)`, where no other shape is said."""
@@ -49,6 +52,45 @@ def unit_rows(vectors: NDArray[Any]) -> Vectors:
 def wide_unit_rows(vectors: WideVectors) -> WideVectors:
     """Return what `unit_rows` does, in float64."""
     return np.asarray(_unit(vectors), dtype=np.float64)
+
+
+def stored_rows(
+    rows: Sequence[Sequence[float]], names: Sequence[str], *, cosine: bool
+) -> Vectors:
+    """Return vectors as a store takes them: finite, and under cosine of length 1.
+
+    The engine would scale them itself, but leaves very short vectors as they are and
+    overflows on very long ones.
+
+    Args:
+        rows: At least one, all of one length.
+        names: What each row is called in messages, such as "The query vector".
+        cosine: Whether they are compared by cosine.
+
+    Raises:
+        InvalidVector: One is not finite, or, under cosine, all zeros.
+
+    Example:
+        >>> stored_rows([[0.0, 2.0]], ["The query vector"], cosine=True).tolist()
+        [[0.0, 1.0]]
+    """
+    wide = np.asarray(rows, dtype=np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        finite = np.isfinite(wide if cosine else wide.astype(np.float32))  # (n, dim)
+    for row in np.flatnonzero(~finite.all(axis=1)).tolist():
+        raise InvalidVector(
+            f"{names[row]} holds NaN or infinity (or numbers beyond float32). Expected "
+            "finite numbers: one NaN spoils the whole search graph. Check the "
+            "encoder's output for this input."
+        )
+    if not cosine:
+        return wide.astype(np.float32)
+    for row in np.flatnonzero(~has_direction(wide)).tolist():
+        raise InvalidVector(
+            f"{names[row]} is all zeros, which has no direction, so its cosine to "
+            "anything is undefined. Check the encoder's output for this input."
+        )
+    return unit_rows(wide)
 
 
 def _unit(vectors: NDArray[Any]) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,12 @@ from .support.colours import (
     dumped,
     ids_of,
     image_node,
+    ranked,
     text_node,
     uid,
     why,
 )
+from .support.stores import FaultyStore
 
 FIXED = "LlamaIndex fixed {}: update the docs"
 
@@ -101,6 +103,11 @@ def stores(open_store) -> Stores:
     return open_store("local"), open_store("local")
 
 
+def bare(nodes: Sequence[BaseNode]) -> list[BaseNode]:
+    """Return nodes for LlamaIndex to encode."""
+    return [node.model_copy(update={"embedding": None}) for node in nodes]
+
+
 def llamaindex_index(
     nodes: Sequence[BaseNode],
     stores: Stores,
@@ -108,7 +115,7 @@ def llamaindex_index(
     text_encoder: ColourEncoder | None = None,
 ) -> MultiModalVectorStoreIndex:
     return MultiModalVectorStoreIndex(
-        nodes=[node.model_copy(update={"embedding": None}) for node in nodes],
+        nodes=bare(nodes),
         storage_context=StorageContext.from_defaults(vector_store=stores[0]),
         image_vector_store=stores[1],
         embed_model=text_encoder or encoder,
@@ -211,13 +218,9 @@ def test_b_llamaindex_loses_texts_after_a_batch_of_pictures_and_then_everything(
 
 
 def test_b_ours_keeps_both_through_batches_of_one_modality(our_index, paint):
-    batches: list[list[BaseNode]] = [
-        [text_node("red"), image_node(paint("red"))],
-        [image_node(paint("blue"))],
-        [text_node("green")],
-    ]
-    for batch in batches:
-        our_index.insert(batch)
+    our_index.insert([text_node("red"), image_node(paint("red"))])
+    our_index.insert([image_node(paint("blue"))])
+    our_index.insert([text_node("green")])
     found = our_index.as_retriever().retrieve("red")
     assert sorted(why(r).modalities[0] for r in found) == ["image"] * 2 + ["text"] * 2
 
@@ -247,11 +250,8 @@ def test_c_llamaindex_fails_when_a_bundle_is_used_again(stores, encoder, paint):
 def text_index(
     nodes: Sequence[TextNode], store: BasePydanticVectorStore, encoder: ColourEncoder
 ) -> BaseRetriever:
-    index = VectorStoreIndex(
-        nodes=[node.model_copy(update={"embedding": None}) for node in nodes],
-        storage_context=StorageContext.from_defaults(vector_store=store),
-        embed_model=encoder,
-    )
+    storage = StorageContext.from_defaults(vector_store=store)
+    index = VectorStoreIndex(bare(nodes), storage_context=storage, embed_model=encoder)
     return index.as_retriever(similarity_top_k=1)
 
 
@@ -259,12 +259,10 @@ def text_index(
 def test_d_llamaindex_searches_texts_with_the_picture_vector_inside_a_fusion(
     text_encoder, stores, open_store, encoder, paint
 ):
-    pictures = llamaindex_index(
-        [image_node(paint("green"))], stores, encoder
-    ).as_retriever()
-    texts = text_index(
-        [text_node("red"), text_node("blue")], open_store("local"), text_encoder
-    )
+    green = llamaindex_index([image_node(paint("green"))], stores, encoder)
+    pictures = green.as_retriever()
+    words = [text_node("red"), text_node("blue")]
+    texts = text_index(words, open_store("local"), text_encoder)
     assert ids_of(texts.retrieve("red")) == [uid("text red")]
     fused = fusing([pictures, texts], "simple")
     if isinstance(text_encoder, LongColours):
@@ -275,9 +273,8 @@ def test_d_llamaindex_searches_texts_with_the_picture_vector_inside_a_fusion(
         assert uid("text blue") in found, FIXED.format("(d) the shared bundle")
         assert uid("text red") not in found
     # Ours in the picture retriever's place leaves the bundle as it is.
-    ours = our_retriever(
-        (open_store("local", [text_node("green")]), stores[1]), encoder
-    )
+    other = open_store("local", [text_node("green")])
+    ours = our_retriever((other, stores[1]), encoder)
     found = ids_of(fusing([ours, texts], "simple").retrieve("red"))
     assert uid("text red") in found
     assert uid("text blue") not in found
@@ -288,12 +285,11 @@ def test_d_ours_encodes_for_each_collection_by_its_own_encoder(
 ):
     swapped = open_store("local")
     text_index([text_node("red"), text_node("blue")], swapped, SwappedColours())
-    retriever = MultiModalFusionRetriever(
-        [
-            channel("image", open_store("local", [image_node(paint("red"))]), encoder),
-            channel("text", swapped, SwappedColours(), top_k=1),
-        ]
-    )
+    channels = [
+        channel("image", open_store("local", [image_node(paint("red"))]), encoder),
+        channel("text", swapped, SwappedColours()),
+    ]
+    retriever = MultiModalFusionRetriever(channels, top_k=2)
     assert ids_of(retriever.retrieve("red")) == [uid("image red"), uid("text red")]
 
 
@@ -301,10 +297,10 @@ def test_d_ours_encodes_for_each_collection_by_its_own_encoder(
 
 
 def hits(prefix: str) -> list[NodeWithScore]:
-    return [
-        NodeWithScore(node=TextNode(id_=f"{prefix}{n}", text=f"{prefix}{n}"), score=s)
-        for n, s in enumerate([0.9, 0.8])
-    ]
+    """Return two results; their metadata names the list that they are of."""
+    names = [f"{prefix}0", f"{prefix}1"]
+    nodes = [TextNode(id_=n, text=n, metadata={"list": prefix}) for n in names]
+    return [*ranked(nodes[0], score=0.9), *ranked(nodes[1], score=0.8)]
 
 
 def test_e_llamaindex_ignores_weights_in_reciprocal_rank_fusion():
@@ -315,15 +311,8 @@ def test_e_llamaindex_ignores_weights_in_reciprocal_rank_fusion():
 
 
 def test_e_ours_weighs_reciprocal_ranks():
-    flat = [
-        NodeWithScore(
-            node=TextNode(id_=r.node.node_id, metadata={"list": r.node.node_id[0]}),
-            score=r.score,
-        )
-        for r in [*hits("t"), *hits("i")]
-    ]
     weighted = RRFPostprocessor(group_by="list", weights={"t": 0.1, "i": 0.9})
-    found = weighted.postprocess_nodes(flat)
+    found = weighted.postprocess_nodes([*hits("t"), *hits("i")])
     assert [(r.node.node_id, r.score) for r in found] == [
         ("i0", 0.9 / 61),
         ("i1", 0.9 / 62),
@@ -341,14 +330,12 @@ def test_e_llamaindex_fails_the_query_when_one_retriever_fails():
 def test_e_ours_weighs_routes_and_answers_without_the_one_that_failed(
     open_store, encoder, paint
 ):
-    class Refusing(QdrantVectorStore):
-        def query(self, query: VectorStoreQuery, **kwargs: Any) -> Any:
-            raise ConnectionError("refused")
-
+    refusing = open_store(FaultyStore, [text_node("blue")])
+    refusing._error = ConnectionError("refused")
     channels = [
         channel("text", open_store("local", [text_node("red")]), encoder),
         channel("image", open_store("local", [image_node(paint("red"))]), encoder),
-        channel("video", open_store(Refusing, [text_node("blue")]), encoder),
+        channel("video", refusing, encoder),
     ]
     retriever = MultiModalFusionRetriever(channels, fusion=RRF(weights={"image": 9.0}))
     found = retriever.retrieve("red")
@@ -391,36 +378,36 @@ def sparse(texts: list[str]) -> tuple[list[list[int]], list[list[float]]]:
     return found, [[1.0] * len(one) for one in found]
 
 
-def hybrid_store(**clients: Any) -> QdrantVectorStore:
-    return QdrantVectorStore(
-        f"hybrid-{uuid.uuid4().hex}",
-        enable_hybrid=True,
-        sparse_doc_fn=sparse,
-        sparse_query_fn=sparse,
-        **clients,
-    )
-
-
 def hybrid_nodes() -> list[BaseNode]:
-    encoder = ColourEncoder()
+    # The words say one thing and the vectors the other.
+    said = {"by words": ("red", "blue"), "by vector": ("blue red", "red")}
+    said["neither"] = ("green", "green")
+    embed = ColourEncoder().get_text_embedding
     return [
-        # The words say one thing and the vectors the other.
-        TextNode(
-            id_=uid("by words"),
-            text="red",
-            embedding=encoder.get_text_embedding("blue"),
-        ),
-        TextNode(
-            id_=uid("by vector"),
-            text="blue red",
-            embedding=encoder.get_text_embedding("red"),
-        ),
-        TextNode(
-            id_=uid("neither"),
-            text="green",
-            embedding=encoder.get_text_embedding("green"),
-        ),
+        TextNode(id_=uid(name), text=words, embedding=embed(colour))
+        for name, (words, colour) in said.items()
     ]
+
+
+@pytest.fixture
+async def hybrid_stores() -> AsyncIterator[tuple[QdrantVectorStore, QdrantVectorStore]]:
+    """Return a blocking and an asynchronous store with the same nodes."""
+    client, aclient = QdrantClient(":memory:"), AsyncQdrantClient(":memory:")
+    blocking, waiting = (
+        QdrantVectorStore(
+            f"hybrid-{uuid.uuid4().hex}",
+            enable_hybrid=True,
+            sparse_doc_fn=sparse,
+            sparse_query_fn=sparse,
+            **each,
+        )
+        for each in ({"client": client}, {"aclient": aclient})
+    )
+    blocking.add(hybrid_nodes())
+    await waiting.async_add(hybrid_nodes())
+    yield blocking, waiting
+    client.close()
+    await aclient.close()
 
 
 def hybrid_query(alpha: float) -> VectorStoreQuery:
@@ -433,11 +420,10 @@ def hybrid_query(alpha: float) -> VectorStoreQuery:
     )
 
 
-async def test_g_llamaindex_takes_alpha_zero_for_one_half_when_asynchronous():
-    client, aclient = QdrantClient(":memory:"), AsyncQdrantClient(":memory:")
-    blocking, waiting = hybrid_store(client=client), hybrid_store(aclient=aclient)
-    blocking.add(hybrid_nodes())
-    await waiting.async_add(hybrid_nodes())
+async def test_g_llamaindex_takes_alpha_zero_for_one_half_when_asynchronous(
+    hybrid_stores,
+):
+    blocking, waiting = hybrid_stores
 
     def scores(result: Any) -> dict[str, float]:
         return dict(zip(result.ids, result.similarities, strict=True))
@@ -447,24 +433,20 @@ async def test_g_llamaindex_takes_alpha_zero_for_one_half_when_asynchronous():
     awaited = scores(await waiting.aquery(hybrid_query(0.0)))
     assert at_zero != pytest.approx(at_half)
     assert awaited == pytest.approx(at_half), FIXED.format("(g) alpha or 0.5")
-    client.close()
-    await aclient.close()
 
 
-async def test_g_ours_gives_the_same_awaited_or_not_over_a_hybrid_collection(encoder):
-    client, aclient = QdrantClient(":memory:"), AsyncQdrantClient(":memory:")
-    blocking, waiting = hybrid_store(client=client), hybrid_store(aclient=aclient)
-    blocking.add(hybrid_nodes())
-    await waiting.async_add(hybrid_nodes())
-    over_sync = MultiModalFusionRetriever([channel("text", blocking, encoder)])
-    over_async = MultiModalFusionRetriever([channel("text", waiting, encoder)])
+async def test_g_ours_gives_the_same_awaited_or_not_over_a_hybrid_collection(
+    encoder, hybrid_stores
+):
+    over_sync, over_async = (
+        MultiModalFusionRetriever([channel("text", store, encoder)])
+        for store in hybrid_stores
+    )
     expected = dumped(over_sync.retrieve("red"))
     assert dumped(await over_sync.aretrieve("red")) == expected
     assert dumped(await over_async.aretrieve("red")) == expected
     # Vectors decide here: hybrid search is one more channel, not an alpha.
     assert expected[0][0]["id_"] == uid("by vector")
-    client.close()
-    await aclient.close()
 
 
 # (h) CLIP and a long text

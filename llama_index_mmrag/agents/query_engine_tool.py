@@ -87,13 +87,11 @@ class MultiModalQueryEngineTool(SearchTool):
         if retriever is not None:
             retriever.with_filters(arguments.filters_nothing_out)
         elif filter_keys:
-            msg = (
-                f"filter_keys is {filter_keys!r}, and a "
-                f"{type(query_engine).__name__} takes no filters with a query. Give a "
-                f"RetrieverQueryEngine over a MultiModalFusionRetriever, or leave "
-                f"filter_keys out."
+            raise InvalidSetting(
+                f"filter_keys is {filter_keys!r}, and a {type(query_engine).__name__} "
+                f"takes no filters. Give a RetrieverQueryEngine over a "
+                f"MultiModalFusionRetriever, or leave filter_keys out."
             )
-            raise InvalidSetting(msg)
         self._query_engine = query_engine
         super().__init__(
             arguments, ToolMetadata(description, name, return_direct=return_direct)
@@ -105,18 +103,13 @@ class MultiModalQueryEngineTool(SearchTool):
         return self._query_engine
 
     def _ask(self, request: Request) -> RESPONSE_TYPE:
-        response = self._engine(request).query(request.query)
-        if isinstance(response, StreamingResponse):
-            return response.get_response()
-        return response
+        return _whole(self._engine(request).query(request.query))
 
     async def _aask(self, request: Request) -> RESPONSE_TYPE:
         response = await self._engine(request).aquery(request.query)
         if isinstance(response, AsyncStreamingResponse):
             return await response.get_response()
-        if isinstance(response, StreamingResponse):
-            return response.get_response()
-        return response
+        return _whole(response)
 
     def _engine(self, request: Request) -> BaseQueryEngine:
         engine, retriever = self._query_engine, _retriever_of(self._query_engine)
@@ -149,6 +142,12 @@ class MultiModalQueryEngineTool(SearchTool):
             for source in evidence.sources
         )
         return replace(evidence, sources=sources)
+
+
+def _whole(response: RESPONSE_TYPE) -> RESPONSE_TYPE:
+    if isinstance(response, StreamingResponse):
+        return response.get_response()
+    return response
 
 
 def _retriever_of(engine: BaseQueryEngine) -> MultiModalFusionRetriever | None:

@@ -76,31 +76,25 @@ class ToolArguments:
     ) -> None:
         for name, given in (("image_roots", image_roots), ("filter_keys", filter_keys)):
             if isinstance(given, str):
-                msg = f"{name} is {given!r}; expected a list, such as [{given!r}]."
-                raise InvalidSetting(msg)
+                raise InvalidSetting(
+                    f"{name} is {given!r}; expected a list, such as [{given!r}]."
+                )
         self._roots = tuple(Path(root).resolve() for root in image_roots)
         self._keys = tuple(filter_keys)
         in_words = "What to look for, in words"
         fields: dict[str, Any] = {"query": (str, Field(description=f"{in_words}."))}
         if takes_top_k:
             usual = "" if default_top_k else "; the usual number if left out"
-            fields["top_k"] = (
-                int if default_top_k else int | None,
-                Field(
-                    default=default_top_k,
-                    description=f"Number of results{usual}.",
-                    ge=1,
-                    le=_MOST_RESULTS,
-                ),
+            about = f"Number of results{usual}."
+            number = Field(
+                default=default_top_k, description=about, ge=1, le=_MOST_RESULTS
             )
+            fields["top_k"] = (int if default_top_k else int | None, number)
         if self._roots:
-            either = f"{in_words}; empty with a picture alone."
-            fields["query"] = (str, Field(default="", description=either))
-            path = Field(
-                default=None,
-                description="Path of a picture to search by, if there is one.",
-            )
-            fields["image_path"] = (str | None, path)
+            about = f"{in_words}; empty with a picture alone."
+            fields["query"] = (str, Field(default="", description=about))
+            about = "Path of a picture to search by, if there is one."
+            fields["image_path"] = (str | None, Field(default=None, description=about))
         if self._keys:
             fields["filters"] = _filters_field(filter_keys)
         self.schema: type[BaseModel] = create_model(
@@ -120,11 +114,10 @@ class ToolArguments:
                 f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
                 for fault in error.errors()
             )
-            msg = (
+            raise InvalidQuery(
                 f"The arguments {asked!r} are not right: {faults}. Call the tool again "
                 f"with {', '.join(self.schema.model_fields)}."
-            )
-            raise InvalidQuery(msg) from error
+            ) from error
         # Whether an empty path was given or none: there is no picture.
         path = getattr(given, "image_path", None) or None
         image_path = None if path is None else self._allowed(path)
@@ -154,11 +147,10 @@ class ToolArguments:
                 if is_file and resolved.is_relative_to(root):
                     return str(resolved)
         # The same words for a file elsewhere and for none: a model cannot probe.
-        msg = (
+        raise InvalidQuery(
             f"The folders that this tool may read have no picture {image_path!r}. Give "
             f"a path relative to one of them, or search by words."
         )
-        raise InvalidQuery(msg)
 
 
 def _filters_field(keys: Mapping[str, str] | Sequence[str]) -> tuple[Any, Any]:
@@ -185,20 +177,13 @@ def _filters(conditions: Sequence[Any]) -> MetadataFilters | None:
     for condition in conditions:
         takes_list = condition.operator in _LIST_OPERATORS
         if isinstance(condition.value, list) is not takes_list:
-            msg = (
-                f"The condition on {condition.key!r} compares by "
-                f"{condition.operator!r} with {condition.value!r}; expected "
-                f"{'a list' if takes_list else 'a single text or number'}."
+            expected = "a list" if takes_list else "a single text or number"
+            raise InvalidQuery(
+                f"The condition on {condition.key!r} is {condition.operator!r} with "
+                f"{condition.value!r}; expected {expected}."
             )
-            raise InvalidQuery(msg)
     if not conditions:
         return None
-    filters = [
-        MetadataFilter(
-            key=condition.key,
-            value=condition.value,
-            operator=FilterOperator(condition.operator),
-        )
-        for condition in conditions
-    ]
+    # A condition has a filter's own fields.
+    filters = [MetadataFilter(**condition.model_dump()) for condition in conditions]
     return MetadataFilters(filters=[*filters])

@@ -151,12 +151,11 @@ def align(
     """
     fit = Fit() if fit is None else fit
     if fit.mix_weight is not None and parts.plain is None:
-        msg = (
+        raise InvalidSetting(
             f"mix_weight={fit.mix_weight!r}, but the encoder's pictures and texts are "
             f"of different lengths, so there is nothing to mix the head with. Use the "
             f"head alone."
         )
-        raise InvalidSetting(msg)
     if judged is None:
         encoded, judged = _split(encoded, fit)
     pairs = Pairs.of(
@@ -173,9 +172,12 @@ def align(
             show_progress=show_progress,
         )
     head = _closed(fit, pairs) if trained is None else trained.image
-    image = _mixed(head, parts, fit.mix_weight)
+    image: Transform = Chain((parts.features, head))
+    if fit.mix_weight is not None and parts.plain is not None:
+        image = Mix((parts.plain, image), (1.0, fit.mix_weight))
     compared = {} if parts.plain is None else {"without a head": parts.plain}
     compared |= baselines or {}
+    learned = {row.tobytes() for row in encoded.images}
     return Aligned(
         text=Normalize() if trained is None else trained.text,
         image=image,
@@ -184,34 +186,27 @@ def align(
         trained=trained,
         n_fitted=len(encoded),
         n_judged=len(judged),
-        n_seen=_n_seen(judged, encoded),
+        n_seen=sum(row.tobytes() in learned for row in judged.images),
     )
-
-
-def _n_seen(judged: EncodedPairs, learned: EncodedPairs) -> int:
-    known = {row.tobytes() for row in learned.images}
-    return sum(row.tobytes() in known for row in judged.images)
 
 
 def _split(encoded: EncodedPairs, fit: Fit) -> tuple[EncodedPairs, EncodedPairs]:
     n_things = len(np.unique(encoded.groups))
     n_needed = 3 if fit.method == "trained" else 2
     if n_things < n_needed:
-        msg = (
+        raise InvalidVector(
             f"Got {len(encoded)} pairs about {n_things} different pictures or groups; "
             f"expected at least {n_needed}: to learn from, to judge by"
             f"{', to stop in time' if n_needed > 2 else ''}. Give more pairs; a few "
             f"hundred are the least that helps."
         )
-        raise InvalidVector(msg)
     is_judged = drawn_groups(encoded.groups, fit.held_out, seed=fit.settings.seed)
     # A share that leaves one thing to learn from leaves none to stop by.
     if len(np.unique(encoded.groups[~is_judged])) < n_needed - 1:
-        msg = (
+        raise InvalidSetting(
             f"held_out={fit.held_out!r} of {n_things} things leaves too few to learn "
             f"from. Give a smaller share, or more pairs."
         )
-        raise InvalidSetting(msg)
     return encoded.where(~is_judged), encoded.where(is_judged)
 
 
@@ -225,13 +220,6 @@ def _closed(fit: Fit, pairs: Pairs) -> Transform:
     fitted = fit_ridge(scaled, targets, penalty=fit.ridge_penalty)
     weight, bias = fitted.weight.astype(float), fitted.bias.astype(float)
     return Chain((Project(*scaling.folded(weight, bias)), Normalize()))
-
-
-def _mixed(head: Transform, parts: PictureParts, weight: float | None) -> Transform:
-    on_features = Chain((parts.features, head))
-    if weight is None or parts.plain is None:
-        return on_features
-    return Mix((parts.plain, on_features), (1.0, weight))
 
 
 def _found(judged: EncodedPairs, image: Transform) -> FoundBothWays:

@@ -27,6 +27,7 @@ from llama_index_mmrag.alignment.transforms import (
 from llama_index_mmrag.errors import InvalidSetting, MmragError
 
 _FORMAT = "llama-index-mmrag alignment 1"
+_TOLD = ("date", "fitted_on", "text_space", "image_space")
 _SIDES = ("query", "text", "image")
 _KINDS: Mapping[str, type[Transform]] = {
     kind.kind: kind
@@ -82,10 +83,7 @@ class Alignment:
         card = {
             "format": _FORMAT,
             "package_version": version("llama-index-mmrag"),
-            "date": self.date,
-            "fitted_on": self.fitted_on,
-            "text_space": self.text_space,
-            "image_space": self.image_space,
+            **{name: getattr(self, name) for name in _TOLD},
             "dim": self.text.out_dim(None) or self.image.out_dim(None),
             "sha256": {side: getattr(self, side).sha for side in sides},
             "figures": dict(self.figures),
@@ -121,11 +119,8 @@ class Alignment:
                 query=sides.get("query"),
                 text=sides["text"],
                 image=sides["image"],
-                fitted_on=card["fitted_on"],
-                text_space=card["text_space"],
-                image_space=card["image_space"],
                 figures=card["figures"],
-                date=card["date"],
+                **{name: card[name] for name in _TOLD},
             )
             expected = card["sha256"]
         except DAMAGED as error:
@@ -147,18 +142,18 @@ class Alignment:
             ("image", image_space, self.image_space),
         ):
             if given != expected:
-                msg = (
+                raise InvalidSetting(
                     f"The {side} encoder's space is {given!r}; this alignment was "
                     f"fitted on {expected!r}. Use that encoder, or fit anew."
                 )
-                raise InvalidSetting(msg)
 
 
 def _npz(path: str | Path) -> Path:
     npz = Path(path)
     if npz.suffix != ".npz":
-        msg = f"{str(npz)!r} does not end in '.npz'. Give a name such as 'heads.npz'."
-        raise InvalidSetting(msg)
+        raise InvalidSetting(
+            f"{str(npz)!r} does not end in '.npz'. Give a name such as 'heads.npz'."
+        )
     return npz
 
 
@@ -193,8 +188,9 @@ def _restored(spec: Any, arrays: Arrays) -> Any:
     if "array" in spec:
         array = arrays[spec["array"]]
         if list(array.shape) != spec["shape"]:
-            msg = f"{spec['array']} has shape {array.shape}, not {spec['shape']}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"{spec['array']} has shape {array.shape}, not {spec['shape']}"
+            )
         return array
     fields = {
         name: _restored(part, arrays) for name, part in spec.items() if name != "kind"

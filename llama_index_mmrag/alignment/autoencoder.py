@@ -115,22 +115,26 @@ def fit_autoencoder(
     held_out, learned = rows[order[:n_held_out]], rows[order[n_held_out:]]
     run = _Run(learned, held_out, dim, settings)
     best, losses, best_epoch = run.weights(), [run.judged()], 0
+    stopped: Literal["finished", "not finite"] = "finished"
     for epoch in range(1, settings.epochs + 1):
         loss = run.epoch(epoch)
         if loss is None:
             _LOG.warning(
                 "The loss was not finite in epoch %d: training stopped, the encoder "
                 "of epoch %d is kept. Lower the learning rate to go on.",
-                epoch,
-                best_epoch,
-            )
-            return TrainedAutoencoder(
-                _encoder(best), tuple(losses), best_epoch, "not finite"
-            )
+                epoch, best_epoch,
+            )  # fmt: skip
+            stopped = "not finite"
+            break
         losses.append(loss)
         if loss < min(losses[:-1]):
             best, best_epoch = run.weights(), epoch
-    return TrainedAutoencoder(_encoder(best), tuple(losses), best_epoch, "finished")
+    if "hidden_weight" in best:
+        step: Transform = Perceptron(**best)
+    else:
+        step = Project(**best)
+    encoder = Chain((Normalize(), step, Normalize()))
+    return TrainedAutoencoder(encoder, tuple(losses), best_epoch, stopped)
 
 
 class _Run:
@@ -150,14 +154,11 @@ class _Run:
         self._held_out = torch.from_numpy(held_out)
         directions = torch.tensor(fit_directions(learned, dim).weight)  # (k, d)
         random = torch.Generator().manual_seed(settings.seed)
-        self._weights = {
-            f"encoder.{name}": weight
-            for name, weight in _start(directions, settings.hidden, random).items()
-        }
         # The transposed directions undo the projection as far as that is possible.
-        self._weights |= {
-            f"decoder.{name}": weight
-            for name, weight in _start(directions.T, settings.hidden, random).items()
+        self._weights = {
+            f"{side}.{name}": weight
+            for side, start in {"encoder": directions, "decoder": directions.T}.items()
+            for name, weight in _start(start, settings.hidden, random).items()
         }
         for weight in self._weights.values():
             weight.requires_grad_()
@@ -251,23 +252,14 @@ def _start(directions: Tensor, hidden: int | None, random: object) -> dict[str, 
     }
 
 
-def _encoder(weights: Arrays) -> Transform:
-    if "hidden_weight" in weights:
-        step: Transform = Perceptron(**weights)
-    else:
-        step = Project(**weights)
-    return Chain((Normalize(), step, Normalize()))
-
-
 def _check(rows: Vectors, dim: int, settings: AutoencoderSettings) -> None:
     n, in_dim = rows.shape
     if n < _FEWEST or not rows.any():
-        msg = (
+        raise InvalidVector(
             f"The autoencoder got {n!r} vectors{'' if n < _FEWEST else ' of zeros'}; "
             f"expected at least {_FEWEST} with a direction. Give more vectors, or use "
             f"Truncate."
         )
-        raise InvalidVector(msg)
     most = min(in_dim - 1, n - max(2, round(_HELD_OUT * n)))
     advice = f"There are {n} vectors of {in_dim} numbers: ask for fewer, or give more."
     whole(dim, "dim", at_least=1, at_most=most, advice=advice)

@@ -135,23 +135,21 @@ class Mix(Transform):
         weights = [number(w, "Mix: a weight", at_least=0) for w in self.weights]
         object.__setattr__(self, "weights", tuple(weights))
         if len(self.parts) != len(self.weights) or not any(self.weights):
-            msg = (
+            raise InvalidSetting(
                 f"Mix got {len(self.parts)!r} parts with the weights {self.weights!r}; "
                 f"expected one weight for each part, not all 0. Give "
                 f"weights=(1.0, 0.5), say."
             )
-            raise InvalidSetting(msg)
         self.out_dim(None)
 
     def out_dim(self, in_dim: int | None) -> int | None:
         """Return the length that all parts end in."""
         dims = {part.out_dim(in_dim) for part in self.parts} - {None}
         if len(dims) > 1:
-            msg = (
+            raise InvalidSetting(
                 f"Mix got parts that end in {sorted(d for d in dims if d)!r} numbers; "
                 f"expected one length. Project the parts to the same length."
             )
-            raise InvalidSetting(msg)
         return dims.pop() if dims else None
 
     def _apply(self, rows: Vectors) -> Vectors:
@@ -163,8 +161,7 @@ class Mix(Transform):
 
 def _long_enough(kind: str, in_dim: int | None, least: int) -> None:
     if in_dim is not None and in_dim < least:
-        msg = (
+        raise InvalidSetting(
             f"{kind} got vectors of {in_dim!r} numbers; expected at least {least}. "
             f"Take fewer, or use the encoder that this was made for."
         )
-        raise InvalidSetting(msg)

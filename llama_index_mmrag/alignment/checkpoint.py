@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from llama_index_mmrag.alignment.heads import Head
+from llama_index_mmrag.alignment.heads import Head, of_side
 from llama_index_mmrag.alignment.npz import DAMAGED, Arrays, read_npz, write_npz
 from llama_index_mmrag.alignment.pairs import Pairs
 from llama_index_mmrag.alignment.settings import Epoch, TrainSettings
 from llama_index_mmrag.errors import InvalidSetting
+
+_SIDES = ("weights", "moments", "best")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,11 +58,10 @@ def fingerprint(
 
 def write_checkpoint(path: Path, state: State, of: str) -> None:
     """Write the state; a kill at any moment leaves the old file or the new one."""
-    sides = {"weights": state.weights, "moments": state.moments, "best": state.best}
     arrays: dict[str, Any] = {
         f"{side}/{name}": array
-        for side, named in sides.items()
-        for name, array in named.items()
+        for side in _SIDES
+        for name, array in getattr(state, side).items()
     }
     card = {
         "fingerprint": of,
@@ -84,24 +85,18 @@ def read_checkpoint(path: Path, of: str) -> State | None:
     except FileNotFoundError:
         return None
     except DAMAGED as error:
-        msg = (
+        raise InvalidSetting(
             f"The checkpoint {str(path)!r} cannot be read: {error}. Expected what "
             f"training wrote; delete it to start over."
-        )
-        raise InvalidSetting(msg) from error
+        ) from error
     if card["fingerprint"] != of:
-        msg = (
+        raise InvalidSetting(
             f"The checkpoint {str(path)!r} is of a training with other pairs, heads or "
             f"settings; expected the same. Give another path, or delete it to start "
             f"over."
         )
-        raise InvalidSetting(msg)
-    sides: dict[str, Arrays] = {"weights": {}, "moments": {}, "best": {}}
-    for name, array in arrays.items():
-        side, _, rest = name.partition("/")
-        sides[side][rest] = array
     return State(
-        **sides,
+        **{side: of_side(arrays, side, "/") for side in _SIDES},
         best_epoch=card["best_epoch"],
         history=history,
         n_steps=card["n_steps"],

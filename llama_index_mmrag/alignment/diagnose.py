@@ -96,12 +96,11 @@ def diagnose(texts: ArrayLike, images: ArrayLike, *, paired: bool = False) -> Di
     same_length = text_rows.shape[1] == image_rows.shape[1]
     if not same_length or (paired and len(text_rows) != len(image_rows)):
         expected = "the same shape" if paired else "vectors of the same length"
-        msg = (
+        raise InvalidVector(
             f"Got texts of shape {text_rows.shape!r} and images of shape "
             f"{image_rows.shape!r}; expected {expected}. Use one encoder for both, or "
             f"project one side first."
         )
-        raise InvalidVector(msg)
     return Diagnosis(
         n_texts=len(text_rows),
         n_images=len(image_rows),
@@ -152,9 +151,8 @@ def _unit(vectors: ArrayLike, name: str) -> WideVectors:
     rows = checked_rows(vectors, name)
     if not len(rows) or not has_direction(rows).all():
         what = "a vector of length 0" if len(rows) else "no vectors"
-        msg = (
+        raise InvalidVector(
             f"{name} has {what}; expected at least one vector, none all zero. Leave "
             f"out what the encoder could not read."
         )
-        raise InvalidVector(msg)
     return wide_unit_rows(rows)

@@ -105,7 +105,8 @@ def encode_pairs(
                     for key, row in zip(keys, _encoded(given, encode), strict=True):
                         keeper.take(name, key, row, reasons)
                     bar.update(len(keys))
-                    keeper.save_if_due()
+                    if time.monotonic() - keeper.saved_at > _SAVED_EVERY_S:
+                        keeper.save()
     finally:
         keeper.save()
     return _rows_of(read, keeper.rows, picture_of, reasons)
@@ -120,11 +121,10 @@ def _encoded(given: list[str], encode: Callable[[list[str]], list[Any]]) -> list
             return [error]
         return [_encoded([one], encode)[0] for one in given]
     if len(rows) != len(given):
-        msg = (
+        raise InvalidVector(
             f"The encoder made {len(rows)} vectors of {len(given)} inputs; expected "
             f"one each. Check its batching."
         )
-        raise InvalidVector(msg)
     return list(rows)
 
 
@@ -147,12 +147,11 @@ def _rows_of(
         pictures.append(numbers.setdefault(pair.image, len(numbers)))
         chosen.append(position)
     if not chosen:
-        msg = (
+        raise InvalidVector(
             f"None of {len(read.pairs)} pairs has a vector on both sides; the first: "
             f"{problems[0].source!r}: {problems[0].reason} Look at the pictures and "
             f"at the encoder."
         )
-        raise InvalidVector(msg)
     return EncodedPairs(
         _stacked(texts, "texts"),
         _stacked(images, "pictures"),
@@ -165,11 +164,10 @@ def _rows_of(
 def _stacked(rows: list[Vectors], name: str) -> Vectors:
     lengths = sorted({len(row) for row in rows})
     if len(lengths) > 1:
-        msg = (
+        raise InvalidVector(
             f"The encoder's vectors of {name} have the lengths {lengths!r}; expected "
             f"one. Look at its settings."
         )
-        raise InvalidVector(msg)
     return np.stack(rows)
 
 
@@ -178,7 +176,7 @@ class _Keeper:
 
     def __init__(self, path: Path | None, space: str) -> None:
         self._path, self._space = path, space
-        self._is_saved, self._saved_at = True, time.monotonic()
+        self._is_saved, self.saved_at = True, time.monotonic()
         self.rows: dict[str, Arrays] = {"texts": {}, "pictures": {}}
         if path is not None and path.exists():
             self._read(path)
@@ -198,10 +196,6 @@ class _Keeper:
         self.rows[name][key] = vector
         self._is_saved = False
 
-    def save_if_due(self) -> None:
-        if time.monotonic() - self._saved_at > _SAVED_EVERY_S:
-            self.save()
-
     def save(self) -> None:
         if self._path is None or self._is_saved:
             return
@@ -211,18 +205,17 @@ class _Keeper:
                 arrays[f"{name}/keys"] = np.array(list(rows))
                 arrays[name] = _stacked(list(rows.values()), name)
         write_npz(self._path, arrays)
-        self._is_saved, self._saved_at = True, time.monotonic()
+        self._is_saved, self.saved_at = True, time.monotonic()
 
     def _read(self, path: Path) -> None:
         try:
             arrays = read_npz(path)
             space = str(arrays.pop("space"))
         except DAMAGED as error:
-            msg = (
+            raise InvalidSetting(
                 f"{str(path)!r} cannot be read as vectors that were kept: {error}. "
                 f"Expected what encoding pairs wrote; delete it to encode again."
-            )
-            raise InvalidSetting(msg) from error
+            ) from error
         if space != self._space:
             return  # of another encoder: written over
         for name, rows in self.rows.items():

@@ -131,8 +131,9 @@ def fit_directions(
         n += len(rows)
     _check_components(n_components, n + 1, len(moment))
     if not np.trace(moment) > 0:
-        msg = "All vectors are zeros; expected directions. Give other vectors."
-        raise InvalidVector(msg)
+        raise InvalidVector(
+            "All vectors are zeros; expected directions. Give other vectors."
+        )
     _, directions = np.linalg.eigh(moment)  # rising
     kept = _signed(directions.T[::-1][:n_components])
     return Project(kept, np.zeros(n_components, dtype=np.float32))
@@ -185,9 +186,7 @@ def fit_procrustes(inputs: ArrayLike, targets: ArrayLike) -> Project:
     return _as_project(left @ right, mean_x, mean_y)
 
 
-def _batches(
-    vectors: NDArray[Any] | Iterable[NDArray[Any]],
-) -> Iterator[WideVectors]:
+def _batches(vectors: NDArray[Any] | Iterable[NDArray[Any]]) -> Iterator[WideVectors]:
     for batch in [vectors] if isinstance(vectors, np.ndarray) else vectors:
         rows = checked_rows(batch, "The vectors")
         if len(rows):
@@ -199,11 +198,10 @@ def _centred_pairs(
 ) -> tuple[WideVectors, WideVectors, WideVectors, WideVectors]:
     x, y = checked_rows(inputs, "inputs"), checked_rows(targets, "targets")
     if len(x) != len(y) or not len(x):
-        msg = (
+        raise InvalidVector(
             f"Got {len(x)!r} inputs and {len(y)!r} targets; expected as many of each, "
             f"and at least one pair. Row i of both must belong together."
         )
-        raise InvalidVector(msg)
     mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
     return x - mean_x, y - mean_y, mean_x, mean_y
 
@@ -236,11 +234,10 @@ def _pca(
     total: float,
 ) -> tuple[PCA, WideVectors]:
     if not total > 0:
-        msg = (
+        raise InvalidVector(
             "All vectors are the same; expected some variance. Give vectors of "
             "different texts or pictures."
         )
-        raise InvalidVector(msg)
     components = _signed(directions[:k])
     shares = np.clip(variances[:k] / total, 0.0, 1.0)
     return PCA(mean.astype(np.float32), components), shares

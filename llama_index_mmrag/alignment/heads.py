@@ -84,9 +84,11 @@ class Scaling:
         return plain.astype(np.float32), shifted.astype(np.float32)
 
 
-def of_side(named: Mapping[str, Weight], side: str) -> dict[str, Weight]:
+def of_side(
+    named: Mapping[str, Weight], side: str, separator: str = "."
+) -> dict[str, Weight]:
     """Return what is named `<side>.<name>`, by its name."""
-    prefix = f"{side}."
+    prefix = f"{side}{separator}"
     return {
         name.removeprefix(prefix): weight
         for name, weight in named.items()
@@ -107,25 +109,18 @@ def fresh_weights(
     """
     import torch
 
-    def layer(n_in: int, n_out: int) -> tuple[Tensor, Tensor]:
-        bound = n_in**-0.5
-        weight = torch.empty(n_out, n_in).uniform_(-bound, bound, generator=random)
-        bias = torch.empty(n_out).uniform_(-bound, bound, generator=random)
-        return weight, bias
-
     if head.kind == "identity":
         return {}
-    if head.kind == "linear":
-        weight, bias = layer(in_dim, out_dim)
-        return {"weight": weight, "bias": bias}
-    hidden_weight, hidden_bias = layer(in_dim, head.hidden)
-    weight, bias = layer(head.hidden, out_dim)
-    return {
-        "hidden_weight": hidden_weight,
-        "hidden_bias": hidden_bias,
-        "weight": weight,
-        "bias": bias,
-    }
+    sizes = {"": (in_dim, out_dim)}
+    if head.kind == "mlp":
+        sizes = {"hidden_": (in_dim, head.hidden), "": (head.hidden, out_dim)}
+    weights = {}
+    for layer, (n_in, n_out) in sizes.items():
+        bound = n_in**-0.5
+        for name, shape in {"weight": (n_out, n_in), "bias": (n_out,)}.items():
+            drawn = torch.empty(shape).uniform_(-bound, bound, generator=random)
+            weights[f"{layer}{name}"] = drawn
+    return weights
 
 
 def forward(

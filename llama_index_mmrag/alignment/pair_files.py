@@ -117,11 +117,10 @@ def read_pairs(path: str | Path, *, show_progress: bool = False) -> PairsRead:
     except (OSError, ValueError) as error:
         # ValueError: a null byte in the path.
         reason = getattr(error, "strerror", None) or str(error)
-        msg = (
+        raise PairsUnreadable(
             f"Cannot read the pairs in {str(path)!r}: {reason}. Give a JSON Lines file "
             f'with a line {{"image": "path", "text": "…"}} for each picture.'
-        )
-        raise PairsUnreadable(msg) from error
+        ) from error
     reader = _Reader(file)
     pairs: list[PictureText] = []
     progress = tqdm(lines, desc="Reading pairs", disable=not show_progress)
@@ -129,11 +128,10 @@ def read_pairs(path: str | Path, *, show_progress: bool = False) -> PairsRead:
         pairs.extend(reader.read(line, number))
     if not pairs:
         first = "".join(f" Line {p.line}: {p.reason}" for p in reader.problems[:1])
-        msg = (
+        raise PairsUnreadable(
             f"{str(path)!r} has no pair that can be used; expected a line "
             f'{{"image": "path", "text": "…"}} for each picture.{first}'
         )
-        raise PairsUnreadable(msg)
     return PairsRead(tuple(pairs), tuple(reader.problems))
 
 
@@ -188,11 +186,13 @@ def _parsed(line: bytes) -> tuple[str, Sequence[object], str | None]:
     try:
         given = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        msg = f"The line is not UTF-8 ({error.reason}). Save the file as UTF-8."
-        raise _Unusable(msg) from error
+        raise _Unusable(
+            f"The line is not UTF-8 ({error.reason}). Save the file as UTF-8."
+        ) from error
     except (ValueError, RecursionError) as error:
-        msg = f"The line is no JSON: {error}. Write one JSON object a line."
-        raise _Unusable(msg) from error
+        raise _Unusable(
+            f"The line is no JSON: {error}. Write one JSON object a line."
+        ) from error
     if not isinstance(given, dict):
         kind = type(given).__name__
         raise _Unusable(f"Got a JSON {kind}; expected an object with 'image'.")
@@ -232,11 +232,7 @@ def _why_not_text(text: object) -> str:
 
 
 def _is_utf8(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _picture(pair: PictureText) -> str:

@@ -45,12 +45,11 @@ class Pairs:
         known = np.arange(len(text_rows)) if groups is None else np.asarray(groups)
         lengths = (len(text_rows), len(image_rows), len(known))
         if len(set(lengths)) > 1 or not lengths[0]:
-            msg = (
+            raise InvalidVector(
                 f"Got {lengths[0]} texts, {lengths[1]} images and {lengths[2]} groups; "
                 f"expected as many of each, and at least one. Leave out pairs whose "
                 f"picture or text is missing."
             )
-            raise InvalidVector(msg)
         return cls(text_rows, image_rows, known.astype(np.int64))
 
     def __len__(self) -> int:
@@ -88,12 +87,11 @@ def drawn_groups(groups: Groups, held_out: float, *, seed: int) -> NDArray[np.bo
     """
     things = np.unique(groups)
     if len(things) < 2:
-        msg = (
+        raise InvalidVector(
             f"Got {len(groups)} pairs about {len(things)} thing; expected at least 2 "
             f"things, one of them to judge by. Give more pairs, or use "
             f"fit_procrustes, which learns from few."
         )
-        raise InvalidVector(msg)
     n_judged = min(max(round(held_out * len(things)), 1), len(things) - 1)
     drawn = np.random.default_rng(seed).permutation(things)[:n_judged]
     return np.isin(groups, drawn)

@@ -55,11 +55,10 @@ class RunningMean:
         if self.mean is None:
             return other
         if len(self.mean) != len(other.mean):
-            msg = (
+            raise InvalidVector(
                 f"RunningMean over vectors of {len(self.mean)!r} numbers got vectors "
                 f"of {len(other.mean)!r}. Keep one mean for each modality and encoder."
             )
-            raise InvalidVector(msg)
         n = self.n + other.n
         return RunningMean(n, self.mean + (other.mean - self.mean) * (other.n / n))
 
@@ -70,11 +69,10 @@ class RunningMean:
             InvalidVector: No vector was seen.
         """
         if self.mean is None:
-            msg = (
+            raise InvalidVector(
                 "A mean of 0 vectors; expected at least one. Give some vectors of the "
                 "modality."
             )
-            raise InvalidVector(msg)
         return Center(self.mean.astype(np.float32))
 
 

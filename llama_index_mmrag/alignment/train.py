@@ -133,8 +133,19 @@ def _trained(
             if out_of_patience(recalls, settings.patience):
                 return state, "early"
             loss = run.epoch(number)
+            if loss is None and len(state.history) < 2:
+                raise InvalidSetting(
+                    f"The loss was not finite in epoch {number} with learning_rate="
+                    f"{settings.learning_rate!r}; expected a number. Lower the "
+                    f"learning rate, and look for vectors of huge length."
+                )
             if loss is None:
-                return _kept_after_failure(state, number, settings), "not finite"
+                _LOG.warning(
+                    "The loss was not finite in epoch %d: training stopped, the heads "
+                    "of epoch %d are kept. Lower the learning rate to go on.",
+                    number, state.best_epoch,
+                )  # fmt: skip
+                return state, "not finite"
             state = run.judged(state, number, loss)
             recall = state.history[-1].recall
             progress.set_postfix(loss=f"{loss:.3f}", recall=f"{recall:.3f}")
@@ -143,32 +154,14 @@ def _trained(
     return state, "finished"
 
 
-def _kept_after_failure(state: State, number: int, settings: TrainSettings) -> State:
-    if len(state.history) < 2:
-        msg = (
-            f"The loss was not finite in epoch {number} with learning_rate="
-            f"{settings.learning_rate!r}; expected a number. Lower the learning rate, "
-            f"and look for vectors of huge length."
-        )
-        raise InvalidSetting(msg)
-    _LOG.warning(
-        "The loss was not finite in epoch %d: training stopped, the heads of epoch %d "
-        "are kept. Lower the learning rate to go on.",
-        number,
-        state.best_epoch,
-    )
-    return state
-
-
 def _shared_dim(heads: tuple[Head, Head], pairs: Pairs, dim: int | None) -> int:
     dims: tuple[int, int] = (pairs.texts.shape[1], pairs.images.shape[1])
     frozen = {d for head, d in zip(heads, dims, strict=True) if head.kind == "identity"}
     if all(head.kind == "identity" for head in heads):
-        msg = (
+        raise InvalidSetting(
             "Both heads are the identity; expected at least one side to learn. Give "
             "image_head=Head(), or use the encoders as they are."
         )
-        raise InvalidSetting(msg)
     if dim is None:
         return frozen.pop() if frozen else min(dims)
     dim = whole(dim, "dim", at_least=1)

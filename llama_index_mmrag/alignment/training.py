@@ -29,7 +29,6 @@ from llama_index_mmrag.vectors import unit_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.optim import AdamW
 
 LARGEST_SCALE = log(100.0)
 """CLIP's bound on 1 / temperature, https://arxiv.org/abs/2103.00020, section 2.5."""
@@ -96,31 +95,25 @@ class Training:
             self._start_closed(settings.start, pairs)
         for name, weight in self._weights.items():
             self._weights[name] = weight.to(device).requires_grad_()
-        self._optimizer = self._new_optimizer()
-        self._n_steps = 0
-
-    def _new_optimizer(self) -> AdamW:
-        import torch
-
         learned = [w for name, w in self._weights.items() if name != "log_scale"]
-        return torch.optim.AdamW(
+        self._optimizer = torch.optim.AdamW(
             [
-                {"params": learned, "weight_decay": self.settings.weight_decay},
+                {"params": learned, "weight_decay": settings.weight_decay},
                 {"params": [self._weights["log_scale"]], "weight_decay": 0.0},
             ],
-            lr=self.settings.learning_rate,
+            lr=settings.learning_rate,
         )
+        self._n_steps = 0
 
     def _start_closed(self, start: str, pairs: Pairs) -> None:
         import torch
 
         kinds = {side: head.kind for side, head in self._heads.items()}
         if sorted(kinds.values()) != ["identity", "linear"]:
-            msg = (
+            raise InvalidSetting(
                 f"start={start!r} with the heads {kinds!r}; expected one linear head "
                 f"and one identity. Use start='random', or freeze one side."
             )
-            raise InvalidSetting(msg)
         side = "image" if kinds["image"] == "linear" else "text"
         targets = unit_rows(pairs.texts if side == "image" else pairs.images)
         inputs = self._inputs[side].cpu().numpy()
@@ -170,12 +163,7 @@ class Training:
         for start in range(0, len(order), self.settings.batch_size):
             batch = order[start : start + self.settings.batch_size]
             texts, images = (
-                forward(
-                    head,
-                    self._of(side),
-                    self._inputs[side][batch],
-                    random,
-                )
+                forward(head, self._of(side), self._inputs[side][batch], random)
                 for side, head in self._heads.items()
             )
             loss = self._loss(texts, images, self._groups[batch])

@@ -16,10 +16,7 @@ from llama_index_mmrag.alignment.artefact import Alignment
 from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.transforms import Transform
 from llama_index_mmrag.checks import rows
-from llama_index_mmrag.embeddings.dimension import (
-    dimension_of,
-    known_image_dimension,
-)
+from llama_index_mmrag.embeddings.dimension import dimension_of, known_image_dimension
 from llama_index_mmrag.embeddings.encoder import PictureEncoder, TextEncoder
 from llama_index_mmrag.embeddings.offline import (
     OfflineMultiModalEmbedding,
@@ -159,11 +156,10 @@ class TransformedEmbedding(TransformedTextEmbedding, PictureEncoder):
     ) -> None:
         image_encoder = text_encoder if image_encoder is None else image_encoder
         if not isinstance(image_encoder, MultiModalEmbedding):
-            msg = (
+            raise InvalidSetting(
                 f"The image side got {type(image_encoder).__name__!r}, which has texts "
                 f"only; expected a MultiModalEmbedding. Give image_encoder=."
             )
-            raise InvalidSetting(msg)
         text_transform = Chain() if text_transform is None else text_transform
         super().__init__(
             text_encoder,
@@ -248,11 +244,10 @@ class TransformedEmbedding(TransformedTextEmbedding, PictureEncoder):
         }
         known = {name: dim for name, dim in ends.items() if dim is not None}
         if len(set(known.values())) > 1:
-            msg = (
+            raise InvalidSetting(
                 f"The sides end in vectors of different lengths: {known!r}; expected "
                 f"one length. Project one side to the other's, or truncate both."
             )
-            raise InvalidSetting(msg)
         return next(iter(known.values()), None)
 
     def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:
@@ -281,8 +276,7 @@ def _offline_encoder(space: str) -> MultiModalEmbedding:
     for encoder in known:
         if encoder.space_id == space:
             return encoder
-    msg = (
+    raise InvalidSetting(
         f"The alignment was fitted with an encoder of the space {space!r}; only the "
         f"offline encoders are known by theirs. Give that encoder: text_encoder=."
     )
-    raise InvalidSetting(msg)

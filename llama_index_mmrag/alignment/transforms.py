@@ -41,11 +41,10 @@ class Transform(ABC):
         """
         rows = np.asarray(vectors, dtype=np.float32)
         if rows.ndim != 2:
-            msg = (
+            raise InvalidVector(
                 f"{self.kind} got an array of shape {rows.shape!r}; expected (n, d): "
                 f"put a single vector into a list."
             )
-            raise InvalidVector(msg)
         try:
             self.out_dim(rows.shape[1])
         except InvalidSetting as error:
@@ -68,12 +67,11 @@ class Transform(ABC):
 
     def _expect(self, in_dim: int | None, fitted: int) -> None:
         if in_dim is not None and in_dim != fitted:
-            msg = (
+            raise InvalidSetting(
                 f"{self.kind} got vectors of {in_dim!r} numbers, but was fitted on "
                 f"vectors of {fitted!r}. Use the encoder it was fitted with, or fit "
                 f"it again."
             )
-            raise InvalidSetting(msg)
 
     def _freeze(self, **axes: int) -> None:
         """Keep the named fields as arrays with so many axes that nobody can write."""
@@ -117,18 +115,16 @@ def _content(value: Any) -> Iterator[bytes]:
 def _frozen(values: ArrayLike, name: str, ndim: int) -> Vectors:
     array = np.array(values, dtype=np.float32)
     if array.ndim != ndim or not array.size:
-        msg = (
+        raise InvalidVector(
             f"{name} has shape {array.shape!r}; expected {ndim} "
             f"{'axis' if ndim == 1 else 'axes'} and at least one number. Check how it "
             f"was fitted."
         )
-        raise InvalidVector(msg)
     if not np.isfinite(array).all():
-        msg = (
+        raise InvalidVector(
             f"{name} has values that are not finite; expected finite numbers. Look "
             f"for NaN in the vectors that it was fitted on."
         )
-        raise InvalidVector(msg)
     array.flags.writeable = False
     return array
 
@@ -278,8 +274,7 @@ class PCA(Transform):
 
 def _fits(name: str, array: Vectors, expected: int) -> None:
     if len(array) != expected:
-        msg = (
+        raise InvalidVector(
             f"{name} has {len(array)!r} numbers; expected {expected!r}, as the other "
             f"arrays. Check that they belong together."
         )
-        raise InvalidVector(msg)

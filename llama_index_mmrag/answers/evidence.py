@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
-from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
+from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore
 
 from llama_index_mmrag.checks import whole
 from llama_index_mmrag.citations.checking import unlabelled
@@ -39,9 +39,8 @@ class PictureBudget:
     """Most bytes of all pictures' files together; None for no such limit."""
 
     def __post_init__(self) -> None:
-        whole(
-            self.max_images, "max_images", at_least=0, advice="0 shows captions only."
-        )
+        advice = "0 shows captions only."
+        whole(self.max_images, "max_images", at_least=0, advice=advice)
         whole(self.max_side, "max_image_side", at_least=1)
         if self.max_bytes is not None:
             advice = "None is no limit, and max_images=0 shows no pictures."
@@ -178,15 +177,12 @@ def _by_document(sources: Sequence[Source]) -> list[Source]:
 
 def _in_place(group: Sequence[Source]) -> list[Source]:
     """Return one document's sources as they stand in it."""
-    positions = [s.result.node.metadata.get(POSITION_KEY) for s in group]
+    nodes = [source.result.node for source in group]
+    positions = [node.metadata.get(POSITION_KEY) for node in nodes]
     # LlamaIndex's splitters say where a chunk begins, and of pictures nothing is said.
-    starts = [
-        s.result.node.start_char_idx if isinstance(s.result.node, TextNode) else None
-        for s in group
-    ]
+    starts = [getattr(node, "start_char_idx", None) for node in nodes]
     for places in (positions, starts):
-        known = [place for place in places if isinstance(place, (int, float))]
-        if len(known) == len(group):
-            order = sorted(range(len(group)), key=known.__getitem__)
-            return [group[index] for index in order]
+        if all(isinstance(place, (int, float)) for place in places):
+            order = sorted(zip(places, range(len(group)), strict=True))
+            return [group[index] for _, index in order]
     return list(group)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -88,17 +89,15 @@ def extract_answer(
     else:
         chosen = [quote for quote in quotes if quote.entity_rank == 0][:max_sentences]
     text = list(_quoted(chosen))
-    best = _entity(min(sources, key=lambda source: source.rank))
     told = {_entity(quote.source) for quote in chosen}
     best_is_mute = all(quote.entity_rank > 0 for quote in quotes)
     if best_is_mute:
-        told.add(best)
+        told.add(_entity(min(sources, key=lambda source: source.rank)))
     pictures = [s for s in sources if _is_picture(s) and _entity(s) in told]
-    pictures = pictures[:max_pictures]
     if pictures and not query_str.strip():
         return _paragraphs(_named(pictures[:1], "The picture is most like"), text)
-    lead = "Picture:" if len(pictures) == 1 else "Pictures:"
-    parts = (text, _named(pictures, lead))
+    pictures = pictures[:max_pictures]
+    parts = (text, _named(pictures, f"Picture{'s' * (len(pictures) > 1)}:"))
     # What was ranked first is told first.
     return _paragraphs(*(reversed(parts) if best_is_mute else parts))
 
@@ -182,11 +181,10 @@ def _closest(
     if not quotes:
         return []
     texts = [quote.in_context() for quote in quotes]
-    scores = (
-        _shared_words(query_str, texts)
-        if embed_model is None
-        else _cosines(query_str, texts, embed_model)
-    )
+    if embed_model is None:
+        scores = _shared_words(query_str, texts)
+    else:
+        scores = _cosines(query_str, texts, embed_model)
     scores = scores - _RANK_COST * np.array([quote.entity_rank for quote in quotes])
     order = np.argsort(-scores, kind="stable")[:max_sentences]
     best = scores[order[0]]
@@ -221,8 +219,7 @@ def _shared_words(query_str: str, texts: Sequence[str]) -> Scores:
 
 def _quoted(quotes: Sequence[_Quote]) -> Iterator[str]:
     """Yield sentences, with a label after each run of sentences that are neighbours."""
-    for index, quote in enumerate(quotes):
-        after = quotes[index + 1] if index + 1 < len(quotes) else None
+    for quote, after in zip_longest(quotes, quotes[1:]):
         goes_on = (
             after is not None
             and after.source is quote.source

@@ -27,19 +27,16 @@ def unwrapped(
     """
     if isinstance(llm, StructuredLLM):
         if output_cls is not None and output_cls is not llm.output_cls:
-            msg = (
+            raise InvalidSetting(
                 f"output_cls is {output_cls.__name__}, and the LLM is a StructuredLLM "
                 f"of {llm.output_cls.__name__}. Give one of the two."
             )
-            raise InvalidSetting(msg)
         return llm.llm, llm.output_cls
     if output_cls is not None and llm is None:
-        msg = (
-            f"output_cls is {output_cls.__name__}, and there is no LLM: the evidence's "
-            f"own sentences make a text, no object. Give an LLM, or leave output_cls "
-            f"out."
+        raise InvalidSetting(
+            f"output_cls is {output_cls.__name__}, and there is no LLM to make one. "
+            f"Give an LLM, or leave output_cls out."
         )
-        raise InvalidSetting(msg)
     return llm, output_cls
 
 

@@ -107,19 +107,16 @@ class MultiModalSynthesizer(BaseSynthesizer):
         self._order = one_of(evidence_order, "evidence_order", EVIDENCE_ORDERS)
         llm, output_cls = unwrapped(llm, output_cls)
         if output_cls is not None and streaming:
-            msg = (
-                f"streaming is True and the answer is a {output_cls.__name__}: its "
-                f"citations can be checked in the whole object alone. Leave out one of "
-                f"the two."
+            raise InvalidSetting(
+                f"streaming is True and the answer is a {output_cls.__name__}, which "
+                f"can be checked as a whole alone. Leave out one of the two."
             )
-            raise InvalidSetting(msg)
         if llm is not None and max_images and not llm.metadata.is_chat_model:
-            msg = (
-                f"{llm.class_name()} is no chat model (is_chat_model=False), and only "
-                f"chat messages hold pictures. Give a chat model, say that this is one "
+            raise InvalidSetting(
+                f"{llm.class_name()} is no chat model, and only chat messages hold "
+                f"pictures. Give one, say that this is one "
                 f"(OpenAILike(is_chat_model=True)), or set max_images=0."
             )
-            raise InvalidSetting(msg)
         # The base class would ask Settings for an LLM, which needs OpenAI's package.
         super().__init__(
             llm=llm or MockLLM(),

@@ -34,6 +34,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     add_completion=False,
+    # An option that is not given is None, for which Typer (0.29) loads pydantic.
+    context_settings={"default_map": {"help": False}},
     pretty_exceptions_enable=False,
 )
 

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from llama_index_mmrag.cli import options
 from llama_index_mmrag.cli.app import app
-from llama_index_mmrag.cli.options import (
-    AlignmentFile,
-    AsJson,
-    Encoder,
-    Fusion,
-    Picture,
-    Store,
-    Text,
-    TopK,
-)
 from llama_index_mmrag.cli.output import Output
 from llama_index_mmrag.cli.store import existing, query_of
 from llama_index_mmrag.report.plain import plain_text
@@ -22,14 +13,14 @@ from llama_index_mmrag.report.plain import plain_text
 
 @app.command()
 def ask(  # noqa: PLR0913 - each argument is an option of the command
-    store: Store,
-    text: Text = "",
-    image: Picture = None,
-    top_k: TopK = 5,
-    fusion: Fusion = None,
-    encoder: Encoder = None,
-    alignment: AlignmentFile = None,
-    as_json: AsJson = False,
+    store: options.Store,
+    text: options.Text = "",
+    image: options.Picture = None,
+    top_k: options.TopK = 5,
+    fusion: options.Fusion = None,
+    encoder: options.Encoder = None,
+    alignment: options.AlignmentFile = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Answer from the store's own sentences and pictures, with citations."""
     from llama_index_mmrag import describe_sources

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from llama_index_mmrag.cli import options
 from llama_index_mmrag.cli.app import app
-from llama_index_mmrag.cli.options import AlignmentFile, AsJson, Encoder, Store
 from llama_index_mmrag.cli.output import Output
 from llama_index_mmrag.cli.store import existing
 from llama_index_mmrag.errors import InvalidSetting
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def compress(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
-    store: Store,
+    store: options.Store,
     min_recall: Annotated[
         float,
         typer.Option(
@@ -58,9 +58,9 @@ def compress(  # noqa: PLR0913, PLR0917 - each argument is an option of the comm
         typer.Option("--autoencoder", help="Try autoencoders too; slow, needs torch."),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of samples and splits.")] = 0,
-    encoder: Encoder = None,
-    alignment: AlignmentFile = None,
-    as_json: AsJson = False,
+    encoder: options.Encoder = None,
+    alignment: options.AlignmentFile = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure what makes a store's vectors smaller, and pick what keeps a recall.
 
@@ -134,6 +134,7 @@ def _lines_of(file: Path) -> list[str]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        msg = f"--queries {str(file)!r} is not UTF-8: {error.reason}. Save it as UTF-8."
-        raise InvalidSetting(msg) from error
+        raise InvalidSetting(
+            f"--queries {str(file)!r} is not UTF-8: {error.reason}. Save it as UTF-8."
+        ) from error
     return [line.strip() for line in lines if line.strip()]

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llama_index_mmrag.cli import encoders
+from llama_index_mmrag.cli import encoders, options
 from llama_index_mmrag.cli.app import app
-from llama_index_mmrag.cli.found_table import found_table
-from llama_index_mmrag.cli.options import AlignmentFile, AsJson, Encoder, place
-from llama_index_mmrag.cli.output import Output
+from llama_index_mmrag.cli.output import Output, found_table
 from llama_index_mmrag.cli.store import check_exists
 from llama_index_mmrag.errors import InvalidSetting
 
@@ -25,7 +23,11 @@ def diagnose_command(
     store: Annotated[
         Path | None,
         typer.Option(
-            "--store", "-s", parser=place, metavar="DIR", help="A store to look into."
+            "--store",
+            "-s",
+            parser=options.place,
+            metavar="DIR",
+            help="A store to look into.",
         ),
     ] = None,
     pairs: Annotated[
@@ -33,17 +35,17 @@ def diagnose_command(
         typer.Option(
             "--pairs",
             "-p",
-            parser=place,
+            parser=options.place,
             metavar="FILE",
             help='JSON Lines to encode: {"image": "path", "text": "..."} a line.',
         ),
     ] = None,
-    encoder: Encoder = None,
-    alignment: AlignmentFile = None,
+    encoder: options.Encoder = None,
+    alignment: options.AlignmentFile = None,
     sample: Annotated[
         int, typer.Option(min=2, help="Vectors of each collection that are read.")
     ] = 10_000,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure the gap between texts and pictures, as it is and with means subtracted.
 
@@ -53,11 +55,10 @@ def diagnose_command(
     output = Output(as_json=as_json)
     if store is not None and pairs is None:
         if encoder is not None or alignment is not None:
-            msg = (
+            raise InvalidSetting(
                 "--store reads vectors that are stored; leave out --encoder and "
                 "--alignment, or give --pairs."
             )
-            raise InvalidSetting(msg)
         seen = _of_store(store, sample)
         output.json({"gap": seen})
         output.show(str(seen))
@@ -69,8 +70,9 @@ def diagnose_command(
         output.show(str(seen))
         output.show(found_table({"as it is": found}))
     else:
-        msg = "Give either --store (vectors that are stored) or --pairs (to encode)."
-        raise InvalidSetting(msg)
+        raise InvalidSetting(
+            "Give either --store (vectors that are stored) or --pairs (to encode)."
+        )
 
 
 def _of_store(store: Path, n_vectors: int) -> Diagnosis:
@@ -84,11 +86,10 @@ def _of_store(store: Path, n_vectors: int) -> Diagnosis:
             vectors[name] = opened.sample_vectors(n_vectors)
     empty = [name for name, rows in vectors.items() if not len(rows)]
     if empty:
-        msg = (
+        raise InvalidSetting(
             f"The store {str(store)!r} has no vectors in its {' and '.join(empty)} "
             f"collection; expected some in both. Index texts and pictures first."
         )
-        raise InvalidSetting(msg)
     return diagnose(vectors["text"], vectors["image"])
 
 

@@ -28,11 +28,10 @@ def base_encoder(name: str, *, with_features: bool = False) -> MultiModalEmbeddi
     from llama_index_mmrag.embeddings.weights import check_offline
 
     if not name.strip():
-        msg = (
-            f"--encoder {name!r} names no encoder; expected 'offline', or the name, "
-            f"folder or file of a CLIP model. Leave it out for 'offline'."
+        raise InvalidSetting(
+            f"--encoder {name!r} names no encoder; expected the name, folder or file "
+            f"of a CLIP model. Leave it out for 'offline'."
         )
-        raise InvalidSetting(msg)
     if name != OFFLINE:
         return embeddings.BatchedClipEmbedding(model_name=name)
     check_offline(needed_for="The offline encoder")
@@ -64,20 +63,17 @@ def chosen_encoder(
     try:
         loaded = Alignment.load(alignment)
     except FileNotFoundError as error:
-        msg = (
+        raise InvalidSetting(
             f"There is no alignment {str(alignment)!r} with its card (.json) beside "
             f"it. Make one with: mmrag align --pairs FILE --out {alignment}"
-        )
-        raise InvalidSetting(msg) from error
+        ) from error
     name = encoder
     if name is None:
         name = str(loaded.figures.get("encoder", OFFLINE))
         if name != OFFLINE and not Path(name).exists():
-            msg = (
+            raise InvalidSetting(
                 f"The alignment {str(alignment)!r} was fitted with the encoder "
-                f"{name!r}, which is no file or folder here. Say which one to use: "
-                f"--encoder NAME"
+                f"{name!r}, which is no file or folder here. Give --encoder NAME."
             )
-            raise InvalidSetting(msg)
     base = base_encoder(name, with_features=loaded.image_space == FEATURES_SPACE)
     return TransformedEmbedding.from_alignment(loaded, text_encoder=base)

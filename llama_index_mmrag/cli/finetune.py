@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from llama_index_mmrag.cli import options
 from llama_index_mmrag.cli.app import app
-from llama_index_mmrag.cli.options import AsJson, Strict, place
 from llama_index_mmrag.cli.output import Output
 
 
@@ -30,7 +30,7 @@ def finetune_command(  # noqa: PLR0913 - each argument is an option of the comma
     pairs: Annotated[
         Path,
         typer.Option(
-            parser=place,
+            parser=options.place,
             metavar="FILE",
             help='JSON Lines: {"image": "cat.jpg", "text": "A cat."}, paths relative '
             "to the file; text may be a list.",
@@ -39,7 +39,7 @@ def finetune_command(  # noqa: PLR0913 - each argument is an option of the comma
     out: Annotated[
         Path,
         typer.Option(
-            parser=place,
+            parser=options.place,
             metavar="DIR",
             help="Folder for the fine-tuned model. Run the same command again to go "
             "on after an interruption.",
@@ -114,8 +114,8 @@ def finetune_command(  # noqa: PLR0913 - each argument is an option of the comma
         bool, typer.Option("--augment", help="Cut off a little of each side at random.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Decides all that is drawn.")] = 0,
-    strict: Strict = False,
-    as_json: AsJson = False,
+    strict: options.Strict = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train both encoders of a CLIP or SigLIP on pictures and their texts.
 

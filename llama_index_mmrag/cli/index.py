@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from llama_index_mmrag.cli import options
 from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.encoders import chosen_encoder
-from llama_index_mmrag.cli.options import (
-    AlignmentFile,
-    AsJson,
-    Encoder,
-    Store,
-    Strict,
-    place,
-)
 from llama_index_mmrag.cli.output import Output
 from llama_index_mmrag.cli.store import holds_store, opened
 from llama_index_mmrag.errors import InvalidSetting
@@ -29,9 +22,11 @@ if TYPE_CHECKING:
 def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     directory: Annotated[
         Path,
-        typer.Argument(parser=place, metavar="DIR", help="A folder, or one file."),
+        typer.Argument(
+            parser=options.place, metavar="DIR", help="A folder, or one file."
+        ),
     ],
-    store: Store,
+    store: options.Store,
     recursive: Annotated[bool, typer.Option(help="Read its folders too.")] = True,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Also remove files that are gone.")
@@ -53,15 +48,16 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
             "Default: 0.5.",
         ),
     ] = None,
-    strict: Strict = False,
-    encoder: Encoder = None,
-    alignment: AlignmentFile = None,
-    as_json: AsJson = False,
+    strict: options.Strict = False,
+    encoder: options.Encoder = None,
+    alignment: options.AlignmentFile = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Put a folder's texts, Markdown and pictures into a store; again to update it."""
     if refresh and not recursive:
-        msg = "--refresh reads a folder's folders too; leave out --no-recursive."
-        raise InvalidSetting(msg)
+        raise InvalidSetting(
+            "--refresh reads a folder's folders too; leave out --no-recursive."
+        )
     from llama_index_mmrag.ingestion.paths import real_path
     from llama_index_mmrag.report.results import InsertReport, Skipped
 
@@ -113,8 +109,9 @@ def _composition_for(
     from llama_index_mmrag.stores.manifest import stored_composition
 
     if rule is None and alpha is not None:
-        msg = f"--alpha {alpha} needs --early-fusion blend or concat. Add it."
-        raise InvalidSetting(msg)
+        raise InvalidSetting(
+            f"--alpha {alpha} needs --early-fusion blend or concat. Add it."
+        )
     known = stored_composition(store)
     if rule is None:
         return known
@@ -122,9 +119,8 @@ def _composition_for(
     asked = kind() if alpha is None else kind(alpha)
     if known != asked and holds_store(store):
         made = "without --early-fusion" if known is None else f"for {known!r}"
-        msg = (
+        raise InvalidSetting(
             f"The store {str(store)!r} was made {made}; asked for was {asked!r}. Leave "
             f"--early-fusion out to go on as it is, or give another --store."
         )
-        raise InvalidSetting(msg)
     return asked

@@ -36,11 +36,10 @@ def existing(
     check_exists(store)
     composition = stored_composition(store)
     if fusion in ("early", "both") and composition is None:
-        msg = (
+        raise InvalidSetting(
             f"--fusion {fusion} needs vectors that {str(store)!r} does not have. "
             f"Make a new store with: mmrag index DIR --store NEW --early-fusion blend"
         )
-        raise InvalidSetting(msg)
     return opened(store, embed_model, early_fusion=composition)
 
 
@@ -62,11 +61,8 @@ def opened(
             store, embed_model=embed_model, early_fusion=early_fusion
         )
     except CollectionMismatch as error:
-        msg = (
-            f"{error} On the command line: give --encoder and --alignment as they were "
-            f"given to mmrag index."
-        )
-        raise CollectionMismatch(msg) from error
+        advice = "Give --encoder and --alignment as they were given to mmrag index."
+        raise CollectionMismatch(f"{error} {advice}") from error
 
 
 def holds_store(folder: Path) -> bool:
@@ -81,11 +77,10 @@ def check_exists(store: Path) -> None:
         StoreUnusable: It does not.
     """
     if not holds_store(store):
-        msg = (
-            f"There is no store in {str(store)!r}. Make one with: "
-            f"mmrag index DIR --store {store}"
+        made = f"mmrag index DIR --store {store}"
+        raise StoreUnusable(
+            f"There is no store in {str(store)!r}. Make one with: {made}"
         )
-        raise StoreUnusable(msg)
 
 
 def query_of(text: str, image: Path | None) -> QueryBundle:

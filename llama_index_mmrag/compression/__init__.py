@@ -9,10 +9,7 @@ from llama_index_mmrag.compression.candidates import Candidates
 from llama_index_mmrag.compression.compress import CompressSettings, compress
 from llama_index_mmrag.compression.live import IndexCompression
 from llama_index_mmrag.compression.report import Compression, Row
-from llama_index_mmrag.compression.server import (
-    ServerCompression,
-    compress_collection,
-)
+from llama_index_mmrag.compression.server import ServerCompression, compress_collection
 
 __all__ = [
     "Candidates",

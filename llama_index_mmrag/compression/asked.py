@@ -69,12 +69,11 @@ def given_queries(
     """
     rows = checked_unit_rows(queries, "The queries")
     if len(rows) < FEWEST_QUERIES or rows.shape[1] != dim:
-        msg = (
+        raise InvalidVector(
             f"Got {len(rows)!r} queries of {rows.shape[1]!r} numbers; expected at "
             f"least {FEWEST_QUERIES} of {dim!r}. Encode more with the encoder "
             f"that filled the collection, or give none: stored vectors are asked then."
         )
-        raise InvalidVector(msg)
     picked = rows[rng.permutation(len(rows))[:most]]
     nobody = np.full(len(picked), NOBODY, dtype=np.int64)
     return Asked(picked, nobody, f"{len(picked)} given")
@@ -89,11 +88,10 @@ def checked_unit_rows(vectors: ArrayLike, what: str) -> Vectors:
     rows = checked(vectors, what)
     zeros = np.flatnonzero(~has_direction(rows))
     if len(zeros):
-        msg = (
+        raise InvalidVector(
             f"{what} have {len(zeros)} rows of zeros, first row {int(zeros[0])!r}; "
             f"expected directions. Leave them out."
         )
-        raise InvalidVector(msg)
     return unit_rows(rows)
 
 
@@ -104,8 +102,7 @@ def enough_vectors(rows: Vectors) -> None:
         InvalidVector: There are not.
     """
     if len(rows) < _FEWEST_VECTORS:
-        msg = (
+        raise InvalidVector(
             f"Got {len(rows)!r} vectors; expected at least {_FEWEST_VECTORS}: fewer "
             f"prove no recall, and have nothing to save. Leave them as they are."
         )
-        raise InvalidVector(msg)

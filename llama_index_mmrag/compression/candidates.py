@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from llama_index_mmrag.alignment.autoencoder import (
-    AutoencoderSettings,
-    fit_autoencoder,
-)
+from llama_index_mmrag.alignment.autoencoder import AutoencoderSettings, fit_autoencoder
 from llama_index_mmrag.alignment.chain import Chain, Truncate
 from llama_index_mmrag.alignment.fitting import fit_directions
 from llama_index_mmrag.alignment.transforms import Normalize, Transform
@@ -57,14 +54,12 @@ class Candidates:
             whole(dim, "A length of dims", at_least=1)
         for level in self.oversamplings:
             number(level, "An oversampling", at_least=1)
-        if not self.oversamplings or [*self.oversamplings] != sorted(
-            {*self.oversamplings}
-        ):
-            msg = (
+        rising = sorted({*self.oversamplings})
+        if not rising or [*self.oversamplings] != rising:
+            raise InvalidSetting(
                 f"oversamplings are {self.oversamplings!r}; expected at least one, "
                 f"rising. Correct the setting."
             )
-            raise InvalidSetting(msg)
 
     def lengths(self, dim: int) -> list[int]:
         """Return the lengths to try, falling, each shorter than `dim`."""

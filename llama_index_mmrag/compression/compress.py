@@ -133,12 +133,12 @@ def choose(rows: Vectors, asked: Asked, settings: CompressSettings) -> Compressi
         for row in measured[1:]
         if row.low is not None
         and row.low >= min_recall
-        and _of(row, smallest) < _of(before, smallest)
+        and getattr(row, smallest) < getattr(before, smallest)
     ]
     other: Kept = "disk" if smallest == "memory" else "memory"
     chosen = min(
         saving,
-        key=lambda row: (_of(row, smallest), _of(row, other), -(row.low or 0)),
+        key=lambda row: (getattr(row, smallest), getattr(row, other), -(row.low or 0)),
         default=None,
     )
     report = Compression(
@@ -231,8 +231,3 @@ class _Run:
             low=low,
             ms=ms,
         )
-
-
-def _of(row: Row, what: Kept) -> float:
-    size = row.memory if what == "memory" else row.disk
-    return float("inf") if size is None else size

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import qdrant_edge as qe
@@ -16,15 +15,12 @@ from llama_index.core.vector_stores.types import VectorStoreQuery
 from llama_index_mmrag.alignment.artefact import Alignment
 from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.transforms import Transform
-from llama_index_mmrag.compression.asked import (
-    Asked,
-    enough_vectors,
-)
+from llama_index_mmrag.compression.asked import Asked, enough_vectors
 from llama_index_mmrag.compression.candidates import Candidates
 from llama_index_mmrag.compression.compress import CompressSettings, choose
 from llama_index_mmrag.compression.places import ALIGNMENT, encoder_through
 from llama_index_mmrag.compression.recall import NOBODY, last_scores, recalls
-from llama_index_mmrag.compression.report import Compression
+from llama_index_mmrag.compression.report import Compression, Row
 from llama_index_mmrag.compression.stored import StoredCollection, queries_for
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidVector, PromiseNotKept
@@ -33,8 +29,6 @@ from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
 from llama_index_mmrag.stores.edge_points import vectors_of
 from llama_index_mmrag.stores.manifest import Place, places_in, switch_places
-
-Queries: TypeAlias = "Sequence[str] | None"
 
 _PER_WRITE = 1024
 _TWICE = (
@@ -59,13 +53,10 @@ class IndexCompression:
 
     def __str__(self) -> str:
         """Return the tables, and why a collection stays as it is."""
-        names = dict.fromkeys((*self.reports, *self.refused))
-        parts = []
-        for name in names:
-            report = self.reports.get(name)
-            said = f"{self.refused[name]}" if report is None else str(report)
-            parts.append(f"{name}\n{said}")
-        return "\n\n".join(parts)
+        return "\n\n".join(
+            f"{name}\n{self.reports.get(name) or self.refused[name]}"
+            for name in dict.fromkeys((*self.reports, *self.refused))
+        )
 
 
 def compress_folder(
@@ -73,7 +64,7 @@ def compress_folder(
     channels: Sequence[Channel],
     *,
     settings: CompressSettings,
-    queries: Queries = None,
+    queries: Sequence[str] | None = None,
     apply: bool = False,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> IndexCompression:
@@ -101,7 +92,11 @@ def compress_folder(
     refused: dict[str, str] = {}
     places: dict[str, Place] = {}
     built: list[QdrantEdgeVectorStore] = []
-    settings = replace(settings, candidates=_candidates(settings, channels))
+    if any(channel.composition is not None for channel in channels):
+        # What is inserted later is composed of the other collections' vectors: these
+        # may be stored as smaller codes, and have to stay the vectors they are.
+        codes = replace(settings.candidates or Candidates(), reductions=())
+        settings = replace(settings, candidates=codes)
     try:
         for channel in channels:
             collection = StoredCollection.of(root, channel)
@@ -115,14 +110,16 @@ def compress_folder(
                 )
                 report = choose(collection.rows, asked, settings)
                 note = _TWICE if collection.alignment is not None else ""
-                report = replace(report, note=note)
-                report = report.kept_as(collection.store.quantisation)
+                quantisation = collection.store.quantisation
+                report = replace(report, note=note).kept_as(quantisation)
                 reports[channel.name] = report
                 if report.chosen is None:
                     refused[channel.name] = report.verdict()
                 elif apply:
                     on_step(f"{channel.name}: building beside the one in use")
-                    places[channel.name] = _built(collection, report, asked, built)
+                    places[channel.name] = _built(
+                        collection, report, report.chosen, asked, built
+                    )
             except (PromiseNotKept, InvalidVector) as error:
                 refused[channel.name] = str(error)
                 report_of = getattr(error, "compression", None)
@@ -154,18 +151,10 @@ def _settle(
         shutil.rmtree(root / folder, ignore_errors=True)
 
 
-def _candidates(settings: CompressSettings, channels: Sequence[Channel]) -> Candidates:
-    candidates = settings.candidates or Candidates()
-    if all(channel.composition is None for channel in channels):
-        return candidates
-    # What is inserted later is composed of the other collections' vectors: these may be
-    # stored as smaller codes, and have to stay the vectors they are.
-    return replace(candidates, reductions=())
-
-
 def _built(
     collection: StoredCollection,
     report: Compression,
+    row: Row,
     asked: Asked,
     built: list[QdrantEdgeVectorStore],
 ) -> Place:
@@ -174,9 +163,6 @@ def _built(
     Raises:
         PromiseNotKept: The one that was built does not keep the promise.
     """
-    row = report.chosen
-    if row is None:  # `choose` has raised
-        raise PromiseNotKept(report.verdict(), compression=report)
     name = f"{collection.name}-{uuid.uuid4().hex[:12]}"
     old = collection.store.client
     new = QdrantEdgeVectorStore.open(
@@ -193,7 +179,7 @@ def _built(
         new.build_index()
     half = np.arange(len(asked) // 2, len(asked))
     _check(collection, new, row.transform, asked.where(half), report)
-    return _remembered(collection, name, row.transform, report)
+    return _remembered(collection, name, row, report)
 
 
 def _copy(old: EdgeFolder, new: QdrantEdgeVectorStore, transform: Transform) -> None:
@@ -247,10 +233,10 @@ def _check(
 
 
 def _remembered(
-    collection: StoredCollection, folder: str, transform: Transform, report: Compression
+    collection: StoredCollection, folder: str, row: Row, report: Compression
 ) -> Place:
     """Save the way from the encoder to the new vectors; return the place."""
-    before = collection.alignment
+    before, transform = collection.alignment, row.transform
     if transform == Chain() and before is None:
         space = space_of(collection.encoder)
         return Place(folder=folder, alignment=None, space=space)
@@ -260,7 +246,6 @@ def _remembered(
         # Fitted on the encoder itself: the wrapper's name is made of what is in here.
         steps, space = Chain((before.text, transform)), before.text_space
         encoder = getattr(encoder, "text_encoder", encoder)
-    chosen = report.chosen
     alignment = Alignment(
         text=steps,
         image=steps,
@@ -269,7 +254,7 @@ def _remembered(
         text_space=space,
         image_space=space,
         figures={
-            "setting": "" if chosen is None else chosen.name,
+            "setting": row.name,
             "promised recall": report.min_recall,
             "top_k": report.top_k,
             "held-out recall": report.held_out,

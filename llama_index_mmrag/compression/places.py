@@ -47,10 +47,8 @@ def opened_places(
         _remove_leftovers(root, encoders)
     opened = {}
     for name, encoder in encoders.items():
-        place = places.get(name)
-        if place is None:
-            opened[name] = (root / name, encoder)
-        else:
+        opened[name] = (root / name, encoder)
+        if (place := places.get(name)) is not None:
             opened[name] = (root / place.folder, _behind(root, name, place, encoder))
     return opened
 
@@ -70,12 +68,11 @@ def check_places(root: Path, opened: Mapping[str, Path]) -> None:
     places = places_in(root)
     for name, folder in opened.items():
         if folder != root / (places[name].folder if name in places else name):
-            msg = (
+            raise StoreInUse(
                 f"The {name} collection of {str(root)!r} was compressed while it was "
                 f"opened: {folder.name!r} was replaced by {places[name].folder!r}. "
                 f"Open it again."
             )
-            raise StoreInUse(msg)
 
 
 def encoder_through(alignment: Alignment, encoder: BaseEmbedding) -> BaseEmbedding:
@@ -96,30 +93,27 @@ def _behind(
     root: Path, name: str, place: Place, encoder: BaseEmbedding
 ) -> BaseEmbedding:
     if not (root / place.folder).is_dir():
-        msg = (
+        raise CollectionMismatch(
             f"The {name} collection of {str(root)!r} was compressed into "
             f"{place.folder!r}, which is gone. Restore the folder from a backup, or "
             f"index into another one."
         )
-        raise CollectionMismatch(msg)
     if place.alignment is not None:
         file = root / place.folder / place.alignment
         try:
             encoder = encoder_through(Alignment.load(file), encoder)
         except (InvalidSetting, FileNotFoundError) as error:
-            msg = (
+            raise CollectionMismatch(
                 f"The {name} collection of {str(root)!r} was compressed, and its "
                 f"transform cannot be used: {error}"
-            )
-            raise CollectionMismatch(msg) from error
+            ) from error
     if space_of(encoder) != place.space:
-        msg = (
+        raise CollectionMismatch(
             f"The vectors of the {name} collection of {str(root)!r} went through a "
             f"transform into the space {place.space!r}; the one in "
             f"{place.folder!r} leads to {space_of(encoder)!r}. Restore the folder from "
             f"a backup: vectors of different spaces cannot be compared."
         )
-        raise CollectionMismatch(msg)
     return encoder
 
 

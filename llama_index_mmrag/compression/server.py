@@ -98,26 +98,23 @@ def compress_collection(
         one.alias_name: one.collection_name for one in client.get_aliases().aliases
     }
     if alias not in aliases and client.collection_exists(alias):
-        msg = (
+        raise InvalidSetting(
             f"{alias!r} is a collection; expected an alias, or a name that is free. A "
             f"collection's name cannot be switched: give another, and search by that."
         )
-        raise InvalidSetting(msg)
     info = client.get_collection(source)
     params: Any = info.config.params.vectors
     if isinstance(params, dict) or params is None or params.distance.value != "Cosine":
-        msg = (
+        raise CollectionMismatch(
             f"Collection {source!r} has the vectors {params!r}; expected one without a "
             f"name, by cosine, as LlamaIndex makes it. Copy it into such a one first."
         )
-        raise CollectionMismatch(msg)
     # Else the new one would remember an encoder that its vectors are not of.
     is_filled_by(card_of(encoder), info.config.metadata, source)
     read = pages(client, source, with_payload=False, with_vectors=True)
     blocks = [np.array([p.vector for p in page], dtype=np.float32) for page in read]
     rows = np.concatenate([np.empty((0, params.size), dtype=np.float32), *blocks])
-    if len(rows):
-        rows = checked_unit_rows(rows, f"The vectors of {source!r}")
+    rows = checked_unit_rows(rows, f"The vectors of {source!r}")
     enough_vectors(rows)
     rng = np.random.default_rng(settings.seed)
     asked = queries_of(rows, queries, settings.n_queries, rng)
@@ -176,11 +173,10 @@ def _copy(
         ]
         client.upsert(target, points=points, wait=True)
     if (found := client.count(target, exact=True).count) != n_points:
-        msg = (
+        raise StoreUnusable(
             f"The new collection {target!r} holds {found} of {n_points} points; "
             f"expected all. It was removed: try again while nobody writes."
         )
-        raise StoreUnusable(msg)
 
 
 def _switch(client: QdrantClient, alias: str, target: str, *, is_set: bool) -> None:

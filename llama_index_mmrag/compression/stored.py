@@ -55,25 +55,21 @@ class StoredCollection:
         """
         store: QdrantEdgeVectorStore = channel.collection.store
         if channel.collection.way != "here" or store.distance != "cosine":
-            msg = (
+            raise InvalidSetting(
                 f"The {channel.name} collection is a {type(store).__name__}; expected "
                 f"an embedded store with cosine. For a server use compress_collection."
             )
-            raise InvalidSetting(msg)
         if (successor := store.client.successor) is not None:
-            msg = (
+            raise StoreClosed(
                 f"The {channel.name} collection was replaced by {str(successor)!r}; "
                 f"this one may lack what was written since. Open the index again."
             )
-            raise StoreClosed(msg)
         place = places_in(root).get(channel.name)
         alignment = None
         if place is not None and place.alignment is not None:
             alignment = Alignment.load(root / place.folder / place.alignment)
         ids, vectors = stored_vectors(store)
-        rows = vectors
-        if len(vectors):
-            rows = checked_unit_rows(vectors, f"The vectors of {channel.name}")
+        rows = checked_unit_rows(vectors, f"The vectors of {channel.name}")
         return cls(channel.name, root, store, channel.embed_model, alignment, ids, rows)
 
 
@@ -103,12 +99,13 @@ def queries_for(
     own = stored_queries(rows, most, rng)
     # Pictures are mostly asked for in words: where texts are in the same space, half
     # of the queries are texts.
+    accepted = next(c.accepts for c in channels if c.name == collection.name)
     others = [
         stored_vectors(channel.collection.store)[1]
         for channel in channels
         if channel.name != collection.name
         and channel.composition is None
-        and "image" in _accepts(channels, collection.name)
+        and "image" in (accepted or ())
         and space_of(channel.embed_model) == space_of(collection.encoder)
         and channel.collection.way == "here"
     ]
@@ -117,15 +114,11 @@ def queries_for(
     if not n:
         return own
     words = checked_unit_rows(texts[rng.permutation(len(texts))[:n]], "The texts")
-    both = np.concatenate([own.vectors[: len(own) - n // 2], words[: n // 2]])
-    left_out = np.full(len(both), NOBODY, dtype=np.int64)
-    left_out[: len(own) - n // 2] = own.left_out[: len(own) - n // 2]
+    n_own, n_words = len(own) - n // 2, n // 2
+    both = np.concatenate([own.vectors[:n_own], words[:n_words]])
+    left_out = np.append(own.left_out[:n_own], np.full(n_words, NOBODY))
     origin = (
-        f"{len(own) - n // 2} stored vectors, each leaving itself out, and {n // 2} "
-        f"texts of the same space"
+        f"{n_own} stored vectors, each leaving itself out, and {n_words} texts of the "
+        f"same space"
     )
     return Asked(both, left_out, origin).where(rng.permutation(len(both)))
-
-
-def _accepts(channels: Sequence[Channel], name: str) -> frozenset[str]:
-    return next(frozenset(c.accepts or ()) for c in channels if c.name == name)

@@ -24,6 +24,8 @@ from llama_index_mmrag.concurrency.threads import (
     working_for,
 )
 from llama_index_mmrag.events.spans import Span
+from llama_index_mmrag.fusion.ranked_list import InvalidScore
+from llama_index_mmrag.provenance import Degradation, DegradationKind
 
 T = TypeVar("T")
 
@@ -48,6 +50,14 @@ class StillBusy(Exception):
 
 class Unrepeatable(Exception):  # noqa: N818 - carries an error, is not one to catch
     """Work would fail again if it were repeated; `args[0]` is the outcome."""
+
+
+class AskerAtFault(Exception):  # noqa: N818 - carries an error, is not one to catch
+    """What is asked for is at fault itself, such as a picture; `args[0]` says why.
+
+    Told apart from the same error of who is asked, which costs that job its answer and
+    not the walk.
+    """
 
 
 Outcome: TypeAlias = "T | Exception"
@@ -128,16 +138,24 @@ class Job(Generic[T]):
         return error
 
 
-Steps: TypeAlias = "Generator[Sequence[Job[Any]], list[Any], T]"
-"""A walk that yields jobs, is sent their outcomes, and returns what it came to."""
+Settled: TypeAlias = "tuple[list[Any], list[Degradation]]"
+"""What jobs gave, and why the others gave nothing."""
+
+Steps: TypeAlias = "Generator[Sequence[Job[Any]], Settled, T]"
+"""A walk that yields jobs, is sent what became of them, and returns what it came to."""
 
 
 def walk(steps: Steps[T]) -> T:
-    """Return what the steps return; the jobs of each are done at once."""
+    """Return what the steps return; the jobs of each are done at once.
+
+    Raises:
+        ImageUnreadable: The query is at fault, and not what was asked.
+        InvalidQuery: Likewise.
+    """
     try:
         jobs = next(steps)
         while True:
-            jobs = steps.send(run_all(jobs))
+            jobs = steps.send(_settled(jobs, run_all(jobs)))
     except StopIteration as end:
         found: T = end.value
         return found
@@ -148,10 +166,33 @@ async def awalk(steps: Steps[T]) -> T:
     try:
         jobs = next(steps)
         while True:
-            jobs = steps.send(await arun_all(jobs))
+            jobs = steps.send(_settled(jobs, await arun_all(jobs)))
     except StopIteration as end:
         found: T = end.value
         return found
+
+
+def _settled(jobs: Sequence[Job[Any]], outcomes: Sequence[Any]) -> Settled:
+    given: list[Any] = []
+    lost: list[Degradation] = []
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if not isinstance(outcome, Exception):
+            given.append(outcome)
+            continue
+        if isinstance(outcome, AskerAtFault):
+            raise outcome.args[0]
+        kind, reason = _KINDS.get(type(outcome), "error"), str(outcome)
+        if kind == "error":
+            reason = f"{type(outcome).__name__}: {reason}"
+        lost.append(Degradation(job.channel, job.name, kind, reason))
+    return given, lost
+
+
+_KINDS: dict[type[Exception], DegradationKind] = {
+    DeadlineMissed: "deadline",
+    StillBusy: "busy",
+    InvalidScore: "invalid",
+}
 
 
 def run_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:

@@ -117,20 +117,18 @@ class BatchedClipEmbedding(PictureEncoder):
 
         fixed = {"model_name", "backend", "device", "dtype"} & settings.keys()
         if fixed:
-            msg = (
+            raise InvalidSetting(
                 f"{', '.join(sorted(fixed))} cannot be set: the model of the given "
                 f"ClipEmbedding is shared as it is. Leave them out, or make a "
                 f"{cls.__name__} of its own."
             )
-            raise InvalidSetting(msg)
         model: Any = getattr(encoder, "_model", None)
         if not hasattr(model, "encode_text") or not hasattr(model, "visual"):
-            msg = (
+            raise InvalidSetting(
                 f"Cannot wrap {type(encoder).__name__}: expected a ClipEmbedding of "
                 f"llama-index-embeddings-clip with its model loaded. Give model_name "
                 f"to {cls.__name__} instead."
             )
-            raise InvalidSetting(msg)
         wrapped = cls(
             model_name=encoder.model_name,
             backend="openai",
@@ -175,11 +173,8 @@ class BatchedClipEmbedding(PictureEncoder):
             _log.warning(
                 "%d of %d texts were longer than the %d tokens that %s reads: their "
                 "ends were not encoded. Split passages, or use another text encoder.",
-                n_cut,
-                len(texts),
-                towers.max_tokens,
-                self.model_name,
-            )
+                n_cut, len(texts), towers.max_tokens, self.model_name,
+            )  # fmt: skip
         return vectors
 
     def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:

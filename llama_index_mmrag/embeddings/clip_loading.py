@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from llama_index_mmrag.checks import needs
-from llama_index_mmrag.embeddings.clip_torch import DTypeName
+from llama_index_mmrag.embeddings.clip_torch import (
+    DTypeName,
+    choose_device,
+    choose_dtype,
+)
 from llama_index_mmrag.embeddings.clip_towers import ClipTowers
 
 BackendName = Literal["auto", "openai", "transformers", "open_clip"]
@@ -39,12 +43,7 @@ def choose_backend(name: str) -> BackendName:
 
 
 def load_towers(
-    name: str,
-    *,
-    backend: BackendName,
-    device: str,
-    dtype: DTypeName,
-    needed_for: str,
+    name: str, *, backend: BackendName, device: str, dtype: DTypeName, needed_for: str
 ) -> ClipTowers:
     """Return a loaded model.
 
@@ -62,8 +61,9 @@ def load_towers(
     """
     chosen = choose_backend(name) if backend == "auto" else backend
     needs("torch", extra="clip", for_=needed_for)
-    load = _loader(chosen)
-    return load(name, device=device, dtype=dtype, needed_for=needed_for)
+    place = choose_device(device)
+    precision = choose_dtype(dtype, place)
+    return _loader(chosen)(name, place, precision, needed_for=needed_for)
 
 
 def _loader(backend: BackendName) -> Callable[..., ClipTowers]:

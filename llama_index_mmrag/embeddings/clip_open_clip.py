@@ -10,19 +10,8 @@ import numpy as np
 from PIL import Image
 
 from llama_index_mmrag.checks import needs
-from llama_index_mmrag.embeddings.clip_torch import (
-    DTypeName,
-    choose_device,
-    choose_dtype,
-    computing,
-    first_line,
-    lower_precision,
-    padded,
-    splits_by_thread,
-    to_numpy,
-    weights_sha8,
-)
-from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
+from llama_index_mmrag.embeddings.clip_torch import first_line
+from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable, ClipTowers
 from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -30,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def load_open_clip(
-    name: str, *, device: str, dtype: DTypeName, needed_for: str
+    name: str, place: torch.device, dtype: torch.dtype, *, needed_for: str
 ) -> OpenClip:
     """Return a model of open_clip.
 
@@ -38,17 +27,15 @@ def load_open_clip(
         name: An architecture and its weights with a colon between: "ViT-B-32:" and a
             tag of `open_clip.list_pretrained()` (downloaded at first use) or a file; or
             "hf-hub:owner/model"; or a folder with open_clip_config.json.
-        device: A torch device, or "auto".
+        place: Where it is to run.
         dtype: Precision of matrix products.
         needed_for: Who asks, for the message when a package is missing.
 
     Raises:
         CheckpointUnusable: No such architecture or weights, or they do not fit.
         MissingExtra: open_clip is not installed.
-        InvalidSetting: The device cannot be used.
     """
     package = needs("open_clip", extra="open-clip", for_=needed_for)
-    place = choose_device(device)
     architecture, weights = _parts(name)
     try:
         model, _, preprocess = package.create_model_and_transforms(
@@ -59,10 +46,10 @@ def load_open_clip(
         # RuntimeError for names, what torch.load raises for files, the network's.
         raise _unusable(name, first_line(error)) from error
     model = model.eval().float().to(place)
-    return OpenClip(model, tokenizer, preprocess, dtype=choose_dtype(dtype, place))
+    return OpenClip(model, tokenizer, preprocess, dtype=dtype)
 
 
-class OpenClip:
+class OpenClip(ClipTowers):
     """A loaded model of open_clip.
 
     OpenAI's kind of text tower is causal, and runs on as many positions as the longest
@@ -79,23 +66,19 @@ class OpenClip:
     def __init__(
         self, model: Any, tokenizer: Any, preprocess: Any, *, dtype: torch.dtype
     ) -> None:
-        self._model = model
         self._tokenizer = tokenizer
         self._preprocess = preprocess
-        self._device: torch.device = next(model.parameters()).device
-        self._dtype = dtype
-        self.splits = splits_by_thread(self._device)
-        self.max_tokens = int(model.context_length)
         self._is_causal = (
             getattr(model, "attn_mask", None) is not None
             and getattr(model, "text_pool_type", None) == "argmax"
             # A layer here, not a matrix, where the text tower has an extra bias.
             and type(model.text_projection).__name__ == "Parameter"
         )
+        max_tokens = int(model.context_length)
+        self.width = None if self._is_causal else max_tokens
         colours = (tuple(model.visual.image_mean), tuple(model.visual.image_std))
-        self.sha8 = weights_sha8(model, "open_clip", colours)
-        lower_precision(model, dtype)
-        self.dimension = self.text_vectors(self.token_ids(["a"])).shape[1]
+        recipe = ("open_clip", colours)
+        super().__init__(model, max_tokens=max_tokens, recipe=recipe, dtype=dtype)
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's tokens with start and end marks, however many."""
@@ -108,28 +91,19 @@ class OpenClip:
             [own.sot_token_id, *own.encode(text), own.eot_token_id] for text in texts
         ]
 
-    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
-        """Return one vector for each row of at most `max_tokens`, `(n, dim)`."""
-        with computing(self._device, self._dtype):
-            if self._is_causal:
-                return to_numpy(
-                    _short_text(self._model, padded(token_ids, device=self._device))
-                )
-            full = padded(token_ids, device=self._device, width=self.max_tokens)
-            return to_numpy(self._model.encode_text(full))
-
     def pixels(self, picture: Image.Image) -> Vectors:
         """Return an RGB picture as the model's own transform prepares it."""
         return np.asarray(self._preprocess(picture).numpy(), dtype=np.float32)
 
-    def picture_vectors(self, pixels: Vectors) -> Vectors:
-        """Return one vector for each picture: `(n, 3, h, w)` to `(n, dim)`."""
-        import torch
+    def _text_features(self, ids: torch.Tensor) -> torch.Tensor:
+        if self._is_causal:
+            return _short_text(self.model, ids)
+        features: torch.Tensor = self.model.encode_text(ids)
+        return features
 
-        with computing(self._device, self._dtype):
-            return to_numpy(
-                self._model.encode_image(torch.from_numpy(pixels).to(self._device))
-            )
+    def _picture_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.model.encode_image(pixels)
+        return features
 
 
 def _short_text(model: Any, ids: torch.Tensor) -> torch.Tensor:

@@ -12,19 +12,8 @@ import numpy as np
 from PIL import Image
 
 from llama_index_mmrag.checks import needs
-from llama_index_mmrag.embeddings.clip_torch import (
-    DTypeName,
-    choose_device,
-    choose_dtype,
-    computing,
-    first_line,
-    lower_precision,
-    padded,
-    splits_by_thread,
-    to_numpy,
-    weights_sha8,
-)
-from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
+from llama_index_mmrag.embeddings.clip_torch import first_line
+from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable, ClipTowers
 from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -38,26 +27,23 @@ _SCALE = ((np.arange(256, dtype=np.float32) / 255)[:, None] - _MEAN).T / _STD[:,
 
 
 def load_openai(
-    name: str, *, device: str, dtype: DTypeName, needed_for: str
+    name: str, place: torch.device, dtype: torch.dtype, *, needed_for: str
 ) -> OpenAIClip:
     """Return a CLIP by OpenAI's name of it ("ViT-B/32"), or from a file.
 
     Args:
         name: One of `clip.available_models()`, downloaded at first use, or the path of
             a file: a state dict saved by torch, or OpenAI's own archive.
-        device: A torch device, or "auto".
+        place: Where it is to run.
         dtype: Precision of matrix products.
         needed_for: Who asks, for the message when a package is missing.
 
     Raises:
         CheckpointUnusable: No such model or file, or the file holds no CLIP.
         MissingExtra: A package of the extra `clip` is missing.
-        InvalidSetting: The device cannot be used.
     """
     clip = clip_package(needed_for)
-    place = choose_device(device)
-    model = _read(clip, name).float().to(place)
-    return OpenAIClip(clip, model, dtype=choose_dtype(dtype, place))
+    return OpenAIClip(clip, _read(clip, name).float().to(place), dtype=dtype)
 
 
 def clip_package(needed_for: str) -> Any:
@@ -72,7 +58,7 @@ def clip_package(needed_for: str) -> Any:
         return needs("clip", extra="clip", for_=needed_for)
 
 
-class OpenAIClip:
+class OpenAIClip(ClipTowers):
     """A loaded `clip.model.CLIP`.
 
     Args:
@@ -87,45 +73,19 @@ class OpenAIClip:
         import torch
 
         self._tokenizer = clip.simple_tokenizer.SimpleTokenizer()
-        self._model = model
-        self._device: torch.device = model.positional_embedding.device
         self._side = int(model.visual.input_resolution)
-        self.dimension = int(model.text_projection.shape[1])
-        self.splits = splits_by_thread(self._device)
-        self.max_tokens = int(model.context_length)
-        self.sha8 = weights_sha8(model, "openai", self._side)
-        self._dtype = dtype or torch.float32
-        lower_precision(model, self._dtype)
+        super().__init__(
+            model,
+            max_tokens=int(model.context_length),
+            recipe=("openai", self._side),
+            dtype=dtype or torch.float32,
+        )
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's tokens with start and end marks, however many."""
         marks = self._tokenizer.encoder
         start, end = marks["<|startoftext|>"], marks["<|endoftext|>"]
         return [[start, *self._tokenizer.encode(text), end] for text in texts]
-
-    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
-        """Return one vector for each row, `(n, dim)`.
-
-        What `encode_text` computes, on as many positions as the longest row has: the
-        attention is causal, so what comes after a text's end never reached its vector.
-        `encode_text` itself takes full rows only, for the sake of its stored mask.
-        """
-        import torch
-
-        model = self._model
-        with computing(self._device, self._dtype):
-            ids = padded(token_ids, device=self._device)  # (n, tokens)
-            n_tokens = ids.shape[1]
-            x = model.token_embedding(ids).type(model.dtype)
-            x = x + model.positional_embedding[:n_tokens].type(model.dtype)
-            for block in model.transformer.resblocks:
-                x = _after_block(x, block, is_causal=True)
-            x = model.ln_final(x)
-            # The end mark is the highest id: argmax finds the first one.
-            ends = x[torch.arange(len(ids), device=self._device), ids.argmax(dim=-1)]
-            return to_numpy(
-                ends.type(model.text_projection.dtype) @ model.text_projection
-            )
 
     def pixels(self, picture: Image.Image) -> Vectors:
         """Return an RGB picture as the picture tower takes it, `(3, side, side)`.
@@ -148,16 +108,32 @@ class OpenAIClip:
             [scale[plane] for scale, plane in zip(_SCALE, planes, strict=True)]
         )
 
-    def picture_vectors(self, pixels: Vectors) -> Vectors:
-        """Return one vector for each picture: `(n, 3, side, side)` to `(n, dim)`."""
+    def _text_features(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return what `encode_text` computes, on as many positions as `ids` has.
+
+        The attention is causal, so what comes after a text's end never reached its
+        vector. `encode_text` itself takes full rows only, for its stored mask's sake.
+        """
         import torch
 
-        with computing(self._device, self._dtype):
-            values = torch.from_numpy(pixels).to(self._device)
-            visual = self._model.visual
-            if hasattr(visual, "transformer"):
-                return to_numpy(_seen(values, visual))
-            return to_numpy(self._model.encode_image(values))  # a ResNet
+        model = self.model
+        x = model.token_embedding(ids).type(model.dtype)  # (n, tokens, width)
+        x = x + model.positional_embedding[: ids.shape[1]].type(model.dtype)
+        for block in model.transformer.resblocks:
+            x = _after_block(x, block, is_causal=True)
+        x = model.ln_final(x)
+        # The end mark is the highest id: argmax finds the first one.
+        ends = x[torch.arange(len(ids), device=self.device), ids.argmax(dim=-1)]
+        projection = model.text_projection
+        projected: torch.Tensor = ends.type(projection.dtype) @ projection
+        return projected
+
+    def _picture_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        visual = self.model.visual
+        if hasattr(visual, "transformer"):
+            return _seen(pixels, visual)
+        features: torch.Tensor = self.model.encode_image(pixels)  # a ResNet
+        return features
 
 
 def _seen(pixels: torch.Tensor, visual: Any) -> torch.Tensor:
@@ -216,12 +192,11 @@ def _read(clip: Any, name: str) -> Any:
 
     if not Path(name).is_file():
         if name not in clip.available_models():
-            msg = (
+            raise CheckpointUnusable(
                 f"There is no CLIP model {name!r}: expected the path of a file, or one "
                 f"of {', '.join(clip.available_models())}. Check model_name, or choose "
                 f"another backend."
             )
-            raise CheckpointUnusable(msg)
         with _reading(name):
             return clip.load(name, device="cpu")[0]
     try:

@@ -40,12 +40,10 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
-        msg = (
-            f"The device {name!r} cannot be used: {reason}. Expected 'auto', 'cpu', "
-            f"'cuda', 'cuda:0' or another device that this torch supports."
-        )
-        raise InvalidSetting(msg) from error
+        raise InvalidSetting(
+            f"The device {name!r} cannot be used: {first_line(error)}. Expected "
+            f"'auto', 'cpu', 'cuda', 'cuda:0' or another device of this torch."
+        ) from error
     return device
 
 

@@ -6,19 +6,32 @@ CPU each thread decodes and computes batches of its own; on a GPU threads decode
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, Protocol, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from llama_index_mmrag.embeddings.batches import batches_by_length, cut
-from llama_index_mmrag.embeddings.clip_torch import single_threads
+from llama_index_mmrag.embeddings.clip_torch import (
+    computing,
+    lower_precision,
+    padded,
+    single_threads,
+    splits_by_thread,
+    to_numpy,
+    weights_sha8,
+)
 from llama_index_mmrag.errors import InvalidVector, MmragError
 from llama_index_mmrag.nodes.images import ImageSource, load_image
 from llama_index_mmrag.vectors import Vectors, has_direction, unit_rows
+
+if TYPE_CHECKING:
+    import torch
 
 Source = TypeVar("Source")
 Result = TypeVar("Result")
@@ -32,62 +45,79 @@ class CheckpointUnusable(MmragError, ValueError):
     """A checkpoint is missing, unreadable, or of another kind of model."""
 
 
-class ClipTowers(Protocol):
+class ClipTowers(ABC):
     """The text tower and the picture tower of one loaded model; thread-safe.
 
-    Vectors need not have unit length.
+    Vectors need not have unit length. A backend gives tokens, pixels, and what the two
+    towers compute of them.
+
+    Args:
+        model: The model. Its weights are changed if `dtype` is not float32.
+        max_tokens: Most tokens of a text, its start and end marks among them.
+        recipe: What decides the vectors beside the weights.
+        dtype: Precision of matrix products.
     """
 
-    @property
-    def dimension(self) -> int:
-        """Length of the vectors of both towers."""
-        ...
+    fill: int = 0
+    """What pads the rows of a batch."""
+    width: int | None = None
+    """How many tokens every batch has; None: as many as its longest text."""
 
-    @property
-    def max_tokens(self) -> int:
-        """Most tokens of a text, its start and end marks among them."""
-        ...
-
-    @property
-    def sha8(self) -> str:
-        """What tells this model's vectors from others': 8 hexadecimal digits."""
-        ...
-
-    @property
-    def splits(self) -> bool:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        max_tokens: int,
+        recipe: tuple[object, ...],
+        dtype: torch.dtype,
+    ) -> None:
+        self.model = model
+        self.max_tokens = max_tokens
+        self.device: torch.device = next(model.parameters()).device
+        self.splits = splits_by_thread(self.device)
         """Whether several threads may compute at once, each on one CPU."""
-        ...
-
-    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return each text's tokens with start and end marks, however many."""
-        ...
+        self.sha8 = weights_sha8(model, *recipe)
+        """What tells this model's vectors from others': 8 hexadecimal digits."""
+        self._dtype = dtype
+        lower_precision(model, dtype)
+        self.dimension: int = self.text_vectors(self.token_ids(["a"])).shape[1]
+        """Length of the vectors of both towers."""
 
     def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
         """Return one vector for each row of at most `max_tokens`, `(n, dim)`."""
-        ...
-
-    def pixels(self, picture: Image.Image) -> Vectors:
-        """Return an RGB picture as the picture tower takes it, `(3, h, w)`."""
-        ...
+        with computing(self.device, self._dtype):
+            ids = padded(
+                token_ids, device=self.device, fill=self.fill, width=self.width
+            )
+            return to_numpy(self._text_features(ids))
 
     def picture_vectors(self, pixels: Vectors) -> Vectors:
         """Return one vector for each picture: `(n, 3, h, w)` to `(n, dim)`."""
-        ...
+        import torch
 
+        with computing(self.device, self._dtype):
+            values = torch.from_numpy(pixels).to(self.device)
+            return to_numpy(self._picture_features(values))
 
-class EncodedTexts(NamedTuple):
-    """Texts as vectors, and what they lost."""
+    @abstractmethod
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return each text's tokens with start and end marks, however many."""
 
-    vectors: Vectors
-    """Unit vectors, `(n, dim)`."""
-    n_cut: int
-    """How many texts were longer than the model reads."""
+    @abstractmethod
+    def pixels(self, picture: Image.Image) -> Vectors:
+        """Return an RGB picture as the picture tower takes it, `(3, h, w)`."""
+
+    @abstractmethod
+    def _text_features(self, ids: torch.Tensor) -> torch.Tensor: ...
+
+    @abstractmethod
+    def _picture_features(self, pixels: torch.Tensor) -> torch.Tensor: ...
 
 
 def encode_texts(
     towers: ClipTowers, texts: Sequence[str], *, batch_tokens: int, n_threads: int = 1
-) -> EncodedTexts:
-    """Return one unit vector for each text, in the texts' order.
+) -> tuple[Vectors, int]:
+    """Return one unit vector for each text, in their order, and how many were cut.
 
     Texts longer than the model reads lose their end; the end mark stays.
 
@@ -119,7 +149,7 @@ def encode_texts(
         for batch in batches_by_length(lengths, n_tokens=batch_tokens):
             fill(batch)
     n_cut = sum(len(ids) > most for ids in whole)
-    return EncodedTexts(_unit(vectors, "text"), n_cut)
+    return _unit(vectors, "text"), n_cut
 
 
 def encode_pictures(
@@ -159,11 +189,11 @@ def encode_pictures(
             list(threads.map(fill, starts))
     else:
         rows = ahead(prepared, pictures, n_threads=n_threads, n_ahead=2 * batch_size)
-        start = 0
-        for batch in _in_batches(rows, batch_size):
-            stop = start + len(batch)
-            vectors[start:stop] = towers.picture_vectors(np.stack(batch))
-            start = stop
+        for start in range(0, n, batch_size):
+            batch = list(islice(rows, batch_size))
+            vectors[start : start + len(batch)] = towers.picture_vectors(
+                np.stack(batch)
+            )
     return _unit(vectors, "picture")
 
 
@@ -198,25 +228,13 @@ def ahead(
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _in_batches(rows: Iterator[Vectors], size: int) -> Iterator[list[Vectors]]:
-    batch: list[Vectors] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
 def _unit(vectors: Vectors, what: str) -> Vectors:
     usable = has_direction(vectors)
     if not usable.all():
         row = int(np.argmin(usable))
-        msg = (
+        raise InvalidVector(
             f"The model gave {what} {row} of {len(vectors)} a vector that is not "
             f"finite or is all zeros. Use dtype='float32', or another "
             f"checkpoint."
         )
-        raise InvalidVector(msg)
     return unit_rows(vectors)

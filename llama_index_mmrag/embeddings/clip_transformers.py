@@ -10,19 +10,8 @@ import numpy as np
 from PIL import Image
 
 from llama_index_mmrag.checks import needs
-from llama_index_mmrag.embeddings.clip_torch import (
-    DTypeName,
-    choose_device,
-    choose_dtype,
-    computing,
-    first_line,
-    lower_precision,
-    padded,
-    splits_by_thread,
-    to_numpy,
-    weights_sha8,
-)
-from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
+from llama_index_mmrag.embeddings.clip_torch import first_line
+from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable, ClipTowers
 from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -32,26 +21,24 @@ _KINDS = ("clip", "siglip")
 
 
 def load_transformers(
-    name: str, *, device: str, dtype: DTypeName, needed_for: str
+    name: str, place: torch.device, dtype: torch.dtype, *, needed_for: str
 ) -> TransformersClip:
     """Return a CLIP or SigLIP from a folder, or by its name on the model hub.
 
     Args:
         name: A folder with config.json, weights, tokenizer and image processor; or a
             name such as "google/siglip-base-patch16-224", downloaded at first use.
-        device: A torch device, or "auto".
+        place: Where it is to run.
         dtype: Precision of matrix products.
         needed_for: Who asks, for the message when a package is missing.
 
     Raises:
         CheckpointUnusable: No such model, another kind of model, or parts missing.
         MissingExtra: transformers is not installed.
-        InvalidSetting: The device cannot be used.
     """
-    place = choose_device(device)
     parts = load_parts(name, needed_for=needed_for)
     parts.model.to(place)
-    return TransformersClip(*parts, dtype=choose_dtype(dtype, place))
+    return TransformersClip(*parts, dtype=dtype)
 
 
 class Parts(NamedTuple):
@@ -95,8 +82,11 @@ def load_parts(name: str, *, needed_for: str) -> Parts:
     return Parts(model.eval().float(), tokenizer, processor)
 
 
-class TransformersClip:
+class TransformersClip(ClipTowers):
     """A loaded `CLIPModel` or `SiglipModel`.
+
+    CLIP needs no mask: what pads a row comes after its first end mark, and the
+    attention is causal.
 
     Args:
         model: The model. Its weights are changed if `dtype` is not float32.
@@ -108,20 +98,16 @@ class TransformersClip:
     def __init__(
         self, model: Any, tokenizer: Any, processor: Any, *, dtype: torch.dtype
     ) -> None:
-        self.model = model
         self.tokenizer = tokenizer
         self.processor = processor
-        self.device: torch.device = model.device
-        self._dtype = dtype
-        self.splits = splits_by_thread(self.device)
-        self.max_tokens = int(model.config.text_config.max_position_embeddings)
+        self.fill = tokenizer.pad_token_id
+        max_tokens = int(model.config.text_config.max_position_embeddings)
         # SigLIP's text tower looks in both directions and reads its vector off the
         # last position: it was trained on, and needs, full width.
-        self.width = self.max_tokens if model.config.model_type == "siglip" else None
+        self.width = max_tokens if model.config.model_type == "siglip" else None
         colours = (list(processor.image_mean), list(processor.image_std))
-        self.sha8 = weights_sha8(model, "transformers", colours)
-        lower_precision(model, dtype)
-        self.dimension = self.text_vectors(self.token_ids(["a"])).shape[1]
+        recipe = ("transformers", colours)
+        super().__init__(model, max_tokens=max_tokens, recipe=recipe, dtype=dtype)
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's tokens with start and end marks, however many."""
@@ -130,33 +116,16 @@ class TransformersClip:
         )["input_ids"]
         return ids
 
-    def text_vectors(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
-        """Return one vector for each row of at most `max_tokens`, `(n, dim)`.
-
-        CLIP needs no mask: what pads a row comes after its first end mark, and the
-        attention is causal.
-        """
-        with computing(self.device, self._dtype):
-            ids = padded(
-                token_ids,
-                device=self.device,
-                fill=self.tokenizer.pad_token_id,
-                width=self.width,
-            )
-            return to_numpy(pooled(self.model.get_text_features(input_ids=ids)))
-
     def pixels(self, picture: Image.Image) -> Vectors:
         """Return an RGB picture as the model's image processor prepares it."""
         prepared = self.processor(images=picture, return_tensors="np")
         return np.asarray(prepared["pixel_values"][0], dtype=np.float32)
 
-    def picture_vectors(self, pixels: Vectors) -> Vectors:
-        """Return one vector for each picture: `(n, 3, h, w)` to `(n, dim)`."""
-        import torch
+    def _text_features(self, ids: torch.Tensor) -> torch.Tensor:
+        return pooled(self.model.get_text_features(input_ids=ids))
 
-        with computing(self.device, self._dtype):
-            values = torch.from_numpy(pixels).to(self.device)
-            return to_numpy(pooled(self.model.get_image_features(pixel_values=values)))
+    def _picture_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pooled(self.model.get_image_features(pixel_values=pixels))
 
 
 def _check_kind(name: str, kind: str) -> None:

@@ -15,18 +15,11 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index_mmrag.nodes.images import ImageSource, load_image
 
 COLOURS: Mapping[str, tuple[float, float, float]] = {
-    "red": (1.0, 0.0, 0.0),
-    "green": (0.0, 1.0, 0.0),
-    "blue": (0.0, 0.0, 1.0),
-    "yellow": (1.0, 1.0, 0.0),
-    "magenta": (1.0, 0.0, 1.0),
-    "cyan": (0.0, 1.0, 1.0),
-    "orange": (1.0, 0.5, 0.0),
-    "white": (1.0, 1.0, 1.0),
-    "grey": (0.5, 0.5, 0.5),
-    "gray": (0.5, 0.5, 0.5),
-    "black": (0.0, 0.0, 0.0),
-}
+    "red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0), "blue": (0.0, 0.0, 1.0),
+    "yellow": (1.0, 1.0, 0.0), "magenta": (1.0, 0.0, 1.0), "cyan": (0.0, 1.0, 1.0),
+    "orange": (1.0, 0.5, 0.0), "white": (1.0, 1.0, 1.0), "grey": (0.5, 0.5, 0.5),
+    "gray": (0.5, 0.5, 0.5), "black": (0.0, 0.0, 0.0),
+}  # fmt: skip
 """The words that are understood, as red, green and blue in [0, 1]."""
 
 

@@ -36,9 +36,8 @@ def check_one_length(embed_model: BaseEmbedding) -> None:
     texts = getattr(embed_model, "dimension", None)
     images = known_image_dimension(embed_model)
     if texts is not None and images is not None and texts != images:
-        msg = (
+        raise InvalidSetting(
             f"{embed_model.class_name()} makes texts of {texts!r} numbers and pictures "
             f"of {images!r}; expected one length. Align it first: mmrag align, then "
             f"TransformedEmbedding.from_alignment."
         )
-        raise InvalidSetting(msg)

@@ -59,18 +59,19 @@ def read_state_dict(data: bytes) -> dict[str, NDArray[Any]]:
     stream = BytesIO(data)
     magic = _load(stream)
     if magic != MAGIC_NUMBER:
-        msg = (
+        raise ValueError(
             f"Read {magic!r} at the start, expected torch's magic number "
             f"{MAGIC_NUMBER:#x}: this is no checkpoint in the legacy format."
         )
-        raise ValueError(msg)
     version = _load(stream)
     if version != PROTOCOL_VERSION:
-        msg = f"Protocol version is {version!r}, expected {PROTOCOL_VERSION}."
-        raise ValueError(msg)
+        raise ValueError(
+            f"Protocol version is {version!r}, expected {PROTOCOL_VERSION}."
+        )
     if not _load(stream).get("little_endian", True):
-        msg = "The checkpoint is big-endian; only little-endian ones are read."
-        raise ValueError(msg)
+        raise ValueError(
+            "The checkpoint is big-endian; only little-endian ones are read."
+        )
     views = _load(stream)
     values = _read_storages(stream, views, keys=_load(stream))
     return {name: _resolve(name, view, values) for name, view in views.items()}
@@ -86,8 +87,9 @@ def _read_storages(
         dtype = dtypes[key]
         raw = stream.read(n_elements * dtype.itemsize)
         if len(raw) != n_elements * dtype.itemsize:
-            msg = f"The file ends inside of storage {key!r}: it is truncated."
-            raise ValueError(msg)
+            raise ValueError(
+                f"The file ends inside of storage {key!r}: it is truncated."
+            )
         values[key] = np.frombuffer(raw, dtype=dtype)
     return values
 
@@ -102,8 +104,9 @@ def _resolve(name: str, view: _View, values: dict[str, NDArray[Any]]) -> NDArray
         and view.offset + extent < storage.size
     )
     if not in_bounds:
-        msg = f"Tensor {name!r} reaches outside of its storage: the file is damaged."
-        raise ValueError(msg)
+        raise ValueError(
+            f"Tensor {name!r} reaches outside of its storage: the file is damaged."
+        )
     # Weights exported from TensorFlow are transposed views: reading the storage in
     # order would give the right shapes and the wrong values, without any error.
     strided = np.lib.stride_tricks.as_strided(
@@ -126,25 +129,16 @@ class _StateDictUnpickler(pickle.Unpickler):
         if (module_name, global_name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module_name, global_name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild_tensor
+            return lambda storage, offset, shape, strides, *_: _View(
+                storage, offset, tuple(shape), tuple(strides)
+            )
         if module_name == "torch" and global_name in _STORAGE_DTYPES:
             return _STORAGE_DTYPES[global_name]
-        msg = (
+        raise pickle.UnpicklingError(
             f"The checkpoint asks for {module_name}.{global_name}; only ordered dicts "
             f"and float or long tensors are read. Use the file the package ships."
         )
-        raise pickle.UnpicklingError(msg)
 
     def persistent_load(self, pid: Any) -> _Storage:
         _, dtype, key, *_ = pid  # kind, type, key, device, number of elements, view
         return _Storage(key=key, dtype=dtype)
-
-
-def _rebuild_tensor(
-    storage: _Storage,
-    offset: int,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
-    *_gradient: object,
-) -> _View:
-    return _View(storage, offset, tuple(shape), tuple(strides))

@@ -41,11 +41,7 @@ class MiniLM:
         )
 
     def encode(
-        self,
-        texts: Sequence[str],
-        *,
-        max_tokens: int = MAX_TOKENS,
-        n_threads: int = 1,
+        self, texts: Sequence[str], *, max_tokens: int = MAX_TOKENS, n_threads: int = 1
     ) -> Vectors:
         """Return one unit vector for each text, `(n, 384)`, in the texts' order.
 

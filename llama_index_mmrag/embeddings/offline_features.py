@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from llama_index_mmrag.embeddings.conse import conse
+from llama_index_mmrag.embeddings.efficientnet_lite import N_FEATURES
 from llama_index_mmrag.embeddings.minilm import DIMENSION
 from llama_index_mmrag.embeddings.offline import OfflinePictures
-from llama_index_mmrag.embeddings.picture_tower import N_FEATURES, class_vectors
+from llama_index_mmrag.embeddings.picture_tower import class_vectors
 from llama_index_mmrag.nodes.images import ImageSource
 from llama_index_mmrag.vectors import Vectors
 

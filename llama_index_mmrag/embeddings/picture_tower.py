@@ -16,6 +16,8 @@ from llama_index_mmrag.embeddings.batches import in_threads
 from llama_index_mmrag.embeddings.conse import conse, linear_head, with_head
 from llama_index_mmrag.embeddings.efficientnet_lite import (
     IMAGE_SIDE,
+    N_CLASSES,
+    N_FEATURES,
     lite0_graph,
     pixels,
 )
@@ -31,9 +33,6 @@ from llama_index_mmrag.vectors import Vectors
 # Decoded at most this large before the squash: a panorama of 4 : 1 keeps all the pixels
 # the network can use, and a camera's JPEG is decoded at a fraction of its size.
 _DECODE_SIDE = 4 * IMAGE_SIDE
-
-N_FEATURES = 1280
-"""Pooled features of a picture."""
 
 
 class ImageFeatures(NamedTuple):
@@ -82,7 +81,7 @@ class PictureTower:
         """
         out = ImageFeatures(
             np.empty((len(pictures), N_FEATURES), dtype=np.float32),
-            np.empty((len(pictures), 1000), dtype=np.float32),
+            np.empty((len(pictures), N_CLASSES), dtype=np.float32),
         )
 
         def fill(row: int) -> None:

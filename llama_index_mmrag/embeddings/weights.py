@@ -112,15 +112,15 @@ def read_checked(path: Path, file: WeightsFile) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        msg = f"Cannot read the model file {str(path)!r}: {error.strerror}. {remedy}"
-        raise WeightsChanged(msg) from error
+        raise WeightsChanged(
+            f"Cannot read the model file {str(path)!r}: {error.strerror}. {remedy}"
+        ) from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != file.sha256:
-        msg = (
+        raise WeightsChanged(
             f"The model file {str(path)!r} has SHA-256 {digest}, expected "
             f"{file.sha256}. Its vectors would not match those already stored. {remedy}"
         )
-        raise WeightsChanged(msg)
     return data
 
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from llama_index_mmrag.checks import number
 from llama_index_mmrag.fusion.entities import (
     Amount,
+    Weighed,
     checked_weights,
     fuse_lists,
 )
 from llama_index_mmrag.fusion.ranked_list import (
     Background,
     FusedEntity,
-    Hit,
     RankedList,
 )
 
 _MANY = 256
 """What a background of unknown size counts for in the pooled variance."""
+
+_PRIOR_ITEMS = 30
+"""What the pooled variance counts for beside a collection's own: the textbook's number
+from which a sample's deviation is called known."""
+
+_NO_SPREAD = 1e-9
+"""Rounding gives equal scores a standard deviation of some 1e-17, not 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +81,49 @@ class CalibratedSum:
 
     def fuse(self, lists: Sequence[RankedList]) -> list[FusedEntity]:
         """Return the entities of all lists, best first."""
-        pooled = _pooled_variance(lists)
+        return fuse_lists(lists, weights=self.weights, amounts=self._amounts)
 
-        def amounts(
-            ranked: RankedList, best: Sequence[Hit], weight: float
-        ) -> Iterator[Amount]:
-            own = Background.of([hit.score for hit in ranked.hits])
+    def _amounts(self, weighed: Sequence[Weighed]) -> list[list[Amount]]:
+        pooled = _pooled_variance([ranked for ranked, _, _ in weighed])
+        amounts: list[list[Amount]] = []
+        for ranked, best, weight in weighed:
+            own: Background | None = None
+            added: list[Amount] = []
             for hit in best:
-                others = own
-                if ranked.background is not None:
-                    others = ranked.background.without(hit.score).shrunk(pooled)
+                others = others_of(ranked.background, hit.score, pooled)
                 # A background without spread (a sample of one item) ranks nothing;
                 # the list's own order is still worth something.
-                z = (others if others.has_spread else own).z_score(hit.score)
-                yield hit, weight * _softplus(z - self.floor), z
+                if others is None or others.std <= _NO_SPREAD:
+                    own = own or Background.of([one.score for one in ranked.hits])
+                    others = own
+                has_spread = others.std > _NO_SPREAD
+                z = (hit.score - others.mean) / others.std if has_spread else 0.0
+                added.append((hit, weight * _softplus(z - self.floor), z))
+            amounts.append(added)
+        return amounts
 
-        return fuse_lists(lists, weights=self.weights, amounts=amounts)
+
+def others_of(
+    background: Background | None, score: float, pooled: float
+) -> Background | None:
+    """Return the background of the other items, if one of a sample has this score.
+
+    A hit that stands far out moves the mean towards itself and widens the spread:
+    among n items none can stand more than sqrt(n - 1) deviations above a mean that it
+    is part of, however well it fits. The variance of the few that are left is drawn
+    towards the pooled one.
+    """
+    if background is None or background.n_items is None:
+        return background
+    mean, variance, n_items = background.mean, background.std**2, background.n_items
+    if n_items >= 2:
+        squares = n_items * (variance + mean**2) - score**2
+        mean = (n_items * mean - score) / (n_items - 1)
+        n_items -= 1
+        # Rounding, or a score that was not in the sample after all.
+        variance = max(0.0, squares / n_items - mean**2)
+    variance = (n_items * variance + _PRIOR_ITEMS * pooled) / (n_items + _PRIOR_ITEMS)
+    return Background(mean, math.sqrt(variance), n_items)
 
 
 def _pooled_variance(lists: Sequence[RankedList]) -> float:

@@ -11,7 +11,10 @@ from llama_index_mmrag.fusion.ranked_list import FusedEntity, Hit, RankedList
 from llama_index_mmrag.provenance import Contribution
 
 Amount: TypeAlias = "tuple[Hit, float, float | None]"
-"""A hit, what it adds to its entity, and its score on the rule's own scale."""
+"""A hit, what it adds to its entity, and its score on the rule's own scale or None."""
+
+Weighed: TypeAlias = "tuple[RankedList, Sequence[Hit], float]"
+"""A list, each entity's best hit in it, and the list's weight."""
 
 
 def best_hits(ranked: RankedList) -> list[Hit]:
@@ -31,7 +34,7 @@ def fuse_lists(
     lists: Sequence[RankedList],
     *,
     weights: dict[str, float],
-    amounts: Callable[[RankedList, Sequence[Hit], float], Iterable[Amount]],
+    amounts: Callable[[Sequence[Weighed]], Iterable[Iterable[Amount]]],
 ) -> list[FusedEntity]:
     """Return the entities of all lists by the sum of what their hits add, best first.
 
@@ -41,14 +44,17 @@ def fuse_lists(
     Args:
         lists: The routes' ranked lists, in configured order.
         weights: Factor by channel name; 1 for a channel that is not named.
-        amounts: The fusion's rule, given a list, each entity's best hit in it, and
-            its weight: (hit, what it adds, its score on the rule's own scale or None).
+        amounts: The fusion's rule: what each list's best hits add.
     """
+    weighed = [
+        (ranked, best_hits(ranked), weights.get(ranked.channel, 1.0) * ranked.weight)
+        for ranked in lists
+    ]
     by_entity: dict[str, list[tuple[int, Contribution]]] = {}
-    for index, ranked in enumerate(lists):
+    for index, added in enumerate(amounts(weighed)):
+        ranked, _, weight = weighed[index]
         channel, route, modality = ranked.channel, ranked.route, ranked.modality
-        weight = weights.get(channel, 1.0) * ranked.weight
-        for hit, amount, calibrated in amounts(ranked, best_hits(ranked), weight):
+        for hit, amount, calibrated in added:
             # By position: names would double the time, and this is done for each hit.
             contribution = Contribution(
                 channel, route, hit.node_id, modality, hit.rank, hit.score,

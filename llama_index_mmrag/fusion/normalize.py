@@ -83,10 +83,7 @@ def _spread(scores: Scores, *, ddof: int) -> float:
 
 
 NORMALIZERS: dict[str, Normalizer] = {
-    "identity": identity,
-    "min_max": min_max,
-    "max_scaled": max_scaled,
-    "z_score": z_score,
-    "three_sigma": three_sigma,
+    rule.__name__: rule
+    for rule in (identity, min_max, max_scaled, z_score, three_sigma)
 }
 """Normalisers by name, for settings that come from a file or a command line."""

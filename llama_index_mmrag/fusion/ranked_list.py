@@ -42,54 +42,6 @@ class Background:
         variance = math.fsum((value - mean) ** 2 for value in values) / len(values)
         return cls(mean, math.sqrt(variance), len(values))
 
-    def without(self, score: float) -> Background:
-        """Return the background of the other items, if one of them has this score.
-
-        A hit that stands far out moves the mean towards itself and widens the spread:
-        among n items none can stand more than sqrt(n - 1) deviations above a mean that
-        it is part of, however well it fits.
-        """
-        n_items = self.n_items
-        if n_items is None or n_items < 2:
-            return self
-        n_others = n_items - 1
-        mean = (n_items * self.mean - score) / n_others
-        squares = n_items * (self.std**2 + self.mean**2) - score**2
-        variance = squares / n_others - mean**2
-        # Rounding, or a score that was not in the sample after all.
-        return Background(mean, math.sqrt(max(0.0, variance)), n_others)
-
-    def shrunk(self, pooled: float) -> Background:
-        """Return the background with its variance drawn towards the pooled one."""
-        if self.n_items is None:
-            return self
-        variance = (self.n_items * self.std**2 + _PRIOR_ITEMS * pooled) / (
-            self.n_items + _PRIOR_ITEMS
-        )
-        return Background(self.mean, math.sqrt(variance), self.n_items)
-
-    @property
-    def has_spread(self) -> bool:
-        """Whether the scores differ by more than rounding."""
-        return self.std > _NO_SPREAD
-
-    def z_score(self, score: float) -> float:
-        """Return how many standard deviations `score` is above the mean.
-
-        0 where the background has no spread worth the name: one item tells nothing.
-        """
-        if not self.has_spread:
-            return 0.0
-        return (score - self.mean) / self.std
-
-
-_PRIOR_ITEMS = 30
-"""What the pooled variance counts for beside a collection's own: the textbook's number
-from which a sample's deviation is called known."""
-
-_NO_SPREAD = 1e-9
-"""Rounding gives equal scores a standard deviation of some 1e-17, not 0."""
-
 
 class InvalidScore(InvalidSetting):
     """A score that cannot be ranked: NaN or infinite."""
@@ -148,12 +100,11 @@ class RankedList:
         )
         bad = [hit for hit in ordered if not math.isfinite(hit[2])]
         if bad:
-            msg = (
+            raise InvalidScore(
                 f"Channel {channel!r} returned the score {bad[0][2]!r} for node "
                 f"{bad[0][0]!r}; expected finite numbers. Look for NaN or infinite "
                 f"vectors in its collection."
             )
-            raise InvalidScore(msg)
         best: dict[str, tuple[str, str, float]] = {}
         for hit in ordered:
             best.setdefault(hit[0], hit)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from llama_index_mmrag.checks import number
 from llama_index_mmrag.fusion.entities import (
     Amount,
+    Weighed,
     checked_weights,
     fuse_lists,
 )
-from llama_index_mmrag.fusion.ranked_list import FusedEntity, Hit, RankedList
+from llama_index_mmrag.fusion.ranked_list import FusedEntity, RankedList
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,8 @@ class RRF:
         """Return the entities of all lists, best first."""
         return fuse_lists(lists, weights=self.weights, amounts=self._amounts)
 
-    def _amounts(
-        self,
-        ranked: RankedList,  # noqa: ARG002 - other rules'
-        best: Sequence[Hit],
-        weight: float,
-    ) -> list[Amount]:
-        return [(hit, weight / (self.k + hit.rank), None) for hit in best]
+    def _amounts(self, weighed: Sequence[Weighed]) -> list[list[Amount]]:
+        return [
+            [(hit, weight / (self.k + hit.rank), None) for hit in best]
+            for _, best, weight in weighed
+        ]

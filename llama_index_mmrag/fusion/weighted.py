@@ -11,11 +11,12 @@ from llama_index_mmrag.checks import one_of
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion.entities import (
     Amount,
+    Weighed,
     checked_weights,
     fuse_lists,
 )
-from llama_index_mmrag.fusion.normalize import NORMALIZERS, Normalizer, Scores
-from llama_index_mmrag.fusion.ranked_list import FusedEntity, Hit, RankedList
+from llama_index_mmrag.fusion.normalize import NORMALIZERS, Normalizer
+from llama_index_mmrag.fusion.ranked_list import FusedEntity, RankedList
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,28 +69,21 @@ class WeightedSum:
         """Return the entities of all lists, best first."""
         return fuse_lists(lists, weights=self.weights, amounts=self._amounts)
 
-    def _amounts(
-        self, ranked: RankedList, best: Sequence[Hit], weight: float
-    ) -> Iterator[Amount]:
+    def _amounts(self, weighed: Sequence[Weighed]) -> Iterator[list[Amount]]:
         normalize = (
             NORMALIZERS[self.normalizer]
             if isinstance(self.normalizer, str)
             else self.normalizer
         )
-        scores = np.array([hit.score for hit in ranked.hits], dtype=np.float64)
-        calibrated = self._checked(normalize(scores), scores, ranked).tolist()
-        for hit in best:
-            score = calibrated[hit.rank - 1]
-            yield hit, weight * score, score
-
-    def _checked(
-        self, calibrated: Scores, scores: Scores, ranked: RankedList
-    ) -> Scores:
-        if calibrated.shape != scores.shape or not np.isfinite(calibrated).all():
-            msg = (
-                f"{self.describe()} turned the {scores.size} scores of route "
-                f"{ranked.route!r} into {calibrated!r}; expected as many, all finite. "
-                f"Mend the normalizer, or look for scores out of all proportion."
-            )
-            raise InvalidSetting(msg)
-        return calibrated
+        for ranked, best, weight in weighed:
+            scores = np.array([hit.score for hit in ranked.hits], dtype=np.float64)
+            calibrated = normalize(scores)
+            if calibrated.shape != scores.shape or not np.isfinite(calibrated).all():
+                raise InvalidSetting(
+                    f"{self.describe()} turned the {scores.size} scores of route "
+                    f"{ranked.route!r} into {calibrated!r}; expected as many, all "
+                    f"finite. Mend the normalizer, or look for scores out of all "
+                    f"proportion."
+                )
+            placed = [(hit, float(calibrated[hit.rank - 1])) for hit in best]
+            yield [(hit, weight * score, score) for hit, score in placed]

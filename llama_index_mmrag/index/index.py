@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms import LLM
@@ -14,14 +15,11 @@ from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.answers.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.answers.synthesizer import MultiModalSynthesizer
+from llama_index_mmrag.checks import one_of
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import CalibratedSum
-from llama_index_mmrag.index.early_fusion import (
-    FusionStage,
-    at_stage,
-)
 from llama_index_mmrag.index.opening import (
     channels_in,
     channels_on,
@@ -29,6 +27,7 @@ from llama_index_mmrag.index.opening import (
     encoders_of,
 )
 from llama_index_mmrag.ingestion import ReadSettings
+from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
 from llama_index_mmrag.ingestion.writer import UpsertReport, Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
@@ -39,7 +38,9 @@ if TYPE_CHECKING:
     from llama_index_mmrag.agents.retriever_tool import MultiModalRetrieverTool
     from llama_index_mmrag.compression import CompressSettings, IndexCompression
 
-_MODALITIES = ("text", "image")
+FusionStage = Literal["late", "early", "both"]
+"""Where parts meet: in rankings (late), in vectors (early), or the one in the other."""
+
 _OF_SYNTHESIZER = frozenset(signature(MultiModalSynthesizer).parameters)
 
 
@@ -82,21 +83,19 @@ class MultiModalQdrantIndex:
         """
         composed = [c for c in channels if c.composition is not None]
         self._channels = {c.modality: c for c in channels if c.composition is None}
-        missing = [name for name in _MODALITIES if name not in self._channels]
         n_expected = len(self._channels) + min(1, len(composed))
-        if missing or n_expected != len(channels):
+        if not {TEXT, IMAGE} <= self._channels.keys() or n_expected != len(channels):
             given = [(c.name, c.modality) for c in channels]
-            msg = (
+            raise InvalidSetting(
                 f"An index got the channels {given!r}; expected one for each modality, "
                 f"'text' and 'image' among them."
             )
-            raise InvalidSetting(msg)
         self._composed = composed[0] if composed else None
         self._writer = Writer(
             self._channels, composed=self._composed, settings=settings
         )
         self._root = root
-        self._own_client: QdrantClient | None = None
+        self._opened = ExitStack()
 
     @classmethod
     def open(  # noqa: PLR0913 - where, and how: each has a default
@@ -143,17 +142,15 @@ class MultiModalQdrantIndex:
         places = {"path": path, "url": url, "client": client}
         given = [name for name, place in places.items() if place is not None]
         if len(given) != 1:
-            msg = (
+            raise InvalidSetting(
                 f"open() got {' and '.join(given) or 'no place'}; expected exactly one "
                 f"of path (a folder), url (a server) and client."
             )
-            raise InvalidSetting(msg)
         if "" in (path, url):
-            msg = (
+            raise InvalidSetting(
                 f"open() got {given[0]}=''; expected a folder's name or a server's "
                 f'address. Give "." for the folder that you are in.'
             )
-            raise InvalidSetting(msg)
         encoders = encoders_of(embed_model, text_embed_model)
         if path is not None:
             root = Path(path)
@@ -162,21 +159,16 @@ class MultiModalQdrantIndex:
             return cls(channels, settings=settings, root=root)
         from qdrant_client import QdrantClient
 
-        if client is None:
-            # The version check would only warn of a server that does not answer.
-            server = QdrantClient(url=url, check_compatibility=False)
-        else:
-            server = client
-        try:
+        with ExitStack() as opened:
+            if client is None:
+                # The version check would only warn of a server that does not answer.
+                client = QdrantClient(url=url, check_compatibility=False)
+                opened.callback(client.close)
             channels = channels_on(
-                server, collection, encoders, early_fusion, aclient=aclient
+                client, collection, encoders, early_fusion, aclient=aclient
             )
             index = cls(channels, settings=settings)
-        except BaseException:
-            if client is None:
-                server.close()
-            raise
-        index._own_client = server if client is None else None
+            index._opened = opened.pop_all()
         return index
 
     @property
@@ -293,11 +285,10 @@ class MultiModalQdrantIndex:
         from llama_index_mmrag.compression.live import compress_folder
 
         if self._root is None:
-            msg = (
+            raise InvalidSetting(
                 "This index is not in a folder. For a server's collections use "
                 "llama_index_mmrag.compression.compress_collection, one at a time."
             )
-            raise InvalidSetting(msg)
         with self._writer.lock:
             return compress_folder(
                 self._root,
@@ -339,9 +330,25 @@ class MultiModalQdrantIndex:
         """
         settings.setdefault("complete_entities", True)
         settings.setdefault("fusion", CalibratedSum())
-        parts = tuple(self._channels.values())
-        channels = at_stage(fusion_stage, parts=parts, composed=self._composed)
+        channels = self._channels_at(fusion_stage)
         return MultiModalFusionRetriever(channels, **settings)
+
+    def _channels_at(self, stage: FusionStage | None) -> tuple[Channel, ...]:
+        if stage is not None:
+            one_of(stage, "fusion_stage", get_args(FusionStage))
+        parts = tuple(self._channels.values())
+        if stage in ("early", "both") and self._composed is None:
+            raise InvalidSetting(
+                f"fusion_stage is {stage!r}, and the index has no composed vectors. "
+                f"Open it, with a new store, with early_fusion=Blend(0.5), or search "
+                f'with "late".'
+            )
+        if stage == "late" or self._composed is None:
+            return parts
+        if stage == "early":
+            # The parts are asked for the kin of what is found, and not searched.
+            parts = tuple(replace(channel, accepts=frozenset()) for channel in parts)
+        return (*parts, self._composed)
 
     def as_query_engine(
         self, llm: LLM | None = None, *, streaming: bool = False, **settings: Any
@@ -391,16 +398,10 @@ class MultiModalQdrantIndex:
     def close(self) -> None:
         """Close the embedded stores; a client that was given stays as it is."""
         close_all(self.channels)
-        if self._own_client is not None:
-            self._own_client.close()
+        self._opened.close()
 
     def __enter__(self) -> MultiModalQdrantIndex:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
+from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.compression.places import check_places, opened_places
 from llama_index_mmrag.embeddings.dimension import check_one_length, dimension_of
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.index.early_fusion import (
-    COMPOSED,
-    composed_channel,
-    composed_dim,
-)
 from llama_index_mmrag.retrieval.channel import Channel
+from llama_index_mmrag.retrieval.composed_query import check_spaces
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.manifest import (
     card_of_composition,
@@ -30,6 +28,10 @@ from llama_index_mmrag.stores.manifest import (
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
+
+COMPOSED = "composed"
+"""Name and modality of the channel of early fusion, and the end of its collection's
+name."""
 
 
 def encoders_of(
@@ -50,12 +52,11 @@ def encoders_of(
         check_offline(needed_for="The default encoder")
         embed_model = OfflineMultiModalEmbedding()
     if not isinstance(embed_model, MultiModalEmbedding):
-        msg = (
+        raise InvalidSetting(
             f"embed_model is {embed_model.class_name()}, which cannot encode pictures. "
             f"Give a MultiModalEmbedding; an encoder of texts alone goes beside it, as "
             f"text_embed_model."
         )
-        raise InvalidSetting(msg)
     check_one_length(embed_model)
     return {"text": text_embed_model or embed_model, "image": embed_model}
 
@@ -79,26 +80,25 @@ def channels_in(
     cards = {name: card_of(model) for name, model in encoders.items()}
     collections = dict(encoders)
     if early_fusion is not None:
-        dim = composed_dim(early_fusion, encoders)
+        dim = _composed_dim(early_fusion, encoders)
         cards[COMPOSED] = card_of_composition(early_fusion)
         collections[COMPOSED] = encoders["image"]
     check_manifest(root, cards)
     check_ours(root)
     channels: list[Channel] = []
-    try:
+    with ExitStack() as unfinished:
+        unfinished.callback(close_all, channels)
         places = opened_places(root, collections)
         for name, (folder, model) in places.items():
             if early_fusion is not None and name == COMPOSED:
                 store = QdrantEdgeVectorStore.open(folder, dim=dim)
-                channels.append(composed_channel(store, early_fusion, encoders))
+                channels.append(_composed_channel(store, early_fusion, encoders))
             else:
                 store = QdrantEdgeVectorStore.open(folder, dim=dimension_of(model))
                 channels.append(Channel(name, vector_store=store, embed_model=model))
         check_places(root, {name: folder for name, (folder, _) in places.items()})
         write_manifest(root, cards)
-    except BaseException:
-        close_all(channels)
-        raise
+        unfinished.pop_all()
     return channels
 
 
@@ -129,7 +129,7 @@ def channels_on(
         open_server_composed,
     )
 
-    dim = 0 if early_fusion is None else composed_dim(early_fusion, encoders)
+    dim = 0 if early_fusion is None else _composed_dim(early_fusion, encoders)
     channels = [
         Channel(
             name,
@@ -149,8 +149,31 @@ def channels_on(
         server, collection, space_id=space_id, dim=dim, aclient=aclient
     )
     if early_fusion is not None and composed is not None:
-        channels.append(composed_channel(composed, early_fusion, encoders))
+        channels.append(_composed_channel(composed, early_fusion, encoders))
     return channels
+
+
+def _composed_dim(
+    composition: Composition, encoders: Mapping[str, BaseEmbedding]
+) -> int:
+    """Return the length of composed vectors, if they can be composed."""
+    text, image = encoders["text"], encoders["image"]
+    check_spaces(composition, text_model=text, image_model=image)
+    return composition.out_dim(dimension_of(text), dimension_of(image))
+
+
+def _composed_channel(
+    vector_store: BasePydanticVectorStore,
+    composition: Composition,
+    encoders: Mapping[str, BaseEmbedding],
+) -> Channel:
+    return Channel(
+        COMPOSED,
+        vector_store=vector_store,
+        embed_model=encoders["image"],
+        text_embed_model=encoders["text"],
+        composition=composition,
+    )
 
 
 def close_all(channels: Iterable[Channel]) -> None:

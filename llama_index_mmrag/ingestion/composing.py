@@ -11,12 +11,7 @@ from llama_index.core.schema import BaseNode, ImageNode
 
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.embeddings.dimension import dimension_of
-from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.ingestion.encoding import (
-    Note,
-    encode_good,
-    encode_words,
-)
+from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_words
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.nodes.node import POSITION_KEY, entity_of, modality_of
 from llama_index_mmrag.retrieval.channel import Channel
@@ -51,18 +46,10 @@ class Composer:
         composed: The channel, with its composition.
         text: The channel of texts.
         image: The channel of pictures.
-
-    Raises:
-        InvalidSetting: The channel has no composition.
     """
 
     def __init__(self, composed: Channel, *, text: Channel, image: Channel) -> None:
-        if composed.composition is None:
-            msg = (
-                f"The channel {composed.name!r} has no composition; expected one such "
-                f"as Blend(0.5). Give it one."
-            )
-            raise InvalidSetting(msg)
+        assert composed.composition is not None, composed.name
         self.channel = composed
         self._rule: Composition = composed.composition
         self._parts = {TEXT: text, IMAGE: image}
@@ -125,10 +112,10 @@ class Composer:
             if _lacks_caption(node) and node.node_id not in gone.get(IMAGE, ())
         }
 
-    def _first_texts(
-        self, pictures: Iterable[BaseNode], gone: Gone
-    ) -> dict[str, BaseNode]:
-        """Return each entity's first text that stays."""
+    def _without_caption(
+        self, pictures: Collection[BaseNode], gone: Gone
+    ) -> Iterator[_Row]:
+        """Yield pictures with the first text of their entity that stays."""
         entities = {entity_of(node) for node in pictures if _lacks_caption(node)}
         found = self._parts[TEXT].of_entities(sorted(entities), with_vectors=True)
         kept = [node for node in found if node.node_id not in gone.get(TEXT, ())]
@@ -136,17 +123,11 @@ class Composer:
         first: dict[str, BaseNode] = {}
         for node in kept:
             first.setdefault(entity_of(node), node)
-        return first
-
-    def _without_caption(
-        self, pictures: Collection[BaseNode], gone: Gone
-    ) -> Iterator[_Row]:
-        texts = self._first_texts(pictures, gone)
         for node in pictures:
             if not isinstance(node, ImageNode):  # a text that somebody put there
                 yield node, None, node.embedding
             elif _lacks_caption(node):
-                text = texts.get(entity_of(node))
+                text = first.get(entity_of(node))
                 yield node, text.embedding if text else None, node.embedding
 
     def _write(self, rows: Sequence[_Row], stored: Mapping[str, BaseNode]) -> None:

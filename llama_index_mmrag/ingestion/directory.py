@@ -65,10 +65,7 @@ def survey(path: str | Path, *, recursive: bool = True) -> Survey:
 
 
 def read_directory(
-    path: str | Path,
-    *,
-    recursive: bool = True,
-    settings: ReadSettings | None = None,
+    path: str | Path, *, recursive: bool = True, settings: ReadSettings | None = None
 ) -> Iterator[SourceRecord | Problem]:
     """Yield one record or problem for each file, texts first, each kind sorted.
 
@@ -149,20 +146,17 @@ def _walk(start: Path, recursive: bool, problems: list[Problem]) -> Iterator[Pat
         yield from (here / name for name in names if not name.startswith("."))
 
 
-def is_of_file(ref_doc_id: str) -> bool:
-    """Return whether a document id is one that a file got, by what it looks like.
+def is_gone(ref_doc_id: str) -> bool:
+    """Return whether a document was a file, which is not there under this name now.
 
-    Readers of other packages name parts of files too, as in "/docs/a.pdf_part_0"; those
-    are theirs.
+    What it was is told from the id's looks. Readers of other packages name parts of
+    files too, as in "/docs/a.pdf_part_0"; those are theirs.
     """
     path = Path(ref_doc_id)
-    return path.is_absolute() and path.suffix.lower() in READERS
-
-
-def is_there(ref_doc_id: str) -> bool:
-    """Return whether the file still exists, under this very name."""
+    if not path.is_absolute() or path.suffix.lower() not in READERS:
+        return False
     try:
         real = real_path(ref_doc_id, READERS)
     except DocumentUnreadable:
-        return False
-    return real.is_file() and real.as_posix() == ref_doc_id
+        return True
+    return not real.is_file() or real.as_posix() != ref_doc_id

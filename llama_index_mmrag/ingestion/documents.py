@@ -13,7 +13,6 @@ from llama_index.core.schema import (
     ImageNode,
     Node,
     NodeRelationship,
-    RelatedNodeInfo,
     TextNode,
 )
 
@@ -106,11 +105,10 @@ def read_document(
         return _read_document(document, settings)
     if isinstance(document, (TextNode, Node)):
         return _read_node(document, settings)
-    msg = (
+    raise InvalidSetting(
         f"Cannot index {document!r} of type {type(document).__name__}. Expected a "
         f"LlamaIndex Document, ImageDocument, Node, TextNode or ImageNode."
     )
-    raise InvalidSetting(msg)
 
 
 def document_id(document: Document, *, keep_uuid4: bool = False) -> str:
@@ -143,7 +141,7 @@ def _document_id(document: Document, picture: Picture | None) -> str:
 def _read_document(document: Document, settings: ReadSettings) -> SourceRecord:
     text = checked_text(document.text)
     picture, problems = _picture(document, has_text=bool(text.strip()))
-    is_own = settings.keep_uuid4 or not is_random(document.id_)
+    is_own = _is_own(document.id_, settings)
     origin = Origin(
         document.id_ if is_own else _document_id(document, picture),
         metadata=user_metadata(document.metadata),
@@ -192,7 +190,7 @@ def _read_node(node: Node | TextNode, settings: ReadSettings) -> SourceRecord:
         {key: node.metadata[key] for key in node.metadata if key != MODALITY_KEY}
     )
     ref_doc_id = _document_of(node, settings)
-    given = None if is_random(node.id_) and not settings.keep_uuid4 else node.id_
+    given = node.id_ if _is_own(node.id_, settings) else None
     if is_two:
         about = (
             [given] if given else [ref_doc_id, content_hash(text, picture), metadata]
@@ -250,6 +248,10 @@ def _image_node(
     return copy
 
 
+def _is_own(id_: str, settings: ReadSettings) -> bool:
+    return settings.keep_uuid4 or not is_random(id_)
+
+
 def _stored_id(given: str) -> str:
     return str(uuid.UUID(given)) if is_uuid(given) else derived_id("node", given)
 
@@ -269,7 +271,7 @@ def _document_of(node: Node | TextNode, settings: ReadSettings) -> str | None:
     source = node.source_node
     if source is None:
         return None
-    if settings.keep_uuid4 or not is_random(source.node_id):
+    if _is_own(source.node_id, settings):
         return source.node_id
     # The random id of a document that was split before: its hash is the same in each
     # run, unless its metadata hold the date of a file.
@@ -281,18 +283,17 @@ def _document_of(node: Node | TextNode, settings: ReadSettings) -> str | None:
 def _related(
     node: Node | TextNode, settings: ReadSettings
 ) -> dict[NodeRelationship, Related]:
-    def is_kept(info: RelatedNodeInfo) -> bool:
-        return settings.keep_uuid4 or not is_random(info.node_id)
-
-    def moved(info: RelatedNodeInfo) -> RelatedNodeInfo:
-        return info.model_copy(update={"node_id": _stored_id(info.node_id)})
-
     kept: dict[NodeRelationship, Related] = {}
     for relationship, related in node.relationships.items():
         if relationship == NodeRelationship.SOURCE:
             continue
+        moved = [
+            info.model_copy(update={"node_id": _stored_id(info.node_id)})
+            for info in (related if isinstance(related, list) else [related])
+            if _is_own(info.node_id, settings)
+        ]
         if isinstance(related, list):
-            kept[relationship] = [moved(info) for info in related if is_kept(info)]
-        elif is_kept(related):
-            kept[relationship] = moved(related)
+            kept[relationship] = moved
+        elif moved:
+            kept[relationship] = moved[0]
     return kept

@@ -101,12 +101,11 @@ def _encode_pictures(channel: Channel, nodes: Sequence[ImageNode]) -> list[list[
     if not nodes:
         return []
     if not isinstance(channel.embed_model, MultiModalEmbedding):
-        msg = (
+        raise InvalidSetting(
             f"Channel {channel.name!r} got pictures, but its encoder "
             f"{channel.embed_model.class_name()} cannot encode them. Open the index "
             f"with a MultiModalEmbedding for pictures."
         )
-        raise InvalidSetting(msg)
     found = map(picture_of, nodes)
     pictures = [BytesIO(p) if isinstance(p, bytes) else p for p in found]
     vectors = channel.embed_model.get_image_embedding_batch(pictures)
@@ -117,17 +116,15 @@ def _checked(
     vectors: list[list[float]], nodes: Sequence[BaseNode], channel: Channel
 ) -> list[list[float]]:
     if len(vectors) != len(nodes):
-        msg = (
+        raise InvalidVector(
             f"The encoder {channel.embed_model.class_name()} made {len(vectors)} "
             f"vectors of {len(nodes)} inputs. Expected one each; check its batching."
         )
-        raise InvalidVector(msg)
     # Those of several lengths the store refuses, which knows the right one.
     if len(set(map(len, vectors))) == 1 and not has_direction(np.array(vectors)).all():
         # One such vector would cost the whole batch: stores refuse them all at once.
-        msg = (
+        raise InvalidVector(
             f"The encoder {channel.embed_model.class_name()} made a vector without a "
             f"direction: all zeros, NaN or infinite. Check its input and output."
         )
-        raise InvalidVector(msg)
     return vectors

@@ -95,12 +95,11 @@ def reader_of(file: Path) -> Reader:
     """
     reader = READERS.get(file.suffix.lower())
     if reader is None:
-        msg = (
+        raise DocumentUnreadable(
             f"Cannot read {str(file)!r}: the suffix {file.suffix!r} is unknown. "
             f"Expected one of {', '.join(sorted(READERS))}. Convert the file, or load "
             f"it with a LlamaIndex reader and insert its documents."
         )
-        raise DocumentUnreadable(msg)
     return reader
 
 
@@ -116,24 +115,23 @@ def read_text(file: Path, encoding: str) -> str:
     try:
         data = file.read_bytes()
     except OSError as error:
-        msg = f"Cannot read {str(file)!r}: {error.strerror}. Check the file."
-        raise DocumentUnreadable(msg) from error
+        raise DocumentUnreadable(
+            f"Cannot read {str(file)!r}: {error.strerror}. Check the file."
+        ) from error
     for mark, marked_encoding in _MARKS:
         if data.startswith(mark):
             encoding = marked_encoding
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        msg = (
+        raise DocumentUnreadable(
             f"Cannot read {str(file)!r} as {encoding}: byte {error.start} is "
             f"{data[error.start]:#04x}. Save it as UTF-8, or name its encoding: "
             f'ReadSettings(encoding="cp1252").'
-        )
-        raise DocumentUnreadable(msg) from error
+        ) from error
     if "\0" in text:
-        msg = (
+        raise DocumentUnreadable(
             f"Cannot read {str(file)!r}: it holds NUL characters, so it is binary or "
             f"in another encoding. Save it as UTF-8 text or leave it out."
         )
-        raise DocumentUnreadable(msg)
     return text.replace("\r\n", "\n").replace("\r", "\n")

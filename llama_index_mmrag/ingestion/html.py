@@ -73,11 +73,6 @@ def _end_of_hidden(source: str, position: int, endless: set[str]) -> int | None:
     return None
 
 
-def one_line(text: str) -> str:
-    """Return the text with each run of white space as one space."""
-    return " ".join(text.split())
-
-
 class _TagReader(HTMLParser):
     """What single tags show: pictures are collected, their texts returned."""
 
@@ -101,7 +96,7 @@ class _TagReader(HTMLParser):
             self._shown = "\n"
         if tag != "img" or self.n_unshown:
             return
-        values = {key: one_line(value or "") for key, value in attrs}
+        values = {key: " ".join((value or "").split()) for key, value in attrs}
         alt, src = values.get("alt", ""), values.get("src", "")
         if src:
             self.pictures.append(PictureLink(src, alt, values.get("title", "")))

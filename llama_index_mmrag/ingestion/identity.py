@@ -63,8 +63,9 @@ def plain(value: object) -> Any:
     if isinstance(value, Enum):
         return plain(value.value)
     if isinstance(value, float) and not math.isfinite(value):
-        msg = f"The value {value!r} is not finite and has no JSON form. Remove it."
-        raise InvalidSetting(msg)
+        raise InvalidSetting(
+            f"The value {value!r} is not finite and has no JSON form. Remove it."
+        )
     if value is None or isinstance(value, (str, bool, int, float)):
         return checked_text(value) if isinstance(value, str) else value
     if isinstance(value, (date, time, uuid.UUID, PurePath)):
@@ -76,11 +77,10 @@ def plain(value: object) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, (set, frozenset)):
         return sorted((plain(item) for item in value), key=canonical_json)
-    msg = (
+    raise InvalidSetting(
         f"The value {value!r} of type {type(value).__name__} has no JSON form. Give "
         f"text, a number, a date, or lists and dicts of them."
     )
-    raise InvalidSetting(msg)
 
 
 def checked_text(text: str) -> str:
@@ -93,12 +93,11 @@ def checked_text(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        msg = (
+        raise InvalidSetting(
             f"The text has half a character (U+{ord(text[error.start]):04X}) at "
             f"position {error.start}, which UTF-8 cannot hold. Decode it anew with "
             f'the right encoding, or with errors="replace".'
-        )
-        raise InvalidSetting(msg) from error
+        ) from error
     return text
 
 
@@ -136,16 +135,14 @@ def user_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
             continue
         name = stored_key(key)
         if name != key and name in metadata:
-            msg = (
+            raise InvalidSetting(
                 f"Metadata has both {key!r}, which is overwritten in the store, and "
                 f"{name!r}, under which it would be kept. Rename one of them."
             )
-            raise InvalidSetting(msg)
         try:
             kept[name] = plain(value)
         except InvalidSetting as error:
-            msg = f"Metadata key {key!r}: {error}"
-            raise InvalidSetting(msg) from error
+            raise InvalidSetting(f"Metadata key {key!r}: {error}") from error
     named = kept.pop(ENTITY_KEY, None)
     if named is not None and named != "":
         # Compared as text everywhere: a filter on 7 does not find "7".

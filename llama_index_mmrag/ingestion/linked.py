@@ -26,11 +26,11 @@ from llama_index_mmrag.ingestion.identity import (
 from llama_index_mmrag.ingestion.pictures import Picture
 from llama_index_mmrag.ingestion.records import RecordNode
 from llama_index_mmrag.nodes.node import (
-    BOOKKEEPING_KEYS,
     CONTENT_HASH_KEY,
     ENTITY_KEY,
     MODALITY_KEY,
     POSITION_KEY,
+    hide_bookkeeping,
 )
 
 FILE_NAME_KEY = "file_name"
@@ -86,57 +86,48 @@ class Draft:
 
 def linked(drafts: Sequence[Draft], origin: Origin) -> tuple[RecordNode, ...]:
     """Return the drafts' nodes, finished; they are changed."""
+    # Without a document, a node is its own: stores cannot delete what has none.
+    source = origin.ref_doc_id or origin.given_id
     for draft in drafts:
-        _finish(draft, origin)
-    nodes = tuple(draft.node for draft in drafts)
-    if nodes:
-        # Without a document, a node is its own: stores cannot delete what has none.
-        source = origin.ref_doc_id or origin.given_id or nodes[0].id_
+        node, picture = draft.node, draft.picture
+        node.metadata = {
+            **origin.metadata,
+            MODALITY_KEY: draft.modality or (TEXT if picture is None else IMAGE),
+            POSITION_KEY: draft.position,
+            CONTENT_HASH_KEY: content_hash(node.text, picture),
+        }
+        if draft.section:
+            node.metadata[SECTION_KEY] = draft.section
+        if draft.entity_id is not None:
+            node.metadata.setdefault(ENTITY_KEY, draft.entity_id)
+        content = _content(node, picture)
+        node.id_ = draft.id_ or derived_id(origin.ref_doc_id or "", *content)
+        if origin.given_id not in (None, node.id_):
+            node.metadata.setdefault(ORIGINAL_ID_KEY, origin.given_id)
+        node.metadata.setdefault(ENTITY_KEY, node.id_)
+        source = source or node.id_
         info = RelatedNodeInfo(node_id=source)
-        for node in nodes:
-            node.relationships = {NodeRelationship.SOURCE: info, **origin.related}
+        node.relationships = {NodeRelationship.SOURCE: info, **origin.related}
+        dress(node, origin, draft.hidden_from_llm)
+    nodes = tuple(draft.node for draft in drafts)
+    hide_bookkeeping(*nodes)
     return nodes
 
 
-def _finish(draft: Draft, origin: Origin) -> None:
-    node, picture = draft.node, draft.picture
-    node.metadata = {
-        **origin.metadata,
-        MODALITY_KEY: draft.modality or (TEXT if picture is None else IMAGE),
-        POSITION_KEY: draft.position,
-        CONTENT_HASH_KEY: content_hash(node.text, picture),
-    }
-    if draft.section:
-        node.metadata[SECTION_KEY] = draft.section
-    if draft.entity_id is not None:
-        node.metadata.setdefault(ENTITY_KEY, draft.entity_id)
-    node.id_ = draft.id_ or _derived(node, origin.ref_doc_id or "", picture)
-    if origin.given_id not in (None, node.id_):
-        node.metadata.setdefault(ORIGINAL_ID_KEY, origin.given_id)
-    node.metadata.setdefault(ENTITY_KEY, node.id_)
-    dress(node, origin, draft.hidden_from_llm)
-
-
 def dress(node: RecordNode, origin: Origin, hidden_from_llm: Sequence[str]) -> None:
-    """Write to a node how it is shown: templates, and which keys are hidden."""
+    """Write to a node how it is shown: templates, and which keys a user hides."""
     for name, template in origin.templates.items():
         setattr(node, name, template)
-    for_llm = (*origin.hidden_from_llm, *hidden_from_llm)
-    node.excluded_embed_metadata_keys = _with_ours(origin.hidden_from_embedding)
-    node.excluded_llm_metadata_keys = _with_ours(for_llm)
+    node.excluded_embed_metadata_keys = list(origin.hidden_from_embedding)
+    node.excluded_llm_metadata_keys = [*origin.hidden_from_llm, *hidden_from_llm]
 
 
-def _with_ours(hidden: Sequence[str]) -> list[str]:
-    return [*hidden, *(key for key in BOOKKEEPING_KEYS if key not in hidden)]
-
-
-def _derived(node: RecordNode, ref_doc_id: str, picture: Picture | None) -> str:
-    """Return the uuid5 over all that is stored in a node: equal ids, equal nodes."""
+def _content(node: RecordNode, picture: Picture | None) -> tuple[object, ...]:
+    """Return all that is stored in a node: its id follows from it."""
     metadata = {k: v for k, v in node.metadata.items() if k not in VOLATILE_KEYS}
     # The path of an inline picture follows from its bytes.
     is_file = picture is not None and picture.path is not None
-    return derived_id(
-        ref_doc_id,
+    return (
         metadata.pop(MODALITY_KEY),
         metadata.pop(ENTITY_KEY, None),
         metadata.pop(POSITION_KEY),
@@ -162,7 +153,7 @@ def holds(stored: BaseNode, wanted: BaseNode) -> bool:
             node.get_content(),
             without_volatile(node.metadata),
             node.relationships,
-            sorted(node.excluded_embed_metadata_keys),
+            set(node.excluded_embed_metadata_keys),
         )
         for node in (stored, wanted)
     )

@@ -9,11 +9,7 @@ from urllib.parse import unquote
 
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.ingestion.paths import known_as, printable
-from llama_index_mmrag.ingestion.pictures import (
-    Picture,
-    inline_picture,
-    read_picture,
-)
+from llama_index_mmrag.ingestion.pictures import Picture, inline_picture, read_picture
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 from llama_index_mmrag.nodes.shown import from_base64
 
@@ -69,11 +65,10 @@ def open_link(src: str, *, folder: Path | None, root: Path | None) -> Picture:
 
 def _resolved(src: str, folder: Path | None, root: Path | None) -> Path:
     if src.lower().startswith(("http:", "https:", "//")):
-        msg = (
+        raise ImageUnreadable(
             f"The picture {src!r} is on the web and was not fetched. Save it beside "
             f"the text and link to the file."
         )
-        raise ImageUnreadable(msg)
     allowed = _allowed(folder, root)
     outside: Path | None = None
     for name in _names(src):
@@ -82,22 +77,29 @@ def _resolved(src: str, folder: Path | None, root: Path | None) -> Path:
             if not _is_file(path):
                 continue
             target = path.resolve()
-            if any(target.is_relative_to(each) for each in allowed):
-                return known_as(_checked_suffix(path, src), target, IMAGE_SUFFIXES)
-            outside = outside or target
+            if not any(target.is_relative_to(each) for each in allowed):
+                outside = outside or target
+            elif path.suffix.lower() in IMAGE_SUFFIXES:
+                return known_as(path, target, IMAGE_SUFFIXES)
+            else:
+                expected = ", ".join(sorted(IMAGE_SUFFIXES))
+                raise ImageUnreadable(
+                    f"The picture {src!r} has the suffix {path.suffix!r}; expected one "
+                    f"of {expected}. Convert it."
+                )
     if outside is not None:
-        msg = (
+        raise ImageUnreadable(
             f"The picture {src!r} points outside of {printable(allowed[0])!r}, to "
             f"{printable(outside)!r}, and was not read. Index a folder that holds "
             f"both, or put a copy beside the text."
         )
-        raise ImageUnreadable(msg)
     if folder is None:
         where = "(the document names no file: set its metadata 'file_path')"
     else:
         where = f"from {str(folder)!r}"
-    msg = f"The picture {src!r} was not found {where}. Add it, or correct the link."
-    raise ImageUnreadable(msg)
+    raise ImageUnreadable(
+        f"The picture {src!r} was not found {where}. Add it, or correct the link."
+    )
 
 
 def _names(src: str) -> Iterator[str]:
@@ -137,13 +139,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # a name too long, or with a NUL
         return False
-
-
-def _checked_suffix(path: Path, src: str) -> Path:
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return path
-    msg = (
-        f"The picture {src!r} has the suffix {path.suffix!r}; expected one of "
-        f"{', '.join(sorted(IMAGE_SUFFIXES))}. Convert it."
-    )
-    raise ImageUnreadable(msg)

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
 from llama_index_mmrag.errors import ImageUnreadable
-from llama_index_mmrag.ingestion.html import one_line, read_html
+from llama_index_mmrag.ingestion.html import read_html
 from llama_index_mmrag.ingestion.identity import plain
 from llama_index_mmrag.ingestion.links import PictureLink, open_link
 from llama_index_mmrag.ingestion.pages import LINE, Page, Section
@@ -111,34 +111,41 @@ def parse_markdown(text: str) -> Markdown:
         [(('Pie',), 'A pie', (PictureLink(src='pie.png', alt='A pie', title=''),)),
          (('Pie', 'Crust'), 'Flour.', ())]
     """
+    front_matter, body, wrong = split_front_matter(text)
+    title = front_matter.get("title")
+    title = "" if title is None or isinstance(title, list) else _one_line(str(title))
     try:
-        return _parsed(text)
+        return Markdown(front_matter, _passages(body, title), wrong)
     except RecursionError as error:
-        msg = (
+        raise DocumentUnreadable(
             "The Markdown nests emphasis or brackets thousands deep and cannot be "
             "parsed. Correct it, or name the file .txt."
-        )
-        raise DocumentUnreadable(msg) from error
+        ) from error
 
 
-def _parsed(text: str) -> Markdown:
-    front_matter, body, error = split_front_matter(text)
-    title = front_matter.get("title")
-    title = "" if title is None or isinstance(title, list) else one_line(str(title))
-    root = SyntaxTreeNode(_parser().parse(body))
+def _passages(body: str, title: str) -> tuple[Passage, ...]:
     stack: list[tuple[int, str]] = [(0, title)] if title else []
     drafts: list[tuple[tuple[str, ...], list[SyntaxTreeNode]]] = [(_path(stack), [])]
-    for block in root.children:
+    for block in SyntaxTreeNode(_parser().parse(body)).children:
         if block.type == "heading":
             level = int(block.tag[1:])
             while stack and stack[-1][0] >= level:
                 stack.pop()
             writer = _Writer()
-            stack.append((level, one_line(writer.blocks([block]))))
+            stack.append((level, _one_line(writer.blocks([block]))))
             drafts.append((_path(stack), [block] if writer.pictures else []))
         else:
             drafts[-1][1].append(block)
-    return Markdown(front_matter, _passages(drafts), error)
+    seen: Counter[tuple[str, ...]] = Counter()
+    passages = []
+    for headings, blocks in drafts:
+        writer = _Writer()
+        text = writer.blocks(blocks)
+        if text or writer.pictures:
+            pictures = tuple(writer.pictures)
+            passages.append(Passage(headings, seen[headings], text, pictures))
+            seen[headings] += 1
+    return tuple(passages)
 
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str, str | None]:
@@ -163,7 +170,7 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str, str | None]:
         flat = {str(key): plain(item) for key, item in values.items() if _is_flat(item)}
     # ValueError: the 31st of February; InvalidSetting, which is one, of plain(): NaN
     except (yaml.YAMLError, ValueError) as error:
-        return {}, body, one_line(str(error))
+        return {}, body, _one_line(str(error))
     return flat, body, None
 
 
@@ -180,21 +187,6 @@ def _path(stack: list[tuple[int, str]]) -> tuple[str, ...]:
         if title and titles[-1:] != [title]:
             titles.append(title)
     return tuple(titles)
-
-
-def _passages(
-    drafts: list[tuple[tuple[str, ...], list[SyntaxTreeNode]]],
-) -> tuple[Passage, ...]:
-    seen: Counter[tuple[str, ...]] = Counter()
-    passages = []
-    for headings, blocks in drafts:
-        writer = _Writer()
-        text = writer.blocks(blocks)
-        if text or writer.pictures:
-            pictures = tuple(writer.pictures)
-            passages.append(Passage(headings, seen[headings], text, pictures))
-            seen[headings] += 1
-    return tuple(passages)
 
 
 def _is_flat(value: object) -> bool:
@@ -251,8 +243,8 @@ class _Writer:
         if node.type == "hardbreak":
             return "\n"
         if node.type == "image":
-            alt = one_line(_Writer().inline(node.children))
-            title = one_line(str(node.attrs.get("title", "")))
+            alt = _one_line(_Writer().inline(node.children))
+            title = _one_line(str(node.attrs.get("title", "")))
             self.pictures.append(PictureLink(str(node.attrs["src"]), alt, title))
             return alt
         if node.type == "html_inline":
@@ -264,5 +256,9 @@ class _Writer:
         self.pictures.extend(pictures)
         if not strip:
             return text
-        lines = (one_line(line) for line in text.splitlines())
+        lines = (_one_line(line) for line in text.splitlines())
         return "\n".join(line for line in lines if line)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from llama_index.core.node_parser import SentenceSplitter
@@ -24,7 +24,7 @@ from llama_index_mmrag.ingestion.linked import (
 )
 from llama_index_mmrag.ingestion.pictures import Caption, place_picture
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
-from llama_index_mmrag.nodes.node import CaptionedImageNode
+from llama_index_mmrag.nodes.node import CaptionedImageNode, hide_bookkeeping
 
 PARAGRAPH = "\n\n"
 LINE = "\n"
@@ -83,45 +83,26 @@ def page_record(page: Page, origin: Origin, settings: ReadSettings) -> SourceRec
         ),
         hidden_from_llm=(*origin.hidden_from_llm, *metadata, FILE_PATH_KEY),
     )
-    overhead = _embedded_metadata(origin)
+    probe = TextNode(text="", metadata=dict(origin.metadata))
+    dress(probe, origin, ())
+    hide_bookkeeping(probe)
+    overhead = probe.get_metadata_str(mode=MetadataMode.EMBED)
     drafts: list[Draft] = []
     for section in page.sections:
         heading = HEADING_SEPARATOR.join(section.headings)
         kind, *name = section.name or (None,)
         entity_id = derived_id(kind, source, *name) if kind else None
+        draft = partial(Draft, entity_id=entity_id, section=heading)
         for text in _chunks(section, heading, overhead, settings):
             node = TextNode(text=text)
             # A text starts with its headings already.
-            hidden = (SECTION_KEY,)
-            drafts.append(
-                Draft(
-                    node,
-                    len(drafts),
-                    entity_id=entity_id,
-                    section=heading,
-                    hidden_from_llm=hidden,
-                )
-            )
+            drafts.append(draft(node, len(drafts), hidden_from_llm=(SECTION_KEY,)))
         for shown in section.pictures:
             placed = place_picture(shown.picture, settings.media_dir)
             image = CaptionedImageNode(text=shown.text, **placed)
-            drafts.append(
-                Draft(
-                    image,
-                    len(drafts),
-                    shown.picture,
-                    entity_id=entity_id,
-                    section=heading,
-                )
-            )
+            drafts.append(draft(image, len(drafts), shown.picture))
     problems = tuple(Problem(source, reason) for reason in page.problems)
     return SourceRecord(source, linked(drafts, origin), whole=True, problems=problems)
-
-
-def _embedded_metadata(origin: Origin) -> str:
-    probe = TextNode(text="", metadata=dict(origin.metadata))
-    dress(probe, origin, ())
-    return probe.get_metadata_str(mode=MetadataMode.EMBED)
 
 
 def _chunks(
@@ -160,21 +141,15 @@ def split(
     room = settings.chunk_size - n_overhead
     size = max(room, int(settings.chunk_size * SMALLEST_SHARE))
     overlap = min(settings.chunk_overlap, size // 2)
-    # The tokenizer is a key, although SentenceSplitter finds it by itself: without it,
-    # a splitter would outlive llama_index.core.set_global_tokenizer().
-    return _splitter(size, overlap, separator, get_tokenizer()).split_text(text)
-
-
-@lru_cache(maxsize=256)
-def _splitter(
-    chunk_size: int,
-    chunk_overlap: int,
-    separator: str,
-    tokenizer: Callable[[str], Sequence[object]],
-) -> SentenceSplitter:
-    return SentenceSplitter(
-        chunk_size=chunk_size,
-        chunk_overlap=chunk_overlap,
+    splitter = _splitter(
+        chunk_size=size,
+        chunk_overlap=overlap,
         paragraph_separator=separator,
-        tokenizer=tokenizer,
+        # A key, although SentenceSplitter finds it by itself: without it, a splitter
+        # would outlive llama_index.core.set_global_tokenizer().
+        tokenizer=get_tokenizer(),
     )
+    return splitter.split_text(text)
+
+
+_splitter = lru_cache(maxsize=256)(SentenceSplitter)

@@ -28,8 +28,9 @@ def real_file(path: Path, root: Path | None, suffixes: Container[str]) -> Path:
     target = _resolved(path)
     real = known_as(path, target, suffixes)
     if not target.is_file():
-        msg = "It is no regular file but a pipe, a socket or a device. Remove it."
-        raise DocumentUnreadable(msg)
+        raise DocumentUnreadable(
+            "It is no regular file but a pipe, a socket or a device. Remove it."
+        )
     if root is not None:
         check_inside(target, root)
     return real
@@ -38,11 +39,10 @@ def real_file(path: Path, root: Path | None, suffixes: Container[str]) -> Path:
 def check_inside(target: Path, root: Path) -> None:
     """Raise DocumentUnreadable if a real path leads out of a real folder."""
     if not target.is_relative_to(root):
-        msg = (
+        raise DocumentUnreadable(
             f"It points outside of {printable(root)!r}, to {printable(target)!r}. "
             f"Index that folder too, or put a copy here."
         )
-        raise DocumentUnreadable(msg)
 
 
 def known_as(
@@ -67,8 +67,9 @@ def known_as(
     try:
         target.as_posix().encode("utf-8")
     except UnicodeEncodeError as error:
-        msg = f"The name {printable(target)!r} is not UTF-8. Rename it."
-        raise DocumentUnreadable(msg) from error
+        raise DocumentUnreadable(
+            f"The name {printable(target)!r} is not UTF-8. Rename it."
+        ) from error
     return target
 
 
@@ -77,11 +78,10 @@ def _resolved(path: str | Path) -> Path:
         return Path(path).resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:
         # RuntimeError: a loop of links, before Python 3.13; ValueError: a NUL
-        msg = (
+        raise DocumentUnreadable(
             f"There is no file or folder {printable(path)!r}, or it is a link to "
             f"nothing. Check the path."
-        )
-        raise DocumentUnreadable(msg) from error
+        ) from error
 
 
 def printable(path: str | Path) -> str:

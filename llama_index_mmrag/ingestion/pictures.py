@@ -97,11 +97,10 @@ def save_inline(picture: Picture, media_dir: Path) -> Path:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        msg = (
+        raise StoreUnusable(
             f"Cannot save an inline picture in media_dir={str(media_dir)!r}: "
             f"{error.strerror}. Give a folder that can be written."
-        )
-        raise StoreUnusable(msg) from error
+        ) from error
     return target
 
 

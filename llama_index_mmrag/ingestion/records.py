@@ -122,8 +122,7 @@ class ReadSettings:
         try:
             "".encode(self.encoding)
         except LookupError as error:
-            msg = (
+            raise InvalidSetting(
                 f"encoding={self.encoding!r} is no encoding Python knows. Give a name "
                 f'such as "utf-8", "cp1252" or "shift_jis".'
-            )
-            raise InvalidSetting(msg) from error
+            ) from error

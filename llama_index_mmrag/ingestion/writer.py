@@ -13,18 +13,9 @@ from tqdm.auto import tqdm
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.composing import Composer
-from llama_index_mmrag.ingestion.directory import (
-    is_of_file,
-    is_there,
-    read_surveyed,
-    survey,
-)
+from llama_index_mmrag.ingestion.directory import is_gone, read_surveyed, survey
 from llama_index_mmrag.ingestion.documents import read_documents
-from llama_index_mmrag.ingestion.encoding import (
-    Note,
-    encode_good,
-    encode_nodes,
-)
+from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
 from llama_index_mmrag.nodes.node import MODALITY_KEY
@@ -133,11 +124,10 @@ class Writer:
             InvalidSetting: `items` is a text or a path.
         """
         if isinstance(items, (str, Path)):
-            msg = (
+            raise InvalidSetting(
                 f"insert() got {items!r}; expected LlamaIndex documents or nodes, such "
                 f"as Document(text=...). For files use insert_directory()."
             )
-            raise InvalidSetting(msg)
         listed = [items] if isinstance(items, BaseNode) else list(items)
         return self.write(self._read(listed), len(listed), show_progress=show_progress)
 
@@ -190,8 +180,7 @@ class Writer:
             if ref_doc_id.startswith(folder)
             and ref_doc_id not in present
             and not ref_doc_id.startswith(unread)
-            and is_of_file(ref_doc_id)
-            and not is_there(ref_doc_id)
+            and is_gone(ref_doc_id)
         ]
 
     def delete(self, ref_doc_id: str) -> int:
@@ -246,18 +235,26 @@ class Writer:
     def _write_batch(
         self, records: Sequence[SourceRecord], report: UpsertReport
     ) -> None:
-        """Encode and write what is new, then remove what it makes stale."""
+        """Encode and write what is new, then remove what it makes stale.
+
+        A document of which nothing can be encoded stays as it was.
+        """
         wanted: dict[str, dict[str, BaseNode]] = {m: {} for m in self._channels}
         for node in _latest(records):
             if (modality := node.metadata[MODALITY_KEY]) in wanted:
                 wanted[modality][node.node_id] = node
             else:
-                report.note(Problem(source_of(node), self._no_channel(modality)))
+                reason = (
+                    f"The node has the modality {modality!r}; this index has channels "
+                    f"for {sorted(wanted)}. Set its metadata 'modality' to one of them."
+                )
+                report.note(Problem(source_of(node), reason))
         replaced = [record.ref_doc_id for record in records if record.whole]
         written = {node_id for nodes in wanted.values() for node_id in nodes}
         loose = {n.node_id for r in records if not r.whole for n in r.nodes} & written
         touched: list[BaseNode] = []
         stale: dict[str, list[str]] = {}
+        there: set[str] = set()
         for modality, nodes in wanted.items():
             channel = self._channels[modality]
             ids = channel.collection.ids_of_documents(replaced)
@@ -271,9 +268,10 @@ class Writer:
                 if node_id in nodes and holds(node, nodes[node_id])
             }
             new = [node for node_id, node in nodes.items() if node_id not in same]
+            there |= same & nodes.keys()
             if new:
                 encoded = encode_good(channel, new, encode_nodes, report.note)
-                channel.collection.add(encoded)
+                there.update(channel.collection.add(encoded))
                 report.n_added += len(encoded)
             report.n_unchanged += len(nodes) - len(new)
             touched += [*nodes.values(), *given.values()]
@@ -282,6 +280,14 @@ class Writer:
                 for node_id in dict.fromkeys((*ids, *given))
                 if node_id not in nodes
             ]
+        # Its encoder may be down: what cannot be replaced is not lost.
+        given_up = {n.ref_doc_id or "" for n in touched if n.node_id in written - there}
+        given_up -= {n.ref_doc_id or "" for n in touched if n.node_id in there}
+        if given_up:
+            for modality, ids in stale.items():
+                collection = self._channels[modality].collection
+                kept = set(collection.ids_of_documents(sorted(given_up)))
+                stale[modality] = [node_id for node_id in ids if node_id not in kept]
         report.n_removed += self._remove(stale, touched, report.note)
 
     def _delete(self, ref_doc_ids: Sequence[str]) -> int:
@@ -309,12 +315,6 @@ class Writer:
             if ids:
                 self._channels[modality].collection.remove(ids)
         return sum(map(len, gone.values()))
-
-    def _no_channel(self, modality: str) -> str:
-        return (
-            f"The node has the modality {modality!r}; this index has channels for "
-            f"{sorted(self._channels)}. Set its metadata 'modality' to one of them."
-        )
 
 
 def _batches(

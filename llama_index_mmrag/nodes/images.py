@@ -146,8 +146,9 @@ def image_bytes(source: ImageSource) -> bytes:
         # ValueError: a null byte in the path; TypeError: no path at all.
         raise _unreadable(describe_source(source), error) from error
     if not data:
-        msg = f"The picture {str(source)!r} is an empty file. Replace or remove it."
-        raise ImageUnreadable(msg)
+        raise ImageUnreadable(
+            f"The picture {str(source)!r} is an empty file. Replace or remove it."
+        )
     return data
 
 
@@ -171,27 +172,26 @@ def _open(source: str | Path | bytes | BytesIO) -> Image.Image:
     """
     data = image_bytes(source)
     if not data:
-        msg = "The picture has zero bytes. Give the whole file's content."
-        raise ImageUnreadable(msg)
+        raise ImageUnreadable(
+            "The picture has zero bytes. Give the whole file's content."
+        )
     if not Image.OPEN.keys() >= set(_FORMATS):
         Image.init()
     for name in _FORMATS:
         reader, accepts = Image.OPEN[name]
         if accepts is not None and accepts(data[:16]) is True:
             return reader(BytesIO(data), "")
-    msg = f"it starts with {data[:8]!r}, which is no known picture format"
-    raise ValueError(msg)
+    raise ValueError(f"it starts with {data[:8]!r}, which is no known picture format")
 
 
 def _check_size(opened: Image.Image, name: str, *, max_pixels: int) -> None:
     n_pixels = opened.width * opened.height
     if n_pixels > max_pixels:
-        msg = (
+        raise ImageUnreadable(
             f"The picture {name} has {opened.width} x {opened.height} = "
             f"{n_pixels:,} pixels; at most {max_pixels:,} are decoded. Shrink it, or "
             f"raise max_pixels."
         )
-        raise ImageUnreadable(msg)
 
 
 def _alone(opened: object) -> AbstractContextManager[object]:

@@ -89,8 +89,12 @@ def with_provenance(node: BaseNode, provenance: Provenance) -> BaseNode:
     Stores hand out cached nodes, so the given one is left as it is: its metadata and
     its lists of excluded keys are copied before they are written to.
     """
+    return _explained(node, provenance.to_dict())
+
+
+def _explained(node: BaseNode, provenance: dict[str, Any]) -> BaseNode:
     metadata = node.metadata.copy()
-    metadata[PROVENANCE_KEY] = provenance.to_dict()
+    metadata[PROVENANCE_KEY] = provenance
     changed = {
         "metadata": metadata,
         "excluded_embed_metadata_keys": _with_ours(node.excluded_embed_metadata_keys),
@@ -132,8 +136,16 @@ class FusedNode(NodeWithScore):
     @classmethod
     def of(cls, node: BaseNode, provenance: Provenance) -> FusedNode:
         """Return the result; `node` itself is not changed."""
-        shown = with_provenance(node, provenance)
-        return cls(node=shown, score=provenance.score)
+        return cls.all_of([(node, provenance)])[0]
+
+    @classmethod
+    def all_of(cls, found: Sequence[tuple[BaseNode, Provenance]]) -> list[FusedNode]:
+        """Return the results of nodes and their provenances, as `of` does."""
+        said = [provenance.to_dict() for _, provenance in found]
+        return [
+            cls(node=_explained(node, data), score=data["score"])
+            for (node, _), data in zip(found, said, strict=True)
+        ]
 
 
 def provenance_of(result: NodeWithScore) -> Provenance | None:
@@ -165,14 +177,18 @@ def modality_of(node: BaseNode) -> str:
     return "image" if isinstance(node, ImageNode) else "text"
 
 
-def hide_bookkeeping(node: BaseNode) -> None:
-    """Keep our metadata keys out of embeddings and prompts (changes `node`)."""
-    for keys in (node.excluded_embed_metadata_keys, node.excluded_llm_metadata_keys):
-        keys[:] = _with_ours(keys)
+def hide_bookkeeping(*nodes: BaseNode) -> None:
+    """Keep our metadata keys out of embeddings and prompts (changes the nodes)."""
+    for node in nodes:
+        for hidden in (
+            node.excluded_embed_metadata_keys,
+            node.excluded_llm_metadata_keys,
+        ):
+            hidden[:] = _with_ours(hidden)
 
 
 def _with_ours(keys: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys((*keys, *BOOKKEEPING_KEYS)))
+    return [*keys, *[key for key in BOOKKEEPING_KEYS if key not in keys]]
 
 
 def _as(kind: type[Node], node: BaseNode, changed: dict[str, Any]) -> Node:

@@ -70,8 +70,9 @@ def from_base64(encoded: str | bytes, *, name: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except ValueError as error:  # binascii.Error is one; another: letters beyond ASCII
-        msg = f"The inline picture of {name} is no base64: {error}. Encode it anew."
-        raise ImageUnreadable(msg) from error
+        raise ImageUnreadable(
+            f"The inline picture of {name} is no base64: {error}. Encode it anew."
+        ) from error
 
 
 def name_of(node: BaseNode) -> str:

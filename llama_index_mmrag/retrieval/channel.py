@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
@@ -24,11 +24,10 @@ from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.jobs import Way
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.fusion import Background
 from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.retrieval.composed_query import QueryComposer
 from llama_index_mmrag.retrieval.query import PartKind
-from llama_index_mmrag.retrieval.search import Search, Searched, checked_settings
+from llama_index_mmrag.retrieval.search import Answer, Search, checked_settings
 from llama_index_mmrag.stores.collection import Collection
 from llama_index_mmrag.stores.collection_of import collection_of
 
@@ -89,7 +88,9 @@ class Channel:
     can_filter: bool = field(default=True, init=False, repr=False, compare=False)
     source: object = field(init=False, repr=False, compare=False)
     way: Way = field(init=False, repr=False, compare=False)
-    is_light: bool = field(init=False, repr=False, compare=False)
+    fetch: Callable[[Sequence[str]], list[BaseNode]] | None = field(
+        init=False, repr=False, compare=False
+    )
     collection: Collection = field(init=False, repr=False, compare=False)
     """What is behind the store, which knows what differs from kind to kind."""
     composer: QueryComposer | None = field(init=False, repr=False, compare=False)
@@ -106,7 +107,7 @@ class Channel:
             "collection": collection,
             "source": self.vector_store,
             "way": collection.way,
-            "is_light": collection.is_light,
+            "fetch": collection.nodes if collection.is_light else None,
             "composer": self._composer(),
             **checked_settings(
                 name=self.name,
@@ -124,20 +125,18 @@ class Channel:
         for name, value in known.items():
             object.__setattr__(self, name, value)
         if self.accepts & {"image", "composed"} and not self._sees:
-            msg = (
+            raise InvalidSetting(
                 f"{of} accepts pictures, but its encoder "
                 f"{self.embed_model.class_name()} is no MultiModalEmbedding. Give it "
                 f"one, or leave 'image' out of accepts."
             )
-            raise InvalidSetting(msg)
         if self.composition is None and (
             "composed" in self.accepts or self.text_embed_model is not None
         ):
-            msg = (
+            raise InvalidSetting(
                 f"{of} has no composition, and accepts 'composed' or has a "
                 f"text_embed_model. Give it one, such as Blend(0.5), or leave both out."
             )
-            raise InvalidSetting(msg)
 
     def _composer(self) -> QueryComposer | None:
         if self.composition is None:
@@ -159,29 +158,28 @@ class Channel:
         both = self._sees and not is_of_texts
         return frozenset({"text", "image"} if both else {"text"})
 
-    def answer(self, search: Search) -> Searched:
+    def answer(self, search: Search) -> Answer:
         """Return what the query part finds here, best first."""
         vector = self._vector(search)
-        found = self.collection.search(self._query(search, vector))
-        return Searched(found, self._background(search, vector))
+        query, is_calibrated = self._query(search, vector)
+        found = self.collection.search(query)
+        background = self.collection.background(vector) if is_calibrated else None
+        return search.answered(found, background)
 
-    async def aanswer(self, search: Search) -> Searched:
+    async def aanswer(self, search: Search) -> Answer:
         """Return what `answer` does, over the store's asynchronous client."""
         if self.composer is None:
             vector = await search.encodings.aof(search.part, self.embed_model)
         else:
             vector = await athread(lambda: self._vector(search))
-        finding = self.collection.asearch(self._query(search, vector))
-        if not self._is_calibrated(search):
-            return Searched(await finding)
+        query, is_calibrated = self._query(search, vector)
+        finding = self.collection.asearch(query)
+        if not is_calibrated:
+            return search.answered(await finding)
         found, background = await asyncio.gather(
-            finding, athread(lambda: self._background(search, vector))
+            finding, athread(lambda: self.collection.background(vector))
         )
-        return Searched(found, background)
-
-    def fetch(self, node_ids: Sequence[str]) -> list[BaseNode]:
-        """Return whole nodes by id; ids that are gone by now are left out."""
-        return self.collection.nodes(node_ids)
+        return search.answered(found, background)
 
     def of_entities(
         self,
@@ -223,34 +221,22 @@ class Channel:
             return search.encodings.of(search.part, self.embed_model)
         return self.composer.vector(search.part, search.encodings)
 
-    def _query(self, search: Search, vector: list[float]) -> VectorStoreQuery:
+    def _query(
+        self, search: Search, vector: list[float]
+    ) -> tuple[VectorStoreQuery, bool]:
+        """Return what the store is asked, and whether a background belongs to it."""
         filters = both_filters(self.filters, search.filters)
         depth = max(self.top_k, search.depth)
         query = VectorStoreQuery(
             query_embedding=vector, similarity_top_k=depth, filters=filters
         )
-        if self._is_dense(search):
-            return query
-        return replace(
-            query,
-            mode=self.mode,
-            query_str=search.part.words,
-            alpha=self.alpha,
-            sparse_top_k=depth,
-            hybrid_top_k=depth,
-        )
-
-    def _is_dense(self, search: Search) -> bool:
-        return search.part.kind != "text" or self.mode == VectorStoreQueryMode.DEFAULT
-
-    def _is_calibrated(self, search: Search) -> bool:
+        if search.part.kind != "text" or self.mode == VectorStoreQueryMode.DEFAULT:
+            return query, search.with_background
+        query.mode, query.alpha = self.mode, self.alpha
+        query.query_str = search.part.words
+        query.sparse_top_k = query.hybrid_top_k = depth
         # A hybrid score is no cosine: the sample says nothing about it.
-        return search.with_background and self._is_dense(search)
-
-    def _background(self, search: Search, vector: list[float]) -> Background | None:
-        if not self._is_calibrated(search):
-            return None
-        return self.collection.background(vector)
+        return query, False
 
 
 def both_filters(

@@ -77,11 +77,10 @@ class QueryComposer:
         model = self._models[kind]
         rows = np.array([encodings.of(member, model) for member in members])
         if not has_direction(rows).all():
-            msg = (
+            raise InvalidVector(
                 f"The encoder {model.class_name()} gave the query's {kind} a vector "
                 f"without a direction: all zeros, NaN or infinite. Check its output."
             )
-            raise InvalidVector(msg)
         if len(rows) == 1:
             return rows
         weights = np.array([member.weight for member in members])
@@ -113,13 +112,12 @@ def check_spaces(
     spaces = [space_of(model) for model in (text_model, image_model)]
     dims = [getattr(model, "dimension", None) for model in (text_model, image_model)]
     if spaces[0] != spaces[1] or dims[0] != dims[1]:
-        msg = (
+        raise InvalidSetting(
             f"{composition!r} got texts of the space {spaces[0]!r} ({dims[0]} numbers) "
             f"and pictures of {spaces[1]!r} ({dims[1]} numbers); expected one space. "
             f"Use one encoder for both (leave text_embed_model out, or bring the two "
             f"together with TransformedEmbedding), or Concatenate."
         )
-        raise InvalidSetting(msg)
 
 
 def _mean_weight(members: Sequence[QueryPart]) -> float:

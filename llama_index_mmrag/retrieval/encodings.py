@@ -11,18 +11,10 @@ from io import BytesIO
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
 
-from llama_index_mmrag.concurrency.jobs import Unrepeatable
+from llama_index_mmrag.concurrency.jobs import AskerAtFault, Unrepeatable
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
 from llama_index_mmrag.retrieval.query import QueryPart
-
-
-class QueryAtFault(Exception):  # noqa: N818 - carries an error, is not one to catch
-    """The query part itself cannot be encoded; `args[0]` says why.
-
-    Told apart from the same error raised by a store or a retriever, which costs that
-    route its answer and not the query.
-    """
 
 
 @dataclass(slots=True)
@@ -63,22 +55,20 @@ class Encodings:
 def encode(part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
     """Return the part's vector, shape (dim,), in the encoder's query space."""
     if part.parts:
-        msg = (
+        raise InvalidSetting(
             f"The query part {part.name!r} is of several, and no encoder takes "
             f"that. Give the channel a composition, such as Blend(0.5)."
         )
-        raise InvalidSetting(msg)
     if part.image is None and len(part.texts) == 1:
         return embed_model.get_query_embedding(part.texts[0])
     if part.image is None:
         # LlamaIndex's own rule: several strings (HyDE) are averaged.
         return embed_model.get_agg_embedding_from_queries(list(part.texts))
     if not isinstance(embed_model, MultiModalEmbedding):
-        msg = (
+        raise InvalidSetting(
             f"{embed_model.class_name()} cannot encode a picture; expected a "
             f"MultiModalEmbedding. Give the channel one, or accepts={{'text'}}."
         )
-        raise InvalidSetting(msg)
     # A stream of its own for each encoder, which may read it to its end.
     picture = part.image if isinstance(part.image, str) else BytesIO(part.image)
     return embed_model.get_image_embedding(picture)
@@ -90,7 +80,7 @@ def _fill(
     try:
         future.set_result(encode(part, embed_model))
     except (ImageUnreadable, InvalidQuery) as error:
-        future.set_exception(Unrepeatable(QueryAtFault(error)))
+        future.set_exception(Unrepeatable(AskerAtFault(error)))
     except BaseException as error:  # noqa: BLE001 - handed to whoever waits
         # Kept like a vector, so that a second attempt would only wait and fail again.
         is_failure = isinstance(error, Exception)

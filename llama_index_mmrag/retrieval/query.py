@@ -78,26 +78,23 @@ def parts_of(query: str | QueryBundle) -> tuple[QueryPart, ...]:
         if isinstance(bundle.images, (str, bytes)) or not isinstance(
             bundle.images, Sequence
         ):
-            msg = (
+            raise InvalidQuery(
                 f"images is {bundle.images!r}; expected a list of pictures. Use [...]."
             )
-            raise InvalidQuery(msg)
         weights = bundle.part_weights
     pictures = [_as_file(picture) for picture in pictures_of(bundle)]
     names = [f"image#{n}" if n > 1 else "image" for n in range(1, len(pictures) + 1)]
     if not texts and not pictures:
-        msg = (
+        raise InvalidQuery(
             f"The query {bundle.query_str!r} has neither words nor a picture. Give a "
             f"text, an image_path, or MultiModalQuery(images=[...])."
         )
-        raise InvalidQuery(msg)
     unknown = set(weights) - {"text", *names}
     if unknown:
-        msg = (
+        raise InvalidQuery(
             f"part_weights names {sorted(unknown)!r}; this query's parts are "
             f"{(['text'] if texts else []) + names!r}."
         )
-        raise InvalidQuery(msg)
     weights = {
         name: number(weight, f"The weight of {name!r}", at_least=0, error=InvalidQuery)
         for name, weight in weights.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 from llama_index.core.schema import BaseNode, NodeWithScore
 from llama_index.core.vector_stores.types import MetadataFilters
@@ -16,6 +17,9 @@ from llama_index_mmrag.fusion import FusedEntity, Fusion
 from llama_index_mmrag.nodes.node import POSITION_KEY, FusedNode, entity_of, modality_of
 from llama_index_mmrag.provenance import Degradation, Provenance
 from llama_index_mmrag.retrieval.search import Answer, SearchChannel, job_of
+
+_Read: TypeAlias = Callable[[], list[BaseNode]]
+_ARead: TypeAlias = Callable[[], Awaitable[list[BaseNode]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +34,17 @@ class Ranking:
     @classmethod
     def of(cls, answers: Sequence[Answer], *, fusion: Fusion, top_k: int) -> Ranking:
         """Return the `top_k` best entities of what the searches found."""
+        # Of one id in two collections the first channel's copy is shown.
+        nodes = {
+            node_id: node
+            for answer in reversed(answers)
+            for node_id, node in answer.nodes.items()
+        }
+        lists = [answer.ranked for answer in answers]
         rule = fusion.describe()
         with Span("fuse", {"fusion": rule, "routes": len(answers)}):
-            # Of one id in two collections the first channel's copy is shown.
-            nodes = {
-                node_id: node
-                for answer in reversed(answers)
-                for node_id, node in answer.nodes.items()
-            }
-            fused = fusion.fuse([answer.ranked for answer in answers])
-            return cls(rule, tuple(fused[:top_k]), nodes)
+            fused = fusion.fuse(lists)
+        return cls(rule, tuple(fused[:top_k]), nodes)
 
     def lookups(
         self,
@@ -61,28 +66,27 @@ class Ranking:
             filters: The query's conditions.
             deadline: Of the whole query.
         """
-
-        def ask(
-            purpose: str,
-            channel: SearchChannel,
-            read: Callable[[], list[BaseNode]],
-            aread: Callable[[], Awaitable[list[BaseNode]]] | None = None,
-        ) -> Job[list[BaseNode]]:
-            name = f"{purpose} {channel.name}"
-            span = Span(name, {"channel": channel.name})
-            return job_of(channel, name, read, aread, span=span, deadline=deadline)
-
-        jobs = []
+        reads: list[tuple[str, SearchChannel, _Read, _ARead | None]] = []
         for channel in channels:
-            if channel.is_light and (missing := self._missing(channel.name)):
-                jobs.append(ask("fetch", channel, partial(channel.fetch, missing)))
+            if channel.fetch and (missing := self._missing(channel.name)):
+                reads.append(("fetch", channel, partial(channel.fetch, missing), None))
             if late is None or channel.name in late:
                 continue
             if kin := self._incomplete(channel.name):
                 read = partial(channel.of_entities, kin, filters=filters)
                 aread = partial(channel.aof_entities, kin, filters=filters)
-                jobs.append(ask("complete", channel, read, aread))
-        return jobs
+                reads.append(("complete", channel, read, aread))
+        return [
+            job_of(
+                channel,
+                name := f"{purpose} {channel.name}",
+                read,
+                aread,
+                span=Span(name, {"channel": channel.name}),
+                deadline=deadline,
+            )
+            for purpose, channel, read, aread in reads
+        ]
 
     def results(
         self,
@@ -115,7 +119,7 @@ class Ranking:
             if related := kin.get(entity_id):
                 chosen += _one_of_each_modality(related, chosen)
             explained += [(node, provenance) for node in chosen]
-        return [FusedNode.of(node, provenance) for node, provenance in explained]
+        return list(FusedNode.all_of(explained))
 
     def _kin(self, fetched: Sequence[BaseNode]) -> dict[str, list[BaseNode]]:
         kin: dict[str, list[BaseNode]] = {}

@@ -33,10 +33,9 @@ from llama_index_mmrag.retrieval.query import QueryPart, parts_of, pictures_of
 from llama_index_mmrag.retrieval.ranking import Ranking
 from llama_index_mmrag.retrieval.search import (
     SearchChannel,
+    checked_channels,
     checked_timeout,
-    done,
     plan,
-    reasons,
 )
 
 OnDegraded = Literal["report", "raise"]
@@ -95,7 +94,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         verbose: bool = False,
     ) -> None:
         self._fusion: Fusion = RRF() if fusion is None else fusion
-        self._channels = _checked_channels(channels, self._fusion)
+        self._channels = checked_channels(channels, self._fusion)
         self._top_k = whole(top_k, "Retriever: top_k", at_least=1)
         self._filters = self._checked_filters(filters)
         self._complete_entities = complete_entities
@@ -188,12 +187,11 @@ class MultiModalFusionRetriever(MultiModalRetriever):
     ) -> MetadataFilters | None:
         cannot = [channel.name for channel in self._channels if not channel.can_filter]
         if filters is not None and cannot:
-            msg = (
+            raise InvalidSetting(
                 f"The retriever has filters, and the channels {cannot!r} cannot apply "
                 f"them: they would show what the filters hide. Leave one of the two "
                 f"out."
             )
-            raise InvalidSetting(msg)
         return filters
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -244,7 +242,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         """
         until = deadline
         if deadline and (
-            self._complete_entities or any(c.is_light for c in self._channels)
+            self._complete_entities or any(c.fetch for c in self._channels)
         ):
             # A search that hangs must leave time to read what the others found.
             until = deadline.earlier_by(LOOKUP_SHARE)
@@ -257,46 +255,39 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             deadline=until,
         )
         requested = tuple(search.name for search in searches)
-        answers, silent = yield from done(searches)
+        answers, silent = yield searches
+        late = [lost.channel for lost in silent if lost.kind in ("deadline", "busy")]
         report(silent, requested=requested)
         if len(silent) == len(searches):
-            msg = f"All {len(silent)} routes of the query failed. {reasons(silent)}"
-            raise AllRoutesFailed(msg)
-        self._raise_if_told(silent, f"{len(searches)} routes")
+            raise AllRoutesFailed(
+                f"All {len(silent)} routes of the query failed. {_reasons(silent)}"
+            )
+        if silent and self._on_degraded == "raise":
+            raise _told(silent, f"{len(searches)} routes")
 
         ranking = Ranking.of(answers, fusion=self._fusion, top_k=self._top_k)
-
-        late = [lost.channel for lost in silent if lost.kind in ("deadline", "busy")]
         lookups = ranking.lookups(
             self._channels,
             late=late if self._complete_entities else None,
             filters=self._filters,
             deadline=deadline,
         )
-        read, unread = yield from done(lookups)
+        read, unread = yield lookups
         if unread:
             report(unread)
-        self._raise_if_told(unread, f"{len(lookups)} lookups")
+            if self._on_degraded == "raise":
+                raise _told(unread, f"{len(lookups)} lookups")
         results = ranking.results(
             [node for nodes in read for node in nodes],
             requested=requested,
             degraded=(*silent, *unread),
         )
         if unread and not results:
-            msg = (
+            raise AllRoutesFailed(
                 f"{len(ranking.entities)} entities were found, and none of their nodes "
-                f"could be read. {reasons(unread)}"
+                f"could be read. {_reasons(unread)}"
             )
-            raise AllRoutesFailed(msg)
         return results
-
-    def _raise_if_told(self, lost: Sequence[Degradation], of: str) -> None:
-        if lost and self._on_degraded == "raise":
-            msg = (
-                f"{len(lost)} of {of} failed. {reasons(lost)}. "
-                f'on_degraded="report" would return what the others found.'
-            )
-            raise RouteFailed(msg)
 
     # LlamaIndex's MultiModalRetriever: single routes under fixed names.
 
@@ -340,22 +331,12 @@ def _bundle(query: QueryType) -> QueryBundle:
     return QueryBundle(query) if isinstance(query, str) else query
 
 
-def _checked_channels(
-    channels: Sequence[SearchChannel], fusion: Fusion
-) -> tuple[SearchChannel, ...]:
-    if not channels:
-        msg = "A retriever needs at least one channel."
-        raise InvalidSetting(msg)
-    names = [channel.name for channel in channels]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        msg = (
-            f"Two channels have the name {doubled[0]!r}; names must be unique, since "
-            f"weights and provenance go by them. Rename one."
-        )
-        raise InvalidSetting(msg)
-    unknown = sorted(set(fusion.weights) - set(names))
-    if unknown:
-        msg = f"The fusion weighs {unknown!r}; this retriever's channels are {names!r}."
-        raise InvalidSetting(msg)
-    return tuple(channels)
+def _told(lost: Sequence[Degradation], of: str) -> RouteFailed:
+    return RouteFailed(
+        f"{len(lost)} of {of} failed. {_reasons(lost)}. "
+        f'on_degraded="report" would return what the others found.'
+    )
+
+
+def _reasons(lost: Sequence[Degradation]) -> str:
+    return "; ".join(f"{one.route}: {one.reason}" for one in lost)

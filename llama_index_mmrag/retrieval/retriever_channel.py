@@ -13,7 +13,7 @@ from llama_index_mmrag.concurrency.jobs import Way
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import entity_of
 from llama_index_mmrag.retrieval.query import PartKind, QueryPart
-from llama_index_mmrag.retrieval.search import Search, Searched, checked_settings
+from llama_index_mmrag.retrieval.search import Answer, Search, checked_settings
 from llama_index_mmrag.stores.collection import Found
 
 
@@ -52,7 +52,7 @@ class RetrieverChannel:
     can_filter: bool = field(default=False, init=False, repr=False, compare=False)
     source: object = field(init=False, repr=False, compare=False)
     way: Way = field(default="thread", init=False, repr=False, compare=False)
-    is_light: bool = field(default=False, init=False, repr=False, compare=False)
+    fetch: None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         checked = checked_settings(
@@ -65,7 +65,7 @@ class RetrieverChannel:
         for name, value in {**checked, "source": self.retriever}.items():
             object.__setattr__(self, name, value)
 
-    def answer(self, search: Search) -> Searched:
+    def answer(self, search: Search) -> Answer:
         """Return what the retriever finds, in its order."""
         results = self.retriever.retrieve(_bundle(search.part))
         results = results[: max(self.top_k, search.depth)]
@@ -73,15 +73,11 @@ class RetrieverChannel:
             Found(result.node.node_id, entity_of(result.node), score, result.node)
             for result, score in zip(results, _scores(results), strict=True)
         ]
-        return Searched(found, ties_in_order=True)
+        return search.answered(found, ties_in_order=True)
 
-    async def aanswer(self, search: Search) -> Searched:
+    async def aanswer(self, search: Search) -> Answer:
         """Return what `answer` does."""
         return self.answer(search)
-
-    def fetch(self, node_ids: Sequence[str]) -> list[BaseNode]:  # noqa: ARG002
-        """Return nothing: a retriever's results are whole already."""
-        return []
 
     def of_entities(
         self,
@@ -104,19 +100,17 @@ def _bundle(part: QueryPart) -> QueryBundle:
     texts = [text for member in members for text in member.texts]
     pictures = [member.image for member in members if member.image is not None]
     if len(pictures) > 1:
-        msg = (
+        raise InvalidSetting(
             f"The query has {len(pictures)} pictures, and LlamaIndex's QueryBundle "
             f"holds one. Leave 'composed' out of the channel's accepts."
         )
-        raise InvalidSetting(msg)
     path = pictures[0] if pictures else None
     if isinstance(path, bytes):
-        msg = (
+        raise InvalidSetting(
             f"The query's picture is in memory, and a LlamaIndex retriever takes only "
             f"paths. Save it to a file, or leave {part.kind!r} out of the channel's "
             f"accepts."
         )
-        raise InvalidSetting(msg)
     return QueryBundle(
         part.words,
         image_path=path,

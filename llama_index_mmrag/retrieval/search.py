@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar, get_args
 
 from llama_index.core.schema import BaseNode
@@ -11,19 +12,11 @@ from llama_index.core.vector_stores.types import MetadataFilters
 
 from llama_index_mmrag.checks import number, one_of, whole
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
-from llama_index_mmrag.concurrency.jobs import (
-    DeadlineMissed,
-    Job,
-    Outcome,
-    StillBusy,
-    Way,
-)
+from llama_index_mmrag.concurrency.jobs import Job, Way
 from llama_index_mmrag.errors import InvalidQuery, InvalidSetting
 from llama_index_mmrag.events.spans import Span
-from llama_index_mmrag.fusion import Background, RankedList
-from llama_index_mmrag.fusion.ranked_list import InvalidScore
-from llama_index_mmrag.provenance import Degradation, DegradationKind
-from llama_index_mmrag.retrieval.encodings import Encodings, QueryAtFault
+from llama_index_mmrag.fusion import Background, Fusion, RankedList
+from llama_index_mmrag.retrieval.encodings import Encodings
 from llama_index_mmrag.retrieval.query import PartKind, QueryPart, composed_of
 from llama_index_mmrag.stores.collection import Found
 
@@ -77,20 +70,19 @@ class SearchChannel(Protocol):
         ...
 
     @property
-    def is_light(self) -> bool:
-        """Whether searches bring ids only, and nodes are fetched afterwards."""
+    def fetch(self) -> Callable[[Sequence[str]], list[BaseNode]] | None:
+        """Returns whole nodes by id, without those that are gone by now.
+
+        None where searches bring them along.
+        """
         ...
 
-    def answer(self, search: Search) -> Searched:
-        """Return what was found, best first."""
+    def answer(self, search: Search) -> Answer:
+        """Return what was found, by `search.answered`."""
         ...
 
-    async def aanswer(self, search: Search) -> Searched:
+    async def aanswer(self, search: Search) -> Answer:
         """Return what `answer` does; called only where the way is "await"."""
-        ...
-
-    def fetch(self, node_ids: Sequence[str]) -> list[BaseNode]:
-        """Return whole nodes by id; ids that are gone by now are left out."""
         ...
 
     def of_entities(
@@ -104,16 +96,6 @@ class SearchChannel(Protocol):
     ) -> list[BaseNode]:
         """Return what `of_entities` does; called only where the way is "await"."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Searched:
-    """What a channel answers: what was found, and what the query scores by chance."""
-
-    found: Sequence[Found]
-    background: Background | None = None
-    ties_in_order: bool = False
-    """Whether of equal scores the first was meant to be first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,26 +122,31 @@ class Search:
     with_background: bool = False
     """Whether the fusion calibrates by the collection's background."""
 
-    def do(self) -> Answer:
-        """Return what the channel answers."""
-        return self._ranked(self.channel.answer(self))
+    def answered(
+        self,
+        found: Sequence[Found],
+        background: Background | None = None,
+        *,
+        ties_in_order: bool = False,
+    ) -> Answer:
+        """Return what a channel answers.
 
-    async def ado(self) -> Answer:
-        """Return what `do` does, without holding a thread."""
-        return self._ranked(await self.channel.aanswer(self))
-
-    def _ranked(self, searched: Searched) -> Answer:
+        Args:
+            found: What was found, best first.
+            background: What the query scores by chance.
+            ties_in_order: Whether of equal scores the first was meant to be first.
+        """
+        nodes = {hit.node_id: hit.node for hit in found if hit.node is not None}
         ranked = RankedList.from_scores(
-            [hit[:3] for hit in searched.found],
+            [hit[:3] for hit in found],
             channel=self.channel.name,
             route=self.name,
             modality=self.channel.modality,
             weight=self.part.weight,
-            background=searched.background,
-            ties_in_order=searched.ties_in_order,
+            background=background,
+            ties_in_order=ties_in_order,
         )
-        whole_nodes = {hit[0]: hit[3] for hit in searched.found if hit[3] is not None}
-        return Answer(ranked, whole_nodes)
+        return Answer(ranked, nodes)
 
 
 def job_of(  # noqa: PLR0913 - what is done, in both ways, and what becomes known of it
@@ -218,7 +205,8 @@ def plan(  # noqa: PLR0913 - what all of a query's searches have in common
     Raises:
         InvalidQuery: No channel takes any of the parts.
     """
-    composed = composed_of(parts)
+    takes_composed = any("composed" in channel.accepts for channel in channels)
+    composed = composed_of(parts) if takes_composed else None
     more = (composed,) if composed is not None and composed.parts else ()
     encodings = Encodings()
     jobs: list[Job[Answer]] = []
@@ -235,59 +223,21 @@ def plan(  # noqa: PLR0913 - what all of a query's searches have in common
             )
             about = {"route": route, "channel": channel.name, "query": part.words}
             span = Span(f"search {route}", about)
-            jobs.append(
-                job_of(
-                    channel, route, search.do, search.ado, span=span, deadline=deadline
-                )
-            )
+            work = partial(channel.answer, search)
+            awork = partial(channel.aanswer, search)
+            job = job_of(channel, route, work, awork, span=span, deadline=deadline)
+            jobs.append(job)
     if not jobs:
         kinds = sorted({part.kind for part in parts})
         accepted = {c.name: sorted(c.accepts) for c in channels}
         advice = "Add a channel whose encoder is a MultiModalEmbedding."
         if channels and not any(accepted.values()):
             advice = "To search parts apart, use fusion_stage 'late' or 'both'."
-        msg = (
+        raise InvalidQuery(
             f"The query has {' and '.join(kinds)}, and no channel takes that: "
             f"{accepted}. {advice}"
         )
-        raise InvalidQuery(msg)
     return jobs
-
-
-def done(
-    jobs: Sequence[Job[T]],
-) -> Generator[Sequence[Job[T]], list[Outcome[T]], tuple[list[T], list[Degradation]]]:
-    """Have jobs done; return what they gave, and why the others gave nothing.
-
-    Raises:
-        ImageUnreadable: The query is at fault, and not what was asked.
-        InvalidQuery: Likewise.
-    """
-    given: list[T] = []
-    lost: list[Degradation] = []
-    for job, outcome in zip(jobs, (yield jobs), strict=True):
-        if not isinstance(outcome, Exception):
-            given.append(outcome)
-            continue
-        if isinstance(outcome, QueryAtFault):
-            raise outcome.args[0]
-        kind, reason = _KINDS.get(type(outcome), "error"), str(outcome)
-        if kind == "error":
-            reason = f"{type(outcome).__name__}: {reason}"
-        lost.append(Degradation(job.channel, job.name, kind, reason))
-    return given, lost
-
-
-_KINDS: dict[type[Exception], DegradationKind] = {
-    DeadlineMissed: "deadline",
-    StillBusy: "busy",
-    InvalidScore: "invalid",
-}
-
-
-def reasons(lost: Sequence[Degradation]) -> str:
-    """Return each failure's route and reason."""
-    return "; ".join(f"{one.route}: {one.reason}" for one in lost)
 
 
 def checked_timeout(timeout_s: float | None, *, of: str) -> float | None:
@@ -312,8 +262,9 @@ def checked_settings(  # noqa: PLR0913 - one argument a setting, all by name
         InvalidSetting: A setting is out of its range.
     """
     if not name:
-        msg = "A channel has an empty name; expected one such as 'text'."
-        raise InvalidSetting(msg)
+        raise InvalidSetting(
+            "A channel has an empty name; expected one such as 'text'."
+        )
     of = f"Channel {name!r}"
     for kind in accepts:
         one_of(kind, f"{of}: a kind in accepts", get_args(PartKind))
@@ -323,3 +274,28 @@ def checked_settings(  # noqa: PLR0913 - one argument a setting, all by name
         "n_retries": whole(n_retries, f"{of}: n_retries", at_least=0),
         "accepts": frozenset(accepts),
     }
+
+
+def checked_channels(
+    channels: Sequence[SearchChannel], fusion: Fusion
+) -> tuple[SearchChannel, ...]:
+    """Return a retriever's channels.
+
+    Raises:
+        InvalidSetting: There are none, two of a name, or none that a weight is for.
+    """
+    if not channels:
+        raise InvalidSetting("A retriever needs at least one channel.")
+    names = [channel.name for channel in channels]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise InvalidSetting(
+            f"Two channels have the name {doubled[0]!r}; names must be unique, since "
+            f"weights and provenance go by them. Rename one."
+        )
+    unknown = sorted(set(fusion.weights) - set(names))
+    if unknown:
+        raise InvalidSetting(
+            f"The fusion weighs {unknown!r}; this retriever's channels are {names!r}."
+        )
+    return tuple(channels)

@@ -8,10 +8,10 @@ on a server, `manifest.py` says what filled an embedded one.
 
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_filters import UnsupportedQuery
+from llama_index_mmrag.stores.edge_points import InvalidNodeId
 from llama_index_mmrag.stores.locks import has_async_client, search_lock
 from llama_index_mmrag.stores.migrate import migrate
 from llama_index_mmrag.stores.quantisation import Quantisation
-from llama_index_mmrag.stores.vectors import InvalidNodeId
 
 __all__ = [
     "InvalidNodeId",

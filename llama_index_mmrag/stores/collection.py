@@ -98,12 +98,11 @@ class Collection:
         nodes = list(result.nodes or ())
         scores = list(result.similarities or ())
         if len(nodes) != len(scores):
-            msg = (
+            raise InvalidSetting(
                 f"{type(self.store).__name__} returned {len(nodes)} nodes and "
                 f"{len(scores)} similarities; expected as many of each. The store must "
                 f"keep node texts (stores_text=True) and return similarities."
             )
-            raise InvalidSetting(msg)
         return [
             Found(
                 node_id := node.node_id, entity_id_of(node.metadata, node_id), s, node
@@ -196,8 +195,10 @@ class Collection:
                 # Not kept: others may be about to fill a server's collection.
                 self._sample = None
                 return None
-        vector = np.asarray([query], dtype=np.float32)
-        return background_of(vectors @ (unit_rows(vector) if is_cosine else vector)[0])
+        scores = vectors @ np.asarray(query, dtype=np.float32)
+        if is_cosine:
+            scores /= np.linalg.norm(np.asarray(query, dtype=np.float64)) or 1.0
+        return background_of(scores)
 
     def _is_fresh(self, n_sampled: int) -> bool:
         # Other processes write too. A collection that is sampled whole is young or
@@ -263,8 +264,7 @@ def background_of(scores: Vectors) -> Background:
 def check_size(found: int | None, dim: int, where: str) -> None:
     """Raise `CollectionMismatch` unless a collection's vectors have the size `dim`."""
     if found != dim:
-        msg = (
+        raise CollectionMismatch(
             f"The {where} has vectors of size {found}; the encoder makes {dim}. Search "
             f"it with the encoder that filled it."
         )
-        raise CollectionMismatch(msg)

@@ -31,17 +31,16 @@ from llama_index_mmrag.stores.edge_folder import (
 from llama_index_mmrag.stores.edge_index import build_index
 from llama_index_mmrag.stores.edge_points import (
     CONTENT_KEYS,
-    node_of,
-    points_of,
+    known_ids,
+    nodes_of,
+    point_ids,
+    upserts_of,
     vectors_of,
 )
 from llama_index_mmrag.stores.edge_search import nearest
 from llama_index_mmrag.stores.quantisation import Quantisation
 from llama_index_mmrag.stores.threaded import ThreadedVectorStore
-from llama_index_mmrag.stores.vectors import point_id, point_id_or_none
 from llama_index_mmrag.vectors import Vectors
-
-_POINTS_PER_WRITE = 1024
 
 DEFAULT_PAYLOAD_INDEXES = {
     DOC_ID_KEY: "keyword",
@@ -200,18 +199,11 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy in another process cannot share the folder: it arrives closed.
-        return type(self)._closed, (self.to_dict(),)
-
-    @classmethod
-    def _closed(cls, settings: dict[str, Any]) -> Self:
-        return cls.from_dict(settings)
+        return type(self).from_dict, (self.to_dict(),)
 
     @property
     def client(self) -> EdgeFolder:
         """The open folder (LlamaIndex's name for what a store talks to)."""
-        return self._opened()
-
-    def _opened(self) -> EdgeFolder:
         if self._folder is None:
             raise StoreClosed(
                 f"The store in {self.path!r} was never opened. Use "
@@ -233,23 +225,14 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             InvalidNodeId: an id is not a UUID.
             InvalidSetting: metadata that cannot be stored, such as NaN.
         """
-        folder = self._opened()
+        folder = self.client
         if not nodes:
             return []
-        ids = [point_id(node.node_id) for node in nodes]
-        cosine = folder.distance == "cosine"
-        points = points_of(
-            nodes, dim=folder.dim, cosine=cosine, vector_name=self.vector_name
+        cosine, name = folder.distance == "cosine", self.vector_name
+        ids, upserts = upserts_of(
+            nodes, dim=folder.dim, cosine=cosine, vector_name=name
         )
-        batch = list(points.values())
-        folder.write(
-            [
-                qe.UpdateOperation.upsert_points(
-                    batch[start : start + _POINTS_PER_WRITE]
-                )
-                for start in range(0, len(batch), _POINTS_PER_WRITE)
-            ]
-        )
+        folder.write(upserts)
         return ids
 
     def delete(self, ref_doc_id: str, **_kwargs: Any) -> None:
@@ -267,7 +250,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             )
         match = qe.MatchValue(ref_doc_id)
         condition = qe.Filter(must=[qe.FieldCondition(DOC_ID_KEY, match=match)])
-        self._opened().write([qe.UpdateOperation.delete_points_by_filter(condition)])
+        self.client.write([qe.UpdateOperation.delete_points_by_filter(condition)])
 
     def delete_nodes(
         self,
@@ -283,25 +266,24 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             InvalidSetting: neither ids nor conditions, which would match everything.
             InvalidNodeId: an id is not a UUID.
         """
-        folder = self._opened()
-        ids = None if node_ids is None else [point_id(key) for key in node_ids]
-        chosen = filter_of(filters, node_ids=ids, indexes=folder.indexes)
-        if chosen is None or ids == []:
+        ids = None if node_ids is None else point_ids(node_ids)
+        condition = self._condition(filters, ids)
+        if condition is None or ids == []:
             raise InvalidSetting(
                 f"delete_nodes(node_ids={node_ids!r}, filters={filters!r}) names no "
                 "nodes. Expected at least one id or one condition; to remove "
                 "everything call clear()."
             )
-        folder.write([qe.UpdateOperation.delete_points_by_filter(chosen.condition)])
+        self.client.write([qe.UpdateOperation.delete_points_by_filter(condition)])
 
     def clear(self) -> None:
         """Remove all nodes; settings and indexed fields stay."""
         everything = qe.Filter(must=[])
-        self._opened().write([qe.UpdateOperation.delete_points_by_filter(everything)])
+        self.client.write([qe.UpdateOperation.delete_points_by_filter(everything)])
 
     def flush(self) -> None:
         """Force everything to disk. Writes do so themselves before they return."""
-        self._opened().flush()
+        self.client.flush()
 
     def build_index(self, *, timeout_s: float | None = None) -> int:
         """Build the HNSW graph in a child process; return how many vectors it holds.
@@ -318,7 +300,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             StoreUnusable: the child failed or timed out; the store is as it was.
             StoreClosed: the store was closed meanwhile.
         """
-        return build_index(self._opened(), timeout_s=timeout_s)
+        return build_index(self.client, timeout_s=timeout_s)
 
     # Reading
 
@@ -375,40 +357,41 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         With `node_ids`, in the order asked for, missing ones left out; without, by
         ascending id. With neither, all nodes.
         """
-        known = None if node_ids is None else _known_ids(node_ids)
-        if known is None or filters is not None:
+        folder = self.client
+        known = None if node_ids is None else known_ids(node_ids)
+        if known is not None and filters is None:
+            records = folder.retrieve(
+                known, payload=CONTENT_KEYS, vector=with_embeddings
+            )
+        else:
             records = self._matching(
                 filters, known, payload=CONTENT_KEYS, vector=with_embeddings
             )
-        else:
-            records = self._opened().retrieve(
-                known, payload=CONTENT_KEYS, vector=with_embeddings
-            )
-        order = records if known is None else known
-        found = (records[key] for key in order if key in records)
-        return [node_of(record, vector_name=self.vector_name) for record in found]
+            if known is not None:
+                records = {key: records[key] for key in known if key in records}
+        return nodes_of(records.values(), vector_name=self.vector_name)
 
     def sample_vectors(self, n_vectors: int) -> Vectors:
         """Return the vectors of the nodes with the lowest ids, shape (n, dim)."""
-        folder = self._opened()
+        folder = self.client
         pages = folder.scroll(None, payload=False, vector=True, page_size=n_vectors)
         return vectors_of(next(pages, []), vector_name=self.vector_name, dim=folder.dim)
 
     def payload_values(self, node_ids: Sequence[str], key: str) -> dict[str, Any]:
         """Return one top-level payload field of the nodes that exist and have it."""
-        known = _known_ids(node_ids)
-        records = self._opened().retrieve(known, payload=[key], vector=False)
-        found = {i: records[i].payload or {} for i in known if i in records}
-        return {i: payload[key] for i, payload in found.items() if key in payload}
+        known = known_ids(node_ids)
+        records = self.client.retrieve(known, payload=[key], vector=False)
+        payloads = {i: record.payload or {} for i, record in records.items()}
+        return {i: payload[key] for i, payload in payloads.items() if key in payload}
 
     def existing(self, node_ids: Iterable[str]) -> set[str]:
         """Return which of the nodes are stored, by ids alone."""
-        known = _known_ids(node_ids)
-        return set(self._opened().retrieve(known, payload=False, vector=False))
+        known = known_ids(node_ids)
+        return set(self.client.retrieve(known, payload=False, vector=False))
 
     def document_ids(self) -> set[str]:
         """Return the source documents of all nodes that have one."""
-        folder = self._opened()
+        folder = self.client
         if folder.indexes.get(DOC_ID_KEY) == "keyword":
             return folder.values_of(DOC_ID_KEY) - {NO_DOCUMENT}
         pages = folder.scroll(None, payload=[DOC_ID_KEY], vector=False)
@@ -422,15 +405,13 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
 
     def count(self, filters: MetadataFilters | None = None) -> int:
         """Return how many nodes there are, or how many pass `filters`."""
-        folder = self._opened()
-        chosen = filter_of(filters, indexes=folder.indexes)
-        return folder.count(None if chosen is None else chosen.condition)
+        return self.client.count(self._condition(filters, None))
 
     def _nearest(
         self, query: VectorStoreQuery, payload: bool | list[str]
     ) -> list[qe.ScoredPoint]:
-        folder = self._opened()
-        return nearest(folder, query, vector_name=self.vector_name, payload=payload)
+        name = self.vector_name
+        return nearest(self.client, query, vector_name=name, payload=payload)
 
     def _matching(
         self,
@@ -440,17 +421,15 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         payload: bool | list[str],
         vector: bool,
     ) -> dict[str, qe.Record]:
-        folder = self._opened()
-        chosen = filter_of(filters, node_ids=node_ids, indexes=folder.indexes)
-        condition = None if chosen is None else chosen.condition
-        pages = folder.scroll(condition, payload=payload, vector=vector)
+        condition = self._condition(filters, node_ids)
+        pages = self.client.scroll(condition, payload=payload, vector=vector)
         return {str(record.id): record for page in pages for record in page}
 
-
-def _known_ids(node_ids: Iterable[str]) -> list[str]:
-    # What is no UUID cannot be stored: it is missing, like any unknown id.
-    found = (point_id_or_none(key) for key in node_ids)
-    return list(dict.fromkeys(key for key in found if key is not None))
+    def _condition(
+        self, filters: MetadataFilters | None, node_ids: Sequence[str] | None
+    ) -> qe.Filter | None:
+        chosen = filter_of(filters, node_ids=node_ids, indexes=self.client.indexes)
+        return None if chosen is None else chosen.condition
 
 
 def _with_schemas(fields: Iterable[str] | Mapping[str, str] | None) -> dict[str, str]:

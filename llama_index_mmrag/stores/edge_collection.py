@@ -36,7 +36,10 @@ class EdgeCollection(Collection):
             for node_id, score, payload in rows
         ]
 
-    def _read_nodes(self, node_ids: Ids[str], with_vectors: bool) -> list[BaseNode]:
+    def nodes(
+        self, node_ids: Ids[str], *, with_vectors: bool = False
+    ) -> list[BaseNode]:
+        """Return the nodes that exist, in the order asked for."""
         return self.store.get_nodes(list(node_ids), with_embeddings=with_vectors)
 
     def nodes_where(

@@ -19,7 +19,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from llama_index_mmrag.errors import InvalidQuery, MmragError
-from llama_index_mmrag.stores.vectors import point_id_or_none
+from llama_index_mmrag.stores.edge_points import known_ids
 
 if TYPE_CHECKING:
     from qdrant_edge import ConditionType
@@ -90,8 +90,7 @@ def filter_of(
         must.append(qe.FieldCondition(DOC_ID_KEY, match=qe.MatchAny(list(doc_ids))))
         indexed = DOC_ID_KEY in indexes
     if node_ids is not None:
-        known = {known for i in node_ids if (known := point_id_or_none(i)) is not None}
-        must.append(qe.HasIdCondition(set(known)))
+        must.append(qe.HasIdCondition(set(known_ids(node_ids))))
         # The graph is not connected within an arbitrary set of ids.
         indexed = False
     nested = None if filters is None else _nested(filters, indexes)

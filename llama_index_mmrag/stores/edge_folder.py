@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import threading
@@ -16,27 +15,29 @@ import qdrant_edge as qe
 from llama_index_mmrag.errors import (
     CollectionMismatch,
     InvalidSetting,
+    MmragError,
     StoreClosed,
+    StoreInUse,
     StoreUnusable,
 )
 from llama_index_mmrag.stores.edge_layout import (
     LOCK,
     POINTER,
-    SHARD_PREFIX,
     check_counts,
     closed_message,
     copy_sparse,
     disk_errors,
-    engine_errors,
     new_name,
     read_pointer,
+    ready_shard,
+    vectors_in,
     write_pointer,
 )
 from llama_index_mmrag.stores.locks import FolderLock
 from llama_index_mmrag.stores.quantisation import (
-    QUANTISATION,
     Quantisation,
     read_quantisation,
+    rescoring,
     shard_config,
     vector_params,
     write_quantisation,
@@ -99,6 +100,7 @@ class EdgeFolder:
             self._shard = self._load(self._shard_name)
             self.dim, self.distance = self._described(spec)
             self.quantisation = read_quantisation(self.path, spec.quantisation)
+            self.rescoring = rescoring(self.quantisation)
             self.indexes = self._index_fields(spec.payload_indexes)
         except BaseException:
             self.close()
@@ -133,10 +135,11 @@ class EdgeFolder:
     def retrieve(
         self, ids: Sequence[str], *, payload: bool | list[str], vector: bool
     ) -> dict[str, qe.Record]:
-        """Return the records that exist among `ids`, by id."""
+        """Return the records that exist among `ids`, by id and in their order."""
         with self._open_shard() as shard:
             records = shard.retrieve(list(ids), payload, vector)
-        return {str(record.id): record for record in records}
+        found = {str(record.id): record for record in records}
+        return {key: found[key] for key in ids if key in found}
 
     def scroll(
         self,
@@ -210,12 +213,8 @@ class EdgeFolder:
         target = self.path / new_name()
         with self._open_shard() as shard:
             shard.flush()
-            try:
-                with disk_errors(self.path):
-                    copy_sparse(self.path / self._shard_name, target)
-            except BaseException:
-                shutil.rmtree(target, ignore_errors=True)
-                raise
+            with disk_errors(self.path):
+                copy_sparse(self.path / self._shard_name, target)
             self._journal = []
         return target
 
@@ -260,24 +259,8 @@ class EdgeFolder:
     # Opening
 
     def _ready_shard(self, spec: ShardSpec) -> str:
-        pointer = self.path / POINTER
-        if pointer.exists():
-            name, state = read_pointer(pointer)
-            if state == "ready":
-                self._remove_leftovers(keep=name)
-                return name
-            # Killed while creating: nothing was acknowledged yet.
-            shutil.rmtree(self.path / name, ignore_errors=True)
-        elif foreign := sorted(
-            entry.name
-            for entry in self.path.iterdir()
-            if entry.name not in {LOCK, POINTER + ".new", QUANTISATION}
-        ):
-            raise StoreUnusable(
-                f"The folder {str(self.path)!r} holds {foreign[:3]!r} but no "
-                f"{POINTER!r}, so it is not a store. Expected an empty or new folder, "
-                "or one that a store was created in; give another path."
-            )
+        if (ready := ready_shard(self.path)) is not None:
+            return ready
         if spec.dim is None:
             raise InvalidSetting(
                 f"There is no store in {str(self.path)!r} yet, and dim is None. "
@@ -295,23 +278,13 @@ class EdgeFolder:
         write_pointer(self.path, name, state="ready")
         return name
 
-    def _remove_leftovers(self, *, keep: str) -> None:
-        for entry in self.path.glob(SHARD_PREFIX + "*"):
-            if entry.name != keep:
-                shutil.rmtree(entry, ignore_errors=True)
-
     def _load(self, name: str) -> qe.EdgeShard:
         with engine_errors(self.path):
             return qe.EdgeShard.load(str(self.path / name))
 
     def _described(self, spec: ShardSpec) -> tuple[int, str]:
-        config = self.path / self._shard_name / "edge_config.json"
         with disk_errors(self.path):
-            vectors = json.loads(config.read_text(encoding="utf-8"))["vectors"]
-        found = {
-            name: (int(one["size"]), str(one["distance"]).lower())
-            for name, one in vectors.items()
-        }
+            found = vectors_in(self.path / self._shard_name)
         dim, distance = found.get(spec.vector_name, (None, ""))
         if dim is None or (spec.dim or dim, spec.distance) != (dim, distance):
             raise CollectionMismatch(
@@ -354,3 +327,24 @@ class EdgeFolder:
                 raise StoreClosed(closed_message(self.path))
             with engine_errors(self.path):
                 yield self._shard
+
+
+@contextlib.contextmanager
+def engine_errors(path: Path) -> Iterator[None]:
+    """Raise the engine's errors as `StoreInUse` or `StoreUnusable`."""
+    try:
+        yield
+    except MmragError:
+        raise
+    except Exception as error:
+        # Qdrant Edge 0.9 raises bare Exceptions; only the text tells them apart.
+        if "WouldBlock" in str(error):
+            raise StoreInUse(
+                f"The shard in {str(path)!r} is open elsewhere, without this library. "
+                "Expected to be its only user: close it there first."
+            ) from error
+        raise StoreUnusable(
+            f"Qdrant Edge failed on the store in {str(path)!r}: {error}. Expected a "
+            "folder on a local disk with free space, written by qdrant-edge-py 0.9; "
+            "restore a backup if it does not open again."
+        ) from error

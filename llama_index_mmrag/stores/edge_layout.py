@@ -18,7 +18,8 @@ from typing import Any, Literal
 
 import qdrant_edge as qe
 
-from llama_index_mmrag.errors import MmragError, StoreInUse, StoreUnusable
+from llama_index_mmrag.errors import MmragError, StoreUnusable
+from llama_index_mmrag.stores.quantisation import QUANTISATION
 
 POINTER = "store.json"
 LOCK = ".lock"
@@ -76,8 +77,43 @@ def read_pointer(pointer: Path) -> tuple[str, str]:
     return name, state
 
 
+def ready_shard(folder: Path) -> str | None:
+    """Return the shard in use; None if there is none yet. What else is there goes.
+
+    Raises:
+        StoreUnusable: The folder holds other files and no store, or `read_pointer`
+            cannot read the description.
+    """
+    pointer = folder / POINTER
+    if pointer.exists():
+        name, state = read_pointer(pointer)
+        # Killed while creating, nothing was acknowledged yet.
+        ready = name if state == "ready" else None
+        for entry in folder.glob(SHARD_PREFIX + "*"):
+            if entry.name != ready:
+                shutil.rmtree(entry, ignore_errors=True)
+        return ready
+    ours = {LOCK, POINTER + ".new", QUANTISATION}
+    if foreign := sorted(e.name for e in folder.iterdir() if e.name not in ours):
+        raise StoreUnusable(
+            f"The folder {str(folder)!r} holds {foreign[:3]!r} but no {POINTER!r}, so "
+            "it is not a store. Expected an empty or new folder, or one that a store "
+            "was created in; give another path."
+        )
+    return None
+
+
+def vectors_in(shard: Path) -> dict[str, tuple[int, str]]:
+    """Return size and distance of a shard's vectors, by their names."""
+    config = json.loads((shard / "edge_config.json").read_text(encoding="utf-8"))
+    return {
+        name: (int(one["size"]), str(one["distance"]).lower())
+        for name, one in config["vectors"].items()
+    }
+
+
 def copy_sparse(source: Path, target: Path) -> None:
-    """Copy a shard's folder; holes in its files stay holes."""
+    """Copy a shard's folder, or nothing; holes in its files stay holes."""
 
     # The engine preallocates about 100 MB of holes; a plain copy would fill them.
     def copy(from_path: str, to_path: str) -> str:
@@ -90,7 +126,11 @@ def copy_sparse(source: Path, target: Path) -> None:
             writer.truncate()
         return to_path
 
-    shutil.copytree(source, target, copy_function=copy)
+    try:
+        shutil.copytree(source, target, copy_function=copy)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
 
 
 @contextlib.contextmanager
@@ -105,27 +145,6 @@ def disk_errors(path: Path) -> Iterator[None]:
             f"The store folder {str(path)!r} cannot be used: {error}. Expected a "
             "folder that this process may create, read and write, with space on the "
             "disk."
-        ) from error
-
-
-@contextlib.contextmanager
-def engine_errors(path: Path) -> Iterator[None]:
-    """Raise the engine's errors as `StoreInUse` or `StoreUnusable`."""
-    try:
-        yield
-    except MmragError:
-        raise
-    except Exception as error:
-        # Qdrant Edge 0.9 raises bare Exceptions; only the text tells them apart.
-        if "WouldBlock" in str(error):
-            raise StoreInUse(
-                f"The shard in {str(path)!r} is open elsewhere, without this library. "
-                "Expected to be its only user: close it there first."
-            ) from error
-        raise StoreUnusable(
-            f"Qdrant Edge failed on the store in {str(path)!r}: {error}. Expected a "
-            "folder on a local disk with free space, written by qdrant-edge-py 0.9; "
-            "restore a backup if it does not open again."
         ) from error
 
 

@@ -1,8 +1,12 @@
-"""LlamaIndex nodes as Qdrant Edge points, in the payload layout of a Qdrant server."""
+"""LlamaIndex nodes as Qdrant Edge points, in the payload layout of a Qdrant server.
+
+Ids, vectors and metadata are checked here, before anything is written.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import qdrant_edge as qe
@@ -12,45 +16,119 @@ from llama_index.core.vector_stores.utils import (
     node_to_metadata_dict,
 )
 
-from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.stores.vectors import node_vectors, point_id
-from llama_index_mmrag.vectors import Vectors
+from llama_index_mmrag.errors import InvalidSetting, InvalidVector, MmragError
+from llama_index_mmrag.vectors import Vectors, stored_rows
 
 CONTENT_KEYS = ["_node_content", "_node_type"]
 """Payload fields that a whole node is read from."""
 
+_POINTS_PER_WRITE = 1024
 
-def points_of(
-    nodes: Sequence[BaseNode], *, dim: int, cosine: bool, vector_name: str
-) -> dict[str, qe.Point]:
-    """Return the nodes' points by id; of equal ids the last one stays.
+
+class InvalidNodeId(MmragError, ValueError):
+    """A node's id cannot be a Qdrant point id, which is a UUID."""
+
+
+def point_ids(node_ids: Iterable[str]) -> list[str]:
+    """Return ids in the one spelling of a UUID that Qdrant gives back.
 
     Raises:
-        InvalidVector: an embedding is missing, of another size, not finite, or all
-            zeros under cosine.
-        InvalidNodeId: an id is not a UUID.
-        InvalidSetting: metadata that JSON cannot hold.
+        InvalidNodeId: One is not a UUID.
+
+    Example:
+        >>> point_ids(["A34B2C1D-0000-4000-8000-000000000001"])
+        ['a34b2c1d-0000-4000-8000-000000000001']
     """
-    ids = [point_id(node.node_id) for node in nodes]
-    rows = node_vectors(nodes, dim=dim, cosine=cosine).tolist()
-    return {
-        key: _point(key, node, {vector_name: row})
-        for key, node, row in zip(ids, nodes, rows, strict=True)
+    ids = []
+    for node_id in node_ids:
+        if (canonical := _canonical(node_id)) is None:
+            raise InvalidNodeId(
+                f"Node id {node_id!r} is not a UUID, and Qdrant point ids must be. Use "
+                "str(uuid.uuid5(uuid.NAMESPACE_URL, your_id)) as the id and keep your "
+                "own in the metadata."
+            )
+        ids.append(canonical)
+    return ids
+
+
+def known_ids(node_ids: Iterable[str]) -> list[str]:
+    """Return ids as `point_ids` does, each once, without those that are no UUIDs.
+
+    These cannot be stored: they are missing, like any unknown id.
+    """
+    found = dict.fromkeys(_canonical(node_id) for node_id in node_ids)
+    return [canonical for canonical in found if canonical is not None]
+
+
+def upserts_of(
+    nodes: Sequence[BaseNode], *, dim: int, cosine: bool, vector_name: str
+) -> tuple[list[str], list[qe.UpdateOperation]]:
+    """Return the nodes' ids, and what writes them; of equal ids the last one stays.
+
+    Args:
+        nodes: At least one.
+        dim: Length of the store's vectors.
+        cosine: Whether they are compared by cosine.
+        vector_name: Name of the vector in each point.
+
+    Raises:
+        InvalidVector: An embedding is missing, of another size, not finite, or all
+            zeros under cosine.
+        InvalidNodeId: An id is not a UUID.
+        InvalidSetting: Metadata that JSON cannot hold.
+    """
+    ids = point_ids([node.node_id for node in nodes])
+    rows = [_embedding_of(node, dim) for node in nodes]
+    names = [f"The embedding of node {node.node_id!r}" for node in nodes]
+    vectors = stored_rows(rows, names, cosine=cosine).tolist()
+    points = {
+        key: _point(key, node, {vector_name: vector})
+        for key, node, vector in zip(ids, nodes, vectors, strict=True)
     }
+    batch = list(points.values())
+    return ids, [
+        qe.UpdateOperation.upsert_points(batch[start : start + _POINTS_PER_WRITE])
+        for start in range(0, len(batch), _POINTS_PER_WRITE)
+    ]
 
 
-def node_of(record: qe.Record, *, vector_name: str) -> BaseNode:
-    """Return the node that a point holds, with its embedding where that was read."""
-    node = metadata_dict_to_node(record.payload or {})
-    if isinstance(record.vector, dict):
-        node.embedding = record.vector[vector_name]  # type: ignore[assignment]  # dense
-    return node
+def nodes_of(records: Iterable[qe.Record], *, vector_name: str) -> list[BaseNode]:
+    """Return the nodes that points hold, with embeddings where these were read."""
+    nodes = []
+    for record in records:
+        node = metadata_dict_to_node(record.payload or {})
+        if isinstance(record.vector, dict):
+            node.embedding = record.vector[vector_name]  # type: ignore[assignment]  # dense
+        nodes.append(node)
+    return nodes
 
 
 def vectors_of(records: Sequence[qe.Record], *, vector_name: str, dim: int) -> Vectors:
     """Return the points' vectors, which were read with them, shape `(n, dim)`."""
     rows = [record.vector[vector_name] for record in records]  # type: ignore[call-overload,index]  # named, dense
     return np.array(rows, dtype=np.float32).reshape(len(rows), dim)
+
+
+def _canonical(node_id: str) -> str | None:
+    try:
+        return str(uuid.UUID(node_id))
+    except (ValueError, AttributeError, TypeError):
+        return None
+
+
+def _embedding_of(node: BaseNode, dim: int) -> Sequence[float]:
+    if node.embedding is None:
+        raise InvalidVector(
+            f"Node {node.node_id!r} has no embedding. Set `node.embedding` before "
+            "adding it, or insert through an index, which embeds."
+        )
+    if len(node.embedding) != dim:
+        raise InvalidVector(
+            f"The embedding of node {node.node_id!r} has {len(node.embedding)} numbers;"
+            f" this store holds vectors of {dim}. Embed it with the model that the "
+            "store was filled with, or open another store."
+        )
+    return node.embedding
 
 
 def _point(key: str, node: BaseNode, vectors: dict[str, list[float]]) -> qe.Point:

@@ -6,11 +6,14 @@ import qdrant_edge as qe
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
 from llama_index_mmrag.checks import whole
-from llama_index_mmrag.errors import InvalidQuery
-from llama_index_mmrag.stores.edge_filters import UnsupportedQuery, filter_of
+from llama_index_mmrag.errors import InvalidQuery, InvalidVector
+from llama_index_mmrag.stores.edge_filters import (
+    EdgeFilter,
+    UnsupportedQuery,
+    filter_of,
+)
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
-from llama_index_mmrag.stores.quantisation import rescoring
-from llama_index_mmrag.stores.vectors import query_vector
+from llama_index_mmrag.vectors import stored_rows
 
 _MORE_TIES = 4
 """How many times as many hits are asked for while the last ones have equal scores."""
@@ -48,28 +51,28 @@ def nearest(
     top_k = whole(
         query.similarity_top_k, "similarity_top_k", at_least=0, error=InvalidQuery
     )
+    given, dim = query.query_embedding, folder.dim
+    if len(given) != dim:
+        raise InvalidVector(
+            f"The query vector has {len(given)} numbers; this store holds vectors of "
+            f"{dim}. Embed the query with the model that the store was filled with."
+        )
     cosine = folder.distance == "cosine"
-    vector = query_vector(query.query_embedding, dim=folder.dim, cosine=cosine)
-    chosen = filter_of(
-        query.filters,
-        # Empty lists mean "not given": VectorStoreIndex.as_retriever passes
-        # node_ids=[] for every store that keeps the text (llama-index-core 0.14).
-        node_ids=query.node_ids or None,
-        doc_ids=query.doc_ids or None,
-        indexes=folder.indexes,
-    )
+    vector = stored_rows([given], ["The query vector"], cosine=cosine)[0].tolist()
+    chosen = None
+    # Empty lists mean "not given": VectorStoreIndex.as_retriever passes node_ids=[] for
+    # every store that keeps the text (llama-index-core 0.14).
+    if query.filters is not None or query.node_ids or query.doc_ids:
+        chosen = filter_of(
+            query.filters,
+            node_ids=query.node_ids or None,
+            doc_ids=query.doc_ids or None,
+            indexes=folder.indexes,
+        )
     if top_k == 0:
         return []
     condition = None if chosen is None else chosen.condition
-    if chosen is not None and not chosen.indexed:
-        # Without a payload index the graph is not connected under the filter, and a
-        # search loses up to 80 % of its hits.
-        params = qe.SearchParams(exact=True)
-    else:
-        # ACORN closes the holes that remain with a payload index.
-        acorn = None if chosen is None else qe.AcornSearchParams(enable=True)
-        codes = rescoring(folder.quantisation)
-        params = qe.SearchParams(acorn=acorn, quantization=codes)
+    params = _params(chosen, folder)
 
     def best(
         limit: int, within: qe.Filter | None, payload: bool | list[str]
@@ -102,3 +105,13 @@ def nearest(
 
 def _is_cut_in_a_tie(hits: list[qe.ScoredPoint], top_k: int) -> bool:
     return len(hits) > top_k and hits[top_k].score == hits[top_k - 1].score
+
+
+def _params(chosen: EdgeFilter | None, folder: EdgeFolder) -> qe.SearchParams:
+    if chosen is not None and not chosen.indexed:
+        # Without a payload index the graph is not connected under the filter, and a
+        # search loses up to 80 % of its hits.
+        return qe.SearchParams(exact=True)
+    # ACORN closes the holes that remain with a payload index.
+    acorn = None if chosen is None else qe.AcornSearchParams(enable=True)
+    return qe.SearchParams(acorn=acorn, quantization=folder.rescoring)

@@ -94,12 +94,11 @@ def is_filled_by(
     if not isinstance(filled_by, dict):
         return False
     if filled_by != card:
-        msg = (
+        raise CollectionMismatch(
             f"The collection {collection_name!r} was filled by {filled_by}; the given "
             f"encoder is {card}. Vectors of different spaces cannot be compared: open "
             f"it with the encoder that filled it, or index into another collection."
         )
-        raise CollectionMismatch(msg)
     return True
 
 

@@ -32,8 +32,7 @@ Card: TypeAlias = "dict[str, str]"
 def _name_of_a_file(name: str) -> str:
     # A name from a file must not lead out of the store: it may be deleted.
     if name in {"", ".."} or Path(name).name != name:
-        msg = f"{name!r} is no name of a file"
-        raise ValueError(msg)
+        raise ValueError(f"{name!r} is no name of a file")
     return name
 
 
@@ -156,13 +155,12 @@ def check_manifest(root: Path, cards: dict[str, Card]) -> None:
     check_composed(*spaces, where=str(root))
     for name, card in cards.items():
         if filled_by.get(name) != card:
-            msg = (
+            raise CollectionMismatch(
                 f"The {name} collection of {str(root)!r} was filled by "
                 f"{filled_by.get(name)}; the given encoder is {card}. Vectors of "
                 f"different spaces cannot be compared: open it with the encoder that "
                 f"filled it, or index into another folder."
             )
-            raise CollectionMismatch(msg)
 
 
 def places_in(root: Path) -> dict[str, Place]:
@@ -209,12 +207,11 @@ def check_ours(root: Path) -> None:
     except OSError:
         return  # the stores will say what is wrong with it
     if theirs:
-        msg = (
+        raise StoreUnusable(
             f"The folder {str(root)!r} is no store, and holds files that are not ours: "
             f"{theirs[0]!r}{' and others' if theirs[1:] else ''}. Give a new or an "
             f"empty folder, such as {str(root / 'store')!r}."
         )
-        raise StoreUnusable(msg)
 
 
 def write_manifest(root: Path, cards: dict[str, Card]) -> None:
@@ -250,11 +247,10 @@ def _read(root: Path) -> Manifest | None:
     except (OSError, ValueError) as error:
         raise _unreadable(file, error) from error
     if manifest is None:
-        msg = (
+        raise CollectionMismatch(
             f"The store {str(root)!r} has format {given!r}; this version reads "
             f"{_PLAIN} and {_COMPRESSED}. Index again into another folder."
         )
-        raise CollectionMismatch(msg)
     return manifest
 
 
@@ -276,7 +272,6 @@ def _write(manifest: Path, content: Manifest) -> None:
             os.fsync(file.fileno())
         unfinished.replace(manifest)
     except OSError as error:
-        msg = (
+        raise StoreUnusable(
             f"Cannot write {str(manifest)!r}: {error.strerror}. Choose another folder."
-        )
-        raise StoreUnusable(msg) from error
+        ) from error

@@ -144,29 +144,26 @@ class QdrantCollection(Collection):
         with self._lock:
             if not self._client.collection_exists(name):
                 listed = self._client.get_collections().collections
-                msg = (
+                raise CollectionMismatch(
                     f"There is no collection {name!r}; the client has "
                     f"{sorted(one.name for one in listed)}. Name one of these, or fill "
                     f"the collection first."
                 )
-                raise CollectionMismatch(msg)
             config = self._client.get_collection(name).config
         vector = vector_params(config.params.vectors, wanted)
         if vector is None:
-            msg = (
+            raise CollectionMismatch(
                 f"Collection {name!r} has the vectors {sorted(config.params.vectors)}; "
                 f"the store asks for {wanted!r}. Make the store with "
                 f"QdrantVectorStore({name!r}, dense_vector_name=...)."
             )
-            raise CollectionMismatch(msg)
         check_size(vector.size, dim, f"collection {name!r}")
         if vector.distance.lower() not in _LARGER_IS_BETTER:
-            msg = (
+            raise CollectionMismatch(
                 f"Collection {name!r} measures {vector.distance.value}, of which "
                 f"smaller is better; expected Cosine or Dot. Make it anew with one of "
                 f"these: for unit vectors the order is the same."
             )
-            raise CollectionMismatch(msg)
         if card is not None:
             is_filled_by(card, config.metadata, name)
 

@@ -70,11 +70,10 @@ def open_server_collection(
         if card is not None:
             check_encoder(client, collection_name, card)
     except ApiException as error:
-        msg = (
+        raise StoreUnusable(
             f"The Qdrant server does not open collection {collection_name!r}: {error}. "
             f"Check that it runs, and its address and key."
-        )
-        raise StoreUnusable(msg) from error
+        ) from error
     return store
 
 

@@ -18,7 +18,7 @@ from llama_index_mmrag import (
 )
 from llama_index_mmrag.errors import InvalidSetting
 
-from ..support.colours import channel, image_node, text_node, uid
+from ..support.colours import channel, ids_of, image_node, text_node, uid
 
 KEYS = {"shop": "name of the shop", "year": "year of printing"}
 
@@ -107,28 +107,18 @@ def test_a_model_cannot_widen_what_the_developer_allows(retriever, asked, expect
 
 
 def test_channels_keep_their_own_filters_too(open_store, encoder, paint):
-    texts = [text_node(f"red {s}", shop=s, secret=s) for s in "AB"]
+    texts = open_store("edge", [text_node(f"red {s}", shop=s, secret=s) for s in "AB"])
     pictures = [image_node(paint(c), shop="A", secret="B") for c in ("red", "blue")]
-    tool = MultiModalRetrieverTool(
-        MultiModalFusionRetriever(
-            [
-                channel(
-                    "text",
-                    open_store("edge", texts),
-                    encoder,
-                    filters=where("secret", "A"),
-                ),
-                channel("image", open_store("edge", pictures), encoder),
-            ],
-            filters=where("shop", "A"),
-        ),
-        filter_keys=["secret"],
+    retriever = MultiModalFusionRetriever(
+        [
+            channel("text", texts, encoder, filters=where("secret", "A")),
+            channel("image", open_store("edge", pictures), encoder),
+        ],
+        filters=where("shop", "A"),
     )
+    tool = MultiModalRetrieverTool(retriever, filter_keys=["secret"])
     b_alone = tool.call(query="red", filters=[{"key": "secret", "value": "B"}])
-    assert [r.node.node_id for r in b_alone.raw_output] == [
-        uid("image red"),
-        uid("image blue"),
-    ]
+    assert ids_of(b_alone.raw_output) == [uid("image red"), uid("image blue")]
 
 
 @pytest.mark.parametrize(

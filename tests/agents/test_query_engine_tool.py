@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 from llama_index.core.agent.workflow import FunctionAgent, ReActAgent
-from llama_index.core.base.llms.types import ChatMessage, TextBlock, ToolCallBlock
+from llama_index.core.base.llms.types import TextBlock
 from llama_index.core.base.response.schema import PydanticResponse, Response
-from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.query_engine import (
     RetrieverQueryEngine,
     RouterQueryEngine,
@@ -30,15 +29,11 @@ from llama_index_mmrag import (
 )
 from llama_index_mmrag.errors import InvalidSetting
 
+from ..support.agents import CallsOnce, agents, texts
 from ..support.openai_server import ToolCall
 
 NAME = "ask_texts_and_pictures"
-
-# LlamaIndex's workflows look at every attribute of an agent, Pydantic's old ones too.
-agents = pytest.mark.filterwarnings(
-    "ignore::pydantic.warnings.PydanticDeprecationWarning",
-    "ignore:is_running called from within a step:DeprecationWarning",
-)
+BLUE = [{"key": "file_name", "operator": "==", "value": "blue.md"}]
 
 
 def engine_of(index: MultiModalQdrantIndex, llm: Any, **settings: Any) -> Any:
@@ -48,8 +43,13 @@ def engine_of(index: MultiModalQdrantIndex, llm: Any, **settings: Any) -> Any:
     )
 
 
-def texts(output: ToolOutput | ChatMessage) -> list[str]:
-    return [b.text if isinstance(b, TextBlock) else "<image>" for b in output.blocks]
+@pytest.fixture(params=["retriever", "engine"])
+def either(request, index) -> Any:
+    """Return one of our tools, that may set a filter on the file's name."""
+    if request.param == "engine":
+        engine = index.as_query_engine()
+        return MultiModalQueryEngineTool(engine, filter_keys=["file_name"])
+    return MultiModalRetrieverTool(index.as_retriever(), filter_keys=["file_name"])
 
 
 async def both(tool: MultiModalQueryEngineTool, **arguments: Any) -> ToolOutput:
@@ -83,13 +83,13 @@ class TestTheAnswer:
         self, server, llm, index
     ):
         server.script("Heavy [1].")
-        output = await both(
-            MultiModalQueryEngineTool(engine_of(index, llm)), query="red"
-        )
-        assert type(output.raw_output) is Response
-        assert len(output.raw_output.source_nodes) == 3
-        assert output.raw_output.metadata["cited"] == {"1": 1}
-        assert output.raw_output.metadata["citations"]["1"]["found_by"]
+        tool = MultiModalQueryEngineTool(engine_of(index, llm))
+        output = await both(tool, query="red")
+        response = output.raw_output
+        assert type(response) is Response
+        assert len(response.source_nodes) == 3
+        assert response.metadata["cited"] == {"1": 1}
+        assert response.metadata["citations"]["1"]["found_by"]
         assert output.model_dump_json()
 
     async def test_one_that_cites_nothing_comes_alone(self, server, llm, index):
@@ -153,8 +153,7 @@ class TestArguments:
         tool = MultiModalQueryEngineTool(
             index.as_query_engine(), filter_keys=["file_name"]
         )
-        blue = [{"key": "file_name", "value": "blue.md"}]
-        output = await both(tool, query="red", filters=blue)
+        output = await both(tool, query="red", filters=BLUE)
         assert texts(output)[0] == "The blue cube is light. [1]\n"
         refused = await both(tool, query="red", filters=[{"key": "x", "value": "y"}])
         assert refused.is_error is True
@@ -168,9 +167,8 @@ class TestArguments:
         assert "no picture '../secret.png'" in outside.content
 
     async def test_an_empty_question_is_an_error_for_the_model(self, index):
-        output = await both(
-            MultiModalQueryEngineTool(index.as_query_engine()), query=""
-        )
+        tool = MultiModalQueryEngineTool(index.as_query_engine())
+        output = await both(tool, query="")
         assert output.is_error is True
         assert output.content.startswith("The search failed: ")
 
@@ -187,7 +185,7 @@ class TestArguments:
         with pytest.raises(InvalidSetting, match="TransformQueryEngine takes no filt"):
             MultiModalQueryEngineTool(engine, filter_keys=["file_name"])
 
-    async def test_its_answer_can_be_the_agents(self, index):
+    def test_its_answer_can_be_the_agents(self, index):
         tool = MultiModalQueryEngineTool(index.as_query_engine(), return_direct=True)
         assert tool.metadata.return_direct is True
 
@@ -220,99 +218,44 @@ class TestLlamaIndexsOwnTool:
 
 @agents
 class TestWithAgents:
-    @pytest.mark.parametrize("kind", ["retriever", "engine"])
     async def test_a_function_agent_over_openais_client_sets_filters(
-        self, server, llm, index, kind
+        self, server, llm, either
     ):
-        tool = (
-            MultiModalRetrieverTool(index.as_retriever(), filter_keys=["file_name"])
-            if kind == "retriever"
-            else MultiModalQueryEngineTool(
-                index.as_query_engine(), filter_keys=["file_name"]
-            )
-        )
-        condition = {"key": "file_name", "operator": "==", "value": "blue.md"}
-        call = ToolCall(
-            tool.metadata.name or "", {"query": "red", "filters": [condition]}
-        )
+        call = ToolCall(either.metadata.name, {"query": "red", "filters": BLUE})
         server.script(call, "Light [1].")
-        agent = FunctionAgent(tools=[tool], llm=llm, streaming=False)
+        agent = FunctionAgent(tools=[either], llm=llm, streaming=False)
         assert str(await agent.run("What is in the blue file?")) == "Light [1]."
         asked, answered = server.requests
-        offered = asked["tools"][0]["function"]["parameters"]
-        assert (
-            offered["$defs"]["Condition"]["properties"]["key"]["const"] == "file_name"
-        )
+        offered = asked["tools"][0]["function"]["parameters"]["$defs"]["Condition"]
+        assert offered["properties"]["key"]["const"] == "file_name"
         told = answered["messages"][-1]["content"]
         assert "[1] text from blue.md:\nThe blue cube is light.\n" in told
         assert "red.md" not in told
 
     async def test_a_function_agents_model_sees_the_answer_and_its_picture(self, index):
-        seen: list[list[ChatMessage]] = []
-
-        def reply(messages: list[ChatMessage], **_: Any) -> ChatMessage:
-            seen.append(list(messages))
-            if any(message.role == "tool" for message in messages):
-                return ChatMessage(role="assistant", content="Heavy [1].")
-            asked = {"query": "Is the red cube heavy?", "top_k": 1}
-            block = ToolCallBlock(tool_call_id="1", tool_name=NAME, tool_kwargs=asked)
-            return ChatMessage(role="assistant", blocks=[block])
-
         tool = MultiModalQueryEngineTool(index.as_query_engine())
-        agent = FunctionAgent(
-            tools=[tool], llm=MockFunctionCallingLLM(response_generator=reply)
-        )
-        assert str(await agent.run("Is the red cube heavy?")) == "Heavy [1]."
-        (told,) = [message for message in seen[-1] if message.role == "tool"]
-        assert texts(told)[0] == (
+        question = "Is the red cube heavy?"
+        model = CallsOnce(NAME, "Heavy [1].", query=question, top_k=1)
+        agent = FunctionAgent(tools=[tool], llm=model.by_function())
+        assert str(await agent.run(question)) == "Heavy [1]."
+        assert texts(model.told)[0] == (
             "The red cube is heavy. [1]\n\nPicture: “A red cube” [2].\n"
         )
-        assert texts(told)[-1] == "<image>"
+        assert texts(model.told)[-1] == "<image>"
 
-    @pytest.mark.parametrize("kind", ["retriever", "engine"])
-    async def test_a_react_agent_sets_filters_and_reads_the_labels(self, index, kind):
-        tool = (
-            MultiModalRetrieverTool(index.as_retriever(), filter_keys=["file_name"])
-            if kind == "retriever"
-            else MultiModalQueryEngineTool(
-                index.as_query_engine(), filter_keys=["file_name"]
-            )
-        )
-        seen: list[list[ChatMessage]] = []
-
-        def reply(messages: list[ChatMessage], **_: Any) -> ChatMessage:
-            seen.append(list(messages))
-            content = (
-                "Thought: I know it now.\nAnswer: Light [1]."
-                if len(seen) > 1
-                else "Thought: I must look.\n"
-                f"Action: {tool.metadata.name}\n"
-                'Action Input: {"query": "red", "filters": [{"key": "file_name", '
-                '"operator": "==", "value": "blue.md"}]}'
-            )
-            return ChatMessage(role="assistant", content=content)
-
-        llm = MockFunctionCallingLLM(response_generator=reply)
-        output = await ReActAgent(tools=[tool], llm=llm).run("What of the blue one?")
-        assert str(output) == "Light [1]."
-        observed = seen[-1][-1].content
+    async def test_a_react_agent_sets_filters_and_reads_the_labels(self, either):
+        model = CallsOnce(either.metadata.name, "Light [1].", query="red", filters=BLUE)
+        agent = ReActAgent(tools=[either], llm=model.by_words())
+        assert str(await agent.run("What of the blue one?")) == "Light [1]."
+        observed = model.told.content
         assert "[1] text from blue.md:\nThe blue cube is light." in observed
         assert "red.md" not in observed
 
-    @pytest.mark.parametrize("kind", ["retriever", "engine"])
-    async def test_a_workflows_step_calls_it_and_reads_the_raw_output(
-        self, index, kind
-    ):
-        tool = (
-            MultiModalRetrieverTool(index.as_retriever())
-            if kind == "retriever"
-            else MultiModalQueryEngineTool(index.as_query_engine())
-        )
-
+    async def test_a_workflows_step_calls_it_and_reads_the_raw_output(self, either):
         class Names(Workflow):
             @step
             async def look(self, event: StartEvent) -> StopEvent:
-                output = await tool.acall(query=event.question, top_k=1)
+                output = await either.acall(query=event.question, top_k=1)
                 raw = output.raw_output
                 results = raw if isinstance(raw, list) else raw.source_nodes
                 return StopEvent(

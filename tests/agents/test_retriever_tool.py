@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ReActAgent
 from llama_index.core.agent.workflow.workflow_events import ToolCallResult
-from llama_index.core.base.llms.types import (
-    ChatMessage,
-    ImageBlock,
-    TextBlock,
-    ToolCallBlock,
-)
-from llama_index.core.llms.mock import MockFunctionCallingLLM
-from llama_index.core.tools import ToolOutput
+from llama_index.core.base.llms.types import ImageBlock, TextBlock
 from llama_index.core.tools.calling import acall_tool, call_tool
 from PIL import Image
 
@@ -28,6 +20,7 @@ from llama_index_mmrag import (
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidQuery, InvalidSetting
 
+from ..support.agents import CallsOnce, agents, texts
 from ..support.colours import channel, ids_of, image_node, text_node, uid, why
 from ..support.openai_server import ToolCall
 from ..support.stores import FaultyStore
@@ -64,10 +57,6 @@ def seeing(index: MultiModalQdrantIndex, library: Path) -> MultiModalRetrieverTo
     return index.as_tool(image_roots=[library])
 
 
-def texts(output: ToolOutput | ChatMessage) -> list[str]:
-    return [b.text if isinstance(b, TextBlock) else "<image>" for b in output.blocks]
-
-
 RED = [
     "[1] text from red.md:\nThe red cube is heavy.\n\nA red cube\n",
     "[2] image from red.png:\nA red cube\n",
@@ -87,15 +76,15 @@ class TestSearching:
         assert [type(block) for block in here.blocks].count(ImageBlock) == 1
         assert here.blocks == there.blocks
 
-    def test_the_raw_output_has_the_provenance(self, tool):
-        output = tool.call(query="red", top_k=1)
-        assert len(output.raw_output) == 2
-        (entity,) = {why(result).entity_id for result in output.raw_output}
-        assert entity
-        assert {c.route for c in why(output.raw_output[0]).contributions} == {
-            "text→text",
-            "text→image",
-        }
+    def test_the_raw_output_has_the_provenance_of_entities_not_nodes(self, tool):
+        one = tool.call(query="red", top_k=1).raw_output
+        assert len(one) == 2
+        assert len({why(result).entity_id for result in one}) == 1
+        routes = {c.route for c in why(one[0]).contributions}
+        assert routes == {"text→text", "text→image"}
+        both = tool.call(query="red", top_k=2).raw_output
+        assert len(both) == 3
+        assert len({why(result).entity_id for result in both}) == 2
 
     @pytest.mark.parametrize(
         ("positional", "named"),
@@ -116,12 +105,6 @@ class TestSearching:
         arguments = {"query": "red"}
         assert texts(call_tool(tool, arguments)) == texts(tool.call(query="red"))
         assert texts(await acall_tool(tool, arguments)) == texts(tool.call("red"))
-
-    def test_top_k_counts_entities_not_nodes(self, tool):
-        assert len(tool.call(query="red", top_k=1).raw_output) == 2
-        both = tool.call(query="red", top_k=2).raw_output
-        assert len({why(result).entity_id for result in both}) == 2
-        assert len(both) == 3
 
     async def test_it_searches_as_deep_as_asked_whatever_the_retriever_does(
         self, open_store, encoder
@@ -224,16 +207,14 @@ class TestWrongArguments:
 
 
 class TestPicturesItMayRead:
-    @pytest.mark.parametrize("way", ["relative", "whole", "from here"])
+    @pytest.mark.parametrize(
+        "path", ["red.png", "{library}/red.png", "library/red.png"]
+    )
     async def test_one_in_its_folders_is_searched_by(
-        self, seeing, library, monkeypatch, way
+        self, seeing, library, monkeypatch, path
     ):
         monkeypatch.chdir(library.parent)
-        path = {
-            "relative": "red.png",
-            "whole": str(library / "red.png"),
-            "from here": "library/red.png",
-        }[way]
+        path = path.format(library=library)
         output = seeing.call(image_path=path, top_k=1)
         assert output.is_error is False, output.content
         assert "[1] image from red.png:\nA red cube\n" in texts(output)
@@ -262,7 +243,6 @@ class TestPicturesItMayRead:
             "folder/secret.png",
             "loop.png",
             "{library}",
-            "",
             "missing.png",
             "red.png\0",
             "x" * 5000,
@@ -275,21 +255,25 @@ class TestPicturesItMayRead:
         self, seeing, library, secrets, path
     ):
         asked = path.format(library=library, outside=secrets)
-        arguments = {"query": "" if not asked else "red", "image_path": asked}
+        arguments = {"query": "red", "image_path": asked}
         for output in (seeing.call(**arguments), await seeing.acall(**arguments)):
             assert output.is_error is True
             assert [type(block) for block in output.blocks] == [TextBlock]
-            if asked:
-                assert output.content == (
-                    f"The search failed: The folders that this tool may read have no "
-                    f"picture {asked!r}. Give a path relative to one of them, or "
-                    f"search by words."
-                )
+            assert output.content == (
+                f"The search failed: The folders that this tool may read have no "
+                f"picture {asked!r}. Give a path relative to one of them, or search by "
+                f"words."
+            )
 
-    def test_a_file_that_is_no_picture_is_an_error(self, seeing):
-        output = seeing.call(image_path="red.md")
-        assert output.is_error is True
-        assert "red.md" in output.content
+    @pytest.mark.parametrize(
+        ("asked", "said"),
+        [({"image_path": "red.md"}, "red.md"), ({"query": "", "image_path": ""}, "")],
+        ids=["no picture", "nothing at all"],
+    )
+    async def test_what_cannot_be_searched_by_is_an_error(self, seeing, asked, said):
+        for output in (seeing.call(**asked), await seeing.acall(**asked)):
+            assert output.is_error is True
+            assert said in output.content
 
     def test_by_default_there_are_none_and_the_model_is_not_told_of_paths(self, tool):
         assert "image_path" not in tool.metadata.get_parameters_dict()["properties"]
@@ -310,22 +294,18 @@ class TestSchema:
         assert parameters["type"] == "object"
         assert all("description" in p for p in parameters["properties"].values())
 
-    def test_words_are_required_where_there_is_no_other_way_to_ask(self, tool):
+    def test_words_are_required_where_no_picture_may_stand_alone(self, tool, seeing):
         parameters = tool.metadata.get_parameters_dict()
         assert list(parameters["properties"]) == ["query", "top_k"]
         assert parameters["required"] == ["query"]
-
-    def test_with_folders_a_picture_may_stand_alone(self, seeing):
         parameters = seeing.metadata.get_parameters_dict()
         assert set(parameters["properties"]) == {"query", "top_k", "image_path"}
         assert "required" not in parameters
 
     def test_name_and_description_can_be_given(self, index):
         tool = index.as_tool(name="cubes", description="Knows of cubes.")
-        assert (tool.metadata.name, tool.metadata.description) == (
-            "cubes",
-            "Knows of cubes.",
-        )
+        assert tool.metadata.name == "cubes"
+        assert tool.metadata.description == "Knows of cubes."
         assert tool.call(query="red").tool_name == "cubes"
 
     def test_outputs_can_be_kept_as_json(self, tool):
@@ -334,73 +314,39 @@ class TestSchema:
             assert kept["tool_name"] == NAME
 
 
-def calls_tool_once(seen: list[list[ChatMessage]], **arguments: Any):
-    """Return a model that calls the tool, then answers."""
-
-    def reply(messages: list[ChatMessage], **_: Any) -> ChatMessage:
-        seen.append(list(messages))
-        if any(message.role == "tool" for message in messages):
-            return ChatMessage(role="assistant", content="The red cube is heavy [1].")
-        call = ToolCallBlock(tool_call_id="1", tool_name=NAME, tool_kwargs=arguments)
-        return ChatMessage(role="assistant", blocks=[call])
-
-    return reply
-
-
-# LlamaIndex's workflows look at every attribute of an agent, Pydantic's old ones too.
-agents = pytest.mark.filterwarnings(
-    "ignore::pydantic.warnings.PydanticDeprecationWarning",
-    "ignore:is_running called from within a step:DeprecationWarning",
-)
-
-
 @agents
 class TestWithAgents:
     @pytest.mark.parametrize("streaming", [False, True])
     async def test_a_function_agents_model_sees_labels_texts_and_pictures(
         self, tool, streaming
     ):
-        seen: list[list[ChatMessage]] = []
-        llm = MockFunctionCallingLLM(
-            response_generator=calls_tool_once(seen, query="red", top_k=1)
-        )
+        model = CallsOnce(NAME, "The red cube is heavy [1].", query="red", top_k=1)
+        llm = model.by_function()
         agent = FunctionAgent(tools=[tool], llm=llm, streaming=streaming)
         output = await agent.run("Is the red cube heavy?")
         assert str(output) == "The red cube is heavy [1]."
-        (result,) = [message for message in seen[-1] if message.role == "tool"]
-        assert texts(result) == RED
+        assert model.told.role == "tool"
+        assert texts(model.told) == RED
 
     async def test_an_agent_is_told_of_a_failed_search_and_goes_on(self, tool):
-        seen: list[list[ChatMessage]] = []
-        llm = MockFunctionCallingLLM(
-            response_generator=calls_tool_once(seen, query="red", top_k=99)
+        model = CallsOnce(NAME, "I do not know.", query="red", top_k=99)
+        workflow = AgentWorkflow.from_tools_or_functions(
+            [tool], llm=model.by_function()
         )
-        handler = AgentWorkflow.from_tools_or_functions([tool], llm=llm).run("Heavy?")
+        handler = workflow.run("Heavy?")
         results = [
             e async for e in handler.stream_events() if type(e) is ToolCallResult
         ]
-        assert str(await handler) == "The red cube is heavy [1]."
+        assert str(await handler) == "I do not know."
         assert [result.tool_output.is_error for result in results] == [True]
-        (told,) = [message for message in seen[-1] if message.role == "tool"]
-        assert "top_k: Input should be less than or equal to 50" in told.content
+        told = model.told.content
+        assert "top_k: Input should be less than or equal to 50" in told
 
     async def test_a_react_agent_reads_labels_texts_and_captions(self, tool):
-        seen: list[list[ChatMessage]] = []
-
-        def reply(messages: list[ChatMessage], **_: Any) -> ChatMessage:
-            seen.append(list(messages))
-            content = (
-                "Thought: I know it now.\nAnswer: Heavy [1]."
-                if len(seen) > 1
-                else f'Thought: I must look.\nAction: {NAME}\nAction Input: {{"query": '
-                f'"red", "top_k": 1}}'
-            )
-            return ChatMessage(role="assistant", content=content)
-
-        llm = MockFunctionCallingLLM(response_generator=reply)
-        output = await ReActAgent(tools=[tool], llm=llm).run("Is the red cube heavy?")
-        assert str(output) == "Heavy [1]."
-        observed = seen[-1][-1].content
+        model = CallsOnce(NAME, "Heavy [1].", query="red", top_k=1)
+        agent = ReActAgent(tools=[tool], llm=model.by_words())
+        assert str(await agent.run("Is the red cube heavy?")) == "Heavy [1]."
+        observed = model.told.content
         assert observed.startswith("Observation: [1] ")
         assert "The red cube is heavy." in observed
         assert "image from red.png:\nA red cube" in observed
@@ -435,13 +381,10 @@ class TestANarrowerRetriever:
         )
 
     def test_a_smaller_top_k_gives_the_first_of_the_same_ranking(self, retriever):
-        wide = ids_of(retriever.with_top_k(15).retrieve("red"))
-        assert ids_of(retriever.with_top_k(2).retrieve("red")) == wide[:2]
-        assert len(wide) == 15
-
-    def test_the_sample_for_calibration_is_shared(self, retriever):
-        assert retriever.with_top_k(15).channels is retriever.channels
-
-    def test_none_at_all_is_refused(self, retriever):
+        wide = retriever.with_top_k(15)
+        assert wide.channels is retriever.channels, "with their sample for calibration"
+        found = ids_of(wide.retrieve("red"))
+        assert len(found) == 15
+        assert ids_of(retriever.with_top_k(2).retrieve("red")) == found[:2]
         with pytest.raises(InvalidSetting, match="top_k is 0"):
             retriever.with_top_k(0)

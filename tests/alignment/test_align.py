@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from llama_index_mmrag.alignment import (
+    Aligned,
     Chain,
     Columns,
     EncodedPairs,
@@ -18,6 +19,7 @@ from llama_index_mmrag.alignment import (
     fit_ridge,
 )
 from llama_index_mmrag.alignment.heads import Scaling
+from llama_index_mmrag.alignment.pairs import drawn_groups
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.embeddings.offline_features import OfflineFeaturesEmbedding
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
@@ -44,10 +46,14 @@ def turned(n: int = N, *, seed: int = 0, noise: float = 0.02) -> EncodedPairs:
     return EncodedPairs(texts, images.astype(np.float32), numbers, numbers)
 
 
-@pytest.mark.parametrize("method", ["procrustes", "ridge", "trained"])
-def test_planted_turn_is_found_on_unseen_pairs(method):
+def need_torch_for(method: str) -> None:
     if method == "trained":
         pytest.importorskip("torch", reason="install extra 'train'")
+
+
+@pytest.mark.parametrize("method", ["procrustes", "ridge", "trained"])
+def test_planted_turn_is_found_on_unseen_pairs(method):
+    need_torch_for(method)
     fit = Fit(
         method=method,
         head=Head(dropout=0.0),
@@ -67,20 +73,19 @@ def test_planted_turn_is_found_on_unseen_pairs(method):
 def test_judged_share_is_whole_groups_that_nothing_was_learned_from():
     pairs = turned(20)
     groups = np.repeat(np.arange(10), 2)
-    encoded = EncodedPairs(pairs.texts, pairs.images, groups, np.arange(20))
-    aligned = align(encoded, parts=WHOLE, fit=Fit(method="procrustes", held_out=0.3))
+    fit = Fit(method="procrustes", held_out=0.3)
+
+    def aligned_with(texts: np.ndarray) -> Aligned:
+        encoded = EncodedPairs(texts, pairs.images, groups, np.arange(20))
+        return align(encoded, parts=WHOLE, fit=fit)
+
+    aligned = aligned_with(pairs.texts)
     assert (aligned.n_fitted, aligned.n_judged) == (14, 6)
     # Any vectors of the judged pairs give the same head.
-    changed = encoded.texts.copy()
-    from llama_index_mmrag.alignment.pairs import drawn_groups
-
+    changed = pairs.texts.copy()
     judged = drawn_groups(groups, 0.3, seed=0)
     changed[judged] = np.roll(changed[judged], 1, axis=0)
-    other = align(
-        EncodedPairs(changed, encoded.images, groups, np.arange(20)),
-        parts=WHOLE,
-        fit=Fit(method="procrustes", held_out=0.3),
-    )
+    other = aligned_with(changed)
     assert other.image == aligned.image
     assert other.after != aligned.after
 
@@ -97,12 +102,8 @@ def test_mixture_is_the_formula():
 
 def test_ridge_is_that_of_the_benchmark():
     pairs, judged = turned(), turned(30, seed=1)
-    aligned = align(
-        pairs,
-        parts=WHOLE,
-        fit=Fit(method="ridge", mix_weight=None, ridge_penalty=7.0),
-        judged=judged,
-    )
+    fit = Fit(method="ridge", mix_weight=None, ridge_penalty=7.0)
+    aligned = align(pairs, parts=WHOLE, fit=fit, judged=judged)
     scaling = Scaling.of(pairs.images)
     fitted = fit_ridge(scaling.apply(pairs.images), pairs.texts, penalty=7.0)
     expected = Normalize().apply(fitted.apply(scaling.apply(judged.images)))
@@ -126,12 +127,8 @@ def test_head_learns_from_the_feature_columns_and_mixes_the_plain_ones():
 
 
 def test_baselines_are_judged_on_the_same_pairs():
-    aligned = align(
-        turned(),
-        parts=WHOLE,
-        fit=Fit(method="procrustes"),
-        baselines={"itself": Normalize()},
-    )
+    fit, baselines = Fit(method="procrustes"), {"itself": Normalize()}
+    aligned = align(turned(), parts=WHOLE, fit=fit, baselines=baselines)
     assert list(aligned.before) == ["without a head", "itself"]
     assert aligned.before["itself"] == aligned.before["without a head"]
 
@@ -177,17 +174,12 @@ def test_nothing_to_mix_with_is_refused_before_anything_is_fitted():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"method": "magic"},
-        {"mix_weight": 0.0},
-        {"mix_weight": -1.0},
-        {"mix_weight": float("nan")},
-        {"mix_weight": float("inf")},
-        {"held_out": 0.0},
-        {"held_out": 1.0},
-        {"held_out": float("nan")},
+        {"method": "magic"}, {"mix_weight": 0.0}, {"mix_weight": -1.0},
+        {"mix_weight": float("nan")}, {"mix_weight": float("inf")}, {"held_out": 0.0},
+        {"held_out": 1.0}, {"held_out": float("nan")},
     ],
     ids=str,
-)
+)  # fmt: skip
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(InvalidSetting, match=f"{next(iter(wrong))} is .*; expected"):
         Fit(**wrong)
@@ -201,11 +193,9 @@ def test_too_few_things_are_told(method, n):
 
 @pytest.mark.parametrize(("method", "n"), [("ridge", 2), ("trained", 3)])
 def test_fewest_things_are_enough(method, n):
-    if method == "trained":
-        pytest.importorskip("torch", reason="install extra 'train'")
-    aligned = align(
-        turned(n), parts=WHOLE, fit=Fit(method=method, settings=QUICK.settings)
-    )
+    need_torch_for(method)
+    fit = Fit(method=method, settings=QUICK.settings)
+    aligned = align(turned(n), parts=WHOLE, fit=fit)
     assert (aligned.n_fitted, aligned.n_judged) == (n - 1, 1)
 
 
@@ -238,14 +228,9 @@ def test_device_learns_what_the_cpu_learns(device):
 
 
 def test_judged_pairs_whose_pictures_were_learned_from_are_counted():
-    random = np.random.default_rng(0)
-    rows = random.normal(size=(40, 8)).astype(np.float32)
-    numbers = np.arange(40)
-    pairs = EncodedPairs(rows, rows[:, ::-1].copy(), numbers, numbers)
-    parts = PictureParts(plain=None, features=Chain())
-    fit = Fit(method="ridge", mix_weight=None)
-    apart = align(pairs, parts=parts, fit=fit)
+    pairs, fit = turned(40), Fit(method="ridge", mix_weight=None)
+    apart = align(pairs, parts=WHOLE, fit=fit)
     assert (apart.n_fitted + apart.n_judged, apart.n_seen) == (40, 0)
-    ten = pairs.where(numbers < 10)
-    flattered = align(pairs, parts=parts, fit=fit, judged=ten)
+    ten = pairs.where(pairs.groups < 10)
+    flattered = align(pairs, parts=WHOLE, fit=fit, judged=ten)
     assert (flattered.n_fitted, flattered.n_judged, flattered.n_seen) == (40, 10, 10)

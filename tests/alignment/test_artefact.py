@@ -23,22 +23,21 @@ from llama_index_mmrag.alignment import (
 from llama_index_mmrag.errors import InvalidSetting
 
 RNG = np.random.default_rng(1)
+
+
+def drawn(*shapes: int | tuple[int, ...]) -> list[np.ndarray]:
+    return [RNG.normal(size=shape) for shape in shapes]
+
+
+PARTS = (
+    Columns(0, 2),
+    Perceptron(*drawn((4, 3), 4, (2, 4), 2)),
+    Project(*drawn((2, 3), 2)),
+)
 HEAD = Chain(
     (
-        Mix(
-            (
-                Columns(0, 2),
-                Perceptron(
-                    RNG.normal(size=(4, 3)),
-                    RNG.normal(size=4),
-                    RNG.normal(size=(2, 4)),
-                    RNG.normal(size=2),
-                ),
-                Project(RNG.normal(size=(2, 3)), RNG.normal(size=2)),
-            ),
-            (1.0, 0.1, 1 / 3),
-        ),
-        PCA(RNG.normal(size=2), [[1.0, 0.0], [0.0, 1.0]]),
+        Mix(PARTS, (1.0, 0.1, 1 / 3)),
+        PCA(*drawn(2), [[1.0, 0.0], [0.0, 1.0]]),
         Truncate(2),
     )
 )
@@ -92,27 +91,18 @@ def test_nothing_else_is_left_in_the_folder(saved):
     assert sorted(p.name for p in saved.parent.iterdir()) == ["heads.json", "heads.npz"]
 
 
-def test_arrays_of_another_alignment_are_refused(saved):
-    arrays = dict(np.load(saved))
-    arrays["text.steps.0.mean"] = arrays["text.steps.0.mean"] + 1e-3
-    np.savez(saved, **arrays)
-    with pytest.raises(InvalidSetting, match="not those that its card describes"):
-        Alignment.load(saved)
-
-
-def test_arrays_of_another_shape_are_refused(saved):
-    arrays = dict(np.load(saved))
-    arrays["text.steps.0.mean"] = np.zeros(3, dtype=np.float32)
-    np.savez(saved, **arrays)
-    with pytest.raises(InvalidSetting, match=r"shape \(3,\), not \[2\]"):
-        Alignment.load(saved)
-
-
-def test_pickled_arrays_are_never_read(saved):
-    arrays = dict(np.load(saved))
-    arrays["text.steps.0.mean"] = np.array([{"a": 1}, None], dtype=object)
-    np.savez(saved, **arrays)
-    with pytest.raises(InvalidSetting, match="allow_pickle"):
+@pytest.mark.parametrize(
+    ("mean", "said"),
+    [
+        (np.float32([0.1 + 1e-3, 0.2]), "not those that its card describes"),
+        (np.zeros(3, dtype=np.float32), r"shape \(3,\), not \[2\]"),
+        (np.array([{"a": 1}, None], dtype=object), "allow_pickle"),
+    ],
+    ids=["of another alignment", "of another shape", "pickled"],
+)
+def test_other_arrays_are_refused(saved, mean, said):
+    np.savez(saved, **{**np.load(saved), "text.steps.0.mean": mean})
+    with pytest.raises(InvalidSetting, match=said):
         Alignment.load(saved)
 
 

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="needs the extra train")
+torch = pytest.importorskip("torch", reason="needs the extra train")
 
-import torch
-
-from llama_index_mmrag.alignment import (
+from llama_index_mmrag.alignment import (  # noqa: E402
     Alignment,
     AutoencoderSettings,
+    TrainedAutoencoder,
     fit_autoencoder,
     fit_directions,
 )
-from llama_index_mmrag.errors import InvalidSetting, InvalidVector
-from llama_index_mmrag.vectors import unit_rows
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors this small are slower on several threads, most of all on busy cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from llama_index_mmrag.errors import InvalidSetting, InvalidVector  # noqa: E402
+from llama_index_mmrag.vectors import unit_rows  # noqa: E402
 
 
 def bent(n: int, seed: int) -> np.ndarray:
@@ -44,6 +34,10 @@ def bent(n: int, seed: int) -> np.ndarray:
     return unit_rows(rows.astype(np.float32))
 
 
+def fitted(rows: np.ndarray, dim: int, **settings: Any) -> TrainedAutoencoder:
+    return fit_autoencoder(rows, dim, settings=AutoencoderSettings(**settings))
+
+
 def neighbours(rows: np.ndarray) -> list[set[int]]:
     scores = rows @ rows.T
     np.fill_diagonal(scores, -np.inf)
@@ -57,10 +51,9 @@ def recall(found: np.ndarray, exact: np.ndarray) -> float:
 
 def test_bent_curve_is_unrolled_where_pca_folds_it():
     learned, judged = bent(1500, 1), bent(400, 2)
-    settings = AutoencoderSettings(
-        hidden=64, epochs=40, learning_rate=1e-2, similarity_weight=0
+    trained = fitted(
+        learned, 2, hidden=64, epochs=40, learning_rate=1e-2, similarity_weight=0
     )
-    trained = fit_autoencoder(learned, 2, settings=settings)
     codes = trained.encoder.apply(judged)
     by_pca = unit_rows(fit_directions(learned, 2).apply(judged))
     assert recall(by_pca, judged) < 0.4
@@ -73,8 +66,8 @@ def test_bent_curve_is_unrolled_where_pca_folds_it():
 
 def test_linear_codes_keep_more_neighbours_than_pca_of_the_same_length():
     learned, judged = bent(1500, 1), bent(400, 2)
-    settings = AutoencoderSettings(epochs=40, learning_rate=1e-2)
-    codes = fit_autoencoder(learned, 3, settings=settings).encoder.apply(judged)
+    trained = fitted(learned, 3, epochs=40, learning_rate=1e-2)
+    codes = trained.encoder.apply(judged)
     by_pca = unit_rows(fit_directions(learned, 3).apply(judged))
     assert recall(codes, judged) > recall(by_pca, judged) + 0.01
 
@@ -83,28 +76,25 @@ def test_before_training_it_is_pca_whatever_the_shape():
     rows = bent(200, 1)
     by_pca = unit_rows(fit_directions(rows, 3).apply(rows))
     for hidden in (None, 6, 9):
-        settings = AutoencoderSettings(hidden=hidden, epochs=1, learning_rate=1e-12)
-        codes = fit_autoencoder(rows, 3, settings=settings).encoder.apply(rows)
+        trained = fitted(rows, 3, hidden=hidden, epochs=1, learning_rate=1e-12)
+        codes = trained.encoder.apply(rows)
         # PCA of nine tenths: the held-out tenth is not looked at.
         assert recall(codes, by_pca) > 0.9
 
 
 def test_arguments_decide_and_torch_s_random_state_stays():
     rows = bent(100, 1)
-    settings = AutoencoderSettings(hidden=12, epochs=3, seed=5)
     before = torch.get_rng_state()
-    one = fit_autoencoder(rows, 4, settings=settings)
+    one = fitted(rows, 4, hidden=12, epochs=3, seed=5)
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(3)
-    assert one == fit_autoencoder(rows.copy(), 4, settings=settings)
-    other = AutoencoderSettings(hidden=12, epochs=3, seed=6)
-    assert one.encoder != fit_autoencoder(rows, 4, settings=other).encoder
+    assert one == fitted(rows.copy(), 4, hidden=12, epochs=3, seed=5)
+    assert one.encoder != fitted(rows, 4, hidden=12, epochs=3, seed=6).encoder
 
 
 def test_loss_that_is_no_number_ends_with_the_last_good_encoder(caplog):
     rows = bent(100, 1)
-    settings = AutoencoderSettings(epochs=20, batch_size=10, learning_rate=1e30)
-    trained = fit_autoencoder(rows, 4, settings=settings)
+    trained = fitted(rows, 4, epochs=20, batch_size=10, learning_rate=1e30)
     assert trained.stopped == "not finite"
     assert "the encoder of epoch 0 is kept" in caplog.text
     assert trained.best_epoch == 0
@@ -112,9 +102,7 @@ def test_loss_that_is_no_number_ends_with_the_last_good_encoder(caplog):
 
 
 def test_encoder_is_saved_as_any_transform(tmp_path):
-    rows = bent(60, 1)
-    settings = AutoencoderSettings(hidden=8, epochs=1)
-    encoder = fit_autoencoder(rows, 4, settings=settings).encoder
+    encoder = fitted(bent(60, 1), 4, hidden=8, epochs=1).encoder
     spaces = {"text_space": "a", "image_space": "b", "fitted_on": "a bent surface"}
     Alignment(text=encoder, image=encoder, **spaces).save(tmp_path / "codes.npz")
     assert Alignment.load(tmp_path / "codes.npz").text == encoder
@@ -132,13 +120,9 @@ def test_encoder_is_saved_as_any_transform(tmp_path):
         (bent(30, 1), 3, {"hidden": 5}, InvalidSetting, "at least 6"),
         (bent(30, 1), 3, {"epochs": 0}, InvalidSetting, "epochs is 0"),
         (bent(30, 1), 3, {"batch_size": 1}, InvalidSetting, "batch_size"),
+        (bent(30, 1), 3, {"seed": -1}, InvalidSetting, "seed is -1"),
     ],
 )
 def test_bad_input_is_refused(rows, dim, settings, error, said):
     with pytest.raises(error, match=said):
-        fit_autoencoder(rows, dim, settings=AutoencoderSettings(**settings))
-
-
-def test_seed_below_zero_is_refused():
-    with pytest.raises(InvalidSetting, match="seed is -1"):
-        AutoencoderSettings(seed=-1)
+        fitted(rows, dim, **settings)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import combinations
 from math import degrees, isnan, sqrt
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +11,6 @@ import pytest
 from llama_index_mmrag.alignment import diagnose
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidVector
-
-Paint = Callable[..., Path]
 
 
 def test_gap_of_two_texts_and_two_pictures_by_hand():
@@ -79,19 +75,15 @@ def test_input_is_not_changed():
 
 
 @pytest.mark.parametrize(
-    ("texts", "images", "says"),
+    ("texts", "images", "settings", "says"),
     [
-        (np.empty((0, 2)), np.eye(2), "texts has no vectors"),
-        (np.eye(2), np.zeros((1, 2)), "images has a vector of length 0"),
-        (np.eye(2), np.eye(3), r"\(2, 2\) and images of shape \(3, 3\)"),
-        (np.eye(2), [[np.nan, 1.0]], "images have.*not finite"),
+        (np.empty((0, 2)), np.eye(2), {}, "texts has no vectors"),
+        (np.eye(2), np.zeros((1, 2)), {}, "images has a vector of length 0"),
+        (np.eye(2), np.eye(3), {}, r"\(2, 2\) and images of shape \(3, 3\)"),
+        (np.eye(2), [[np.nan, 1.0]], {}, "images have.*not finite"),
+        (np.eye(2), np.eye(2)[:1], {"paired": True}, "expected the same shape"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(texts, images, says):
+def test_what_cannot_be_compared_is_refused(texts, images, settings, says):
     with pytest.raises(InvalidVector, match=says):
-        diagnose(texts, images)
-
-
-def test_pairs_of_different_numbers_are_refused():
-    with pytest.raises(InvalidVector, match="expected the same shape"):
-        diagnose(np.eye(2), np.eye(2)[:1], paired=True)
+        diagnose(texts, images, **settings)

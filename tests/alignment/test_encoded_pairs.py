@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,25 +55,25 @@ def pairs(tmp_path) -> PairsRead:
     )
 
 
+@pytest.fixture
+def kept(tmp_path) -> Path:
+    return tmp_path / "v.npz"
+
+
 def test_rows_are_the_encoders_and_each_input_is_encoded_once(pairs):
-    encoder = Counting()
+    encoder, plain = Counting(), ColourEncoder()
     encoded = encode_pairs(pairs, encoder)
-    assert len(encoder._images) == 3
-    assert len(encoder._texts) == 4
-    plain = ColourEncoder()
-    assert encoded.texts.tolist() == [
-        pytest.approx(plain.get_text_embedding(p.text)) for p in pairs.pairs
-    ]
-    assert encoded.images.tolist() == [
-        pytest.approx(plain.get_image_embedding(p.image)) for p in pairs.pairs
-    ]
+    assert (len(encoder._images), len(encoder._texts)) == (3, 4)
+    texts = plain.get_text_embedding_batch([p.text for p in pairs.pairs])
+    images = plain.get_image_embedding_batch([p.image for p in pairs.pairs])
+    np.testing.assert_allclose(encoded.texts, texts, rtol=1e-6)
+    np.testing.assert_allclose(encoded.images, images, rtol=1e-6)
     assert encoded.pictures.tolist() == encoded.groups.tolist() == [0, 1, 2, 0]
     assert encoded.problems == ()
     assert len(encoded.pairs) == len(encoded) == 4
 
 
-def test_kept_vectors_are_not_encoded_again(pairs, tmp_path):
-    kept = tmp_path / "v.npz"
+def test_kept_vectors_are_not_encoded_again(pairs, kept):
     first = encode_pairs(pairs, Counting(), kept=kept)
     again = Counting()
     grown = PairsRead(
@@ -84,8 +85,7 @@ def test_kept_vectors_are_not_encoded_again(pairs, tmp_path):
     assert second.images[:4].tobytes() == first.images.tobytes()
 
 
-def test_replaced_picture_is_encoded_again(pairs, tmp_path):
-    kept = tmp_path / "v.npz"
+def test_replaced_picture_is_encoded_again(pairs, tmp_path, kept):
     encode_pairs(pairs, Counting(), kept=kept)
     Image.new("RGB", (9, 9), "yellow").save(tmp_path / "red.png")
     again = Counting()
@@ -94,9 +94,8 @@ def test_replaced_picture_is_encoded_again(pairs, tmp_path):
     assert encoded.images[0].tolist() == pytest.approx([0.5**0.5, 0.5**0.5, 0, 0])
 
 
-def test_interrupted_encoding_keeps_what_it_had(pairs, tmp_path, monkeypatch):
+def test_interrupted_encoding_keeps_what_it_had(pairs, tmp_path, kept, monkeypatch):
     monkeypatch.setattr("llama_index_mmrag.alignment.encoded_pairs._AT_ONCE", 1)
-    kept = tmp_path / "v.npz"
     killed = Counting()
     killed._interrupted_at = str(tmp_path / "blue.png")
     with pytest.raises(KeyboardInterrupt):
@@ -107,8 +106,7 @@ def test_interrupted_encoding_keeps_what_it_had(pairs, tmp_path, monkeypatch):
     assert encoded.images.tobytes() == encode_pairs(pairs, Counting()).images.tobytes()
 
 
-def test_vectors_of_another_encoder_are_not_taken(pairs, tmp_path):
-    kept = tmp_path / "v.npz"
+def test_vectors_of_another_encoder_are_not_taken(pairs, kept):
     encode_pairs(pairs, Counting(), kept=kept)
     other = Counting(modality_gap=0.75)
     encoded = encode_pairs(pairs, other, kept=kept)
@@ -117,8 +115,7 @@ def test_vectors_of_another_encoder_are_not_taken(pairs, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive"])
-def test_kept_file_of_something_else_is_refused(pairs, tmp_path, content):
-    kept = tmp_path / "v.npz"
+def test_kept_file_of_something_else_is_refused(pairs, kept, content):
     kept.write_bytes(content)
     with pytest.raises(InvalidSetting, match=r"v\.npz.*delete it to encode again"):
         encode_pairs(pairs, Counting(), kept=kept)
@@ -126,10 +123,10 @@ def test_kept_file_of_something_else_is_refused(pairs, tmp_path, content):
 
 
 @pytest.mark.parametrize("text", ["nan", "zero"])
-def test_vector_without_a_direction_costs_its_pair_only(pairs, tmp_path, text):
+def test_vector_without_a_direction_costs_its_pair_only(pairs, tmp_path, kept, text):
     bad = PictureText(str(tmp_path / "green.png"), text, None, 9)
     read = PairsRead((pairs.pairs[0], bad, pairs.pairs[2]), ())
-    encoded = encode_pairs(read, Counting(), kept=tmp_path / "v.npz")
+    encoded = encode_pairs(read, Counting(), kept=kept)
     assert len(encoded) == 2
     assert encoded.groups.tolist() == [0, 2]
     [problem] = encoded.problems

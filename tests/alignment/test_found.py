@@ -6,6 +6,7 @@ import numpy as np
 
 from llama_index_mmrag.alignment import Found, found_both_ways
 from llama_index_mmrag.alignment.found import found, ranks, recall_at_k
+from llama_index_mmrag.vectors import unit_rows
 
 EYE = np.eye(4, dtype=np.float32)
 IDS = np.arange(4)
@@ -13,8 +14,7 @@ IDS = np.arange(4)
 
 def test_each_finds_its_own():
     both = found_both_ways(EYE * 3, EYE * 0.5, IDS, IDS)
-    assert both.text_to_image == Found(4, 4, 1.0, 1.0, 1.0, 1.0)
-    assert both.image_to_text == Found(4, 4, 1.0, 1.0, 1.0, 1.0)
+    assert both.text_to_image == both.image_to_text == Found(4, 4, 1.0, 1.0, 1.0, 1.0)
 
 
 def test_neighbour_in_front_costs_half_the_reciprocal_rank():
@@ -57,10 +57,8 @@ def test_recalls_are_shares_of_queries():
 
 
 def test_more_queries_than_are_scored_at_once():
-    random = np.random.default_rng(0)
-    vectors = random.normal(size=(2_500, 8)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    numbers = np.arange(2_500)
+    rows = np.random.default_rng(0).normal(size=(2_500, 8)).astype(np.float32)
+    vectors, numbers = unit_rows(rows), np.arange(2_500)
     assert ranks(vectors, vectors, numbers, numbers).tolist() == [1.0] * 2_500
 
 

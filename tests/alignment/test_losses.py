@@ -31,16 +31,22 @@ def unit(n: int, dim: int, seed: int) -> Any:
     return torch.nn.functional.normalize(rows, dim=1)
 
 
+def sigmoid_of(texts: Any, images: Any, groups: Any, *, bias: float = -2.0) -> Any:
+    return sigmoid(texts, images, groups, SCALE, torch.tensor(bias, **DOUBLE))
+
+
 @pytest.mark.parametrize("n", [1, 2, 7])
-def test_info_nce_of_zeros_is_log_of_the_batch_size(n):
-    zeros = torch.zeros(n, 3, **DOUBLE)
-    assert nce(zeros, zeros, torch.arange(n)).item() == pytest.approx(log(n))
+def test_losses_of_zeros_have_their_closed_forms(n):
+    zeros, groups = torch.zeros(n, 3, **DOUBLE), torch.arange(n)
+    assert nce(zeros, zeros, groups).item() == pytest.approx(log(n))
+    of_sigmoid = sigmoid_of(zeros, zeros, groups, bias=0.0)
+    assert of_sigmoid.item() == pytest.approx(n * log(2))
 
 
 @pytest.mark.parametrize("scale", [1.0, 10.0])
 def test_info_nce_of_orthonormal_pairs_has_its_closed_form(scale):
-    rows = torch.eye(5, **DOUBLE)
-    loss = info_nce(rows, rows, torch.arange(5), torch.tensor(log(scale), **DOUBLE))
+    rows, log_scale = torch.eye(5, **DOUBLE), torch.tensor(log(scale), **DOUBLE)
+    loss = info_nce(rows, rows, torch.arange(5), log_scale)
     assert loss.item() == pytest.approx(log(1 + 4 * exp(-scale)))
 
 
@@ -69,11 +75,6 @@ def test_pairs_of_one_group_are_no_negatives_of_each_other():
     assert mixed == pytest.approx(total / 6)
 
 
-def test_triplet_of_zeros_is_the_margin():
-    zeros = torch.zeros(4, 3, **DOUBLE)
-    assert hardest(zeros, zeros, torch.arange(4)).item() == pytest.approx(0.2)
-
-
 def test_triplet_takes_the_hardest_negative_by_hand():
     texts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]], **DOUBLE)
     images = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]], **DOUBLE)
@@ -84,12 +85,16 @@ def test_triplet_takes_the_hardest_negative_by_hand():
     assert loss == pytest.approx((from_texts / 3 + from_images / 3) / 2)
 
 
-def test_triplet_of_pairs_further_apart_than_the_margin_is_zero():
-    rows = torch.eye(4, **DOUBLE)
-    assert hardest(rows, rows, torch.arange(4)).item() == 0.0
+@pytest.mark.parametrize("rows", [torch.zeros(4, 3), torch.eye(4)], ids=["0", "apart"])
+def test_triplet_is_the_margin_for_zeros_and_0_for_pairs_further_apart(rows):
+    expected = 0.0 if rows.any() else 0.2
+    assert hardest(rows, rows, torch.arange(4)).item() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("loss", [nce, hardest])
+EACH = pytest.mark.parametrize("loss", [nce, hardest, sigmoid_of])
+
+
+@EACH
 def test_order_of_the_batch_changes_nothing(loss):
     texts, images = unit(6, 4, 0), unit(6, 4, 1)
     groups = torch.tensor([0, 1, 1, 2, 3, 4])
@@ -99,73 +104,32 @@ def test_order_of_the_batch_changes_nothing(loss):
     assert after == pytest.approx(before, rel=1e-12)
 
 
-@pytest.mark.parametrize("loss", [nce, hardest])
+@EACH
 def test_sides_can_be_exchanged(loss):
     texts, images, groups = unit(6, 4, 0), unit(6, 4, 1), torch.arange(6)
     there = loss(texts, images, groups).item()
     assert loss(images, texts, groups).item() == pytest.approx(there, rel=1e-12)
 
 
-@pytest.mark.parametrize("loss", [nce, hardest])
+@EACH
 def test_gradient_equals_finite_differences(loss):
-    texts, images = unit(4, 3, 0).requires_grad_(), unit(4, 3, 1).requires_grad_()
-    groups = torch.tensor([0, 1, 1, 2])
-    loss(texts, images, groups).backward()
-    step = 1e-6
-    for side, rows in (("texts", texts), ("images", images)):
-        for i in range(4):
-            for j in range(3):
-                moved = []
-                for sign in (1, -1):
-                    nudged = rows.detach().clone()
-                    nudged[i, j] += sign * step
-                    sides = {"texts": texts.detach(), "images": images.detach()}
-                    moved.append(loss(**{**sides, side: nudged}, groups=groups).item())
-                slope = (moved[0] - moved[1]) / (2 * step)
-                assert rows.grad[i, j].item() == pytest.approx(slope, abs=1e-7)
+    sides = unit(5, 3, 0).requires_grad_(), unit(5, 3, 1).requires_grad_()
+    groups = torch.tensor([0, 1, 2, 0, 3])
+    assert torch.autograd.gradcheck(lambda t, i: loss(t, i, groups), sides)
 
 
 def test_temperature_has_a_gradient():
     scale = torch.tensor(0.5, requires_grad=True, **DOUBLE)
-    arguments = (unit(5, 4, 0), unit(5, 4, 1), torch.arange(5))
-    info_nce(*arguments, scale).backward()
-    higher, lower = (
-        info_nce(*arguments, torch.tensor(0.5 + nudge, **DOUBLE)).item()
-        for nudge in (1e-6, -1e-6)
-    )
-    assert scale.grad.item() == pytest.approx((higher - lower) / 2e-6, abs=1e-7)
+    batch = (unit(5, 4, 0), unit(5, 4, 1), torch.arange(5))
+    assert torch.autograd.gradcheck(lambda s: info_nce(*batch, s), (scale,))
 
 
-def sigmoid_of(texts: Any, images: Any, groups: Any, *, bias: float = -2.0) -> Any:
-    return sigmoid(texts, images, groups, SCALE, torch.tensor(bias, **DOUBLE))
-
-
-@pytest.mark.parametrize("n", [1, 2, 7])
-def test_sigmoid_of_zeros_is_the_batch_size_times_log_2(n):
-    zeros = torch.zeros(n, 3, **DOUBLE)
-    loss = sigmoid_of(zeros, zeros, torch.arange(n), bias=0.0)
-    assert loss.item() == pytest.approx(n * log(2))
-
-
-def test_sigmoid_of_orthonormal_pairs_by_hand():
+@pytest.mark.parametrize(
+    ("groups", "n_wrong"), [([0, 1, 2, 3], 12), ([5, 6, 5, 7], 10)], ids=str
+)
+def test_sigmoid_of_orthonormal_pairs_leaves_out_what_shares_a_group(groups, n_wrong):
     rows = torch.eye(4, **DOUBLE)
     # Pairs score 10 - 2, others -2.
-    expected = log(1 + exp(-8)) + 3 * log(1 + exp(-2))
-    loss = sigmoid_of(rows, rows, torch.arange(4))
+    expected = log(1 + exp(-8)) + n_wrong / 4 * log(1 + exp(-2))
+    loss = sigmoid_of(rows, rows, torch.tensor(groups))
     assert loss.item() == pytest.approx(expected)
-
-
-def test_sigmoid_leaves_out_what_shares_a_group():
-    rows = torch.eye(4, **DOUBLE)
-    loss = sigmoid_of(rows, rows, torch.tensor([5, 6, 5, 7]))
-    # Of 12 wrong pairs, two are of one group.
-    expected = log(1 + exp(-8)) + 10 / 4 * log(1 + exp(-2))
-    assert loss.item() == pytest.approx(expected)
-
-
-def test_gradient_of_sigmoid_equals_finite_differences():
-    texts, images = unit(5, 3, 0).requires_grad_(), unit(5, 3, 1).requires_grad_()
-    groups = torch.tensor([0, 1, 2, 0, 3])
-    assert torch.autograd.gradcheck(
-        lambda t, i: sigmoid_of(t, i, groups), (texts, images)
-    )

@@ -31,7 +31,11 @@ def write(folder: Path, *lines: Any) -> Path:
     return path
 
 
-RED = {"image": "red.png", "text": "a red square"}
+def pair(colour: str, text: str | list[str], **group: Any) -> dict[str, Any]:
+    return {"image": f"{colour}.png", "text": text, **group}
+
+
+RED, BLUE = pair("red", "a red square"), pair("blue", "blue")
 
 
 def test_paths_are_relative_to_the_file_or_absolute(
@@ -54,13 +58,9 @@ def test_file_given_relative_to_the_working_directory(folder, monkeypatch):
 
 
 def test_several_texts_of_a_picture_are_pairs_of_one_group(folder):
+    again = {"image": "./red.png", "text": "four"}
     read = read_pairs(
-        write(
-            folder,
-            {"image": "red.png", "text": ["one", "two"]},
-            {"image": "blue.png", "text": "three"},
-            {"image": "./red.png", "text": "four"},
-        )
+        write(folder, pair("red", ["one", "two"]), pair("blue", "three"), again)
     )
     assert [pair.text for pair in read.pairs] == ["one", "two", "three", "four"]
     assert read.groups().tolist() == [0, 0, 1, 0]
@@ -68,24 +68,18 @@ def test_several_texts_of_a_picture_are_pairs_of_one_group(folder):
 
 def test_named_group_joins_pictures_and_a_picture_joins_groups(folder):
     Image.new("RGB", (8, 8), "green").save(folder / "green.png")
-    read = read_pairs(
-        write(
-            folder,
-            {"image": "green.png", "text": "alone"},
-            {"image": "red.png", "text": "a", "group": "g"},
-            {"image": "blue.png", "text": "b", "group": 7},
-            {"image": "blue.png", "text": "c", "group": "g"},
-        )
-    )
+    named = [
+        pair("red", "a", group="g"), pair("blue", "b", group=7),
+        pair("blue", "c", group="g"),
+    ]  # fmt: skip
+    read = read_pairs(write(folder, pair("green", "alone"), *named))
     assert [pair.group for pair in read.pairs] == [None, "g", "7", "g"]
     assert read.groups().tolist() == [0, 1, 1, 1]
 
 
 def test_group_named_as_a_picture_is_not_that_picture(folder):
     red = str(folder.resolve() / "red.png")
-    read = read_pairs(
-        write(folder, RED, {"image": "blue.png", "text": "b", "group": red})
-    )
+    read = read_pairs(write(folder, RED, pair("blue", "b", group=red)))
     assert read.groups().tolist() == [0, 1]
 
 
@@ -136,7 +130,7 @@ BAD_LINES: dict[str, tuple[Any, str, str]] = {
 @pytest.mark.parametrize("name", BAD_LINES)
 def test_bad_line_is_named_and_the_rest_goes_in(name, folder):
     line, source, reason = BAD_LINES[name]
-    path = write(folder, RED, line, {"image": "blue.png", "text": "blue"})
+    path = write(folder, RED, line, BLUE)
     read = read_pairs(path)
     assert [pair.text for pair in read.pairs] == ["a red square", "blue"]
     [problem] = read.problems
@@ -145,14 +139,11 @@ def test_bad_line_is_named_and_the_rest_goes_in(name, folder):
 
 
 def test_bad_text_of_a_list_leaves_the_others(folder):
-    read = read_pairs(write(folder, {"image": "red.png", "text": ["a", "", 5, "b"]}))
+    read = read_pairs(write(folder, pair("red", ["a", "", 5, "b"])))
     assert [pair.text for pair in read.pairs] == ["a", "b"]
+    empty = "A text is empty. Write what the picture shows, or leave the line out."
     assert read.problems == (
-        PairProblem(
-            1,
-            "red.png",
-            "A text is empty. Write what the picture shows, or leave the line out.",
-        ),
+        PairProblem(1, "red.png", empty),
         PairProblem(1, "red.png", "A text is 5; expected a string."),
     )
 
@@ -161,13 +152,11 @@ def test_bad_text_of_a_list_leaves_the_others(folder):
 def test_undecodable_picture_is_reported_for_each_of_its_lines(content, folder):
     whole = (folder / "red.png").read_bytes()
     (folder / "bad.png").write_bytes(whole[:-20] if content is None else content)
-    bad = {"image": "bad.png", "text": "x"}
+    bad = pair("bad", "x")
     read = read_pairs(write(folder, bad, RED, bad))
     assert [pair.text for pair in read.pairs] == ["a red square"]
-    assert [(p.line, p.source) for p in read.problems] == [
-        (1, "bad.png"),
-        (3, "bad.png"),
-    ]
+    found = [(problem.line, problem.source) for problem in read.problems]
+    assert found == [(1, "bad.png"), (3, "bad.png")]
 
 
 def test_missing_file_says_what_was_expected(folder):
@@ -187,6 +176,6 @@ def test_file_without_a_good_pair_is_refused(lines, folder):
 
 
 def test_refusal_tells_the_first_reason(folder):
-    path = write(folder, {"image": "no.png", "text": "x"})
+    path = write(folder, pair("no", "x"))
     with pytest.raises(PairsUnreadable, match=r"Line 1: Cannot read the picture"):
         read_pairs(path)

@@ -6,7 +6,6 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,6 @@ from llama_index_mmrag.alignment import (  # noqa: E402
     TrainSettings,
     train_heads,
 )
-from llama_index_mmrag.alignment import train as train_module  # noqa: E402
 from llama_index_mmrag.alignment.found import recall_at_k  # noqa: E402
 from llama_index_mmrag.alignment.training import Training  # noqa: E402
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector  # noqa: E402
@@ -31,15 +29,6 @@ LINEAR = Head(dropout=0.0)
 QUICK = TrainSettings(
     epochs=8, batch_size=64, learning_rate=1e-2, weight_decay=0.0, top_k=1
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tiny products are slower on several threads, much slower on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def planted(
@@ -132,10 +121,6 @@ def test_same_arguments_give_the_same_bits_and_leave_torchs_randomness_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-class Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 @pytest.mark.parametrize("after", [1, 3])
 def test_resumed_training_ends_with_the_same_bits(kind, after, tmp_path, monkeypatch):
@@ -146,12 +131,12 @@ def test_resumed_training_ends_with_the_same_bits(kind, after, tmp_path, monkeyp
 
     def killed(self: Training, number: int) -> float | None:
         if number > after:
-            raise Killed
+            raise KeyboardInterrupt
         return one_epoch(self, number)
 
     with monkeypatch.context() as patch:
         patch.setattr(Training, "epoch", killed)
-        with pytest.raises(Killed):
+        with pytest.raises(KeyboardInterrupt):
             quick(image_head=head, epochs=5, checkpoint=path)
     assert quick(image_head=head, epochs=5, checkpoint=path) == straight
     # Finished: asking again trains no more and says the same.
@@ -292,28 +277,23 @@ def test_counts_of_numpy_are_counts():
 def test_progress_shows_loss_and_recall(capsys):
     train_heads(planted(50), settings=TrainSettings(epochs=1), show_progress=True)
     shown = capsys.readouterr().err
-    assert "Training heads" in shown
-    assert "loss=" in shown
-    assert "recall=" in shown
+    assert all(part in shown for part in ("Training heads", "loss=", "recall="))
 
 
 def test_without_torch_the_error_says_what_to_install():
-    program = f"""
+    program = """
 import sys
 sys.modules["torch"] = None
 import numpy as np
 from llama_index_mmrag.alignment import Pairs, train_heads
-from llama_index_mmrag.errors import MissingExtra
-try:
-    train_heads(Pairs.of(np.eye(3), np.eye(3)))
-except MissingExtra as error:
-    assert "llama-index-mmrag[train]" in str(error), error
-    print("{train_module.__name__}")
+train_heads(Pairs.of(np.eye(3), np.eye(3)))
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    assert done.stdout.strip() == train_module.__name__
+    said = done.stderr.splitlines()[-1]
+    assert "MissingExtra" in said
+    assert "llama-index-mmrag[train]" in said
 
 
 def test_training_block_of_the_page_runs(tmp_path, monkeypatch):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,11 +25,10 @@ from llama_index_mmrag.alignment.transformed import space_of
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, InvalidVector
 
-Paint = Callable[..., Path]
-
 GAP = ColourEncoder(modality_gap=0.75)
 CLOSE_THE_GAP = Chain((Center([0, 0, 0, 0.6]), Normalize()))
 FLIP = Project([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], [0] * 4)
+BOTH = {"text_transform": FLIP, "image_transform": CLOSE_THE_GAP}
 
 
 class Unsized(BaseEmbedding):
@@ -64,9 +61,7 @@ class Slow(ColourEncoder):
 
 def test_each_side_goes_through_its_own_transform(paint):
     encoder = TransformedEmbedding(
-        GAP,
-        query_transform=FLIP,
-        image_transform=CLOSE_THE_GAP,
+        GAP, query_transform=FLIP, image_transform=CLOSE_THE_GAP
     )
     assert encoder.get_text_embedding("red") == [1, 0, 0, 0]
     assert encoder.get_query_embedding("red") == [0, 1, 0, 0]
@@ -79,18 +74,20 @@ def test_query_goes_through_the_text_transform_unless_told_otherwise():
 
 
 def test_without_transforms_it_is_its_encoder(paint):
-    encoder = TransformedEmbedding(GAP)
-    found = [encoder.get_text_embedding("red"), encoder.get_query_embedding("orange")]
-    found.append(encoder.get_image_embedding(str(paint("blue"))))
-    plain = [GAP.get_text_embedding("red"), GAP.get_query_embedding("orange")]
-    plain.append(GAP.get_image_embedding(str(paint("blue"))))
+    blue = str(paint("blue"))
+    found, plain = (
+        [
+            encoder.get_text_embedding("red"),
+            encoder.get_query_embedding("orange"),
+            encoder.get_image_embedding(blue),
+        ]
+        for encoder in (TransformedEmbedding(GAP), GAP)
+    )
     np.testing.assert_allclose(found, plain, rtol=1e-7)
 
 
 def test_batches_equal_single_calls_in_order(paint):
-    encoder = TransformedEmbedding(
-        GAP, text_transform=FLIP, image_transform=CLOSE_THE_GAP, embed_batch_size=2
-    )
+    encoder = TransformedEmbedding(GAP, **BOTH, embed_batch_size=2)
     words = ["red", "green", "blue", "cyan", "orange"]
     alone = [encoder.get_text_embedding(word) for word in words]
     batch = encoder.get_text_embedding_batch(words)
@@ -103,18 +100,16 @@ def test_batches_equal_single_calls_in_order(paint):
 
 
 async def test_async_gives_what_sync_gives(paint):
-    encoder = TransformedEmbedding(
-        GAP, text_transform=FLIP, image_transform=CLOSE_THE_GAP
-    )
-    path = str(paint("cyan"))
-    assert await encoder.aget_text_embedding("red") == encoder.get_text_embedding("red")
-    assert await encoder.aget_query_embedding("r") == encoder.get_query_embedding("r")
-    assert await encoder.aget_image_embedding(path) == encoder.get_image_embedding(path)
-    words = ["blue", "red"]
-    batch = encoder.get_text_embedding_batch(words)
-    assert await encoder.aget_text_embedding_batch(words) == batch
-    pictures = encoder.get_image_embedding_batch([path, path])
-    assert await encoder.aget_image_embedding_batch([path, path]) == pictures
+    encoder, path = TransformedEmbedding(GAP, **BOTH), str(paint("cyan"))
+    for name, given in (
+        ("text_embedding", "red"),
+        ("query_embedding", "r"),
+        ("image_embedding", path),
+        ("text_embedding_batch", ["blue", "red"]),
+        ("image_embedding_batch", [path, path]),
+    ):
+        awaited = await getattr(encoder, f"aget_{name}")(given)
+        assert awaited == getattr(encoder, f"get_{name}")(given), name
 
 
 async def test_event_loop_is_free_while_a_blocking_encoder_works():
@@ -143,9 +138,8 @@ def test_dimension_is_the_last_transforms_and_costs_no_encoding_where_known():
     assert unsized.calls == 0
     assert TransformedEmbedding(GAP).dimension == 4
     # The image side's length is known and what the text side ends in must equal it.
-    assert (
-        TransformedEmbedding(unsized, GAP, image_transform=Truncate(2)).dimension == 2
-    )
+    shortened = TransformedEmbedding(unsized, GAP, image_transform=Truncate(2))
+    assert shortened.dimension == 2
 
 
 def test_sides_of_different_lengths_are_refused_before_anything_is_encoded():
@@ -213,25 +207,17 @@ def test_index_refuses_vectors_of_another_alignment(tmp_path, paint):
 
 
 def test_saved_alignment_comes_back_with_its_encoders_only(tmp_path, paint):
-    fitted = Alignment(
-        text=Chain(),
-        image=CLOSE_THE_GAP,
-        fitted_on="the known gap",
-        text_space=GAP.space_id,
-        image_space=GAP.space_id,
-    )
-    fitted.save(tmp_path / "gap.npz")
-    direct = TransformedEmbedding.from_alignment(fitted, text_encoder=GAP)
-    loaded = TransformedEmbedding.from_alignment(
-        tmp_path / "gap.npz", text_encoder=GAP, embed_batch_size=7
-    )
-    assert loaded.space_id == direct.space_id
+    spaces = {"text_space": GAP.space_id, "image_space": GAP.space_id}
+    fitted = Alignment(text=Chain(), image=CLOSE_THE_GAP, fitted_on="it", **spaces)
+    file = tmp_path / "gap.npz"
+    fitted.save(file)
+    load = TransformedEmbedding.from_alignment
+    loaded = load(file, text_encoder=GAP, embed_batch_size=7)
+    assert loaded.space_id == load(fitted, text_encoder=GAP).space_id
     assert loaded.embed_batch_size == 7
     assert loaded.get_image_embedding(str(paint("red"))) == [1, 0, 0, 0]
     with pytest.raises(InvalidSetting, match="'colour-v1-gap0'"):
-        TransformedEmbedding.from_alignment(
-            tmp_path / "gap.npz", text_encoder=GAP, image_encoder=ColourEncoder()
-        )
+        load(file, text_encoder=GAP, image_encoder=ColourEncoder())
 
 
 def test_dictionary_names_the_transforms_by_content():

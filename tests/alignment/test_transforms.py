@@ -14,36 +14,33 @@ from llama_index_mmrag.alignment import (
     Normalize,
     Perceptron,
     Project,
-    Transform,
     Truncate,
 )
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
 
 RNG = np.random.default_rng(0)
+
+
+def drawn(*shapes: int | tuple[int, ...]) -> list[np.ndarray]:
+    return [RNG.normal(size=shape) for shape in shapes]
+
+
 EACH = [
     Normalize(),
     Center([1.0, 2.0, 3.0]),
-    Project(RNG.normal(size=(2, 3)), RNG.normal(size=2)),
-    Perceptron(
-        RNG.normal(size=(5, 3)),
-        RNG.normal(size=5),
-        RNG.normal(size=(2, 5)),
-        RNG.normal(size=2),
-    ),
+    Project(*drawn((2, 3), 2)),
+    Perceptron(*drawn((5, 3), 5, (2, 5), 2)),
     PCA([1.0, 0.0, 0.0], [[0.0, 0.6, 0.8]]),
     Truncate(2),
     Columns(1, 3),
     Chain((Center([1.0, 2.0, 3.0]), Normalize(), Truncate(2))),
-    Mix((Columns(0, 2), Project(RNG.normal(size=(2, 3)), [0.0, 1.0])), (1.0, 0.5)),
+    Mix((Columns(0, 2), Project(*drawn((2, 3), 2))), (1.0, 0.5)),
 ]
+EACH_BY_NAME = pytest.mark.parametrize("transform", EACH, ids=lambda one: one.kind)
 ROWS = np.array([[3.0, 0.0, 4.0], [-1.0, 2.0, 0.5], [0.0, 0.0, 7.0]])
 
 
-def named(transform: Transform) -> str:
-    return transform.kind
-
-
-@pytest.mark.parametrize("transform", EACH, ids=named)
+@EACH_BY_NAME
 def test_batch_equals_rows_one_by_one_and_leaves_its_input_alone(transform):
     before = ROWS.copy()
     whole = transform.apply(ROWS)
@@ -52,56 +49,54 @@ def test_batch_equals_rows_one_by_one_and_leaves_its_input_alone(transform):
     np.testing.assert_array_equal(ROWS, before)
     assert whole.dtype == np.float32
     assert whole.shape == (3, transform.out_dim(3))
-
-
-@pytest.mark.parametrize("transform", EACH, ids=named)
-def test_no_rows_give_no_rows_of_the_right_length(transform):
     assert transform.apply(np.empty((0, 3))).shape == (0, transform.out_dim(3))
 
 
-@pytest.mark.parametrize("transform", EACH, ids=named)
+@EACH_BY_NAME
 def test_single_vector_is_refused_with_what_to_do(transform):
     with pytest.raises(InvalidVector, match=r"\(3,\).*put a single vector into a list"):
         transform.apply(ROWS[0])
 
 
-@pytest.mark.parametrize("transform", EACH[1:], ids=named)
+@pytest.mark.parametrize("transform", EACH[1:], ids=lambda one: one.kind)
 def test_vectors_of_another_encoder_are_refused(transform):
     with pytest.raises(InvalidVector, match="1"):
         transform.apply(np.ones((2, 1)))
 
 
-def test_normalize_divides_by_the_length_and_keeps_zeros():
-    found = Normalize().apply([[3.0, 0.0, 4.0], [0.0, 0.0, 0.0]])
-    np.testing.assert_allclose(found, [[3 / 5, 0, 4 / 5], [0, 0, 0]], rtol=1e-6)
-
-
-def test_project_multiplies_and_adds():
-    found = Project([[1.0, 2.0], [0.0, -1.0]], [10.0, 20.0]).apply([[3.0, 5.0]])
-    np.testing.assert_allclose(found, [[3 + 2 * 5 + 10, -5 + 20]])
-
-
-def test_perceptron_cuts_negative_hidden_values():
-    head = Perceptron([[1.0, 0.0], [0.0, 1.0]], [0.0, -1.0], [[2.0, 3.0]], [0.5])
-    found = head.apply([[4.0, 3.0], [-4.0, 3.0], [-4.0, -3.0]])
-    np.testing.assert_allclose(found, [[8 + 6 + 0.5], [6 + 0.5], [0.5]])
-
-
-def test_pca_gives_coordinates_from_the_mean():
-    found = PCA([1.0, 0.0, 0.0], [[0.0, 0.6, 0.8]]).apply([[5.0, 1.0, 2.0]])
-    np.testing.assert_allclose(found, [[0.6 * 1 + 0.8 * 2]], rtol=1e-6)
-
-
-def test_truncate_keeps_the_first_numbers_at_length_one():
-    np.testing.assert_allclose(
-        Truncate(2).apply([[3.0, 4.0, 9.0]]), [[3 / 5, 4 / 5]], rtol=1e-6
-    )
-
-
-def test_mix_adds_unit_vectors_by_weight():
-    both = Mix((Columns(0, 2), Columns(2, 4)), (2.0, 1.0))
-    found = both.apply([[9.0, 0.0, 0.0, 0.1]])
-    np.testing.assert_allclose(found, [[2 / 5**0.5, 1 / 5**0.5]], rtol=1e-6)
+@pytest.mark.parametrize(
+    ("transform", "rows", "expected"),
+    [
+        (Normalize(), [[3, 0, 4], [0, 0, 0]], [[3 / 5, 0, 4 / 5], [0, 0, 0]]),
+        (
+            Project([[1.0, 2.0], [0.0, -1.0]], [10.0, 20.0]),
+            [[3, 5]],
+            [[3 + 2 * 5 + 10, -5 + 20]],
+        ),
+        (
+            Perceptron([[1.0, 0.0], [0.0, 1.0]], [0.0, -1.0], [[2.0, 3.0]], [0.5]),
+            [[4, 3], [-4, 3], [-4, -3]],
+            [[8 + 6 + 0.5], [6 + 0.5], [0.5]],  # negative hidden values are cut
+        ),
+        (PCA([1, 0, 0], [[0, 0.6, 0.8]]), [[5, 1, 2]], [[0.6 * 1 + 0.8 * 2]]),
+        (Truncate(2), [[3, 4, 9]], [[3 / 5, 4 / 5]]),
+        (
+            Mix((Columns(0, 2), Columns(2, 4)), (2.0, 1.0)),
+            [[9, 0, 0, 0.1]],
+            [[2 / 5**0.5, 1 / 5**0.5]],  # of unit vectors
+        ),
+        (Chain((Center([1, 0]), Normalize())), [[4, 4]], [[0.6, 0.8]]),
+        (Chain((Normalize(), Center([1, 0]))), [[4, 4]], [[0.5**0.5 - 1, 0.5**0.5]]),
+    ],
+    ids=[
+        "lengths-are-divided-out-and-zeros-stay", "multiplied-and-added",
+        "negative-hidden-values-are-cut", "coordinates-from-the-mean",
+        "first-numbers-at-length-one", "unit-vectors-added-by-weight",
+        "steps-in-order", "steps-in-the-other-order",
+    ],
+)  # fmt: skip
+def test_worked_by_hand(transform, rows, expected):
+    np.testing.assert_allclose(transform.apply(rows), expected, rtol=1e-6)
 
 
 def test_mix_with_all_weight_on_one_part_is_that_part():
@@ -110,14 +105,6 @@ def test_mix_with_all_weight_on_one_part_is_that_part():
     np.testing.assert_allclose(
         Mix((part, other), (1.0, 0.0)).apply(ROWS), part.apply(ROWS), rtol=1e-6
     )
-
-
-def test_chain_applies_its_steps_in_order():
-    first, then = Center([1.0, 0.0]), Normalize()
-    rows = [[4.0, 4.0]]
-    np.testing.assert_allclose(Chain((first, then)).apply(rows), [[0.6, 0.8]])
-    there = Chain((then, first)).apply(rows)
-    np.testing.assert_allclose(there, [[0.5**0.5 - 1, 0.5**0.5]], rtol=1e-6)
 
 
 def test_empty_chain_changes_nothing():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from llama_index.core.schema import ImageNode, MetadataMode, NodeWithScore, TextNode
+from llama_index.core.schema import ImageNode, MetadataMode, TextNode
 
 from llama_index_mmrag import CaptionsAsText, FusedNode, Provenance, provenance_of
 from llama_index_mmrag.nodes.node import BOOKKEEPING_KEYS
 
-from ..support.colours import ids_of
+from ..support.colours import ids_of, ranked
 
 
 def picture(name: str, caption: str = "", **metadata: str) -> ImageNode:
@@ -18,10 +18,10 @@ def picture(name: str, caption: str = "", **metadata: str) -> ImageNode:
 
 def test_each_caption_follows_its_picture_under_the_pictures_number():
     results = [
-        NodeWithScore(node=picture("red", "A red door."), score=0.9),
-        NodeWithScore(node=TextNode(text="Leave by the red door."), score=0.8),
-        NodeWithScore(node=picture("blue"), score=0.7),
-        NodeWithScore(node=picture("green", "A green door."), score=None),
+        *ranked(picture("red", "A red door."), score=0.9),
+        *ranked(TextNode(text="Leave by the red door."), score=0.8),
+        *ranked(picture("blue"), score=0.7),
+        *ranked(picture("green", "A green door."), score=None),
     ]
     shown = CaptionsAsText().postprocess_nodes(results)
     assert [(r.text, r.score) for r in shown] == [
@@ -43,7 +43,7 @@ def test_caption_keeps_the_provenance_and_shows_no_bookkeeping():
     _, caption = CaptionsAsText().postprocess_nodes([result])
     assert isinstance(caption, FusedNode)
     assert (caption.score, provenance_of(caption)) == (1 / 61, provenance)
-    assert provenance_of(NodeWithScore(node=caption.node)) == provenance
+    assert provenance_of(*ranked(caption.node)) == provenance
     shown = caption.node.get_content(MetadataMode.LLM)
     assert shown == "author: me\n\nCaption of picture 1: A red door."
     assert not any(key in shown for key in BOOKKEEPING_KEYS)
@@ -51,15 +51,12 @@ def test_caption_keeps_the_provenance_and_shows_no_bookkeeping():
     assert result.node.metadata["author"] == "me"
 
 
-def test_twice_is_once():
-    results = [NodeWithScore(node=picture("red", "A red door."))]
+def test_twice_is_once_and_nothing_is_nothing():
+    results = ranked(picture("red", "A red door."))
     once = CaptionsAsText().postprocess_nodes(results)
     twice = CaptionsAsText().postprocess_nodes(once)
     assert ids_of(twice) == ids_of(once)
     assert len(set(ids_of(once))) == 2
-
-
-def test_nothing_in_nothing_out():
     assert CaptionsAsText().postprocess_nodes([]) == []
 
 

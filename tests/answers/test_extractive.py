@@ -1,15 +1,11 @@
 import pytest
-from llama_index.core.schema import BaseNode, ImageNode, NodeWithScore, TextNode
+from llama_index.core.schema import BaseNode, ImageNode, TextNode
 from PIL import Image
 
 from llama_index_mmrag.answers.evidence import PictureBudget, Source, gather_evidence
 from llama_index_mmrag.answers.extractive import extract_answer
 
-COFFEE = (
-    "Kitchen > Espresso\n\nA cup of espresso\n\nWarm the machine up. Grind the beans "
-    "as fine as salt. A shot takes thirty seconds.\n\nWipe the basket dry."
-)
-HORSE = "Animals > Horse\n\nBrush the horse before saddling. Feed oats after work."
+from ..support.colours import ranked
 
 
 def text(id_: str, content: str, entity: str = "", section: str = "") -> TextNode:
@@ -17,6 +13,21 @@ def text(id_: str, content: str, entity: str = "", section: str = "") -> TextNod
     if section:
         metadata["section"] = section
     return TextNode(id_=id_, text=content, metadata=metadata)
+
+
+COFFEE = text(
+    "coffee",
+    "Kitchen > Espresso\n\nA cup of espresso\n\nWarm the machine up. Grind the beans "
+    "as fine as salt. A shot takes thirty seconds.\n\nWipe the basket dry.",
+    "e1",
+    "Kitchen > Espresso",
+)
+HORSE = text(
+    "horse",
+    "Animals > Horse\n\nBrush the horse before saddling. Feed oats after work.",
+    section="Animals > Horse",
+)
+BEANS = text("coffee", "Grind the beans.", "e1")
 
 
 @pytest.fixture
@@ -35,10 +46,8 @@ def picture(tmp_path):
 
 
 def shown(*nodes: BaseNode, max_images: int = 6, **settings) -> tuple[Source, ...]:
-    results = [NodeWithScore(node=node, score=1.0) for node in nodes]
-    return gather_evidence(
-        results, budget=PictureBudget(max_images, 64), **settings
-    ).sources
+    budget = PictureBudget(max_images, 64)
+    return gather_evidence(ranked(*nodes), budget=budget, **settings).sources
 
 
 def answer(question: str, *nodes: BaseNode, **settings) -> str:
@@ -46,9 +55,8 @@ def answer(question: str, *nodes: BaseNode, **settings) -> str:
 
 
 def test_headings_and_captions_are_not_quoted(picture):
-    coffee = text("coffee", COFFEE, "e1", "Kitchen > Espresso")
     cup = picture("cup", "A cup of espresso", "e1")
-    assert answer("How long does an espresso shot take?", coffee, cup) == (
+    assert answer("How long does an espresso shot take?", COFFEE, cup) == (
         "A shot takes thirty seconds. [1]\n\nPicture: “A cup of espresso” [2]."
     )
 
@@ -73,8 +81,7 @@ def test_the_alt_text_is_not_quoted_where_the_caption_also_has_a_title(picture):
 
 
 def test_neighbouring_sentences_share_a_label_and_distant_ones_do_not():
-    coffee = text("coffee", COFFEE, section="Kitchen > Espresso")
-    assert answer("warm machine, grind beans, wipe basket", coffee) == (
+    assert answer("warm machine, grind beans, wipe basket", COFFEE) == (
         "Warm the machine up. Grind the beans as fine as salt. [1] "
         "Wipe the basket dry. [1]"
     )
@@ -110,63 +117,51 @@ def test_the_heading_says_what_a_sentence_is_about():
 
 
 def test_a_lower_ranked_sentence_that_answers_beats_a_higher_one_that_does_not():
-    horse = text("horse", HORSE, section="Animals > Horse")
-    coffee = text("coffee", COFFEE, section="Kitchen > Espresso")
-    assert answer("Which beans do I grind?", horse, coffee) == (
+    assert answer("Which beans do I grind?", HORSE, COFFEE) == (
         "Grind the beans as fine as salt. [2]"
     )
 
 
 def test_unrelated_sentences_do_not_fill_up_the_answer():
-    coffee = text("coffee", COFFEE, section="Kitchen > Espresso")
-    assert answer("Wipe the basket dry?", coffee, max_sentences=3) == (
-        "Wipe the basket dry. [1]"
-    )
+    assert answer("Wipe the basket dry?", COFFEE) == "Wipe the basket dry. [1]"
 
 
 def test_where_no_sentence_shares_a_word_one_sentence_of_the_best_source_stands():
-    coffee = text("coffee", COFFEE, section="Kitchen > Espresso")
-    horse = text("horse", HORSE, section="Animals > Horse")
-    assert answer("Quo vadis?", coffee, horse) == "Warm the machine up. [1]"
+    assert answer("Quo vadis?", COFFEE, HORSE) == "Warm the machine up. [1]"
 
 
 def test_pictures_of_entities_that_were_not_quoted_are_not_named(picture):
-    coffee = text("coffee", COFFEE, "e1", "Kitchen > Espresso")
     moon = picture("moon", "Craters of the moon", "e2")
-    assert answer("Which beans do I grind?", coffee, moon) == (
+    assert answer("Which beans do I grind?", COFFEE, moon) == (
         "Grind the beans as fine as salt. [1]"
     )
 
 
 def test_a_loose_picture_ranked_first_is_named_first_by_its_file(picture):
     camera = picture("camera")
-    coffee = text("coffee", "Grind the beans.", "e1")
-    assert answer("a man with a camera", camera, coffee) == (
+    assert answer("a man with a camera", camera, BEANS) == (
         "Picture: camera.png [1].\n\nGrind the beans. [2]"
     )
 
 
 def test_two_pictures_of_an_entity_are_both_named_and_no_third(picture):
-    coffee = text("coffee", "Grind the beans.", "e1")
     cups = [picture(f"cup{n}", f"Cup {n}", "e1") for n in (1, 2, 3)]
-    assert answer("Which beans?", coffee, *cups) == (
+    assert answer("Which beans?", BEANS, *cups) == (
         "Grind the beans. [1]\n\nPictures: “Cup 1” [2]; “Cup 2” [3]."
     )
 
 
 def test_a_query_by_picture_says_what_it_was_matched_with_and_quotes_its_text(picture):
     cup = picture("cup", "A cup of espresso", "e1")
-    coffee = text("coffee", COFFEE, "e1", "Kitchen > Espresso")
     moon = picture("moon", "Craters of the moon", "e2")
-    assert answer("", cup, coffee, moon, max_sentences=2) == (
+    assert answer("", cup, COFFEE, moon, max_sentences=2) == (
         "The picture is most like “A cup of espresso” [1].\n\n"
         "Warm the machine up. Grind the beans as fine as salt. [2]"
     )
 
 
 def test_a_query_by_picture_that_finds_a_loose_picture_quotes_no_other_text(picture):
-    coffee = text("coffee", "Grind the beans.", "e1")
-    assert answer("", picture("camera"), coffee) == (
+    assert answer("", picture("camera"), BEANS) == (
         "The picture is most like camera.png [1]."
     )
 
@@ -178,30 +173,27 @@ def test_captions_stand_for_pictures_that_a_model_without_eyes_is_not_shown(pict
     )
 
 
-def test_steps_of_a_list_are_sentences_without_their_markers():
-    steps = text(
-        "steps", "Needed: patience\n\n1. Fill the tank\n2. Press start. Wait.\n- Rinse"
-    )
-    assert answer("", steps, max_sentences=9) == (
-        "Fill the tank. Press start. Wait. Rinse. [1]"
-    )
-
-
-def test_a_number_that_ends_a_sentence_is_no_list_marker():
-    opening = text("opening", "The door opens at 8. Turn left at gate 2) or knock.")
-    assert answer("", opening) == (
-        "The door opens at 8. Turn left at gate 2) or knock. [1]"
-    )
-
-
-def test_wrapped_lines_are_one_sentence():
-    wrapped = text("wrapped", "Fill the\ntank with\nwater. Press\nstart.")
-    assert answer("", wrapped) == "Fill the tank with water. Press start. [1]"
-
-
-def test_a_text_without_any_full_stop_is_quoted_by_its_lines():
-    tea = text("tea", "Tea is steeped")
-    assert answer("How is tea made?", tea) == "Tea is steeped [1]"
+@pytest.mark.parametrize(
+    ("written", "quoted"),
+    [
+        (
+            "Needed: patience\n\n1. Fill the tank\n2. Press start. Wait.\n- Rinse",
+            "Fill the tank. Press start. Wait. Rinse. [1]",
+        ),
+        (
+            "The door opens at 8. Turn left at gate 2) or knock.",
+            "The door opens at 8. Turn left at gate 2) or knock. [1]",
+        ),
+        (
+            "Fill the\ntank with\nwater. Press\nstart.",
+            "Fill the tank with water. Press start. [1]",
+        ),
+        ("Tea is steeped", "Tea is steeped [1]"),
+    ],
+    ids=["steps of a list", "a number at the end", "wrapped lines", "no full stop"],
+)
+def test_sentences_are_found_whatever_the_layout(written, quoted):
+    assert answer("", text("page", written), max_sentences=9) == quoted
 
 
 def test_a_sentence_that_two_chunks_repeat_is_quoted_once():

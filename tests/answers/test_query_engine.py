@@ -9,7 +9,6 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import Document, NodeWithScore, QueryBundle
 
 from llama_index_mmrag import (
-    Channel,
     MultiModalFusionRetriever,
     MultiModalQdrantIndex,
     MultiModalQuery,
@@ -21,7 +20,7 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
 from llama_index_mmrag.nodes.node import modality_of
 
-from ..support.colours import image_node, text_node
+from ..support.colours import channel, image_node, text_node
 
 
 class Down(ColourEncoder):
@@ -39,13 +38,17 @@ async def test_answer_that_found_nothing_says_what_could_not_be_searched(
     ) as index:
         index.insert_directory(paint("red"))
         engine = index.as_query_engine()
-        for response in (engine.query("red"), await engine.aquery("red")):
-            assert response.source_nodes == []
-            assert response.metadata["requested"] == ["text→text", "text→image"]
-            assert response.metadata["searched"] == ["text→text"]
-            (lost,) = response.metadata["degraded"]
-            assert (lost["route"], lost["kind"]) == ("text→image", "error")
-            assert "the encoder is down" in lost["reason"]
+        # Whoever collects around an engine hears of it too.
+        with collect_degradations() as collected:
+            responses = [engine.query("red"), await engine.aquery("red")]
+    assert [lost.route for lost in collected] == ["text→image"] * 2
+    for response in responses:
+        assert response.source_nodes == []
+        assert response.metadata["requested"] == ["text→text", "text→image"]
+        assert response.metadata["searched"] == ["text→text"]
+        (lost,) = response.metadata["degraded"]
+        assert (lost["route"], lost["kind"]) == ("text→image", "error")
+        assert "the encoder is down" in lost["reason"]
 
 
 class MissingThumbnail(BaseRetriever):
@@ -57,12 +60,8 @@ class MissingThumbnail(BaseRetriever):
 
 def test_picture_that_a_retriever_cannot_read_costs_its_route_only(open_store, encoder):
     store = open_store("edge", [text_node("red")])
-    retriever = MultiModalFusionRetriever(
-        [
-            Channel("text", vector_store=store, embed_model=encoder),
-            RetrieverChannel("thumbnails", retriever=MissingThumbnail()),
-        ]
-    )
+    thumbnails = RetrieverChannel("thumbnails", retriever=MissingThumbnail())
+    retriever = MultiModalFusionRetriever([channel("text", store, encoder), thumbnails])
     (found,) = retriever.retrieve("red")
     assert [d.channel for d in provenance_of(found).degraded] == ["thumbnails"]
 
@@ -77,8 +76,7 @@ class Reading(ColourEncoder):
 
 def test_callers_stream_is_not_consumed(open_store, paint):
     store = open_store("edge", [image_node(paint("red"))])
-    channel = Channel("image", vector_store=store, embed_model=Reading())
-    retriever = MultiModalFusionRetriever([channel])
+    retriever = MultiModalFusionRetriever([channel("image", store, Reading())])
     stream = BytesIO(paint("red").read_bytes())
     query = MultiModalQuery(images=[stream])
     first, second = retriever.retrieve(query), retriever.retrieve(query)
@@ -104,28 +102,15 @@ def test_entities_may_be_named_by_numbers(tmp_path, paint, entity):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"accepts": frozenset({"images"})}, r"accepts \['images'\]"),
+        ({"accepts": frozenset({"images"})}, "in accepts is .images."),
         ({"mode": "fuzzy"}, "mode is 'fuzzy'"),
     ],
 )
 def test_unknown_words_in_settings_are_refused(open_store, encoder, settings, message):
+    store = open_store("edge")
     with pytest.raises(InvalidSetting, match=message):
-        Channel(
-            "text", vector_store=open_store("edge"), embed_model=encoder, **settings
-        )
-
-
-def test_unknown_word_for_degraded_is_refused(open_store, encoder):
-    channel = Channel("text", vector_store=open_store("edge"), embed_model=encoder)
+        channel("text", store, encoder, **settings)
     with pytest.raises(InvalidSetting, match="on_degraded is 'Raise'"):
-        MultiModalFusionRetriever([channel], on_degraded="Raise")
-
-
-def test_whoever_collects_around_an_engine_hears_of_it_too(tmp_path, paint):
-    with MultiModalQdrantIndex.open(
-        tmp_path / "store", embed_model=Down(), text_embed_model=ColourEncoder()
-    ) as index:
-        index.insert_directory(paint("red"))
-        with collect_degradations() as lost:
-            index.as_query_engine().query("red")
-        assert [degradation.route for degradation in lost] == ["text→image"]
+        MultiModalFusionRetriever(
+            [channel("text", store, encoder)], on_degraded="Raise"
+        )

@@ -17,6 +17,7 @@ from llama_index_mmrag import (
 )
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 
+from ..support.colours import ids_of
 from ..support.openai_server import OpenAIServer, picture_of
 
 STEPS = list(range(1, 11))
@@ -85,12 +86,10 @@ async def test_steps_and_their_figures_reach_the_model_in_order(
         if order == "document":
             # A text and its figure are equally good: as ranked, either may be first.
             assert [kind for _, kind, _ in sources] == ["text", "image"] * 10
-        names = [card["name"] for card in response.metadata["citations"].values()]
-        figures = [name for name in names if name.endswith(".png")]
+        cards = list(response.metadata["citations"].values())
+        figures = [card["name"] for card in cards if card["modality"] == "image"]
         assert figures == [f"{step}.png" for step in steps]
-        assert [result.node.node_id for result in response.source_nodes] == [
-            card["node_id"] for card in response.metadata["citations"].values()
-        ]
+        assert ids_of(response.source_nodes) == [card["node_id"] for card in cards]
         assert response.metadata["cited"] == {"1": 1, "2": 1, "19": 1, "20": 1}
 
 
@@ -98,11 +97,8 @@ def test_where_not_all_fit_the_best_are_shown_in_the_documents_order(index, llm)
     synthesizer = MultiModalSynthesizer(llm, max_images=3, evidence_order="document")
     found = index.as_retriever(top_k=10).retrieve("red")
     response = synthesizer.synthesize("red", found)
-    shown = [
-        card["name"]
-        for card in response.metadata["citations"].values()
-        if card["modality"] == "image"
-    ]
+    cards = response.metadata["citations"].values()
+    shown = [card["name"] for card in cards if card["modality"] == "image"]
     assert shown == [f"{step}.png" for step in sorted(RANKED[:3])]
     assert response.metadata["shown"]["n_images"] == 3
     assert len(response.metadata["left_out"]) == 7

@@ -23,7 +23,7 @@ from llama_index_mmrag.answers.structured import map_strings
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidSetting
 
-from ..support.colours import Paint, ids_of, image_node, text_node, uid
+from ..support.colours import Paint, ids_of, image_node, ranked, text_node, uid
 from ..support.openai_server import Reply, ToolCall
 
 
@@ -63,12 +63,10 @@ WAYS = ["function", "schema", "prompt"]
 """How a client gets an object out of a model: a tool, `response_format`, or begging."""
 
 
-def as_json(value: dict[str, Any]) -> str:
-    return Manual.model_validate(value).model_dump_json()
-
-
 def reply_of(way: str, value: dict[str, Any]) -> Reply:
-    return ToolCall("Manual", value) if way == "function" else as_json(value)
+    if way == "function":
+        return ToolCall("Manual", value)
+    return Manual.model_validate(value).model_dump_json()
 
 
 @pytest.fixture
@@ -84,8 +82,7 @@ def llms(make_llm: Any) -> dict[str, OpenAILike]:
 def found(paint: Paint) -> list[NodeWithScore]:
     red = image_node(paint("red"))
     red.text = "A red cube {size}"
-    text = text_node("red", file_name="a.md")
-    return [NodeWithScore(node=red, score=1.0), NodeWithScore(node=text, score=0.9)]
+    return ranked(red, text_node("red", file_name="a.md"))
 
 
 async def ask(
@@ -104,12 +101,10 @@ class TestThroughAClient:
         self, server, llms, found, way, mode, wrapped
     ):
         server.script(reply_of(way, WRITTEN))
-        llm = llms[way]
-        synthesizer = (
-            MultiModalSynthesizer(llm.as_structured_llm(Manual))
-            if wrapped
-            else MultiModalSynthesizer(llm, output_cls=Manual)
-        )
+        settings = {"llm": llms[way], "output_cls": Manual}
+        if wrapped:
+            settings = {"llm": llms[way].as_structured_llm(Manual)}
+        synthesizer = MultiModalSynthesizer(**settings)
         response = await ask(synthesizer, mode, "What is red?", found)
         assert type(response) is PydanticResponse
         assert response.response == CHECKED
@@ -194,27 +189,23 @@ class TestInAQueryEngine:
 
 
 class TestSettings:
-    def test_without_an_llm_there_is_no_object(self):
-        with pytest.raises(InvalidSetting, match="output_cls is Manual.*no LLM"):
-            MultiModalSynthesizer(output_cls=Manual)
-
-    @pytest.mark.parametrize("wrapped", [False, True])
-    async def test_an_object_is_not_streamed(self, llms, wrapped):
-        settings: dict[str, Any] = {"llm": llms["function"], "output_cls": Manual}
-        if wrapped:
-            settings = {"llm": llms["function"].as_structured_llm(Manual)}
-        with pytest.raises(InvalidSetting, match=r"streaming is True.*Manual"):
-            MultiModalSynthesizer(**settings, streaming=True)
-
-    async def test_two_classes_are_one_too_many(self, llms):
-        llm = llms["function"].as_structured_llm(Manual)
-        with pytest.raises(InvalidSetting, match=r"Step.*StructuredLLM.*Manual"):
-            MultiModalSynthesizer(llm, output_cls=Step)
-        MultiModalSynthesizer(llm, output_cls=Manual)
-
-    def test_a_structured_llm_that_takes_no_chat_messages_is_refused_as_any_other(self):
-        with pytest.raises(InvalidSetting, match="no chat model"):
-            MultiModalSynthesizer(MockLLM().as_structured_llm(Manual))
+    async def test_what_makes_no_object_is_refused(self, llms):
+        llm = llms["function"]
+        structured = llm.as_structured_llm(Manual)
+        MultiModalSynthesizer(structured, output_cls=Manual)
+        refused: list[tuple[str, dict[str, Any]]] = [
+            ("output_cls is Manual.*no LLM", {"output_cls": Manual}),
+            (r"Step.*StructuredLLM.*Manual", {"llm": structured, "output_cls": Step}),
+            (r"streaming is True.*Manual", {"llm": structured, "streaming": True}),
+            (
+                r"streaming is True.*Manual",
+                {"llm": llm, "output_cls": Manual, "streaming": True},
+            ),
+            ("no chat model", {"llm": MockLLM().as_structured_llm(Manual)}),
+        ]
+        for said, settings in refused:
+            with pytest.raises(InvalidSetting, match=said):
+                MultiModalSynthesizer(**settings)
 
 
 class Colour(str, enum.Enum):
@@ -258,15 +249,10 @@ class TestStringsAtAnyDepth:
         }
         assert given.model_dump() == before
 
-    def test_what_was_not_set_stays_unset(self):
+    def test_emptied_entries_go_and_what_was_empty_or_unset_stays(self):
         edited = map_strings(Step(text="a"), self.cut)
         assert edited.model_dump(exclude_unset=True) == {"text": "a"}
-
-    def test_an_entry_that_is_emptied_goes_and_one_that_was_empty_stays(self):
-        assert map_strings(Step(text="[9]", tools=["[9]", "", "a"]), self.cut) == Step(
-            text="", tools=["", "a"]
-        )
-
-    def test_a_root_is_a_field(self):
+        edited = map_strings(Step(text="[9]", tools=["[9]", "", "a"]), self.cut)
+        assert edited == Step(text="", tools=["", "a"])
         Lines = RootModel[list[str]]
         assert map_strings(Lines(["a[9]", "[9]"]), self.cut).root == ["a"]

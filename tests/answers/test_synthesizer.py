@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from llama_index.core.base.response.schema import (
 from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
-from llama_index.core.llms import MockLLM
+from llama_index.core.llms import LLM, MockLLM
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import NodeWithScore, QueryBundle
@@ -44,11 +44,11 @@ from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
 from llama_index_mmrag.nodes.node import FusedNode
 from llama_index_mmrag.provenance import Degradation, Provenance
 
-from ..support.colours import Paint, ids_of, image_node, text_node, uid
+from ..support.colours import Paint, ids_of, image_node, ranked, text_node, uid
 from ..support.openai_server import Broken, Failure, Silence
 
-MODES = ["sync", "async", "stream", "astream"]
-QUESTION_BLOCK = "Question: what is red?\nAnswer:"
+QUESTION = "what is red?"
+QUESTION_BLOCK = f"Question: {QUESTION}\nAnswer:"
 
 
 @pytest.fixture
@@ -65,33 +65,24 @@ def index(tmp_path: Path, paint: Paint) -> Iterator[MultiModalQdrantIndex]:
         yield index
 
 
-@pytest.fixture(scope="session")
-def opened() -> Callable[[], Any]:
-    """Return a context manager that lists the paths of files opened meanwhile."""
-    # An audit hook cannot be removed, so that there is one and it is switched.
-    listening: list[list[str]] = []
+@pytest.fixture
+def opened() -> Iterator[list[str]]:
+    """Return a list that fills with the paths of files that are opened."""
+    paths: list[str] = []
+    is_listening = True
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and listening:
-            listening[-1].append(str(arguments[0]))
+        if event == "open" and is_listening:
+            paths.append(str(arguments[0]))
 
     sys.addaudithook(hook)
-
-    @contextmanager
-    def listen() -> Iterator[list[str]]:
-        paths: list[str] = []
-        listening.append(paths)
-        try:
-            yield paths
-        finally:
-            listening.remove(paths)
-
-    return listen
+    yield paths
+    is_listening = False  # a hook cannot be removed
 
 
 @pytest.fixture
 def red_text() -> NodeWithScore:
-    return NodeWithScore(node=text_node("red", file_name="a.md"), score=0.9)
+    return ranked(text_node("red", file_name="a.md"), score=0.9)[0]
 
 
 @pytest.fixture
@@ -99,57 +90,52 @@ def found(paint: Paint, red_text: NodeWithScore) -> list[NodeWithScore]:
     """A red picture with a caption, a text, and a blue picture without one."""
     red, blue = image_node(paint("red", size=(300, 100))), image_node(paint("blue"))
     red.text = "A red cube"
-    return [
-        NodeWithScore(node=red, score=1.0),
-        red_text,
-        NodeWithScore(node=blue, score=0.5),
-    ]
+    return [*ranked(red), red_text, *ranked(blue, score=0.5)]
 
 
-async def answered(
-    synthesizer_of: Callable[..., MultiModalSynthesizer],
-    mode: str,
-    query: str | QueryBundle,
-    nodes: Sequence[NodeWithScore],
-    **settings: Any,
-) -> tuple[str, Any]:
-    """Return the whole answer and the response object, by one of the four ways."""
-    streaming = mode.endswith("stream")
-    synthesizer = synthesizer_of(streaming=streaming, **settings)
-    if mode in ("sync", "stream"):
-        response = synthesizer.synthesize(query, list(nodes))
-    else:
-        response = await synthesizer.asynthesize(query, list(nodes))
-    kinds = {
-        "sync": Response,
-        "async": Response,
-        "stream": StreamingResponse,
-        "astream": AsyncStreamingResponse,
-    }
-    assert type(response) is kinds[mode]
-    if mode == "stream":
-        return "".join(response.response_gen), response
-    if mode == "astream":
-        return "".join([piece async for piece in response.response_gen]), response
-    return response.response, response
+@pytest.fixture(params=["sync", "async", "stream", "astream"])
+def answered(request, llm) -> Callable[..., Any]:
+    """Return a function that answers by one of the four ways.
+
+    It returns the whole answer and the response object.
+    """
+    mode, default = request.param, llm
+
+    async def answer(
+        nodes: Sequence[NodeWithScore],
+        query: str | QueryBundle = QUESTION,
+        *,
+        llm: LLM | None = default,
+        **settings: Any,
+    ) -> tuple[str, Any]:
+        streaming = mode.endswith("stream")
+        synthesizer = MultiModalSynthesizer(llm, streaming=streaming, **settings)
+        if mode in ("sync", "stream"):
+            response = synthesizer.synthesize(query, list(nodes))
+        else:
+            response = await synthesizer.asynthesize(query, list(nodes))
+        if mode == "stream":
+            assert type(response) is StreamingResponse
+            return "".join(response.response_gen), response
+        if mode == "astream":
+            assert type(response) is AsyncStreamingResponse
+            return "".join([piece async for piece in response.response_gen]), response
+        assert type(response) is Response
+        return response.response, response
+
+    return answer
 
 
 class TestWhatTheModelIsShown:
-    @pytest.mark.parametrize("mode", MODES)
     async def test_labels_captions_and_pictures_in_the_order_of_the_ranking(
-        self, server, llm, found, mode
+        self, server, answered, found
     ):
-        def make(**settings):
-            return MultiModalSynthesizer(llm, max_image_side=64, **settings)
-
-        await answered(make, mode, "what is red?", found)
+        await answered(found, max_image_side=64)
         (request,) = server.requests
         assert server.paths == ["/v1/chat/completions"]
-        assert request["messages"][0] == {
-            "role": "system",
-            "content": INSTRUCTIONS.format(),
-        }
-        assert [m["role"] for m in request["messages"]] == ["system", "user"]
+        system, user = request["messages"]
+        assert system == {"role": "system", "content": INSTRUCTIONS.format()}
+        assert user["role"] == "user"
         assert server.shown == [
             "[1] image from red.png:\nA red cube\n",
             "<image/png, 64 x 21>",
@@ -163,7 +149,7 @@ class TestWhatTheModelIsShown:
         self, server, llm, red_text, paint
     ):
         query = MultiModalQuery(
-            "what is red?",
+            QUESTION,
             image_path=str(paint("green")),
             images=[paint("blue", size=(9, 9)).read_bytes()],
         )
@@ -189,10 +175,9 @@ class TestWhatTheModelIsShown:
         ]
 
     async def test_a_model_without_eyes_is_shown_captions_and_no_picture(
-        self, server, make_llm, found, paint
+        self, server, llm, found, paint
     ):
         query = QueryBundle("", image_path=str(paint("green")))
-        llm = make_llm()
         response = MultiModalSynthesizer(llm, max_images=0).synthesize(query, found)
         assert server.requests[0]["messages"][1]["content"] == (
             "[1] image from red.png:\nA red cube\n"
@@ -200,44 +185,31 @@ class TestWhatTheModelIsShown:
             f"Question: {ABOUT_UNSEEN_PICTURE}\nAnswer:"
         )
         assert ids_of(response.source_nodes) == [uid("image red"), uid("text red")]
-        assert response.metadata["left_out"] == [
-            {
-                "node_id": uid("image blue"),
-                "reason": "neither text nor a picture to show",
-            }
-        ]
+        (left_out,) = response.metadata["left_out"]
+        assert left_out["node_id"] == uid("image blue")
+        assert left_out["reason"] == "neither text nor a picture to show"
 
-    @pytest.mark.parametrize("mode", MODES)
     async def test_source_nodes_are_what_was_shown_and_the_rest_is_reported(
-        self, server, llm, paint, red_text, mode
+        self, server, answered, paint, red_text
     ):
         pictures = [image_node(paint(c)) for c in ("red", "green", "blue")]
-        nodes = [NodeWithScore(node=p, score=1.0) for p in pictures] + [red_text]
+        nodes = [*ranked(*pictures), red_text]
 
-        def make(**settings):
-            return MultiModalSynthesizer(llm, max_images=1, **settings)
-
-        _, response = await answered(make, mode, "what is red?", nodes)
+        _, response = await answered(nodes, max_images=1)
         assert [block["type"] for block in server.blocks].count("image_url") == 1
         assert ids_of(response.source_nodes) == [uid("image red"), uid("text red")]
-        assert [each["node_id"] for each in response.metadata["left_out"]] == [
-            uid("image green"),
-            uid("image blue"),
+        reason = "over the budget of pictures (1)"
+        assert response.metadata["left_out"] == [
+            {"node_id": uid(f"image {colour}"), "reason": reason}
+            for colour in ("green", "blue")
         ]
-        assert response.metadata["left_out"][0]["reason"] == (
-            "over the budget of pictures (1)"
-        )
 
-    @pytest.mark.parametrize("mode", MODES)
     async def test_what_was_shown_is_counted_the_querys_pictures_too(
-        self, server, llm, found, paint, mode
+        self, server, answered, found, paint
     ):
-        query = QueryBundle("what is red?", image_path=str(paint("green")))
+        query = QueryBundle(QUESTION, image_path=str(paint("green")))
 
-        def make(**settings):
-            return MultiModalSynthesizer(llm, max_image_side=64, **settings)
-
-        _, response = await answered(make, mode, query, found)
+        _, response = await answered(found, query, max_image_side=64)
         sent = [b["image_url"]["url"] for b in server.blocks if b["type"] != "text"]
         files = [base64.b64decode(url.partition(",")[2]) for url in sent]
         assert response.metadata["shown"] == {
@@ -247,14 +219,10 @@ class TestWhatTheModelIsShown:
             "image_pixels": 64 * 21 + 16 * 12 + 16 * 12,
         }
 
-    @pytest.mark.parametrize("mode", MODES)
     async def test_pictures_beyond_the_budget_of_bytes_are_not_listed(
-        self, server, llm, found, mode
+        self, server, answered, found
     ):
-        def make(**settings):
-            return MultiModalSynthesizer(llm, max_image_bytes=90, **settings)
-
-        _, response = await answered(make, mode, "what is red?", found)
+        _, response = await answered(found, max_image_bytes=90)
         # The red picture of 300 x 100 pixels has more than that, the blue one less.
         assert ids_of(response.source_nodes) == [uid("text red"), uid("image blue")]
         assert server.shown == [
@@ -273,7 +241,7 @@ class TestWhatTheModelIsShown:
     ):
         server.script("Red [1].")
         paint("red").unlink()
-        response = MultiModalSynthesizer(llm).synthesize("what is red?", found)
+        response = MultiModalSynthesizer(llm).synthesize(QUESTION, found)
         assert str(response) == "Red [1]."
         assert ids_of(response.source_nodes) == [uid("text red"), uid("image blue")]
         (left_out,) = response.metadata["left_out"]
@@ -281,27 +249,22 @@ class TestWhatTheModelIsShown:
         assert "red.png" in left_out["reason"]
         assert response.metadata["citations"]["1"]["node_id"] == uid("text red")
 
-    @pytest.mark.parametrize("mode", MODES)
     async def test_an_unreadable_picture_of_the_query_is_an_error_not_another_question(
-        self, server, llm, red_text, tmp_path, mode
+        self, server, answered, red_text, tmp_path
     ):
         query = QueryBundle("what is this?", image_path=str(tmp_path / "gone.png"))
 
-        def make(**settings):
-            return MultiModalSynthesizer(llm, **settings)
-
         with pytest.raises(ImageUnreadable, match=r"gone\.png"):
-            await answered(make, mode, query, [red_text])
+            await answered([red_text], query)
         assert server.requests == []
 
     async def test_bare_texts_are_labelled_in_their_order(self, server, llm):
         server.script("Tea [2], coffee [3].")
         synthesizer = MultiModalSynthesizer(llm)
         chunks = ["Coffee is brewed.", "Tea is steeped."]
-        assert synthesizer.get_response("what is red?", chunks) == "Tea [2], coffee."
-        assert await synthesizer.aget_response("what is red?", chunks) == (
-            "Tea [2], coffee."
-        )
+        here = synthesizer.get_response(QUESTION, chunks)
+        there = await synthesizer.aget_response(QUESTION, chunks)
+        assert here == there == "Tea [2], coffee."
         for request in server.requests:
             assert request["messages"][1]["content"] == (
                 "[1] text from chunk-1:\nCoffee is brewed.\n"
@@ -309,7 +272,7 @@ class TestWhatTheModelIsShown:
             )
 
     async def test_nodes_and_query_are_not_changed(self, llm, found, paint):
-        query = QueryBundle("what is red?", image_path=str(paint("green")))
+        query = QueryBundle(QUESTION, image_path=str(paint("green")))
         before = [n.model_dump() for n in found], query.to_dict()
         await MultiModalSynthesizer(llm).asynthesize(query, found)
         assert ([n.model_dump() for n in found], query.to_dict()) == before
@@ -327,46 +290,34 @@ class TestPrompts:
         assert system["content"] == "Be brief."
         assert user["content"] == "[1] text from a.md:\nred\nQ: {why}?"
 
-    async def test_they_can_be_edited(self, server, llm, red_text):
+    async def test_they_can_be_edited_alone_and_through_a_query_engine(
+        self, server, llm, red_text, index
+    ):
+        brief = PromptTemplate("Be brief.")
         synthesizer = MultiModalSynthesizer(llm)
         assert set(synthesizer.get_prompts()) == {"instructions", "question"}
-        synthesizer.update_prompts({"instructions": PromptTemplate("Be brief.")})
-        await synthesizer.asynthesize("what is red?", [red_text])
-        system, user = server.requests[0]["messages"]
-        assert system["content"] == "Be brief."
-        assert user["content"].endswith(QUESTION_BLOCK)
-
-    async def test_they_can_be_edited_through_the_query_engine(
-        self, server, llm, index
-    ):
+        synthesizer.update_prompts({"instructions": brief})
+        await synthesizer.asynthesize(QUESTION, [red_text])
         engine = index.as_query_engine(llm)
         assert "response_synthesizer:instructions" in engine.get_prompts()
-        engine.update_prompts(
-            {"response_synthesizer:instructions": PromptTemplate("Be brief.")}
-        )
-        engine.query("red")
-        assert server.requests[0]["messages"][0]["content"] == "Be brief."
+        engine.update_prompts({"response_synthesizer:instructions": brief})
+        engine.query(QUESTION)
+        for request in server.requests:
+            system, user = request["messages"]
+            assert system["content"] == "Be brief."
+            assert str(user["content"]).count("Answer:") == 1
 
 
 class TestCitations:
-    @pytest.mark.parametrize("mode", MODES)
     @pytest.mark.parametrize(
-        "pieces",
-        [
-            ["Red [1] and [9], not [0]. See [2, 7][1]."],
-            list("Red [1] and [9], not [0]. See [2, 7][1]."),
-        ],
-        ids=["whole", "by character"],
+        "pieces", [list, lambda said: [said]], ids=["by character", "whole"]
     )
     async def test_invented_ones_never_reach_the_reader(
-        self, server, llm, found, mode, pieces
+        self, server, answered, found, pieces
     ):
-        server.script(pieces)
+        server.script(pieces("Red [1] and [9], not [0]. See [2, 7][1]."))
 
-        def make(**settings):
-            return MultiModalSynthesizer(llm, **settings)
-
-        answer, response = await answered(make, mode, "what is red?", found)
+        answer, response = await answered(found)
         assert answer == "Red [1] and, not. See [2][1]."
         assert response.metadata["cited"] == {"1": 2, "2": 1}
         assert response.metadata["removed_citations"] == {"9": 1, "0": 1, "7": 1}
@@ -374,27 +325,21 @@ class TestCitations:
             "This answer used image red.png [1] and text a.md [2]."
         )
 
-    async def test_a_stream_is_shown_as_it_comes(self, server, llm, red_text):
-        server.script(["Red ", "is [", "1", "].", " So."])
-        response = MultiModalSynthesizer(llm, streaming=True).synthesize(
-            "what is red?", [red_text]
-        )
-        assert list(response.response_gen) == ["Red", " is", " [1].", " So."]
-
-    async def test_what_was_shown_of_a_stream_is_counted_where_it_is_left(
+    async def test_a_stream_is_shown_as_it_comes_and_counted_where_it_is_left(
         self, server, llm, red_text
     ):
+        synthesizer = MultiModalSynthesizer(llm, streaming=True)
+        server.script(["Red ", "is [", "1", "].", " So."])
+        response = synthesizer.synthesize(QUESTION, [red_text])
+        assert list(response.response_gen) == ["Red", " is", " [1].", " So."]
         server.script(["Red [1]", " and [1]", " and [1]."])
-        response = MultiModalSynthesizer(llm, streaming=True).synthesize(
-            "what is red?", [red_text]
-        )
-        assert isinstance(response, StreamingResponse)
+        response = synthesizer.synthesize(QUESTION, [red_text])
         assert next(response.response_gen) == "Red [1]"
         response.response_gen.close()
         assert response.metadata["cited"] == {"1": 1}
 
     async def test_metadata_says_what_each_label_is(self, llm, found):
-        response = MultiModalSynthesizer(llm).synthesize("what is red?", found)
+        response = MultiModalSynthesizer(llm).synthesize(QUESTION, found)
         metadata = response.metadata
         assert [
             (label, card["node_id"], card["modality"], card["name"], card["score"])
@@ -411,29 +356,21 @@ class TestCitations:
 
     async def test_metadata_says_which_routes_gave_no_answer(self, llm):
         lost = Degradation("image", "text→image", "deadline", "no answer within 1 s")
-        provenance = Provenance(
-            "e1", 0.5, "rrf", (), ("text→text", "text→image"), (lost,)
-        )
+        routes = ("text→text", "text→image")
+        provenance = Provenance("e1", 0.5, "rrf", (), routes, (lost,))
         result = FusedNode.of(text_node("red"), provenance)
-        response = MultiModalSynthesizer(llm).synthesize("what is red?", [result])
+        response = MultiModalSynthesizer(llm).synthesize(QUESTION, [result])
         assert response.metadata["requested"] == ["text→text", "text→image"]
         assert response.metadata["searched"] == ["text→text"]
-        assert response.metadata["degraded"] == [
-            {
-                "channel": "image",
-                "route": "text→image",
-                "kind": "deadline",
-                "reason": "no answer within 1 s",
-            }
-        ]
+        assert response.metadata["degraded"] == [asdict(lost)]
 
     async def test_additional_nodes_are_listed_and_neither_shown_nor_citable(
         self, server, llm, red_text
     ):
         server.script("Red [1][2].")
-        more = [NodeWithScore(node=text_node("green"), score=0.1)]
+        more = ranked(text_node("green"))
         response = MultiModalSynthesizer(llm).synthesize(
-            "what is red?", [red_text], additional_source_nodes=more
+            QUESTION, [red_text], additional_source_nodes=more
         )
         assert str(response) == "Red [1]."
         assert ids_of(response.source_nodes) == [uid("text red"), uid("text green")]
@@ -442,25 +379,22 @@ class TestCitations:
 
 
 class TestFailures:
-    @pytest.mark.parametrize("mode", MODES)
-    async def test_a_servers_error_is_the_clients_own(self, server, llm, found, mode):
-        server.script(Failure(500))
-
-        def make(**settings):
-            return MultiModalSynthesizer(llm, **settings)
-
-        with pytest.raises(openai.InternalServerError):
-            await answered(make, mode, "what is red?", found)
-
-    @pytest.mark.parametrize("mode", MODES)
-    async def test_a_timeout_is_the_clients_own(self, server, make_llm, found, mode):
-        server.script(Silence())
-
-        def make(**settings):
-            return MultiModalSynthesizer(make_llm(timeout=0.2), **settings)
-
-        with pytest.raises(openai.APITimeoutError):
-            await answered(make, mode, "what is red?", found)
+    @pytest.mark.parametrize(
+        ("reply", "error"),
+        [
+            (Failure(500), openai.InternalServerError),
+            (Silence(), openai.APITimeoutError),
+        ],
+        ids=["server", "timeout"],
+    )
+    async def test_an_error_is_the_clients_own(
+        self, server, make_llm, answered, found, reply, error
+    ):
+        server.script(reply)
+        with pytest.raises(error):
+            await answered(
+                found, llm=make_llm(timeout=0.2 if reply == Silence() else 60)
+            )
 
     @pytest.mark.parametrize("mode", ["stream", "astream"])
     async def test_a_stream_that_breaks_off_raises_and_keeps_its_counts(
@@ -468,21 +402,17 @@ class TestFailures:
     ):
         server.script(Broken(["Red [1]", " and [9] blue", " and"]))
         synthesizer = MultiModalSynthesizer(llm, streaming=True)
+        if mode == "stream":
+            response = synthesizer.synthesize(QUESTION, [red_text])
+        else:
+            response = await synthesizer.asynthesize(QUESTION, [red_text])
         shown = []
-
-        async def read(response) -> None:
+        with pytest.raises(httpx.RemoteProtocolError):  # noqa: PT012 - two ways to read
             if mode == "stream":
                 shown.extend(response.response_gen)
-                return
-            async for piece in response.response_gen:
-                shown.append(piece)  # noqa: PERF401 - what came before it broke counts
-
-        if mode == "stream":
-            response = synthesizer.synthesize("what is red?", [red_text])
-        else:
-            response = await synthesizer.asynthesize("what is red?", [red_text])
-        with pytest.raises(httpx.RemoteProtocolError):
-            await read(response)
+            else:
+                async for piece in response.response_gen:
+                    shown.append(piece)  # noqa: PERF401 - what came first counts
         assert "".join(shown) == "Red [1] and blue and"
         assert response.metadata["cited"] == {"1": 1}
         assert response.metadata["removed_citations"] == {"9": 1}
@@ -495,71 +425,53 @@ class TestFailures:
         MultiModalSynthesizer(MockLLM(), max_images=0)
 
     @pytest.mark.parametrize(
-        "budget",
+        ("settings", "said"),
         [
-            {"max_images": -1},
-            {"max_image_side": 0},
-            {"max_image_bytes": 0},
-            {"evidence_order": "page"},
+            ({"max_images": -1}, "max_images is -1; expected"),
+            ({"max_image_side": 0}, "max_image_side is 0; expected"),
+            ({"max_image_bytes": 0}, "max_image_bytes is 0; expected"),
+            ({"evidence_order": "page"}, "evidence_order is 'page'.*'doc"),
         ],
-        ids=lambda setting: next(iter(setting)),
     )
-    def test_a_setting_out_of_range_is_refused(self, budget):
-        with pytest.raises(InvalidSetting, match=next(iter(budget))):
-            MultiModalSynthesizer(**budget)
+    def test_a_setting_out_of_range_is_refused(self, settings, said):
+        with pytest.raises(InvalidSetting, match=said):
+            MultiModalSynthesizer(**settings)
 
 
 class TestNothingToShow:
     @pytest.mark.parametrize("with_llm", [True, False])
-    @pytest.mark.parametrize("mode", MODES)
     async def test_no_results_give_the_empty_response_and_ask_nobody(
-        self, server, llm, mode, with_llm
+        self, server, llm, answered, with_llm
     ):
-        def make(**settings):
-            writer = llm if with_llm else None
-            return MultiModalSynthesizer(writer, empty_response="None.", **settings)
-
-        answer, response = await answered(make, mode, "what is red?", [])
+        writer = llm if with_llm else None
+        answer, response = await answered([], llm=writer, empty_response="None.")
         assert (answer, response.source_nodes, server.requests) == ("None.", [], [])
         assert response.metadata["citations"] == response.metadata["cited"] == {}
 
-    @pytest.mark.parametrize("mode", MODES)
     async def test_results_that_cannot_be_shown_ask_nobody_and_are_reported(
-        self, server, llm, paint, mode
+        self, server, answered, paint
     ):
-        lost = NodeWithScore(node=image_node(paint("red")), score=1.0)
+        lost = ranked(image_node(paint("red")))
         paint("red").write_bytes(b"")
 
-        def make(**settings):
-            return MultiModalSynthesizer(llm, **settings)
-
-        answer, response = await answered(make, mode, "what is red?", [lost])
+        answer, response = await answered(lost)
         assert answer == "Nothing was found that answers this."
         assert (response.source_nodes, server.requests) == ([], [])
         assert response.metadata["left_out"][0]["node_id"] == uid("image red")
 
 
 class TestWithoutAnLLM:
-    @pytest.mark.parametrize("mode", MODES)
     async def test_the_answer_is_the_evidences_own_with_checked_citations(
-        self, found, mode
+        self, answered, found
     ):
-        answer, response = await answered(
-            MultiModalSynthesizer, mode, "what is red?", found
-        )
+        answer, response = await answered(found, llm=None)
         assert answer == "Picture: “A red cube” [1].\n\nred [2]"
         assert response.metadata["cited"] == {"1": 1, "2": 1}
         assert ids_of(response.source_nodes) == ids_of(found)
 
-    @pytest.mark.parametrize("mode", MODES)
-    async def test_footnotes_of_a_quoted_text_cite_nothing(self, mode):
-        nodes = [
-            NodeWithScore(node=text_node("The cube [2] is red."), score=1.0),
-            NodeWithScore(node=text_node("Water is wet."), score=0.1),
-        ]
-        answer, response = await answered(
-            MultiModalSynthesizer, mode, "Which cube is red?", nodes
-        )
+    async def test_footnotes_of_a_quoted_text_cite_nothing(self, answered):
+        nodes = ranked(text_node("The cube [2] is red."), text_node("Water is wet."))
+        answer, response = await answered(nodes, "Which cube is red?", llm=None)
         assert answer == "The cube (2) is red. [1]"
         assert response.metadata["cited"] == {"1": 1}
         assert response.metadata["removed_citations"] == {}
@@ -620,18 +532,13 @@ class TestInAQueryEngine:
         ]
         assert texts == ["Heavy [1], red [2], light."] * 2
         for response in (here, there):
-            kinds = [
-                card["modality"] for card in response.metadata["citations"].values()
-            ]
-            names = [card["name"] for card in response.metadata["citations"].values()]
-            assert sorted(zip(kinds, names, strict=True)) == [
+            cards = response.metadata["citations"].values()
+            assert sorted((card["modality"], card["name"]) for card in cards) == [
                 ("image", "red.png"),
                 ("text", "red.md"),
             ]
             assert response.metadata["removed_citations"] == {"9": 1}
-            assert all(
-                card["found_by"] for card in response.metadata["citations"].values()
-            )
+            assert all(card["found_by"] for card in cards)
         assert server.requests[0]["messages"] == server.requests[1]["messages"]
         assert "The question's own picture 1:\n" in server.shown
 
@@ -653,27 +560,21 @@ class Recorder(BaseEventHandler):
 
 class TestInstrumentation:
     @pytest.mark.parametrize("nodes", ["some", "none"])
-    @pytest.mark.parametrize("mode", MODES)
     async def test_start_end_and_the_callback_come_once_each(
-        self, llm, red_text, mode, nodes
+        self, answered, red_text, nodes
     ):
         recorder, debug = Recorder(), LlamaDebugHandler(print_trace_on_end=False)
         dispatcher = get_dispatcher()
         dispatcher.add_event_handler(recorder)
-
-        def make(**settings):
-            manager = CallbackManager([debug])
-            return MultiModalSynthesizer(llm, callback_manager=manager, **settings)
-
         try:
             shown = [red_text] if nodes == "some" else []
-            await answered(make, mode, "what is red?", shown)
+            await answered(shown, callback_manager=CallbackManager([debug]))
         finally:
             dispatcher.event_handlers.remove(recorder)
         events = [name for name in recorder.names if name.startswith("Synthesize")]
         assert events == ["SynthesizeStartEvent", "SynthesizeEndEvent"]
         ((start, end),) = debug.get_event_pairs(CBEventType.SYNTHESIZE)
-        assert start.payload == {"query_str": "what is red?"}
+        assert start.payload == {"query_str": QUESTION}
         assert list(end.payload) == ["response"]
 
     def test_the_llm_shares_the_callback_manager(self, llm):
@@ -683,23 +584,19 @@ class TestInstrumentation:
 
 
 class TestReadingPictures:
-    @pytest.mark.parametrize("mode", MODES)
-    async def test_each_file_is_opened_once(self, llm, found, paint, opened, mode):
-        def make(**settings):
-            return MultiModalSynthesizer(llm, **settings)
-
-        query = QueryBundle("what is red?", image_path=str(paint("green")))
-        with opened() as paths:
-            await answered(make, mode, query, found)
-        pictures = sorted(Path(p).name for p in paths if p.endswith(".png"))
+    async def test_each_file_is_opened_once(self, answered, found, paint, opened):
+        query = QueryBundle(QUESTION, image_path=str(paint("green")))
+        opened.clear()
+        await answered(found, query)
+        pictures = sorted(Path(path).name for path in opened if path.endswith(".png"))
         assert pictures == ["blue.png", "green.png", "red.png"]
 
     async def test_the_event_loop_goes_on_while_they_are_read(
         self, llm, red_text, paint
     ):
         big = paint("green", size=(3000, 3000))
-        query = QueryBundle("what is red?", image_path=str(big))
-        shown = NodeWithScore(node=image_node(big), score=1.0)
+        query = QueryBundle(QUESTION, image_path=str(big))
+        shown = ranked(image_node(big))
         gaps = [0.0]
         loop = asyncio.get_running_loop()
 
@@ -710,11 +607,11 @@ class TestReadingPictures:
                 gaps.append(loop.time() - before)
 
         # OpenAI's client imports half of itself when it is first asked.
-        await MultiModalSynthesizer(llm).asynthesize(query, [shown])
+        await MultiModalSynthesizer(llm).asynthesize(query, shown)
         ticking = asyncio.create_task(tick())
         await asyncio.sleep(0.01)
         started = loop.time()
-        await MultiModalSynthesizer(llm).asynthesize(query, [shown, red_text])
+        await MultiModalSynthesizer(llm).asynthesize(query, [*shown, red_text])
         took = loop.time() - started
         await asyncio.sleep(0.01)
         ticking.cancel()

@@ -1,4 +1,3 @@
-import random
 import re
 from collections import Counter
 
@@ -71,6 +70,9 @@ def test_text_without_brackets_passes_unchanged(text):
     assert CitationChecker(3).check(text) == text
 
 
+TO_100 = range(3, 101)
+
+
 @pytest.mark.parametrize(
     ("answer", "shown", "cited", "removed"),
     [
@@ -88,12 +90,7 @@ def test_text_without_brackets_passes_unchanged(text):
         ("Brew [1–2].", "Brew [1][2].", {1: 1, 2: 1}, {}),
         ("Brew [2-1].", "Brew [2][1].", {2: 1, 1: 1}, {}),
         ("Brew [1-3-4].", "Brew [1][2].", {1: 1, 2: 1}, {3: 1, 4: 1}),
-        (
-            "Brew [1-100].",
-            "Brew [1][2].",
-            {1: 1, 2: 1},
-            dict.fromkeys(range(3, 101), 1),
-        ),
+        ("Brew [1-100].", "Brew [1][2].", {1: 1, 2: 1}, dict.fromkeys(TO_100, 1)),
         ("Brew [1-101].", "Brew [1].", {1: 1}, {101: 1}),
         ("In [2024] so.", "In so.", {}, {2024: 1}),
         ("[1](https://a.b/c)", "[1](https://a.b/c)", {1: 1}, {}),
@@ -103,6 +100,7 @@ def test_text_without_brackets_passes_unchanged(text):
         ("[[9]8]", "", {}, {9: 1, 8: 1}),
         ("[1[9]2]", "", {}, {9: 1, 12: 1}),
         ("[] [a] [1a] [-1] [1-] [,]", "[] [a] [1a] [-1] [1-] [,]", {}, {}),
+        ("the last one, x[-1]", "the last one, x[-1]", {}, {}),
         ("An open [1", "An open [1", {}, {}),
         ("An open [9, ", "An open [9, ", {}, {}),
         ("A closed 1]", "A closed 1]", {}, {}),
@@ -151,17 +149,14 @@ def test_text_is_held_back_no_longer_than_it_may_be_a_citation():
     assert checker.finish() == ""
 
 
-def test_a_finished_checker_starts_anew_and_keeps_its_counts():
+def test_a_finished_checker_starts_anew_and_without_sources_nothing_comes_out():
     checker = CitationChecker(1)
     assert checker.check("A [1] [") == "A [1] ["
     assert checker.check("1] B [1]") == "1] B [1]"
     assert checker.cited == {1: 2}
-
-
-def test_without_sources_no_label_comes_out():
-    checker = CitationChecker(0)
-    assert checker.check("A [1], B [2].") == "A, B."
-    assert checker.removed == {1: 1, 2: 1}
+    without = CitationChecker(0)
+    assert without.check("A [1], B [2].") == "A, B."
+    assert without.removed == {1: 1, 2: 1}
 
 
 @pytest.mark.parametrize(
@@ -183,51 +178,6 @@ def test_a_hundred_thousand_characters_are_checked_in_linear_time(answer):
     streamed = "".join(CitationChecker(2).check_stream(list(answer)))
     assert streamed == whole
     assert unlabelled(whole) == unlabelled(streamed)
-
-
-WORDS = ["Grind", "the beans", "as fine", "as salt,", "then brew.", "It", "takes 30 s."]
-
-
-def scripted_answer(rng: random.Random, n_sources: int) -> tuple[list[str], list[int]]:
-    """Return an answer in pieces that split markers, and the labels it may cite."""
-    text, known = "", []
-    for _ in range(rng.randint(3, 12)):
-        text += rng.choice(WORDS) + rng.choice([" ", "", "\n"])
-        labels = [
-            rng.randint(0, 2 * n_sources + 2) for _ in range(rng.choice([1, 1, 3]))
-        ]
-        kind = rng.choice(["none", "one", "list", "run", "nested", "repeated", "open"])
-        if kind == "none":
-            continue
-        if kind == "list":
-            text += f"[{', '.join(map(str, labels))}]"
-            known += [n for n in dict.fromkeys(labels) if 1 <= n <= n_sources]
-            continue
-        if kind == "open":
-            text += f"[{labels[0]} "
-            continue
-        if kind == "nested":
-            text += f"[[{n_sources + 5}]{n_sources + 6}]"
-            continue
-        repeated = labels * (2 if kind == "repeated" else 1)
-        text += "".join(f"[{n}]" for n in repeated)
-        known += [n for n in repeated if 1 <= n <= n_sources]
-    return cut(text, [rng.randint(0, 500) for _ in range(rng.randint(0, 60))]), known
-
-
-def test_a_thousand_scripted_answers_let_no_invalid_citation_through():
-    rng = random.Random(20240611)
-    n_invalid = n_removed = 0
-    for _ in range(1_000):
-        n_sources = rng.randint(1, 9)
-        pieces, known = scripted_answer(rng, n_sources)
-        checker = CitationChecker(n_sources)
-        shown = "".join(checker.check_stream(pieces))
-        n_invalid += len(invalid_labels(shown, n_sources))
-        n_removed += sum(checker.removed.values())
-        assert checker.cited == Counter(known)
-    assert n_invalid == 0
-    assert n_removed > 1_000
 
 
 @pytest.mark.parametrize(
@@ -259,7 +209,3 @@ def test_odd_separators_hide_no_invalid_label(answer):
     checker = CitationChecker(2)
     assert checker.check(answer) == ""
     assert set(checker.removed) <= {0, 8, 9}
-
-
-def test_negative_number_in_brackets_is_no_citation():
-    assert CitationChecker(2).check("the last one, x[-1]") == "the last one, x[-1]"

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from llama_index_mmrag import MultiModalQdrantIndex, compression
-from llama_index_mmrag.cli import app
 
 from ..compression.test_live import Seeing, best, documents, opened
+from ..support import command_line
+from ..support.command_line import refused
 
 
 @pytest.fixture
@@ -33,9 +34,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(
-        app, ["compress", *map(str, arguments)], env={"COLUMNS": "100"}
-    )
+    return command_line.run("compress", *arguments)
 
 
 def test_table_says_what_is_picked_and_nothing_is_changed(store: Path) -> None:
@@ -84,32 +83,17 @@ def test_questions_are_read_from_a_file(store: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--min-recall", "1.5"], "min_recall is 1.5"),
-        (["--smallest", "cheap"], "'cheap' is not one of 'memory', 'disk'"),
-        (["--queries", "nowhere.txt"], "nowhere.txt"),
+        ("--min-recall 1.5", "min_recall is 1.5"),
+        ("--smallest cheap", "'cheap' is not one of 'memory', 'disk'"),
+        ("--queries nowhere.txt", "nowhere.txt"),
+        ("--queries latin1.txt", "'latin1.txt' is not UTF-8"),
+        ("--seed -1", "'--seed'"),
+        ("--store none", "There is no store"),
     ],
 )
-def test_wrong_use_ends_with_two_and_a_sentence(store, arguments, said) -> None:
-    done = run("--store", store, *arguments)
-    assert done.exit_code == 2
-    assert said in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
-
-
-def test_folder_without_a_store_is_told(tmp_path: Path) -> None:
-    done = run("--store", tmp_path / "none")
-    assert done.exit_code == 2
-    assert "There is no store" in done.stderr
-
-
-def test_file_of_questions_that_is_no_utf8_is_told(store: Path, tmp_path: Path) -> None:
-    questions = tmp_path / "questions.txt"
-    questions.write_bytes("où est le chat ?\n".encode("latin-1") * 30)
-    done = run("--store", store, "--queries", questions)
-    assert done.exit_code == 2
-    assert "questions.txt" in done.stderr
-    assert "is not UTF-8" in done.stderr
-
-
-def test_seed_below_zero_is_wrong_use(store: Path) -> None:
-    assert run("--store", store, "--seed", "-1").exit_code == 2
+def test_wrong_use_ends_with_two_and_a_sentence(
+    store, arguments, said, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("latin1.txt").write_bytes("où est le chat ?\n".encode("latin-1") * 30)
+    refused(run("--store", store, *arguments.split()), said)

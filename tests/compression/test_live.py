@@ -16,11 +16,19 @@ import pytest
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import Document, ImageNode
+from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 from PIL import Image
+from qdrant_client import QdrantClient
 
 from llama_index_mmrag import Blend, Concatenate, MultiModalQdrantIndex
 from llama_index_mmrag.alignment import Chain
-from llama_index_mmrag.compression import Candidates, CompressSettings
+from llama_index_mmrag.compression import (
+    Candidates,
+    CompressSettings,
+    IndexCompression,
+    live,
+    places,
+)
 from llama_index_mmrag.errors import (
     CollectionMismatch,
     InvalidSetting,
@@ -33,24 +41,24 @@ from llama_index_mmrag.stores.manifest import Place, places_in, switch_places
 from llama_index_mmrag.stores.quantisation import Quantisation
 
 N = 240
-PCA_INT8 = CompressSettings(
-    min_recall=0.7,
-    candidates=Candidates(
-        reductions=("pca",), dims=(16,), quantisations=("int8",), oversamplings=(2.0,)
-    ),
-)
-INT8 = CompressSettings(
-    min_recall=0.7, candidates=Candidates(reductions=(), quantisations=("int8",))
-)
-
-PCA_AGAIN = CompressSettings(
-    min_recall=0.5,
-    smallest="disk",
-    candidates=Candidates(
-        reductions=("pca",), dims=(12,), quantisations=("int8",), oversamplings=(2.0,)
-    ),
-)
 QUERIES = [f"document {i}" for i in range(40)]
+EARLY = {"early_fusion": Blend(0.5)}
+
+
+def trying(
+    min_recall: float, smallest: Any = "memory", **tried: Any
+) -> CompressSettings:
+    return CompressSettings(
+        min_recall=min_recall, smallest=smallest, candidates=Candidates(**tried)
+    )
+
+
+PCA: dict[str, Any] = {
+    "reductions": ("pca",), "quantisations": ("int8",), "oversamplings": (2.0,)
+}  # fmt: skip
+PCA_INT8 = trying(0.7, dims=(16,), **PCA)
+PCA_AGAIN = trying(0.5, "disk", dims=(12,), **PCA)
+INT8 = trying(0.7, reductions=(), quantisations=("int8",))
 
 
 class Hashed(BaseEmbedding):
@@ -107,6 +115,11 @@ def opened(root: Path, **encoders: Any) -> MultiModalQdrantIndex:
     return MultiModalQdrantIndex.open(root, **encoders)
 
 
+def switched(root: Path, settings: CompressSettings = PCA_INT8) -> IndexCompression:
+    with opened(root) as index:
+        return index.compress(settings, apply=True)
+
+
 def best(index: MultiModalQdrantIndex, query: str) -> str:
     (hit, *_) = index.as_retriever(top_k=1).retrieve(query)
     return str(hit.node.get_content())
@@ -121,6 +134,20 @@ def stored(index: MultiModalQdrantIndex) -> dict[str, Any]:
     }
 
 
+def manifest(root: Path) -> str:
+    return (root / "mmrag.json").read_text(encoding="utf-8")
+
+
+def folder_of(root: Path) -> Path:
+    return root / places_in(root)["text"].folder
+
+
+def check_nothing_is_lost(root: Path) -> None:
+    with opened(root) as index:
+        assert index.channels[0].vector_store.count() == N
+        assert best(index, "document 7") == "document 7"
+
+
 @pytest.fixture
 def root(tmp_path) -> Path:
     with opened(tmp_path / "store") as index:
@@ -130,23 +157,19 @@ def root(tmp_path) -> Path:
 
 @pytest.fixture
 def compressed(root) -> Path:
-    with opened(root) as index:
-        done = index.compress(PCA_INT8, apply=True)
-    assert done.switched == ("text",)
+    assert switched(root).switched == ("text",)
     return root
 
 
 def test_measuring_changes_nothing(root):
-    before = (root / "mmrag.json").read_text(encoding="utf-8")
+    before = manifest(root)
     with opened(root) as index:
         done = index.compress(PCA_INT8)
-        chosen = done.reports["text"].chosen
-        assert chosen is not None
-        assert chosen.name == "PCA 16, int8 x2"
+        assert done.reports["text"].chosen.name == "PCA 16, int8 x2"
         assert done.switched == ()
         assert "Got 0 vectors" in done.refused["image"]
         index.insert(Document(text="more"))
-    assert (root / "mmrag.json").read_text(encoding="utf-8") == before
+    assert manifest(root) == before
     assert sorted(p.name for p in root.iterdir()) == ["image", "mmrag.json", "text"]
 
 
@@ -186,11 +209,8 @@ def test_inserting_goes_through_the_same_transform_and_encodes_only_what_is_new(
         report = index.insert(documents(N + 2))
         assert (report.n_added, report.n_unchanged) == (2, N)
         assert best(index, f"document {N + 1}") == f"document {N + 1}"
-        (node,) = index.channels[0].vector_store.get_nodes(
-            node_ids=[
-                n for n, d in stored(index).items() if d["text"] == f"document {N + 1}"
-            ]
-        )
+        nodes = index.channels[0].vector_store.get_nodes()
+        (node,) = (n for n in nodes if n.get_content() == f"document {N + 1}")
         wanted = index.channels[0].embed_model.get_text_embedding(node.get_content())
         np.testing.assert_allclose(node.embedding, wanted, atol=1e-6)
         index.delete_ref_doc("d7")
@@ -206,33 +226,26 @@ def test_only_the_encoder_that_filled_it_opens_it(compressed):
 
 
 def test_another_transform_in_its_place_is_refused(compressed):
-    place = json.loads((compressed / "mmrag.json").read_text(encoding="utf-8"))
-    folder = compressed / place["compressed"]["text"]["folder"]
     other = compressed.parent / "second"
     with opened(other) as index:
         index.insert(documents(300))
-        index.compress(PCA_INT8, apply=True)
-    theirs = json.loads((other / "mmrag.json").read_text(encoding="utf-8"))
+    switched(other)
     for name in ("alignment.npz", "alignment.json"):
-        source = other / theirs["compressed"]["text"]["folder"] / name
-        (folder / name).write_bytes(source.read_bytes())
+        shutil.copy(folder_of(other) / name, folder_of(compressed) / name)
     with pytest.raises(CollectionMismatch, match="went through a transform into"):
         opened(compressed)
 
 
 def test_transform_that_is_gone_is_told(compressed):
-    place = json.loads((compressed / "mmrag.json").read_text(encoding="utf-8"))
-    folder = compressed / place["compressed"]["text"]["folder"]
-    (folder / "alignment.json").unlink()
+    (folder_of(compressed) / "alignment.json").unlink()
     with pytest.raises(CollectionMismatch, match="its transform cannot be used"):
         opened(compressed)
 
 
 def test_manifest_that_leads_out_of_the_store_is_refused(compressed):
-    manifest = compressed / "mmrag.json"
-    content = json.loads(manifest.read_text(encoding="utf-8"))
+    content = json.loads(manifest(compressed))
     content["compressed"]["text"]["folder"] = "../elsewhere"
-    manifest.write_text(json.dumps(content), encoding="utf-8")
+    (compressed / "mmrag.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(StoreUnusable, match="is no name of a file"):
         opened(compressed)
 
@@ -251,8 +264,7 @@ def test_refitting_builds_on_what_is_stored_and_says_so(compressed):
 
 
 def test_quantised_alone_keeps_the_encoder_as_it_is(root):
-    with opened(root) as index:
-        index.compress(INT8, apply=True)
+    switched(root, INT8)
     with opened(root) as index:
         assert isinstance(index.channels[0].embed_model, Seeing)
         assert index.channels[0].vector_store.quantisation == Quantisation("int8", 2.0)
@@ -284,19 +296,14 @@ async def test_searches_after_the_switch_are_the_same_async(compressed):
     assert [(h.node_id, h.score) for h in asynchronous] == sync
 
 
-def test_filters_work_with_and_without_a_payload_index(compressed):
-    from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
-
+@pytest.mark.parametrize(("key", "value"), [("odd", 1), ("doc_id", "d7")])
+def test_filters_work_with_and_without_a_payload_index(compressed, key, value):
+    filters = MetadataFilters(filters=[MetadataFilter(key=key, value=value)])
     with opened(compressed) as index:
-        for key, value, expected in (("odd", 1, N // 2), ("doc_id", "d7", 1)):
-            filters = MetadataFilters(filters=[MetadataFilter(key=key, value=value)])
-            retriever = index.as_retriever(top_k=N).with_filters(filters)
-            hits = retriever.retrieve("document 7")
-            assert hits[0].node.get_content() == "document 7"
-            if key == "doc_id":
-                assert len(hits) == expected
-            else:
-                assert {h.node.metadata["odd"] for h in hits} == {1}
+        hits = index.as_retriever(top_k=N).with_filters(filters).retrieve("document 7")
+    assert hits[0].node.get_content() == "document 7"
+    assert {hit.node.metadata["odd"] for hit in hits} == {1}
+    assert key == "odd" or len(hits) == 1
 
 
 def test_questions_of_users_decide(root):
@@ -306,8 +313,6 @@ def test_questions_of_users_decide(root):
 
 
 def test_index_of_a_server_is_sent_elsewhere():
-    from qdrant_client import QdrantClient
-
     client = QdrantClient(":memory:")
     index = MultiModalQdrantIndex.open(client=client, embed_model=Seeing())
     with pytest.raises(InvalidSetting, match="compress_collection"):
@@ -325,42 +330,34 @@ def killed(*args, **kwargs):
     print("here", flush=True)
     sys.stdin.read()
 setattr(live, stop, killed)
-with test_live.opened(sys.argv[1]) as index:
-    index.compress(test_live.PCA_INT8, apply=True)
+test_live.switched(sys.argv[1])
 """
 
 
 @pytest.mark.parametrize("stop", ["_copy", "switch_places"])
 def test_killed_on_the_way_it_is_as_before_and_cleaned_up(root, stop):
-    import llama_index_mmrag
-
-    package = str(Path(llama_index_mmrag.__file__).parents[1])
-    here = str(Path(__file__).parent)
+    here = Path(__file__).parent
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(root), package, here, stop],
+        [sys.executable, "-c", CHILD, root, here.parents[1], here, stop],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert child.stdout is not None
     assert child.stdout.readline() == "here\n"
-    half_built = [p for p in root.iterdir() if p.name.startswith("text-")]
-    assert len(half_built) == 1
+    (half_built,) = root.glob("text-*")
     with pytest.raises(StoreInUse):
         opened(root)
-    assert half_built[0].exists(), "what somebody is building is left alone"
+    assert half_built.exists(), "what somebody is building is left alone"
     child.send_signal(signal.SIGKILL)
     child.communicate(timeout=30)
     with opened(root) as index:
         assert index.channels[0].vector_store.dim == 32
         assert best(index, "document 7") == "document 7"
         assert index.compress(PCA_INT8, apply=True).switched == ("text",)
-    assert not half_built[0].exists()
+    assert not half_built.exists()
 
 
 def test_interrupted_it_leaves_nothing_behind(root, monkeypatch):
-    from llama_index_mmrag.compression import live
-
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
@@ -374,36 +371,33 @@ def test_interrupted_it_leaves_nothing_behind(root, monkeypatch):
 
 def test_index_with_early_fusion_is_quantised_and_never_transformed(tmp_path):
     root = tmp_path / "store"
-    early = {"early_fusion": Blend(0.5)}
-    with opened(root, **early) as index:
+    with opened(root, **EARLY) as index:
         index.insert(documents())
         done = index.compress(PCA_INT8, queries=QUERIES, apply=True)
         assert done.switched == ("text", "composed")
         for report in done.reports.values():
-            assert report.chosen is not None
             assert report.chosen.transform == Chain(), "not the PCA that was asked for"
-    with opened(root, **early) as index:
+    with opened(root, **EARLY) as index:
         index.insert(documents(N + 1))
         text, _, composed = index.channels
         assert text.vector_store.quantisation == Quantisation("int8", 2.0)
         assert composed.vector_store.quantisation == Quantisation("int8", 2.0)
         assert composed.vector_store.count() == N + 1
         assert best(index, f"document {N}") == f"document {N}"
-        (hit,) = index.as_retriever(top_k=1, fusion_stage="early").retrieve(
-            f"document {N}"
-        )
+        early = index.as_retriever(top_k=1, fusion_stage="early")
+        (hit,) = early.retrieve(f"document {N}")
         assert hit.node.get_content() == f"document {N}"
     with pytest.raises(CollectionMismatch, match="early_fusion"):
         opened(root)
 
 
 def test_pictures_are_asked_for_by_texts_and_not_by_composed_vectors(tmp_path):
-    pictures = [
-        ImageNode(id_=f"p{i}", image_path=picture(tmp_path / f"{i}.png", i))
-        for i in range(N)
-    ]
-    early = {"early_fusion": Concatenate(0.5)}
-    with opened(tmp_path / "store", **early) as index:
+    pictures = []
+    for i in range(N):
+        path = tmp_path / f"{i}.png"
+        Image.new("RGB", (8, 8), (i, i * 7 % 256, 0)).save(path)
+        pictures.append(ImageNode(id_=f"p{i}", image_path=str(path)))
+    with opened(tmp_path / "store", early_fusion=Concatenate(0.5)) as index:
         index.insert([*documents(), *pictures])
         done = index.compress(INT8)
     assert {name: report.queries for name, report in done.reports.items()} == {
@@ -417,15 +411,13 @@ def test_pictures_are_asked_for_by_texts_and_not_by_composed_vectors(tmp_path):
 def test_one_that_was_replaced_is_not_compressed_again(root):
     with opened(root) as index:
         index.compress(PCA_INT8, apply=True)
-        before = (root / "mmrag.json").read_text(encoding="utf-8")
+        before = manifest(root)
         with pytest.raises(StoreClosed, match="was replaced by.*Open the index again"):
             index.compress(INT8, apply=True)
-    assert (root / "mmrag.json").read_text(encoding="utf-8") == before
+    assert manifest(root) == before
 
 
 def test_interrupted_after_the_switch_the_new_one_stays(root, monkeypatch):
-    from llama_index_mmrag.compression import live
-
     def interrupted(*args: Any) -> None:
         switch_places(*args)
         raise KeyboardInterrupt
@@ -436,94 +428,64 @@ def test_interrupted_after_the_switch_the_new_one_stays(root, monkeypatch):
             index.compress(PCA_INT8, apply=True)
         with pytest.raises(StoreClosed, match="was replaced by"):
             index.insert(Document(text="lost?"))
-    with opened(root) as index:
-        assert index.channels[0].vector_store.count() == N
-        assert best(index, "document 7") == "document 7"
+    check_nothing_is_lost(root)
 
 
 def test_opening_during_the_switch_leaves_the_new_one_alone(root, monkeypatch):
-    from llama_index_mmrag.compression import places
-
     def outrun(root: Path) -> dict[str, Place]:
         known = places_in(root)
         monkeypatch.setattr(places, "places_in", places_in)
         # Another process compresses between this one's look at the manifest and the
         # next thing it does.
-        with opened(root) as index:
-            index.compress(PCA_INT8, apply=True)
+        switched(root)
         return known
 
     monkeypatch.setattr(places, "places_in", outrun)
     with pytest.raises(StoreInUse, match="was compressed while it was opened"):
         opened(root)
-    with opened(root) as index:
-        assert index.channels[0].vector_store.count() == N
-        assert best(index, "document 7") == "document 7"
+    check_nothing_is_lost(root)
 
 
 def test_folder_that_is_gone_is_told_and_not_made_anew(root):
-    with opened(root) as index:
-        index.compress(INT8, apply=True)
-    (place,) = places_in(root).values()
-    shutil.rmtree(root / place.folder)
+    switched(root, INT8)
+    shutil.rmtree(folder_of(root))
     with pytest.raises(CollectionMismatch, match="Restore the folder"):
         opened(root)
 
 
 def test_composed_vectors_of_half_precision_are_written_once(tmp_path, monkeypatch):
-    half = CompressSettings(
-        min_recall=0.7,
-        smallest="disk",
-        candidates=Candidates(quantisations=("float16",)),
-    )
-    early = {"early_fusion": Blend(0.5)}
-    with opened(tmp_path / "store", **early) as index:
+    half = trying(0.7, "disk", quantisations=("float16",))
+    with opened(tmp_path / "store", **EARLY) as index:
         index.insert(documents())
         assert index.compress(half, apply=True).switched == ("text", "composed")
-    with opened(tmp_path / "store", **early) as index:
+    with opened(tmp_path / "store", **EARLY) as index:
         written: list[int] = []
-        store, add = QdrantEdgeVectorStore, QdrantEdgeVectorStore.add
+        add = QdrantEdgeVectorStore.add
 
         def counted(self: Any, nodes: list[Any], **settings: Any) -> list[str]:
             written.append(len(nodes))
             return add(self, nodes, **settings)
 
-        monkeypatch.setattr(store, "add", counted)
+        monkeypatch.setattr(QdrantEdgeVectorStore, "add", counted)
         index.insert(documents())
         assert written == []
         index.insert(documents(N + 1))
         assert written == [1, 1]
 
 
-def picture(path: Path, number: int) -> str:
-    Image.new("RGB", (8, 8), (number, number * 7 % 256, 0)).save(path)
-    return str(path)
-
-
 def test_collection_that_has_the_smallest_codes_already_is_left_alone(root):
-    with opened(root) as index:
-        index.compress(INT8, apply=True)
-    before = (root / "mmrag.json").read_text(encoding="utf-8")
-    with opened(root) as index:
-        again = index.compress(INT8, apply=True)
-    assert again.switched == ()
+    switched(root, INT8)
+    before = manifest(root)
+    again = switched(root, INT8)
     report = again.reports["text"]
-    assert report.chosen is None
+    assert (again.switched, report.chosen) == ((), None)
     assert report.before.name.startswith("all 32, int8")
     assert "kept as all 32, int8 x2 already" in again.refused["text"]
-    assert (root / "mmrag.json").read_text(encoding="utf-8") == before
+    assert manifest(root) == before
 
-    smaller = CompressSettings(
-        min_recall=0.3,
-        candidates=Candidates(reductions=(), quantisations=("turbo1", "int8")),
-    )
-    with opened(root) as index:
-        done = index.compress(smaller, apply=True)
-    chosen = done.reports["text"].chosen
+    smaller = trying(0.3, reductions=(), quantisations=("turbo1", "int8"))
+    done = switched(root, smaller)
+    report = done.reports["text"]
     assert done.switched == ("text",)
-    assert chosen is not None
-    assert chosen.quantisation is not None
-    assert chosen.quantisation.scheme == "turbo1"
-    assert (
-        f"{done.reports['text'].before.memory:.0f} to" in done.reports["text"].verdict()
-    )
+    assert report.chosen.quantisation.scheme == "turbo1"
+    assert f"{report.before.memory:.0f} to" in report.verdict()

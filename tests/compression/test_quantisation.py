@@ -26,6 +26,7 @@ def filled(folder: Path, quantisation: Quantisation | None) -> QdrantEdgeVectorS
             for i, row in enumerate(ROWS)
         ]
     )
+    store.build_index()
     return store
 
 
@@ -38,7 +39,6 @@ def found(store: QdrantEdgeVectorStore, row: np.ndarray) -> list[tuple[int, floa
 def test_rescored_searches_find_what_exact_ones_do(scheme, tmp_path):
     # So many candidates that every vector is rescored: only the codes' use is tested.
     store = filled(tmp_path / "s", Quantisation(scheme, 40.0))
-    store.build_index()
     for row in ROWS[:20]:
         scores = ROWS @ row
         exact = np.argsort(-scores)[:5]
@@ -54,7 +54,6 @@ def test_more_oversampling_finds_more(tmp_path):
     recalls = []
     for times in (1.0, 8.0):
         store = filled(tmp_path / str(times), Quantisation("binary", times))
-        store.build_index()
         right = [
             {i for i, _ in found(store, row)}
             & {*np.argsort(-(ROWS @ row))[:5].tolist()}

@@ -19,18 +19,15 @@ def unit(*angles: float) -> np.ndarray:
     return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
 
 
-def test_last_score_is_that_of_the_last_neighbour_without_the_query_itself():
+@pytest.mark.parametrize(
+    ("itself", "top_k", "angle"), [(-1, 2, 10), (0, 2, 20), (0, 9, 30)]
+)
+def test_last_score_is_the_last_neighbours_without_the_query_itself(
+    itself, top_k, angle
+):
     rows = unit(0, 10, 20, 30)
-    with_itself = last_scores(rows, rows[:1], NOBODY, top_k=2)
-    without = last_scores(rows, rows[:1], np.array([0]), top_k=2)
-    assert with_itself == pytest.approx([np.cos(np.radians(10))], abs=1e-6)
-    assert without == pytest.approx([np.cos(np.radians(20))], abs=1e-6)
-
-
-def test_fewer_stored_than_asked_for_are_all_neighbours():
-    rows = unit(0, 10, 20)
-    last = last_scores(rows, rows[:1], np.array([0]), top_k=9)
-    assert last == pytest.approx([np.cos(np.radians(20))], abs=1e-6)
+    last = last_scores(rows, rows[:1], np.array([itself]), top_k=top_k)
+    assert last == pytest.approx([np.cos(np.radians(angle))], abs=1e-6)
 
 
 def test_any_of_equally_near_vectors_is_right_and_none_counts_twice():

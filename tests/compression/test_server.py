@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from qdrant_client import QdrantClient, models
 from llama_index_mmrag.compression import (
     Candidates,
     CompressSettings,
+    ServerCompression,
     compress_collection,
 )
 from llama_index_mmrag.embeddings.space import card_of
@@ -32,6 +34,8 @@ from llama_index_mmrag.stores.quantisation import (
 )
 from llama_index_mmrag.stores.rescoring import RescoringVectorStore
 from llama_index_mmrag.vectors import unit_rows
+
+from ..support.stores import open_client
 
 PCA = CompressSettings(
     min_recall=0.7,
@@ -52,22 +56,25 @@ def rows(n: int = 300) -> np.ndarray:
     return unit_rows((rng.normal(size=(n, 32)) * falling).astype(np.float32))
 
 
-def filled(client: QdrantClient, name: str, n: int = 300) -> QdrantVectorStore:
-    store = QdrantVectorStore(name, client=client)
+def fill(client: QdrantClient, name: str, n: int = 300) -> None:
     nodes = [
         TextNode(id_=str(uuid.UUID(int=i)), text=f"node {i}", embedding=row.tolist())
         for i, row in enumerate(rows(n))
     ]
-    store.add(nodes)
-    return store
+    QdrantVectorStore(name, client=client).add(nodes)
 
 
-def test_alias_names_the_smaller_one_and_the_source_stays(client, name):
-    filled(client, f"{name}-all")
-    done = compress_collection(
+@pytest.fixture
+def compressed(client, name) -> Callable[[], ServerCompression]:
+    """Return a function that compresses a filled collection and sets the alias."""
+    fill(client, f"{name}-all")
+    return lambda: compress_collection(
         client, f"{name}-all", name, encoder=ENCODER, settings=PCA
     )
-    assert done.report.chosen is not None
+
+
+def test_alias_names_the_smaller_one_and_the_source_stays(client, name, compressed):
+    done = compressed()
     assert (done.report.chosen.dim, done.oversampling) == (16, 2.0)
     assert client.get_collection(name).config.params.vectors.size == 16
     assert client.count(f"{name}-all").count == client.count(name).count == 300
@@ -84,35 +91,27 @@ def test_alias_names_the_smaller_one_and_the_source_stays(client, name):
     assert found.similarities == pytest.approx([1.0], abs=0.01)
 
 
-def test_refitting_switches_the_alias_while_it_is_read(client, name):
-    filled(client, f"{name}-all")
-    one = compress_collection(
-        client, f"{name}-all", name, encoder=ENCODER, settings=PCA
-    )
-    two = compress_collection(
-        client, f"{name}-all", name, encoder=ENCODER, settings=PCA
-    )
+def test_refitting_switches_the_alias_while_it_is_read(client, name, compressed):
+    one, two = compressed(), compressed()
     assert one.collection != two.collection
     aliases = {a.alias_name: a.collection_name for a in client.get_aliases().aliases}
     assert aliases[name] == two.collection
     assert client.count(one.collection).count == 300, "its readers go on"
 
 
-def test_failed_switch_leaves_nothing_behind(client, name, monkeypatch):
-    filled(client, f"{name}-all")
-
+def test_failed_switch_leaves_nothing_behind(client, name, compressed, monkeypatch):
     def down(*_: object, **__: object) -> None:
         raise ConnectionError("gone")
 
     monkeypatch.setattr(client, "update_collection_aliases", down)
     with pytest.raises(ConnectionError):
-        compress_collection(client, f"{name}-all", name, encoder=ENCODER, settings=PCA)
+        compressed()
     left = [c.name for c in client.get_collections().collections]
     assert [one for one in left if one.startswith(name)] == [f"{name}-all"]
 
 
 def test_what_cannot_be_done_is_refused(client, name):
-    filled(client, f"{name}-all", 120)
+    fill(client, f"{name}-all", 120)
     with pytest.raises(InvalidSetting, match="is a collection; expected an alias"):
         compress_collection(client, f"{name}-all", f"{name}-all", encoder=ENCODER)
     with pytest.raises(PromiseNotKept):
@@ -126,7 +125,7 @@ def test_what_cannot_be_done_is_refused(client, name):
     )
     with pytest.raises(CollectionMismatch, match="by cosine"):
         compress_collection(client, f"{name}-dot", name, encoder=ENCODER)
-    filled(client, f"{name}-few", 20)
+    fill(client, f"{name}-few", 20)
     with pytest.raises(InvalidVector, match="20 vectors; expected at least 100"):
         compress_collection(client, f"{name}-few", name, encoder=ENCODER)
 
@@ -140,33 +139,32 @@ def test_every_scheme_has_its_form_on_a_server(scheme, client, name):
     assert (found.size, found.quantization_config) == (8, params.quantization_config)
 
 
-async def test_async_searches_rescore_too(monkeypatch):
+@pytest.fixture
+def local() -> Iterator[QdrantClient]:
+    with open_client("local") as opened:
+        yield opened
+
+
+async def test_async_searches_rescore_too(monkeypatch, local):
     asked = []
 
     async def aquery(self, query, **kwargs):
         asked.append(kwargs["search_params"].quantization)
 
     monkeypatch.setattr(QdrantVectorStore, "aquery", aquery)
-    client = QdrantClient(":memory:")
-    store = RescoringVectorStore(collection_name="x", client=client, oversampling=4)
+    store = RescoringVectorStore(collection_name="x", client=local, oversampling=4)
     await store.aquery(VectorStoreQuery(query_embedding=[1.0]))
     assert [(one.rescore, one.oversampling) for one in asked] == [(True, 4.0)]
-    client.close()
 
 
 @pytest.mark.parametrize("oversampling", [0.5, float("nan"), float("inf")])
-def test_oversampling_below_one_is_refused(oversampling):
-    client = QdrantClient(":memory:")
+def test_oversampling_below_one_is_refused(oversampling, local):
     with pytest.raises(InvalidSetting, match="oversampling is"):
-        RescoringVectorStore("x", client=client, oversampling=oversampling)
-    client.close()
+        RescoringVectorStore("x", client=local, oversampling=oversampling)
 
 
-def test_source_that_another_encoder_filled_is_refused(client, name):
-    filled(client, f"{name}-all")
-    one = compress_collection(
-        client, f"{name}-all", name, encoder=ENCODER, settings=PCA
-    )
+def test_source_that_another_encoder_filled_is_refused(client, name, compressed):
+    one = compressed()
     with pytest.raises(CollectionMismatch, match="was filled by"):
         compress_collection(client, name, f"{name}-2", encoder=ENCODER, settings=PCA)
     aliases = {alias.alias_name for alias in client.get_aliases().aliases}
@@ -174,11 +172,9 @@ def test_source_that_another_encoder_filled_is_refused(client, name):
     assert client.count(one.collection).count == 300
 
 
-def test_what_else_a_collection_remembers_goes_along(client, name):
-    filled(client, f"{name}-all")
+def test_what_else_a_collection_remembers_goes_along(client, name, compressed):
     client.update_collection(f"{name}-all", metadata={"owner": "facilities"})
     if not client.get_collection(f"{name}-all").config.metadata:
         pytest.skip("keeps no metadata")
-    compress_collection(client, f"{name}-all", name, encoder=ENCODER, settings=PCA)
-    remembered = client.get_collection(name).config.metadata
-    assert remembered["owner"] == "facilities"
+    compressed()
+    assert client.get_collection(name).config.metadata["owner"] == "facilities"

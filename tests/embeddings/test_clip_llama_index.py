@@ -1,15 +1,17 @@
-"""CLIP through llama-index-embeddings-clip, in the places of the offline encoder.
+"""CLIP in an index: LlamaIndex's encoder and ours, in the offline encoder's places.
 
 The checkpoint is real and tiny, its weights random: what is found means nothing, but
 every line of the real loading and encoding code runs.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from llama_index.core.schema import Document, QueryBundle
 
 from llama_index_mmrag import MultiModalQdrantIndex, provenance_of
+from llama_index_mmrag.embeddings import BatchedClipEmbedding
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import CollectionMismatch
 from llama_index_mmrag.nodes.node import modality_of
@@ -28,10 +30,15 @@ def library(tmp_path, paint) -> Path:
     return tmp_path
 
 
-def test_clip_encodes_texts_and_pictures_of_an_index(library, clip_encoder):
-    with MultiModalQdrantIndex.open(
-        library / "store", embed_model=clip_encoder
-    ) as index:
+@pytest.fixture(params=["ClipEmbedding", "BatchedClipEmbedding"])
+def encoder(request, clip_checkpoint) -> Any:
+    if request.param == "ClipEmbedding":
+        return request.getfixturevalue("clip_encoder")
+    return BatchedClipEmbedding(model_name=clip_checkpoint)
+
+
+def test_clip_encodes_texts_and_pictures_of_an_index(library, encoder):
+    with MultiModalQdrantIndex.open(library / "store", embed_model=encoder) as index:
         report = index.insert_directory(library, recursive=False)
         index.insert([Document(text="A red square.", doc_id="note")])
         assert (report.n_added, report.problems) == (3, [])
@@ -49,11 +56,11 @@ def test_clip_encodes_texts_and_pictures_of_an_index(library, clip_encoder):
         assert routes == {"text→text", "text→image"}
 
 
-def test_clip_for_pictures_beside_another_encoder_for_texts(library, clip_encoder):
+def test_clip_for_pictures_beside_another_encoder_for_texts(library, encoder):
     # Passages are longer than CLIP's 77 tokens: they need an encoder of their own.
     long = Document(text="red " * 150, doc_id="long")
     with MultiModalQdrantIndex.open(
-        library / "store", embed_model=clip_encoder, text_embed_model=ColourEncoder()
+        library / "store", embed_model=encoder, text_embed_model=ColourEncoder()
     ) as index:
         index.insert_directory(library, recursive=False)
         assert index.insert([long]).problems == []
@@ -61,7 +68,10 @@ def test_clip_for_pictures_beside_another_encoder_for_texts(library, clip_encode
         assert {modality_of(r.node) for r in found} == {"text", "image"}
 
 
-def test_store_filled_by_clip_is_refused_to_another_encoder(library, clip_encoder):
-    MultiModalQdrantIndex.open(library / "store", embed_model=clip_encoder).close()
-    with pytest.raises(CollectionMismatch, match="was filled by"):
-        MultiModalQdrantIndex.open(library / "store", embed_model=ColourEncoder())
+def test_store_filled_by_clip_is_refused_to_another_encoder(
+    library, encoder, three_layers
+):
+    MultiModalQdrantIndex.open(library / "store", embed_model=encoder).close()
+    for other in (ColourEncoder(), BatchedClipEmbedding(model_name=three_layers)):
+        with pytest.raises(CollectionMismatch, match="was filled by"):
+            MultiModalQdrantIndex.open(library / "store", embed_model=other)

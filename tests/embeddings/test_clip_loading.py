@@ -61,12 +61,9 @@ sys.stdout.write(json.dumps(said))
 def test_missing_package_is_named_with_its_extra():
     pytest.importorskip("torch")
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True,
         timeout=120,
-    )
+    )  # fmt: skip
     assert json.loads(done.stdout) == {
         package: f"BatchedClipEmbedding needs the package {package!r}, which is not "
         f'installed. Install it with: pip install "llama-index-mmrag[{extra}]" (in a '

@@ -73,13 +73,13 @@ def test_all_vectors_have_length_one_and_the_stated_dimension(gap, picture):
 
 async def test_awaited_vectors_are_the_same(picture):
     encoder = ColourEncoder(modality_gap=0.5)
-    assert await encoder.aget_query_embedding("red") == encoder.get_query_embedding(
-        "red"
-    )
-    awaited = await encoder.aget_text_embedding_batch(["red", "blue"])
-    assert awaited == encoder.get_text_embedding_batch(["red", "blue"])
-    awaited = await encoder.aget_image_embedding_batch([str(picture)])
-    assert awaited == encoder.get_image_embedding_batch([str(picture)])
+    words, paths = ["red", "blue"], [str(picture)]
+    query = encoder.get_query_embedding("red")
+    assert await encoder.aget_query_embedding("red") == query
+    texts = encoder.get_text_embedding_batch(words)
+    assert await encoder.aget_text_embedding_batch(words) == texts
+    pictures = encoder.get_image_embedding_batch(paths)
+    assert await encoder.aget_image_embedding_batch(paths) == pictures
 
 
 def test_broken_picture_is_refused(tmp_path):

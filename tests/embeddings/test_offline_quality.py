@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from llama_index_mmrag.embeddings import OfflineMultiModalEmbedding
@@ -17,9 +18,7 @@ from llama_index_mmrag.embeddings.picture_tower import class_vectors, open_head
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 CARD = json.loads(
-    files("llama_index_mmrag.embeddings")
-    .joinpath("data/open_head.json")
-    .read_text("utf-8")
+    (files("llama_index_mmrag.embeddings") / "data/open_head.json").read_text("utf-8")
 )
 
 
@@ -43,8 +42,6 @@ def mrr(one: object, offline_sets: ModuleType, *, head_weight: float) -> float:
 
 
 def test_quality_of_a_worked_example(offline_sets):
-    import numpy as np
-
     # Ranks of the first right picture: 1, 3, and 1.5 for a tie with one wrong picture.
     queries = np.eye(3, dtype=np.float32)
     pictures = np.float32([[0.9, 0.8, 0.5], [0.1, 0.7, 0.5], [0.0, 0.6, 0.2]])

@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from llama_index.core.base.response.schema import (
-    AsyncStreamingResponse,
-    Response,
-    StreamingResponse,
-)
+from llama_index.core.base.response.schema import Response
 from llama_index.core.schema import QueryBundle
 
 from .claims import Answered
@@ -25,17 +21,26 @@ async def ask(engine: Engine, world: World, query: QueryBundle) -> Answered:
     """
     built = engine.build(world)
     is_chat = engine.kind == "chat"
-    if world.way == "sync":
-        call = built.chat if is_chat else built.query
-        return await asyncio.to_thread(lambda: _whole(call(query)))
-    if world.way == "stream":
-        call = built.stream_chat if is_chat else built.query
-        return await asyncio.to_thread(lambda: _joined(call(query)))
-    if world.way == "async":
-        return _whole(await (built.achat if is_chat else built.aquery)(query))
-    return await _ajoined(
-        await (built.astream_chat if is_chat else built.aquery)(query)
-    )
+    streams = world.streaming
+    if "async" in world.way:
+        name = ("astream_chat" if streams else "achat") if is_chat else "aquery"
+        response = await getattr(built, name)(query)
+        if not streams:
+            return _whole(response)
+        return _joined(
+            response, [piece async for piece in response.async_response_gen()]
+        )
+    name = ("stream_chat" if streams else "chat") if is_chat else "query"
+
+    def call() -> Answered:
+        response = getattr(built, name)(query)
+        return (
+            _joined(response, list(response.response_gen))
+            if streams
+            else _whole(response)
+        )
+
+    return await asyncio.to_thread(call)
 
 
 def _whole(response: Any) -> Answered:
@@ -43,15 +48,7 @@ def _whole(response: Any) -> Answered:
     return Answered(response.response, response.source_nodes)
 
 
-def _joined(response: Any) -> Answered:
-    assert not isinstance(response, (Response, AsyncStreamingResponse))
-    pieces = list(response.response_gen)
-    assert len(pieces) > 1
-    return Answered("".join(pieces), response.source_nodes)
-
-
-async def _ajoined(response: Any) -> Answered:
-    assert not isinstance(response, (Response, StreamingResponse))
-    pieces = [piece async for piece in response.async_response_gen()]
+def _joined(response: Any, pieces: list[str]) -> Answered:
+    assert not isinstance(response, Response)
     assert len(pieces) > 1
     return Answered("".join(pieces), response.source_nodes)

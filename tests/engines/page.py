@@ -61,7 +61,9 @@ def parse(table: str) -> Marks:
     reasons = dict(re.findall(r"^(\d+)\. (.+)$", table, flags=re.MULTILINE))
     notes = {note.reason: note for note in Note}
     unknown = sorted(set(reasons.values()) - set(notes))
-    assert not unknown, f"write the page anew (conftest.py says how); stale: {unknown}"
+    assert not unknown, (
+        f"write the page anew (test_conformance.py says how); stale: {unknown}"
+    )
     numbered = {number: notes[reason] for number, reason in reasons.items()}
     marks: dict[Cell, tuple[Note, ...] | None] = {}
     for line in table.splitlines()[2:]:

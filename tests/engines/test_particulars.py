@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 from llama_index.core.llms import ChatMessage
@@ -17,15 +16,15 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index_mmrag import KeepPicture, provenance_of
 
 from .engines import condensing_chat, hyde, simple
-from .world import EXPECTED, NAMES, STORED_SIZE, World, build_world, pictures_in
+from .world import EXPECTED, NAMES, STORED_SIZE, World, open_world, pictures_in
 
 FIXED = "LlamaIndex changed this: update docs/compatibility.md"
 
 
 @pytest.fixture
 def world(tmp_path) -> Iterator[World]:
-    with ExitStack() as stack:
-        yield build_world(tmp_path, "sync", stack.callback)
+    with open_world(tmp_path, "sync") as opened:
+        yield opened
 
 
 def names(results: list[NodeWithScore]) -> list[str]:
@@ -59,11 +58,8 @@ def test_generated_query_equal_to_the_query_loses_its_picture(world):
 
 def test_condensing_a_conversation_loses_the_picture(world):
     history = [ChatMessage("Hello."), ChatMessage("Hello!", role="assistant")]
-    engine = condensing_chat(
-        world,
-        # The mock says its prompt again: the condensed question is the last one.
-        condense_prompt=PromptTemplate("{question}"),
-    )
+    # The mock says its prompt again: the condensed question is the last one.
+    engine = condensing_chat(world, condense_prompt=PromptTemplate("{question}"))
     query = world.query("both")
     assert names(engine.chat(query).source_nodes) == list(EXPECTED["both"])
     after = engine.chat(query, chat_history=history).source_nodes

@@ -8,8 +8,9 @@ near both.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -22,12 +23,17 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.schema import BaseNode, ImageNode, QueryBundle, TextNode
+from llama_index.core.vector_stores.types import (
+    VectorStoreQuery,
+    VectorStoreQueryResult,
+)
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from PIL import Image
-from qdrant_client import QdrantClient
 
 from llama_index_mmrag import Channel, MultiModalFusionRetriever, MultiModalSynthesizer
 from llama_index_mmrag.embeddings.colour import COLOURS, ColourEncoder
+
+from ..support.stores import open_client
 
 Asked: TypeAlias = Literal["text", "picture", "both"]
 Way: TypeAlias = Literal["sync", "async", "stream", "async stream"]
@@ -81,30 +87,24 @@ def nodes_in(folder: Path, encoder: ColourEncoder) -> tuple[list[BaseNode], ...]
     texts: list[BaseNode] = []
     pictures: list[BaseNode] = []
     for position, door in enumerate(DOORS):
-        bookkeeping = {
+        about = {
             "entity_id": f"entity-{door}",
             "position": position,
             "content_hash": f"hash-of-{door}",
+            "author": "facilities",
         }
-        texts.append(
-            TextNode(
-                id_=uid(f"text {door}"),
-                text=words_of(door),
-                metadata={**bookkeeping, "modality": "text", "author": "facilities"},
-                embedding=encoder.get_text_embedding(door),
-            )
-        )
-        path = folder / f"{door}.png"
+        text = TextNode(id_=uid(f"text {door}"), text=words_of(door))
+        text.metadata = {**about, "modality": "text"}
+        text.embedding = encoder.get_text_embedding(door)
+        texts.append(text)
+        path = str(folder / f"{door}.png")
         Image.new("RGB", STORED_SIZE, _rgb(door)).save(path)
-        pictures.append(
-            ImageNode(
-                id_=uid(f"image {door}"),
-                text=caption_of(door),
-                image_path=str(path),
-                metadata={**bookkeeping, "modality": "image", "author": "facilities"},
-                embedding=encoder.get_image_embedding(str(path)),
-            )
+        picture = ImageNode(
+            id_=uid(f"image {door}"), text=caption_of(door), image_path=path
         )
+        picture.metadata = {**about, "modality": "image"}
+        picture.embedding = encoder.get_image_embedding(path)
+        pictures.append(picture)
     return texts, pictures
 
 
@@ -153,18 +153,24 @@ class World:
         return QueryBundle(words, image_path=str(path))
 
 
-def build_world(folder: Path, way: Way, on_close: Callable[..., Any]) -> World:
+class TwoAtMost(QdrantVectorStore):
+    """Finds the two nearest doors, however many are asked for."""
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        return super().query(replace(query, similarity_top_k=2), **kwargs)
+
+
+@contextmanager
+def open_world(folder: Path, way: Way) -> Iterator[World]:
     encoder = ColourEncoder(modality_gap=0.75)
     texts, pictures = nodes_in(folder, encoder)
     channels = []
-    for name, nodes in (("text", texts), ("image", pictures)):
-        client = QdrantClient(":memory:")
-        on_close(client.close)
-        store = QdrantVectorStore(name, client=client)
-        store.add(nodes)
-        channels.append(Channel(name, vector_store=store, embed_model=encoder, top_k=2))
-    retriever = MultiModalFusionRetriever(channels)
-    return World(way, retriever, texts, encoder, folder)
+    with ExitStack() as stack:
+        for name, nodes in (("text", texts), ("image", pictures)):
+            store = TwoAtMost(name, client=stack.enter_context(open_client("local")))
+            store.add(nodes)
+            channels.append(Channel(name, vector_store=store, embed_model=encoder))
+        yield World(way, MultiModalFusionRetriever(channels), texts, encoder, folder)
 
 
 class RoomyLLM(MockFunctionCallingLLM):
@@ -188,18 +194,16 @@ def listener(
         heard.append(messages)
         return ChatMessage(role="assistant", content="".join(pieces))
 
-    def streamed(
-        messages: Sequence[ChatMessage], **_: Any
-    ) -> Generator[ChatMessage, None, None]:
+    def streamed(messages: Sequence[ChatMessage], **_: Any) -> Iterator[ChatMessage]:
         heard.append(messages)
         return (message for message in said)
 
     def astreamed(
         messages: Sequence[ChatMessage], **_: Any
-    ) -> AsyncGenerator[ChatMessage, None]:
+    ) -> AsyncIterator[ChatMessage]:
         heard.append(messages)
 
-        async def gen() -> AsyncGenerator[ChatMessage, None]:
+        async def gen() -> AsyncIterator[ChatMessage]:
             for message in said:
                 yield message
 
@@ -223,13 +227,12 @@ def pictures_in(
     heard: Sequence[Sequence[ChatMessage]],
 ) -> list[tuple[str, tuple[int, int]]]:
     """Return the colour and size of every picture shown, decoded."""
+    blocks = [block for messages in heard for each in messages for block in each.blocks]
     shown = []
-    for messages in heard:
-        for message in messages:
-            for block in message.blocks:
-                if isinstance(block, ImageBlock):
-                    with Image.open(block.resolve_image()) as picture:
-                        shown.append((colour_of(picture), picture.size))
+    for block in blocks:
+        if isinstance(block, ImageBlock):
+            with Image.open(block.resolve_image()) as picture:
+                shown.append((colour_of(picture), picture.size))
     return shown
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import RRF, Background, CalibratedSum, RankedList
+from llama_index_mmrag.fusion.calibrated import others_of
 
 
 def ranked(
@@ -77,7 +78,6 @@ def test_a_background_without_spread_gives_every_hit_the_same():
 def test_background_of_scores_is_mean_and_population_deviation():
     background = Background.of([1.0, 3.0])
     assert (background.mean, background.std) == (2.0, 1.0)
-    assert Background.of([0.1, 0.1, 0.1]).z_score(0.9) == 0.0
 
 
 def test_a_far_hit_does_not_overflow():
@@ -105,7 +105,8 @@ def test_one_of_three_photographs_stands_out_beside_hundreds_of_texts():
 
 
 def test_background_without_a_hit_is_that_of_the_other_items():
-    others = Background.of([0.5, 0.0, -0.1]).without(0.5)
+    others = others_of(Background.of([0.5, 0.0, -0.1]), 0.5, pooled=0.05**2)
+    assert others is not None
     assert others.n_items == 2
     assert others.mean == pytest.approx((0.0 - 0.1) / 2)
     assert others.std == pytest.approx(0.05)
@@ -113,9 +114,12 @@ def test_background_without_a_hit_is_that_of_the_other_items():
 
 def test_background_that_the_hit_was_never_in_stays_a_number():
     # A sample that is older than the collection: the score fits no item of it.
-    assert Background.of([0.1, 0.1, 0.1]).without(0.9).std == 0.0
-    assert Background(0.2, 0.1).without(0.9) == Background(0.2, 0.1)
-    assert Background.of([0.2]).without(0.2) == Background.of([0.2])
+    older = others_of(Background.of([0.1, 0.1, 0.1]), 0.9, pooled=0.0)
+    assert older is not None
+    assert older.std == 0.0
+    unknown, one = Background(0.2, 0.1), Background.of([0.2])
+    assert others_of(unknown, 0.9, pooled=0.0) == unknown
+    assert others_of(one, 0.2, pooled=0.0) == one
 
 
 def test_sample_of_one_item_leaves_the_lists_own_order():

@@ -12,11 +12,7 @@ import pytest
 
 from llama_index_mmrag import MultiModalQdrantIndex
 
-from ..support.indexes import (
-    CountingEncoder,
-    Open,
-    painted,
-)
+from ..support.indexes import CountingEncoder, Open, painted
 from ..support.stores import open_client
 
 
@@ -64,3 +60,11 @@ def folder(tmp_path) -> Path:
     )
     (root / "grass.txt").write_text("green grass")
     return root
+
+
+@pytest.fixture
+def filled(open_index, folder) -> MultiModalQdrantIndex:
+    """Return an index of that folder."""
+    index = open_index()
+    index.insert_directory(folder)
+    return index

@@ -6,21 +6,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from llama_index.core.schema import (
-    Document,
-    ImageNode,
-    TextNode,
-)
+from llama_index.core.schema import Document, ImageNode, TextNode
 from PIL import Image
 
-from ..support.indexes import (
-    COLOURS,
-    all_of,
-    inline,
-    painted,
-    pictures,
-    texts,
-)
+from ..support.indexes import COLOURS, all_of, inline, painted, pictures, texts
 
 
 def jpeg(mode: str = "RGB", side: int = 64, **options: Any) -> bytes:
@@ -82,7 +71,7 @@ def test_bad_items_are_reported_and_the_rest_goes_in(open_index, tmp_path):
             ImageNode(image="no base64!", id_="encoded"),
             ImageNode(image_url="http://localhost/a.png", id_="url"),
             TextNode(text="film", id_="film", metadata={"modality": "video"}),
-            "no document",  # type: ignore[list-item]
+            "no document",
             TextNode(text="blue", id_="also good"),
         ]
     )

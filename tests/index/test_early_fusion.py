@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.schema import Document, ImageNode, NodeWithScore, QueryBundle
@@ -26,9 +27,8 @@ from llama_index_mmrag.errors import CollectionMismatch, InvalidQuery, InvalidSe
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.retrieval.channel import Channel
 
-from ..support.indexes import CountingEncoder, all_of, contents, inline, painted
+from ..support.indexes import KINDS, CountingEncoder, all_of, contents, inline, painted
 
-KINDS = pytest.mark.parametrize("kind", ["edge", "local", "server"])
 STAGES = ("late", "early", "both")
 
 PAGE = """\
@@ -61,6 +61,18 @@ def page(tmp_path) -> Path:
     return root
 
 
+@pytest.fixture
+def open_page(open_index, page):
+    """Return a function that opens an index with early fusion, of that page."""
+
+    def opened(kind="edge", rule=Blend(0.5)) -> MultiModalQdrantIndex:  # noqa: B008
+        index = open_index(kind, early_fusion=rule)
+        index.insert_directory(page)
+        return index
+
+    return opened
+
+
 def found(results: list[NodeWithScore]) -> list[str]:
     """Return each result's text, or its picture's file."""
     return [
@@ -72,7 +84,7 @@ def found(results: list[NodeWithScore]) -> list[str]:
 
 
 def routes(results: list[NodeWithScore]) -> set[str]:
-    return {route for r in results for route in provenance_of(r).requested}  # type: ignore[union-attr]
+    return {route for r in results for route in provenance_of(r).requested}
 
 
 def by_modality(index: MultiModalQdrantIndex) -> dict[str, Channel]:
@@ -83,9 +95,8 @@ def by_modality(index: MultiModalQdrantIndex) -> dict[str, Channel]:
 
 
 @KINDS
-def test_each_stage_asks_its_routes(kind, open_index, page):
-    index = open_index(kind, early_fusion=Blend(0.5))
-    index.insert_directory(page)
+def test_each_stage_asks_its_routes(kind, open_page, page):
+    index = open_page(kind)
     query = QueryBundle("red", image_path=str(page / "pix" / "green.png"))
     late = {"text→text", "text→image", "image→image"}
     early = {"composed→composed"}
@@ -99,10 +110,9 @@ def test_each_stage_asks_its_routes(kind, open_index, page):
 @KINDS
 @pytest.mark.parametrize("rule", [Blend(0.5), Concatenate(0.5)])
 def test_early_fusion_alone_finds_by_words_by_picture_and_by_both(
-    kind, rule, open_index, page
+    kind, rule, open_page, page
 ):
-    index = open_index(kind, early_fusion=rule)
-    index.insert_directory(page)
+    index = open_page(kind, rule)
     retriever = index.as_retriever(fusion_stage="early", top_k=1)
     green = str(page / "pix" / "green.png")
     assert found(retriever.retrieve("yellow")) == ["Sun"]
@@ -115,14 +125,13 @@ def test_early_fusion_alone_finds_by_words_by_picture_and_by_both(
     by_both = retriever.retrieve(QueryBundle("red", image_path=green))
     assert found(by_both) == ["green.png", "Red fruit"]
     assert routes(by_both) == {"composed→composed"}
-    (amount,) = provenance_of(by_both[0]).contributions  # type: ignore[union-attr]
+    (amount,) = provenance_of(by_both[0]).contributions
     # The query is what the picture was composed of: its caption is the heading.
     assert (amount.rank, amount.raw_score) == (1, pytest.approx(1.0, abs=1e-5))
 
 
-def test_early_results_are_the_nodes_of_the_parts(open_index, page):
-    index = open_index(early_fusion=Blend(0.5))
-    index.insert_directory(page)
+def test_early_results_are_the_nodes_of_the_parts(open_page):
+    index = open_page()
     parts = by_modality(index)
     whole = {
         node.node_id: node
@@ -130,9 +139,9 @@ def test_early_results_are_the_nodes_of_the_parts(open_index, page):
         for node in all_of(parts[modality])
     }
     for node in all_of(parts["composed"]):
-        assert (
-            node.model_copy(update={"embedding": None}).model_dump()
-            == whole[node.node_id].model_copy(update={"embedding": None}).model_dump()
+        without = {"embedding": None}
+        assert node.model_copy(update=without) == whole[node.node_id].model_copy(
+            update=without
         )
     for stage in STAGES:
         results = index.as_retriever(fusion_stage=stage).retrieve("blue")
@@ -167,9 +176,8 @@ def test_pictures_are_composed_with_their_caption_or_else_with_their_entitys_tex
 
 
 @KINDS
-async def test_sync_and_async_give_the_same_at_every_stage(kind, open_index, page):
-    index = open_index(kind, early_fusion=Concatenate(0.3))
-    index.insert_directory(page)
+async def test_sync_and_async_give_the_same_at_every_stage(kind, open_page, page):
+    index = open_page(kind, Concatenate(0.3))
     query = QueryBundle("red", image_path=str(page / "pix" / "green.png"))
     for stage in STAGES:
         retriever = index.as_retriever(fusion_stage=stage)
@@ -180,9 +188,8 @@ async def test_sync_and_async_give_the_same_at_every_stage(kind, open_index, pag
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("fusion", [RRF(), None])
-def test_provenance_adds_up_at_every_stage(stage, fusion, open_index, page):
-    index = open_index(early_fusion=Blend(0.5))
-    index.insert_directory(page)
+def test_provenance_adds_up_at_every_stage(stage, fusion, open_page, page):
+    index = open_page()
     settings = {} if fusion is None else {"fusion": fusion}
     results = index.as_retriever(fusion_stage=stage, **settings).retrieve(
         MultiModalQuery("red", images=[str(page / "pix" / "green.png")])
@@ -190,7 +197,6 @@ def test_provenance_adds_up_at_every_stage(stage, fusion, open_index, page):
     assert results
     for result in results:
         why = provenance_of(result)
-        assert why is not None
         total = math.fsum(c.amount for c in why.contributions)
         assert why.score == pytest.approx(total, abs=1e-9)
         assert {c.route for c in why.contributions} <= set(why.requested)
@@ -213,25 +219,16 @@ def test_alpha_at_its_ends_ranks_as_the_single_channel(kind, alpha, open_index, 
     query = QueryBundle("red and a little blue", image_path=str(painted(page, "cyan")))
     early = index.as_retriever(fusion_stage="early", fusion=RRF()).retrieve(query)
     encoder = index.channels[0].embed_model
-    wanted = (
-        encoder.get_query_embedding("red and a little blue")
-        if alpha
-        else encoder.get_image_embedding(str(page / "cyan.png"))
-    )
-    cosines = {
-        node.node_id: sum(
-            a * b
-            for a, b in zip(
-                wanted,
-                encoder.get_text_embedding(node.get_content())
-                if alpha
-                else node.embedding,
-                strict=True,
-            )
-        )
-        for node in all_of(by_modality(index)["image"])
-    }
-    scores = [provenance_of(r).contributions[0].raw_score for r in early]  # type: ignore[union-attr]
+    pictures = all_of(by_modality(index)["image"])
+    if alpha:
+        wanted = encoder.get_query_embedding("red and a little blue")
+        vectors = [encoder.get_text_embedding(n.get_content()) for n in pictures]
+    else:
+        wanted = encoder.get_image_embedding(str(page / "cyan.png"))
+        vectors = [node.embedding for node in pictures]
+    ids = [node.node_id for node in pictures]
+    cosines = dict(zip(ids, np.array(vectors) @ wanted, strict=True))
+    scores = [provenance_of(r).contributions[0].raw_score for r in early]
     assert scores == pytest.approx(sorted(cosines.values(), reverse=True), abs=1e-6)
     assert [cosines[r.node.node_id] for r in early] == pytest.approx(scores, abs=1e-6)
 
@@ -247,16 +244,14 @@ def test_filters_hold_at_every_stage(open_index):
     )
     filters = MetadataFilters(filters=[MetadataFilter(key="shelf", value=2)])
     for stage in STAGES:
-        results = index.as_retriever(fusion_stage=stage, filters=filters).retrieve(
-            "red"
-        )
+        retriever = index.as_retriever(fusion_stage=stage, filters=filters)
+        results = retriever.retrieve("red")
         assert {r.node.metadata["shelf"] for r in results} == {2}
         assert len(results) == 2
 
 
-def test_engine_and_tool_pass_the_stage_on(open_index, page):
-    index = open_index(early_fusion=Blend(0.5))
-    index.insert_directory(page)
+def test_engine_and_tool_pass_the_stage_on(open_page):
+    index = open_page()
     answer = index.as_query_engine(fusion_stage="early").query("What is yellow?")
     assert routes(answer.source_nodes) == {"text→composed"}
     output = index.as_tool(fusion_stage="early").call(query="yellow", top_k=20)
@@ -266,9 +261,8 @@ def test_engine_and_tool_pass_the_stage_on(open_index, page):
 
 
 @KINDS
-def test_deeper_retriever_keeps_its_stage(kind, open_index, page):
-    index = open_index(kind, early_fusion=Blend(0.5))
-    index.insert_directory(page)
+def test_deeper_retriever_keeps_its_stage(kind, open_page):
+    index = open_page(kind)
     few = index.as_retriever(fusion_stage="early", top_k=1)
     assert found(few.retrieve("yellow")) == ["Sun"]
     many = few.with_top_k(12).retrieve("yellow")
@@ -313,9 +307,8 @@ def test_parts_are_encoded_once_for_all_collections(open_index, page, encoder):
     assert encoder.taken() == (0, 0)
 
 
-def test_refreshed_folder_equals_a_fresh_one(open_index, page):
-    index = open_index(early_fusion=Concatenate(0.5))
-    index.insert_directory(page)
+def test_refreshed_folder_equals_a_fresh_one(open_page, page, open_index):
+    index = open_page(rule=Concatenate(0.5))
     (page / "page.md").write_text(PAGE.replace("A ripe one.", "A magenta one."))
     (page / "more.txt").write_text("white")
     index.refresh(page)

@@ -9,21 +9,12 @@ from typing import Any
 
 import pytest
 from llama_index.core import SimpleDirectoryReader
-from llama_index.core.schema import (
-    Document,
-)
+from llama_index.core.schema import Document
 
-from llama_index_mmrag.errors import (
-    MmragError,
-)
+from llama_index_mmrag.errors import MmragError
 from llama_index_mmrag.nodes.node import entity_of, modality_of, provenance_of
 
-from ..support.indexes import (
-    contents,
-    painted,
-    pictures,
-    texts,
-)
+from ..support.indexes import contents, painted, pictures, texts
 
 
 def test_section_and_its_picture_are_one_entity(open_index, folder):
@@ -35,65 +26,52 @@ def test_section_and_its_picture_are_one_entity(open_index, folder):
     assert [modality_of(hit.node) for hit in hits] == ["text", "image"]
     assert len({entity_of(hit.node) for hit in hits}) == 1
     provenance = provenance_of(hits[0])
-    assert provenance is not None
     assert provenance.score == pytest.approx(
         sum(c.amount for c in provenance.contributions), abs=1e-9
     )
 
 
-def test_folder_inserted_again_encodes_nothing(open_index, folder, encoder):
-    index = open_index()
-    index.insert_directory(folder)
+def test_folder_inserted_again_encodes_nothing(filled, folder, encoder):
     encoder.taken()
-    report = index.insert_directory(folder)
+    report = filled.insert_directory(folder)
     assert (report.n_added, report.n_unchanged, report.n_removed) == (0, 4, 0)
     assert encoder.taken() == (0, 0)
 
 
-def test_changed_file_is_replaced(open_index, folder):
-    index = open_index()
-    index.insert_directory(folder)
+def test_changed_file_is_replaced(filled, folder):
     (folder / "grass.txt").write_text("yellow straw")
-    report = index.insert_directory(folder)
+    report = filled.insert_directory(folder)
     assert (report.n_added, report.n_removed) == (1, 1)
-    assert "yellow straw" in texts(index)
-    assert "green grass" not in texts(index)
+    assert "yellow straw" in texts(filled)
+    assert "green grass" not in texts(filled)
 
 
 def test_changed_picture_under_its_old_name_is_encoded_again(
-    open_index, folder, encoder
+    filled, open_index, folder, encoder
 ):
-    index = open_index()
-    index.insert_directory(folder)
     encoder.taken()
     painted(folder / "pix", "cyan", name="apple.png")
-    report = index.insert_directory(folder)
+    report = filled.insert_directory(folder)
     assert (report.n_added, report.n_removed, encoder.taken()) == (1, 1, (0, 1))
     fresh = open_index()
     fresh.insert_directory(folder)
-    assert contents(index) == contents(fresh)
+    assert contents(filled) == contents(fresh)
 
 
-def test_picture_that_turns_unreadable_is_reported_and_stays_as_it_was(
-    open_index, folder
-):
-    index = open_index()
-    index.insert_directory(folder)
+def test_picture_that_turns_unreadable_is_reported_and_stays_as_it_was(filled, folder):
     (folder / "sky.png").write_bytes(b"")
-    for again in (index.insert_directory, index.refresh):
+    for again in (filled.insert_directory, filled.refresh):
         report = again(folder)
         assert [Path(p.source).name for p in report.problems] == ["sky.png"]
-        assert pictures(index) == ["apple.png", "sky.png"]
+        assert pictures(filled) == ["apple.png", "sky.png"]
 
 
-def test_picture_of_a_page_that_turns_unreadable_leaves_with_a_word(open_index, folder):
-    index = open_index()
-    index.insert_directory(folder)
+def test_picture_of_a_page_that_turns_unreadable_leaves_with_a_word(filled, folder):
     (folder / "pix" / "apple.png").unlink()
-    report = index.insert_directory(folder)
+    report = filled.insert_directory(folder)
     assert "apple.png" in report.problems[0].reason
-    assert pictures(index) == ["sky.png"]
-    assert any("A red one." in text for text in texts(index))
+    assert pictures(filled) == ["sky.png"]
+    assert any("A red one." in text for text in texts(filled))
 
 
 def test_refresh_equals_a_fresh_build_of_the_folder(open_index, folder):

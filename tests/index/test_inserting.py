@@ -17,9 +17,7 @@ from llama_index.core.schema import (
     TextNode,
 )
 
-from llama_index_mmrag.errors import (
-    InvalidSetting,
-)
+from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion import ReadSettings
 
 from ..support.indexes import (
@@ -220,11 +218,9 @@ def test_document_is_deleted_by_the_random_id_of_its_object(open_index):
     assert texts(index) == ["blue"]
 
 
-def test_file_is_deleted_by_its_path(open_index, folder):
-    index = open_index()
-    index.insert_directory(folder)
-    assert index.delete_ref_doc(str(folder / "fruit.md")) == 2
-    assert pictures(index) == ["sky.png"]
+def test_file_is_deleted_by_its_path(filled, folder):
+    assert filled.delete_ref_doc(str(folder / "fruit.md")) == 2
+    assert pictures(filled) == ["sky.png"]
 
 
 def test_node_id_does_not_delete_the_whole_document(open_index):

@@ -6,10 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from llama_index.core.llms import MockLLM
-from llama_index.core.schema import (
-    Document,
-    ImageNode,
-)
+from llama_index.core.schema import Document, ImageNode
 
 from llama_index_mmrag import MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
@@ -21,10 +18,7 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.nodes.node import modality_of
 
-from ..support.indexes import (
-    contents,
-    inline,
-)
+from ..support.indexes import contents, inline
 
 
 @pytest.mark.parametrize("kind", ["edge", "local"])
@@ -85,27 +79,21 @@ def test_progress_bar_works_without_a_terminal(open_index, folder, capfd):
     assert said.out == ""
 
 
-def test_answer_cites_what_the_index_found(open_index, folder):
-    index = open_index()
-    index.insert_directory(folder)
-    response = index.as_query_engine(top_k=2).query("red")
+def test_answer_cites_what_the_index_found(filled):
+    response = filled.as_query_engine(top_k=2).query("red")
     assert [modality_of(n.node) for n in response.source_nodes][:2] == ["text", "image"]
     assert "[1]" in str(response)
 
 
-def test_agent_tool_searches_this_index(open_index, folder):
-    index = open_index()
-    index.insert_directory(folder)
-    output = index.as_tool().call("red")
+def test_agent_tool_searches_this_index(filled):
+    output = filled.as_tool().call("red")
     assert "A red one." in output.content
 
 
-def test_retriever_defaults_are_calibrated_and_complete(open_index, folder):
-    index = open_index()
-    index.insert_directory(folder)
-    retriever = index.as_retriever()
+def test_retriever_defaults_are_calibrated_and_complete(filled):
+    retriever = filled.as_retriever()
     assert retriever.fusion.describe() == "calibrated_sum(floor=3)"
-    hits = index.as_retriever(complete_entities=False, top_k=1).retrieve("green")
+    hits = filled.as_retriever(complete_entities=False, top_k=1).retrieve("green")
     assert [hit.node.get_content() for hit in hits] == ["green grass"]
 
 

@@ -21,6 +21,7 @@ from llama_index.core.schema import (
     RelatedNodeInfo,
     TextNode,
 )
+from llama_index.core.utils import get_tokenizer
 
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
 from llama_index_mmrag.ingestion import (
@@ -29,9 +30,25 @@ from llama_index_mmrag.ingestion import (
     document_id,
     read_document,
     read_documents,
+    read_file,
 )
 
 STABLE = "11111111-1111-5111-8111-111111111111"
+ON_THE_WEB = MediaResource(url="https://example.org/p.png")
+
+
+def inline(data):
+    return base64.b64encode(data).decode()
+
+
+def read_one(item, **how):
+    (node,) = read_document(item, **how).nodes
+    return node
+
+
+def text_and_picture(data, **fields):
+    words, shown = MediaResource(text="hi"), MediaResource(data=data)
+    return Node(text_resource=words, image_resource=shown, **fields)
 
 
 def test_document_without_id_has_the_same_nodes_in_every_run():
@@ -66,26 +83,22 @@ def test_uuid4_stays_where_the_user_says_it_is_theirs():
     document = Document(text="hello")
     node = TextNode(text="hello")
     assert read_document(document, settings=mine).ref_doc_id == document.doc_id
-    assert read_document(node, settings=mine).nodes[0].id_ == node.id_
+    assert read_one(node, settings=mine).id_ == node.id_
     assert document_id(document, keep_uuid4=True) == document.doc_id
 
 
 def test_file_dates_do_not_change_ids():
     one = Document(text="a", metadata={"last_modified_date": "2026-01-01"})
     two = Document(text="a", metadata={"last_modified_date": "2026-02-02"})
-    assert read_document(one).nodes[0].id_ == read_document(two).nodes[0].id_
+    assert read_one(one).id_ == read_one(two).id_
 
 
 def test_reading_changes_neither_document_nor_node(picture):
-    encoded = base64.b64encode(picture()).decode()
     for item in (
         Document(text="hello", metadata={"doc_id": 1}),
         TextNode(text="hello", metadata={"doc_id": 1}, id_="x"),
-        ImageNode(text="hello", image=encoded, id_="x"),
-        Node(
-            text_resource=MediaResource(text="a"),
-            image_resource=MediaResource(data=picture()),
-        ),
+        ImageNode(text="hello", image=inline(picture()), id_="x"),
+        text_and_picture(picture()),
     ):
         before = item.model_dump_json()
         read_document(item)
@@ -94,13 +107,8 @@ def test_reading_changes_neither_document_nor_node(picture):
 
 def test_long_document_is_split_and_its_metadata_counted():
     document = Document(text="The lake is deep. " * 300, metadata={"k": "word " * 60})
-    record = read_document(document)
-    from llama_index.core.utils import get_tokenizer
-
-    sizes = [
-        len(get_tokenizer()(node.get_content(MetadataMode.EMBED)))
-        for node in record.nodes
-    ]
+    shown = [n.get_content(MetadataMode.EMBED) for n in read_document(document).nodes]
+    sizes = [len(get_tokenizer()(text)) for text in shown]
     assert max(sizes) <= 210
     assert len(sizes) > 5
 
@@ -119,11 +127,9 @@ def test_markdown_document_is_read_by_sections(write, picture):
     )
     record = read_document(document)
     assert [node.text for node in record.nodes] == ["A\n\none", "A > B\n\npie", "pie"]
-    assert (
-        record.nodes[1].metadata["entity_id"] == record.nodes[2].metadata["entity_id"]
-    )
+    assert len({node.metadata["entity_id"] for node in record.nodes[1:]}) == 1
     typed = Document(text="# A\n\none", metadata={"file_type": "text/markdown"})
-    assert read_document(typed).nodes[0].text == "A\n\none"
+    assert read_one(typed).text == "A\n\none"
 
 
 def test_markdown_document_without_path_reports_its_pictures():
@@ -142,24 +148,18 @@ def test_document_with_picture_is_one_entity(write, picture):
 
 
 def test_image_document_without_text_is_one_image_node(picture):
-    document = ImageDocument(image=base64.b64encode(picture()).decode())
-    (node,) = read_document(document).nodes
+    node = read_one(ImageDocument(image=inline(picture())))
     assert base64.b64decode(node.image) == picture()
     assert node.image_mimetype == "image/png"
 
 
 def test_entity_id_in_metadata_links_documents_and_nodes(picture):
     shared = {"entity_id": "sku-1"}
-    encoded = base64.b64encode(picture()).decode()
     given = [
         Document(text="a", metadata=shared),
-        ImageDocument(image=encoded, metadata=shared),
+        ImageDocument(image=inline(picture()), metadata=shared),
         TextNode(text="b", metadata=shared),
-        Node(
-            text_resource=MediaResource(text="a"),
-            image_resource=MediaResource(data=picture()),
-            metadata=shared,
-        ),
+        text_and_picture(picture(), metadata=shared),
     ]
     nodes = [node for item in given for node in read_document(item).nodes]
     assert [node.metadata["entity_id"] for node in nodes] == ["sku-1"] * 5
@@ -167,12 +167,7 @@ def test_entity_id_in_metadata_links_documents_and_nodes(picture):
 
 
 def test_node_with_text_and_picture_is_two_nodes_of_one_entity(picture):
-    node = Node(
-        id_="n1",
-        text_resource=MediaResource(text="hi"),
-        image_resource=MediaResource(data=picture()),
-    )
-    record = read_document(node)
+    record = read_document(text_and_picture(picture(), id_="n1"))
     text, image = record.nodes
     assert not record.whole
     assert record.ref_doc_id == text.ref_doc_id == image.ref_doc_id == "n1"
@@ -182,12 +177,12 @@ def test_node_with_text_and_picture_is_two_nodes_of_one_entity(picture):
 
 
 def test_node_id_rules():
-    assert read_document(TextNode(text="a", id_=STABLE)).nodes[0].id_ == STABLE
-    named = read_document(TextNode(text="a", id_="sku")).nodes[0]
+    assert read_one(TextNode(text="a", id_=STABLE)).id_ == STABLE
+    named = read_one(TextNode(text="a", id_="sku"))
     assert uuid.UUID(named.id_).version == 5
     assert named.metadata["original_id"] == "sku"
-    assert read_document(TextNode(text="b", id_="sku")).nodes[0].id_ == named.id_
-    random = [read_document(TextNode(text="a")).nodes[0] for _ in range(2)]
+    assert read_one(TextNode(text="b", id_="sku")).id_ == named.id_
+    random = [read_one(TextNode(text="a")) for _ in range(2)]
     assert random[0].id_ == random[1].id_
     assert "original_id" not in random[0].metadata
 
@@ -217,16 +212,14 @@ def test_relationships_follow_the_ids():
         NodeRelationship.NEXT: RelatedNodeInfo(node_id="c2"),
         NodeRelationship.PREVIOUS: RelatedNodeInfo(node_id=str(uuid.uuid4())),
     }
-    node = read_document(TextNode(text="a", id_="c1", relationships=related)).nodes[0]
-    after = read_document(TextNode(text="b", id_="c2")).nodes[0]
+    node = read_one(TextNode(text="a", id_="c1", relationships=related))
+    after = read_one(TextNode(text="b", id_="c2"))
     assert node.ref_doc_id == "doc"
     assert node.next_node.node_id == after.id_
     assert node.prev_node is None
 
 
 def test_stored_node_given_again_is_the_same_node(write, picture):
-    from llama_index_mmrag.ingestion import read_file
-
     write("p.png", picture())
     for node in read_file(write("a.md", "# A\n\n![x](p.png) one")).nodes:
         (again,) = read_document(node).nodes
@@ -236,29 +229,28 @@ def test_stored_node_given_again_is_the_same_node(write, picture):
 
 
 def test_modality_of_a_node_is_the_users_word_and_of_a_document_is_renamed():
-    node = read_document(TextNode(text="a", metadata={"modality": "video"})).nodes[0]
+    node = read_one(TextNode(text="a", metadata={"modality": "video"}))
     assert node.metadata["modality"] == "video"
-    split = read_document(Document(text="a", metadata={"modality": "oral"})).nodes[0]
+    split = read_one(Document(text="a", metadata={"modality": "oral"}))
     assert split.metadata["modality"] == "text"
     assert split.metadata["original_modality"] == "oral"
 
 
 def test_subclass_of_text_node_stays_what_it_is():
-    node = read_document(IndexNode(text="a", index_id="i")).nodes[0]
+    node = read_one(IndexNode(text="a", index_id="i"))
     assert isinstance(node, IndexNode)
     assert node.index_id == "i"
 
 
 def test_picture_of_a_node_may_be_path_or_inline(write, picture, tmp_path):
     path = write("p.png", picture())
-    by_path = read_document(ImageNode(text="c", image_path=str(path))).nodes[0]
+    by_path = read_one(ImageNode(text="c", image_path=str(path)))
     assert by_path.image_path == str(path)
-    inline = ImageNode(text="c", image=base64.b64encode(picture()).decode())
-    saving = ReadSettings(media_dir=tmp_path / "media")
-    saved = read_document(inline, settings=saving).nodes[0]
+    given = ImageNode(text="c", image=inline(picture()))
+    saved = read_one(given, settings=ReadSettings(media_dir=tmp_path / "media"))
     assert saved.image is None
     assert (tmp_path / "media").samefile(saved.image_path.rpartition("/")[0])
-    assert saved.id_ == read_document(inline).nodes[0].id_
+    assert saved.id_ == read_one(given).id_
 
 
 @pytest.mark.parametrize(
@@ -267,12 +259,9 @@ def test_picture_of_a_node_may_be_path_or_inline(write, picture, tmp_path):
         (ImageNode(image_url="https://example.org/p.png"), "not fetched"),
         (ImageNode(text="only a caption"), "without picture"),
         (ImageNode(image="!!"), "no base64"),
-        (ImageNode(image=base64.b64encode(b"text").decode()), "Cannot read"),
+        (ImageNode(image=inline(b"text")), "Cannot read"),
         (ImageNode(image_path="missing.png"), "missing.png"),
-        (
-            Node(image_resource=MediaResource(url="https://example.org/p.png")),
-            "fetched",
-        ),
+        (Node(image_resource=ON_THE_WEB), "fetched"),
     ],
 )
 def test_picture_that_cannot_be_had_is_an_error(node, word):
@@ -281,11 +270,8 @@ def test_picture_that_cannot_be_had_is_an_error(node, word):
 
 
 def test_text_goes_in_where_only_the_picture_is_bad():
-    node = Node(
-        id_="n1",
-        text_resource=MediaResource(text="hi"),
-        image_resource=MediaResource(url="https://example.org/p.png"),
-    )
+    words = MediaResource(text="hi")
+    node = Node(id_="n1", text_resource=words, image_resource=ON_THE_WEB)
     for item in (node, Document(id_="n1", **node.model_dump(exclude={"id_"}))):
         record = read_document(item)
         assert [part.text for part in record.nodes] == ["hi"]
@@ -305,7 +291,7 @@ def test_empty_node_is_reported():
 
 def test_metadata_becomes_json_and_keeps_its_names_findable():
     metadata = {"day": date(2026, 1, 2), "tags": {"b", "a"}, "document_id": 3}
-    node = read_document(Document(text="a", metadata=metadata)).nodes[0]
+    node = read_one(Document(text="a", metadata=metadata))
     assert node.metadata["day"] == "2026-01-02"
     assert node.metadata["tags"] == ["a", "b"]
     assert node.metadata["original_document_id"] == 3

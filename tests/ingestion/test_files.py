@@ -37,11 +37,8 @@ def test_picture_and_text_of_a_section_are_one_entity(write, picture):
     first, text, image = record.nodes
     assert text.metadata["entity_id"] == image.metadata["entity_id"]
     assert first.metadata["entity_id"] != text.metadata["entity_id"]
-    assert [node.metadata["modality"] for node in record.nodes] == [
-        "text",
-        "text",
-        "image",
-    ]
+    modalities = [node.metadata["modality"] for node in record.nodes]
+    assert modalities == ["text", "text", "image"]
     assert [node.metadata["position"] for node in record.nodes] == [0, 1, 2]
     assert text.text == "A > B\n\npie\n\ntwo"
     assert (image.text, image.metadata["section"]) == ("pie", "A > B")
@@ -87,19 +84,13 @@ def test_reading_twice_gives_equal_records_whatever_the_clock_says(write, pictur
     assert len(set(ids(before))) == 3
 
 
-def test_one_changed_byte_of_a_picture_is_another_node(write, picture):
-    path = write("p.png", picture("red"))
-    before = ids(read_file(path))
-    path.write_bytes(picture("#fe0000"))
-    assert ids(read_file(path)) != before
-
-
-def test_same_picture_under_another_name_is_another_node(write, picture):
-    write("p.png", picture())
-    write("q.png", picture())
-    one = read_file(write("a.md", "![x](p.png)"))
-    two = read_file(write("a.md", "![x](q.png)"))
-    assert images(one)[0].id_ != images(two)[0].id_
+def test_other_bytes_or_another_name_make_another_picture_node(write, picture):
+    write("p.png", picture("red"))
+    write("q.png", picture("red"))
+    before = [images(read_file(write("a.md", f"![x]({n}.png)")))[0].id_ for n in "pq"]
+    write("p.png", picture("#fe0000"))
+    after = images(read_file(write("a.md", "![x](p.png)")))[0].id_
+    assert len({*before, after}) == 3
 
 
 def test_editing_one_section_leaves_the_other_entities_alone(write):
@@ -118,35 +109,31 @@ def test_two_sections_with_one_heading_are_two_entities(write):
     assert len(set(ids(record))) == 2
 
 
-def test_picture_shown_in_two_sections_belongs_to_both(write, picture):
+@pytest.mark.parametrize(
+    ("page", "words", "captions"),
+    [
+        ("# A\n\n![x](p.png)\n\n# B\n\n![x](p.png)", ["A\n\nx", "B\n\nx"], ["x", "x"]),
+        ("![first](p.png) ![again](./p.png)", ["first again"], ["first"]),
+        ("# Pies\n\n![Apple pie](p.png)", ["Pies\n\nApple pie"], ["Apple pie"]),
+        ("# Pies\n\n![](p.png)", ["Pies"], ["Pies"]),
+        ("![](p.png)", [], [""]),
+    ],
+    ids=[
+        "shown in two sections it belongs to both",
+        "shown twice in one section it counts once",
+        "a section of a picture alone is found by its words",
+        "without words it takes the heading as caption",
+        "without any words it is only a picture",
+    ],
+)
+def test_picture_is_shown_with_its_words(page, words, captions, write, picture):
     write("p.png", picture())
-    record = read_file(write("a.md", "# A\n\n![x](p.png)\n\n# B\n\n![x](p.png)"))
-    assert len({node.metadata["entity_id"] for node in images(record)}) == 2
-
-
-def test_picture_shown_twice_in_one_section_counts_once(write, picture):
-    write("p.png", picture())
-    record = read_file(write("a.md", "![first](p.png) ![again](./p.png)"))
-    assert [node.text for node in images(record)] == ["first"]
-
-
-def test_section_with_only_a_picture_is_found_by_its_words(write, picture):
-    write("p.png", picture())
-    record = read_file(write("a.md", "# Pies\n\n![Apple pie](p.png)"))
-    assert texts(record) == ["Pies\n\nApple pie"]
-
-
-def test_picture_without_words_takes_the_heading_as_caption(write, picture):
-    write("p.png", picture())
-    record = read_file(write("a.md", "# Pies\n\n![](p.png)"))
-    assert texts(record) == ["Pies"]
-    assert [node.text for node in images(record)] == ["Pies"]
-
-
-def test_picture_without_any_words_is_only_a_picture(write, picture):
-    write("p.png", picture())
-    record = read_file(write("a.md", "![](p.png)"))
-    assert [type(node).__name__ for node in record.nodes] == ["CaptionedImageNode"]
+    record = read_file(write("a.md", page))
+    assert texts(record) == words
+    assert [node.text for node in images(record)] == captions
+    entities = {node.metadata["entity_id"] for node in record.nodes}
+    assert len(entities) == len({n.metadata["entity_id"] for n in images(record)})
+    assert len(entities) == len(captions)
 
 
 @pytest.mark.parametrize(
@@ -283,15 +270,11 @@ def test_empty_file_is_a_record_without_nodes(write, name, content):
         "# Ä\r\rone".encode(),
         "# Ä\n\none".encode("utf-8-sig"),
         "# Ä\n\none".encode("utf-16"),
+        "---\r\ntitle: Ä\r\n---\r\none\r\n".encode(),
     ],
 )
 def test_line_ends_and_byte_order_marks_do_not_show(write, data):
     assert texts(read_file(write("a.md", data))) == ["Ä\n\none"]
-
-
-def test_crlf_front_matter_is_front_matter(write):
-    record = read_file(write("a.md", "---\r\ntitle: T\r\n---\r\none\r\n"))
-    assert texts(record) == ["T\n\none"]
 
 
 def test_other_encoding_is_an_error_until_it_is_named(write):
@@ -299,11 +282,6 @@ def test_other_encoding_is_an_error_until_it_is_named(write):
     with pytest.raises(DocumentUnreadable, match="byte 1 is 0xe4"):
         read_file(path)
     assert texts(read_file(path, settings=ReadSettings(encoding="cp1252"))) == ["Käse"]
-
-
-def test_binary_file_is_no_text(write):
-    with pytest.raises(DocumentUnreadable, match="NUL"):
-        read_file(write("a.txt", b"GIF\0\0\1"))
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF"])
@@ -333,20 +311,21 @@ def test_picture_that_can_be_asked_with_can_be_inserted(
     assert alone.image_mimetype == mimetype
 
 
-def test_text_named_as_picture_is_refused(write):
-    with pytest.raises(ImageUnreadable, match="Expected a whole JPEG"):
-        read_file(write("p.png", "<html>"))
-
-
-@pytest.mark.parametrize("name", ["a.pdf", "Makefile"])
-def test_unknown_suffix_is_refused(write, name):
-    with pytest.raises(DocumentUnreadable, match="suffix"):
-        read_file(write(name, "x"))
-
-
-def test_missing_file_is_an_error_of_ours(tmp_path):
-    with pytest.raises(MmragError, match="no file"):
-        read_file(tmp_path / "a.md")
+@pytest.mark.parametrize(
+    ("name", "data", "error", "said"),
+    [
+        ("a.txt", b"GIF\0\0\1", DocumentUnreadable, "NUL"),
+        ("p.png", "<html>", ImageUnreadable, "Expected a whole JPEG"),
+        ("a.pdf", "x", DocumentUnreadable, "suffix"),
+        ("Makefile", "x", DocumentUnreadable, "suffix"),
+        ("a.md", None, MmragError, "no file"),
+    ],
+    ids=["binary text", "text as picture", "unknown kind", "no suffix", "missing"],
+)
+def test_what_is_no_such_file_is_refused(name, data, error, said, write, tmp_path):
+    path = tmp_path / name if data is None else write(name, data)
+    with pytest.raises(error, match=said):
+        read_file(path)
 
 
 def test_front_matter_may_name_the_entity_and_reserved_keys_survive(write):
@@ -385,7 +364,6 @@ def test_stored_form_gives_back_the_same_node(write, picture):
         assert back.metadata == node.metadata
         assert back.text == node.text
         assert back.ref_doc_id == node.ref_doc_id
-        assert back.get_content(MetadataMode.EMBED) == node.get_content(
-            MetadataMode.EMBED
-        )
+        shown = node.get_content(MetadataMode.EMBED)
+        assert back.get_content(MetadataMode.EMBED) == shown
         assert getattr(back, "image_path", None) == getattr(node, "image_path", None)

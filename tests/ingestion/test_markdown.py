@@ -14,56 +14,50 @@ def pictures(text: str) -> list[PictureLink]:
     ]
 
 
-def test_headings_nest_and_a_higher_one_closes_the_lower():
-    page = parse_markdown("# A\n\none\n\n### B\n\ntwo\n\n## C\n\nthree\n\n# D\n\nfour")
-    assert [(s.headings, s.text) for s in page.passages] == [
-        (("A",), "one"),
-        (("A", "B"), "two"),
-        (("A", "C"), "three"),
-        (("D",), "four"),
-    ]
-
-
-def test_setext_headings_are_headings():
-    page = parse_markdown("Title\n=====\n\nPart\n----\n\ntext")
-    assert [s.headings for s in page.passages] == [("Title", "Part")]
-
-
-def test_text_before_the_first_heading_is_a_section_without_headings():
-    page = parse_markdown("intro\n\n# A\n\none")
-    assert [(s.headings, s.text) for s in page.passages] == [
-        ((), "intro"),
-        (("A",), "one"),
-    ]
+@pytest.mark.parametrize(
+    ("source", "passages"),
+    [
+        (
+            "# A\n\none\n\n### B\n\ntwo\n\n## C\n\nthree\n\n# D\n\nfour",
+            ["A: one", "A > B: two", "A > C: three", "D: four"],
+        ),
+        ("Title\n=====\n\nPart\n----\n\ntext", ["Title > Part: text"]),
+        ("intro\n\n# A\n\none", [": intro", "A: one"]),
+        ("# A\n\n## B\n\n<!-- nothing -->\n\n## C", []),
+        (
+            "---\ntitle: Pie\n---\n# Pie\n\none\n\n## Crust\n\ntwo",
+            ["Pie: one", "Pie > Crust: two"],
+        ),
+        ("# A\n\n> # no section\n\ntext", ["A: no section\n\ntext"]),
+        ("one\ntwo  \nthree", [": one two\nthree"]),
+    ],
+    ids=[
+        "headings nest, and a higher one closes the lower",
+        "setext headings are headings",
+        "text before the first heading has none",
+        "a section without text and picture is left out",
+        "front matter's title is the outermost heading, not repeated",
+        "a heading inside a quote is text",
+        "wrapped lines are joined, hard breaks kept",
+    ],
+)
+def test_passages_stand_under_their_headings(source, passages):
+    found = parse_markdown(source).passages
+    assert [f"{' > '.join(p.headings)}: {p.text}" for p in found] == passages
 
 
 def test_equal_headings_are_told_apart_by_their_ordinal():
     page = parse_markdown("# A\n\none\n\n# A\n\ntwo\n\n# B\n\nthree")
-    assert [(s.headings, s.ordinal) for s in page.passages] == [
-        (("A",), 0),
-        (("A",), 1),
-        (("B",), 0),
-    ]
-
-
-def test_section_without_text_and_picture_is_left_out():
-    assert parse_markdown("# A\n\n## B\n\n<!-- nothing -->\n\n## C").passages == ()
-
-
-def test_front_matter_title_is_the_outermost_heading_and_not_repeated():
-    page = parse_markdown("---\ntitle: Pie\n---\n# Pie\n\none\n\n## Crust\n\ntwo")
-    assert [s.headings for s in page.passages] == [("Pie",), ("Pie", "Crust")]
+    found = [(passage.headings, passage.ordinal) for passage in page.passages]
+    assert found == [(("A",), 0), (("A",), 1), (("B",), 0)]
 
 
 def test_front_matter_keeps_flat_values_as_json():
     page = parse_markdown(
         "---\ntitle: Pie\ndate: 2021-05-13\ntags: [a, b]\ndeep: {x: 1}\n---\ntext"
     )
-    assert page.front_matter == {
-        "title": "Pie",
-        "date": "2021-05-13",
-        "tags": ["a", "b"],
-    }
+    tags = ["a", "b"]
+    assert page.front_matter == {"title": "Pie", "date": "2021-05-13", "tags": tags}
 
 
 @pytest.mark.parametrize(
@@ -132,22 +126,11 @@ def test_text_is_plain_and_pictures_are_their_alt_text():
     )
 
 
-def test_wrapped_lines_are_joined_and_hard_breaks_kept():
-    assert parse_markdown("one\ntwo  \nthree").passages[0].text == "one two\nthree"
-
-
 def test_caption_is_alt_and_title_and_not_the_same_twice():
     assert PictureLink("p", "a pie", "Ready").caption == "a pie. Ready"
     assert PictureLink("p", "a pie", "a pie").caption == "a pie"
     assert PictureLink("p", "", "Ready").caption == "Ready"
     assert PictureLink("p", "", "").caption == ""
-
-
-def test_heading_inside_a_quote_is_text():
-    page = parse_markdown("# A\n\n> # not a section\n\ntext")
-    assert [(s.headings, s.text) for s in page.passages] == [
-        (("A",), "not a section\n\ntext")
-    ]
 
 
 def test_deeply_nested_lists_keep_their_text():

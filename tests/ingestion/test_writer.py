@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,12 @@ from llama_index_mmrag.ingestion import Problem, SourceRecord
 from llama_index_mmrag.ingestion.encoding import FAILURES_OF_AN_ENCODER, encode_nodes
 from llama_index_mmrag.ingestion.writer import UpsertReport, Writer
 from llama_index_mmrag.retrieval.channel import Channel
-from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.edge_collection import EdgeCollection
 from llama_index_mmrag.stores.server import open_server_collection
+
+from ..support.colours import channel
+from ..support.indexes import painted
 
 Channels = dict[str, Channel]
 
@@ -68,9 +70,7 @@ def node(text: str, ref_doc_id: str = "doc", **fields: Any) -> TextNode:
         id_=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{ref_doc_id} {text}")),
         text=text,
         metadata={"modality": "text"},
-        relationships={
-            NodeRelationship.SOURCE: RelatedNodeInfo(node_id=ref_doc_id),
-        },
+        relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=ref_doc_id)},
         **fields,
     )
 
@@ -89,28 +89,13 @@ def record(*texts: str, ref_doc_id: str = "doc") -> SourceRecord:
     return SourceRecord(ref_doc_id, nodes, whole=True)
 
 
-def painted(path: Path, colour: str = "red") -> Path:
-    Image.new("RGB", (8, 8), colour).save(path)
-    return path
-
-
 @pytest.fixture
-def open_channels(tmp_path) -> Iterator[Callable[..., Channels]]:
-    opened: list[QdrantEdgeVectorStore] = []
-
+def open_channels(open_store) -> Callable[..., Channels]:
     def channels(encoder: ColourEncoder | None = None) -> Channels:
         encoder = encoder or ColourEncoder(modality_gap=0.75)
-        made = {}
-        for name in ("text", "image"):
-            folder = tmp_path / uuid.uuid4().hex
-            store = QdrantEdgeVectorStore.open(folder, dim=4)
-            opened.append(store)
-            made[name] = Channel(name, vector_store=store, embed_model=encoder)
-        return made
+        return {n: channel(n, open_store("edge"), encoder) for n in ("text", "image")}
 
-    yield channels
-    for store in opened:
-        store.close()
+    return channels
 
 
 def stored(channels: Channels, name: str = "text") -> list[str]:
@@ -161,12 +146,6 @@ def test_one_bad_text_is_reported_and_costs_few_calls(open_channels, caplog):
     assert encoder._n_calls < 255 * 3
 
 
-def test_two_bad_texts_among_good_ones_are_two_problems(open_channels):
-    channels = open_channels(fails_at("bad"))
-    report = Writer(channels).write([record("bad 1", "red", "bad 2")])
-    assert (len(report.problems), stored(channels)) == (2, ["red"])
-
-
 def test_encoder_that_always_fails_raises_once_and_soon(open_channels, caplog):
     encoder = fails_at("red")
     channels = open_channels(encoder)
@@ -177,16 +156,17 @@ def test_encoder_that_always_fails_raises_once_and_soon(open_channels, caplog):
     assert stored(channels) == []
 
 
-@pytest.mark.parametrize("n", [1, 2, FAILURES_OF_AN_ENCODER - 1])
-def test_a_few_texts_that_all_fail_are_problems_however_many(n, open_channels):
-    bad = [f"bad {number}" for number in range(n)]
-    report = Writer(open_channels(fails_at("bad"))).write([record(*bad)])
-    assert report.problems == [Problem("doc", "no such model")] * n
+@pytest.mark.parametrize("n_bad", [1, 2, FAILURES_OF_AN_ENCODER - 1])
+@pytest.mark.parametrize("good", [[], ["red"]])
+def test_a_few_texts_that_fail_are_problems_however_many(n_bad, good, open_channels):
+    channels = open_channels(fails_at("bad"))
+    bad = [f"bad {number}" for number in range(n_bad)]
+    report = Writer(channels).write([record(*bad[:1], *good, *bad[1:])])
+    assert report.problems == [Problem("doc", "no such model")] * n_bad
+    assert stored(channels) == good
 
 
-def test_encoder_that_breaks_on_the_way_raises_and_keeps_what_is_written(
-    open_channels,
-):
+def test_encoder_that_breaks_on_the_way_raises_and_keeps_what_is_written(open_channels):
     channels = open_channels(fails_at("bad"))
     good, bad = ([f"{word} {n}" for n in range(20)] for word in ("red", "bad"))
     with pytest.raises(ConnectionError):
@@ -194,6 +174,16 @@ def test_encoder_that_breaks_on_the_way_raises_and_keeps_what_is_written(
             [record(*good, ref_doc_id="a"), record(*bad, ref_doc_id="b")]
         )
     assert len(stored(channels)) == 20
+
+
+def test_document_of_which_nothing_can_be_encoded_stays_as_it_was(open_channels):
+    channels = open_channels(fails_at("bad"))
+    before = [record("red", "blue"), record("green", ref_doc_id="b")]
+    Writer(channels).write(before)
+    report = Writer(channels).write([record("bad 1"), record("cyan", ref_doc_id="b")])
+    assert (report.n_added, report.n_removed, len(report.problems)) == (1, 1, 1)
+    assert stored(channels) == ["blue", "cyan", "red"]
+    assert Writer(channels).write([record("white")]).n_removed == 2
 
 
 def test_missing_extra_is_never_a_problem_of_a_node(open_channels):
@@ -221,7 +211,7 @@ def test_picture_that_only_decoding_finds_broken_is_a_problem(open_channels, tmp
     Image.effect_noise((64, 64), 80).save(buffer, "JPEG")
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(buffer.getvalue()[:600])
-    good = [painted(tmp_path / f"{n}.png") for n in range(5)]
+    good = [painted(tmp_path, "red", name=f"{n}.png") for n in range(5)]
     pictures = [image(path) for path in (*good, broken)]
     channels = open_channels()
     records = [SourceRecord(n.image_path or "", (n,), whole=True) for n in pictures]
@@ -259,35 +249,33 @@ def test_encoder_that_loses_inputs_is_an_error(open_channels):
 
 
 def test_texts_and_pictures_of_one_channel_keep_their_order(open_channels, tmp_path):
-    channel = open_channels()["image"]
     nodes = [
         node("blue"),
-        image(painted(tmp_path / "red.png", "red")),
+        image(painted(tmp_path, "red")),
         node("red"),
-        image(painted(tmp_path / "blue.png", "blue")),
+        image(painted(tmp_path, "blue")),
     ]
-    assert encode_nodes(channel, nodes) == [
+    mixed = open_channels()["image"]
+    assert encode_nodes(mixed, nodes) == [
         [0.0, 0.0, 1.0, 0.0],
         pytest.approx([0.8, 0.0, 0.0, 0.6]),
         [1.0, 0.0, 0.0, 0.0],
         pytest.approx([0.0, 0.0, 0.8, 0.6]),
     ]
-    assert encode_nodes(channel, []) == []
+    assert encode_nodes(mixed, []) == []
 
 
 def test_picture_for_an_encoder_of_texts_says_what_to_give(open_channels, tmp_path):
-    store = open_channels()["image"].vector_store
-    channel = Channel("image", vector_store=store, embed_model=MockEmbedding(4))
+    texts_only = open_channels(MockEmbedding(4))["image"]
     with pytest.raises(InvalidSetting, match="'image' got pictures.*MultiModalEmb"):
-        encode_nodes(channel, [image(painted(tmp_path / "red.png"))])
+        encode_nodes(texts_only, [image(painted(tmp_path, "red"))])
 
 
 def test_document_of_more_than_9999_nodes_is_replaced_whole():
     # QdrantVectorStore.get_nodes ends silently at 9,999
     client = QdrantClient(":memory:")
     store = open_server_collection(client, "text", dim=4)
-    encoder = ColourEncoder(modality_gap=0.75)
-    channels = {"text": Channel("text", vector_store=store, embed_model=encoder)}
+    channels = {"text": channel("text", store, ColourEncoder(modality_gap=0.75))}
     old = [node(f"red {n}", embedding=[1.0, 0.0, 0.0, 0.0]) for n in range(10_050)]
     store.add([*old, node("blue", "other", embedding=[0.0, 0.0, 1.0, 0.0])])
     assert len(collection_of(store).ids_of_documents(["doc"])) == 10_050
@@ -329,12 +317,12 @@ def test_any_store_of_llamaindex_that_gives_its_nodes_will_do(open_channels):
                 del self._kept[node_id]
 
     store = Keeping()
-    channel = Channel("text", vector_store=store, embed_model=ColourEncoder())
-    writer = Writer({"text": channel})
+    channels = {"text": channel("text", store, ColourEncoder())}
+    writer = Writer(channels)
     writer.write([record("red", "blue"), record("green", ref_doc_id="b")])
     report = writer.write([record("red")])
     assert (report.n_unchanged, report.n_removed) == (1, 1)
-    assert stored({"text": channel}) == ["green", "red"]
+    assert stored(channels) == ["green", "red"]
     assert collection_of(store).document_ids() == {"doc", "b"}
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 
-from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.schema import TextNode
 
 from llama_index_mmrag.report.results import ResultCard, SourceCard
 
+from ..support.colours import ranked
 from .world import results
 
-FIRST_HIT = {
-    "route": "text→text",
-    "rank": 1,
-    "raw_score": 0.5,
-    "weight": 1.0,
-    "amount": 0.5,
-}
+FIRST_HIT = {"route": "text→text", "rank": 1, "raw_score": 0.5}
+FIRST_HIT |= {"weight": 1.0, "amount": 0.5}
+LATE = {"channel": "video", "route": "text→video"}
+LATE |= {"kind": "deadline", "reason": "late"}
 
 
 def test_result_says_what_was_found_and_why():
@@ -30,14 +28,7 @@ def test_result_says_what_was_found_and_why():
         "image_path": None,
         "text": "Tea\nis steeped.",
         "contributions": [FIRST_HIT],
-        "degraded": [
-            {
-                "channel": "video",
-                "route": "text→video",
-                "kind": "deadline",
-                "reason": "late",
-            }
-        ],
+        "degraded": [LATE],
     }
     assert second["image_path"] == "/photos/pot.png"
     assert json.loads(json.dumps(first)) == first
@@ -62,7 +53,7 @@ def test_source_says_the_same_under_its_own_keys():
 
 
 def test_plain_result_of_llamaindex_has_no_hits():
-    plain = NodeWithScore(node=TextNode(id_="n", text="plain"))
+    (plain,) = ranked(TextNode(id_="n", text="plain"), score=None)
     row, source = ResultCard.of(plain), SourceCard.of(plain)
     assert (row.entity_id, row.contributions, row.degraded) == ("n", [], [])
     assert (source.entity_id, source.found_by, source.score) == (None, [], None)

@@ -12,6 +12,7 @@ from rich.console import Console
 from llama_index_mmrag.report.plain import plain_line, plain_text
 from llama_index_mmrag.report.table import ranking_table
 
+from ..support.colours import ranked
 from .world import results
 
 
@@ -19,6 +20,11 @@ def drawn(found: list[NodeWithScore], *, width: int = 100, **settings: Any) -> s
     console = Console(file=StringIO(), width=width, **settings)
     console.print(ranking_table(found))
     return console.file.getvalue()
+
+
+def plain(text: str, score: float | None = 1.0, **metadata: str) -> list[NodeWithScore]:
+    """Return a plain result of LlamaIndex's."""
+    return ranked(TextNode(id_="n", text=text, metadata=metadata), score=score)
 
 
 def cells(output: str) -> list[list[str]]:
@@ -44,15 +50,11 @@ def test_line_stands_between_entities_not_between_their_nodes():
     assert drawn(results()).count("├─") == 1
 
 
-def test_plain_results_of_llamaindex_are_shown_too():
-    found = [NodeWithScore(node=TextNode(id_="n", text="plain"), score=0.5)]
-    assert "0.5000" in drawn(found)
-    assert "linked" not in drawn(found)
-
-
-def test_result_without_a_score_is_shown():
-    found = [NodeWithScore(node=TextNode(id_="n", text="plain"))]
-    assert "plain" in drawn(found)
+def test_plain_results_of_llamaindex_are_shown_too_with_a_score_or_without():
+    output = drawn(plain("plain", 0.5))
+    assert "0.5000" in output
+    assert "linked" not in output
+    assert "plain" in drawn(plain("plain", None))
 
 
 def test_no_results_are_a_table_without_rows():
@@ -63,15 +65,12 @@ def test_no_results_are_a_table_without_rows():
     "name", ["[red]x[/]", "[/]", "[bold", ":smile:", "grün 東京 🍵.md", "a[0].md"]
 )
 def test_names_and_texts_are_shown_as_they_are(name):
-    node = TextNode(id_="n", text=f"about {name}", metadata={"file_name": name})
-    output = drawn([NodeWithScore(node=node, score=1.0)], force_terminal=True)
+    output = drawn(plain(f"about {name}", file_name=name), force_terminal=True)
     assert output.count(name) == 2
 
 
 def test_line_breaks_and_terminal_codes_do_not_get_through():
-    text = "one\r\ntwo\x1b[31m\x07\u202ethree"
-    node = TextNode(id_="n", text=text, metadata={"file_name": "a\nb.md"})
-    output = drawn([NodeWithScore(node=node, score=1.0)])
+    output = drawn(plain("one\r\ntwo\x1b[31m\x07\u202ethree", file_name="a\nb.md"))
     assert not {"\x1b", "\x07", "\r", "\u202e"} & set(output)
     assert "a b.md" in output
     assert plain_text("one\ntwo\x1b") == "one\ntwo\N{REPLACEMENT CHARACTER}"
@@ -79,8 +78,7 @@ def test_line_breaks_and_terminal_codes_do_not_get_through():
 
 
 def test_long_text_is_cut_and_says_so():
-    node = TextNode(id_="n", text="word " * 100)
-    output = drawn([NodeWithScore(node=node, score=1.0)])
+    output = drawn(plain("word " * 100))
     assert "…" in output
     assert output.count("word") < 40
 
@@ -88,11 +86,8 @@ def test_long_text_is_cut_and_says_so():
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_table_keeps_to_its_width_and_loses_no_name(width):
     name = "a_rather_long_file_name_without_spaces.png"
-    found = [
-        *results(),
-        NodeWithScore(node=ImageNode(id_="n", image_path=f"/x/{name}"), score=0.1),
-    ]
-    output = drawn(found, width=width)
+    long = ranked(ImageNode(id_="n", image_path=f"/x/{name}"))
+    output = drawn([*results(), *long], width=width)
     assert max(map(len, output.splitlines())) <= width
     column = "".join(row[3] for row in cells(output))
     assert name in column

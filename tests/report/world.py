@@ -7,32 +7,20 @@ from llama_index.core.schema import ImageNode, NodeWithScore, TextNode
 from llama_index_mmrag.nodes.node import FusedNode
 from llama_index_mmrag.provenance import Contribution, Degradation, Provenance
 
+LATE = Degradation("video", "text→video", "deadline", "late")
+
 
 def contribution(node_id: str, modality: str, rank: int, amount: float) -> Contribution:
-    return Contribution(
-        channel=modality,
-        route=f"text→{modality}",
-        node_id=node_id,
-        modality=modality,
-        rank=rank,
-        raw_score=0.5,
-        weight=1.0,
-        amount=amount,
-    )
+    route = f"text→{modality}"
+    return Contribution(modality, route, node_id, modality, rank, 0.5, 1.0, amount)
 
 
 def results() -> list[NodeWithScore]:
     """Return two entities: tea with its picture, then a linked text."""
-    tea = Provenance(
-        "tea",
-        0.75,
-        "rrf(k=60)",
-        (contribution("t1", "text", 1, 0.5), contribution("i1", "image", 2, 0.25)),
-        degraded=(Degradation("video", "text→video", "deadline", "late"),),
-    )
-    cake = Provenance(
-        "cake", 0.125, "rrf(k=60)", (contribution("i2", "image", 1, 0.125),)
-    )
+    found = (contribution("t1", "text", 1, 0.5), contribution("i1", "image", 2, 0.25))
+    tea = Provenance("tea", 0.75, "rrf(k=60)", found, degraded=(LATE,))
+    found = (contribution("i2", "image", 1, 0.125),)
+    cake = Provenance("cake", 0.125, "rrf(k=60)", found)
     text = TextNode(id_="t1", text="Tea\nis steeped.", metadata={"file_name": "tea.md"})
     picture = ImageNode(id_="i1", text="a pot", image_path="/photos/pot.png")
     other = ImageNode(id_="i2", image_path="/photos/cake.png")

@@ -101,17 +101,17 @@ def test_search_brings_ids_entities_and_scores_best_first(kind, open_store, enco
         (uid("text blue"), uid("text blue")),
     ]
     assert [f.score for f in found] == pytest.approx([1.0, 0.0], abs=1e-6)
-    assert all((f.node is None) == one.is_light for f in found)
-    assert one.is_light == (kind == "edge")
+    assert all((f.node is None) == (one.fetch is not None) for f in found)
+    assert (one.fetch is not None) == (kind == "edge")
     nearest = VectorStoreQuery(query_embedding=vector, similarity_top_k=1)
     assert len(one.collection.search(nearest)) == 1
 
 
-def test_fetch_leaves_out_ids_that_are_gone(kind, open_store, encoder):
+def test_nodes_leave_out_ids_that_are_gone(kind, open_store, encoder):
     one = channel("text", open_store(kind, [text_node("red")]), encoder)
-    (fetched,) = one.fetch([uid("text red"), uid("never stored")])
-    assert (fetched.node_id, fetched.get_content()) == (uid("text red"), "red")
-    assert one.fetch([]) == []
+    (found,) = one.collection.nodes([uid("text red"), uid("never stored")])
+    assert (found.node_id, found.get_content()) == (uid("text red"), "red")
+    assert one.collection.nodes([]) == []
     assert one.of_entities([]) == []
 
 

@@ -64,7 +64,7 @@ def test_top_k_cuts_what_the_retriever_returns():
     (part,) = parts_of("x")
     for depth, n_found in ((1, 2), (2, 2), (3, 3), (12, 3)):
         search = Search("x", part, one, Encodings(), depth)
-        assert len(one.answer(search).found) == n_found
+        assert len(one.answer(search).ranked.hits) == n_found
     assert len(retriever_of(one, top_k=2).with_top_k(12).retrieve("x")) == 3
 
 

@@ -7,11 +7,15 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
-from llama_index.core.vector_stores.types import BasePydanticVectorStore
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    VectorStoreQuery,
+)
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
@@ -48,6 +52,14 @@ def make_node(number: int, *, seed: int = 0, text: str | None = None) -> TextNod
     )
 
 
+def make_nodes(count: int) -> list[TextNode]:
+    return [make_node(number) for number in range(count)]
+
+
+def asking(embedding: list[float], top_k: int = 24, **how: Any) -> VectorStoreQuery:
+    return VectorStoreQuery(query_embedding=embedding, similarity_top_k=top_k, **how)
+
+
 def expected_hits(
     nodes: list[TextNode],
     query: list[float],
@@ -67,7 +79,7 @@ def expected_hits(
 
 @pytest.fixture
 def nodes() -> list[TextNode]:
-    return [make_node(number) for number in range(24)]
+    return make_nodes(24)
 
 
 @pytest.fixture
@@ -119,7 +131,7 @@ def readable(request, tmp_path_factory) -> Iterator[BasePydanticVectorStore]:
     ):
         # The module's mark does not reach module fixtures.
         warnings.filterwarnings("ignore", "Payload indexes have no effect")
-        opened[0].add([make_node(number) for number in range(24)])
+        opened[0].add(make_nodes(24))
         yield opened[0]
 
 

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ from llama_index_mmrag.stores import (
     UnsupportedQuery,
 )
 
-from .conftest import DIM, expected_hits, make_node, node_id
+from .conftest import DIM, asking, expected_hits, make_node, make_nodes, node_id
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ def test_query_without_vector_or_with_negative_top_k_is_refused(store):
 
 def test_top_k_zero_returns_nothing(store):
     store.add([make_node(0)])
-    query = VectorStoreQuery(query_embedding=[1.0] * DIM, similarity_top_k=0)
+    query = asking([1.0] * DIM, 0)
     assert store.query(query).ids == []
     assert store.query_ids(query) == []
 
@@ -217,8 +218,7 @@ def test_settings_travel_and_the_copy_arrives_closed(store):
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{"dim": DIM + 1}, {"distance": "dot"}, {"vector_name": "image-dense"}],
+    "settings", [{"dim": DIM + 1}, {"distance": "dot"}, {"vector_name": "image-dense"}]
 )
 def test_existing_store_of_another_kind_is_refused(settings, tmp_path):
     path = tmp_path / "store"
@@ -258,8 +258,7 @@ def test_folder_of_something_else_is_refused_and_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content",
-    ["", "{}", '{"format": 2, "shard": "shard-1", "state": "ready"}', "[]"],
+    "content", ["", "{}", '{"format": 2, "shard": "shard-1", "state": "ready"}', "[]"]
 )
 def test_unreadable_description_is_refused(content, tmp_path):
     QdrantEdgeVectorStore.open(tmp_path / "s", dim=DIM).close()
@@ -322,12 +321,12 @@ def test_closed_store_says_so_and_opens_again(store):
 
 
 def test_moved_folder_opens_elsewhere(store, tmp_path):
-    nodes = [make_node(n) for n in range(5)]
+    nodes = make_nodes(5)
     store.add(nodes)
     store.close()
     shutil.move(tmp_path / "store", tmp_path / "elsewhere")
     with QdrantEdgeVectorStore.open(tmp_path / "elsewhere") as moved:
-        query = VectorStoreQuery(query_embedding=[1.0] * DIM, similarity_top_k=5)
+        query = asking([1.0] * DIM, 5)
         ids, scores = expected_hits(nodes, [1.0] * DIM)
         found = moved.query(query)
     assert found.ids == ids
@@ -337,7 +336,7 @@ def test_moved_folder_opens_elsewhere(store, tmp_path):
 def test_fields_declared_later_are_indexed_and_another_kind_is_refused(tmp_path):
     path = tmp_path / "s"
     with QdrantEdgeVectorStore.open(path, dim=DIM, payload_indexes=["kind"]) as store:
-        store.add([make_node(n) for n in range(6)])
+        store.add(make_nodes(6))
     with QdrantEdgeVectorStore.open(path, payload_indexes={"n": "integer"}) as store:
         assert store.client.indexes == {"kind": "keyword", "n": "integer"}
         assert store.count(one_filter("n", ">", 3)) == 2
@@ -351,7 +350,7 @@ def test_fields_declared_later_are_indexed_and_another_kind_is_refused(tmp_path)
 
 
 def test_light_query_equals_full_query(store):
-    store.add([make_node(n) for n in range(20)])
+    store.add(make_nodes(20))
     query = VectorStoreQuery(
         query_embedding=[1.0] * DIM,
         similarity_top_k=12,
@@ -368,16 +367,16 @@ def test_light_query_equals_full_query(store):
 
 
 def test_equal_scores_are_ordered_by_id(store):
-    twins = [make_node(n) for n in range(9)]
+    twins = make_nodes(9)
     for node in twins:
         node.embedding = [1.0] * DIM
     store.add(twins)
-    query = VectorStoreQuery(query_embedding=[1.0] * DIM, similarity_top_k=9)
+    query = asking([1.0] * DIM, 9)
     assert store.query(query).ids == sorted(node_id(n) for n in range(9))
 
 
 def test_nodes_come_in_the_order_asked_for_and_missing_ones_are_left_out(store):
-    store.add([make_node(n) for n in range(9)])
+    store.add(make_nodes(9))
     asked = [node_id(7), "no uuid", node_id(0), node_id(99), node_id(4).upper()]
     found = store.get_nodes(asked)
     assert [node.metadata["n"] for node in found] == [7, 0, 4]
@@ -389,7 +388,7 @@ def test_nodes_come_in_the_order_asked_for_and_missing_ones_are_left_out(store):
 
 
 def test_payload_values_and_ids_where(store):
-    store.add([make_node(n) for n in range(6)])
+    store.add(make_nodes(6))
     values = store.payload_values([node_id(3), node_id(1), node_id(42)], "note")
     assert values == {node_id(3): "solid oak number 3"}
     lamps = store.ids_where(one_filter("kind", "==", "lamp"))
@@ -398,7 +397,7 @@ def test_payload_values_and_ids_where(store):
 
 
 def test_more_nodes_than_one_page_or_one_write(store):
-    nodes = [make_node(n) for n in range(2500)]
+    nodes = make_nodes(2500)
     store.add(nodes)
     assert len(store.ids_where()) == store.count() == 2500
     assert len({node.node_id for node in store.get_nodes()}) == 2500
@@ -421,8 +420,8 @@ def test_caller_s_nodes_are_not_changed(store):
 
 
 async def test_asynchronous_methods_do_what_the_others_do(store):
-    ids = await store.async_add([make_node(n) for n in range(8)])
-    query = VectorStoreQuery(query_embedding=[1.0] * DIM, similarity_top_k=8)
+    ids = await store.async_add(make_nodes(8))
+    query = asking([1.0] * DIM, 8)
     first, second = await asyncio.gather(store.aquery(query), store.aquery(query))
     assert first.ids == second.ids == store.query(query).ids
     assert first.similarities == store.query(query).similarities
@@ -436,39 +435,29 @@ async def test_asynchronous_methods_do_what_the_others_do(store):
 
 
 def test_three_writers_and_two_readers_lose_nothing(store):
-    failures: list[BaseException] = []
     done = threading.Event()
 
     def write(start: int) -> None:
-        try:
-            for first in range(start, start + 300, 30):
-                store.add([make_node(n) for n in range(first, first + 30)])
-                store.delete_nodes([node_id(first)])
-        except BaseException as error:  # noqa: BLE001 - handed to the test
-            failures.append(error)
+        for first in range(start, start + 300, 30):
+            store.add([make_node(n) for n in range(first, first + 30)])
+            store.delete_nodes([node_id(first)])
 
     def read() -> None:
-        query = VectorStoreQuery(query_embedding=[1.0] * DIM, similarity_top_k=20)
-        try:
-            while not done.is_set():
-                found = store.query(query)
-                texts = [node.get_content() for node in found.nodes or []]
-                numbers = [node.metadata["n"] for node in found.nodes or []]
-                assert texts == [f"text {n}" for n in numbers]
-                assert found.ids == [node_id(n) for n in numbers]
-        except BaseException as error:  # noqa: BLE001 - handed to the test
-            failures.append(error)
+        while not done.is_set():
+            found = store.query(asking([1.0] * DIM, 20))
+            texts = [node.get_content() for node in found.nodes or []]
+            numbers = [node.metadata["n"] for node in found.nodes or []]
+            assert texts == [f"text {n}" for n in numbers]
+            assert found.ids == [node_id(n) for n in numbers]
 
-    readers = [threading.Thread(target=read) for _ in range(2)]
-    writers = [threading.Thread(target=write, args=(n * 300,)) for n in range(3)]
-    for thread in [*readers, *writers]:
-        thread.start()
-    for thread in writers:
-        thread.join()
-    done.set()
-    for thread in readers:
-        thread.join()
-    assert failures == []
+    with ThreadPoolExecutor(5) as threads:
+        readers = [threads.submit(read) for _ in range(2)]
+        try:
+            list(threads.map(write, range(0, 900, 300)))
+        finally:
+            done.set()
+        for reader in readers:
+            reader.result()
     expected = {node_id(n) for n in range(900) if n % 30}
     assert set(store.ids_where()) == expected
 
@@ -477,10 +466,7 @@ def test_three_writers_and_two_readers_lose_nothing(store):
 def test_tie_at_the_cut_off_is_cut_by_id_whatever_was_inserted_first(
     tmp_path, filtered
 ):
-    equal = [
-        make_node(number).model_copy(update={"embedding": [1.0, 1.0]})
-        for number in range(40)
-    ]
+    equal = [n.model_copy(update={"embedding": [1.0, 1.0]}) for n in make_nodes(40)]
     best = make_node(40).model_copy(update={"embedding": [1.0, 0.0]})
     keep = [n for n in equal if not filtered or n.metadata["kind"] == "lamp"]
     filters = MetadataFilters(filters=[MetadataFilter(key="kind", value="lamp")])

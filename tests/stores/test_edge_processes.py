@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
-import textwrap
 import threading
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
@@ -29,7 +26,8 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
-from .conftest import DIM, expected_hits, make_node, node_id
+from ..support import indexes as support
+from .conftest import DIM, asking, expected_hits, make_node, make_nodes, node_id
 
 GRAPH_DIM = 1024
 # The engine builds no graph below 10,000 KB of vectors: 2,500 of 1024 float32.
@@ -46,18 +44,7 @@ store = QdrantEdgeVectorStore.open(path, dim=dim)
 """
 
 
-def start_child(code: str, path: Path, *, dim: int = DIM) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD + textwrap.dedent(code), str(path), str(dim)],
-        stdout=subprocess.PIPE,
-        stdin=subprocess.PIPE,
-        text=True,
-    )
-
-
-def kill(child: subprocess.Popen[str]) -> None:
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
+start_child = partial(support.start_child, before=CHILD)
 
 
 def graph_nodes(numbers: range) -> list[TextNode]:
@@ -73,19 +60,20 @@ def graph_nodes(numbers: range) -> list[TextNode]:
 @pytest.fixture
 def small(tmp_path) -> Iterator[QdrantEdgeVectorStore]:
     with QdrantEdgeVectorStore.open(tmp_path / "store", dim=DIM) as store:
-        store.add([make_node(n) for n in range(10)])
+        store.add(make_nodes(10))
         yield store
 
 
 def test_store_open_in_another_process_is_refused_by_its_pid_until_that_is_killed(
     tmp_path,
 ):
-    child = start_child("print('open', flush=True); sys.stdin.read()", tmp_path / "s")
-    assert child.stdout is not None
+    child = start_child(
+        "print('open', flush=True); sys.stdin.read()", tmp_path / "s", DIM
+    )
     assert child.stdout.readline() == "open\n"
     with pytest.raises(StoreInUse, match=f"pid {child.pid}\\)"):
         QdrantEdgeVectorStore.open(tmp_path / "s", dim=DIM)
-    kill(child)
+    support.end(child)
     QdrantEdgeVectorStore.open(tmp_path / "s", dim=DIM).close()
 
 
@@ -102,10 +90,10 @@ def test_every_acknowledged_node_survives_a_kill(tmp_path):
             sys.stdout.flush()
         """,
         tmp_path / "s",
+        DIM,
     )
-    assert child.stdout is not None
     acknowledged = [child.stdout.readline().strip() for _ in range(16 * 12)]
-    child.send_signal(signal.SIGKILL)
+    child.kill()
     rest, _ = child.communicate()
     complete = rest.splitlines() if rest.endswith("\n") else rest.splitlines()[:-1]
     acknowledged += complete
@@ -132,6 +120,7 @@ def test_fork_of_an_open_store_is_refused_and_does_not_hang(tmp_path):
         print(store.count(), flush=True)
         """,
         tmp_path / "s",
+        DIM,
     )
     output, _ = child.communicate(timeout=60)
     assert output == "True\n0\n"
@@ -162,7 +151,7 @@ def test_index_is_built_while_the_store_answers_and_takes_writes(tmp_path):
         assert set(store.ids_where()) == {node.node_id for node in kept}
         found = 0
         for node in kept[:: len(kept) // 20][:20]:
-            query = VectorStoreQuery(node.embedding, similarity_top_k=10)
+            query = asking(node.embedding, 10)
             exact, _ = expected_hits(kept, node.embedding or [])
             found += len(set(store.query(query).ids or []) & set(exact[:10]))
         assert found >= 0.95 * 20 * 10
@@ -186,11 +175,10 @@ def test_kill_during_an_index_build_loses_nothing(tmp_path):
         sys.stdin.read()
         """,
         tmp_path / "s",
-        dim=GRAPH_DIM,
+        GRAPH_DIM,
     )
-    assert child.stdout is not None
     assert child.stdout.readline() == "building\n"
-    kill(child)
+    support.end(child)
     with QdrantEdgeVectorStore.open(tmp_path / "s") as store:
         assert store.count() == GRAPH_NODES
         assert store.build_index(timeout_s=120) == GRAPH_NODES
@@ -198,9 +186,9 @@ def test_kill_during_an_index_build_loses_nothing(tmp_path):
 
 
 def test_small_store_needs_no_graph_and_is_unchanged(small):
-    before = small.query(VectorStoreQuery([1.0] * DIM, similarity_top_k=10))
+    before = small.query(asking([1.0] * DIM, 10))
     assert small.build_index() == 0
-    after = small.query(VectorStoreQuery([1.0] * DIM, similarity_top_k=10))
+    after = small.query(asking([1.0] * DIM, 10))
     assert (after.ids, after.similarities) == (before.ids, before.similarities)
     small.add([make_node(10)])
     assert small.count() == 11

@@ -32,6 +32,17 @@ def opened(
     )
 
 
+def fill_without_card(client: QdrantClient, name: str) -> None:
+    for modality in ("text", "image"):
+        store = open_server_collection(client, f"{name}-{modality}", dim=4)
+        store.add([TextNode(text="red", embedding=[1.0, 0.0, 0.0, 0.0])])
+
+
+def create(client: QdrantClient, name: str, **metadata: object) -> None:
+    params = models.VectorParams(size=4, distance=models.Distance.COSINE)
+    client.create_collection(f"{name}-text", params, metadata=metadata)
+
+
 def metadata_of(client: QdrantClient, name: str) -> object:
     return client.get_collection(f"{name}-text").config.metadata
 
@@ -70,11 +81,7 @@ def test_same_encoder_opens_again_and_finds(client, name, caplog):
 
 
 def test_other_metadata_of_a_collection_stay(client, name):
-    client.create_collection(
-        f"{name}-text",
-        vectors_config=models.VectorParams(size=4, distance=models.Distance.COSINE),
-        metadata={"owner": "me"},
-    )
+    create(client, name, owner="me")
     opened(client, name)
     assert metadata_of(client, name) == {
         "owner": "me",
@@ -87,9 +94,7 @@ def test_other_metadata_of_a_collection_stay(client, name):
 def test_filled_collection_without_a_card_is_opened_with_a_warning(
     client, name, caplog
 ):
-    for modality in ("text", "image"):
-        store = open_server_collection(client, f"{name}-{modality}", dim=4)
-        store.add([TextNode(text="red", embedding=[1.0, 0.0, 0.0, 0.0])])
+    fill_without_card(client, name)
     with caplog.at_level(logging.WARNING):
         opened(client, name)
     said = [record.getMessage() for record in caplog.records]
@@ -100,9 +105,8 @@ def test_filled_collection_without_a_card_is_opened_with_a_warning(
 
 
 def test_filled_collection_can_be_told_its_encoder(client, name, caplog):
+    fill_without_card(client, name)
     for modality in ("text", "image"):
-        store = open_server_collection(client, f"{name}-{modality}", dim=4)
-        store.add([TextNode(text="red", embedding=[1.0, 0.0, 0.0, 0.0])])
         remember_encoder(client, f"{name}-{modality}", card_of(ENCODER))
     with caplog.at_level(logging.WARNING):
         opened(client, name)
@@ -113,11 +117,7 @@ def test_filled_collection_can_be_told_its_encoder(client, name, caplog):
 
 @pytest.mark.parametrize("metadata", [{}, {"llama_index_mmrag": 3}], ids=str)
 def test_foreign_metadata_are_no_card(client, name, metadata):
-    client.create_collection(
-        f"{name}-text",
-        vectors_config=models.VectorParams(size=4, distance=models.Distance.COSINE),
-        metadata=metadata,
-    )
+    create(client, name, **metadata)
     opened(client, name)  # empty: taken over
     with pytest.raises(CollectionMismatch):
         opened(client, name, OTHER)

@@ -76,18 +76,19 @@ def test_name_that_leads_out_of_the_store_is_refused(name, field, tmp_path):
 @pytest.mark.parametrize(
     "broken",
     [
-        {"format": 1},
-        {"format": 1, "encoders": ["text"]},
-        {"format": 2, "encoders": {}, "compressed": {"text": {"folder": "a"}}},
+        *("", "{", "[]", "{}", '{"encoders": 3}', '{"encoders": [1]}', "\xff"),
+        '{"format": 1}',
+        '{"format": 1, "encoders": ["text"]}',
+        '{"format": 2, "encoders": {}, "compressed": {"text": {"folder": "a"}}}',
     ],
 )
 def test_what_is_no_manifest_is_told(broken, tmp_path):
-    written(tmp_path, **broken)
+    (tmp_path / "mmrag.json").write_bytes(broken.encode("latin-1"))
     with pytest.raises(StoreUnusable, match=r"mmrag\.json"):
         check_manifest(tmp_path, {"text": CARD})
 
 
 def test_format_of_a_later_version_is_no_damage(tmp_path):
     written(tmp_path, format=3, encoders="elsewhere")
-    with pytest.raises(CollectionMismatch, match="has format 3"):
+    with pytest.raises(CollectionMismatch, match="format 3; this version reads 1"):
         check_manifest(tmp_path, {"text": CARD})

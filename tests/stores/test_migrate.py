@@ -17,7 +17,7 @@ from qdrant_client import QdrantClient, models
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.stores import QdrantEdgeVectorStore, migrate
 
-from .conftest import DIM, make_node, node_id
+from .conftest import DIM, make_nodes, node_id
 
 SIZE = 70
 
@@ -25,7 +25,7 @@ SIZE = 70
 @pytest.fixture
 def source(tmp_path) -> Iterator[QdrantEdgeVectorStore]:
     with QdrantEdgeVectorStore.open(tmp_path / "store", dim=DIM) as store:
-        store.add([make_node(n) for n in range(SIZE)])
+        store.add(make_nodes(SIZE))
         yield store
 
 

@@ -10,7 +10,7 @@ from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
 from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.server import open_server_collection
 
-from .conftest import DIM, make_node, node_id
+from .conftest import DIM, make_node, make_nodes, node_id
 
 
 def test_missing_collection_is_made_with_one_unnamed_cosine_vector(client, name):
@@ -18,7 +18,7 @@ def test_missing_collection_is_made_with_one_unnamed_cosine_vector(client, name)
     vectors = client.get_collection(name).config.params.vectors
     assert isinstance(vectors, models.VectorParams)
     assert (vectors.size, vectors.distance) == (DIM, models.Distance.COSINE)
-    store.add([make_node(n) for n in range(5)])
+    store.add(make_nodes(5))
     assert client.count(name).count == 5
 
 

@@ -7,6 +7,7 @@ server runs where QDRANT_URL says; its collections have random names and are rem
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 
 import pytest
 from llama_index.core import MockEmbedding, StorageContext, VectorStoreIndex
@@ -14,6 +15,7 @@ from llama_index.core.schema import (
     ImageNode,
     NodeRelationship,
     RelatedNodeInfo,
+    TextNode,
 )
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -24,9 +26,10 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQuery,
 )
 
-from .conftest import DIM, expected_hits, make_node, node_id
+from .conftest import DIM, asking, expected_hits, make_node, make_nodes, node_id
 
 SCORE = 1e-6
+OR, NOT = FilterCondition.OR, FilterCondition.NOT
 
 
 @pytest.fixture
@@ -50,23 +53,27 @@ def where(
 
 def assert_hits(
     store: BasePydanticVectorStore,
+    nodes: list[TextNode],
     query: VectorStoreQuery,
-    expected: tuple[list[str], list[float]],
+    keep: Callable[[TextNode], bool] = lambda _: True,
 ) -> None:
-    found = store.query(query)
-    ids, scores = expected
-    assert found.ids == ids[: query.similarity_top_k]
+    """Check that a store of these nodes finds those to be kept, scored and in order."""
+    found, top_k = store.query(query), query.similarity_top_k
+    ids, scores = expected_hits(nodes, query.query_embedding, keep=keep)
+    assert found.ids == ids[:top_k]
     assert [node.node_id for node in found.nodes or []] == found.ids
-    assert found.similarities == pytest.approx(
-        scores[: query.similarity_top_k], abs=SCORE
-    )
+    assert found.similarities == pytest.approx(scores[:top_k], abs=SCORE)
 
 
+@pytest.mark.parametrize(
+    ("top_k", "how"),
+    [(7, {}), (3, {"node_ids": [], "doc_ids": []}), (1000, {})],
+    ids=["seven of 24", "empty id lists restrict nothing", "more than there are"],
+)
 def test_ids_scores_and_order_are_those_of_plain_cosine(
-    readable, nodes, query_embedding
+    top_k, how, readable, nodes, query_embedding
 ):
-    query = VectorStoreQuery(query_embedding=query_embedding, similarity_top_k=7)
-    assert_hits(readable, query, expected_hits(nodes, query_embedding))
+    assert_hits(readable, nodes, asking(query_embedding, top_k, **how))
 
 
 def test_add_returns_the_ids_in_order(store, nodes):
@@ -92,10 +99,7 @@ FILTERS = {
         where(("kind", "in", "lamp,chair")),
         lambda m: m["kind"] != "table",
     ),
-    "nin": (
-        where(("kind", "nin", ["lamp", "chair"])),
-        lambda m: m["kind"] == "table",
-    ),
+    "nin": (where(("kind", "nin", ["lamp", "chair"])), lambda m: m["kind"] == "table"),
     "text match": (where(("note", "text_match", "oak")), lambda m: "note" in m),
     "is empty": (where(("note", "is_empty", None)), lambda m: "note" not in m),
     "no such field": (where(("colour", "==", "red")), lambda _: False),
@@ -104,11 +108,11 @@ FILTERS = {
         lambda m: m["kind"] == "lamp" and m["n"] > 10,
     ),
     "or": (
-        where(("n", "==", 1), ("n", ">=", 22), condition=FilterCondition.OR),
+        where(("n", "==", 1), ("n", ">=", 22), condition=OR),
         lambda m: m["n"] in {1, 22, 23},
     ),
     "not": (
-        where(("kind", "==", "lamp"), ("n", "<", 12), condition=FilterCondition.NOT),
+        where(("kind", "==", "lamp"), ("n", "<", 12), condition=NOT),
         lambda m: not (m["kind"] == "lamp" or m["n"] < 12),
     ),
     "nested": (
@@ -116,8 +120,8 @@ FILTERS = {
             ("n", "<", 18),
             where(
                 ("kind", "==", "table"),
-                where(("place.floor", "==", 3), condition=FilterCondition.NOT),
-                condition=FilterCondition.OR,
+                where(("place.floor", "==", 3), condition=NOT),
+                condition=OR,
             ),
         ),
         lambda m: m["n"] < 18 and (m["kind"] == "table" or m["place"]["floor"] != 3),
@@ -135,37 +139,18 @@ def test_filter_keeps_exactly_the_matching_nodes(
     name, readable, nodes, query_embedding
 ):
     filters, matches = FILTERS[name]
-    query = VectorStoreQuery(
-        query_embedding=query_embedding, similarity_top_k=24, filters=filters
-    )
-    keep = lambda node: matches(node.metadata)  # noqa: E731
-    assert_hits(readable, query, expected_hits(nodes, query_embedding, keep=keep))
+    query = asking(query_embedding, filters=filters)
+    assert_hits(readable, nodes, query, lambda node: matches(node.metadata))
 
 
 def test_node_ids_doc_ids_and_filters_must_all_pass(readable, nodes, query_embedding):
-    query = VectorStoreQuery(
-        query_embedding=query_embedding,
-        similarity_top_k=24,
+    query = asking(
+        query_embedding,
         node_ids=[node_id(n) for n in (1, 2, 3, 5, 6, 7)],
         doc_ids=["doc-1", "doc-2"],
         filters=where(("n", "<", 6)),
     )
-    keep = lambda node: node.metadata["n"] in {1, 2, 5}  # noqa: E731
-    assert_hits(readable, query, expected_hits(nodes, query_embedding, keep=keep))
-
-
-def test_empty_id_lists_restrict_nothing(readable, nodes, query_embedding):
-    query = VectorStoreQuery(
-        query_embedding=query_embedding, similarity_top_k=3, node_ids=[], doc_ids=[]
-    )
-    assert_hits(readable, query, expected_hits(nodes, query_embedding))
-
-
-def test_top_k_beyond_the_collection_returns_all_of_it(
-    readable, nodes, query_embedding
-):
-    query = VectorStoreQuery(query_embedding=query_embedding, similarity_top_k=1000)
-    assert_hits(readable, query, expected_hits(nodes, query_embedding))
+    assert_hits(readable, nodes, query, lambda node: node.metadata["n"] in {1, 2, 5})
 
 
 def test_adding_nothing_changes_nothing(filled, nodes):
@@ -178,8 +163,7 @@ def test_the_same_id_replaces_text_metadata_and_vector(filled, nodes, query_embe
     replacement.metadata["kind"] = "sofa"
     filled.add([replacement])
     everything = [*nodes[:5], replacement, *nodes[6:]]
-    query = VectorStoreQuery(query_embedding=query_embedding, similarity_top_k=24)
-    assert_hits(filled, query, expected_hits(everything, query_embedding))
+    assert_hits(filled, everything, asking(query_embedding))
     (stored,) = filled.get_nodes([node_id(5)])
     assert (stored.get_content(), stored.metadata["kind"]) == ("new text", "sofa")
 
@@ -187,21 +171,18 @@ def test_the_same_id_replaces_text_metadata_and_vector(filled, nodes, query_embe
 def test_delete_removes_the_document_and_nothing_else(filled, nodes, query_embedding):
     filled.delete("doc-2")
     filled.delete("doc-unknown")
-    query = VectorStoreQuery(query_embedding=query_embedding, similarity_top_k=24)
-    keep = lambda node: node.ref_doc_id != "doc-2"  # noqa: E731
-    assert_hits(filled, query, expected_hits(nodes, query_embedding, keep=keep))
+    left = [node for node in nodes if node.ref_doc_id != "doc-2"]
+    assert_hits(filled, left, asking(query_embedding))
 
 
 def test_delete_nodes_removes_ids_and_filtered_ids(filled, nodes, query_embedding):
     filled.delete_nodes([node_id(0), node_id(1), node_id(500)])
-    filled.delete_nodes(
-        [node_id(n) for n in range(10)], filters=where(("kind", "==", "table"))
-    )
+    ids = [node_id(n) for n in range(10)]
+    filled.delete_nodes(ids, filters=where(("kind", "==", "table")))
     filled.delete_nodes(filters=where(("n", ">=", 20)))
     gone = {0, 1, 2, 5, 8, 20, 21, 22, 23}
-    query = VectorStoreQuery(query_embedding=query_embedding, similarity_top_k=24)
-    keep = lambda node: node.metadata["n"] not in gone  # noqa: E731
-    assert_hits(filled, query, expected_hits(nodes, query_embedding, keep=keep))
+    left = [node for node in nodes if node.metadata["n"] not in gone]
+    assert_hits(filled, left, asking(query_embedding))
 
 
 def test_clear_removes_everything_and_the_store_stays_usable(
@@ -209,8 +190,7 @@ def test_clear_removes_everything_and_the_store_stays_usable(
 ):
     filled.clear()
     filled.add(nodes[:3])
-    query = VectorStoreQuery(query_embedding=query_embedding, similarity_top_k=24)
-    assert_hits(filled, query, expected_hits(nodes[:3], query_embedding))
+    assert_hits(filled, nodes[:3], asking(query_embedding))
 
 
 def test_get_nodes_returns_existing_ids_and_matching_nodes(readable):
@@ -248,7 +228,7 @@ def test_image_node_keeps_its_picture_and_caption(kind, store, tmp_path):
         **picture,
     )
     store.add([node])
-    found = store.query(VectorStoreQuery(query_embedding=[1.0] * DIM))
+    found = store.query(asking([1.0] * DIM))
     (stored,) = found.nodes or []
     assert isinstance(stored, ImageNode)
     assert (stored.image, stored.image_path) == (node.image, node.image_path)
@@ -260,22 +240,21 @@ def test_image_node_keeps_its_picture_and_caption(kind, store, tmp_path):
 def test_reopened_store_finds_the_same(backend, nodes, query_embedding):
     store, reopen = backend
     store.add(nodes)
-    query = VectorStoreQuery(query_embedding=query_embedding, similarity_top_k=9)
-    assert_hits(reopen(), query, expected_hits(nodes, query_embedding))
+    assert_hits(reopen(), nodes, asking(query_embedding, 9))
 
 
 def test_one_node_is_found_from_any_direction(store):
     node = make_node(1)
     store.add([node])
     opposite = [-value for value in node.embedding or []]
-    found = store.query(VectorStoreQuery(query_embedding=opposite, similarity_top_k=5))
+    found = store.query(asking(opposite))
     assert found.ids == [node.node_id]
     assert found.similarities == pytest.approx([-1.0], abs=SCORE)
 
 
 def test_serves_a_vector_store_index(store):
     index = VectorStoreIndex(
-        [make_node(n) for n in range(3)],
+        make_nodes(3),
         storage_context=StorageContext.from_defaults(vector_store=store),
         embed_model=MockEmbedding(embed_dim=DIM),
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
-from llama_index.core.schema import ImageNode, NodeWithScore, TextNode
+from llama_index.core.schema import BaseNode, ImageNode, NodeWithScore, TextNode
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from llama_index_mmrag import MultiModalFusionRetriever
@@ -91,6 +91,11 @@ def retriever_of(
     *channels: SearchChannel, **settings: Any
 ) -> MultiModalFusionRetriever:
     return MultiModalFusionRetriever(channels, **settings)
+
+
+def ranked(*nodes: BaseNode, score: float | None = 1.0) -> list[NodeWithScore]:
+    """Return nodes as a plain LlamaIndex ranking, all with one score."""
+    return [NodeWithScore(node=node, score=score) for node in nodes]
 
 
 def ids_of(results: Sequence[NodeWithScore]) -> list[str]:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from llama_index.core.bridge.pydantic import PrivateAttr
-from llama_index.core.schema import (
-    BaseNode,
-    ImageNode,
-)
+from llama_index.core.schema import BaseNode, ImageNode
 from PIL import Image
 
 from llama_index_mmrag import MultiModalQdrantIndex
@@ -76,7 +72,6 @@ def all_of(channel: Channel) -> list[BaseNode]:
 
 
 def described(node: BaseNode) -> dict[str, Any]:
-    assert node.embedding is not None
     return {
         "vector": [round(value, 6) for value in node.embedding],
         "text": node.get_content(),
@@ -123,9 +118,22 @@ index = MultiModalQdrantIndex.open(sys.argv[1], embed_model=encoder)
 """
 
 
-def start_child(code: str, folder: Path) -> subprocess.Popen[str]:
+def run_code(code: str, *arguments: object, **environment: str) -> str:
+    """Return what a Python process prints."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def start_child(
+    code: str, *arguments: object, before: str = CHILD
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", CHILD + textwrap.dedent(code), str(folder)],
+        [sys.executable, "-c", before + textwrap.dedent(code), *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -135,44 +143,3 @@ def start_child(code: str, folder: Path) -> subprocess.Popen[str]:
 def end(child: subprocess.Popen[str]) -> None:
     child.kill()
     child.communicate(timeout=30)
-
-
-Step: TypeAlias = "str | list[tuple[str, int]]"
-"""A name that is deleted, or names with the versions of them that are inserted."""
-
-
-def try_steps(
-    names: Sequence[str], n_examples: int, check: Callable[[list[Step]], None]
-) -> None:
-    """Call `check` with lists of steps, the same on every run."""
-    name = st.sampled_from(names)
-    inserts = st.lists(st.tuples(name, st.integers(0, 3)), min_size=1, max_size=5)
-
-    @settings(
-        max_examples=n_examples,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
-    @given(steps=st.lists(st.one_of(inserts, name), min_size=1, max_size=6))
-    def tried(steps: list[Step]) -> None:
-        check(steps)
-
-    tried()
-
-
-def take_step(
-    index: MultiModalQdrantIndex,
-    step: Step,
-    items: Mapping[str, Sequence[BaseNode]],
-    left: dict[str, BaseNode],
-) -> None:
-    """Insert or delete what the step says; `left` is what is in the index then."""
-    if isinstance(step, str):
-        index.delete_ref_doc(step)
-        left.pop(step, None)
-    else:
-        batch = [(name, items[name][n % len(items[name])]) for name, n in step]
-        index.insert([node for _, node in batch])
-        left |= batch

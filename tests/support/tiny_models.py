@@ -113,6 +113,28 @@ def write_model(folder: Path, kind: str = "clip", *, seed: int = 0) -> str:
     return str(folder)
 
 
+def write_open_clip(folder: Path, kind: str) -> str:
+    """Write a "causal" or "both-ways" model; return its architecture and weights."""
+    import open_clip
+    import torch
+
+    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2}
+    if kind == "both-ways":
+        text |= {"context_length": 20, "no_causal_mask": True, "pool_type": "last"}
+    vision = {"image_size": SIDE, "layers": 2, "width": 32, "head_width": 16}
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {**vision, "patch_size": 8},
+        "text_cfg": {**text, "layers": 2},
+    }
+    (folder / f"tiny-{kind}.json").write_text(json.dumps(config))
+    open_clip.add_model_config(folder)
+    torch.manual_seed(0)
+    weights = open_clip.create_model(f"tiny-{kind}").state_dict()
+    torch.save(weights, folder / "weights.pt")
+    return f"tiny-{kind}:{folder / 'weights.pt'}"
+
+
 def make_torchvision_importable() -> Any:
     """Return what must stay alive for torchvision to be importable beside CPU torch.
 

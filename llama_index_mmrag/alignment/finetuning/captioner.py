@@ -16,13 +16,12 @@ from llama_index_mmrag.alignment.finetuning.caption_head import (
 from llama_index_mmrag.alignment.finetuning.checkpoint import read_tensors
 from llama_index_mmrag.alignment.finetuning.folder import HEAD
 from llama_index_mmrag.checks import needs, whole
-from llama_index_mmrag.embeddings.clip_torch import (
-    choose_device,
-    choose_dtype,
-    computing,
-)
+from llama_index_mmrag.embeddings.clip_torch import choose_device, computing
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
-from llama_index_mmrag.embeddings.clip_transformers import TransformersClip, load_parts
+from llama_index_mmrag.embeddings.clip_transformers import (
+    TransformersClip,
+    load_transformers,
+)
 from llama_index_mmrag.nodes.images import ImageSource, load_image
 
 
@@ -62,18 +61,19 @@ class Captioner:
             InvalidSetting: The device cannot be used.
         """
         needs("safetensors", extra="finetune", for_=cls.__name__)
+        import torch
+
         place = choose_device(device)
         path = Path(folder) / HEAD
         head, shape, sha8 = _read_head(path)
-        parts = load_parts(str(folder), needed_for=cls.__name__)
-        parts.model.to(place)
-        clip = TransformersClip(*parts, dtype=choose_dtype("float32", place))
+        clip = load_transformers(
+            str(folder), place, torch.float32, needed_for=cls.__name__
+        )
         if clip.sha8 != sha8:
-            msg = (
+            raise CheckpointUnusable(
                 f"{str(path)!r} was trained with the model {sha8!r}; the folder holds "
                 f"{clip.sha8!r}. Use the files that one fine-tuning wrote."
             )
-            raise CheckpointUnusable(msg)
         return cls(clip, head.to(place), shape)
 
     def captions(
@@ -126,10 +126,9 @@ def _read_head(path: Path) -> tuple[Any, HeadShape, str]:
         head.load_state_dict(weights)
         sha8: str = card["model"]
     except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
-        msg = (
+        raise CheckpointUnusable(
             f"Cannot read the captioning head {str(path)!r} "
             f"({type(error).__name__}: {error}). Expected a folder that finetune wrote "
             f"with captioning among its tasks."
-        )
-        raise CheckpointUnusable(msg) from error
+        ) from error
     return head.eval(), shape, sha8

@@ -59,12 +59,10 @@ class Origin:
 
     def difference(self, other: dict[str, Any]) -> str:
         """Return in words what differs from a card's origin; nothing: empty."""
-        for part in ("model", "pairs"):
+        for part, named in {"model": "another model", "pairs": "other pairs"}.items():
             mine, theirs = getattr(self, part), other.get(part)
             if mine != theirs:
-                return f"another {part} ({theirs!r}, not {mine!r})".replace(
-                    "another pairs", "other pairs"
-                )
+                return f"{named} ({theirs!r}, not {mine!r})"
         theirs = other.get("settings", {})
         changed = [
             f"{name}={theirs.get(name)!r}, not {value!r}"
@@ -121,8 +119,9 @@ def write_checkpoint(path: Path, state: State, origin: Origin) -> None:
     try:
         save_file(tensors, partial, metadata={"card": json.dumps(card)})
     except SafetensorError as error:  # a full disk, for example
-        msg = f"Cannot write the checkpoint {str(partial)!r}: {error}"
-        raise OSError(msg) from error
+        raise OSError(
+            f"Cannot write the checkpoint {str(partial)!r}: {error}"
+        ) from error
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(partial, path)

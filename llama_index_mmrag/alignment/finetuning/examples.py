@@ -72,12 +72,11 @@ class Examples:
         things = np.unique(self.groups)
         n_judged = max(round(held_out * len(things)), 1) if held_out > 0 else 0
         if len(things) - n_judged < 2:
-            msg = (
+            raise TooFewPairs(
                 f"{len(self)} pairs about {len(things)} thing(s) can be used, of which "
                 f"{n_judged} would judge; expected at least 2 to learn from: a text "
                 f"must be told from another picture's. Give more pairs."
             )
-            raise TooFewPairs(msg)
         judged = np.zeros(len(self), dtype=np.bool_)
         if n_judged:
             judged = drawn_groups(self.groups, held_out, seed=seed)

@@ -52,29 +52,26 @@ def finished_report(folder: Path, origin: Origin) -> FinetuneReport | None:
             (_ADAPTER, f"{_ADAPTER!r}, which fine-tuning would replace"),
         ):
             if (folder / name).exists() and not is_ours:
-                msg = (
+                raise InvalidSetting(
                     f"The folder {str(folder)!r} holds {what}. Give a folder that is "
                     f"empty or does not exist."
                 )
-                raise InvalidSetting(msg)
         return None
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         difference = origin.difference(card["origin"])
         report = _report(folder, card["report"])
     except (KeyError, TypeError, ValueError) as error:
-        msg = (
+        raise InvalidSetting(
             f"The card {str(path)!r} cannot be read ({type(error).__name__}: {error}). "
             f"Expected what fine-tuning wrote. Give another folder."
-        )
-        raise InvalidSetting(msg) from error
+        ) from error
     if difference:
-        msg = (
+        raise InvalidSetting(
             f"The folder {str(folder)!r} holds a model that was fine-tuned with "
             f"{difference}. Give another folder; to train that model further, give it "
             f"as the model."
         )
-        raise InvalidSetting(msg)
     return report
 
 

@@ -91,8 +91,7 @@ def check_finite(losses: Mapping[str, float]) -> None:
     """
     for task, loss in losses.items():
         if not isfinite(loss):
-            msg = f"the {task} loss became {loss}"
-            raise NotFinite(msg)
+            raise NotFinite(f"the {task} loss became {loss}")
 
 
 def _cached(

@@ -25,7 +25,6 @@ from llama_index_mmrag.embeddings.clip_transformers import TransformersClip, poo
 from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
     from torch.nn import Module
 
@@ -121,7 +120,8 @@ class JointModel:
         model = self.clip.model
         pixels = torch.from_numpy(np.stack(batch.pixels)).to(self.clip.device)
         texts = images = loss = None
-        with self.computing():
+        lower = self.dtype != torch.float32
+        with torch.autocast(self.clip.device.type, self.dtype, enabled=lower):
             vision = model.vision_model(pixel_values=pixels)
             if vectors:
                 images = vision.pooler_output
@@ -152,13 +152,6 @@ class JointModel:
             return sigmoid(texts, images, things, model.logit_scale, model.logit_bias)
         return info_nce(texts, images, things, model.logit_scale)
 
-    def computing(self) -> torch.autocast:
-        """Compute matrix products in the precision that was chosen."""
-        import torch
-
-        lower = self.dtype != torch.float32
-        return torch.autocast(self.clip.device.type, self.dtype, enabled=lower)
-
     def _targets(self, batch: Batch) -> list[list[int]]:
         tokenizer = self.clip.tokenizer
         start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
@@ -183,21 +176,19 @@ def _check_dims(clip: TransformersClip, config: Any) -> None:
         blank = np.zeros((1, int(vision.num_channels), side, side), dtype=np.float32)
         pictures = clip.picture_vectors(blank).shape[1]
     if clip.dimension != pictures:
-        msg = (
+        raise CheckpointUnusable(
             f"The model gives texts vectors of {clip.dimension} numbers and pictures "
             f"vectors of {pictures}; expected the same. Choose another checkpoint."
         )
-        raise CheckpointUnusable(msg)
 
 
 def _head_shape(clip: TransformersClip, settings: FinetuneSettings) -> HeadShape:
     config, end = clip.model.config, clip.tokenizer.eos_token_id
     if end is None:
-        msg = (
+        raise CheckpointUnusable(
             "The model's tokenizer has no end mark, and captions need one. Leave "
             "captioning out of the tasks, or choose another checkpoint."
         )
-        raise CheckpointUnusable(msg)
     return HeadShape(
         picture_width=int(config.vision_config.hidden_size),
         vocabulary=max(int(config.text_config.vocab_size), len(clip.tokenizer)),

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
 
@@ -30,22 +31,21 @@ from llama_index_mmrag.alignment.finetuning.folder import (
 )
 from llama_index_mmrag.alignment.finetuning.gradients import NotFinite
 from llama_index_mmrag.alignment.finetuning.joint import JointModel
-from llama_index_mmrag.alignment.finetuning.report import (
-    FinetuneEpoch,
-    FinetuneReport,
-    Stopped,
-)
+from llama_index_mmrag.alignment.finetuning.report import FinetuneReport, Stopped
 from llama_index_mmrag.alignment.finetuning.settings import FinetuneSettings
 from llama_index_mmrag.alignment.finetuning.training import Training
 from llama_index_mmrag.alignment.training import out_of_patience
 from llama_index_mmrag.checks import needs
 from llama_index_mmrag.concurrency.threads import usable_cpus
-from llama_index_mmrag.embeddings.clip_torch import (
-    choose_device,
-    choose_dtype,
-)
+from llama_index_mmrag.embeddings.clip_torch import choose_device
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
-from llama_index_mmrag.embeddings.clip_transformers import TransformersClip, load_parts
+from llama_index_mmrag.embeddings.clip_transformers import (
+    TransformersClip,
+    load_transformers,
+)
+
+if TYPE_CHECKING:
+    import torch
 
 _LOG = logging.getLogger(__name__)
 
@@ -106,7 +106,11 @@ def finetune(
     examples, judged = examples.split(share, seed=settings.seed)
     if held_out is not None:
         judged, not_judged = checked(held_out, num_threads=threads)
-        _check_some(judged, len(held_out))
+        if not len(judged):
+            raise TooFewPairs(
+                f"None of the {len(held_out)} held-out pairs can be used; expected at "
+                f"least one to judge by. Mend them, or leave held_out out."
+            )
         skipped += not_judged
     place = choose_device(device)
     cuda = [place] if place.type == "cuda" else []
@@ -146,7 +150,13 @@ def _trained(
     settings = run.settings
     state = read_checkpoint(path, origin, run.weights)
     if state is None:
-        state = _begun(run)
+        try:
+            state = run.begin()
+        except NotFinite as error:
+            raise CheckpointUnusable(
+                f"Before the first step {error}; expected a number. Use "
+                f"precision='float32', or another checkpoint."
+            ) from error
     else:
         run.resume(state)
         _LOG.info("Going on from step %d of %d", state.n_steps, run.n_all_steps)
@@ -178,7 +188,7 @@ def _trained(
                 _LOG.warning("Fine-tuning stopped: %s", why)
                 return state, "not finite", why
             write_checkpoint(path, state, origin)
-            reached: FinetuneEpoch = state.history[-1]
+            reached = state.history[-1]
             losses = ", ".join(f"{k} {v:.3f}" for k, v in reached.losses.items())
             _LOG.info(
                 "Epoch %d of %d: %s, recall@1 %.3f",
@@ -187,37 +197,26 @@ def _trained(
     return state, "finished", None
 
 
-def _begun(run: Training) -> State:
-    try:
-        return run.begin()
-    except NotFinite as error:
-        msg = (
-            f"Before the first step {error}; expected a number. Use "
-            f"precision='float32', or another checkpoint."
-        )
-        raise CheckpointUnusable(msg) from error
-
-
 def _why_not_finite(what: str, state: State, settings: FinetuneSettings) -> str:
-    epoch: FinetuneEpoch = state.history[state.best_epoch]
     return (
         f"{what} in epoch {len(state.history)} with a learning rate of "
-        f"{settings.encoder_learning_rate!r}; the weights of epoch {epoch.epoch} are "
-        f"kept. Lower the learning rate, or use precision='float32', in another folder."
+        f"{settings.encoder_learning_rate!r}; the weights of epoch "
+        f"{state.best_epoch} are kept. Lower the learning rate, or use "
+        f"precision='float32', in another folder."
     )
 
 
-def _loaded(name: str, place: object) -> TransformersClip:
-    parts = load_parts(name, needed_for=_NEEDED_FOR)
-    for weight_name, weight in parts.model.named_parameters():
+def _loaded(name: str, place: torch.device) -> TransformersClip:
+    import torch
+
+    clip = load_transformers(name, place, torch.float32, needed_for=_NEEDED_FOR)
+    for weight_name, weight in clip.model.named_parameters():
         if not bool(weight.isfinite().all()):
-            msg = (
+            raise CheckpointUnusable(
                 f"The weights {weight_name!r} of {name!r} hold values that are no "
                 f"numbers; expected finite ones. Choose another checkpoint."
             )
-            raise CheckpointUnusable(msg)
-    parts.model.to(place)
-    return TransformersClip(*parts, dtype=choose_dtype("float32", parts.model.device))
+    return clip
 
 
 def _origin(
@@ -230,12 +229,3 @@ def _origin(
         # As JSON gives them back, to be compared.
         settings=json.loads(json.dumps(dataclasses.asdict(settings))),
     )
-
-
-def _check_some(judged: Examples, n_given: int) -> None:
-    if not len(judged):
-        msg = (
-            f"None of the {n_given} held-out pairs can be used; expected at least one "
-            f"to judge by. Mend them, or leave held_out out."
-        )
-        raise TooFewPairs(msg)

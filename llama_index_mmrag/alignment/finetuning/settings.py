@@ -24,10 +24,6 @@ _HIGHEST_RATE = 1e30
 """Nonsense that float32 can still hold: AdamW divides it by as little as 1e-3."""
 
 
-def _default_tasks() -> dict[Task, float]:
-    return {"contrastive": 1.0, "captioning": 0.5}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneSettings:
     """How both encoders are trained; the defaults are for some thousands of pairs.
@@ -68,7 +64,9 @@ class FinetuneSettings:
     """
 
     method: Method = "lora"
-    tasks: Mapping[Task, float] = field(default_factory=_default_tasks)
+    tasks: Mapping[Task, float] = field(
+        default_factory=lambda: {"contrastive": 1.0, "captioning": 0.5}
+    )
     lora_rank: int = 16
     lora_alpha: float = 32.0
     lora_dropout: float = 0.05
@@ -112,11 +110,10 @@ class FinetuneSettings:
             one_of(task, "tasks: a name", get_args(Task))
             number(weight, f"tasks: the weight of {task}", at_least=0)
         if self.head_width % 32 or not any(self.tasks.values()):
-            msg = (
+            raise InvalidSetting(
                 f"head_width is {self.head_width!r} and tasks are {self.tasks!r}; "
                 f"expected a multiple of 32, and one weight above 0. Correct it."
             )
-            raise InvalidSetting(msg)
 
     def weight(self, task: Task) -> float:
         """Return a task's weight; 0 if it is not run."""

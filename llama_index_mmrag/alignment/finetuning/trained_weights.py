@@ -22,13 +22,9 @@ _TARGETS = (
 )
 
 _LAST = (
-    "visual_projection",
-    "text_projection",
-    "text_model.head",
-    "text_model.final_layer_norm",
-    "vision_model.head",
-    "vision_model.post_layernorm",
-)
+    "visual_projection", "text_projection", "text_model.head", "vision_model.head",
+    "text_model.final_layer_norm", "vision_model.post_layernorm",
+)  # fmt: skip
 """What comes after the blocks, in CLIP or in SigLIP."""
 
 _TEMPERATURES = ("logit_scale", "logit_bias")

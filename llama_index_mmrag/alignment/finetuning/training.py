@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from math import cos, isfinite, pi
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -184,21 +184,17 @@ class Training:
         )
         # float16 overflows now and then: such a step is left out and the scale halved.
         if not isfinite(norm) and (scaler is None or scaler.get_scale() < 1):
-            msg = f"the gradient's length became {norm}"
-            raise NotFinite(msg)
+            raise NotFinite(f"the gradient's length became {norm}")
         if scaler is None:
             optimizer.step()
         else:
             scaler.step(optimizer)
             scaler.update()
-        self._bound_temperature()
-        return losses
-
-    def _bound_temperature(self) -> None:
-        weight = self.weights.get("model.logit_scale")
+        temperature = self.weights.get("model.logit_scale")
         # SigLIP has no such bound.
-        if weight is not None and "model.logit_bias" not in self.weights:
-            weight.data.clamp_(max=LARGEST_SCALE)
+        if temperature is not None and "model.logit_bias" not in self.weights:
+            temperature.data.clamp_(max=LARGEST_SCALE)
+        return losses
 
     def _epoch(self, number: int, losses: dict[str, float]) -> FinetuneEpoch:
         """Return what the weights reach on the pairs that judge.
@@ -209,30 +205,26 @@ class Training:
         import torch
 
         if not all(bool(w.isfinite().all()) for w in self.weights.values()):
-            msg = "a weight is no number any more"
-            raise NotFinite(msg)
+            raise NotFinite("a weight is no number any more")
         self._model.train(False)
-        texts, images, nats, n_tokens = [], [], 0.0, 0
+        sides: tuple[list[Vectors], ...] = ([], [])
+        nats, n_tokens = 0.0, 0
         order = range(len(self._judged))
         captions = self._model.head is not None
         with torch.no_grad():
             for batch in self._batches(self._judged, order, size=_JUDGED_AT_ONCE):
                 outputs = self._model.outputs(batch, vectors=True, captioning=captions)
-                texts.append(_as_array(outputs.texts))
-                images.append(_as_array(outputs.images))
+                for rows, vectors in zip(sides, outputs[:2], strict=True):
+                    rows.append(to_numpy(cast("Tensor", vectors)))
                 if outputs.captioning is not None:
                     nats += float(outputs.captioning)
                     n_tokens += self._model.token_count(batch)
         captioning = nats / n_tokens if captions else None
         if captioning is not None:
             check_finite({"captioning": captioning})
-        recalls = recall_both_ways(
-            np.concatenate(texts),
-            np.concatenate(images),
-            self._judged.groups,
-            np.array(self._judged.picture_shas),
-            k=1,
-        )
+        texts, images = map(np.concatenate, sides)
+        groups, shas = self._judged.groups, np.array(self._judged.picture_shas)
+        recalls = recall_both_ways(texts, images, groups, shas, k=1)
         return FinetuneEpoch(number, losses, *recalls, captioning)
 
     def _batches(
@@ -300,8 +292,3 @@ def warmup_cosine(step: int, n_steps: int, *, warmup: float) -> float:
 
 def _copied(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True).contiguous()
-
-
-def _as_array(rows: Tensor | None) -> Vectors:
-    array: Vectors = np.empty((0, 0), np.float32)
-    return array if rows is None else to_numpy(rows)

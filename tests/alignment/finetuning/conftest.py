@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,17 +16,6 @@ def packages(torchvision_operators) -> None:
     """Skip where the extra is not installed; after torchvision can be imported."""
     for package in ("torch", "transformers", "peft"):
         pytest.importorskip(package, reason="install extra 'finetune'")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread(packages) -> Iterator[None]:
-    """Tiny products are slower on several threads, much slower on a busy machine."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -57,27 +47,25 @@ def quick(packages, tmp_path) -> Callable[..., Any]:
     """Return `finetune` with settings for seconds, into a folder of the test."""
     from llama_index_mmrag.alignment.finetuning import FinetuneSettings, finetune
 
-    def run(model: str, pairs: Any, **settings: Any) -> Any:
-        arguments = {
-            name: settings.pop(name) for name in ("held_out_pairs",) if name in settings
-        }
-        out = settings.pop("out", tmp_path / "out")
-        known = {
-            "epochs": 2,
-            "batch_size": 8,
-            "held_out": 0.0,
-            "head_width": 32,
-            "head_layers": 1,
-            "learning_rate": 1e-3,
-            "patience": 100,
-            **settings,
-        }
+    known = {
+        "epochs": 2, "batch_size": 8, "held_out": 0.0, "head_width": 32,
+        "head_layers": 1, "learning_rate": 1e-3, "patience": 100,
+    }  # fmt: skip
+
+    def run(
+        model: str,
+        pairs: Any,
+        *,
+        out: Path = tmp_path / "out",
+        held_out_pairs: Any = None,
+        **settings: Any,
+    ) -> Any:
         return finetune(
             model,
             pairs,
             out=out,
-            settings=FinetuneSettings(**known),
-            held_out=arguments.get("held_out_pairs"),
+            settings=FinetuneSettings(**{**known, **settings}),
+            held_out=held_out_pairs,
             num_threads=2,
             show_progress=False,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from llama_index_mmrag.alignment.finetuning import (
     TooFewPairs,
 )
 from llama_index_mmrag.alignment.finetuning import run as run_module
+from llama_index_mmrag.alignment.finetuning.checkpoint import read_tensors
 from llama_index_mmrag.alignment.pair_files import PictureText
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting, MmragError
@@ -55,19 +56,16 @@ def test_one_pair_or_none_is_too_few(quick, tiny_clip, few_pairs, n, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_two_texts_of_one_picture_are_one_thing(quick, tiny_clip, few_pairs):
-    picture = few_pairs[0][0]
-    with pytest.raises(TooFewPairs, match=r"2 pairs about 1 thing"):
-        quick(tiny_clip, [(picture, "a cup"), (picture, "red")])
-
-
-def test_one_picture_under_two_names_is_one_thing(
-    quick, tiny_clip, few_pairs, tmp_path
+@pytest.mark.parametrize("name", ["same.png", "twin.png"])
+def test_one_picture_with_two_texts_or_names_is_one_thing(
+    quick, tiny_clip, few_pairs, tmp_path, name
 ):
-    twin = tmp_path / "twin.png"
-    twin.write_bytes(Path(few_pairs[0][0]).read_bytes())
+    picture = tmp_path / "same.png"
+    shutil.copy(few_pairs[0][0], picture)
+    twin = tmp_path / name
+    twin.write_bytes(picture.read_bytes())
     with pytest.raises(TooFewPairs, match=r"2 pairs about 1 thing"):
-        quick(tiny_clip, [few_pairs[0], (twin, "the same")])
+        quick(tiny_clip, [(picture, "a cup"), (twin, "red")])
 
 
 def test_folder_of_something_else_is_left_as_it_is(
@@ -109,10 +107,8 @@ def test_held_out_pairs_of_ones_own_judge(quick, tiny_clip, few_pairs):
 def test_huge_rate_stops_with_the_last_good_weights(
     quick, tiny_clip, few_pairs, caplog
 ):
-    with caplog.at_level(logging.WARNING):
-        report = quick(tiny_clip, few_pairs, method="full", learning_rate=1e25)
+    report = quick(tiny_clip, few_pairs, method="full", learning_rate=1e25)
     assert report.stopped == "not finite"
-    assert report.not_finite is not None
     assert "in epoch 1 with a learning rate of 1e+25" in report.not_finite
     assert "Lower the learning rate" in caplog.text
     assert report.best_epoch == 0
@@ -125,17 +121,15 @@ def test_loss_that_breaks_later_keeps_the_epoch_before(
     quick, tiny_clip, few_pairs, tmp_path, monkeypatch
 ):
     good = quick(tiny_clip, few_pairs, epochs=3, method="full")
-    wrote = run_module.write_checkpoint
+    wrote, made = run_module.write_checkpoint, run_module.Training
     seen = []
+    weights: dict[str, Any] = {}
 
     def then_broken(path: Path, state: Any, origin: Any) -> None:
         wrote(path, state, origin)
-        seen.append((len(state.history), path.read_bytes()))
+        seen.append(len(state.history))
         if len(state.history) == 3:  # after epoch 2
             weights["model.logit_scale"].data.fill_(float("nan"))
-
-    made = run_module.Training
-    weights: dict[str, Any] = {}
 
     def watched(*arguments: Any, **options: Any) -> Any:
         training = made(*arguments, **options)
@@ -144,12 +138,10 @@ def test_loss_that_breaks_later_keeps_the_epoch_before(
 
     monkeypatch.setattr(run_module, "write_checkpoint", then_broken)
     monkeypatch.setattr(run_module, "Training", watched)
-    report = quick(
-        tiny_clip, few_pairs, epochs=3, method="full", out=tmp_path / "broken"
-    )
-    assert [n for n, _ in seen] == [2, 3]
+    out = tmp_path / "broken"
+    report = quick(tiny_clip, few_pairs, epochs=3, method="full", out=out)
+    assert seen == [2, 3]
     assert report.stopped == "not finite"
-    assert report.not_finite is not None
     assert "the contrastive loss became nan in epoch 3" in report.not_finite
     assert report.history == good.history[:3]
     assert report.best_epoch in (1, 2)
@@ -160,15 +152,13 @@ def test_weights_that_are_no_numbers_are_refused_at_the_start(
 ):
     import transformers
 
-    model = transformers.CLIPModel.from_pretrained(tiny_clip)
+    folder = Path(write_model(tmp_path / "nan"))
+    model = transformers.CLIPModel.from_pretrained(folder)
     model.visual_projection.weight.data[0, 0] = float("nan")
-    copy = tmp_path / "nan"
-    write_model(copy)
-    model.save_pretrained(copy)
-    with pytest.raises(
-        MmragError, match=r"visual_projection\.weight. of .* no numbers"
-    ):
-        quick(str(copy), few_pairs)
+    model.save_pretrained(folder)
+    said = r"visual_projection\.weight. of .* no numbers"
+    with pytest.raises(MmragError, match=said):
+        quick(str(folder), few_pairs)
 
 
 @pytest.fixture
@@ -205,9 +195,7 @@ def test_pairs_are_told_by_content_not_by_place(
 ):
     moved = []
     for image, text in few_pairs:
-        copy = tmp_path / Path(image).name
-        copy.write_bytes(Path(image).read_bytes())
-        moved.append((copy, text))
+        moved.append((shutil.copy(image, tmp_path), text))
     assert quick(tiny_clip, moved).stopped == "finished"
 
 
@@ -221,15 +209,13 @@ def test_damaged_checkpoint_is_refused(quick, tiny_clip, few_pairs, interrupted)
 def test_checkpoint_with_weights_of_other_shapes_is_refused(
     quick, tiny_clip, few_pairs, interrupted
 ):
-    from safetensors import safe_open
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     path = interrupted / "checkpoint.safetensors"
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-    tensors = load_file(path)
+    card, tensors = read_tensors(path)
     name = next(name for name in tensors if name.startswith("weights/head.picture."))
-    save_file({**tensors, name: tensors[name][:1].clone()}, path, metadata)
+    tensors[name] = tensors[name][:1].clone()
+    save_file(tensors, path, {"card": json.dumps(card)})
     with pytest.raises(InvalidSetting, match="other names or shapes"):
         quick(tiny_clip, few_pairs)
 
@@ -294,21 +280,13 @@ def test_picture_that_goes_away_during_training_is_named_and_can_come_back(
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"seed": -1},
-        {"seed": 2**63},
-        {"method": "prompt"},
-        {"tasks": {}},
-        {"tasks": {"contrastive": 0.0}},
-        {"tasks": {"contrastive": -1.0, "captioning": 1.0}},
-        {"tasks": {"translation": 1.0}},
-        {"batch_size": 1},
-        {"micro_batch_size": 0},
-        {"learning_rate": float("nan")},
-        {"held_out": 1.0},
-        {"head_width": 40},
-        {"precision": "int8"},
+        {"seed": -1}, {"seed": 2**63}, {"method": "prompt"}, {"tasks": {}},
+        {"tasks": {"contrastive": 0.0}}, {"tasks": {"translation": 1.0}},
+        {"tasks": {"contrastive": -1.0, "captioning": 1.0}}, {"batch_size": 1},
+        {"micro_batch_size": 0}, {"learning_rate": float("nan")}, {"held_out": 1.0},
+        {"head_width": 40}, {"precision": "int8"},
     ],
-)
+)  # fmt: skip
 def test_settings_out_of_range_are_named(wrong):
     with pytest.raises(InvalidSetting, match=next(iter(wrong))):
         FinetuneSettings(**wrong)
@@ -325,7 +303,6 @@ def test_captioner_beside_another_model_is_refused(
     quick, tiny_clip, few_pairs, tmp_path
 ):
     report = quick(tiny_clip, few_pairs, epochs=1)
-    base = Path(tiny_clip) / "model.safetensors"
-    (report.folder / "model.safetensors").write_bytes(base.read_bytes())
+    shutil.copy(Path(tiny_clip) / "model.safetensors", report.folder)
     with pytest.raises(CheckpointUnusable, match="Use the files that one fine-tuning"):
         Captioner.load(report.folder)

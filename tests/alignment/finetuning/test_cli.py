@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,19 +23,23 @@ def run(*arguments: str | Path) -> Result:
 
 
 @pytest.fixture
-def pairs_file(few_pairs, tmp_path) -> Path:
+def finetuned(tiny_clip, few_pairs, tmp_path) -> Callable[..., Result]:
+    """Return a function that runs the command on pairs of which two are bad."""
     file = tmp_path / "pairs.jsonl"
     lines = [json.dumps({"image": image, "text": text}) for image, text in few_pairs]
     lines += ['{"image": "gone.png", "text": "gone"}', "no json"]
     file.write_text("\n".join(lines))
-    return file
+    known = {"--model": tiny_clip, "--pairs": file, "--out": tmp_path / "out"}
+
+    def finetuned(*flags: str, **changed: str) -> Result:
+        given = known | {f"--{name}": value for name, value in changed.items()}
+        return run(*(part for option in given.items() for part in option), *flags)
+
+    return finetuned
 
 
-def test_pairs_become_a_model_and_skipped_lines_are_told(
-    tiny_clip, pairs_file, tmp_path
-):
-    out = tmp_path / "out"
-    done = run("--model", tiny_clip, "--pairs", pairs_file, "--out", out, *QUICK)
+def test_pairs_become_a_model_and_skipped_lines_are_told(finetuned, tmp_path):
+    done = finetuned(*QUICK)
     assert done.exit_code == 0, done.output
     assert "14 pairs learned from, 2 judged by" in done.stdout
     assert "pairs.jsonl:17: gone.png: Cannot read the picture" in done.stderr
@@ -43,29 +48,24 @@ def test_pairs_become_a_model_and_skipped_lines_are_told(
     (epoch,) = [x for x in done.stderr.splitlines() if x.startswith("Epoch ")]
     assert epoch.startswith("Epoch 1 of 1: contrastive ")
     assert "recall@1" in epoch
-    assert len(BatchedClipEmbedding(model_name=str(out)).encode_texts(["cup"])) == 1
+    model = BatchedClipEmbedding(model_name=str(tmp_path / "out"))
+    assert len(model.encode_texts(["cup"])) == 1
     # Again: nothing is trained, the same is told.
-    again = run("--model", tiny_clip, "--pairs", pairs_file, "--out", out, *QUICK)
-    assert again.stdout == done.stdout
+    assert finetuned(*QUICK).stdout == done.stdout
 
 
-def test_strict_and_json(tiny_clip, pairs_file, tmp_path):
-    out = tmp_path / "out"
-    arguments = ("--model", tiny_clip, "--pairs", pairs_file, "--out", out, *QUICK)
-    done = run(*arguments, "--strict", "--json", "--captioning", "0")
+def test_strict_and_json(finetuned, tmp_path):
+    done = finetuned(*QUICK, "--strict", "--json", "--captioning", "0")
     assert done.exit_code == 1
     told = json.loads(done.stdout)
-    assert told["folder"] == str(out)
+    assert told["folder"] == str(tmp_path / "out")
     assert [problem["line"] for problem in told["unread"]] == [17, 18]
     assert [epoch["epoch"] for epoch in told["history"]] == [0, 1]
     assert list(told["history"][1]["losses"]) == ["contrastive"]
 
 
-def test_loss_that_is_no_number_ends_with_2(tiny_clip, pairs_file, tmp_path):
-    done = run(
-        *("--model", tiny_clip, "--pairs", pairs_file, "--out", tmp_path / "out"),
-        *("--learning-rate", "1e25", "--batch-size", "4", "--method", "full"),
-    )
+def test_loss_that_is_no_number_ends_with_2(finetuned):
+    done = finetuned("--learning-rate", "1e25", "--batch-size", "4", method="full")
     assert done.exit_code == 2
     assert "Stopped: " in done.stdout
     assert "Lower the learning rate" in done.stdout
@@ -74,20 +74,18 @@ def test_loss_that_is_no_number_ends_with_2(tiny_clip, pairs_file, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        (("--pairs", "gone.jsonl"), "Error: Cannot read the pairs in 'gone.jsonl'"),
-        (("--method", "prompt"), "'prompt' is not one of 'lora'"),
-        (("--precision", "int8"), "'int8' is not one of 'auto'"),
-        (("--model", "."), "Error: Cannot load '.' with transformers"),
-        (("--device", "abacus"), "Error: The device 'abacus' cannot be used"),
+        ({"pairs": "gone.jsonl"}, "Error: Cannot read the pairs in 'gone.jsonl'"),
+        ({"method": "prompt"}, "'prompt' is not one of 'lora'"),
+        ({"precision": "int8"}, "'int8' is not one of 'auto'"),
+        ({"model": "."}, "Error: Cannot load '.' with transformers"),
+        ({"device": "abacus"}, "Error: The device 'abacus' cannot be used"),
     ],
 )
 def test_wrong_use_is_told_in_a_sentence(
-    changed, told, tiny_clip, pairs_file, tmp_path, monkeypatch
+    changed, told, finetuned, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    given = {"--model": tiny_clip, "--pairs": str(pairs_file), "--out": "out"}
-    given |= dict([changed])
-    done = run(*(part for option in given.items() for part in option), *QUICK)
+    done = finetuned(*QUICK, **changed)
     assert done.exit_code == 2
     assert told in done.stderr
     assert not (tmp_path / "out").exists()
@@ -102,12 +100,12 @@ def test_help_names_every_setting_with_its_default():
 
 
 def test_loading_a_model_draws_no_bar_where_there_is_no_terminal(
-    tiny_clip, pairs_file, tmp_path
+    tiny_clip, finetuned, tmp_path
 ):
     script = tmp_path / "run.py"
     script.write_text("from llama_index_mmrag import cli; cli.main()")
     tiny = Path(__file__).parents[2] / "support/tiny_models.py"
-    options = ("--pairs", pairs_file, "--encoder", tiny_clip, "--json")
+    options = ("--pairs", tmp_path / "pairs.jsonl", "--encoder", tiny_clip, "--json")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", tiny, script, "diagnose", *options],
         capture_output=True,
@@ -118,7 +116,5 @@ def test_loading_a_model_draws_no_bar_where_there_is_no_terminal(
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["gap"]
-    assert [line.partition(" ")[0] for line in done.stderr.splitlines()] == [
-        "Skipped",
-        "Skipped",
-    ]
+    said = [line.partition(" ")[0] for line in done.stderr.splitlines()]
+    assert said == ["Skipped", "Skipped"]

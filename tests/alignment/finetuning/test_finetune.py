@@ -23,13 +23,9 @@ from llama_index_mmrag.nodes.images import load_image
 @pytest.mark.parametrize("method", ["lora", "full", "last_blocks"])
 def test_siglip_learns_with_its_own_loss(quick, tiny_siglip, few_pairs, method):
     report = quick(
-        tiny_siglip,
-        few_pairs,
-        method=method,
-        epochs=12,
-        learning_rate=3e-3,
+        tiny_siglip, few_pairs, method=method, epochs=12, learning_rate=3e-3,
         head_learning_rate=3e-3,
-    )
+    )  # fmt: skip
     first, last = report.history[1], report.history[-1]
     assert last.losses["contrastive"] < 0.6 * first.losses["contrastive"]
     assert last.losses["captioning"] < 0.8 * first.losses["captioning"]
@@ -73,13 +69,9 @@ def test_float16_leaves_out_a_step_that_overflows_and_goes_on(
 ):
     # GradScaler begins at 65536, which the first steps' gradients may not stand.
     report = quick(
-        tiny_clip,
-        few_pairs,
-        precision="float16",
-        method="full",
+        tiny_clip, few_pairs, precision="float16", method="full", epochs=12,
         tasks={"contrastive": 1000.0},
-        epochs=12,
-    )
+    )  # fmt: skip
     assert report.stopped == "finished"
     losses = [epoch.losses["contrastive"] for epoch in report.history[1:]]
     assert losses[-1] < losses[0]
@@ -89,14 +81,9 @@ def test_training_stops_early_and_keeps_the_best(quick, tiny_clip, pairs):
     # Words that say nothing about their pictures cannot help held-out ones for long.
     shuffled = [(image, pairs[(7 * i) % 64][1]) for i, (image, _) in enumerate(pairs)]
     report = quick(
-        tiny_clip,
-        shuffled,
-        tasks={"contrastive": 1.0},
-        held_out=0.5,
-        epochs=60,
-        patience=2,
-        learning_rate=3e-3,
-    )
+        tiny_clip, shuffled, tasks={"contrastive": 1.0}, held_out=0.5, epochs=60,
+        patience=2, learning_rate=3e-3,
+    )  # fmt: skip
     assert report.stopped == "early"
     recalls = [epoch.recall for epoch in report.history]
     assert report.best.recall == max(recalls)
@@ -113,9 +100,10 @@ def test_base_model_is_not_changed(quick, tiny_clip, few_pairs):
 def test_fine_tuned_model_is_fine_tuned_further(quick, tiny_clip, few_pairs, tmp_path):
     first = quick(tiny_clip, few_pairs, epochs=1)
     second = quick(str(first.folder), few_pairs, epochs=1, out=tmp_path / "second")
-    card = json.loads((second.folder / "finetune.json").read_text())
-    first_card = json.loads((first.folder / "finetune.json").read_text())
-    assert card["origin"]["model"] == first_card["space"].removesuffix(":unit")
+    cards = [
+        json.loads((r.folder / "finetune.json").read_text()) for r in (first, second)
+    ]
+    assert cards[1]["origin"]["model"] == cards[0]["space"].removesuffix(":unit")
 
 
 def test_captions_of_no_pictures_and_of_any_source(quick, tiny_clip, few_pairs):
@@ -200,17 +188,13 @@ def test_decay_pulls_on_matrices_alone(packages):
         "head.norm.weight": torch.ones(2),
     }
     settings = FinetuneSettings(learning_rate=0.5, head_learning_rate=0.25)
-    groups = new_optimizer(weights, settings).param_groups
     found = [
         (group["peak"], group["weight_decay"], [w.ndim for w in group["params"]])
-        for group in groups
+        for group in new_optimizer(weights, settings).param_groups
     ]
     assert found == [
-        (0.5, 0.05, [2]),
-        (0.5, 0.0, [1, 0]),
-        (0.25, 0.05, [2]),
-        (0.25, 0.0, [1]),
-    ]
+        (0.5, 0.05, [2]), (0.5, 0.0, [1, 0]), (0.25, 0.05, [2]), (0.25, 0.0, [1])
+    ]  # fmt: skip
 
 
 def test_recall_is_the_mean_of_both_ways():

@@ -13,12 +13,12 @@ from llama_index_mmrag.alignment.finetuning.joint import Batch, JointModel
 from llama_index_mmrag.embeddings.clip_transformers import TransformersClip, load_parts
 from llama_index_mmrag.nodes.images import load_image
 
+torch = pytest.importorskip("torch", reason="install extra 'finetune'")
+
 BOTH = {"contrastive": 1.0, "captioning": 0.5}
 
 
 def joint(folder: str, **settings: Any) -> JointModel:
-    import torch
-
     torch.manual_seed(3)
     clip = TransformersClip(
         *load_parts(folder, needed_for="a test"), dtype=torch.float32
@@ -71,8 +71,6 @@ def test_parts_add_up_to_the_whole_batch(kind, size, request, few_pairs):
 def test_parts_draw_the_same_dropout_both_times(tiny_clip, few_pairs):
     model = joint(tiny_clip, method="lora", lora_dropout=0.5, tasks={"contrastive": 1})
     batch = batch_of(model, few_pairs[:8], range(8))
-    import torch
-
     # The additions must do something for their dropout to matter.
     for name, weight in model.trained().items():
         if "lora_B" in name:
