@@ -54,28 +54,18 @@ def test_cosine_of_a_blend_is_the_weighted_sum_of_cosines_over_its_length(alpha,
         assert blend @ other == pytest.approx(expected, abs=1e-9)
 
 
+@RULES
 @pytest.mark.parametrize("alpha", [0, 1])
 @given(seed=st.integers(0, 99))
-def test_blend_at_its_ends_is_the_single_part_to_the_bit(alpha, seed):
+def test_rule_at_its_ends_is_the_single_part_to_the_bit(kind, alpha, seed):
     texts, pictures = rows(5, 4, seed), rows(5, 4, seed + 1)
     nothing = np.zeros_like(texts)
     single = (nothing, pictures) if alpha == 0 else (texts, nothing)
-    ends = Blend(alpha).compose(texts, pictures)
-    assert (ends == Blend(0.3).compose(*single)).all()
-    np.testing.assert_allclose(ends, unit(single[0] + single[1]), rtol=1e-15)
-
-
-@pytest.mark.parametrize("alpha", [0, 1])
-@given(seed=st.integers(0, 99))
-def test_concatenation_at_its_ends_is_the_single_part_and_zeros_to_the_bit(alpha, seed):
-    texts, pictures = rows(5, 4, seed), rows(5, 3, seed + 1)
-    single = (
-        (np.zeros_like(texts), pictures)
-        if alpha == 0
-        else (texts, np.zeros_like(pictures))
-    )
-    ends = Concatenate(alpha).compose(texts, pictures)
-    assert (ends == Concatenate(0.3).compose(*single)).all()
+    ends = kind(alpha).compose(texts, pictures)
+    assert (ends == kind(0.3).compose(*single)).all()
+    parts = [unit(part) if part.any() else part for part in single]
+    expected = sum(parts) if kind is Blend else np.hstack(parts)
+    np.testing.assert_allclose(ends, expected, rtol=1e-15)
 
 
 @RULES

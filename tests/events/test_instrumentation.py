@@ -7,7 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import pytest
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.instrumentation.events.retrieval import RetrievalEndEvent
-from llama_index.core.schema import NodeWithScore
 from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.base import BaseEvent
 from llama_index_instrumentation.dispatcher import instrument_tags
@@ -23,20 +22,18 @@ from llama_index_instrumentation.event_handlers import BaseEventHandler
 from llama_index_instrumentation.span import SimpleSpan
 from llama_index_instrumentation.span_handlers import BaseSpanHandler
 
-from llama_index_mmrag import MultiModalFusionRetriever, MultiModalSynthesizer
+from llama_index_mmrag import MultiModalSynthesizer
 from llama_index_mmrag.answers.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed
 from llama_index_mmrag.events.degraded import RouteDegradedEvent
 from llama_index_mmrag.events.spans import Span
 
-from ..support.colours import channel, image_node, text_node
+from ..support.colours import GAP, channel, image_node, retriever_of, text_node
 from ..support.patience import patient
 from ..support.stores import FaultyStore
 
 ROOT = Path(__file__).parents[2]
-
-Retrieve = Callable[[MultiModalFusionRetriever, Any], Awaitable[list[NodeWithScore]]]
 
 
 class Trace(BaseSpanHandler[SimpleSpan]):
@@ -114,21 +111,6 @@ def heard() -> Iterator[Heard]:
     root.event_handlers.remove(handler)
 
 
-async def _sync(retriever: MultiModalFusionRetriever, query: Any) -> Any:
-    return retriever.retrieve(query)
-
-
-async def _async(retriever: MultiModalFusionRetriever, query: Any) -> Any:
-    return await retriever.aretrieve(query)
-
-
-@pytest.fixture(params=[_sync, _async], ids=["sync", "async"])
-def retrieve(request) -> Retrieve:
-    """Return `retrieve` or `aretrieve`, to be awaited either way."""
-    found: Retrieve = request.param
-    return found
-
-
 @pytest.fixture
 def texts(open_store) -> Any:
     return open_store(FaultyStore, [text_node("red", entity="r")])
@@ -145,48 +127,43 @@ def pictures(open_store, paint) -> Any:
 @pytest.mark.parametrize("timeout_s", [None, 5])
 @pytest.mark.parametrize("kind", ["edge", "local"])
 async def test_routes_are_spans_under_the_query(
-    kind, timeout_s, retrieve, open_store, paint, trace
+    kind, timeout_s, retrieve, open_store, paint, trace, request
 ):
-    retriever = MultiModalFusionRetriever(
-        [
-            channel("text", open_store(kind, [text_node("red")]), ColourEncoder()),
-            channel(
-                "image", open_store(kind, [image_node(paint("red"))]), ColourEncoder()
-            ),
-        ],
+    texts = open_store(kind, [text_node("red")])
+    pictures = open_store(kind, [image_node(paint("red"))])
+    retriever = retriever_of(
+        channel("text", texts),
+        channel("image", pictures, ColourEncoder(modality_gap=GAP)),
         timeout_s=timeout_s,
     )
     trace.parents.clear()  # filling the stores has spans of its own
     await retrieve(retriever, "red")
     (query,) = {trace.path(id_)[0] for id_ in trace.parents}
-    assert query == ("retrieve" if retrieve is _sync else "aretrieve")
+    is_async = request.node.callspec.params["retrieve"] == "async"
+    assert query == ("aretrieve" if is_async else "retrieve")
     for name in ("search text→text", "search text→image", "fuse"):
         (span,) = trace.named(name)
         assert trace.path(span) == [query, f"_{query}", name]
         assert trace.endings(name) == ["OK"]
     # Its encoding is part of a route, in whatever thread.
-    encoded = {
-        trace.path(id_)[2] for id_ in trace.named("ColourEncoder.get_query_embedding")
-    }
+    encodings = trace.named("ColourEncoder.get_query_embedding")
+    encoded = {trace.path(id_)[2] for id_ in encodings}
     assert encoded == {"search text→text", "search text→image"}
     fetched = [*trace.named("fetch text"), *trace.named("fetch image")]
     assert len(fetched) == (2 if kind == "edge" else 0)
     assert all(trace.path(id_)[:2] == [query, f"_{query}"] for id_ in fetched)
     (span,) = trace.named("search text→image")
-    assert trace.tags[span] == {
-        "route": "text→image",
-        "channel": "image",
-        "query": "red",
-    }
+    expected = {"route": "text→image", "channel": "image", "query": "red"}
+    assert trace.tags[span] == expected
     assert not trace.open_spans
 
 
-async def test_every_step_of_an_engine_is_one_span(trace, open_store, encoder):
-    store = open_store("edge", [text_node("red")])
-    retriever = MultiModalFusionRetriever([channel("text", store, encoder)])
+async def test_every_step_of_an_engine_is_one_span(trace, texts):
     engine = MultiModalQueryEngine(
-        retriever, response_synthesizer=MultiModalSynthesizer()
+        retriever_of(channel("text", texts)),
+        response_synthesizer=MultiModalSynthesizer(),
     )
+    trace.parents.clear()
     engine.query("red")
     await engine.aquery("red")
     names = [name_of(id_) for id_ in trace.parents]
@@ -199,27 +176,19 @@ async def test_every_step_of_an_engine_is_one_span(trace, open_store, encoder):
         assert names.count(step) == 1
 
 
-async def test_tags_of_the_application_are_on_every_route(
-    retrieve, texts, encoder, trace
-):
-    retriever = MultiModalFusionRetriever([channel("text", texts, encoder)])
+async def test_tags_of_the_application_are_on_every_route(retrieve, texts, trace):
     with instrument_tags({"tenant": "a"}):
-        await retrieve(retriever, "red")
+        await retrieve(retriever_of(channel("text", texts)), "red")
     (span,) = trace.named("search text→text")
     assert trace.tags[span]["tenant"] == "a"
 
 
 async def test_span_of_a_route_that_hangs_ends_at_its_deadline(
-    retrieve, texts, pictures, encoder, trace
+    retrieve, texts, pictures, trace
 ):
     pictures._stuck = threading.Event()
-    retriever = MultiModalFusionRetriever(
-        [
-            channel("text", texts, encoder),
-            channel("image", pictures, encoder, timeout_s=0.1),
-        ]
-    )
-    await retrieve(retriever, "red")
+    late = channel("image", pictures, timeout_s=0.1)
+    await retrieve(retriever_of(channel("text", texts), late), "red")
     assert trace.endings("search text→image") == ["no answer within 0.1 s"]
     assert not trace.open_spans
     pictures._stuck.set()
@@ -228,9 +197,9 @@ async def test_span_of_a_route_that_hangs_ends_at_its_deadline(
     assert trace.endings("search text→image") == ["no answer within 0.1 s"]
 
 
-async def test_span_of_a_cancelled_query_ends_with_it(texts, encoder, trace):
+async def test_span_of_a_cancelled_query_ends_with_it(texts, trace):
     texts._stuck = threading.Event()
-    retriever = MultiModalFusionRetriever([channel("text", texts, encoder)])
+    retriever = retriever_of(channel("text", texts))
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(retriever.aretrieve("red"), 0.1)
     assert trace.endings("search text→text") == ["the query was cancelled"]
@@ -258,21 +227,15 @@ def test_span_that_ended_before_it_began_is_none(trace):
 
 
 async def test_degradation_is_one_event_and_one_warning(
-    retrieve, texts, pictures, encoder, trace, heard, caplog
+    retrieve, texts, pictures, heard, caplog
 ):
     pictures._error = ConnectionError("refused")
-    retriever = MultiModalFusionRetriever(
-        [channel("text", texts, encoder), channel("image", pictures, encoder)]
-    )
+    retriever = retriever_of(channel("text", texts), channel("image", pictures))
     with caplog.at_level(logging.WARNING), instrument_tags({"tenant": "a"}):
         await retrieve(retriever, "red")
     (event,) = heard.of(RouteDegradedEvent)
-    assert (event.channel, event.route, event.kind, event.reason) == (
-        "image",
-        "text→image",
-        "error",
-        "ConnectionError: refused",
-    )
+    assert (event.channel, event.route, event.kind) == ("image", "text→image", "error")
+    assert event.reason == "ConnectionError: refused"
     assert event.class_name() == event.model_dump()["class_name"]
     assert event.class_name() == "RouteDegradedEvent"
     assert event.tags == {"tenant": "a"}
@@ -284,12 +247,11 @@ async def test_degradation_is_one_event_and_one_warning(
 
 
 async def test_degradations_are_known_also_where_they_are_errors(
-    retrieve, texts, encoder, heard
+    retrieve, texts, heard
 ):
     texts._error = ConnectionError("refused")
-    retriever = MultiModalFusionRetriever([channel("text", texts, encoder)])
     with pytest.raises(AllRoutesFailed):
-        await retrieve(retriever, "red")
+        await retrieve(retriever_of(channel("text", texts)), "red")
     assert [event.route for event in heard.of(RouteDegradedEvent)] == ["text→text"]
 
 
@@ -328,26 +290,18 @@ async def test_callbacks_are_those_of_the_base_classes(
 ):
     callbacks = Callbacks()
     manager = CallbackManager([callbacks])
-    retriever = MultiModalFusionRetriever(
-        [
-            channel(name, store, ColourEncoder(callback_manager=manager))
-            for name, store in (("text", texts), ("image", pictures))
-        ],
+    retriever = retriever_of(
+        channel("text", texts, ColourEncoder(callback_manager=manager)),
+        channel("image", pictures, ColourEncoder(callback_manager=manager)),
         callback_manager=manager,
         timeout_s=timeout_s,
     )
     found = await retrieve(retriever, "red")
-    assert sorted(kind.value for kind, _ in callbacks.started) == [
-        "embedding",
-        "embedding",
-        "retrieve",
-    ]
-    assert callbacks.started[0] == (
-        CBEventType.RETRIEVE,
-        {EventPayload.QUERY_STR: "red"},
-    )
-    kind, payload = callbacks.ended[-1]
-    assert (kind, payload) == (CBEventType.RETRIEVE, {EventPayload.NODES: found})
+    kinds = sorted(kind.value for kind, _ in callbacks.started)
+    assert kinds == ["embedding", "embedding", "retrieve"]
+    asked, answered = {EventPayload.QUERY_STR: "red"}, {EventPayload.NODES: found}
+    assert callbacks.started[0] == (CBEventType.RETRIEVE, asked)
+    assert callbacks.ended[-1] == (CBEventType.RETRIEVE, answered)
     chunks = [
         payload[EventPayload.CHUNKS]
         for kind, payload in callbacks.ended

@@ -1,4 +1,4 @@
-"""Adding up by entity: against a brute force, ties, and independence of hash seeds."""
+"""Adding up by entity, by any rule: a brute force, properties, ties, hash seeds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from llama_index_mmrag.fusion import RRF, RankedList, WeightedSum
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.fusion import RRF, CalibratedSum, RankedList, WeightedSum
+from llama_index_mmrag.fusion.normalize import NORMALIZERS
 
-from ..support.runs import ranked
+from ..support.runs import ranked, ranked_lists, scores_of
 
 
 def random_lists(rng: random.Random) -> list[RankedList]:
@@ -78,16 +83,63 @@ def test_thousand_random_cases_equal_a_brute_force(fusion, points):
         assert [e.entity_id for e in fused if e.entity_id in set(distinct)] == distinct
 
 
+RULES = pytest.mark.parametrize(
+    "fusion",
+    [
+        *(RRF(k=k) for k in (0.0, 1.0, 60.0)),
+        *(WeightedSum(normalizer=name) for name in NORMALIZERS if name != "identity"),
+    ],
+    ids=lambda fusion: fusion.describe(),
+)
+
+
+@RULES
+@given(lists=ranked_lists())
+def test_contributions_add_up_to_the_score_and_the_lists_stay_as_they_were(
+    fusion, lists
+):
+    before = deepcopy(lists)
+    for entity in fusion.fuse(lists):
+        amounts = [c.amount for c in entity.contributions]
+        assert entity.score == pytest.approx(sum(amounts), abs=1e-9)
+        assert amounts == sorted(amounts, reverse=True)
+    assert lists == before
+
+
+@RULES
+@given(lists=ranked_lists(), rng=st.randoms(use_true_random=False))
+def test_scores_do_not_depend_on_the_order_of_the_lists(fusion, lists, rng):
+    shuffled = rng.sample(lists, len(lists))
+    assert scores_of(fusion.fuse(lists)) == scores_of(fusion.fuse(shuffled))
+
+
+@RULES
+@given(lists=ranked_lists(), place=st.integers(0, 4))
+def test_an_empty_list_changes_nothing(fusion, lists, place):
+    padded = [*lists[:place], ranked("empty", {}), *lists[place:]]
+    assert fusion.fuse(padded) == fusion.fuse(lists)
+
+
+@RULES
+@pytest.mark.parametrize("lists", [[], [ranked("text", {})]])
+def test_nothing_found_is_an_empty_ranking(fusion, lists):
+    assert fusion.fuse(lists) == []
+
+
+@pytest.mark.parametrize("rule", [RRF, WeightedSum, CalibratedSum])
+@pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])
+def test_weight_out_of_range_is_refused_by_name(rule, weight):
+    with pytest.raises(InvalidSetting, match="'image'"):
+        rule(weights={"text": 1.0, "image": weight})
+
+
 def test_ten_chunks_of_one_entity_count_once_a_list_by_the_best():
     chunks = {f"chunk{n}": 0.5 - n / 100 for n in range(10)}
     text = ranked(
         "text", {"other": 0.9, **chunks}, entities=dict.fromkeys(chunks, "long")
     )
     fused = RRF().fuse([text])
-    assert [(e.entity_id, e.score) for e in fused] == [
-        ("other", 1 / 61),
-        ("long", 1 / 62),
-    ]
+    assert scores_of(fused) == {"other": 1 / 61, "long": 1 / 62}
     assert [c.node_id for c in fused[1].contributions] == ["chunk0"]
 
 
@@ -112,7 +164,9 @@ def test_ties_break_by_configured_list_order_then_entity_id():
 
 
 PROGRAM = """
-from llama_index_mmrag.fusion import RRF, RankedList, WeightedSum
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.fusion import RRF, CalibratedSum, RankedList, WeightedSum
+from llama_index_mmrag.fusion.normalize import NORMALIZERS
 names = [f"entity-{n}" for n in range(40)]
 lists = [
     RankedList.from_scores(

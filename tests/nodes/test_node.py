@@ -9,7 +9,7 @@ import pickle
 import pytest
 from llama_index.core.base.llms.types import ImageBlock, TextBlock
 from llama_index.core.llms import MockLLM
-from llama_index.core.retrievers import BaseRetriever, QueryFusionRetriever
+from llama_index.core.retrievers import QueryFusionRetriever
 from llama_index.core.retrievers.fusion_retriever import FUSION_MODES
 from llama_index.core.schema import (
     BaseNode,
@@ -18,7 +18,6 @@ from llama_index.core.schema import (
     MetadataMode,
     Node,
     NodeWithScore,
-    QueryBundle,
     TextNode,
 )
 from llama_index.core.vector_stores.utils import (
@@ -27,10 +26,15 @@ from llama_index.core.vector_stores.utils import (
 )
 
 from llama_index_mmrag import FusedNode, Provenance, provenance_of
-from llama_index_mmrag.nodes.node import PROVENANCE_KEY, with_provenance
+from llama_index_mmrag.nodes.node import (
+    PROVENANCE_KEY,
+    CaptionedImageNode,
+    with_provenance,
+)
 from llama_index_mmrag.provenance import Contribution, Degradation
 
 from ..support.colours import ids_of, image_node, text_node
+from ..support.retrievers import Scripted
 
 PROVENANCE = Provenance("door", 1 / 61, "rrf(k=60)", ())
 
@@ -104,21 +108,10 @@ def test_picture_shows_its_metadata_caption_and_pixels_in_that_order(paint):
     assert len(plain) == 1, "LlamaIndex shows captions now: update the docs"
 
 
-class Fixed(BaseRetriever):
-    """Returns what it was given."""
-
-    def __init__(self, *results: NodeWithScore) -> None:
-        super().__init__()
-        self._results = results
-
-    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return [result.model_copy() for result in self._results]
-
-
 def test_node_that_we_and_another_retriever_find_is_one_node_to_llamaindex(paint):
     text, picture = text_node("red"), image_node(paint("red"))
-    ours = Fixed(*(FusedNode.of(node, PROVENANCE) for node in (text, picture)))
-    other = Fixed(NodeWithScore(node=text, score=0.5))
+    ours = Scripted([FusedNode.of(node, PROVENANCE) for node in (text, picture)])
+    other = Scripted([NodeWithScore(node=text, score=0.5)])
     fusion = QueryFusionRetriever(
         [other, ours],
         llm=MockLLM(),
@@ -134,7 +127,9 @@ def test_node_that_we_and_another_retriever_find_is_one_node_to_llamaindex(paint
 
 def test_inline_picture_is_shown_too():
     node = ImageNode(image="aGVsbG8=", text="greeting")
-    caption, picture = with_provenance(node, PROVENANCE).get_content_blocks()
+    explained = with_provenance(node, PROVENANCE)
+    assert isinstance(explained, CaptionedImageNode)
+    caption, picture = explained.get_content_blocks()
     assert caption.text == "greeting"
     assert picture.resolve_image().read() == b"hello"
 
@@ -155,3 +150,29 @@ def test_result_is_written_with_named_fields_and_read_back_the_same():
     for again in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):  # noqa: S301
         assert again == result
         assert type(again.provenance) is Provenance
+
+
+def test_fused_node_leaves_the_stores_node_as_it_was():
+    node = TextNode(id_="t1", text="red", metadata={"page": 3})
+    before = node.model_dump()
+    fused = FusedNode.of(node, PROVENANCE)
+    assert node.model_dump() == before
+    assert fused.score == PROVENANCE.score
+    assert fused.node.metadata["page"] == 3
+    fused.node.metadata["page"] = 4
+    assert node.metadata["page"] == 3
+
+
+def test_provenance_survives_components_that_rebuild_results():
+    fused = FusedNode.of(TextNode(id_="t1", text="red"), PROVENANCE)
+    rebuilt = NodeWithScore(node=fused.node, score=0.5)
+    assert fused.provenance == provenance_of(fused) == PROVENANCE
+    assert provenance_of(rebuilt) == PROVENANCE
+    assert provenance_of(NodeWithScore(node=TextNode(text="plain"), score=1.0)) is None
+
+
+def test_provenance_is_shown_to_no_model():
+    node = FusedNode.of(TextNode(text="red", metadata={"page": 3}), PROVENANCE).node
+    for mode in (MetadataMode.LLM, MetadataMode.EMBED):
+        assert PROVENANCE_KEY not in node.get_content(mode)
+        assert "page" in node.get_content(mode)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import Any
@@ -16,11 +15,11 @@ from typing import Any
 import pytest
 from llama_index.core.schema import ImageNode, NodeWithScore
 
-from llama_index_mmrag import MultiModalFusionRetriever, QdrantEdgeVectorStore
+from llama_index_mmrag import MultiModalFusionRetriever
 from llama_index_mmrag.concurrency import threads
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
 
-from ..support.colours import DIM, GAP, channel, text_node, uid, why
+from ..support.colours import GAP, channel, retriever_of, text_node, uid, why
 from ..support.patience import within
 
 SHARES = [s for s in product(range(4), repeat=3) if math.gcd(*s) == 1]
@@ -29,7 +28,7 @@ QUERIES = ["red " * r + "green " * g + "blue " * b for r, g, b in SHARES]
 
 
 @pytest.fixture
-def retriever(tmp_path, encoder) -> Iterator[MultiModalFusionRetriever]:
+def retriever(open_store, encoder) -> MultiModalFusionRetriever:
     """Return one over two Edge stores, every mixture in each."""
     pictures = [
         ImageNode(
@@ -40,16 +39,12 @@ def retriever(tmp_path, encoder) -> Iterator[MultiModalFusionRetriever]:
         )
         for text in QUERIES
     ]
-    with (
-        QdrantEdgeVectorStore.open(tmp_path / "text", dim=DIM) as texts,
-        QdrantEdgeVectorStore.open(tmp_path / "image", dim=DIM) as images,
-    ):
-        texts.add([text_node(text, entity=text) for text in QUERIES])
-        images.add(pictures)
-        yield MultiModalFusionRetriever(
-            [channel("text", texts, encoder), channel("image", images, encoder)],
-            top_k=3,
-        )
+    texts = [text_node(text, entity=text) for text in QUERIES]
+    return retriever_of(
+        channel("text", open_store("edge", texts)),
+        channel("image", open_store("edge", pictures)),
+        top_k=3,
+    )
 
 
 def answer(found: list[NodeWithScore]) -> list[Any]:
@@ -73,7 +68,7 @@ def busy_threads() -> int:
 async def test_a_thousand_queries_at_once_are_answered_as_one_by_one(
     timeout_s, retriever, alone
 ):
-    asked = MultiModalFusionRetriever(retriever.channels, top_k=3, timeout_s=timeout_s)
+    asked = retriever_of(*retriever.channels, top_k=3, timeout_s=timeout_s)
     queries = (QUERIES * 30)[:1000]
     tasks = asyncio.all_tasks()
     with within(60):
@@ -113,7 +108,7 @@ async def test_threads_and_tasks_at_once_are_answered_alike(retriever, alone):
 
 
 def test_threads_are_used_again(retriever, alone):
-    patient = MultiModalFusionRetriever(retriever.channels, top_k=3, timeout_s=60)
+    patient = retriever_of(*retriever.channels, top_k=3, timeout_s=60)
     patient.retrieve("red")
     before = threading.active_count()
     for query in QUERIES:
@@ -135,12 +130,9 @@ def test_threads_end_when_there_is_nothing_to_do(monkeypatch):
 
 
 def test_forked_process_starts_threads_of_its_own():
+    command = [sys.executable, "-c", FORKED]
     done = subprocess.run(
-        [sys.executable, "-c", FORKED],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
+        command, capture_output=True, text=True, timeout=50, check=False
     )
     assert (done.returncode, done.stdout) == (0, "1\n2\n")
 

@@ -224,12 +224,12 @@ async def test_query_has_a_deadline_beside_its_channels(own_s, retrieve, stores,
 @pytest.mark.parametrize("whose", ["query", "channel"])
 async def test_hanging_encoder_is_cut_off(whose, retrieve, stores, stuck):
     hanging = {"encoder": WatchedEncoder(lambda _: stuck.wait(20))}
-    deadline = {"timeout_s": patient(0.2)}
+    deadline_s = patient(0.2)
     if whose == "query":
-        retriever = over(stores, hanging, **deadline)
+        retriever = over(stores, hanging, timeout_s=deadline_s)
     else:
-        retriever = over(stores, hanging | deadline)
-    with within(0.2 + MARGIN_S):
+        retriever = over(stores, {**hanging, "timeout_s": deadline_s})
+    with within(deadline_s + MARGIN_S):
         found = await retrieve(retriever, "red")
     assert [d.kind for d in why(found[0]).degraded] == ["deadline"]
     stuck.set()
@@ -241,9 +241,10 @@ async def test_hanging_encoder_is_cut_off(whose, retrieve, stores, stuck):
 async def test_entities_whose_nodes_cannot_be_read_are_left_out(
     fault, retrieve, stores, stuck
 ):
-    retriever = over(stores, timeout_s=patient(0.2))
+    deadline_s = patient(0.2)
+    retriever = over(stores, timeout_s=deadline_s)
     break_lookups(stores["image"], fault, stuck)
-    with within(0.2 + MARGIN_S):
+    with within(deadline_s + MARGIN_S):
         found = await retrieve(retriever, "red")
     # Red was found by both, and its text can be shown; blue by its picture alone.
     assert ids_of(found) == TEXTS

@@ -27,13 +27,8 @@ def shape(query: str | QueryBundle) -> list[tuple[str, str, float]]:
 
 
 def test_string_is_one_part_of_text():
-    (part,) = parts_of("red")
-    assert (part.kind, part.name, part.texts, part.weight) == (
-        "text",
-        "text",
-        ("red",),
-        1,
-    )
+    assert shape("red") == [("text", "text", 1.0)]
+    assert parts_of("red")[0].texts == ("red",)
 
 
 def test_words_come_first_then_pictures_in_order(paint):

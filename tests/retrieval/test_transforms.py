@@ -35,6 +35,7 @@ from ..support.colours import (
     channel,
     dumped,
     image_node,
+    retriever_of,
     text_node,
     uid,
     why,
@@ -78,23 +79,15 @@ def test_words_are_rewritten_and_the_picture_stays(name):
     assert rewritten.image_path == "red.png"
     assert rewritten.embedding is None, "a vector of the old words"
     assert query == before
-
-
-@pytest.mark.parametrize("name", TRANSFORMS)
-def test_llamaindex_alone_still_drops_the_picture(name):
-    bundle = TRANSFORMS[name]().run(QueryBundle("blue things", image_path="red.png"))
-    assert bundle.image_path is None, "LlamaIndex keeps it now: update the docs"
+    dropped = TRANSFORMS[name]().run(query)
+    assert dropped.image_path is None, "LlamaIndex keeps it now: update the docs"
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_all_pictures_and_part_weights_stay(name):
-    images = ["red.png", b"\x89PNG"]
-    query = MultiModalQuery(
-        "blue things",
-        image_path="grey.png",
-        images=images,
-        part_weights={"text": 0.5, "image#2": 2.0},
-    )
+    pictures = {"image_path": "grey.png", "images": ["red.png", b"\x89PNG"]}
+    weights = {"text": 0.5, "image#2": 2.0}
+    query = MultiModalQuery("blue things", **pictures, part_weights=weights)
     before = copy.deepcopy(query)
 
     rewritten = KeepPicture(TRANSFORMS[name]()).run(query)
@@ -102,17 +95,14 @@ def test_all_pictures_and_part_weights_stay(name):
     assert isinstance(rewritten, MultiModalQuery)
     assert (rewritten.query_str, rewritten.embedding_strs) == REWRITTEN[name]
     assert rewritten.image_path == "grey.png"
-    assert list(rewritten.images) == images
-    assert rewritten.part_weights == {"text": 0.5, "image#2": 2.0}
+    assert list(rewritten.images) == pictures["images"]
+    assert rewritten.part_weights == weights
     assert query == before
 
 
 def test_query_of_words_alone_is_rewritten_as_without_the_wrapper():
-    alone = HyDEQueryTransform(llm=saying("A green door.")).run("blue things")
-    kept = KeepPicture(HyDEQueryTransform(llm=saying("A green door."))).run(
-        "blue things"
-    )
-    assert kept == alone
+    kept = KeepPicture(TRANSFORMS["hyde"]()).run("blue things")
+    assert kept == TRANSFORMS["hyde"]().run("blue things")
 
 
 @pytest.mark.parametrize("words", ["", "  "])
@@ -124,15 +114,20 @@ def test_query_by_picture_alone_is_left_as_it_is(name, words):
     assert same is not query, "what comes later may write to it"
 
 
+BLUE = {
+    "query_str": "blue",
+    "image_path": "red.png",
+    "custom_embedding_strs": ["navy"],
+}
+
+
 def test_identity_gives_back_a_copy_of_the_query():
-    query = QueryBundle("blue", image_path="red.png", custom_embedding_strs=["navy"])
+    query = QueryBundle(**copy.deepcopy(BLUE))
     same = KeepPicture(IdentityQueryTransform()).run(query)
     assert same == query
     same.image_path = None
     same.custom_embedding_strs.append("sky")
-    assert query == QueryBundle(
-        "blue", image_path="red.png", custom_embedding_strs=["navy"]
-    )
+    assert query == QueryBundle(**BLUE)
 
 
 class Careless(BaseQueryTransform):
@@ -151,14 +146,12 @@ class Careless(BaseQueryTransform):
 
 
 def test_transform_that_writes_to_its_query_does_not_reach_the_callers():
-    query = QueryBundle("blue", image_path="red.png", custom_embedding_strs=["navy"])
+    query = QueryBundle(**copy.deepcopy(BLUE))
     rewritten = KeepPicture(Careless()).run(query, metadata={"words": "green"})
     assert rewritten == QueryBundle(
         "green", image_path="red.png", custom_embedding_strs=["navy", "more"]
     )
-    assert query == QueryBundle(
-        "blue", image_path="red.png", custom_embedding_strs=["navy"]
-    )
+    assert query == QueryBundle(**BLUE)
 
 
 def test_picture_of_the_transform_itself_replaces_the_queries():
@@ -194,15 +187,11 @@ def test_prompts_are_those_of_the_wrapped_transform():
 
 
 @pytest.fixture
-def retriever(open_store, paint, encoder) -> MultiModalFusionRetriever:
+def retriever(open_store, paint) -> MultiModalFusionRetriever:
     colours = ("red", "green", "blue")
     texts = open_store("local", [text_node(c, entity=c) for c in colours])
-    pictures = [image_node(paint(c), entity=c) for c in colours]
-    channels = [
-        channel("text", texts, encoder),
-        channel("image", open_store("local", pictures), encoder),
-    ]
-    return MultiModalFusionRetriever(channels)
+    pictures = open_store("local", [image_node(paint(c), entity=c) for c in colours])
+    return retriever_of(channel("text", texts), channel("image", pictures))
 
 
 def firsts(results: Sequence[NodeWithScore]) -> dict[str, str]:
@@ -218,34 +207,23 @@ def hyde() -> HyDEQueryTransform:
     return HyDEQueryTransform(llm=saying("It is green."), include_original=False)
 
 
-async def test_transform_retriever_searches_for_the_new_words_and_the_old_picture(
+async def test_new_words_and_the_old_picture_are_searched_for_and_answered_from(
     retriever, paint
 ):
     query = QueryBundle("blue", image_path=str(paint("red")))
     before = copy.deepcopy(query)
     expected = retriever.retrieve(QueryBundle("green", image_path=query.image_path))
+    inner = RetrieverQueryEngine(retriever, MultiModalSynthesizer())
 
     results = TransformRetriever(retriever, KeepPicture(hyde())).retrieve(query)
-    again = await TransformRetriever(retriever, KeepPicture(hyde())).aretrieve(query)
+    awaited = await TransformRetriever(retriever, KeepPicture(hyde())).aretrieve(query)
+    answer = TransformQueryEngine(inner, KeepPicture(hyde())).query(query)
+    later = await TransformQueryEngine(inner, KeepPicture(hyde())).aquery(query)
+    dropped = TransformQueryEngine(inner, hyde()).query(query)
 
     assert firsts(results) == {**GREEN, "image→image": uid("image red")}
     assert why(results[-1]).requested == ("text→text", "text→image", "image→image")
-    assert dumped(results) == dumped(expected) == dumped(again)
-    assert query == before
-
-
-async def test_transform_engine_answers_from_the_new_words_and_the_old_picture(
-    retriever, paint
-):
-    query = QueryBundle("blue", image_path=str(paint("red")))
-    before = copy.deepcopy(query)
-    inner = RetrieverQueryEngine(retriever, MultiModalSynthesizer())
-
-    whole = TransformQueryEngine(inner, KeepPicture(hyde())).query(query)
-    again = await TransformQueryEngine(inner, KeepPicture(hyde())).aquery(query)
-    dropped = TransformQueryEngine(inner, hyde()).query(query)
-
-    expected = {**GREEN, "image→image": uid("image red")}
-    assert firsts(whole.source_nodes) == firsts(again.source_nodes) == expected
+    for found in (results, awaited, answer.source_nodes, later.source_nodes):
+        assert dumped(found) == dumped(expected)
     assert firsts(dropped.source_nodes) == GREEN, "LlamaIndex keeps it now"
     assert query == before
