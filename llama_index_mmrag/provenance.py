@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 DegradationKind = Literal["error", "deadline", "busy", "invalid"]
@@ -61,12 +61,7 @@ class Degradation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold."""
-        return {
-            "channel": self.channel,
-            "route": self.route,
-            "kind": self.kind,
-            "reason": self.reason,
-        }
+        return asdict(self)
 
 
 class Provenance(NamedTuple):

@@ -75,26 +75,31 @@ def stored_rows(
         [[0.0, 1.0]]
     """
     wide = np.asarray(rows, dtype=np.float64)
-    with np.errstate(over="ignore", under="ignore"):
-        finite = np.isfinite(wide if cosine else wide.astype(np.float32))  # (n, dim)
-    for row in np.flatnonzero(~finite.all(axis=1)).tolist():
-        raise InvalidVector(
-            f"{names[row]} holds NaN or infinity (or numbers beyond float32). Expected "
-            "finite numbers: one NaN spoils the whole search graph. Check the "
-            "encoder's output for this input."
-        )
-    if not cosine:
-        return wide.astype(np.float32)
-    for row in np.flatnonzero(~has_direction(wide)).tolist():
-        raise InvalidVector(
-            f"{names[row]} is all zeros, which has no direction, so its cosine to "
-            "anything is undefined. Check the encoder's output for this input."
-        )
-    return unit_rows(wide)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        stored = unit_rows(wide) if cosine else wide.astype(np.float32)
+        sizes = np.einsum("ij,ij->i", stored, stored)  # (n,)
+    least = np.finfo(np.float32).tiny if cosine else 0
+    if ((sizes >= least) & (sizes < np.inf)).all():
+        return stored
+    for name, row in zip(names, stored, strict=True):
+        if not np.isfinite(row).all():
+            raise InvalidVector(
+                f"{name} holds NaN or infinity (or numbers beyond float32). Expected "
+                "finite numbers: one NaN spoils the whole search graph. Check the "
+                "encoder's output for this input."
+            )
+        if cosine and not row.any():
+            raise InvalidVector(
+                f"{name} is all zeros, which has no direction, so its cosine to "
+                "anything is undefined. Check the encoder's output for this input."
+            )
+    return stored
 
 
 def _unit(vectors: NDArray[Any]) -> NDArray[Any]:
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)  # (n, 1)
-    scaled = vectors / np.where(largest > 0, largest, 1)
-    lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
-    return np.asarray(scaled / np.where(lengths > 0, lengths, 1))
+    largest[largest == 0] = 1
+    scaled = vectors / largest
+    lengths = np.sqrt((scaled * scaled).sum(axis=1, keepdims=True))  # (n, 1)
+    lengths[lengths == 0] = 1
+    return np.asarray(scaled / lengths)

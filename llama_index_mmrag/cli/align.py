@@ -19,12 +19,7 @@ from llama_index_mmrag.report.plain import plain_text
 if TYPE_CHECKING:
     from llama_index.core.embeddings import MultiModalEmbedding
 
-    from llama_index_mmrag.alignment import (
-        Aligned,
-        EncodedPairs,
-        Fit,
-        PairProblem,
-    )
+    from llama_index_mmrag.alignment import Aligned, EncodedPairs, Fit, PairProblem
 
 
 FEW_JUDGED = 50

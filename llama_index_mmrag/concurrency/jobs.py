@@ -10,13 +10,17 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
+from functools import partial
+from itertools import compress, count
+from operator import not_
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from llama_index_mmrag.concurrency.deadlines import Deadline
 from llama_index_mmrag.concurrency.retries import pause_before_retry
 from llama_index_mmrag.concurrency.threads import (
+    NoThread,
     abandon,
     athread,
     in_thread,
@@ -35,6 +39,12 @@ MOST_ABANDONED = 8
 A thread that hangs cannot be ended, so that every query to a store that hangs would
 leave one behind.
 """
+
+QUICK_S = 0.001
+"""A search that took no longer is not worth a thread the next time: that costs .2 ms,
+and two of them wait for each other's turn at the interpreter's lock."""
+
+_took_s: dict[int, float] = {}  # by the source's id
 
 GRACE_S = 0.02
 """How long a cancelled task may take to clean up while its caller waits."""
@@ -86,14 +96,24 @@ class Job(Generic[T]):
     n_retries: int = field(default=0, kw_only=True)
     """How often it is repeated where that may help; it must only read."""
 
+    @property
+    def is_short(self) -> bool:
+        """Whether a thread for it would cost more than it gains, as far as is known."""
+        if self.way != "thread" or self.deadline is not None:
+            return self.way == "here"
+        return _took_s.get(id(self.source), 1.0) <= QUICK_S
+
     def do(self) -> T:
         """Return the work's result, within the job's span."""
+        began_s = time.perf_counter()
         with self.span:
             for attempt in count(1):
                 try:
                     return self.work()
                 except Exception as error:
                     time.sleep(self._pause(error, attempt))
+                finally:
+                    _took_s[id(self.source)] = time.perf_counter() - began_s
         raise AssertionError  # pragma: no cover - the loop has no end
 
     async def ado(self) -> T:
@@ -145,15 +165,19 @@ Steps: TypeAlias = "Generator[Sequence[Job[Any]], Settled, T]"
 """A walk that yields jobs, is sent what became of them, and returns what it came to."""
 
 
-def walk(steps: Steps[T]) -> T:
+def walk(steps: Steps[T], begun: Sequence[Job[Any]] | None = None) -> T:
     """Return what the steps return; the jobs of each are done at once.
+
+    Args:
+        steps: The walk.
+        begun: The jobs that it has yielded, if it is under way.
 
     Raises:
         ImageUnreadable: The query is at fault, and not what was asked.
         InvalidQuery: Likewise.
     """
     try:
-        jobs = next(steps)
+        jobs = next(steps) if begun is None else begun
         while True:
             jobs = steps.send(_settled(jobs, run_all(jobs)))
     except StopIteration as end:
@@ -162,10 +186,16 @@ def walk(steps: Steps[T]) -> T:
 
 
 async def awalk(steps: Steps[T]) -> T:
-    """Return what `walk` does, without blocking the event loop."""
+    """Return what `walk` does, without blocking the event loop.
+
+    From a step on whose jobs are all short it is walked to its end in one thread.
+    """
     try:
         jobs = next(steps)
         while True:
+            if jobs and all(job.is_short for job in jobs):
+                with suppress(NoThread):
+                    return await athread(partial(walk, steps, jobs))
             jobs = steps.send(_settled(jobs, await arun_all(jobs)))
     except StopIteration as end:
         found: T = end.value
@@ -198,9 +228,9 @@ _KINDS: dict[type[Exception], DegradationKind] = {
 def run_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
     """Return what each job gave or raised, in the order of `jobs`.
 
-    Remote jobs run in threads of their own; embedded ones meanwhile on this one.
+    Remote jobs run in threads of their own; short ones meanwhile on this one.
     """
-    here = [job.way == "here" for job in jobs]
+    here = [job.is_short for job in jobs]
     patient = [index for index, job in enumerate(jobs) if job.deadline is None]
     if patient and not any(here):
         # This thread would only wait: it may as well do one that has no deadline.
@@ -219,27 +249,28 @@ def run_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
 async def arun_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
     """Return what `run_all` does, without blocking the event loop.
 
-    Embedded jobs run in one thread, one after the other. Cancelled, it cancels every
-    job before it ends.
+    Short jobs run in one thread, one after the other. Cancelled, it cancels every job
+    before it ends.
     """
-    here = [job for job in jobs if job.way == "here"]
-    beside = [job for job in jobs if job.way != "here"]
-    if not here:
+    short = [job.is_short for job in jobs]
+    together = list(compress(jobs, short))
+    beside = list(compress(jobs, map(not_, short)))
+    if not together:
         return await _aoutcomes(beside)
     # Not gathered: cancelled, that ends with its first part, and the others go on.
-    embedded = asyncio.ensure_future(_embedded(here))
+    one_by_one = asyncio.ensure_future(_one_by_one(together))
     try:
-        outcomes = await _aoutcomes(beside), await embedded
+        outcomes = await _aoutcomes(beside), await one_by_one
     finally:
-        embedded.cancel()
+        one_by_one.cancel()
     others, mine = map(iter, outcomes)
-    return [next(mine if job.way == "here" else others) for job in jobs]
+    return [next(mine if is_short else others) for is_short in short]
 
 
-async def _embedded(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
+async def _one_by_one(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
     try:
         return await athread(lambda: run_all(jobs))
-    except RuntimeError as error:  # there is no thread for them
+    except NoThread as error:
         return [error] * len(jobs)
 
 

@@ -24,6 +24,10 @@ _source: contextvars.ContextVar[object | None] = contextvars.ContextVar(
 )
 
 
+class NoThread(RuntimeError):  # noqa: N818 - read as a sentence
+    """The system has no more threads to give."""
+
+
 class _Worker:
     """A daemon thread that does one piece of work after another."""
 
@@ -114,9 +118,9 @@ def in_thread(function: Callable[[], T], *, may_cancel: bool = False) -> Future[
         return future
     try:
         _Worker().start(work)
-    except RuntimeError as error:  # the system has no more threads to give
+    except RuntimeError as error:
         if not may_cancel:
-            future.set_exception(error)
+            future.set_exception(NoThread(str(error)))
     return future
 
 

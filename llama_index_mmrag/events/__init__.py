@@ -12,9 +12,4 @@ from llama_index_mmrag.events.degraded import (
     report,
 )
 
-__all__ = [
-    "RouteDegradedEvent",
-    "collect_degradations",
-    "collect_routes",
-    "report",
-]
+__all__ = ["RouteDegradedEvent", "collect_degradations", "collect_routes", "report"]

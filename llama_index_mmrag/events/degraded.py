@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict
 
 from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.base import BaseEvent
@@ -80,6 +79,6 @@ def report(
     lost_routes = list(degradations)
     for lost in lost_routes:
         logger.warning("Route %s gave no answer: %s", lost.route, lost.reason)
-        dispatcher.event(RouteDegradedEvent(**asdict(lost)))
+        dispatcher.event(RouteDegradedEvent(**lost.to_dict()))
     if (collected := _collected.get()) is not None:
         collected.add(requested, lost_routes)

@@ -13,11 +13,7 @@ from llama_index_mmrag.fusion.entities import (
     checked_weights,
     fuse_lists,
 )
-from llama_index_mmrag.fusion.ranked_list import (
-    Background,
-    FusedEntity,
-    RankedList,
-)
+from llama_index_mmrag.fusion.ranked_list import Background, FusedEntity, RankedList
 
 _MANY = 256
 """What a background of unknown size counts for in the pooled variance."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import gt
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from llama_index_mmrag.errors import InvalidSetting
@@ -92,17 +93,19 @@ class RankedList:
         ...     RankedList.from_scores(found, channel="text").hits]
         [('n2', 1), ('n1', 2)]
         """
-        ordered = sorted(
-            scored,
-            key=(lambda hit: -hit[2])
-            if ties_in_order
-            else (lambda hit: (-hit[2], hit[1], hit[0])),
-        )
-        bad = [hit for hit in ordered if not math.isfinite(hit[2])]
-        if bad:
+        ordered = list(scored)
+        scores = [hit[2] for hit in ordered]
+        if not all(map(gt, scores, scores[1:])):  # few stores' are not in order
+            ordered.sort(
+                key=(lambda hit: -hit[2])
+                if ties_in_order
+                else (lambda hit: (-hit[2], hit[1], hit[0]))
+            )
+        if not all(map(math.isfinite, scores)):
+            bad = next(hit for hit in ordered if not math.isfinite(hit[2]))
             raise InvalidScore(
-                f"Channel {channel!r} returned the score {bad[0][2]!r} for node "
-                f"{bad[0][0]!r}; expected finite numbers. Look for NaN or infinite "
+                f"Channel {channel!r} returned the score {bad[2]!r} for node "
+                f"{bad[0]!r}; expected finite numbers. Look for NaN or infinite "
                 f"vectors in its collection."
             )
         best: dict[str, tuple[str, str, float]] = {}

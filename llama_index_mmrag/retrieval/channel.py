@@ -160,19 +160,25 @@ class Channel:
 
     def answer(self, search: Search) -> Answer:
         """Return what the query part finds here, best first."""
-        vector = self._vector(search)
-        query, is_calibrated = self._query(search, vector)
+        query, is_calibrated = self._query(search)
+        if self.composer is None:
+            vector = search.encodings.of(search.part, self.embed_model)
+        else:
+            vector = self.composer.vector(search.part, search.encodings)
+        query.query_embedding = vector
         found = self.collection.search(query)
         background = self.collection.background(vector) if is_calibrated else None
         return search.answered(found, background)
 
     async def aanswer(self, search: Search) -> Answer:
         """Return what `answer` does, over the store's asynchronous client."""
-        if self.composer is None:
-            vector = await search.encodings.aof(search.part, self.embed_model)
+        query, is_calibrated = self._query(search)
+        part, encodings, composer = search.part, search.encodings, self.composer
+        if composer is None:
+            vector = await encodings.aof(part, self.embed_model)
         else:
-            vector = await athread(lambda: self._vector(search))
-        query, is_calibrated = self._query(search, vector)
+            vector = await athread(lambda: composer.vector(part, encodings))
+        query.query_embedding = vector
         finding = self.collection.asearch(query)
         if not is_calibrated:
             return search.answered(await finding)
@@ -216,20 +222,14 @@ class Channel:
         mine = MetadataFilters(filters=[wanted])
         return both_filters(mine, allowed) or mine
 
-    def _vector(self, search: Search) -> list[float]:
-        if self.composer is None:
-            return search.encodings.of(search.part, self.embed_model)
-        return self.composer.vector(search.part, search.encodings)
+    def _query(self, search: Search) -> tuple[VectorStoreQuery, bool]:
+        """Return what the store is asked, but for the vector.
 
-    def _query(
-        self, search: Search, vector: list[float]
-    ) -> tuple[VectorStoreQuery, bool]:
-        """Return what the store is asked, and whether a background belongs to it."""
+        And whether a background belongs to it.
+        """
         filters = both_filters(self.filters, search.filters)
         depth = max(self.top_k, search.depth)
-        query = VectorStoreQuery(
-            query_embedding=vector, similarity_top_k=depth, filters=filters
-        )
+        query = VectorStoreQuery(similarity_top_k=depth, filters=filters)
         if search.part.kind != "text" or self.mode == VectorStoreQueryMode.DEFAULT:
             return query, search.with_background
         query.mode, query.alpha = self.mode, self.alpha

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import starmap
 from typing import TypeAlias
 
 from llama_index.core.schema import BaseNode, NodeWithScore
@@ -35,11 +36,9 @@ class Ranking:
     def of(cls, answers: Sequence[Answer], *, fusion: Fusion, top_k: int) -> Ranking:
         """Return the `top_k` best entities of what the searches found."""
         # Of one id in two collections the first channel's copy is shown.
-        nodes = {
-            node_id: node
-            for answer in reversed(answers)
-            for node_id, node in answer.nodes.items()
-        }
+        nodes: dict[str, BaseNode] = {}
+        for answer in reversed(answers):
+            nodes |= answer.nodes
         lists = [answer.ranked for answer in answers]
         rule = fusion.describe()
         with Span("fuse", {"fusion": rule, "routes": len(answers)}):
@@ -49,11 +48,10 @@ class Ranking:
     def lookups(
         self,
         channels: Sequence[SearchChannel],
-        *,
         late: Sequence[str] | None,
         filters: MetadataFilters | None,
         deadline: Deadline | None,
-    ) -> list[Job[list[BaseNode]]]:
+    ) -> Iterable[Job[list[BaseNode]]]:
         """Return what must still be read, channel by channel.
 
         Nodes that a search brought the ids of; and the nodes of entities that the
@@ -66,27 +64,19 @@ class Ranking:
             filters: The query's conditions.
             deadline: Of the whole query.
         """
-        reads: list[tuple[str, SearchChannel, _Read, _ARead | None]] = []
+        reads: list[tuple[SearchChannel, str, _Read, _ARead | None]] = []
         for channel in channels:
-            if channel.fetch and (missing := self._missing(channel.name)):
-                reads.append(("fetch", channel, partial(channel.fetch, missing), None))
-            if late is None or channel.name in late:
+            name = channel.name
+            if channel.fetch and (missing := self._missing(name)):
+                fetch = partial(channel.fetch, missing)
+                reads.append((channel, f"fetch {name}", fetch, None))
+            if late is None or name in late:
                 continue
-            if kin := self._incomplete(channel.name):
+            if kin := self._incomplete(name):
                 read = partial(channel.of_entities, kin, filters=filters)
                 aread = partial(channel.aof_entities, kin, filters=filters)
-                reads.append(("complete", channel, read, aread))
-        return [
-            job_of(
-                channel,
-                name := f"{purpose} {channel.name}",
-                read,
-                aread,
-                span=Span(name, {"channel": channel.name}),
-                deadline=deadline,
-            )
-            for purpose, channel, read, aread in reads
-        ]
+                reads.append((channel, f"complete {name}", read, aread))
+        return starmap(partial(job_of, deadline=deadline), reads)
 
     def results(
         self,

@@ -16,6 +16,7 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
     VectorStoreQueryMode,
 )
+from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR
 
 from llama_index_mmrag.checks import one_of, whole
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
@@ -194,11 +195,16 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             )
         return filters
 
+    # Spans as LlamaIndex's own, in a tenth of the time.
+
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._search(query_bundle)
+        name = f"{type(self).__name__}._retrieve"
+        with Span(name, {"query_bundle": query_bundle}):
+            return self._search(query_bundle)
+
+    setattr(_retrieve, DISPATCHER_SPAN_DECORATED_ATTR, True)  # noqa: B010 - a constant
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        # As LlamaIndex's own around _retrieve, in a tenth of the time.
         name = f"{type(self).__name__}._aretrieve"
         with Span(name, {"query_bundle": query_bundle}):
             return await self._asearch(query_bundle)
@@ -216,13 +222,11 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         self, query: QueryBundle, kind: str | None = None, modality: str | None = None
     ) -> list[NodeWithScore]:
         deadline = self._deadline()
-        here = (c.way == "here" and c.timeout_s is None for c in self._channels)
-        if deadline is None and all(here):
-            return await athread(lambda: self._search(query, kind, modality))
-        if pictures_of(query):  # files, to be read
-            parts = await athread(lambda: parts_of(query))
-        else:
-            parts = parts_of(query)
+        parts = (
+            await athread(lambda: parts_of(query))
+            if pictures_of(query)  # files, to be read
+            else parts_of(query)
+        )
         return await awalk(self._steps(parts, deadline, kind, modality))
 
     def _steps(
@@ -266,11 +270,9 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             raise _told(silent, f"{len(searches)} routes")
 
         ranking = Ranking.of(answers, fusion=self._fusion, top_k=self._top_k)
-        lookups = ranking.lookups(
-            self._channels,
-            late=late if self._complete_entities else None,
-            filters=self._filters,
-            deadline=deadline,
+        kin_late = late if self._complete_entities else None
+        lookups = list(
+            ranking.lookups(self._channels, kin_late, self._filters, deadline)
         )
         read, unread = yield lookups
         if unread:

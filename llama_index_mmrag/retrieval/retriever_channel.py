@@ -111,11 +111,7 @@ def _bundle(part: QueryPart) -> QueryBundle:
             f"paths. Save it to a file, or leave {part.kind!r} out of the channel's "
             f"accepts."
         )
-    return QueryBundle(
-        part.words,
-        image_path=path,
-        custom_embedding_strs=texts or None,
-    )
+    return QueryBundle(part.words, image_path=path, custom_embedding_strs=texts or None)
 
 
 def _scores(results: Sequence[NodeWithScore]) -> list[float]:

@@ -155,10 +155,10 @@ def job_of(  # noqa: PLR0913 - what is done, in both ways, and what becomes know
     work: Callable[[], T],
     awork: Callable[[], Awaitable[T]] | None = None,
     *,
-    span: Span,
+    span: Span | None = None,
     deadline: Deadline | None,
 ) -> Job[T]:
-    """Return something to ask of a channel.
+    """Return something to ask of a channel, in a span that is called the same if None.
 
     It ends at `deadline` or the channel's, if that is sooner; the channel's begins now.
     """
@@ -173,7 +173,7 @@ def job_of(  # noqa: PLR0913 - what is done, in both ways, and what becomes know
         work,
         awork=awork,
         source=channel.source,
-        span=span,
+        span=span or Span(name, {"channel": channel.name}),
         way=way,
         deadline=deadline,
         n_retries=channel.n_retries,
@@ -212,10 +212,8 @@ def plan(  # noqa: PLR0913 - what all of a query's searches have in common
     jobs: list[Job[Answer]] = []
     for part in (*parts, *more):
         for channel in channels:
-            if not (
-                part.kind in channel.accepts
-                or (part is composed and "composed" in channel.accepts)
-            ):
+            asked_as = {part.kind, "composed" if part is composed else part.kind}
+            if asked_as.isdisjoint(channel.accepts):
                 continue
             route = f"{part.name}→{channel.name}"
             search = Search(

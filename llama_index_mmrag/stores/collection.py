@@ -7,6 +7,7 @@ can do more, `edge_collection` and `qdrant_collection`; `collection_of` picks on
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Collection as Ids
@@ -195,9 +196,10 @@ class Collection:
                 # Not kept: others may be about to fill a server's collection.
                 self._sample = None
                 return None
-        scores = vectors @ np.asarray(query, dtype=np.float32)
+        wide = np.asarray(query, dtype=np.float64)
+        scores = vectors @ wide.astype(np.float32)
         if is_cosine:
-            scores /= np.linalg.norm(np.asarray(query, dtype=np.float64)) or 1.0
+            scores /= np.sqrt(wide @ wide) or 1.0
         return background_of(scores)
 
     def _is_fresh(self, n_sampled: int) -> bool:
@@ -258,7 +260,9 @@ def background_of(scores: Vectors) -> Background:
     """Return the background that a query's scores with a sample make, shape (n,)."""
     # Only of a collection that is sampled whole is a hit certainly a part.
     n_items = len(scores) if len(scores) < N_SAMPLED else None
-    return Background(float(scores.mean()), float(scores.std()), n_items)
+    mean = scores.mean()
+    around = scores - mean
+    return Background(float(mean), math.sqrt(around @ around / len(scores)), n_items)
 
 
 def check_size(found: int | None, dim: int, where: str) -> None:

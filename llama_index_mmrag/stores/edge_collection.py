@@ -8,12 +8,7 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQuery
 
 from llama_index_mmrag.nodes.node import ENTITY_KEY, entity_id_of
-from llama_index_mmrag.stores.collection import (
-    N_SAMPLED,
-    Collection,
-    Found,
-    check_size,
-)
+from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found, check_size
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.vectors import Vectors
 

@@ -19,12 +19,7 @@ from llama_index_mmrag.stores.client import (
     pages,
     vector_params,
 )
-from llama_index_mmrag.stores.collection import (
-    N_SAMPLED,
-    Collection,
-    Found,
-    check_size,
-)
+from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found, check_size
 from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT
 from llama_index_mmrag.stores.encoder_card import is_filled_by
 from llama_index_mmrag.stores.locks import search_lock

@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import qdrant_edge as qe
 
 from llama_index_mmrag.checks import number, one_of
-from llama_index_mmrag.errors import (
-    CollectionMismatch,
-    InvalidSetting,
-    StoreUnusable,
-)
+from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
 
 if TYPE_CHECKING:
     from qdrant_client.http import models

@@ -317,6 +317,15 @@ def test_top_k_counts_entities_and_rows_are_nodes_of_the_store(run, store):
     assert {row["node_id"] for row in rows} <= known
 
 
+def test_fifty_are_found_where_fifty_were_asked_for(run, tmp_path):
+    for n in range(60):
+        (tmp_path / f"{n}.md").write_text(f"# Tea {n}\n\nA pot of red tea, no. {n}.")
+    store = tmp_path / "many"
+    run("index", tmp_path, "--store", store)
+    rows = rows_of(run("search", "red tea", "--store", store, "-k", "50", "--json"))
+    assert len({row["entity_id"] for row in rows}) == 50
+
+
 def test_answer_lists_the_sources_it_cites_alone(run, store):
     question = ("ask", "How long is green tea steeped?", "--store", store)
     answer = json.loads(run(*question, "--json").stdout)

@@ -45,6 +45,15 @@ def test_four_writers_and_four_readers_lose_nothing(kind, open_index):
     assert len(index.ref_doc_ids()) == 33
 
 
+@pytest.mark.parametrize("kind", ["edge", "local"])
+def test_as_many_entities_come_as_were_asked_for(kind, open_index):
+    index = open_index(kind)
+    index.insert([Document(text=f"red {n}", id_=f"d{n}") for n in range(60)])
+    assert len(index.as_retriever(top_k=50).retrieve("red")) == 50
+    engine = index.as_query_engine(MockLLM(), max_images=0, top_k=20)
+    assert len(engine.query("red").source_nodes) == 20
+
+
 async def test_asynchronous_inserts_do_what_the_others_do(open_index, folder):
     one, other = open_index(), open_index()
     await one.ainsert([Document(text="red")])

@@ -293,6 +293,8 @@ async def test_where_no_thread_can_be_started_the_caller_does_what_has_no_deadli
     monkeypatch.setattr(threads, "_idle", [])
     monkeypatch.setattr(threading.Thread, "start", refused)
     assert dumped(over(stores).retrieve("red")) == whole
+    with pytest.raises(AllRoutesFailed, match="can't start new thread"):
+        await over(stores).aretrieve("red")  # the event loop does nothing itself
     found = over(stores, {"timeout_s": 5}).retrieve("red")
     assert ids_of(found) == TEXTS
     (lost,) = why(found[0]).degraded
