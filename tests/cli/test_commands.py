@@ -106,6 +106,8 @@ def test_interrupt_ends_with_130_and_a_word(docs, tmp_path):
 import os, signal, sys
 from llama_index_mmrag import cli
 from llama_index_mmrag.index.index import MultiModalQdrantIndex
+# What a shell has started in the background ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def interrupted(*_, **__):
     os.kill(os.getpid(), signal.SIGINT)
     signal.pause()
