@@ -114,7 +114,7 @@ def _chunks(
     if section.headings and text == section.headings[-1]:
         text = ""
     if not text:
-        if section.pictures and heading:
+        if heading:
             yield heading
         return
     prefix = f"{heading}\n\n" if heading else ""
