@@ -14,6 +14,7 @@ from llama_index.core.node_parser.text.utils import split_by_sentence_tokenizer
 from llama_index.core.schema import ImageNode
 
 from llama_index_mmrag.answers.evidence import Source
+from llama_index_mmrag.citations.unlabelled import unlabelled
 from llama_index_mmrag.ingestion.linked import HEADING_SEPARATOR, SECTION_KEY
 from llama_index_mmrag.nodes.node import entity_of
 from llama_index_mmrag.vectors import unit_rows
@@ -132,7 +133,7 @@ def _quotes(sources: Sequence[Source]) -> list[_Quote]:
 
 def _sentences(source: Source, captions: set[str]) -> list[str]:
     """Return a text's sentences; a text that has none is quoted by its lines."""
-    section = _section(source)
+    section = unlabelled(_section(source))  # as the text that begins with it
     blocks = [
         block
         for block in _blocks(source.text)
