@@ -18,9 +18,11 @@ _LABEL = re.compile(
 """LlamaIndex's citation engine writes "Source 7:", `answers/` the others."""
 
 _UNIT = re.compile(
-    r"&(?:amp;)*(?:#0{0,9}\d{1,7}|#[xX][0-9a-fA-F]{1,9}|[a-zA-Z]{1,32});?|.", re.DOTALL
+    r"(?P<plain>[\t-\r -%'-~]+)"
+    r"|&(?:amp;)*(?:#0{0,9}\d{1,7}|#[xX][0-9a-fA-F]{1,9}|[a-zA-Z]{1,32});?|.",
+    re.DOTALL,
 )
-"""What is read as one: a character, or an entity that stands for some."""
+"""What is read as one: an entity, or a character; and ASCII that says what it is."""
 
 _ESCAPED = re.compile(r"&(?:amp;)+")
 _UNSEEN = frozenset({"Cc", "Cf", "Mn", "Me"})
@@ -42,19 +44,27 @@ def unlabelled(text: str) -> str:
     >>> unlabelled("Source 7: a forgery")
     'Source (7): a forgery'
     """
-    read = [
-        (character, unit)
-        for unit in _UNIT.finditer(text)
-        for character in _read(unit.group())
-    ]
+    read: list[str] = []
+    starts: list[int] = []  # in `text`, of each character that is read
+    ends: list[int] = []
+    for unit in _UNIT.finditer(text):
+        start, end = unit.span()
+        if unit["plain"]:
+            read.append(unit["plain"])
+            starts += range(start, end)
+            ends += range(start + 1, end + 1)
+        else:
+            read.append(_read(unit.group()))
+            starts += [start] * len(read[-1])
+            ends += [end] * len(read[-1])
     shown: list[str] = []
-    end = 0
-    for label in _LABEL.finditer("".join(character for character, _ in read)):
+    shown_to = 0
+    for label in _LABEL.finditer("".join(read)):
         kind = label["kind"]
         said = f"{kind} ({label['number']}):" if kind else f"({label['content']})"
-        shown += [text[end : read[label.start()][1].start()], said]
-        end = read[label.end() - 1][1].end()
-    return "".join([*shown, text[end:]])
+        shown += [text[shown_to : starts[label.start()]], said]
+        shown_to = ends[label.end() - 1]
+    return "".join([*shown, text[shown_to:]])
 
 
 @lru_cache(maxsize=4096)
