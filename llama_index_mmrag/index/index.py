@@ -130,8 +130,9 @@ class MultiModalQdrantIndex:
             settings: How files and documents become nodes.
 
         Raises:
-            InvalidSetting: None or several of path, url and client are given, or
-                `embed_model` has no pictures, or pictures and texts of two lengths.
+            InvalidSetting: None or several of path, url and client are given, or `path`
+                is an address, or `embed_model` has no pictures, or pictures and texts
+                of two lengths.
             CollectionMismatch: The store was filled by other encoders, or with other
                 early fusion. A server's collection that does not say by which is
                 opened with a logged warning.
