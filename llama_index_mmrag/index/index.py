@@ -15,7 +15,7 @@ from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.answers.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.answers.synthesizer import MultiModalSynthesizer
-from llama_index_mmrag.checks import one_of
+from llama_index_mmrag.checks import no_address, one_of
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
@@ -28,7 +28,8 @@ from llama_index_mmrag.index.opening import (
 )
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
-from llama_index_mmrag.ingestion.writer import UpsertReport, Writer
+from llama_index_mmrag.ingestion.records import UpsertReport
+from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
 
@@ -129,8 +130,9 @@ class MultiModalQdrantIndex:
             settings: How files and documents become nodes.
 
         Raises:
-            InvalidSetting: None or several of path, url and client are given, or
-                `embed_model` has no pictures, or pictures and texts of two lengths.
+            InvalidSetting: None or several of path, url and client are given, or `path`
+                is an address, or `embed_model` has no pictures, or pictures and texts
+                of two lengths.
             CollectionMismatch: The store was filled by other encoders, or with other
                 early fusion. A server's collection that does not say by which is
                 opened with a logged warning.
@@ -150,6 +152,13 @@ class MultiModalQdrantIndex:
             raise InvalidSetting(
                 f"open() got {given[0]}=''; expected a folder's name or a server's "
                 f'address. Give "." for the folder that you are in.'
+            )
+        if path is not None:
+            no_address(
+                str(path),
+                "open(): path",
+                advice="Give a server's address as url=, and as client= a "
+                'QdrantClient(":memory:").',
             )
         encoders = encoders_of(embed_model, text_embed_model)
         if path is not None:
