@@ -18,7 +18,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index.core.vector_stores.utils import metadata_dict_to_node
 from typing_extensions import Self
 
-from llama_index_mmrag.checks import one_of, whole
+from llama_index_mmrag.checks import no_keywords, one_of, whole
 from llama_index_mmrag.errors import InvalidSetting, StoreClosed
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT, filter_of
@@ -201,7 +201,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
 
     # Writing
 
-    def add(self, nodes: Sequence[BaseNode], **_kwargs: Any) -> list[str]:
+    def add(self, nodes: Sequence[BaseNode], **unknown: Any) -> list[str]:
         """Insert nodes, or replace those of the same id; return their ids in order.
 
         All nodes are checked before the first is written. Within one call the last of
@@ -211,8 +211,11 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             InvalidVector: an embedding is missing, of another size, not finite, or all
                 zeros under cosine.
             InvalidNodeId: an id is not a UUID.
-            InvalidSetting: metadata that cannot be stored, such as NaN.
+            InvalidSetting: metadata that cannot be stored, such as NaN; or a keyword
+                that is not known, here and in the other methods.
         """
+        if unknown:  # a page's walk passes here
+            no_keywords(unknown, "add")
         folder = self.client
         if not nodes:
             return []
@@ -223,13 +226,14 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         folder.write(upserts)
         return ids
 
-    def delete(self, ref_doc_id: str, **_kwargs: Any) -> None:
+    def delete(self, ref_doc_id: str, **unknown: Any) -> None:
         """Remove all nodes of one source document; an unknown one removes nothing.
 
         Raises:
             InvalidSetting: no id, or "None", which LlamaIndex stores on every node
                 that has no source document.
         """
+        no_keywords(unknown, "delete")
         if not ref_doc_id or ref_doc_id == NO_DOCUMENT:
             raise InvalidSetting(
                 f"delete({ref_doc_id!r}) names no document; nodes without a source are "
@@ -244,7 +248,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         self,
         node_ids: Sequence[str] | None = None,
         filters: MetadataFilters | None = None,
-        **_kwargs: Any,
+        **unknown: Any,
     ) -> None:
         """Remove the nodes with these ids that also pass `filters`.
 
@@ -254,6 +258,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             InvalidSetting: neither ids nor conditions, which would match everything.
             InvalidNodeId: an id is not a UUID.
         """
+        no_keywords(unknown, "delete_nodes")
         ids = None if node_ids is None else point_ids(node_ids)
         condition = self._condition(filters, ids)
         if condition is None or ids == []:
@@ -292,7 +297,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
 
     # Reading
 
-    def query(self, query: VectorStoreQuery, **_kwargs: Any) -> VectorStoreQueryResult:
+    def query(self, query: VectorStoreQuery, **unknown: Any) -> VectorStoreQueryResult:
         """Return the nearest nodes, best first, ties by id.
 
         Scores are cosine or dot products: larger is better. `node_ids`, `doc_ids` and
@@ -306,6 +311,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             UnsupportedQuery: a mode other than DEFAULT, or a filter operator that
                 Qdrant has no condition for.
         """
+        no_keywords(unknown, "query")
         hits = self._nearest(query, CONTENT_KEYS)
         return VectorStoreQueryResult(
             nodes=[metadata_dict_to_node(hit.payload or {}) for hit in hits],
