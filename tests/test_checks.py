@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
@@ -18,12 +19,14 @@ from llama_index_mmrag.checks import (
     truth,
     whole,
 )
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import (
     InvalidQuery,
     InvalidSetting,
     InvalidVector,
     MissingExtra,
 )
+from llama_index_mmrag.fusion import RRF, Fusion
 
 NO_NUMBERS = [None, True, np.True_, "1", b"1", [1], object(), float("nan"), 1j]
 
@@ -144,3 +147,41 @@ def test_keywords_that_are_not_known_are_named():
     no_keywords({}, "f")
     with pytest.raises(InvalidSetting, match=r"f\(\) got the keyword 'a'"):
         no_keywords({"a": 1}, "f")
+
+
+@checked
+def taking(
+    texts: Sequence[str],
+    *,
+    flag: bool = False,
+    fusion: Fusion | None = None,
+    call: Callable[[str], None] = print,
+    names: Mapping[str, float] | Sequence[str] = (),
+    only_for_checkers: Unknown = 1,  # type: ignore[name-defined]  # noqa: F821
+    **more: object,
+) -> int:
+    return len(texts)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"texts": "ab"}, r"taking: texts is 'ab'; expected Sequence\[str\]"),
+        ({"texts": ["a", 1]}, "texts is"),
+        ({"texts": {"a": 1}}, "texts is"),
+        ({"flag": 1}, "flag is 1; expected bool"),
+        ({"fusion": "rrf"}, r"expected Fusion \| None"),
+        ({"fusion": RRF}, r"expected Fusion \| None"),
+        ({"call": "print"}, "call is 'print'"),
+        ({"names": "ab"}, "names is 'ab'"),
+        ({"names": None}, "names is None"),
+    ],
+)
+def test_arguments_are_what_their_annotations_say(wrong, said):
+    right = {"texts": ("a", "b"), "fusion": RRF(), "names": {"a": 1}, "call": str}
+    assert taking(**right) == 2
+    assert taking(["a"], flag=True, only_for_checkers="x", more=object()) == 1
+    with pytest.raises(InvalidSetting, match=said):
+        taking(**{**right, **wrong})
+    with pytest.raises(TypeError):
+        taking()

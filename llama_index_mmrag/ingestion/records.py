@@ -10,6 +10,7 @@ from typing import TypeAlias
 from llama_index.core.schema import ImageNode, TextNode
 
 from llama_index_mmrag.checks import whole
+from llama_index_mmrag.checks.arguments import checked_fields
 from llama_index_mmrag.errors import InvalidSetting, MmragError
 
 RecordNode: TypeAlias = "TextNode | ImageNode"
@@ -73,6 +74,7 @@ class Survey:
     """The folder, symlinks resolved; None for a single file."""
 
 
+@checked_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadSettings:
     """How files and documents become nodes.

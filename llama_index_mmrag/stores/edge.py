@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 import qdrant_edge as qe
-from llama_index.core.bridge.pydantic import ConfigDict, PrivateAttr
+from llama_index.core.bridge.pydantic import ConfigDict, PrivateAttr, ValidationError
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     MetadataFilters,
@@ -18,7 +18,16 @@ from llama_index.core.vector_stores.types import (
 from llama_index.core.vector_stores.utils import metadata_dict_to_node
 from typing_extensions import Self
 
-from llama_index_mmrag.checks import no_keywords, one_of, whole
+from llama_index_mmrag.checks import (
+    instance,
+    listed,
+    no_keywords,
+    number,
+    one_of,
+    truth,
+    whole,
+)
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidSetting, StoreClosed
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT, filter_of
@@ -100,6 +109,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
 
     _folder: EdgeFolder | None = PrivateAttr(default=None)
 
+    @checked
     def __init__(
         self,
         path: str | Path,
@@ -115,15 +125,18 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             "Everywhere in this library a larger score is better; unit-length vectors "
             "rank by Euclidean distance as by cosine."
         )
-        super().__init__(
-            path=str(path),
-            dim=None if dim is None else whole(dim, "dim", at_least=1),
-            distance=one_of(distance, "distance", DISTANCES, advice=advice),
-            payload_indexes=_with_schemas(payload_indexes),
-            vector_name=vector_name,
-            quantisation=quantisation,
-            **kwargs,
-        )
+        schemas = _with_schemas(payload_indexes)
+        known = {
+            "dim": None if dim is None else whole(dim, "dim", at_least=1),
+            "distance": one_of(distance, "distance", DISTANCES, advice=advice),
+        }
+        settings = {"vector_name": vector_name, "quantisation": quantisation, **kwargs}
+        try:
+            super().__init__(
+                path=str(path), payload_indexes=schemas, **known, **settings
+            )
+        except ValidationError as error:  # LlamaIndex's own fields, and misspelt ones
+            raise InvalidSetting(f"QdrantEdgeVectorStore: {error}") from error
 
     # Opening and closing
 
@@ -214,8 +227,9 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             InvalidSetting: metadata that cannot be stored, such as NaN; or a keyword
                 that is not known, here and in the other methods.
         """
-        if unknown:  # a page's walk passes here
+        if unknown or type(nodes) is not list:  # a page's walk passes by
             no_keywords(unknown, "add")
+            listed(nodes, "nodes", BaseNode)
         folder = self.client
         if not nodes:
             return []
@@ -240,10 +254,11 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
                 "all stored under 'None', so it would remove every one of them. Pass a "
                 "ref_doc_id, or use delete_nodes(node_ids)."
             )
-        match = qe.MatchValue(ref_doc_id)
+        match = qe.MatchValue(instance(ref_doc_id, "ref_doc_id", str))
         condition = qe.Filter(must=[qe.FieldCondition(DOC_ID_KEY, match=match)])
         self.client.write([qe.UpdateOperation.delete_points_by_filter(condition)])
 
+    @checked
     def delete_nodes(
         self,
         node_ids: Sequence[str] | None = None,
@@ -293,6 +308,8 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             StoreUnusable: the child failed or timed out; the store is as it was.
             StoreClosed: the store was closed meanwhile.
         """
+        if timeout_s is not None:
+            timeout_s = number(timeout_s, "timeout_s", more_than=0)
         return build_index(self.client, timeout_s=timeout_s)
 
     # Reading
@@ -336,6 +353,8 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             InvalidVector: as `query`.
             UnsupportedQuery: as `query`.
         """
+        if not isinstance(payload_keys, (list, tuple)):  # a query's walk passes by
+            listed(payload_keys, "payload_keys", str)
         hits = self._nearest(query, list(payload_keys) or False)
         return [(str(hit.id), hit.score, hit.payload or {}) for hit in hits]
 
@@ -351,6 +370,8 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         With `node_ids`, in the order asked for, missing ones left out; without, by
         ascending id. With neither, all nodes.
         """
+        if not isinstance(with_embeddings, bool):  # a query's walk passes by
+            truth(with_embeddings, "with_embeddings")
         folder = self.client
         known = None if node_ids is None else known_ids(node_ids)
         if known is not None and filters is None:
@@ -367,12 +388,14 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
 
     def sample_vectors(self, n_vectors: int) -> Vectors:
         """Return the vectors of the nodes with the lowest ids, shape (n, dim)."""
-        folder = self.client
-        pages = folder.scroll(None, payload=False, vector=True, page_size=n_vectors)
+        folder, size = self.client, whole(n_vectors, "n_vectors", at_least=1)
+        pages = folder.scroll(None, payload=False, vector=True, page_size=size)
         return vectors_of(next(pages, []), vector_name=self.vector_name, dim=folder.dim)
 
     def payload_values(self, node_ids: Sequence[str], key: str) -> dict[str, Any]:
         """Return one top-level payload field of the nodes that exist and have it."""
+        if not isinstance(key, str):  # a page's walk passes by
+            instance(key, "key", str)
         known = known_ids(node_ids)
         records = self.client.retrieve(known, payload=[key], vector=False)
         payloads = {i: record.payload or {} for i, record in records.items()}
