@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from llama_index_mmrag.errors import ImageUnreadable
 
-ImageSource: TypeAlias = "str | Path | bytes | BytesIO | Image.Image"
+ImageSource: TypeAlias = str | Path | bytes | BytesIO | Image.Image
 """What we read a picture from: a path, its file's bytes, or an open PIL image."""
 
 IMAGE_SUFFIXES = frozenset(

@@ -59,6 +59,10 @@ def known_ids(node_ids: Iterable[str]) -> list[str]:
 
     These cannot be stored: they are missing, like any unknown id.
     """
+    if isinstance(node_ids, str) or not isinstance(node_ids, Iterable):
+        raise InvalidNodeId(
+            f"node_ids is {node_ids!r}; expected a list of ids. Use [...]."
+        )
     found = dict.fromkeys(_canonical(node_id) for node_id in node_ids)
     return [canonical for canonical in found if canonical is not None]
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -610,3 +611,53 @@ def test_setting_out_of_range_is_refused(names, settings, said, open_store):
     store = open_store("local", [text_node("red")])
     with pytest.raises(InvalidSetting, match=said):
         retriever_of(*(channel(name, store) for name in names), **settings)
+
+
+# What is no query and no setting
+
+NO_QUERIES = [None, 5, math.nan, True, b"red", ["red"], {"query_str": "red"}, "\ud800"]
+
+
+@pytest.mark.parametrize("kind", ["edge"])
+@pytest.mark.parametrize("query", [*NO_QUERIES, QueryBundle("\ud800")])
+async def test_what_is_no_query_is_refused_before_an_event_carries_it(
+    query, channels_over, retrieve
+):
+    retriever = retriever_of(*channels_over([text_node("red")]))
+    with pytest.raises(InvalidQuery, match=r"expected a text.*, a QueryBundle"):
+        await retrieve(retriever, query)
+
+
+@pytest.mark.parametrize("kind", ["edge"])
+@pytest.mark.parametrize("query", NO_QUERIES)
+@pytest.mark.parametrize("route", ["text", "text_to_image", "image_to_image"])
+async def test_single_routes_refuse_it_too(query, route, channels_over):
+    retriever = retriever_of(*channels_over([text_node("red")]))
+    with pytest.raises((InvalidQuery, ImageUnreadable)):
+        getattr(retriever, f"{route}_retrieve")(query)
+    with pytest.raises((InvalidQuery, ImageUnreadable)):
+        await getattr(retriever, f"a{route}_retrieve")(query)
+
+
+@pytest.mark.parametrize("kind", ["edge"])
+@pytest.mark.parametrize(
+    "filters", [{"year": 1926}, [MetadataFilter(key="year", value=1)], "year", True]
+)
+def test_filters_that_are_none_are_refused_at_once(filters, channels_over):
+    (only,) = channels_over([text_node("red")])
+    retriever = retriever_of(only)
+    for given in (
+        lambda: retriever_of(only, filters=filters),
+        lambda: retriever.with_filters(filters),
+        lambda: retriever_of(only, filters=where("a", "b")).with_filters(filters),
+        lambda: replace(only, filters=filters),
+    ):
+        with pytest.raises(InvalidSetting, match="filters is .*MetadataFilters"):
+            given()
+
+
+@pytest.mark.parametrize("kind", ["edge"])
+@pytest.mark.parametrize("fusion", ["rrf", RRF, object(), 60, [RRF()]])
+def test_fusion_that_is_none_is_refused_at_once(fusion, channels_over):
+    with pytest.raises(InvalidSetting, match=r"fusion is .*RRF\(\)"):
+        retriever_of(*channels_over([text_node("red")]), fusion=fusion)
