@@ -21,7 +21,6 @@ from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATT
 from llama_index_mmrag.checks import one_of, whole
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
 from llama_index_mmrag.concurrency.jobs import Steps, awalk, walk
-from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting, RouteFailed
@@ -30,7 +29,11 @@ from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import RRF, Fusion
 from llama_index_mmrag.provenance import Degradation
 from llama_index_mmrag.retrieval.channel import Channel, both_filters
-from llama_index_mmrag.retrieval.query import QueryPart, parts_of, pictures_of
+from llama_index_mmrag.retrieval.query import (
+    QueryPart,
+    parts_in_time,
+    parts_of,
+)
 from llama_index_mmrag.retrieval.ranking import Ranking
 from llama_index_mmrag.retrieval.search import (
     SearchChannel,
@@ -209,24 +212,24 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         with Span(name, {"query_bundle": query_bundle}):
             return await self._asearch(query_bundle)
 
-    def _deadline(self) -> Deadline | None:
-        return None if self._timeout_s is None else deadline_in(self._timeout_s)
+    def _begun(self, query: QueryBundle) -> tuple[Deadline | None, Any]:
+        until = None if self._timeout_s is None else deadline_in(self._timeout_s)
+        has_pictures = query.image_path or getattr(query, "images", None)
+        # To be read, which may hang.
+        return until, has_pictures and parts_in_time(query, self._channels, until)
 
     def _search(
         self, query: QueryBundle, kind: str | None = None, modality: str | None = None
     ) -> list[NodeWithScore]:
-        deadline = self._deadline()
-        return walk(self._steps(parts_of(query), deadline, kind, modality))
+        deadline, reading = self._begun(query)
+        parts = walk(reading) if reading else parts_of(query)
+        return walk(self._steps(parts, deadline, kind, modality))
 
     async def _asearch(
         self, query: QueryBundle, kind: str | None = None, modality: str | None = None
     ) -> list[NodeWithScore]:
-        deadline = self._deadline()
-        parts = (
-            await athread(lambda: parts_of(query))
-            if pictures_of(query)  # files, to be read
-            else parts_of(query)
-        )
+        deadline, reading = self._begun(query)
+        parts = await awalk(reading) if reading else parts_of(query)
         return await awalk(self._steps(parts, deadline, kind, modality))
 
     def _steps(
