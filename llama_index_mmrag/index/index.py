@@ -31,6 +31,7 @@ from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
 from llama_index_mmrag.ingestion.writer import UpsertReport, Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
+from llama_index_mmrag.stores.client import client_at
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -157,12 +158,9 @@ class MultiModalQdrantIndex:
             channels = channels_in(root, encoders, early_fusion)
             settings = settings or ReadSettings(media_dir=root / "media")
             return cls(channels, settings=settings, root=root)
-        from qdrant_client import QdrantClient
-
         with ExitStack() as opened:
             if client is None:
-                # The version check would only warn of a server that does not answer.
-                client = QdrantClient(url=url, check_compatibility=False)
+                client = client_at(str(url))
                 opened.callback(client.close)
             channels = channels_on(
                 client, collection, encoders, early_fusion, aclient=aclient
