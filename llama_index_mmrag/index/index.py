@@ -33,6 +33,7 @@ from llama_index_mmrag.ingestion.records import UpsertReport
 from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
+from llama_index_mmrag.stores.client import client_at
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -180,8 +181,7 @@ class MultiModalQdrantIndex:
         instance(aclient, "open(): aclient", AsyncQdrantClient, or_none=True)
         with ExitStack() as opened:
             if client is None:
-                # The version check would only warn of a server that does not answer.
-                client = QdrantClient(url=url, check_compatibility=False)
+                client = client_at(str(url))
                 opened.callback(client.close)
             channels = channels_on(
                 client, collection, encoders, early_fusion, aclient=aclient

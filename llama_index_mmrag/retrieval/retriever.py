@@ -7,10 +7,9 @@ from copy import copy
 from inspect import unwrap
 from typing import Any, Literal, get_args
 
-from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
+from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CallbackManager
-from llama_index.core.image_retriever import BaseImageRetriever
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle, QueryType
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -22,7 +21,6 @@ from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATT
 from llama_index_mmrag.checks import one_of, truth, whole
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
 from llama_index_mmrag.concurrency.jobs import Steps, awalk, walk
-from llama_index_mmrag.concurrency.turns import in_turn
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import AllRoutesFailed, InvalidQuery
@@ -30,7 +28,11 @@ from llama_index_mmrag.events.degraded import report
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import RRF, Fusion
 from llama_index_mmrag.retrieval.channel import Channel, both_filters
-from llama_index_mmrag.retrieval.query import QueryPart, parts_of, pictures_of
+from llama_index_mmrag.retrieval.query import (
+    QueryPart,
+    parts_in_time,
+    parts_of,
+)
 from llama_index_mmrag.retrieval.ranking import Ranking
 from llama_index_mmrag.retrieval.search import (
     SearchChannel,
@@ -44,18 +46,19 @@ from llama_index_mmrag.retrieval.settings import (
     checked_filters,
     checked_timeout,
 )
+from llama_index_mmrag.retrieval.single_routes import SingleRoutes
 
 OnDegraded = Literal["report", "raise"]
 
 # Overridden methods get a span of their own; the originals without theirs.
-_retrieve = unwrap(MultiModalRetriever.retrieve)
-_aretrieve = unwrap(MultiModalRetriever.aretrieve)
+_retrieve = unwrap(BaseRetriever.retrieve)
+_aretrieve = unwrap(BaseRetriever.aretrieve)
 
 LOOKUP_SHARE = 0.2
 """Part of a query's time that is kept for reading nodes after the fusion."""
 
 
-class MultiModalFusionRetriever(MultiModalRetriever):
+class MultiModalFusionRetriever(SingleRoutes):
     """Searches every channel at once and fuses what they found, entity by entity.
 
     Takes a string, a LlamaIndex `QueryBundle` (text, `image_path`, or both) or a
@@ -214,24 +217,26 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         with Span(name, {"query_bundle": query_bundle}):
             return await self._asearch(query_bundle)
 
-    def _deadline(self) -> Deadline | None:
-        return None if self._timeout_s is None else deadline_in(self._timeout_s)
+    def _begun(self, query: QueryType) -> tuple[Deadline | None, Any]:
+        until = None if self._timeout_s is None else deadline_in(self._timeout_s)
+        has_pictures = any(
+            getattr(query, name, None) for name in ("image_path", "images")
+        )
+        # To be read, which may hang.
+        return until, has_pictures and parts_in_time(query, self._channels, until)
 
     def _search(
-        self, query: QueryBundle, kind: str | None = None, modality: str | None = None
+        self, query: QueryType, kind: str | None = None, modality: str | None = None
     ) -> list[NodeWithScore]:
-        deadline = self._deadline()
-        return walk(self._steps(parts_of(query), deadline, kind, modality))
+        deadline, reading = self._begun(query)
+        parts = walk(reading) if reading else parts_of(query)
+        return walk(self._steps(parts, deadline, kind, modality))
 
     async def _asearch(
-        self, query: QueryBundle, kind: str | None = None, modality: str | None = None
+        self, query: QueryType, kind: str | None = None, modality: str | None = None
     ) -> list[NodeWithScore]:
-        deadline = self._deadline()
-        parts = (
-            await in_turn(lambda: parts_of(query), self)
-            if pictures_of(query)  # files, to be read
-            else parts_of(query)
-        )
+        deadline, reading = self._begun(query)
+        parts = await awalk(reading) if reading else parts_of(query)
         return await awalk(self._steps(parts, deadline, kind, modality))
 
     def _steps(
@@ -295,43 +300,6 @@ class MultiModalFusionRetriever(MultiModalRetriever):
                 f"could be read. {reasons_of(unread)}"
             )
         return results
-
-    # LlamaIndex's MultiModalRetriever: single routes under fixed names.
-
-    def text_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
-        """Return text nodes for the query's words."""
-        return self._search(bundle_of(str_or_query_bundle), "text", "text")
-
-    async def atext_retrieve(
-        self, str_or_query_bundle: QueryType
-    ) -> list[NodeWithScore]:
-        """Return text nodes for the query's words."""
-        bundle = bundle_of(str_or_query_bundle)
-        return await self._asearch(bundle, "text", "text")
-
-    # MultiModalRetriever declares these abstract again and so hides their code.
-    text_to_image_retrieve = BaseImageRetriever.text_to_image_retrieve
-    atext_to_image_retrieve = BaseImageRetriever.atext_to_image_retrieve
-    image_to_image_retrieve = BaseImageRetriever.image_to_image_retrieve
-    aimage_to_image_retrieve = BaseImageRetriever.aimage_to_image_retrieve
-
-    def _text_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._search(query_bundle, "text", "image")
-
-    async def _atext_to_image_retrieve(
-        self, query_bundle: QueryBundle
-    ) -> list[NodeWithScore]:
-        return await self._asearch(query_bundle, "text", "image")
-
-    def _image_to_image_retrieve(
-        self, query_bundle: QueryBundle
-    ) -> list[NodeWithScore]:
-        return self._search(query_bundle, "image", "image")
-
-    async def _aimage_to_image_retrieve(
-        self, query_bundle: QueryBundle
-    ) -> list[NodeWithScore]:
-        return await self._asearch(query_bundle, "image", "image")
 
 
 def bundle_of(query: QueryType) -> QueryBundle:

@@ -310,6 +310,26 @@ async def test_where_no_thread_can_be_started_the_caller_does_what_has_no_deadli
     assert "can't start new thread" in lost.reason
 
 
+class HoldsTheInterpreter(FaultyStore):
+    """Parses its answer in one call that lets no other thread run."""
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        time.sleep(DEADLINE_S / 3)  # under way
+        sum(range(30_000_000))  # as json.loads of a large body: half a second
+        return super().query(query, **kwargs)
+
+
+async def test_what_an_embedded_store_found_is_read_after_another_held_the_interpreter(
+    retrieve, open_store, paint
+):
+    found = open_store("edge", [text_node("red"), text_node("yellow")])
+    slow = open_store(HoldsTheInterpreter, [image_node(paint("red"))])
+    channels = channel("text", found), channel("image", slow)
+    results = await retrieve(retriever_of(*channels, timeout_s=DEADLINE_S), "red")
+    assert ids_of(results) == TEXTS
+    assert [d.route for d in why(results[0]).degraded] == ["text→image"]
+
+
 # What becomes known
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import math
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -37,7 +38,13 @@ from llama_index_mmrag import (
     RRFPostprocessor,
     WeightedSum,
 )
-from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
+from llama_index_mmrag.concurrency.jobs import MOST_ABANDONED
+from llama_index_mmrag.errors import (
+    AllRoutesFailed,
+    ImageUnreadable,
+    InvalidQuery,
+    InvalidSetting,
+)
 from llama_index_mmrag.nodes.node import POSITION_KEY, FusedNode
 from llama_index_mmrag.retrieval.channel import Channel
 
@@ -52,6 +59,7 @@ from ..support.colours import (
     uid,
     why,
 )
+from ..support.patience import within
 from ..support.stores import CachingStore, FaultyStore
 
 HALF = 1 / math.sqrt(2)
@@ -363,6 +371,34 @@ async def test_unreadable_picture_is_refused_before_any_search(
     with pytest.raises(ImageUnreadable, match=r"query\.png"):
         await retrieve(retriever_of(channel("image", store)), by_picture(path, "red"))
     assert store._n_queries == 0
+
+
+async def test_picture_that_is_a_pipe_is_refused_and_not_waited_for(
+    retrieve, open_store, tmp_path
+):
+    store = open_store(FaultyStore, [text_node("red")])
+    os.mkfifo(tmp_path / "query.png")
+    asked = by_picture(tmp_path / "query.png", "red")
+    with within(1), pytest.raises(ImageUnreadable, match="a pipe, a device"):
+        await retrieve(retriever_of(channel("image", store), timeout_s=60), asked)
+    assert store._n_queries == 0
+
+
+async def test_picture_that_hangs_is_waited_for_until_the_deadline(
+    retrieve, open_store, stuck
+):
+    class OnADiskThatHangs(Image.Image):
+        def load(self) -> None:
+            stuck.wait(30)
+
+    store = open_store(FaultyStore, [text_node("red")])
+    retriever = retriever_of(channel("image", store), timeout_s=0.2)
+    asked = MultiModalQuery("red", images=[OnADiskThatHangs()])
+    for reason in ["no answer within 0.2 s"] * MOST_ABANDONED + ["still busy"]:
+        with within(0.5), pytest.raises(AllRoutesFailed, match=f"not read: {reason}"):
+            await retrieve(retriever, asked)
+    assert store._n_queries == 0
+    assert len(await retrieve(retriever, "red")) == 1
 
 
 async def test_picture_that_breaks_off_is_an_error_of_the_query(
