@@ -15,7 +15,6 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQuery,
     VectorStoreQueryResult,
 )
-from llama_index.core.vector_stores.utils import metadata_dict_to_node
 from typing_extensions import Self
 
 from llama_index_mmrag.checks import one_of, whole
@@ -28,6 +27,7 @@ from llama_index_mmrag.stores.edge_index import build_index
 from llama_index_mmrag.stores.edge_points import (
     CONTENT_KEYS,
     known_ids,
+    node_of,
     nodes_of,
     point_ids,
     upserts_of,
@@ -304,7 +304,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         """
         hits = self._nearest(query, CONTENT_KEYS)
         return VectorStoreQueryResult(
-            nodes=[metadata_dict_to_node(hit.payload or {}) for hit in hits],
+            nodes=[node_of(hit) for hit in hits],
             similarities=[hit.score for hit in hits],
             ids=[str(hit.id) for hit in hits],
         )

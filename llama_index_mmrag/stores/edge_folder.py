@@ -22,6 +22,7 @@ from llama_index_mmrag.stores.edge_engine import (
     DISTANCES,
     SCHEMAS,
     ShardSpec,
+    check_vectors,
     engine_errors,
 )
 from llama_index_mmrag.stores.edge_layout import (
@@ -123,6 +124,8 @@ class EdgeFolder:
         """Return the records that exist among `ids`, by id and in their order."""
         with self._open_shard() as shard:
             records = shard.retrieve(list(ids), payload, vector)
+        if vector:
+            check_vectors(self.path, records, self._vector_name)
         found = {str(record.id): record for record in records}
         return {key: found[key] for key in ids if key in found}
 
@@ -146,6 +149,8 @@ class EdgeFolder:
             )
             with self._open_shard() as shard:
                 page, offset = shard.scroll(request)
+            if vector:
+                check_vectors(self.path, page, self._vector_name)
             if page:
                 yield page
             if offset is None:
@@ -209,7 +214,8 @@ class EdgeFolder:
             shard, self._shard, self._journal = self._shard, None, None
             try:
                 if shard is not None:
-                    shard.close()
+                    with engine_errors(self.path):
+                        shard.close()
             finally:
                 self._lock.release()
 
@@ -335,5 +341,5 @@ class EdgeFolder:
         with self._guard:
             if self._shard is None:
                 raise StoreClosed(closed_message(self.path))
-            with engine_errors(self.path):
+            with engine_errors(self.path, on_panic=self.close):
                 yield self._shard

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import qdrant_edge as qe
 
 from llama_index_mmrag.errors import MmragError, StoreUnusable
+from llama_index_mmrag.files.reading import read_json
 from llama_index_mmrag.files.writing import replacing
 from llama_index_mmrag.stores.quantisation import QUANTISATION
 
@@ -49,7 +50,7 @@ def read_pointer(pointer: Path) -> tuple[str, str]:
         StoreUnusable: unreadable, of another format, or naming a missing shard.
     """
     try:
-        content: dict[str, Any] = json.loads(pointer.read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(pointer)
         name, state = str(content["shard"]), str(content["state"])
         # A name from a file must not lead out of the folder: it may be deleted.
         known = type(content["format"]) is int and content["format"] == 1
@@ -103,12 +104,22 @@ def leftovers(folder: Path, ready: str) -> list[Path]:
 
 
 def vectors_in(shard: Path) -> dict[str, tuple[int, str]]:
-    """Return size and distance of a shard's vectors, by their names."""
-    config = json.loads((shard / "edge_config.json").read_text(encoding="utf-8"))
-    return {
-        name: (int(one["size"]), str(one["distance"]).lower())
-        for name, one in config["vectors"].items()
-    }
+    """Return size and distance of a shard's vectors, by their names.
+
+    Raises:
+        StoreUnusable: The engine's description of it says something else.
+    """
+    file = shard / "edge_config.json"
+    try:
+        return {
+            name: (int(one["size"]), str(one["distance"]).lower())
+            for name, one in read_json(file)["vectors"].items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StoreUnusable(
+            f"The file {str(file)!r} cannot be read ({type(error).__name__}: {error}). "
+            "Expected what qdrant-edge-py 0.9 writes: restore it from a backup."
+        ) from error
 
 
 def copy_sparse(source: Path, target: Path) -> None:

@@ -17,7 +17,12 @@ from llama_index.core.vector_stores.utils import (
     node_to_metadata_dict,
 )
 
-from llama_index_mmrag.errors import InvalidSetting, InvalidVector, MmragError
+from llama_index_mmrag.errors import (
+    InvalidSetting,
+    InvalidVector,
+    MmragError,
+    StoreUnusable,
+)
 from llama_index_mmrag.vectors import Vectors, has_direction, stored_rows
 
 CONTENT_KEYS = ["_node_content", "_node_type"]
@@ -95,11 +100,27 @@ def upserts_of(
     ]
 
 
+def node_of(record: qe.Record | qe.ScoredPoint) -> BaseNode:
+    """Return the node that a point's payload describes.
+
+    Raises:
+        StoreUnusable: It describes none.
+    """
+    try:
+        return metadata_dict_to_node(record.payload or {})
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise StoreUnusable(
+            f"The point {str(record.id)!r} holds no node that can be read "
+            f"({type(error).__name__}: {error}). Expected what LlamaIndex writes: "
+            "restore a backup, or insert its document again."
+        ) from error
+
+
 def nodes_of(records: Iterable[qe.Record], *, vector_name: str) -> list[BaseNode]:
     """Return the nodes that points hold, with embeddings where these were read."""
     nodes = []
     for record in records:
-        node = metadata_dict_to_node(record.payload or {})
+        node = node_of(record)
         if isinstance(record.vector, dict):
             node.embedding = record.vector[vector_name]  # type: ignore[assignment]  # dense
         nodes.append(node)
@@ -117,11 +138,9 @@ def count_whole(
 ) -> int:
     """Return how many points have a payload, and a vector that could be stored."""
     vectors = vectors_of(records, vector_name=vector_name, dim=dim)
-    usable = has_direction(vectors) if cosine else np.isfinite(vectors).all(axis=1)
-    return sum(
-        bool(record.payload) and bool(is_usable)
-        for record, is_usable in zip(records, usable, strict=True)
-    )
+    usable = has_direction(vectors) if cosine else np.isfinite(vectors).all(axis=-1)
+    has_payload = np.array([bool(record.payload) for record in records], dtype=bool)
+    return int(np.count_nonzero(usable & has_payload))
 
 
 def _canonical(node_id: str) -> str | None:
