@@ -208,15 +208,16 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
                 zeros under cosine.
             InvalidNodeId: an id is not a UUID.
             InvalidSetting: metadata that cannot be stored, such as NaN.
+            StoreFull: the disk has no room for them.
         """
         folder = self.client
         if not nodes:
             return []
         cosine, name = folder.distance == "cosine", self.vector_name
-        ids, upserts = upserts_of(
+        ids, upserts, n_bytes = upserts_of(
             nodes, dim=folder.dim, cosine=cosine, vector_name=name
         )
-        folder.write(upserts)
+        folder.write(upserts, n_bytes=n_bytes)
         return ids
 
     def delete(self, ref_doc_id: str, **_kwargs: Any) -> None:

@@ -15,7 +15,6 @@ from llama_index_mmrag.errors import (
     CollectionMismatch,
     InvalidSetting,
     StoreClosed,
-    StoreUnusable,
 )
 from llama_index_mmrag.files.writing import sync_folder, sync_tree
 from llama_index_mmrag.stores.edge_engine import (
@@ -36,10 +35,13 @@ from llama_index_mmrag.stores.edge_layout import (
     new_name,
     read_pointer,
     ready_shard,
+    room_for_build,
+    room_for_new,
+    room_for_write,
     vectors_in,
     write_pointer,
 )
-from llama_index_mmrag.stores.edge_points import count_whole
+from llama_index_mmrag.stores.edge_points import check_whole
 from llama_index_mmrag.stores.locks import FolderLock
 from llama_index_mmrag.stores.quantisation import (
     read_quantisation,
@@ -94,10 +96,13 @@ class EdgeFolder:
 
     # Reading and writing
 
-    def write(self, operations: Sequence[qe.UpdateOperation]) -> None:
-        """Apply the operations in order and put them on disk.
+    def write(
+        self, operations: Sequence[qe.UpdateOperation], *, n_bytes: int = 0
+    ) -> None:
+        """Apply operations, with `n_bytes` of vectors and payloads, in order, on disk.
 
         Raises:
+            StoreFull: The disk has no room for them.
             StoreClosed: A successor took its place, which would lack them.
         """
         with self._open_shard() as shard:
@@ -107,6 +112,7 @@ class EdgeFolder:
                     f"{str(self.successor)!r} and can only be read. Open the index "
                     "again to write."
                 )
+            room_for_write(self.path, n_bytes)
             for operation in operations:
                 shard.update(operation)
                 if self._journal is not None:
@@ -180,24 +186,17 @@ class EdgeFolder:
             shard.flush()
 
     def remove(self, replaced: Sequence[Path]) -> None:
-        """Remove folders that this one took the place of, if all of it can be read.
-
-        Raises:
-            StoreUnusable: Some of it cannot be read; nothing was removed.
-        """
+        """Remove folders that this one replaced; damaged, `StoreUnusable` instead."""
         if not replaced:
             return
-        name, cosine = self._vector_name, self.distance == "cosine"
-        n_whole = sum(
-            count_whole(page, vector_name=name, dim=self.dim, cosine=cosine)
-            for page in self.scroll(None, payload=True, vector=True)
+        check_whole(
+            self.scroll(None, payload=True, vector=True),
+            self.count(),
+            vector_name=self._vector_name,
+            dim=self.dim,
+            cosine=self.distance == "cosine",
+            told=f"{str(self.path)!r} is damaged, and replaced {str(replaced[0])!r}",
         )
-        if (n_points := self.count()) != n_whole:
-            raise StoreUnusable(
-                f"The store in {str(self.path)!r} is damaged: {n_whole} of {n_points} "
-                "points can be read whole. Nothing was changed, and what it took the "
-                f"place of is still in {str(replaced[0])!r}. Restore a backup."
-            )
         for folder in replaced:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -226,8 +225,10 @@ class EdgeFolder:
         target = self.path / new_name()
         with self._open_shard() as shard:
             shard.flush()
+            source = self.path / self._shard_name
             with disk_errors(self.path):
-                copy_sparse(self.path / self._shard_name, target)
+                room_for_build(source)
+                copy_sparse(source, target)
             self._journal = []
         return target
 
@@ -280,6 +281,7 @@ class EdgeFolder:
                 f"There is no store in {str(self.path)!r} yet, and dim is None. "
                 "Expected the length of the vectors, to create one: pass dim=..."
             )
+        room_for_new(self.path)
         name = new_name()
         write_pointer(self.path, name, state="creating")
         sync_folder(self.path.parent)

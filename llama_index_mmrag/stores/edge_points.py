@@ -70,8 +70,10 @@ def known_ids(node_ids: Iterable[str]) -> list[str]:
 
 def upserts_of(
     nodes: Sequence[BaseNode], *, dim: int, cosine: bool, vector_name: str
-) -> tuple[list[str], list[qe.UpdateOperation]]:
-    """Return the nodes' ids, and what writes them; of equal ids the last one stays.
+) -> tuple[list[str], list[qe.UpdateOperation], int]:
+    """Return the nodes' ids, what writes them, and about how many bytes that is.
+
+    Of equal ids the last one stays.
 
     Args:
         nodes: At least one.
@@ -94,10 +96,14 @@ def upserts_of(
         for key, node, vector in zip(ids, nodes, vectors, strict=True)
     }
     batch = list(points.values())
-    return ids, [
+    # Metadata are in the payload twice: as fields, and in the node's content.
+    texts = (str((point.payload or {}).get("_node_content")) for point in batch)
+    n_bytes = 4 * dim * len(batch) + 2 * sum(map(len, texts))
+    operations = [
         qe.UpdateOperation.upsert_points(batch[start : start + _POINTS_PER_WRITE])
         for start in range(0, len(batch), _POINTS_PER_WRITE)
     ]
+    return ids, operations, n_bytes
 
 
 def node_of(record: qe.Record | qe.ScoredPoint) -> BaseNode:
@@ -133,14 +139,39 @@ def vectors_of(records: Sequence[qe.Record], *, vector_name: str, dim: int) -> V
     return np.array(rows, dtype=np.float32).reshape(len(rows), dim)
 
 
-def count_whole(
-    records: Sequence[qe.Record], *, vector_name: str, dim: int, cosine: bool
-) -> int:
-    """Return how many points have a payload, and a vector that could be stored."""
-    vectors = vectors_of(records, vector_name=vector_name, dim=dim)
-    usable = has_direction(vectors) if cosine else np.isfinite(vectors).all(axis=-1)
-    has_payload = np.array([bool(record.payload) for record in records], dtype=bool)
-    return int(np.count_nonzero(usable & has_payload))
+def check_whole(  # noqa: PLR0913 - what a point must have, and what is said
+    pages: Iterable[Sequence[qe.Record]],
+    n_points: int,
+    *,
+    vector_name: str,
+    dim: int,
+    cosine: bool,
+    told: str,
+) -> None:
+    """Do nothing if all points have a payload, and a vector that could be stored.
+
+    Args:
+        pages: All points, with payloads and vectors.
+        n_points: How many there must be.
+        vector_name: Name of the vector in each point.
+        dim: Its length.
+        cosine: Whether vectors are compared by cosine.
+        told: Which store it is, and what is kept, as the beginning of a sentence.
+
+    Raises:
+        StoreUnusable: Some have not.
+    """
+    n_whole = 0
+    for page in pages:
+        vectors = vectors_of(page, vector_name=vector_name, dim=dim)
+        usable = has_direction(vectors) if cosine else np.isfinite(vectors).all(axis=-1)
+        has_payload = np.array([bool(record.payload) for record in page], dtype=bool)
+        n_whole += int(np.count_nonzero(usable & has_payload))
+    if n_whole != n_points:
+        raise StoreUnusable(
+            f"{told}: {n_whole} of {n_points} points can be read whole. Nothing was "
+            "removed: restore a backup, or what it replaced."
+        )
 
 
 def _canonical(node_id: str) -> str | None:

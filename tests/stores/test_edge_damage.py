@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import qdrant_edge as qe
 
-from llama_index_mmrag.errors import StoreClosed, StoreUnusable
+from llama_index_mmrag.errors import StoreClosed, StoreFull, StoreUnusable
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
 from ..support.damage import (
@@ -24,7 +24,7 @@ from ..support.damage import (
     truncate_a_status,
     zero_the_vectors,
 )
-from .conftest import DIM, asking, make_nodes, node_id
+from .conftest import DIM, asking, make_node, make_nodes, node_id
 
 
 @pytest.fixture
@@ -218,3 +218,45 @@ def test_lock_that_is_a_link_empties_nothing(closed, tmp_path):
     with pytest.raises(StoreUnusable, match="cannot be used"):
         closed.connect()
     assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+@pytest.fixture
+def disk(monkeypatch) -> Callable[[int], None]:
+    """Return what leaves so many bytes free; real disks are filled by hand."""
+
+    def leave(free: int, total: int = 1 << 40) -> None:
+        usage = shutil._ntuple_diskusage(total, total - free, free)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    return leave
+
+
+def test_full_disk_refuses_what_it_has_no_room_for_and_is_read(closed, disk, tmp_path):
+    disk(1 << 20)
+    closed.connect()
+    for write in (
+        lambda: closed.add([make_node(10)]),
+        lambda: closed.delete_nodes([node_id(0)]),
+        closed.build_index,
+        lambda: QdrantEdgeVectorStore.open(tmp_path / "new", dim=DIM),
+    ):
+        with pytest.raises(StoreFull, match=r"about [\d.]+ MB .* has 1\.0 MB"):
+            write()
+    assert len(closed.get_nodes()) == 10
+    disk(1 << 30)
+    closed.add([make_node(10)])
+    assert closed.count() == 11
+
+
+def test_room_grows_with_what_is_written(closed, disk):
+    disk(9 << 20)
+    closed.connect().add([make_node(10)])
+    with pytest.raises(StoreFull, match="Nothing was written"):
+        closed.add([make_node(11), make_node(12, text="word " * 200_000)])
+    assert closed.count() == 11
+
+
+def test_disk_without_a_limit_has_room(closed, disk):
+    disk(0, total=0)
+    closed.connect().add([make_node(10)])
+    assert closed.count() == 11
