@@ -51,40 +51,45 @@ def check_vectors(path: Path, records: Iterable[qe.Record], vector_name: str) ->
 
 
 @contextlib.contextmanager
-def engine_errors(
-    path: Path, *, on_panic: Callable[[], None] = lambda: None
-) -> Iterator[None]:
-    """Raise the engine's errors, panics too, as `StoreInUse` or `StoreUnusable`.
+def engine_errors(path: Path) -> Iterator[None]:
+    """Raise the engine's errors, panics too, as `StoreInUse` or `StoreUnusable`."""
+    try:
+        yield
+    except BaseException as error:
+        raise_ours(error, path)
+        raise
+
+
+def raise_ours(
+    error: BaseException, path: Path, *, on_panic: Callable[[], None] = lambda: None
+) -> None:
+    """Raise an error of the engine as ours; return if it is none of the engine's.
 
     Args:
+        error: What a call of the engine raised.
         path: The store's folder.
         on_panic: Closes the shard.
     """
-    try:
-        yield
-    except MmragError:
-        raise
-    except BaseException as error:
-        # Each package made with PyO3 has a class of its own for panics, which are no
-        # Exceptions, and which none of them names.
-        if type(error).__name__ == "PanicException":
-            with contextlib.suppress(StoreUnusable):
-                on_panic()  # what the engine holds in memory cannot be trusted any more
-            raise StoreUnusable(
-                f"Qdrant Edge broke down on the store in {str(path)!r} ({error}): its "
-                "files are damaged. The store was closed; restore a backup if it does "
-                "not open again."
-            ) from error
-        if not isinstance(error, Exception):
-            raise
-        # Qdrant Edge 0.9 raises bare Exceptions; only the text tells them apart.
-        if "WouldBlock" in str(error):
-            raise StoreInUse(
-                f"The shard in {str(path)!r} is open elsewhere, without this library. "
-                "Expected to be its only user: close it there first."
-            ) from error
+    # Each package made with PyO3 has a class of its own for panics, which are no
+    # Exceptions, and which none of them names.
+    if type(error).__name__ == "PanicException":
+        with contextlib.suppress(StoreUnusable):
+            on_panic()  # what the engine holds in memory cannot be trusted any more
         raise StoreUnusable(
-            f"Qdrant Edge failed on the store in {str(path)!r}: {error}. Expected a "
-            "folder on a local disk with free space, written by qdrant-edge-py 0.9; "
-            "restore a backup if it does not open again."
+            f"Qdrant Edge broke down on the store in {str(path)!r} ({error}): its "
+            "files are damaged. The store was closed; restore a backup if it does "
+            "not open again."
         ) from error
+    if isinstance(error, MmragError) or not isinstance(error, Exception):
+        return
+    # Qdrant Edge 0.9 raises bare Exceptions; only the text tells them apart.
+    if "WouldBlock" in str(error):
+        raise StoreInUse(
+            f"The shard in {str(path)!r} is open elsewhere, without this library. "
+            "Expected to be its only user: close it there first."
+        ) from error
+    raise StoreUnusable(
+        f"Qdrant Edge failed on the store in {str(path)!r}: {error}. Expected a "
+        "folder on a local disk with free space, written by qdrant-edge-py 0.9; "
+        "restore a backup if it does not open again."
+    ) from error

@@ -23,6 +23,7 @@ from llama_index_mmrag.stores.edge_engine import (
     ShardSpec,
     check_vectors,
     engine_errors,
+    raise_ours,
 )
 from llama_index_mmrag.stores.edge_layout import (
     LOCK,
@@ -52,6 +53,7 @@ from llama_index_mmrag.stores.quantisation import (
 )
 
 _SCROLL_PAGE = 1024
+_PLENTY = 1 << 30  # bytes: with more, there is nothing to ask
 
 
 class EdgeFolder:
@@ -112,7 +114,8 @@ class EdgeFolder:
                     f"{str(self.successor)!r} and can only be read. Open the index "
                     "again to write."
                 )
-            room_for_write(self.path, n_bytes)
+            if shutil.disk_usage(self.path).free < _PLENTY + 4 * n_bytes:
+                room_for_write(self.path, n_bytes)
             for operation in operations:
                 shard.update(operation)
                 if self._journal is not None:
@@ -248,8 +251,7 @@ class EdgeFolder:
 
         Raises:
             StoreClosed: the store was closed in the meantime.
-            StoreUnusable: the copy does not hold as many points as the original. The
-                original stays in use.
+            StoreUnusable: the copy has not as many points. The original stays in use.
         """
         with self._open_shard() as old:
             if self._journal is None:
@@ -270,8 +272,6 @@ class EdgeFolder:
             self._shard, self._journal = new, None
             old.close()
         shutil.rmtree(retired, ignore_errors=True)
-
-    # Opening
 
     def _ready_shard(self, spec: ShardSpec) -> str:
         if (ready := ready_shard(self.path)) is not None:
@@ -343,5 +343,8 @@ class EdgeFolder:
         with self._guard:
             if self._shard is None:
                 raise StoreClosed(closed_message(self.path))
-            with engine_errors(self.path, on_panic=self.close):
+            try:
                 yield self._shard
+            except BaseException as error:
+                raise_ours(error, self.path, on_panic=self.close)
+                raise
