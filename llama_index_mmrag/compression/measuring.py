@@ -13,7 +13,7 @@ import numpy as np
 import qdrant_edge as qe
 
 from llama_index_mmrag.compression.recall import NOBODY, Ids
-from llama_index_mmrag.stores.edge_folder import engine_errors
+from llama_index_mmrag.stores.edge_engine import engine_errors
 from llama_index_mmrag.stores.quantisation import (
     Quantisation,
     rescoring,
@@ -70,7 +70,8 @@ class Trial:
                 params=params,
             )
             started = time.perf_counter()
-            hits = self._shard.query(request)
+            with engine_errors(self._folder):
+                hits = self._shard.query(request)
             seconds.append(time.perf_counter() - started)
             ids = [int(str(hit.id)) for hit in hits if hit.id != itself]
             found.append(np.array(ids[:top_k], dtype=np.int64))

@@ -15,7 +15,6 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQuery,
     VectorStoreQueryResult,
 )
-from llama_index.core.vector_stores.utils import metadata_dict_to_node
 from typing_extensions import Self
 
 from llama_index_mmrag.checks import (
@@ -31,17 +30,14 @@ from llama_index_mmrag.checks import (
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidSetting, StoreClosed
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
+from llama_index_mmrag.stores.edge_engine import DISTANCES, SCHEMAS, ShardSpec
 from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT, filter_of
-from llama_index_mmrag.stores.edge_folder import (
-    DISTANCES,
-    SCHEMAS,
-    EdgeFolder,
-    ShardSpec,
-)
+from llama_index_mmrag.stores.edge_folder import EdgeFolder
 from llama_index_mmrag.stores.edge_index import build_index
 from llama_index_mmrag.stores.edge_points import (
     CONTENT_KEYS,
     known_ids,
+    node_of,
     nodes_of,
     point_ids,
     upserts_of,
@@ -231,6 +227,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             InvalidNodeId: an id is not a UUID.
             InvalidSetting: metadata that cannot be stored, such as NaN; or a keyword
                 that is not known, here and in the other methods.
+            StoreFull: the disk has no room for them.
         """
         if unknown or type(nodes) is not list:  # a page's walk passes by
             no_keywords(unknown, "add")
@@ -239,10 +236,10 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         if not nodes:
             return []
         cosine, name = folder.distance == "cosine", self.vector_name
-        ids, upserts = upserts_of(
+        ids, upserts, n_bytes = upserts_of(
             nodes, dim=folder.dim, cosine=cosine, vector_name=name
         )
-        folder.write(upserts)
+        folder.write(upserts, n_bytes=n_bytes)
         return ids
 
     def delete(self, ref_doc_id: str, **unknown: Any) -> None:
@@ -336,7 +333,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         no_keywords(unknown, "query")
         hits = self._nearest(query, CONTENT_KEYS)
         return VectorStoreQueryResult(
-            nodes=[metadata_dict_to_node(hit.payload or {}) for hit in hits],
+            nodes=[node_of(hit) for hit in hits],
             similarities=[hit.score for hit in hits],
             ids=[str(hit.id) for hit in hits],
         )

@@ -7,7 +7,6 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import qdrant_edge as qe
@@ -15,10 +14,16 @@ import qdrant_edge as qe
 from llama_index_mmrag.errors import (
     CollectionMismatch,
     InvalidSetting,
-    MmragError,
     StoreClosed,
-    StoreInUse,
-    StoreUnusable,
+)
+from llama_index_mmrag.files.writing import sync_folder, sync_tree
+from llama_index_mmrag.stores.edge_engine import (
+    DISTANCES,
+    SCHEMAS,
+    ShardSpec,
+    check_vectors,
+    engine_errors,
+    raise_ours,
 )
 from llama_index_mmrag.stores.edge_layout import (
     LOCK,
@@ -27,15 +32,19 @@ from llama_index_mmrag.stores.edge_layout import (
     closed_message,
     copy_sparse,
     disk_errors,
+    leftovers,
     new_name,
     read_pointer,
     ready_shard,
+    room_for_build,
+    room_for_new,
+    room_for_write,
     vectors_in,
     write_pointer,
 )
+from llama_index_mmrag.stores.edge_points import check_whole
 from llama_index_mmrag.stores.locks import FolderLock
 from llama_index_mmrag.stores.quantisation import (
-    Quantisation,
     read_quantisation,
     rescoring,
     shard_config,
@@ -44,28 +53,7 @@ from llama_index_mmrag.stores.quantisation import (
 )
 
 _SCROLL_PAGE = 1024
-
-DISTANCES = {"cosine": qe.Distance.Cosine, "dot": qe.Distance.Dot}
-SCHEMAS = {
-    "keyword": qe.PayloadSchemaType.Keyword,
-    "integer": qe.PayloadSchemaType.Integer,
-    "float": qe.PayloadSchemaType.Float,
-    "bool": qe.PayloadSchemaType.Bool,
-    "datetime": qe.PayloadSchemaType.Datetime,
-    "uuid": qe.PayloadSchemaType.Uuid,
-    "text": qe.PayloadSchemaType.Text,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ShardSpec:
-    """What the shard must be; `dim` None takes an existing shard's."""
-
-    vector_name: str
-    dim: int | None
-    distance: str
-    payload_indexes: Mapping[str, str]
-    quantisation: Quantisation | None = None
+_PLENTY = 1 << 30  # bytes: with more, there is nothing to ask
 
 
 class EdgeFolder:
@@ -87,6 +75,7 @@ class EdgeFolder:
         self.path = path.expanduser().resolve()
         self.building = threading.Lock()
         self.successor: Path | None = None
+        self._vector_name = spec.vector_name
         self._pid = os.getpid()
         self._guard = threading.RLock()
         self._journal: list[qe.UpdateOperation] | None = None
@@ -102,16 +91,20 @@ class EdgeFolder:
             self.quantisation = read_quantisation(self.path, spec.quantisation)
             self.rescoring = rescoring(self.quantisation)
             self.indexes = self._index_fields(spec.payload_indexes)
+            self.remove(leftovers(self.path, self._shard_name))
         except BaseException:
             self.close()
             raise
 
     # Reading and writing
 
-    def write(self, operations: Sequence[qe.UpdateOperation]) -> None:
-        """Apply the operations in order and put them on disk.
+    def write(
+        self, operations: Sequence[qe.UpdateOperation], *, n_bytes: int = 0
+    ) -> None:
+        """Apply operations, with `n_bytes` of vectors and payloads, in order, on disk.
 
         Raises:
+            StoreFull: The disk has no room for them.
             StoreClosed: A successor took its place, which would lack them.
         """
         with self._open_shard() as shard:
@@ -121,6 +114,8 @@ class EdgeFolder:
                     f"{str(self.successor)!r} and can only be read. Open the index "
                     "again to write."
                 )
+            if shutil.disk_usage(self.path).free < _PLENTY + 4 * n_bytes:
+                room_for_write(self.path, n_bytes)
             for operation in operations:
                 shard.update(operation)
                 if self._journal is not None:
@@ -138,6 +133,8 @@ class EdgeFolder:
         """Return the records that exist among `ids`, by id and in their order."""
         with self._open_shard() as shard:
             records = shard.retrieve(list(ids), payload, vector)
+        if vector:
+            check_vectors(self.path, records, self._vector_name)
         found = {str(record.id): record for record in records}
         return {key: found[key] for key in ids if key in found}
 
@@ -161,6 +158,8 @@ class EdgeFolder:
             )
             with self._open_shard() as shard:
                 page, offset = shard.scroll(request)
+            if vector:
+                check_vectors(self.path, page, self._vector_name)
             if page:
                 yield page
             if offset is None:
@@ -189,6 +188,21 @@ class EdgeFolder:
         with self._open_shard() as shard:
             shard.flush()
 
+    def remove(self, replaced: Sequence[Path]) -> None:
+        """Remove folders that this one replaced; damaged, `StoreUnusable` instead."""
+        if not replaced:
+            return
+        check_whole(
+            self.scroll(None, payload=True, vector=True),
+            self.count(),
+            vector_name=self._vector_name,
+            dim=self.dim,
+            cosine=self.distance == "cosine",
+            told=f"{str(self.path)!r} is damaged, and replaced {str(replaced[0])!r}",
+        )
+        for folder in replaced:
+            shutil.rmtree(folder, ignore_errors=True)
+
     @property
     def is_open(self) -> bool:
         """Whether `close` has not been called."""
@@ -202,7 +216,8 @@ class EdgeFolder:
             shard, self._shard, self._journal = self._shard, None, None
             try:
                 if shard is not None:
-                    shard.close()
+                    with engine_errors(self.path):
+                        shard.close()
             finally:
                 self._lock.release()
 
@@ -213,8 +228,10 @@ class EdgeFolder:
         target = self.path / new_name()
         with self._open_shard() as shard:
             shard.flush()
+            source = self.path / self._shard_name
             with disk_errors(self.path):
-                copy_sparse(self.path / self._shard_name, target)
+                room_for_build(source)
+                copy_sparse(source, target)
             self._journal = []
         return target
 
@@ -234,8 +251,7 @@ class EdgeFolder:
 
         Raises:
             StoreClosed: the store was closed in the meantime.
-            StoreUnusable: the copy does not hold as many points as the original. The
-                original stays in use.
+            StoreUnusable: the copy has not as many points. The original stays in use.
         """
         with self._open_shard() as old:
             if self._journal is None:
@@ -247,6 +263,7 @@ class EdgeFolder:
                 new.flush()
                 check_counts(self.path, old=old, new=new)
                 with disk_errors(self.path):
+                    sync_tree(copy)
                     write_pointer(self.path, copy.name, state="ready")
             except BaseException:
                 new.close()
@@ -256,8 +273,6 @@ class EdgeFolder:
             old.close()
         shutil.rmtree(retired, ignore_errors=True)
 
-    # Opening
-
     def _ready_shard(self, spec: ShardSpec) -> str:
         if (ready := ready_shard(self.path)) is not None:
             return ready
@@ -266,8 +281,10 @@ class EdgeFolder:
                 f"There is no store in {str(self.path)!r} yet, and dim is None. "
                 "Expected the length of the vectors, to create one: pass dim=..."
             )
+        room_for_new(self.path)
         name = new_name()
         write_pointer(self.path, name, state="creating")
+        sync_folder(self.path.parent)
         write_quantisation(self.path, spec.quantisation)
         distance, codes = DISTANCES[spec.distance], spec.quantisation
         with engine_errors(self.path):
@@ -275,6 +292,7 @@ class EdgeFolder:
             config = shard_config(spec.vector_name, params, codes)
             shard = qe.EdgeShard.create(str(self.path / name), config)
             shard.close()
+        sync_tree(self.path / name)
         write_pointer(self.path, name, state="ready")
         return name
 
@@ -325,26 +343,8 @@ class EdgeFolder:
         with self._guard:
             if self._shard is None:
                 raise StoreClosed(closed_message(self.path))
-            with engine_errors(self.path):
+            try:
                 yield self._shard
-
-
-@contextlib.contextmanager
-def engine_errors(path: Path) -> Iterator[None]:
-    """Raise the engine's errors as `StoreInUse` or `StoreUnusable`."""
-    try:
-        yield
-    except MmragError:
-        raise
-    except Exception as error:
-        # Qdrant Edge 0.9 raises bare Exceptions; only the text tells them apart.
-        if "WouldBlock" in str(error):
-            raise StoreInUse(
-                f"The shard in {str(path)!r} is open elsewhere, without this library. "
-                "Expected to be its only user: close it there first."
-            ) from error
-        raise StoreUnusable(
-            f"Qdrant Edge failed on the store in {str(path)!r}: {error}. Expected a "
-            "folder on a local disk with free space, written by qdrant-edge-py 0.9; "
-            "restore a backup if it does not open again."
-        ) from error
+            except BaseException as error:
+                raise_ours(error, self.path, on_panic=self.close)
+                raise

@@ -12,6 +12,8 @@ import qdrant_edge as qe
 
 from llama_index_mmrag.checks import number, one_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
+from llama_index_mmrag.files.reading import read_json
+from llama_index_mmrag.files.writing import replacing
 
 if TYPE_CHECKING:
     from qdrant_client.http import models
@@ -144,7 +146,8 @@ def write_quantisation(folder: Path, quantisation: Quantisation | None) -> None:
     if quantisation is None:
         file.unlink(missing_ok=True)
     else:
-        file.write_text(json.dumps(quantisation.as_dict()) + "\n", encoding="utf-8")
+        with replacing(file, by=QUANTISATION + ".new") as unfinished:
+            unfinished.write((json.dumps(quantisation.as_dict()) + "\n").encode())
 
 
 def read_quantisation(
@@ -164,7 +167,7 @@ def read_quantisation(
     found = None
     if file.exists():
         try:
-            found = Quantisation.from_dict(json.loads(file.read_text(encoding="utf-8")))
+            found = Quantisation.from_dict(read_json(file))
         except (OSError, ValueError, TypeError) as error:
             raise StoreUnusable(
                 f"The file {str(file)!r} cannot be read: {error}. Restore it from a "
