@@ -9,20 +9,14 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Collection, Iterable, Mapping
-from importlib import import_module
 from math import isfinite
-from types import ModuleType
 from typing import Any, SupportsFloat, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from llama_index_mmrag.errors import (
-    InvalidSetting,
-    InvalidVector,
-    MissingExtra,
-    MmragError,
-)
+from llama_index_mmrag.checks.packages import needs as needs
+from llama_index_mmrag.errors import InvalidSetting, InvalidVector, MmragError
 from llama_index_mmrag.vectors import Vectors
 
 T = TypeVar("T")
@@ -312,31 +306,6 @@ not finite, first in row 0; expected finite numbers. Check the encoder's output.
             f"expected finite numbers. {advice}"
         )
     return array
-
-
-def needs(package: str, *, extra: str, for_: str) -> ModuleType:
-    """Return an optional package, imported.
-
-    Args:
-        package: Its name in an import, such as "torch".
-        extra: The extra of this package that installs it.
-        for_: What needs it, as the beginning of a sentence: "Training a head".
-
-    Raises:
-        MissingExtra: It, or what it needs, is not installed or does not fit together.
-    """
-    try:
-        return import_module(package)
-    except ModuleNotFoundError as error:
-        name = error.name or package
-        raise MissingExtra.of(name, extra=extra, needed_for=for_) from error
-    except (ImportError, RuntimeError) as error:
-        # torchvision raises RuntimeError beside a torch of another build.
-        raise MissingExtra(
-            f"{for_} needs the package {package!r}, whose import fails: {error}. "
-            f"Install versions that fit together; torch and torchvision both for the "
-            f"CPU, or both for the same CUDA."
-        ) from error
 
 
 _TESTS: dict[str, Any] = {

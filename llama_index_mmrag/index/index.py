@@ -15,7 +15,7 @@ from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.answers.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.answers.synthesizer import MultiModalSynthesizer
-from llama_index_mmrag.checks import instance, no_address, one_of
+from llama_index_mmrag.checks import instance, no_address, one_of, truth
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.threads import athread
@@ -198,7 +198,6 @@ class MultiModalQdrantIndex:
 
     # Writing
 
-    @checked
     def insert(
         self, items: BaseNode | Iterable[BaseNode], *, show_progress: bool = False
     ) -> UpsertReport:
@@ -215,7 +214,8 @@ class MultiModalQdrantIndex:
         Raises:
             InvalidSetting: `items` is a text or a path.
         """
-        return self._writer.insert(items, show_progress=show_progress)
+        show = truth(show_progress, "show_progress")
+        return self._writer.insert(items, show_progress=show)
 
     @checked
     def insert_directory(

@@ -80,7 +80,7 @@ class Writer:
         Raises:
             InvalidSetting: `items` is a text or a path.
         """
-        if isinstance(items, (str, Path)):
+        if isinstance(items, (str, Path)) or not isinstance(items, Iterable | BaseNode):
             raise InvalidSetting(
                 f"insert() got {items!r}; expected LlamaIndex documents or nodes, such "
                 f"as Document(text=...). For files use insert_directory()."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
 from llama_index.core.image_retriever import BaseImageRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
@@ -12,17 +10,19 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 class SingleRoutes(MultiModalRetriever):
     """Its methods, each a search for one kind of part in one modality."""
 
-    @abstractmethod
+    # Not abstract: LlamaIndex gives what implements something abstract a span.
+
     def _search(
         self, query: QueryType, kind: str | None = None, modality: str | None = None
     ) -> list[NodeWithScore]:
         """Return what the parts of a kind find in the channels of a modality."""
+        raise NotImplementedError
 
-    @abstractmethod
     async def _asearch(
         self, query: QueryType, kind: str | None = None, modality: str | None = None
     ) -> list[NodeWithScore]:
         """Return what `_search` does."""
+        raise NotImplementedError
 
     def text_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Return text nodes for the query's words."""

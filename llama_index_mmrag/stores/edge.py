@@ -115,7 +115,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         distance: str = "cosine",
         payload_indexes: Iterable[str] | Mapping[str, str] | None = None,
         vector_name: str = "text-dense",
-        quantisation: Quantisation | None = None,
+        quantisation: Quantisation | Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         advice = (
