@@ -105,11 +105,6 @@ class Job(Generic[T]):
             return self.way == "here" and self.deadline is None
         return _took_s.get(id(self.source), 1.0) <= QUICK_S
 
-    @property
-    def needs_no_loop(self) -> bool:
-        """Whether it is short, and nothing in it could be awaited instead."""
-        return self.is_short and (self.lane is not None or self.way == "thread")
-
     def do(self) -> T:
         """Return the work's result, within the job's span."""
         began_s = time.perf_counter()
@@ -202,11 +197,10 @@ async def awalk(steps: Steps[T]) -> T:
     try:
         jobs = next(steps)
         while True:
-            if jobs and all(job.needs_no_loop for job in jobs):
-                lane = SEARCHING if all(job.lane for job in jobs) else None
+            if jobs and all(job.is_short and job.lane for job in jobs):
                 whole = partial(walk, steps, jobs)
                 with suppress(NoThread):
-                    return await in_turn(whole, jobs[0].source, lane=lane)
+                    return await in_turn(whole, jobs[0].source, lane=SEARCHING)
             jobs = steps.send(_settled(jobs, await arun_all(jobs)))
     except StopIteration as end:
         found: T = end.value
