@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -45,7 +45,11 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if not hints:
             hints.update(_hints(signature, function))
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError:
+            return function(*args, **kwargs)  # Python says what is wrong, and of what
+        for name, value in given.items():
             if not _fits(value, hints[name]):
                 expected = signature.parameters[name].annotation
                 raise InvalidSetting(
@@ -100,6 +104,6 @@ def _fits(value: Any, hint: Any) -> bool:  # noqa: PLR0911 - a line a kind of hi
     if isinstance(value, (str, bytes, bytearray)):
         return False  # a text is no list of texts
     # Of what is only to be gone through, each item is taken or reported by itself.
-    return kind is Iterable or all(
+    return not issubclass(kind, (Sequence, Set)) or all(
         _fits(one, inner[0]) for one in typing.cast(Any, value)
     )

@@ -49,8 +49,9 @@ def unlabelled(text: str) -> str:
     ends: list[int] = []
     for unit in _UNIT.finditer(text):
         start, end = unit.span()
-        if unit["plain"]:
-            read.append(unit["plain"])
+        # "R&source" is no entity: each of its characters is read by itself.
+        if unit["plain"] or (end - start > 1 and unescape(unit[0]) == unit[0]):
+            read.append(unit[0])
             starts += range(start, end)
             ends += range(start + 1, end + 1)
         else:

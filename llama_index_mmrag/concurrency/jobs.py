@@ -39,12 +39,6 @@ A thread that hangs cannot be ended, so that every query to a store that hangs w
 leave one behind.
 """
 
-QUICK_S = 0.001
-"""A search that took no longer is not worth a thread the next time: that costs .2 ms,
-and two of them wait for each other's turn at the interpreter's lock."""
-
-_took_s: dict[int, float] = {}  # by the source's id
-
 GRACE_S = 0.02
 """How long a cancelled task may take to clean up while its caller waits."""
 
@@ -92,36 +86,33 @@ class Job(Generic[T]):
     way: Way = field(default="thread", kw_only=True)
     deadline: Deadline | None = field(default=None, kw_only=True)
     """With one, not even short work is done by its caller, who must not wait longer."""
-    lane: str | None = field(default=None, kw_only=True)
-    """Whose threads it takes from the event loop, where all of it is done in this
-    process; None: the source's own."""
     n_retries: int = field(default=0, kw_only=True)
     """How often it is repeated where that may help; it must only read."""
 
     @property
     def is_short(self) -> bool:
-        """Whether a thread for it would cost more than it gains, as far as is known."""
-        if self.way != "thread" or self.deadline is not None:
-            return self.way == "here" and self.deadline is None
-        return _took_s.get(id(self.source), 1.0) <= QUICK_S
+        """Whether a thread for it would cost more than it gains."""
+        return self.way == "here" and self.deadline is None
+
+    @property
+    def lane(self) -> str | None:
+        """Whose threads it takes from the event loop; None: its source's own."""
+        return SEARCHING if self.way == "here" else None
 
     def do(self) -> T:
         """Return the work's result, within the job's span."""
-        began_s = time.perf_counter()
         with self.span:
             for attempt in count(1):
                 try:
                     return self.work()
                 except Exception as error:
                     time.sleep(self._pause(error, attempt))
-                finally:
-                    _took_s[id(self.source)] = time.perf_counter() - began_s
         raise AssertionError  # pragma: no cover - the loop has no end
 
     async def ado(self) -> T:
         """Return what `do` does; a thread is held only if there is no other way."""
         with working_for(self.source):
-            if self.lane or self.awork is None or self.way == "thread":
+            if self.awork is None or self.way != "await":
                 return await in_turn(self.do, self.source, lane=self.lane)
             with self.span:
                 for attempt in count(1):
@@ -169,19 +160,15 @@ Steps: TypeAlias = "Generator[Sequence[Job[Any]], Settled, T]"
 """A walk that yields jobs, is sent what became of them, and returns what it came to."""
 
 
-def walk(steps: Steps[T], begun: Sequence[Job[Any]] | None = None) -> T:
+def walk(steps: Steps[T]) -> T:
     """Return what the steps return; the jobs of each are done at once.
-
-    Args:
-        steps: The walk.
-        begun: The jobs that it has yielded, if it is under way.
 
     Raises:
         ImageUnreadable: The query is at fault, and not what was asked.
         InvalidQuery: Likewise.
     """
     try:
-        jobs = next(steps) if begun is None else begun
+        jobs = next(steps)
         while True:
             jobs = steps.send(_settled(jobs, run_all(jobs)))
     except StopIteration as end:
@@ -192,19 +179,33 @@ def walk(steps: Steps[T], begun: Sequence[Job[Any]] | None = None) -> T:
 async def awalk(steps: Steps[T]) -> T:
     """Return what `walk` does, without blocking the event loop.
 
-    From a step on whose jobs are all short it is walked to its end in one thread.
+    As long as a step's jobs are all short it is walked in one thread.
     """
     try:
         jobs = next(steps)
         while True:
-            if jobs and all(job.is_short and job.lane for job in jobs):
-                whole = partial(walk, steps, jobs)
+            if jobs and all(job.is_short for job in jobs):
+                short = partial(_while_short, steps, jobs)
                 with suppress(NoThread):
-                    return await in_turn(whole, jobs[0].source, lane=SEARCHING)
+                    jobs, end = await in_turn(short, jobs[0].source, lane=SEARCHING)
+                    if end is not None:
+                        raise end
             jobs = steps.send(_settled(jobs, await arun_all(jobs)))
-    except StopIteration as end:
-        found: T = end.value
+    except StopIteration as over:
+        found: T = over.value
         return found
+
+
+def _while_short(
+    steps: Steps[T], jobs: Sequence[Job[Any]]
+) -> tuple[Sequence[Job[Any]], StopIteration | None]:
+    """Return the first jobs that are to be awaited, or the walk's end."""
+    try:
+        while all(job.is_short for job in jobs):
+            jobs = steps.send(_settled(jobs, run_all(jobs)))
+    except StopIteration as end:
+        return jobs, end
+    return jobs, None
 
 
 def _settled(jobs: Sequence[Job[Any]], outcomes: Sequence[Any]) -> Settled:

@@ -72,9 +72,17 @@ BUSY, IDLE = "mmrag", "mmrag (idle)"
 IDLE_S = 5.0
 """How long a thread waits for more work before it ends."""
 
-if hasattr(os, "register_at_fork"):
+
+def _forget_all() -> None:
     # A child process has the list of threads, but none of them.
-    os.register_at_fork(after_in_child=_idle.clear)
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    _idle.clear()
+    _abandoned.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 def usable_cpus() -> int:
@@ -108,7 +116,7 @@ def in_thread(function: Callable[[], T], *, may_cancel: bool = False) -> Future[
         try:
             result = context.run(function)
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits
-            return partial(future.set_exception, error)
+            return partial(future.set_exception, to_hand_over(error))
         return partial(future.set_result, result)
 
     with _lock:
@@ -122,6 +130,11 @@ def in_thread(function: Callable[[], T], *, may_cancel: bool = False) -> Future[
         if not may_cancel:
             future.set_exception(NoThread(str(error)))
     return future
+
+
+def to_hand_over(error: BaseException) -> BaseException:
+    """Return an error as a future takes it: StopIteration ends generators instead."""
+    return RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
 
 
 async def athread(function: Callable[[], T]) -> T:

@@ -11,15 +11,21 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
+import os
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
-from llama_index_mmrag.concurrency.threads import abandon, in_thread, usable_cpus
+from llama_index_mmrag.concurrency.threads import (
+    abandon,
+    in_thread,
+    to_hand_over,
+    usable_cpus,
+)
 
 T = TypeVar("T")
 
@@ -33,7 +39,7 @@ MOST_OF_A_STORE, MOST_OF_AN_ENCODER = 8, 32
 
 OVERDUE_S = 0.25
 """Work of ours that takes longer waits for something, such as a store that is being
-written: it has a thread beside the others, and more for the same wait behind it."""
+written: others get a thread in its place, its own source never more than a lane has."""
 
 _lock = Lock()
 _lanes: dict[Hashable, _Lane] = {}
@@ -49,33 +55,37 @@ class _Lane:
         self.key, self.most, self.overdue_s = key, most, overdue_s
         self.n_threads = 0
         self.working: dict[object, tuple[int, float]] = {}
-        self.waiting: OrderedDict[int, deque[tuple[Future[Any], Callable[[], Any]]]]
+        self.waiting: OrderedDict[int, dict[Future[Any], Callable[[], Any]]]
         self.waiting = OrderedDict()
 
-    def overdue(self) -> list[int]:
-        since = time.monotonic() - self.overdue_s
-        return [source for source, began in self.working.values() if began < since]
+    def _first(self) -> int | None:
+        """Return whose turn it is: a source that hangs has its threads and no more."""
+        busy = Counter(source for source, _ in self.working.values())
+        return next((one for one in self.waiting if busy[one] < self.most), None)
 
     def takes_thread(self) -> bool:
         """Return whether one more thread has something to do, and count it if so."""
-        late = self.overdue()
-        is_free = self.n_threads - len(late) < self.most
-        takes = is_free and any(source not in late for source in self.waiting)
+        since = time.monotonic() - self.overdue_s
+        n_late = sum(began < since for _, began in self.working.values())
+        takes = self.n_threads - n_late < self.most and self._first() is not None
         self.n_threads += takes
         return takes
 
     def next(self) -> tuple[int, Future[Any], Callable[[], Any]] | None:
-        late = self.overdue()
-        source = next((one for one in self.waiting if one not in late), None)
-        if source is None:
+        if (source := self._first()) is None:
             self.leave()
             return None
-        future, work = self.waiting[source].popleft()
-        if self.waiting[source]:
-            self.waiting.move_to_end(source)  # behind those of others
-        else:
-            del self.waiting[source]
+        future = next(iter(self.waiting[source]))
+        work = self.waiting[source][future]
+        self.waiting.move_to_end(source)  # behind those of others
+        self.forget(source, future)
         return source, future, work
+
+    def forget(self, source: int, future: Future[Any]) -> None:
+        queue = self.waiting.get(source, {})
+        queue.pop(future, None)
+        if not queue:
+            self.waiting.pop(source, None)
 
     def leave(self) -> None:
         self.n_threads -= 1
@@ -109,7 +119,7 @@ async def in_turn(
     limits = (MOST_OF_OURS, OVERDUE_S) if lane else (most, math.inf)
     with _lock:
         mine = _lanes.setdefault(key, _Lane(key, *limits))
-        mine.waiting.setdefault(id(source), deque()).append((future, work))
+        mine.waiting.setdefault(id(source), {})[future] = work
     waiting = asyncio.wrap_future(future)
     try:
         while True:
@@ -119,7 +129,10 @@ async def in_turn(
                 return waiting.result()
     except asyncio.CancelledError:
         waiting.cancel()  # else an error that comes later would be nobody's
-        if not future.cancel() and lane is None:
+        if future.cancel():
+            with _lock:
+                mine.forget(id(source), future)
+        elif lane is None:
             abandon(future)
         raise
 
@@ -139,7 +152,7 @@ def _staff(lane: _Lane) -> None:
         if is_left:
             lane.waiting.clear()
             _lanes.pop(lane.key, None)
-    for future, _ in (one for queue in queues for one in queue):
+    for future in (one for queue in queues for one in queue):
         if future.set_running_or_notify_cancel():
             future.set_exception(refused)
 
@@ -163,6 +176,17 @@ def _do(work: Callable[[], T], future: Future[T]) -> None:
     try:
         result = work()
     except BaseException as error:  # noqa: BLE001 - handed to whoever waits
-        future.set_exception(error)
+        future.set_exception(to_hand_over(error))
     else:
         future.set_result(result)
+
+
+def _forget_all() -> None:
+    # A child process has the lanes, but none of their threads, nor who held the lock.
+    global _lock  # noqa: PLW0603
+    _lock = Lock()
+    _lanes.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

@@ -33,7 +33,7 @@ def computes_here(embed_model: BaseEmbedding) -> bool:
 
 
 class TextEncoder(InProcess, BaseEmbedding):
-    """An encoder of texts; queries are encoded as documents are."""
+    """An encoder of texts, in this process; queries are encoded as documents are."""
 
     @abstractmethod
     def encode_texts(self, texts: Sequence[str]) -> Vectors:

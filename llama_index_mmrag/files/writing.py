@@ -27,7 +27,9 @@ def replacing(path: Path, *, by: str) -> Iterator[BinaryIO]:
     """
     unfinished = path.with_name(by)
     try:
-        with unfinished.open("wb") as file:
+        # What is there is left over, or a link or pipe that is not to be written to.
+        unfinished.unlink(missing_ok=True)
+        with unfinished.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

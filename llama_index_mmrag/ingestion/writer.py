@@ -212,9 +212,12 @@ class Writer:
         touched: list[BaseNode] = []
         stale: dict[str, list[str]] = {}
         there: set[str] = set()
+        stored = {
+            modality: self._channels[modality].collection.ids_of_documents(replaced)
+            for modality in wanted
+        }
         for modality, nodes in wanted.items():
-            channel = self._channels[modality]
-            ids = channel.collection.ids_of_documents(replaced)
+            channel, ids = self._channels[modality], stored[modality]
             # A document's node ids hold its content, so that being there is enough; a
             # node that came with an id of its own is compared.
             own = channel.collection.nodes(loose) if loose else []

@@ -25,6 +25,9 @@ IMAGE_SUFFIXES = frozenset(
 MAX_PIXELS = 89_478_485
 """Most pixels decoded into memory: Pillow's own limit against decompression bombs."""
 
+MAX_BYTES = 1 << 30
+"""Most bytes of a picture's file: three times `MAX_PIXELS` at four bytes a pixel."""
+
 MAX_SCANS = 100
 """Most scans of a JPEG, each of which costs the whole picture's time. What libtiff
 allows in its own; libjpeg and Pillow have no limit. Encoders write about ten."""
@@ -202,9 +205,12 @@ def _read(path: Path) -> bytes:
     try:
         _check_regular(os.fstat(handle))
         with open(handle, "rb", closefd=False) as file:
-            return file.read()
+            data = file.read(MAX_BYTES + 1)  # one with holes may say any size
     finally:
         os.close(handle)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES >> 20} MiB")
+    return data
 
 
 def _check_regular(found: os.stat_result) -> None:

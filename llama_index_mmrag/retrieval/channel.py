@@ -90,7 +90,6 @@ class Channel:
     can_filter: bool = field(default=True, init=False, repr=False, compare=False)
     source: object = field(init=False, repr=False, compare=False)
     way: Way = field(init=False, repr=False, compare=False)
-    lane: str | None = field(init=False, repr=False, compare=False)
     fetch: Callable[[Sequence[str]], list[BaseNode]] | None = field(
         init=False, repr=False, compare=False
     )
@@ -116,8 +115,10 @@ class Channel:
             "mode": VectorStoreQueryMode(one_of(mode, f"{of}: mode", modes)),
             "collection": collection,
             "source": self.vector_store,
-            "way": collection.way,
-            "lane": collection.lane if self._computes_here else None,
+            # An encoder that may ask a server is awaited, though the store is here.
+            "way": "await"
+            if collection.way == "here" and not self._computes_here
+            else collection.way,
             "fetch": collection.nodes if collection.is_light else None,
             "composer": self._composer(),
             **checked_settings(

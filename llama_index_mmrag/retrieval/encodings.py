@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
@@ -28,20 +29,40 @@ class Encodings:
 
     def of(self, part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
         """Return the part's vector; a second caller waits for the first one's."""
-        future, is_first = self._claimed(part, embed_model)
-        if is_first:
-            _fill(future, part, embed_model)
-        return future.result()
+        while True:
+            future, is_first = self._claimed(part, embed_model)
+            if is_first:
+                _fill(future, part, embed_model)
+            with suppress(CancelledError):  # whoever was to fill it will not
+                return future.result()
 
     async def aof(self, part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
         """Return what `of` does; only the first caller takes a thread."""
-        future, is_first = self._claimed(part, embed_model)
-        if not is_first:
-            return await asyncio.wrap_future(future)
+        while True:
+            future, is_first = self._claimed(part, embed_model)
+            if is_first:
+                await self._filled(future, part, embed_model)
+                return future.result()
+            waiting = asyncio.wrap_future(future)
+            # Waited for beside, since to cancel it would cancel it for all; and looked
+            # at, since an error that nobody asks for is a warning.
+            waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+            await asyncio.wait({waiting})
+            if not waiting.cancelled():
+                return waiting.result()
+
+    async def _filled(
+        self, future: Future[list[float]], part: QueryPart, embed_model: BaseEmbedding
+    ) -> None:
         lane = ENCODING if computes_here(embed_model) else None
         fill = partial(_fill, future, part, embed_model)
-        await in_turn(fill, embed_model, lane=lane, most=MOST_OF_AN_ENCODER)
-        return future.result()
+        try:
+            await in_turn(fill, embed_model, lane=lane, most=MOST_OF_AN_ENCODER)
+        except BaseException:
+            with self._lock:
+                if future.cancel():  # it had no turn: the next caller is the first
+                    del self._vectors[id(embed_model), part.name]
+            raise
 
     def _claimed(
         self, part: QueryPart, embed_model: BaseEmbedding
@@ -51,8 +72,6 @@ class Encodings:
             if known := self._vectors.get(key):
                 return known, False
             future = self._vectors[key] = Future()
-        # Else a second caller that is cancelled would cancel it for all.
-        future.set_running_or_notify_cancel()
         return future, True
 
 
@@ -81,6 +100,8 @@ def encode(part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
 def _fill(
     future: Future[list[float]], part: QueryPart, embed_model: BaseEmbedding
 ) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
     try:
         future.set_result(encode(part, embed_model))
     except (ImageUnreadable, InvalidQuery) as error:

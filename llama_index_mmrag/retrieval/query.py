@@ -18,6 +18,7 @@ from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.nodes.images import (
     ImageSource,
     check_image,
+    describe_source,
     image_bytes,
     load_image,
 )
@@ -176,9 +177,10 @@ def parts_in_time(
     job = Job(name, "", read, source=source, span=Span(name, {}), deadline=deadline)
     parts, lost = yield [job]
     if lost:
+        told = ", ".join(map(describe_source, pictures_of(query)))
         raise AllRoutesFailed(
-            f"The query's pictures {pictures_of(query)!r} were not read: "
-            f"{lost[0].reason}. Check where they lie, or give timeout_s more seconds."
+            f"The query's pictures {told} were not read: {lost[0].reason}. Check where "
+            f"they lie, or give timeout_s more seconds."
         )
     (read_parts,) = parts
     return tuple(read_parts)

@@ -80,7 +80,8 @@ class MultiModalFusionRetriever(SingleRoutes):
         timeout_s: Deadline of a whole query in seconds, from its beginning, beside
             those of the channels, which hold for each search and each lookup: what is
             not there by the sooner of the two is a degradation. A fifth of it is kept
-            for lookups where there are some. None for none.
+            for lookups where there are some; what an embedded store has found is read
+            for up to 50 ms more. None for none.
 
     Raises:
         InvalidSetting: A setting is out of range or contradicts another.

@@ -12,7 +12,6 @@ from llama_index.core.vector_stores.types import MetadataFilters
 
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
 from llama_index_mmrag.concurrency.jobs import Job, Way
-from llama_index_mmrag.concurrency.turns import SEARCHING
 from llama_index_mmrag.errors import InvalidQuery, RouteFailed
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import Background, RankedList
@@ -69,11 +68,6 @@ class SearchChannel(Protocol):
     @property
     def way(self) -> Way:
         """Where it is best asked."""
-        ...
-
-    @property
-    def lane(self) -> str | None:
-        """Whose threads a search takes that is done in this process, encoding too."""
         ...
 
     @property
@@ -178,11 +172,10 @@ def job_of(  # noqa: PLR0913 - what is done, in both ways, and what becomes know
         name,
         channel.name,
         work,
-        awork=awork,
+        awork=awork if way == "await" else None,
         source=channel.source,
         span=span or Span(name, {"channel": channel.name}),
         way=way,
-        lane=SEARCHING if way == "here" and not awork else channel.lane,
         deadline=deadline,
         n_retries=channel.n_retries,
     )

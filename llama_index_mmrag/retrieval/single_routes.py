@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
 from llama_index.core.image_retriever import BaseImageRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
@@ -11,18 +13,8 @@ class SingleRoutes(MultiModalRetriever):
     """Its methods, each a search for one kind of part in one modality."""
 
     # Not abstract: LlamaIndex gives what implements something abstract a span.
-
-    def _search(
-        self, query: QueryType, kind: str | None = None, modality: str | None = None
-    ) -> list[NodeWithScore]:
-        """Return what the parts of a kind find in the channels of a modality."""
-        raise NotImplementedError
-
-    async def _asearch(
-        self, query: QueryType, kind: str | None = None, modality: str | None = None
-    ) -> list[NodeWithScore]:
-        """Return what `_search` does."""
-        raise NotImplementedError
+    _search: Callable[..., list[NodeWithScore]]
+    _asearch: Callable[..., Awaitable[list[NodeWithScore]]]
 
     def text_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Return text nodes for the query's words."""

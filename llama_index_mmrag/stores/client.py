@@ -22,7 +22,9 @@ seconds, and with it every other search; a hit without its vector has a few thou
 def client_at(url: str) -> QdrantClient:
     """Return a client of a server, whose answers to searches are bounded.
 
-    One of more than `MOST_BYTES` is a `StoreUnusable`, read no further.
+    One of more than `MOST_BYTES` is read no further: the client raises its own
+    `ResponseHandlingException`, whose reason is a `StoreUnusable`. Scrolls and reads by
+    id are not bounded.
     """
     from qdrant_client import QdrantClient
 

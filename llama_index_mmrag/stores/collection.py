@@ -26,7 +26,7 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
-from llama_index_mmrag.concurrency.turns import in_turn
+from llama_index_mmrag.concurrency.turns import SEARCHING, in_turn
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.fusion import Background
 from llama_index_mmrag.nodes.node import entity_id_of
@@ -62,8 +62,6 @@ class Collection:
         way: Where searches and lookups are best done. "here": they take less time than
             a thread costs, and hold the interpreter's lock anyway. "thread": in one of
             ours. "await": by the asynchronous methods, which hold no thread.
-        lane: Whose threads the event loop's searches take, where the engine is in this
-            process; None: threads of the collection's own.
         is_light: Whether searches bring ids and entities only, and nodes are read for
             what is left after the fusion: payloads and node parsing are nine tenths of
             a wide query's time.
@@ -76,11 +74,14 @@ class Collection:
         self.way: Literal["here", "thread", "await"] = (
             "await" if has_async_client(store) else "thread"
         )
-        self.lane: str | None = None
         self._lock: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         self._sampling = threading.Lock()
         self._sample: tuple[Vectors, bool] | None = None
         self._sampled_at = 0.0
+
+    @property
+    def _lane(self) -> str | None:
+        return SEARCHING if self.way == "here" else None
 
     # Searching
 
@@ -96,7 +97,7 @@ class Collection:
     async def asearch(self, query: VectorStoreQuery) -> list[Found]:
         """Return what `search` does, without blocking the event loop."""
         if self.way != "await":
-            return await in_turn(lambda: self.search(query), self, lane=self.lane)
+            return await in_turn(lambda: self.search(query), self, lane=self._lane)
         return self._found(await self.store.aquery(query), query.similarity_top_k)
 
     def _found(self, result: VectorStoreQueryResult, most: int) -> list[Found]:
@@ -150,7 +151,7 @@ class Collection:
         is_default = type(self.store).aget_nodes is BasePydanticVectorStore.aget_nodes
         if self.way != "await" or is_default:  # LlamaIndex's blocks it
             read = partial(self.nodes_where, filters)
-            return await in_turn(read, self, lane=self.lane)
+            return await in_turn(read, self, lane=self._lane)
         return list(await self.store.aget_nodes(filters=filters))
 
     def existing(self, node_ids: Ids[str]) -> set[str]:

@@ -229,7 +229,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
                 that is not known, here and in the other methods.
             StoreFull: the disk has no room for them.
         """
-        if unknown or type(nodes) is not list:  # a page's walk passes by
+        if unknown or not _holds(nodes, BaseNode):
             no_keywords(unknown, "add")
             listed(nodes, "nodes", BaseNode)
         folder = self.client
@@ -355,7 +355,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             InvalidVector: as `query`.
             UnsupportedQuery: as `query`.
         """
-        if not isinstance(payload_keys, (list, tuple)):  # a query's walk passes by
+        if not _holds(payload_keys, str):
             listed(payload_keys, "payload_keys", str)
         hits = self._nearest(query, list(payload_keys) or False)
         return [(str(hit.id), hit.score, hit.payload or {}) for hit in hits]
@@ -440,8 +440,10 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         payload: bool | list[str],
         vector: bool,
     ) -> dict[str, qe.Record]:
-        condition = self._condition(filters, node_ids)
-        pages = self.client.scroll(condition, payload=payload, vector=vector)
+        folder = self.client
+        chosen = filter_of(filters, node_ids=node_ids, indexes=folder.indexes)
+        condition = None if chosen is None else chosen.condition
+        pages = folder.scroll(condition, payload=payload, vector=vector)
         return {str(record.id): record for page in pages for record in page}
 
     def _condition(
@@ -462,3 +464,10 @@ def _with_schemas(fields: Iterable[str] | Mapping[str, str] | None) -> dict[str,
         key: one_of(schema, f"payload_indexes[{key!r}]", SCHEMAS)
         for key, schema in schemas.items()
     }
+
+
+def _holds(values: object, kind: type) -> bool:
+    """Return whether a list or tuple holds nothing else: what nearly all calls give."""
+    return isinstance(values, (list, tuple)) and all(
+        isinstance(value, kind) for value in values
+    )

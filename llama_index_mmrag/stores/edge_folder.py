@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import threading
@@ -15,6 +16,7 @@ from llama_index_mmrag.errors import (
     CollectionMismatch,
     InvalidSetting,
     StoreClosed,
+    StoreUnusable,
 )
 from llama_index_mmrag.files.writing import sync_folder, sync_tree
 from llama_index_mmrag.stores.edge_engine import (
@@ -52,8 +54,7 @@ from llama_index_mmrag.stores.quantisation import (
     write_quantisation,
 )
 
-_SCROLL_PAGE = 1024
-_PLENTY = 1 << 30  # bytes: with more, there is nothing to ask
+_SCROLL_PAGE, _PLENTY = 1024, 1 << 30  # points; bytes that need no closer look
 
 
 class EdgeFolder:
@@ -91,7 +92,10 @@ class EdgeFolder:
             self.quantisation = read_quantisation(self.path, spec.quantisation)
             self.rescoring = rescoring(self.quantisation)
             self.indexes = self._index_fields(spec.payload_indexes)
-            self.remove(leftovers(self.path, self._shard_name))
+            try:
+                self.remove(leftovers(self.path, self._shard_name))
+            except StoreUnusable as error:  # they stay
+                logging.getLogger(__name__).warning("%s", error)
         except BaseException:
             self.close()
             raise
@@ -111,8 +115,7 @@ class EdgeFolder:
             if self.successor is not None:
                 raise StoreClosed(
                     f"The store in {str(self.path)!r} was replaced by "
-                    f"{str(self.successor)!r} and can only be read. Open the index "
-                    "again to write."
+                    f"{str(self.successor)!r}. Open the index again to write."
                 )
             if shutil.disk_usage(self.path).free < _PLENTY + 4 * n_bytes:
                 room_for_write(self.path, n_bytes)
@@ -175,7 +178,7 @@ class EdgeFolder:
         with self._open_shard() as shard:
             most = max(1, shard.count(qe.CountRequest(exact=True)))
             found = shard.facet(qe.FacetRequest(field, limit=most, exact=True))
-        # Values of points that were deleted are listed too, with a count of 0.
+        # Values of deleted points are listed too, with a count of 0.
         return {str(hit.value) for hit in found.hits if hit.count}
 
     def indexed_vectors(self) -> int:
@@ -198,10 +201,10 @@ class EdgeFolder:
             vector_name=self._vector_name,
             dim=self.dim,
             cosine=self.distance == "cosine",
-            told=f"{str(self.path)!r} is damaged, and replaced {str(replaced[0])!r}",
+            told=f"{str(self.path)!r} is damaged; {str(replaced[0])!r} may be better",
         )
-        for folder in replaced:
-            shutil.rmtree(folder, ignore_errors=True)
+        for path in replaced:
+            shutil.rmtree(path, ignore_errors=True)
 
     @property
     def is_open(self) -> bool:
@@ -258,9 +261,10 @@ class EdgeFolder:
                 raise StoreClosed(closed_message(self.path))
             new = self._load(copy.name)
             try:
-                for operation in self._journal:
-                    new.update(operation)
-                new.flush()
+                with engine_errors(self.path):  # the copy's are not this shard's
+                    for operation in self._journal:
+                        new.update(operation)
+                    new.flush()
                 check_counts(self.path, old=old, new=new)
                 with disk_errors(self.path):
                     sync_tree(copy)
@@ -278,20 +282,18 @@ class EdgeFolder:
             return ready
         if spec.dim is None:
             raise InvalidSetting(
-                f"There is no store in {str(self.path)!r} yet, and dim is None. "
-                "Expected the length of the vectors, to create one: pass dim=..."
+                f"There is no store in {str(self.path)!r} yet, and dim is None. To "
+                "create one, pass the length of the vectors: dim=..."
             )
         room_for_new(self.path)
         name = new_name()
         write_pointer(self.path, name, state="creating")
         sync_folder(self.path.parent)
-        write_quantisation(self.path, spec.quantisation)
-        distance, codes = DISTANCES[spec.distance], spec.quantisation
+        write_quantisation(self.path, codes := spec.quantisation)
         with engine_errors(self.path):
-            params = vector_params(spec.dim, distance, codes)
+            params = vector_params(spec.dim, DISTANCES[spec.distance], codes)
             config = shard_config(spec.vector_name, params, codes)
-            shard = qe.EdgeShard.create(str(self.path / name), config)
-            shard.close()
+            qe.EdgeShard.create(str(self.path / name), config).close()
         sync_tree(self.path / name)
         write_pointer(self.path, name, state="ready")
         return name
@@ -308,8 +310,8 @@ class EdgeFolder:
             raise CollectionMismatch(
                 f"The store in {str(self.path)!r} has the vectors {found!r}; expected "
                 f"{ {spec.vector_name: (spec.dim, spec.distance)}!r} (name: size, "
-                "distance). Open it with its own settings, or give another path and "
-                "insert again: vectors of two models cannot be mixed."
+                "distance). Open it with its own settings, or insert into another "
+                "path: vectors of two models cannot be mixed."
             )
         return dim, distance
 
@@ -320,13 +322,12 @@ class EdgeFolder:
             found = {key: names.get(one.data_type, "") for key, one in info.items()}
             for key, schema in declared.items():
                 if key not in found:
-                    create = qe.UpdateOperation.create_field_index(key, SCHEMAS[schema])
-                    shard.update(create)
+                    kind = SCHEMAS[schema]
+                    shard.update(qe.UpdateOperation.create_field_index(key, kind))
                 elif found[key] != schema:
                     raise CollectionMismatch(
-                        f"The store in {str(self.path)!r} indexes the payload field "
-                        f"{key!r} as {found[key]!r}; expected {schema!r}. Open it with "
-                        "the kind of index it has, or give another path."
+                        f"The store in {str(self.path)!r} indexes the field {key!r} as "
+                        f"{found[key]!r}; expected {schema!r}. Open it with its own."
                     )
             shard.flush()
         return {**found, **declared}
@@ -336,9 +337,8 @@ class EdgeFolder:
         if self._pid != os.getpid():
             raise StoreClosed(
                 f"The store in {str(self.path)!r} was opened in process {self._pid} "
-                f"and is used in its fork {os.getpid()}, where the engine would "
-                'hang. Start processes with the "spawn" method and open the store '
-                "in one of them."
+                f"and is used in its fork {os.getpid()}, where the engine would hang. "
+                'Start processes with the "spawn" method and open it in one of them.'
             )
         with self._guard:
             if self._shard is None:

@@ -26,6 +26,8 @@ from .test_checking import ANSWERS
         ("Source [7]:", "Source (7):"),
         ("The question's own picture 2:", "The question's own picture (2):"),
         ("Caption of picture 3: a cat", "Caption of picture (3): a cat"),
+        ("R&source 7: x", "R&source (7): x"),
+        ("Q&Source 7:", "Q&Source (7):"),
     ],
 )
 def test_a_texts_own_labels_are_none(text, shown):

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from llama_index_mmrag.errors import ImageUnreadable
+from llama_index_mmrag.nodes import images
 from llama_index_mmrag.nodes.images import (
     check_image,
     check_whole,
@@ -460,3 +461,12 @@ def test_large_pictures_are_decoded_one_at_a_time():
         check=True,
     )
     assert 200 < float(done.stdout) < 400
+
+
+def test_file_of_more_than_its_most_bytes_is_not_read_on(monkeypatch, tmp_path):
+    monkeypatch.setattr(images, "MAX_BYTES", 1000)
+    path = tmp_path / "holes.png"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ImageUnreadable, match="has more than"):
+        load_image(path)

@@ -527,3 +527,15 @@ def test_llamaindex_may_pass_what_a_user_told_it_to(store):
     assert len(index.as_retriever().retrieve("red")) == 1
     index.delete_nodes([node_id(1)])
     assert store.count() == 0
+
+
+@pytest.mark.parametrize("wrong", [None, "x", ["x"], [None], ("x",), 3])
+def test_what_is_no_list_of_nodes_is_refused(wrong, store):
+    with pytest.raises(InvalidSetting, match="nodes"):
+        store.add(wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, "note", [1], 3])
+def test_payload_keys_that_are_no_texts_are_refused(wrong, store):
+    with pytest.raises(InvalidSetting, match="payload_keys"):
+        store.query_ids(VectorStoreQuery(query_embedding=[1.0] * 4), wrong)
