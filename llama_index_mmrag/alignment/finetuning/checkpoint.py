@@ -119,10 +119,10 @@ def write_checkpoint(path: Path, state: State, origin: Origin) -> None:
         "history": [dataclasses.asdict(epoch) for epoch in state.history],
     }
     partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)  # it may be a link
     try:
+        partial.unlink(missing_ok=True)  # it may be a link
         save_file(tensors, partial, metadata={"card": json.dumps(card)})
-    except SafetensorError as error:  # a full disk, for example
+    except (OSError, SafetensorError) as error:  # a full disk, for example
         raise OSError(
             f"Cannot write the checkpoint {str(partial)!r}: {error}"
         ) from error
