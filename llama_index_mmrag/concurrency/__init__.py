@@ -2,5 +2,6 @@
 
 In go jobs (a search, a lookup), out come their results or errors in the same order,
 from threads or an event loop. Start at `jobs.py`; `threads.py` has the threads that no
-process waits for, `deadlines.py` and `retries.py` the rules of waiting.
+process waits for, `turns.py` the few that an event loop's queries share, `deadlines.py`
+and `retries.py` the rules of waiting.
 """

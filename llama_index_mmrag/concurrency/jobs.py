@@ -13,8 +13,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import compress, count
-from operator import not_
+from itertools import count
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from llama_index_mmrag.concurrency.deadlines import Deadline
@@ -22,11 +21,11 @@ from llama_index_mmrag.concurrency.retries import pause_before_retry
 from llama_index_mmrag.concurrency.threads import (
     NoThread,
     abandon,
-    athread,
     in_thread,
     n_abandoned,
     working_for,
 )
+from llama_index_mmrag.concurrency.turns import SEARCHING, in_turn
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion.ranked_list import InvalidScore
 from llama_index_mmrag.provenance import Degradation, DegradationKind
@@ -92,7 +91,10 @@ class Job(Generic[T]):
     span: Span = field(kw_only=True)
     way: Way = field(default="thread", kw_only=True)
     deadline: Deadline | None = field(default=None, kw_only=True)
-    """None if the way is "here"."""
+    """With one, not even short work is done by its caller, who must not wait longer."""
+    lane: str | None = field(default=None, kw_only=True)
+    """Whose threads it takes from the event loop, where all of it is done in this
+    process; None: the source's own."""
     n_retries: int = field(default=0, kw_only=True)
     """How often it is repeated where that may help; it must only read."""
 
@@ -100,8 +102,13 @@ class Job(Generic[T]):
     def is_short(self) -> bool:
         """Whether a thread for it would cost more than it gains, as far as is known."""
         if self.way != "thread" or self.deadline is not None:
-            return self.way == "here"
+            return self.way == "here" and self.deadline is None
         return _took_s.get(id(self.source), 1.0) <= QUICK_S
+
+    @property
+    def needs_no_loop(self) -> bool:
+        """Whether it is short, and nothing in it could be awaited instead."""
+        return self.is_short and (self.lane is not None or self.way == "thread")
 
     def do(self) -> T:
         """Return the work's result, within the job's span."""
@@ -119,8 +126,8 @@ class Job(Generic[T]):
     async def ado(self) -> T:
         """Return what `do` does; a thread is held only if there is no other way."""
         with working_for(self.source):
-            if self.way != "await" or self.awork is None:
-                return await athread(self.do)
+            if self.lane or self.awork is None or self.way == "thread":
+                return await in_turn(self.do, self.source, lane=self.lane)
             with self.span:
                 for attempt in count(1):
                     try:
@@ -143,7 +150,9 @@ class Job(Generic[T]):
 
     def refusal(self) -> StillBusy | None:
         """Return why the job is not to be begun."""
-        if self.way == "here" or n_abandoned(self.source) < MOST_ABANDONED:
+        if self.deadline is None and self.way == "here":
+            return None
+        if n_abandoned(self.source) < MOST_ABANDONED:
             return None
         return StillBusy(
             f"still busy with {MOST_ABANDONED} earlier searches that missed their "
@@ -193,9 +202,11 @@ async def awalk(steps: Steps[T]) -> T:
     try:
         jobs = next(steps)
         while True:
-            if jobs and all(job.is_short for job in jobs):
+            if jobs and all(job.needs_no_loop for job in jobs):
+                lane = SEARCHING if all(job.lane for job in jobs) else None
+                whole = partial(walk, steps, jobs)
                 with suppress(NoThread):
-                    return await athread(partial(walk, steps, jobs))
+                    return await in_turn(whole, jobs[0].source, lane=lane)
             jobs = steps.send(_settled(jobs, await arun_all(jobs)))
     except StopIteration as end:
         found: T = end.value
@@ -249,29 +260,34 @@ def run_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
 async def arun_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
     """Return what `run_all` does, without blocking the event loop.
 
-    Short jobs run in one thread, one after the other. Cancelled, it cancels every job
-    before it ends.
+    Cancelled, it cancels every job before it ends.
     """
-    short = [job.is_short for job in jobs]
-    together = list(compress(jobs, short))
-    beside = list(compress(jobs, map(not_, short)))
-    if not together:
-        return await _aoutcomes(beside)
-    # Not gathered: cancelled, that ends with its first part, and the others go on.
-    one_by_one = asyncio.ensure_future(_one_by_one(together))
+    outcomes: list[Any] = [job.refusal() for job in jobs]
+    waiting = {
+        asyncio.ensure_future(job.ado()): index
+        for index, job in enumerate(jobs)
+        if outcomes[index] is None
+    }
+    late: set[asyncio.Task[T]] = set()
     try:
-        outcomes = await _aoutcomes(beside), await one_by_one
+        while waiting:
+            done, _ = await asyncio.wait(waiting, timeout=_least_left_s(jobs, waiting))
+            for task in done:
+                outcomes[waiting.pop(task)] = _result_of(task)
+            for task, index in list(waiting.items()):
+                job = jobs[index]
+                if job.deadline is not None and job.deadline.left_s <= 0:
+                    outcomes[waiting.pop(task)] = job.missed()
+                    late.add(task)
+                    _dismiss(task)
     finally:
-        one_by_one.cancel()
-    others, mine = map(iter, outcomes)
-    return [next(mine if is_short else others) for is_short in short]
-
-
-async def _one_by_one(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
-    try:
-        return await athread(lambda: run_all(jobs))
-    except NoThread as error:
-        return [error] * len(jobs)
+        for task, index in waiting.items():
+            jobs[index].span.drop(asyncio.CancelledError("the query was cancelled"))
+            late.add(task)
+            _dismiss(task)
+        if late:
+            await asyncio.wait(late, timeout=GRACE_S)
+    return outcomes
 
 
 def _begun(job: Job[T]) -> Future[T] | StillBusy:
@@ -299,35 +315,6 @@ def _waited(job: Job[T], future: Future[T] | StillBusy) -> Outcome[T]:
                 abandon(future)
             return job.missed()
     return _done(future.result)
-
-
-async def _aoutcomes(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
-    outcomes: list[Any] = [job.refusal() for job in jobs]
-    waiting = {
-        asyncio.ensure_future(job.ado()): index
-        for index, job in enumerate(jobs)
-        if outcomes[index] is None
-    }
-    late: set[asyncio.Task[T]] = set()
-    try:
-        while waiting:
-            done, _ = await asyncio.wait(waiting, timeout=_least_left_s(jobs, waiting))
-            for task in done:
-                outcomes[waiting.pop(task)] = _result_of(task)
-            for task, index in list(waiting.items()):
-                job = jobs[index]
-                if job.deadline is not None and job.deadline.left_s <= 0:
-                    outcomes[waiting.pop(task)] = job.missed()
-                    late.add(task)
-                    _dismiss(task)
-    finally:
-        for task, index in waiting.items():
-            jobs[index].span.drop(asyncio.CancelledError("the query was cancelled"))
-            late.add(task)
-            _dismiss(task)
-        if late:
-            await asyncio.wait(late, timeout=GRACE_S)
-    return outcomes
 
 
 def _least_left_s(

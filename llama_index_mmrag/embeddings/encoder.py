@@ -17,7 +17,22 @@ from llama_index_mmrag.nodes.images import ImageSource
 from llama_index_mmrag.vectors import Vectors
 
 
-class TextEncoder(BaseEmbedding):
+class InProcess:
+    """What computes in this process, with all of its cores or the interpreter's lock.
+
+    Of any other encoder nobody knows: it may ask a server, and hang.
+    """
+
+
+def computes_here(embed_model: BaseEmbedding) -> bool:
+    """Return whether an encoder, and what it is made of, computes in this process."""
+    inner = (getattr(embed_model, f"{of}_encoder", None) for of in ("text", "image"))
+    return isinstance(embed_model, InProcess) and all(
+        map(computes_here, filter(None, inner))
+    )
+
+
+class TextEncoder(InProcess, BaseEmbedding):
     """An encoder of texts; queries are encoded as documents are."""
 
     @abstractmethod

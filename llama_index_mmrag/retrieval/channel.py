@@ -22,7 +22,8 @@ from llama_index.core.vector_stores.types import (
 from llama_index_mmrag.checks import number, one_of
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.jobs import Way
-from llama_index_mmrag.concurrency.threads import athread
+from llama_index_mmrag.concurrency.turns import in_turn
+from llama_index_mmrag.embeddings.encoder import computes_here
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.retrieval.composed_query import QueryComposer
@@ -88,6 +89,7 @@ class Channel:
     can_filter: bool = field(default=True, init=False, repr=False, compare=False)
     source: object = field(init=False, repr=False, compare=False)
     way: Way = field(init=False, repr=False, compare=False)
+    lane: str | None = field(init=False, repr=False, compare=False)
     fetch: Callable[[Sequence[str]], list[BaseNode]] | None = field(
         init=False, repr=False, compare=False
     )
@@ -107,6 +109,7 @@ class Channel:
             "collection": collection,
             "source": self.vector_store,
             "way": collection.way,
+            "lane": collection.lane if self._computes_here else None,
             "fetch": collection.nodes if collection.is_light else None,
             "composer": self._composer(),
             **checked_settings(
@@ -151,6 +154,11 @@ class Channel:
     def _sees(self) -> bool:
         return isinstance(self.embed_model, MultiModalEmbedding)
 
+    @property
+    def _computes_here(self) -> bool:
+        models = (self.embed_model, self.text_embed_model)
+        return all(computes_here(model) for model in models if model is not None)
+
     def _suits(self) -> frozenset[PartKind]:
         if self.composition is not None:
             return frozenset({"composed"})
@@ -177,13 +185,13 @@ class Channel:
         if composer is None:
             vector = await encodings.aof(part, self.embed_model)
         else:
-            vector = await athread(lambda: composer.vector(part, encodings))
+            vector = await in_turn(lambda: composer.vector(part, encodings), self)
         query.query_embedding = vector
         finding = self.collection.asearch(query)
         if not is_calibrated:
             return search.answered(await finding)
         found, background = await asyncio.gather(
-            finding, athread(lambda: self.collection.background(vector))
+            finding, in_turn(lambda: self.collection.background(vector), self)
         )
         return search.answered(found, background)
 

@@ -6,13 +6,15 @@ import asyncio
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
 
 from llama_index_mmrag.concurrency.jobs import AskerAtFault, Unrepeatable
-from llama_index_mmrag.concurrency.threads import athread
+from llama_index_mmrag.concurrency.turns import ENCODING, MOST_OF_AN_ENCODER, in_turn
+from llama_index_mmrag.embeddings.encoder import computes_here
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
 from llama_index_mmrag.retrieval.query import QueryPart
 
@@ -36,7 +38,9 @@ class Encodings:
         future, is_first = self._claimed(part, embed_model)
         if not is_first:
             return await asyncio.wrap_future(future)
-        await athread(lambda: _fill(future, part, embed_model))
+        lane = ENCODING if computes_here(embed_model) else None
+        fill = partial(_fill, future, part, embed_model)
+        await in_turn(fill, embed_model, lane=lane, most=MOST_OF_AN_ENCODER)
         return future.result()
 
     def _claimed(

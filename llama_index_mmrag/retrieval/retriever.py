@@ -21,7 +21,7 @@ from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATT
 from llama_index_mmrag.checks import one_of, whole
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
 from llama_index_mmrag.concurrency.jobs import Steps, awalk, walk
-from llama_index_mmrag.concurrency.threads import athread
+from llama_index_mmrag.concurrency.turns import in_turn
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting, RouteFailed
@@ -223,7 +223,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
     ) -> list[NodeWithScore]:
         deadline = self._deadline()
         parts = (
-            await athread(lambda: parts_of(query))
+            await in_turn(lambda: parts_of(query), self)
             if pictures_of(query)  # files, to be read
             else parts_of(query)
         )

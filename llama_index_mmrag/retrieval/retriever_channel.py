@@ -52,6 +52,7 @@ class RetrieverChannel:
     can_filter: bool = field(default=False, init=False, repr=False, compare=False)
     source: object = field(init=False, repr=False, compare=False)
     way: Way = field(default="thread", init=False, repr=False, compare=False)
+    lane: str | None = field(default=None, init=False, repr=False, compare=False)
     fetch: None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index_mmrag.checks import number, one_of, whole
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
 from llama_index_mmrag.concurrency.jobs import Job, Way
+from llama_index_mmrag.concurrency.turns import SEARCHING
 from llama_index_mmrag.errors import InvalidQuery, InvalidSetting
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import Background, Fusion, RankedList
@@ -67,6 +68,11 @@ class SearchChannel(Protocol):
     @property
     def way(self) -> Way:
         """Where it is best asked."""
+        ...
+
+    @property
+    def lane(self) -> str | None:
+        """Whose threads a search takes that is done in this process, encoding too."""
         ...
 
     @property
@@ -165,7 +171,7 @@ def job_of(  # noqa: PLR0913 - what is done, in both ways, and what becomes know
     if channel.timeout_s is not None:
         deadline = deadline_in(channel.timeout_s, before=deadline)
     way = channel.way
-    if (way == "here" and deadline is not None) or (way == "await" and awork is None):
+    if way == "await" and awork is None:
         way = "thread"
     return Job(
         name,
@@ -175,6 +181,7 @@ def job_of(  # noqa: PLR0913 - what is done, in both ways, and what becomes know
         source=channel.source,
         span=span or Span(name, {"channel": channel.name}),
         way=way,
+        lane=SEARCHING if way == "here" and not awork else channel.lane,
         deadline=deadline,
         n_retries=channel.n_retries,
     )

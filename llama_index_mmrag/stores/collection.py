@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Collection as Ids
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
-from llama_index_mmrag.concurrency.threads import athread
+from llama_index_mmrag.concurrency.turns import in_turn
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.fusion import Background
 from llama_index_mmrag.nodes.node import entity_id_of
@@ -61,6 +62,8 @@ class Collection:
         way: Where searches and lookups are best done. "here": they take less time than
             a thread costs, and hold the interpreter's lock anyway. "thread": in one of
             ours. "await": by the asynchronous methods, which hold no thread.
+        lane: Whose threads the event loop's searches take, where the engine is in this
+            process; None: threads of the collection's own.
         is_light: Whether searches bring ids and entities only, and nodes are read for
             what is left after the fusion: payloads and node parsing are nine tenths of
             a wide query's time.
@@ -73,6 +76,7 @@ class Collection:
         self.way: Literal["here", "thread", "await"] = (
             "await" if has_async_client(store) else "thread"
         )
+        self.lane: str | None = None
         self._lock: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         self._sampling = threading.Lock()
         self._sample: tuple[Vectors, bool] | None = None
@@ -92,7 +96,7 @@ class Collection:
     async def asearch(self, query: VectorStoreQuery) -> list[Found]:
         """Return what `search` does, without blocking the event loop."""
         if self.way != "await":
-            return await athread(lambda: self.search(query))
+            return await in_turn(lambda: self.search(query), self, lane=self.lane)
         return self._found(await self.store.aquery(query))
 
     def _found(self, result: VectorStoreQueryResult) -> list[Found]:
@@ -146,7 +150,8 @@ class Collection:
         """Return what `nodes_where` does, without blocking the event loop."""
         is_default = type(self.store).aget_nodes is BasePydanticVectorStore.aget_nodes
         if self.way != "await" or is_default:  # LlamaIndex's blocks it
-            return await athread(lambda: self.nodes_where(filters))
+            read = partial(self.nodes_where, filters)
+            return await in_turn(read, self, lane=self.lane)
         return list(await self.store.aget_nodes(filters=filters))
 
     def existing(self, node_ids: Ids[str]) -> set[str]:

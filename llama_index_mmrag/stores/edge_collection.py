@@ -7,6 +7,7 @@ from collections.abc import Collection as Ids
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQuery
 
+from llama_index_mmrag.concurrency.turns import SEARCHING
 from llama_index_mmrag.nodes.node import ENTITY_KEY, entity_id_of
 from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found, check_size
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
@@ -21,7 +22,7 @@ class EdgeCollection(Collection):
     def __init__(self, store: QdrantEdgeVectorStore) -> None:
         super().__init__(store)
         self.store: QdrantEdgeVectorStore = store
-        self.way = "here"
+        self.way, self.lane = "here", SEARCHING
 
     def search(self, query: VectorStoreQuery) -> list[Found]:
         """Return what the store finds, best first, without nodes."""

@@ -11,7 +11,7 @@ from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQue
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import models
 
-from llama_index_mmrag.concurrency.threads import athread
+from llama_index_mmrag.concurrency.turns import in_turn
 from llama_index_mmrag.errors import CollectionMismatch
 from llama_index_mmrag.stores.client import (
     POINTS_PER_PAGE,
@@ -47,7 +47,7 @@ class QdrantCollection(Collection):
         # LlamaIndex's asynchronous hybrid search takes alpha=0.0 for "not given" and
         # searches with 0.5 (QdrantVectorStore 0.10.4); the synchronous one is right.
         if query.alpha == 0:
-            return await athread(lambda: self.search(query))
+            return await in_turn(lambda: self.search(query), self)
         return await super().asearch(query)
 
     def _read_nodes(self, node_ids: Ids[str], with_vectors: bool) -> list[BaseNode]:
@@ -67,7 +67,7 @@ class QdrantCollection(Collection):
     async def anodes_where(self, filters: MetadataFilters) -> list[BaseNode]:
         """Return what `nodes_where` does, without blocking the event loop."""
         if self.way != "await" or self._reads_itself:
-            return await athread(lambda: self.nodes_where(filters))
+            return await in_turn(lambda: self.nodes_where(filters), self)
         points: list[Any] = []
         offset = None
         while True:

@@ -15,12 +15,22 @@ from typing import Any
 import pytest
 from llama_index.core.schema import ImageNode, NodeWithScore
 
-from llama_index_mmrag import MultiModalFusionRetriever
+from llama_index_mmrag import MultiModalFusionRetriever, RetrieverChannel
 from llama_index_mmrag.concurrency import threads
+from llama_index_mmrag.concurrency.turns import MOST_OF_A_STORE, MOST_OF_OURS
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
+from llama_index_mmrag.stores.edge_folder import EdgeFolder
 
-from ..support.colours import GAP, channel, retriever_of, text_node, uid, why
-from ..support.patience import within
+from ..support.colours import (
+    GAP,
+    channel,
+    ids_of,
+    retriever_of,
+    text_node,
+    uid,
+    why,
+)
+from ..support.patience import patient, within
 
 SHARES = [s for s in product(range(4), repeat=3) if math.gcd(*s) == 1]
 QUERIES = ["red " * r + "green " * g + "blue " * b for r, g, b in SHARES]
@@ -105,6 +115,60 @@ async def test_threads_and_tasks_at_once_are_answered_alike(retriever, alone):
         found = await asyncio.gather(*in_threads, *in_tasks)
     for query, results in zip(queries * 2, found, strict=True):
         assert answer(results) == alone[query]
+
+
+def nested(retriever: MultiModalFusionRetriever) -> MultiModalFusionRetriever:
+    return retriever_of(RetrieverChannel("all", retriever=retriever), top_k=3)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+async def test_five_hundred_queries_at_once_take_few_threads(depth, retriever):
+    asked = retriever
+    for _ in range(depth):
+        asked = nested(asked)
+    expected = {q: ids_of(await asked.aretrieve(q)) for q in QUERIES}
+    queries = (QUERIES * 16)[:500]
+    most = 0
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            most = max(most, busy_threads())
+            await asyncio.sleep(0.001)
+
+    watching = asyncio.ensure_future(watch())
+    with within(60):
+        found = await asyncio.gather(*(asked.aretrieve(query) for query in queries))
+    watching.cancel()
+    assert [ids_of(one) for one in found] == [expected[query] for query in queries]
+    assert 1 <= most <= 2 * MOST_OF_A_STORE
+
+
+async def test_queries_that_hang_up_take_nothing_from_the_others(
+    retriever, alone, monkeypatch
+):
+    searched: list[float] = []
+    query = EdgeFolder.query
+
+    def counted(folder: EdgeFolder, request: Any) -> Any:
+        searched.append(time.monotonic())
+        return query(folder, request)
+
+    monkeypatch.setattr(EdgeFolder, "query", counted)
+    storm = [asyncio.ensure_future(retriever.aretrieve(q)) for q in QUERIES * 16]
+    await asyncio.sleep(0.01)
+    for task in storm:
+        task.cancel()
+    ends = await asyncio.gather(*storm, return_exceptions=True)
+    lost = sum(isinstance(end, asyncio.CancelledError) for end in ends)
+    assert lost > len(storm) // 2
+    n_before = len(searched)
+    await asyncio.sleep(patient(0.05))
+    # Each query searches twice, and some were at it when they were hung up on.
+    assert len(searched) <= n_before + 2 * MOST_OF_OURS
+    assert busy_threads() == 0
+    for text in QUERIES:
+        assert answer(await retriever.aretrieve(text)) == alone[text]
 
 
 def test_threads_are_used_again(retriever, alone):

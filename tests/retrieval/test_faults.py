@@ -27,6 +27,7 @@ from llama_index_mmrag import MultiModalFusionRetriever
 from llama_index_mmrag.concurrency import threads
 from llama_index_mmrag.concurrency.jobs import MOST_ABANDONED
 from llama_index_mmrag.concurrency.threads import n_abandoned
+from llama_index_mmrag.concurrency.turns import MOST_OF_OURS
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed, RouteFailed
 from llama_index_mmrag.events.degraded import collect_degradations
@@ -360,6 +361,11 @@ async def test_one_failure_is_an_error_where_degradations_are(
 # Nothing is left behind
 
 
+@pytest.mark.parametrize(
+    ("kind", "retrieve"),
+    [("local", "sync"), ("local", "async"), ("edge", "sync")],
+    indirect=["retrieve"],
+)
 async def test_channel_that_hangs_is_left_alone_after_a_few_searches(
     kind, retrieve, stores, stuck
 ):
@@ -385,6 +391,22 @@ async def test_channel_that_hangs_is_left_alone_after_a_few_searches(
     assert await settles()
     again = channel("image", pictures, timeout_s=5)
     assert len(await retrieve(retriever_of(again), "red")) == 2
+
+
+@EDGE
+async def test_embedded_store_that_hangs_keeps_its_threads_and_no_others(stores, stuck):
+    stores["image"]._stuck = stuck
+    retriever = over(stores, {"timeout_s": 0.02})
+    for _ in range(2 * MOST_ABANDONED):
+        with within(10):
+            found = await retriever.aretrieve("red")
+        assert ids_of(found) == TEXTS
+        assert [d.kind for d in why(found[0]).degraded] == ["deadline"]
+    assert await settles(at=MOST_OF_OURS)
+    stores["image"]._stuck = None
+    stuck.set()
+    assert await settles()
+    assert why((await retriever.aretrieve("red"))[0]).degraded == ()
 
 
 class HangingAsync(QdrantVectorStore):
