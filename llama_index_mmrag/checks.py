@@ -7,6 +7,7 @@ one line. Settings are checked once, where they come in. Pure.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Collection, Mapping
 from importlib import import_module
 from math import isfinite
@@ -142,6 +143,33 @@ number of at least 1.
     if found is None or not _is_within(found, bounds):
         raise error(_said(value, name, f"a whole number{_told(bounds)}", advice))
     return found
+
+
+_ADDRESS = re.compile(r":memory:|[A-Za-z][A-Za-z0-9+.-]+:[/\\].*", re.DOTALL)
+"""One letter is a drive; `Path` makes "http:/…" of "http://…"."""
+
+
+def no_address(value: str, name: str, *, advice: str) -> str:
+    """Return the name of a folder, which is not the address of a server.
+
+    Args:
+        value: What was given.
+        name: What it is called where it was given.
+        advice: A sentence that says where addresses go.
+
+    Raises:
+        InvalidSetting: It is an address: a folder "http:/…" would be made.
+
+    Example:
+        >>> no_address("http://localhost", "path", advice="Give it as url=.")
+        Traceback (most recent call last):
+        ...
+        llama_index_mmrag.errors.InvalidSetting: path is 'http://localhost'; expected \
+a folder. Give it as url=.
+    """
+    if _ADDRESS.fullmatch(value):
+        raise InvalidSetting(_said(value, name, "a folder", advice))
+    return value
 
 
 def rows(

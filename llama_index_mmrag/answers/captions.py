@@ -13,6 +13,8 @@ from llama_index.core.schema import (
     TextNode,
 )
 
+from llama_index_mmrag.citations.unlabelled import unlabelled
+
 _NAMESPACE = uuid.UUID("f3d0b8f2-6c51-4b7e-9f0c-2f5f0c9a7a4d")
 
 
@@ -68,7 +70,7 @@ def _caption(picture: ImageNode, number: int) -> BaseNode | None:
         return None
     return TextNode(
         id_=str(uuid.uuid5(_NAMESPACE, picture.node_id)),
-        text=f"Caption of picture {number}: {text}",
+        text=f"Caption of picture {number}: {unlabelled(text)}",
         metadata=dict(picture.metadata),
         excluded_embed_metadata_keys=list(picture.excluded_embed_metadata_keys),
         excluded_llm_metadata_keys=list(picture.excluded_llm_metadata_keys),

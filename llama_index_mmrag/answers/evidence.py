@@ -11,11 +11,12 @@ from llama_index.core.base.llms.types import ContentBlock, TextBlock
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore
 
 from llama_index_mmrag.checks import whole
-from llama_index_mmrag.citations.checking import unlabelled
+from llama_index_mmrag.citations.unlabelled import unlabelled
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.nodes.encoded_picture import EncodedPicture, encode_picture
 from llama_index_mmrag.nodes.node import POSITION_KEY, modality_of
 from llama_index_mmrag.nodes.shown import has_picture, name_of, picture_of
+from llama_index_mmrag.report.plain import plain_line
 
 logger = logging.getLogger(__name__)
 
@@ -59,24 +60,24 @@ class Source:
     text: str
     """The node's text, or the picture's caption; may be empty for a picture.
 
-    Bracketed numbers of its own are in parentheses: a page's footnote "[2]", quoted in
+    What looks like a label in it is in parentheses: a page's footnote "[2]", quoted in
     an answer, would cite the second source.
     """
     picture: EncodedPicture | None = None
 
     @property
     def name(self) -> str:
-        """What a person would call the source."""
-        return name_of(self.result.node)
+        """What a person would call the source: one line, and no label in it."""
+        return unlabelled(plain_line(name_of(self.result.node)))
 
     @property
     def modality(self) -> str:
-        """The node's modality, such as "text" or "image"."""
-        return modality_of(self.result.node)
+        """The node's modality, such as "text" or "image", shown as the name is."""
+        return unlabelled(plain_line(modality_of(self.result.node)))
 
     def blocks(self) -> list[ContentBlock]:
         """Return the source as a model is shown it: its label first."""
-        head = f"[{self.label}] {self.modality} from {unlabelled(self.name)}"
+        head = f"[{self.label}] {self.modality} from {self.name}"
         blocks: list[ContentBlock] = [
             TextBlock(text=f"{head}:\n{self.text}\n" if self.text else f"{head}:\n")
         ]

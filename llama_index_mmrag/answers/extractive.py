@@ -10,11 +10,12 @@ from itertools import zip_longest
 import numpy as np
 import numpy.typing as npt
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.node_parser.text.utils import split_by_sentence_tokenizer
 from llama_index.core.schema import ImageNode
 
 from llama_index_mmrag.answers.evidence import Source
+from llama_index_mmrag.citations.unlabelled import unlabelled
 from llama_index_mmrag.ingestion.linked import HEADING_SEPARATOR, SECTION_KEY
+from llama_index_mmrag.ingestion.sentences import sentences
 from llama_index_mmrag.nodes.node import entity_of
 from llama_index_mmrag.vectors import unit_rows
 
@@ -132,18 +133,17 @@ def _quotes(sources: Sequence[Source]) -> list[_Quote]:
 
 def _sentences(source: Source, captions: set[str]) -> list[str]:
     """Return a text's sentences; a text that has none is quoted by its lines."""
-    section = _section(source)
+    section = unlabelled(_section(source))  # as the text that begins with it
     blocks = [
         block
         for block in _blocks(source.text)
         if block != section and not any(_says(caption, block) for caption in captions)
     ]
-    tokenize = split_by_sentence_tokenizer()
     found = []
     for block in blocks:
         body = _LIST_MARKER.sub("", block, count=1)
         is_step = body != block
-        for sentence in map(str.strip, tokenize(body)):
+        for sentence in map(str.strip, sentences(body)):
             if _SENTENCE_END.search(sentence):
                 found.append(sentence)
             elif is_step and sentence:

@@ -34,9 +34,11 @@ from llama_index_mmrag.answers.extractive import extract_answer
 from llama_index_mmrag.answers.messages import INSTRUCTIONS, QUESTION, compose_messages
 from llama_index_mmrag.answers.structured import unwrapped
 from llama_index_mmrag.checks import one_of
+from llama_index_mmrag.citations.unlabelled import unlabelled
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.encoded_picture import encode_picture
+from llama_index_mmrag.report.plain import plain_line
 from llama_index_mmrag.retrieval.query import pictures_of
 
 dispatcher = get_dispatcher(__name__)
@@ -291,7 +293,8 @@ def describe_sources(response: RESPONSE_TYPE) -> str:
     metadata = response.metadata or {}
     cards = metadata.get("citations", {})
     used = [
-        f"{cards[label]['modality']} {cards[label]['name']} [{label}]"
+        unlabelled(plain_line(f"{cards[label]['modality']} {cards[label]['name']}"))
+        + f" [{label}]"
         for label in metadata.get("cited", {})
     ]
     if not used:

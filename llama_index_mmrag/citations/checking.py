@@ -24,7 +24,8 @@ _TOKEN = re.compile(
 # Whatever stands between two numbers: "1, 2", "1–3", "1;-2".
 _CONTENT = re.compile(rf"[\s{_COMMA}]*\d+(?:[\s{_DASH}{_COMMA}]+\d+)*[\s{_COMMA}]*")
 _RANGE = re.compile(rf"(\d+)(?:\s*[{_DASH}]\s*(\d+))?")
-_MARKER = re.compile(rf"[\[【［]({_CONTENT.pattern})[\]】］]")
+MARKER = rf"[\[【［](?P<content>{_CONTENT.pattern})[\]】］]"
+"""What may be a citation, as a pattern."""
 
 _LONGEST_RANGE = 100
 """Sources in a range at most; of a longer one only the two ends are looked at."""
@@ -175,14 +176,3 @@ def _labels(content: str) -> Iterator[int]:
 def _label(digits: str) -> int:
     digits = digits.lstrip("0")
     return int(digits or 0) if len(digits) <= _MAX_DIGITS else 10**_MAX_DIGITS
-
-
-def unlabelled(text: str) -> str:
-    """Return a text whose own bracketed numbers cannot be taken for citations.
-
-    A page's footnote [2] says nothing of the second source, and models copy it.
-
-    >>> unlabelled("Cats purr.[2] See a[0].")
-    'Cats purr.(2) See a(0).'
-    """
-    return _MARKER.sub(r"(\1)", text)

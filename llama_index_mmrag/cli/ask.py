@@ -8,7 +8,7 @@ from llama_index_mmrag.cli import options
 from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.output import Output
 from llama_index_mmrag.cli.store import existing, query_of
-from llama_index_mmrag.report.plain import plain_text
+from llama_index_mmrag.report.plain import plain_line, plain_text
 
 
 @app.command()
@@ -42,6 +42,6 @@ def ask(  # noqa: PLR0913 - each argument is an option of the command
         source = answer.citations[label]
         routes = ", ".join(f"{hit.route} rank {hit.rank}" for hit in source.found_by)
         said = f"[{label}] {source.modality} {source.name} ({routes or 'linked'})"
-        output.show(plain_text(said), style="dim")
+        output.show(plain_line(said), style="dim")
     if not answer.citations:
         raise typer.Exit(1)

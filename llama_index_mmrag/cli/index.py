@@ -58,11 +58,12 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
         raise InvalidSetting(
             "--refresh reads a folder's folders too; leave out --no-recursive."
         )
-    from llama_index_mmrag.ingestion.paths import real_path
+    from llama_index_mmrag.ingestion.directory import discover
     from llama_index_mmrag.report.results import InsertReport, Skipped
 
     output = Output(as_json=as_json)
-    real_path(directory)  # a mistyped folder must not leave an empty store behind
+    # What cannot be read must not leave an empty store behind.
+    discover(directory, recursive=False)
     composition = _composition_for(store, early_fusion, alpha)
     embed_model = chosen_encoder(encoder, alignment)
     with opened(store, embed_model, early_fusion=composition) as index:
@@ -76,6 +77,9 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
     for problem in report.problems:
         heading = "Left out of" if problem.is_part else "Skipped"
         output.skip(problem.source, problem.reason, heading=heading)
+    if strict and report.ignored:
+        advice = "Convert them, or keep them elsewhere."
+        output.skip(str(directory), f"{report.other_kinds}. {advice}")
     output.json(
         InsertReport(
             documents=report.n_documents,

@@ -9,10 +9,19 @@ import typer
 
 
 def place(given: str) -> Path:
-    """Return a path that was given, which must not be empty."""
+    """Return a path that was given, which must not be empty or a server's address."""
+    from llama_index_mmrag.checks import no_address
+
     if not given.strip():
         raise typer.BadParameter("the path is empty; name a folder.")
-    return Path(given)
+    advice = (
+        f"The commands work on folders; an index on a server is opened in Python, with "
+        f"MultiModalQdrantIndex.open(url={given!r})."
+    )
+    try:
+        return Path(no_address(given, "the path", advice=advice))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 Store = Annotated[

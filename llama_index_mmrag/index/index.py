@@ -15,7 +15,7 @@ from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.answers.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.answers.synthesizer import MultiModalSynthesizer
-from llama_index_mmrag.checks import one_of
+from llama_index_mmrag.checks import no_address, one_of
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
@@ -28,7 +28,8 @@ from llama_index_mmrag.index.opening import (
 )
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
-from llama_index_mmrag.ingestion.writer import UpsertReport, Writer
+from llama_index_mmrag.ingestion.records import UpsertReport
+from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
 
@@ -150,6 +151,13 @@ class MultiModalQdrantIndex:
             raise InvalidSetting(
                 f"open() got {given[0]}=''; expected a folder's name or a server's "
                 f'address. Give "." for the folder that you are in.'
+            )
+        if path is not None:
+            no_address(
+                str(path),
+                "open(): path",
+                advice="Give a server's address as url=, and as client= a "
+                'QdrantClient(":memory:").',
             )
         encoders = encoders_of(embed_model, text_embed_model)
         if path is not None:

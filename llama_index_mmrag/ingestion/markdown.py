@@ -99,7 +99,8 @@ def parse_markdown(text: str) -> Markdown:
 
     Pictures are `![alt](src "title")`, reference-style pictures and HTML `<img>`; what
     looks like one in code or in a comment is none. Headings inside lists and quotes
-    are text. Passages that hold neither text nor picture are left out.
+    are text. Passages that hold neither text nor picture are left out, unless their
+    heading is the last one of its path: no other passage says it.
 
     Raises:
         DocumentUnreadable: Markup is nested thousands deep.
@@ -138,10 +139,13 @@ def _passages(body: str, title: str) -> tuple[Passage, ...]:
             drafts[-1][1].append(block)
     seen: Counter[tuple[str, ...]] = Counter()
     passages = []
-    for headings, blocks in drafts:
+    after = [*(headings for headings, _ in drafts[1:]), ()]
+    for (headings, blocks), following in zip(drafts, after, strict=True):
         writer = _Writer()
         text = writer.blocks(blocks)
-        if text or writer.pictures:
+        # A heading with nothing below it is said nowhere else.
+        is_last_word = bool(headings) and following[: len(headings)] != headings
+        if text or writer.pictures or is_last_word:
             pictures = tuple(writer.pictures)
             passages.append(Passage(headings, seen[headings], text, pictures))
             seen[headings] += 1

@@ -24,6 +24,7 @@ from llama_index_mmrag.ingestion.linked import (
 )
 from llama_index_mmrag.ingestion.pictures import Caption, place_picture
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
+from llama_index_mmrag.ingestion.sentences import sentences
 from llama_index_mmrag.nodes.node import CaptionedImageNode, hide_bookkeeping
 
 PARAGRAPH = "\n\n"
@@ -114,7 +115,7 @@ def _chunks(
     if section.headings and text == section.headings[-1]:
         text = ""
     if not text:
-        if section.pictures and heading:
+        if heading:
             yield heading
         return
     prefix = f"{heading}\n\n" if heading else ""
@@ -148,6 +149,7 @@ def split(
         # A key, although SentenceSplitter finds it by itself: without it, a splitter
         # would outlive llama_index.core.set_global_tokenizer().
         tokenizer=get_tokenizer(),
+        chunking_tokenizer_fn=sentences,
     )
     return splitter.split_text(text)
 

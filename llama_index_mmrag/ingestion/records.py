@@ -1,9 +1,10 @@
-"""Records: what one source contributes, what was skipped, and how to read."""
+"""Records: what one source contributes, what became of it, and how to read."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,6 +12,8 @@ from llama_index.core.schema import ImageNode, TextNode
 
 from llama_index_mmrag.checks import whole
 from llama_index_mmrag.errors import InvalidSetting, MmragError
+
+logger = logging.getLogger(__name__)
 
 RecordNode: TypeAlias = "TextNode | ImageNode"
 
@@ -71,6 +74,54 @@ class Survey:
 
     root: Path | None = None
     """The folder, symlinks resolved; None for a single file."""
+
+
+@dataclass(slots=True)
+class UpsertReport:
+    """What an insert did."""
+
+    n_documents: int = 0
+    n_added: int = 0
+    """Nodes encoded and written."""
+    n_unchanged: int = 0
+    """Nodes that were there already; they were not encoded again."""
+    n_removed: int = 0
+    """Stale nodes: of documents that changed or went away."""
+    ref_doc_ids: list[str] = field(default_factory=list)
+    """The documents, in the order they were read; `delete_ref_doc` takes them."""
+    problems: list[Problem] = field(default_factory=list)
+    """What was skipped, and why."""
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    """Files of a folder that are of other kinds: how many, by lower-case suffix."""
+
+    def note(self, problem: Problem) -> None:
+        """Keep a problem, and log it."""
+        what = "Left out of" if problem.is_part else "Skipped"
+        logger.warning("%s %s: %s", what, problem.source, problem.reason)
+        self.problems.append(problem)
+
+    def __str__(self) -> str:
+        """Return a sentence with the counts."""
+        parts = [
+            f"{self.n_documents} documents: {self.n_added} nodes added",
+            f"{self.n_unchanged} unchanged",
+            f"{self.n_removed} removed",
+        ]
+        n_parts = sum(problem.is_part for problem in self.problems)
+        if n_skipped := len(self.problems) - n_parts:
+            parts.append(f"{n_skipped} skipped")
+        if n_parts:
+            parts.append(f"{n_parts} parts left out")
+        if self.ignored:
+            parts.append(f"{self.other_kinds} ignored")
+        return ", ".join(parts)
+
+    @property
+    def other_kinds(self) -> str:
+        """How many files were ignored, and their kinds."""
+        kinds = sorted(self.ignored.items(), key=lambda kind: (-kind[1], kind[0]))
+        named = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in kinds)
+        return f"{sum(self.ignored.values())} of other kinds ({named})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from llama_index.core.schema import BaseNode
@@ -17,60 +16,18 @@ from llama_index_mmrag.ingestion.directory import is_gone, read_surveyed, survey
 from llama_index_mmrag.ingestion.documents import read_documents
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
-from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
+from llama_index_mmrag.ingestion.records import (
+    Problem,
+    ReadSettings,
+    SourceRecord,
+    UpsertReport,
+)
 from llama_index_mmrag.nodes.node import MODALITY_KEY
 from llama_index_mmrag.nodes.shown import source_of
 from llama_index_mmrag.retrieval.channel import Channel
 
-logger = logging.getLogger(__name__)
-
 NODES_PER_WRITE = 256
 """An embedded store syncs its files once a write (61 ms): smaller writes are slower."""
-
-
-@dataclass(slots=True)
-class UpsertReport:
-    """What an insert did."""
-
-    n_documents: int = 0
-    n_added: int = 0
-    """Nodes encoded and written."""
-    n_unchanged: int = 0
-    """Nodes that were there already; they were not encoded again."""
-    n_removed: int = 0
-    """Stale nodes: of documents that changed or went away."""
-    ref_doc_ids: list[str] = field(default_factory=list)
-    """The documents, in the order they were read; `delete_ref_doc` takes them."""
-    problems: list[Problem] = field(default_factory=list)
-    """What was skipped, and why."""
-    ignored: Mapping[str, int] = field(default_factory=dict)
-    """Files of a folder that are of other kinds: how many, by lower-case suffix."""
-
-    def note(self, problem: Problem) -> None:
-        """Keep a problem, and log it."""
-        what = "Left out of" if problem.is_part else "Skipped"
-        logger.warning("%s %s: %s", what, problem.source, problem.reason)
-        self.problems.append(problem)
-
-    def __str__(self) -> str:
-        """Return a sentence with the counts."""
-        parts = [
-            f"{self.n_documents} documents: {self.n_added} nodes added",
-            f"{self.n_unchanged} unchanged",
-            f"{self.n_removed} removed",
-        ]
-        n_parts = sum(problem.is_part for problem in self.problems)
-        if n_skipped := len(self.problems) - n_parts:
-            parts.append(f"{n_skipped} skipped")
-        if n_parts:
-            parts.append(f"{n_parts} parts left out")
-        if self.ignored:
-            kinds = sorted(self.ignored.items(), key=lambda kind: (-kind[1], kind[0]))
-            named = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in kinds)
-            parts.append(
-                f"{sum(self.ignored.values())} of other kinds ignored: {named}"
-            )
-        return ", ".join(parts)
 
 
 class Writer:

@@ -82,7 +82,7 @@ class ExplainedTextNode(TextNode):
 
 
 def with_provenance(node: BaseNode, provenance: Provenance) -> BaseNode:
-    """Return a copy of `node` whose metadata carries the provenance.
+    """Return a copy of `node` whose metadata carries the provenance, without vectors.
 
     Stores hand out cached nodes, so the given one is left as it is: its metadata and
     its lists of excluded keys are copied before they are written to.
@@ -97,7 +97,10 @@ def _explained(node: BaseNode, provenance: dict[str, Any]) -> BaseNode:
         "metadata": metadata,
         "excluded_embed_metadata_keys": _with_ours(node.excluded_embed_metadata_keys),
         "excluded_llm_metadata_keys": _with_ours(node.excluded_llm_metadata_keys),
+        "embedding": None,
     }
+    if isinstance(node, ImageNode):
+        changed["text_embedding"] = None
     kind = CaptionedImageNode if isinstance(node, ImageNode) else type(node)
     shown: BaseNode = _as(
         ExplainedTextNode if kind is TextNode else kind, node, changed

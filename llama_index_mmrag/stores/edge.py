@@ -18,7 +18,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index.core.vector_stores.utils import metadata_dict_to_node
 from typing_extensions import Self
 
-from llama_index_mmrag.checks import one_of, whole
+from llama_index_mmrag.checks import no_address, one_of, whole
 from llama_index_mmrag.errors import InvalidSetting, StoreClosed
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT, filter_of
@@ -115,8 +115,9 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             "Everywhere in this library a larger score is better; unit-length vectors "
             "rank by Euclidean distance as by cosine."
         )
+        elsewhere = "A server's collection is a QdrantVectorStore's."
         super().__init__(
-            path=str(path),
+            path=no_address(str(path), "path", advice=elsewhere),
             dim=None if dim is None else whole(dim, "dim", at_least=1),
             distance=one_of(distance, "distance", DISTANCES, advice=advice),
             payload_indexes=_with_schemas(payload_indexes),

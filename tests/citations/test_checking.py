@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llama_index_mmrag.citations.checking import CitationChecker, unlabelled
+from llama_index_mmrag.citations.checking import CitationChecker
 
 # Written apart from the package's own: any bracket with numbers, in any script.
 LABEL = re.compile(
@@ -177,31 +177,6 @@ def test_a_hundred_thousand_characters_are_checked_in_linear_time(answer):
     whole = CitationChecker(2).check(answer)
     streamed = "".join(CitationChecker(2).check_stream(list(answer)))
     assert streamed == whole
-    assert unlabelled(whole) == unlabelled(streamed)
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("Cats purr.[2]", "Cats purr.(2)"),
-        ("[1, 2] and [3-4]", "(1, 2) and (3-4)"),
-        ("[[2]]", "[(2)]"),
-        ("[[2]3]", "[(2)3]"),
-        ("【2】[٢]", "(2)(٢)"),
-        ("a[i], [], [x](y), [2", "a[i], [], [x](y), [2"),
-    ],
-)
-def test_a_texts_own_bracketed_numbers_are_no_labels(text, shown):
-    assert unlabelled(text) == shown
-
-
-@settings(max_examples=300, deadline=None)
-@given(ANSWERS)
-def test_quoting_an_unlabelled_text_cites_nothing_and_loses_nothing(text):
-    checker = CitationChecker(9)
-    quoted = unlabelled(text)
-    assert checker.check(quoted) == quoted
-    assert (checker.cited, checker.removed) == ({}, {})
 
 
 @pytest.mark.parametrize("answer", ["【0;-0】", "[9,-8]", "[9 - - 8]", "[9;;–8]"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from llama_index.core.embeddings import MockEmbedding
@@ -18,6 +19,7 @@ from llama_index_mmrag.errors import (
     StoreUnusable,
 )
 from llama_index_mmrag.nodes.node import modality_of
+from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
 from ..support.indexes import all_of, contents, inline, run_code, texts
 
@@ -36,6 +38,22 @@ def test_exactly_one_place_is_opened(places, named, encoder, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidSetting, match=named):
         MultiModalQdrantIndex.open(**places, embed_model=encoder)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://localhost:6333", "https://x.cloud:6333", "grpc://h:6334", ":memory:"],
+)
+@pytest.mark.parametrize("kind", [str, Path])
+def test_address_is_no_folder_and_none_is_made(
+    address, kind, encoder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidSetting, match=r"expected a folder.* as url="):
+        MultiModalQdrantIndex.open(kind(address), embed_model=encoder)
+    with pytest.raises(InvalidSetting, match=r"expected a folder.*QdrantVectorStore"):
+        QdrantEdgeVectorStore.open(kind(address), dim=2)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -256,6 +256,14 @@ def test_line_without_spaces_is_split_too(write):
     assert sum(len(node.text) for node in record.nodes) >= 20_000
 
 
+def test_heading_that_stands_alone_is_a_text(write):
+    record = read_file(write("a.md", "# Ideas\n\n## Buy a boat\n\n## Learn Greek\n"))
+    assert texts(record) == ["Ideas > Buy a boat", "Ideas > Learn Greek"]
+    assert texts(read_file(write("b.md", "# Closed on Mondays"))) == [
+        "Closed on Mondays"
+    ]
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a.md", "a.rst"])
 @pytest.mark.parametrize("content", ["", " \n\n\t", "\ufeff"])
 def test_empty_file_is_a_record_without_nodes(write, name, content):

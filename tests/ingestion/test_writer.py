@@ -26,7 +26,8 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector, MissingExtra
 from llama_index_mmrag.ingestion import Problem, SourceRecord
 from llama_index_mmrag.ingestion.encoding import FAILURES_OF_AN_ENCODER, encode_nodes
-from llama_index_mmrag.ingestion.writer import UpsertReport, Writer
+from llama_index_mmrag.ingestion.records import UpsertReport
+from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.edge_collection import EdgeCollection

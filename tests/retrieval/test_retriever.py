@@ -14,10 +14,17 @@ from typing import Any
 import pytest
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
 from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.image_retriever import BaseImageRetriever
 from llama_index.core.schema import BaseNode, IndexNode, QueryBundle, TextNode
-from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
+from llama_index.core.vector_stores import SimpleVectorStore
+from llama_index.core.vector_stores.types import (
+    MetadataFilter,
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryResult,
+)
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from PIL import Image
 from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -26,6 +33,7 @@ from llama_index_mmrag import (
     RRF,
     MultiModalFusionRetriever,
     MultiModalQuery,
+    RRFPostprocessor,
     WeightedSum,
 )
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
@@ -388,6 +396,55 @@ def test_query_and_stored_nodes_are_never_written_to(open_store, paint):
     assert again == first
     assert [node.model_dump() for node in cached] == before
     assert query == given
+
+
+class KeepingStore(SimpleVectorStore):
+    """A store that hands out the nodes it was given, vectors and all."""
+
+    stores_text: bool = True
+    _nodes: dict[str, BaseNode] = PrivateAttr(default_factory=dict)
+
+    def add(self, nodes: Sequence[BaseNode], **_: Any) -> list[str]:
+        self._nodes |= {node.node_id: node for node in nodes}
+        return super().add(nodes)
+
+    def query(self, query: VectorStoreQuery, **_: Any) -> VectorStoreQueryResult:
+        result = super().query(query)
+        result.nodes = [self._nodes[i] for i in result.ids]
+        return result
+
+    def get_nodes(self, *_: Any, **__: Any) -> list[BaseNode]:
+        return list(self._nodes.values())
+
+
+@pytest.mark.parametrize("kind", ["edge", "local", KeepingStore])
+async def test_results_carry_no_vectors_and_the_stores_own_nodes_keep_theirs(
+    kind, open_store, paint, retrieve
+):
+    text = text_node("red", entity_id="door")
+    picture = image_node(paint("blue"), entity_id="door")  # comes along as kin
+    picture.text_embedding = [0.5]
+    stores = []
+    for node in (text, picture):
+        if kind is KeepingStore:
+            stores.append(KeepingStore())
+            stores[-1].add([node])
+        else:
+            stores.append(open_store(kind, [node]))
+    before = [deepcopy(node.model_dump()) for node in (text, picture)]
+    retriever = retriever_of(
+        channel("text", stores[0]),
+        channel("image", stores[1], accepts=PICTURES_ONLY),
+        fusion=RRF(),
+        complete_entities=True,
+    )
+    results = await retrieve(retriever, "red")
+    assert ids_of(results) == [text.node_id, picture.node_id]
+    for result in (*results, *RRFPostprocessor().postprocess_nodes(results)):
+        assert result.node.embedding is None
+        assert getattr(result.node, "text_embedding", None) is None
+    assert [node.model_dump() for node in (text, picture)] == before
+    assert text.embedding is not None
 
 
 # Sync and async
