@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -25,6 +24,7 @@ from llama_index_mmrag.alignment.transforms import (
     Transform,
 )
 from llama_index_mmrag.errors import InvalidSetting, MmragError
+from llama_index_mmrag.files.writing import replacing
 
 _FORMAT = "llama-index-mmrag alignment 1"
 _TOLD = ("date", "fitted_on", "text_space", "image_space")
@@ -91,10 +91,10 @@ class Alignment:
         }
         as_json = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
         npz.parent.mkdir(parents=True, exist_ok=True)
-        partial_card = npz.with_name(npz.name + ".card.partial")
-        partial_card.write_text(as_json, encoding="utf-8")
-        write_npz(npz, arrays)
-        os.replace(partial_card, npz.with_suffix(".json"))
+        card_file, unfinished = npz.with_suffix(".json"), npz.name + ".card.partial"
+        with replacing(card_file, by=unfinished) as file:
+            file.write(as_json.encode())
+            write_npz(npz, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Alignment:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from llama_index_mmrag.files.writing import replacing
 from llama_index_mmrag.vectors import Vectors
 
 Arrays: TypeAlias = "dict[str, Vectors]"
@@ -39,9 +39,5 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
 def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write arrays by name; a kill at any moment leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with replacing(path, by=path.name + ".partial") as file:
         np.savez(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

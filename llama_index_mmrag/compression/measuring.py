@@ -13,7 +13,7 @@ import numpy as np
 import qdrant_edge as qe
 
 from llama_index_mmrag.compression.recall import NOBODY, Ids
-from llama_index_mmrag.stores.edge_folder import engine_errors
+from llama_index_mmrag.stores.edge_engine import engine_errors
 from llama_index_mmrag.stores.quantisation import (
     Quantisation,
     rescoring,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -17,6 +16,8 @@ from llama_index_mmrag.alignment.transformed import (
 )
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreInUse
+from llama_index_mmrag.retrieval.channel import Channel
+from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_layout import LOCK
 from llama_index_mmrag.stores.locks import FolderLock
 from llama_index_mmrag.stores.manifest import Place, places_in
@@ -30,8 +31,7 @@ def opened_places(
     """Return each collection's folder and the encoder to open it with.
 
     For a compressed collection that is the given encoder followed by the transform
-    that the store keeps. What an interrupted or a finished switch left behind is
-    removed, unless somebody still has it open.
+    that the store keeps.
 
     Args:
         root: The store's folder; it need not exist.
@@ -43,8 +43,6 @@ def opened_places(
         StoreUnusable: The manifest cannot be read.
     """
     places = places_in(root)
-    if root.is_dir():
-        _remove_leftovers(root, encoders)
     opened = {}
     for name, encoder in encoders.items():
         opened[name] = (root / name, encoder)
@@ -117,10 +115,26 @@ def _behind(
     return encoder
 
 
-def _remove_leftovers(root: Path, encoders: Mapping[str, BaseEmbedding]) -> None:
-    ours = re.compile(rf"({'|'.join(map(re.escape, encoders))})(-[0-9a-f]{{12}})?")
+def remove_leftovers(root: Path, channels: Iterable[Channel]) -> None:
+    """Remove what an interrupted or a finished switch left behind.
+
+    What somebody still has open stays, for the next opening.
+
+    Args:
+        root: The store's folder.
+        channels: Its collections, open.
+
+    Raises:
+        StoreUnusable: Not all of the collection in use can be read; what it took the
+            place of is kept.
+    """
+    stores: dict[str, QdrantEdgeVectorStore] = {
+        channel.name: channel.collection.store for channel in channels
+    }
+    ours = re.compile(rf"({'|'.join(map(re.escape, stores))})(-[0-9a-f]{{12}})?")
     for entry in root.iterdir():
-        if not ours.fullmatch(entry.name) or entry.name in _in_use(root, encoders):
+        known = ours.fullmatch(entry.name)
+        if known is None or entry.name in _in_use(root, stores):
             continue
         if not (entry / LOCK).exists():
             continue  # no store, or one that somebody is making at this moment
@@ -130,12 +144,12 @@ def _remove_leftovers(root: Path, encoders: Mapping[str, BaseEmbedding]) -> None
             continue  # its reader goes on with it; the next opening removes it
         try:
             # Looked up again: its builder may have switched to it and let it go since.
-            if entry.name not in _in_use(root, encoders):
-                shutil.rmtree(entry, ignore_errors=True)
+            if entry.name not in _in_use(root, stores):
+                stores[known[1]].client.remove([entry])
         finally:
             lock.release()
 
 
-def _in_use(root: Path, encoders: Mapping[str, BaseEmbedding]) -> set[str]:
+def _in_use(root: Path, names: Iterable[str]) -> set[str]:
     places = places_in(root)
-    return {places[name].folder if name in places else name for name in encoders}
+    return {places[name].folder if name in places else name for name in names}

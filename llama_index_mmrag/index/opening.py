@@ -12,7 +12,11 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from llama_index_mmrag.composition import Composition
-from llama_index_mmrag.compression.places import check_places, opened_places
+from llama_index_mmrag.compression.places import (
+    check_places,
+    opened_places,
+    remove_leftovers,
+)
 from llama_index_mmrag.embeddings.dimension import check_one_length, dimension_of
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import InvalidSetting
@@ -98,6 +102,8 @@ def channels_in(
                 channels.append(Channel(name, vector_store=store, embed_model=model))
         check_places(root, {name: folder for name, (folder, _) in places.items()})
         write_manifest(root, cards)
+        # Only now: what is removed is what they took the place of.
+        remove_leftovers(root, channels)
         unfinished.pop_all()
     return channels
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.errors import StoreUnusable
+from llama_index_mmrag.files.writing import replacing
 from llama_index_mmrag.nodes.images import check_whole, image_bytes
 from llama_index_mmrag.nodes.shown import picture_of
 
@@ -76,7 +76,7 @@ def opened_picture(node: BaseNode) -> Picture:
 def save_inline(picture: Picture, media_dir: Path) -> Path:
     """Return the file `<media_dir>/<sha256>.<ext>` that holds the picture.
 
-    Written beside its place and moved there, so that nobody sees half a file.
+    It is on the disk before a node names it, and nobody sees half a file.
 
     Raises:
         StoreUnusable: The folder cannot be made or written.
@@ -84,18 +84,13 @@ def save_inline(picture: Picture, media_dir: Path) -> Path:
     suffix = picture.mimetype.partition("/")[2].replace("jpeg", "jpg")
     digest = hashlib.sha256(picture.data).hexdigest()
     target = media_dir.absolute() / f"{digest}.{suffix}"
-    if target.exists():
-        return target
     try:
+        if target.is_file() and target.stat().st_size == len(picture.data):
+            return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, suffix=".part")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(picture.data)
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        # Two that save one picture at once each write a file of their own.
+        with replacing(target, by=f"{digest}.{uuid.uuid4().hex}.part") as file:
+            file.write(picture.data)
     except OSError as error:
         raise StoreUnusable(
             f"Cannot save an inline picture in media_dir={str(media_dir)!r}: "

@@ -21,13 +21,9 @@ from typing_extensions import Self
 from llama_index_mmrag.checks import no_address, one_of, whole
 from llama_index_mmrag.errors import InvalidSetting, StoreClosed
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
+from llama_index_mmrag.stores.edge_engine import DISTANCES, SCHEMAS, ShardSpec
 from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT, filter_of
-from llama_index_mmrag.stores.edge_folder import (
-    DISTANCES,
-    SCHEMAS,
-    EdgeFolder,
-    ShardSpec,
-)
+from llama_index_mmrag.stores.edge_folder import EdgeFolder
 from llama_index_mmrag.stores.edge_index import build_index
 from llama_index_mmrag.stores.edge_points import (
     CONTENT_KEYS,

@@ -7,7 +7,6 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import qdrant_edge as qe
@@ -15,10 +14,15 @@ import qdrant_edge as qe
 from llama_index_mmrag.errors import (
     CollectionMismatch,
     InvalidSetting,
-    MmragError,
     StoreClosed,
-    StoreInUse,
     StoreUnusable,
+)
+from llama_index_mmrag.files.writing import sync_folder, sync_tree
+from llama_index_mmrag.stores.edge_engine import (
+    DISTANCES,
+    SCHEMAS,
+    ShardSpec,
+    engine_errors,
 )
 from llama_index_mmrag.stores.edge_layout import (
     LOCK,
@@ -27,15 +31,16 @@ from llama_index_mmrag.stores.edge_layout import (
     closed_message,
     copy_sparse,
     disk_errors,
+    leftovers,
     new_name,
     read_pointer,
     ready_shard,
     vectors_in,
     write_pointer,
 )
+from llama_index_mmrag.stores.edge_points import count_whole
 from llama_index_mmrag.stores.locks import FolderLock
 from llama_index_mmrag.stores.quantisation import (
-    Quantisation,
     read_quantisation,
     rescoring,
     shard_config,
@@ -44,28 +49,6 @@ from llama_index_mmrag.stores.quantisation import (
 )
 
 _SCROLL_PAGE = 1024
-
-DISTANCES = {"cosine": qe.Distance.Cosine, "dot": qe.Distance.Dot}
-SCHEMAS = {
-    "keyword": qe.PayloadSchemaType.Keyword,
-    "integer": qe.PayloadSchemaType.Integer,
-    "float": qe.PayloadSchemaType.Float,
-    "bool": qe.PayloadSchemaType.Bool,
-    "datetime": qe.PayloadSchemaType.Datetime,
-    "uuid": qe.PayloadSchemaType.Uuid,
-    "text": qe.PayloadSchemaType.Text,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ShardSpec:
-    """What the shard must be; `dim` None takes an existing shard's."""
-
-    vector_name: str
-    dim: int | None
-    distance: str
-    payload_indexes: Mapping[str, str]
-    quantisation: Quantisation | None = None
 
 
 class EdgeFolder:
@@ -87,6 +70,7 @@ class EdgeFolder:
         self.path = path.expanduser().resolve()
         self.building = threading.Lock()
         self.successor: Path | None = None
+        self._vector_name = spec.vector_name
         self._pid = os.getpid()
         self._guard = threading.RLock()
         self._journal: list[qe.UpdateOperation] | None = None
@@ -102,6 +86,7 @@ class EdgeFolder:
             self.quantisation = read_quantisation(self.path, spec.quantisation)
             self.rescoring = rescoring(self.quantisation)
             self.indexes = self._index_fields(spec.payload_indexes)
+            self.remove(leftovers(self.path, self._shard_name))
         except BaseException:
             self.close()
             raise
@@ -189,6 +174,28 @@ class EdgeFolder:
         with self._open_shard() as shard:
             shard.flush()
 
+    def remove(self, replaced: Sequence[Path]) -> None:
+        """Remove folders that this one took the place of, if all of it can be read.
+
+        Raises:
+            StoreUnusable: Some of it cannot be read; nothing was removed.
+        """
+        if not replaced:
+            return
+        name, cosine = self._vector_name, self.distance == "cosine"
+        n_whole = sum(
+            count_whole(page, vector_name=name, dim=self.dim, cosine=cosine)
+            for page in self.scroll(None, payload=True, vector=True)
+        )
+        if (n_points := self.count()) != n_whole:
+            raise StoreUnusable(
+                f"The store in {str(self.path)!r} is damaged: {n_whole} of {n_points} "
+                "points can be read whole. Nothing was changed, and what it took the "
+                f"place of is still in {str(replaced[0])!r}. Restore a backup."
+            )
+        for folder in replaced:
+            shutil.rmtree(folder, ignore_errors=True)
+
     @property
     def is_open(self) -> bool:
         """Whether `close` has not been called."""
@@ -247,6 +254,7 @@ class EdgeFolder:
                 new.flush()
                 check_counts(self.path, old=old, new=new)
                 with disk_errors(self.path):
+                    sync_tree(copy)
                     write_pointer(self.path, copy.name, state="ready")
             except BaseException:
                 new.close()
@@ -268,6 +276,7 @@ class EdgeFolder:
             )
         name = new_name()
         write_pointer(self.path, name, state="creating")
+        sync_folder(self.path.parent)
         write_quantisation(self.path, spec.quantisation)
         distance, codes = DISTANCES[spec.distance], spec.quantisation
         with engine_errors(self.path):
@@ -275,6 +284,7 @@ class EdgeFolder:
             config = shard_config(spec.vector_name, params, codes)
             shard = qe.EdgeShard.create(str(self.path / name), config)
             shard.close()
+        sync_tree(self.path / name)
         write_pointer(self.path, name, state="ready")
         return name
 
@@ -327,24 +337,3 @@ class EdgeFolder:
                 raise StoreClosed(closed_message(self.path))
             with engine_errors(self.path):
                 yield self._shard
-
-
-@contextlib.contextmanager
-def engine_errors(path: Path) -> Iterator[None]:
-    """Raise the engine's errors as `StoreInUse` or `StoreUnusable`."""
-    try:
-        yield
-    except MmragError:
-        raise
-    except Exception as error:
-        # Qdrant Edge 0.9 raises bare Exceptions; only the text tells them apart.
-        if "WouldBlock" in str(error):
-            raise StoreInUse(
-                f"The shard in {str(path)!r} is open elsewhere, without this library. "
-                "Expected to be its only user: close it there first."
-            ) from error
-        raise StoreUnusable(
-            f"Qdrant Edge failed on the store in {str(path)!r}: {error}. Expected a "
-            "folder on a local disk with free space, written by qdrant-edge-py 0.9; "
-            "restore a backup if it does not open again."
-        ) from error

@@ -19,11 +19,13 @@ from typing import Any, Literal
 import qdrant_edge as qe
 
 from llama_index_mmrag.errors import MmragError, StoreUnusable
+from llama_index_mmrag.files.writing import replacing
 from llama_index_mmrag.stores.quantisation import QUANTISATION
 
 POINTER = "store.json"
 LOCK = ".lock"
 SHARD_PREFIX = "shard-"
+_STATES = frozenset({"creating", "ready"})
 
 
 def new_name() -> str:
@@ -35,20 +37,9 @@ def write_pointer(
     folder: Path, shard: str, *, state: Literal["creating", "ready"]
 ) -> None:
     """Put on disk, in one step, which shard is in use; errors mean it was not."""
-    fresh = folder / (POINTER + ".new")
-    with fresh.open("w", encoding="utf-8") as file:
-        json.dump({"format": 1, "shard": shard, "state": state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(folder / POINTER)
-    # Windows and some file systems cannot sync a folder. An error after the step above
-    # would tell the caller that it had not happened.
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    content = {"format": 1, "shard": shard, "state": state}
+    with replacing(folder / POINTER, by=POINTER + ".new") as file:
+        file.write(json.dumps(content).encode())
 
 
 def read_pointer(pointer: Path) -> tuple[str, str]:
@@ -61,13 +52,16 @@ def read_pointer(pointer: Path) -> tuple[str, str]:
         content: dict[str, Any] = json.loads(pointer.read_text(encoding="utf-8"))
         name, state = str(content["shard"]), str(content["state"])
         # A name from a file must not lead out of the folder: it may be deleted.
-        readable = content["format"] == 1 and Path(name).name == name
+        known = type(content["format"]) is int and content["format"] == 1
+        readable = known and state in _STATES and Path(name).name == name
     except (ValueError, KeyError, TypeError):
         name, state, readable = "", "", False
     if not (readable and name.startswith(SHARD_PREFIX)):
         raise StoreUnusable(
             f"The file {str(pointer)!r} cannot be read as this version's store "
-            "description (format 1). Restore it from a backup, or give another path."
+            "description (format 1, state 'creating' or 'ready'). Nothing was changed: "
+            "open it with the version that wrote it, restore the file from a backup, "
+            "or give another path."
         )
     if state == "ready" and not (pointer.parent / name).is_dir():
         raise StoreUnusable(
@@ -78,7 +72,9 @@ def read_pointer(pointer: Path) -> tuple[str, str]:
 
 
 def ready_shard(folder: Path) -> str | None:
-    """Return the shard in use; None if there is none yet. What else is there goes.
+    """Return the shard in use; None if there is none yet.
+
+    One that was being created goes: nothing was acknowledged yet.
 
     Raises:
         StoreUnusable: The folder holds other files and no store, or `read_pointer`
@@ -87,12 +83,10 @@ def ready_shard(folder: Path) -> str | None:
     pointer = folder / POINTER
     if pointer.exists():
         name, state = read_pointer(pointer)
-        # Killed while creating, nothing was acknowledged yet.
-        ready = name if state == "ready" else None
-        for entry in folder.glob(SHARD_PREFIX + "*"):
-            if entry.name != ready:
-                shutil.rmtree(entry, ignore_errors=True)
-        return ready
+        if state == "creating":
+            shutil.rmtree(folder / name, ignore_errors=True)
+            return None
+        return name
     ours = {LOCK, POINTER + ".new", QUANTISATION}
     if foreign := sorted(e.name for e in folder.iterdir() if e.name not in ours):
         raise StoreUnusable(
@@ -101,6 +95,11 @@ def ready_shard(folder: Path) -> str | None:
             "was created in; give another path."
         )
     return None
+
+
+def leftovers(folder: Path, ready: str) -> list[Path]:
+    """Return what interrupted index builds left beside the shard in use."""
+    return [e for e in folder.glob(SHARD_PREFIX + "*") if e.name != ready]
 
 
 def vectors_in(shard: Path) -> dict[str, tuple[int, str]]:

@@ -18,7 +18,7 @@ from llama_index.core.vector_stores.utils import (
 )
 
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector, MmragError
-from llama_index_mmrag.vectors import Vectors, stored_rows
+from llama_index_mmrag.vectors import Vectors, has_direction, stored_rows
 
 CONTENT_KEYS = ["_node_content", "_node_type"]
 """Payload fields that a whole node is read from."""
@@ -110,6 +110,18 @@ def vectors_of(records: Sequence[qe.Record], *, vector_name: str, dim: int) -> V
     """Return the points' vectors, which were read with them, shape `(n, dim)`."""
     rows = [record.vector[vector_name] for record in records]  # type: ignore[call-overload,index]  # named, dense
     return np.array(rows, dtype=np.float32).reshape(len(rows), dim)
+
+
+def count_whole(
+    records: Sequence[qe.Record], *, vector_name: str, dim: int, cosine: bool
+) -> int:
+    """Return how many points have a payload, and a vector that could be stored."""
+    vectors = vectors_of(records, vector_name=vector_name, dim=dim)
+    usable = has_direction(vectors) if cosine else np.isfinite(vectors).all(axis=1)
+    return sum(
+        bool(record.payload) and bool(is_usable)
+        for record, is_usable in zip(records, usable, strict=True)
+    )
 
 
 def _canonical(node_id: str) -> str | None:

@@ -8,21 +8,29 @@ One file says all of it and is replaced in one step: a switch happened or did no
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    StrictInt,
+    ValidationError,
+)
 
 from llama_index_mmrag.composition import Composition, composition_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
+from llama_index_mmrag.files.writing import replacing, sync_tree
+from llama_index_mmrag.stores.edge_layout import disk_errors
 
 _MANIFEST = "mmrag.json"
 _PLAIN, _COMPRESSED = 1, 2
 """Formats."""
 _COMPOSED = "composed"
-_OURS = frozenset({"text", "image", _COMPOSED, "media", "mmrag.part"})
+_UNFINISHED = "mmrag.part"
+_OURS = frozenset({"text", "image", _COMPOSED, "media", _UNFINISHED})
 """What a first opening that was interrupted leaves in the store's folder."""
 
 
@@ -70,7 +78,7 @@ class Manifest(_Kept):
         compressed: Where the collections are that were compressed.
     """
 
-    format: int
+    format: StrictInt
     encoders: dict[str, Card]
     compressed: dict[str, Place] = {}
 
@@ -176,6 +184,8 @@ def places_in(root: Path) -> dict[str, Place]:
 def switch_places(root: Path, places: Mapping[str, Place]) -> None:
     """Put on disk, in one step, where a store's compressed collections are.
 
+    What lies there is on the disk before.
+
     Args:
         root: The store's folder, which has a manifest.
         places: By collection; those that are not named stay where they are.
@@ -186,6 +196,9 @@ def switch_places(root: Path, places: Mapping[str, Place]) -> None:
     stored = _read(root)
     if stored is None:
         raise _unreadable(root / _MANIFEST, "there is none")
+    for place in places.values():
+        with disk_errors(root / place.folder):
+            sync_tree(root / place.folder)
     now = {"format": _COMPRESSED, "compressed": {**stored.compressed, **places}}
     _write(root / _MANIFEST, stored.model_copy(update=now))
 
@@ -263,14 +276,10 @@ def _unreadable(manifest: Path, reason: object) -> StoreUnusable:
 
 def _write(manifest: Path, content: Manifest) -> None:
     as_json = json.dumps(content.model_dump(exclude_unset=True), indent=2) + "\n"
-    unfinished = manifest.with_suffix(".part")
     try:
-        # Moved to its place whole: half a manifest would lock the store's owner out.
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(as_json)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(manifest)
+        # Half a manifest would lock the store's owner out.
+        with replacing(manifest, by=_UNFINISHED) as file:
+            file.write(as_json.encode())
     except OSError as error:
         raise StoreUnusable(
             f"Cannot write {str(manifest)!r}: {error.strerror}. Choose another folder."

@@ -12,6 +12,7 @@ import qdrant_edge as qe
 
 from llama_index_mmrag.checks import number, one_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
+from llama_index_mmrag.files.writing import replacing
 
 if TYPE_CHECKING:
     from qdrant_client.http import models
@@ -144,7 +145,8 @@ def write_quantisation(folder: Path, quantisation: Quantisation | None) -> None:
     if quantisation is None:
         file.unlink(missing_ok=True)
     else:
-        file.write_text(json.dumps(quantisation.as_dict()) + "\n", encoding="utf-8")
+        with replacing(file, by=QUANTISATION + ".new") as unfinished:
+            unfinished.write((json.dumps(quantisation.as_dict()) + "\n").encode())
 
 
 def read_quantisation(

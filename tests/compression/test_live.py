@@ -40,6 +40,8 @@ from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.manifest import Place, places_in, switch_places
 from llama_index_mmrag.stores.quantisation import Quantisation
 
+from ..support.damage import zero_the_vectors
+
 N = 240
 QUERIES = [f"document {i}" for i in range(40)]
 EARLY = {"early_fusion": Blend(0.5)}
@@ -250,6 +252,31 @@ def test_manifest_that_leads_out_of_the_store_is_refused(compressed):
         opened(compressed)
 
 
+def no_transform(place: Path) -> None:
+    (place / "alignment.npz").unlink()
+
+
+def empty_description(place: Path) -> None:
+    (place / "store.json").write_text("")
+
+
+def no_segment(place: Path) -> None:
+    next(place.rglob("segment.json")).unlink()
+
+
+@pytest.mark.parametrize(
+    "damage", [no_transform, empty_description, no_segment, zero_the_vectors]
+)
+def test_damaged_one_does_not_cost_the_one_that_it_replaced(damage, root):
+    switched(root)
+    damage(folder_of(root))
+    with pytest.raises((CollectionMismatch, StoreUnusable)):
+        opened(root)
+    with QdrantEdgeVectorStore.open(root / "text") as before:
+        assert before.count() == N
+        assert np.isfinite(before.sample_vectors(N)).all()
+
+
 def test_refitting_builds_on_what_is_stored_and_says_so(compressed):
     with opened(compressed) as index:
         before = index.channels[0].embed_model.space_id
@@ -322,10 +349,10 @@ def test_index_of_a_server_is_sent_elsewhere():
 
 CHILD = """
 import os, sys
-sys.path[:0] = [sys.argv[2], sys.argv[3]]
-import test_live
+sys.path.insert(0, sys.argv[2])
+from tests.compression import test_live
 import llama_index_mmrag.compression.live as live
-stop = sys.argv[4]
+stop = sys.argv[3]
 def killed(*args, **kwargs):
     print("here", flush=True)
     sys.stdin.read()
@@ -338,7 +365,7 @@ test_live.switched(sys.argv[1])
 def test_killed_on_the_way_it_is_as_before_and_cleaned_up(root, stop):
     here = Path(__file__).parent
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, root, here.parents[1], here, stop],
+        [sys.executable, "-c", CHILD, root, here.parents[1], stop],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

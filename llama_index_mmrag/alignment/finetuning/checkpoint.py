@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llama_index_mmrag.alignment.finetuning.report import FinetuneEpoch
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.files.writing import sync_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,6 +126,7 @@ def write_checkpoint(path: Path, state: State, origin: Origin) -> None:
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(partial, path)
+    sync_folder(path.parent)
 
 
 def read_checkpoint(path: Path, origin: Origin, like: Tensors) -> State | None:

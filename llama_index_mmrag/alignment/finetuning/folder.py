@@ -28,6 +28,7 @@ from llama_index_mmrag.alignment.finetuning.report import (
 )
 from llama_index_mmrag.embeddings.clip_torch import weights_sha8
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.files.writing import sync_folder, sync_tree
 
 CARD = "finetune.json"
 CHECKPOINT = "checkpoint.safetensors"
@@ -121,9 +122,12 @@ def write_folder(
     (staging / CARD).write_text(
         json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
+    sync_tree(staging)
     shutil.rmtree(folder / _ADAPTER, ignore_errors=True)
     for file in sorted(staging.iterdir(), key=lambda file: file.name == CARD):
+        sync_folder(folder)  # all others, before the card
         os.replace(file, folder / file.name)
+    sync_folder(folder)
     staging.rmdir()
     (folder / CHECKPOINT).unlink(missing_ok=True)
 

@@ -1,0 +1,1 @@
+"""Files: read within limits, replaced whole, and on the disk before they are named."""

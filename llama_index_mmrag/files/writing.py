@@ -1,0 +1,64 @@
+"""Files that are replaced in one step, and are on the disk when it is done."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, by: str) -> Iterator[BinaryIO]:
+    """Yield a file to write, which then takes the place of `path`, or does not.
+
+    Killed or cut off at any moment, `path` is the old file or the new one, whole.
+
+    Args:
+        path: The file to be replaced, or made.
+        by: Name of the unfinished file, in the same folder.
+
+    Raises:
+        OSError: It cannot be written; `path` is as it was.
+    """
+    unfinished = path.with_name(by)
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put on the disk which files a folder holds, where the system can."""
+    # Windows and some file systems cannot sync a folder. An error after a file was
+    # replaced would tell the caller that it was not.
+    with contextlib.suppress(OSError):
+        _sync(folder, os.O_RDONLY)
+
+
+def sync_tree(folder: Path) -> None:
+    """Put on the disk all that a folder holds, and that its parent holds it.
+
+    Raises:
+        OSError: A file cannot be synced.
+    """
+    for place, _, names in os.walk(folder):
+        for name in names:
+            _sync(Path(place, name), os.O_RDWR)
+        sync_folder(Path(place))
+    sync_folder(folder.parent)
+
+
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
