@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from llama_index_mmrag.ingestion.composing import Composer
 from llama_index_mmrag.ingestion.directory import is_gone, read_surveyed, survey
 from llama_index_mmrag.ingestion.documents import read_documents
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
+from llama_index_mmrag.ingestion.in_flight import Documents, InFlight, Version
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.ingestion.records import (
     Problem,
@@ -25,6 +27,8 @@ from llama_index_mmrag.ingestion.records import (
 from llama_index_mmrag.nodes.node import MODALITY_KEY
 from llama_index_mmrag.nodes.shown import source_of
 from llama_index_mmrag.retrieval.channel import Channel
+
+logger = logging.getLogger(__name__)
 
 NODES_PER_WRITE = 256
 """An embedded store syncs its files once a write (61 ms): smaller writes are slower."""
@@ -41,6 +45,7 @@ class Writer:
         channels: By modality.
         composed: The channel of composed vectors, for early fusion; None for none.
         settings: How files and documents become nodes.
+        folder: The store's, where what is being replaced is noted; None: it is not.
         nodes_per_write: Nodes collected before they are encoded and written.
 
     Attributes:
@@ -53,6 +58,7 @@ class Writer:
         *,
         composed: Channel | None = None,
         settings: ReadSettings | None = None,
+        folder: Path | None = None,
         nodes_per_write: int = NODES_PER_WRITE,
     ) -> None:
         self.lock = threading.RLock()
@@ -63,6 +69,7 @@ class Writer:
             else Composer(composed, text=channels[TEXT], image=channels[IMAGE])
         )
         self._settings = settings or ReadSettings()
+        self._in_flight = InFlight(folder)
         self._nodes_per_write = nodes_per_write
         # A random id lives as long as its object; the stored id comes from content.
         self._stored_ids: dict[str, str] = {}
@@ -210,33 +217,39 @@ class Writer:
         written = {node_id for nodes in wanted.values() for node_id in nodes}
         loose = {n.node_id for r in records if not r.whole for n in r.nodes} & written
         touched: list[BaseNode] = []
+        new: dict[str, list[BaseNode]] = {}
         stale: dict[str, list[str]] = {}
         there: set[str] = set()
         for modality, nodes in wanted.items():
-            channel = self._channels[modality]
-            ids = channel.collection.ids_of_documents(replaced)
+            collection = self._channels[modality].collection
+            ids = collection.ids_of_documents(replaced)
             # A document's node ids hold its content, so that being there is enough; a
             # node that came with an id of its own is compared.
-            own = channel.collection.nodes(loose) if loose else []
+            own = collection.nodes(loose) if loose else []
             given = {node.node_id: node for node in own}
             same = {node_id for node_id in ids if node_id not in loose} | {
                 node_id
                 for node_id, node in given.items()
                 if node_id in nodes and holds(node, nodes[node_id])
             }
-            new = [node for node_id, node in nodes.items() if node_id not in same]
+            new[modality] = [n for node_id, n in nodes.items() if node_id not in same]
             there |= same & nodes.keys()
-            if new:
-                encoded = encode_good(channel, new, encode_nodes, report.note)
-                there.update(channel.collection.add(encoded))
-                report.n_added += len(encoded)
-            report.n_unchanged += len(nodes) - len(new)
+            report.n_unchanged += len(nodes) - len(new[modality])
             touched += [*nodes.values(), *given.values()]
             stale[modality] = [
                 node_id
                 for node_id in dict.fromkeys((*ids, *given))
                 if node_id not in nodes
             ]
+        changes = any((*new.values(), *stale.values()))
+        if changes:
+            self._in_flight.begin(_versions(replaced, wanted, there))
+        for modality, nodes_to_add in new.items():
+            if nodes_to_add:
+                channel = self._channels[modality]
+                encoded = encode_good(channel, nodes_to_add, encode_nodes, report.note)
+                there.update(channel.collection.add(encoded))
+                report.n_added += len(encoded)
         # Its encoder may be down: what cannot be replaced is not lost.
         given_up = {n.ref_doc_id or "" for n in touched if n.node_id in written - there}
         given_up -= {n.ref_doc_id or "" for n in touched if n.node_id in there}
@@ -246,6 +259,48 @@ class Writer:
                 kept = set(collection.ids_of_documents(sorted(given_up)))
                 stale[modality] = [node_id for node_id in ids if node_id not in kept]
         report.n_removed += self._remove(stale, touched, report.note)
+        if changes:
+            self._in_flight.end()
+
+    def recover(self) -> None:
+        """Finish, or take back, what somebody who was killed had begun.
+
+        A document whose new nodes are all there loses its old ones, another its new
+        ones: each is there in one version, or not at all if it was new.
+
+        Raises:
+            StoreUnusable: The note of it cannot be read.
+        """
+        gone: dict[str, list[str]] = {modality: [] for modality in self._channels}
+        left = self._in_flight.left()
+        for ref_doc_id, versions in left.items():
+            there = {
+                modality: self._channels[modality].collection.ids_of_documents(
+                    [ref_doc_id]
+                )
+                for modality in versions
+            }
+            is_whole = all(set(v.new) <= set(there[m]) for m, v in versions.items())
+            for modality, (new, kept) in versions.items():
+                wanted = {*new, *kept} if is_whole else set(there[modality]) - {*new}
+                gone[modality] += [i for i in there[modality] if i not in wanted]
+        if left:
+            logger.warning(
+                "An insert was cut off: %d documents are as before, or as they were "
+                "to be. Insert again.",
+                len(left),
+            )
+            self._remove(gone, self._nodes_of(left), lambda problem: None)  # noqa: ARG005
+            self._in_flight.end()
+
+    def _nodes_of(self, ref_doc_ids: Iterable[str]) -> list[BaseNode]:
+        return [
+            node
+            for channel in self._channels.values()
+            for node in channel.collection.nodes(
+                channel.collection.ids_of_documents(list(ref_doc_ids))
+            )
+        ]
 
     def _delete(self, ref_doc_ids: Sequence[str]) -> int:
         # All at once: an embedded store syncs its files at each write.
@@ -288,6 +343,24 @@ def _batches(
             batch, n_pending = [], 0
     if batch:
         yield batch
+
+
+def _versions(
+    ref_doc_ids: Sequence[str],
+    wanted: Mapping[str, Mapping[str, BaseNode]],
+    there: Collection[str],
+) -> Documents:
+    """Return what documents are to be, by modality: the new nodes, and those kept."""
+    made: Documents = {
+        ref_doc_id: {modality: Version([], []) for modality in wanted}
+        for ref_doc_id in ref_doc_ids
+    }
+    for modality, nodes in wanted.items():
+        for node_id, node in nodes.items():
+            if (versions := made.get(node.ref_doc_id or "")) is not None:
+                new, kept = versions[modality]
+                (kept if node_id in there else new).append(node_id)
+    return made
 
 
 def _latest(records: Iterable[SourceRecord]) -> list[BaseNode]:
