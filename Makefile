@@ -14,7 +14,7 @@ TORCH := torch==2.13.0+cpu
 STAMPS := $(VENV)/.stamps
 PROJECT_FILES := pyproject.toml $(CONSTRAINTS)
 
-.PHONY: help setup demo test test-everywhere lint types check format bench clean
+.PHONY: help setup demo test test-everywhere lint types check format bench campaign clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -44,6 +44,9 @@ test: $(STAMPS)/test ## Run all tests: code, docstrings, README and examples
 
 test-everywhere: $(STAMPS)/test ## Run all tests four times, as other machines do (an hour)
 	tests/everywhere.sh $(BIN)/python
+
+campaign: $(STAMPS)/test ## Try what may break it, at length (minutes); each prints counts
+	$(BIN)/python tests/campaigns/hostile_pictures.py
 
 lint: $(STAMPS)/test ## Check format and style
 	$(BIN)/ruff format --check .

@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from llama_index_mmrag.checks import number
+from llama_index_mmrag.checks import number, whole
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
 from llama_index_mmrag.vectors import WideVectors, wide_unit_rows
 
@@ -171,7 +171,9 @@ class Concatenate:
 
     def out_dim(self, text_dim: int, image_dim: int) -> int:
         """Return the sum of the lengths."""
-        return text_dim + image_dim
+        return whole(text_dim, "text_dim", at_least=1) + whole(
+            image_dim, "image_dim", at_least=1
+        )
 
     def compose(self, texts: npt.ArrayLike, pictures: npt.ArrayLike) -> WideVectors:
         """Return the concatenations, shape (n, text_dim + image_dim)."""
@@ -222,14 +224,21 @@ def _share(alpha: float, name: str) -> float:
 
 
 def _shifted(alpha: float, text: float, image: float) -> float:
-    texts, images = alpha * text, (1.0 - alpha) * image
+    texts = alpha * number(text, "The text's weight", at_least=0)
+    images = (1.0 - alpha) * number(image, "The picture's weight", at_least=0)
     return texts / (texts + images)
 
 
 def _unit_sides(
     texts: npt.ArrayLike, pictures: npt.ArrayLike
 ) -> tuple[WideVectors, WideVectors]:
-    sides = np.asarray(texts, np.float64), np.asarray(pictures, np.float64)
+    try:
+        sides = np.asarray(texts, np.float64), np.asarray(pictures, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidVector(
+            f"The vectors to compose are no arrays of numbers ({error}); expected two "
+            f"of as many rows. Check the encoders' output."
+        ) from error
     shapes = [side.shape for side in sides]
     if [len(shape) for shape in shapes] != [2, 2] or shapes[0][0] != shapes[1][0]:
         raise InvalidVector(

@@ -54,6 +54,10 @@ class StoreUnusable(MmragError, OSError):
     """A store's folder cannot be created, read or written."""
 
 
+class StoreFull(StoreUnusable):
+    """A store's disk has no room for what is to be written; nothing was."""
+
+
 class MissingExtra(MmragError, ImportError):
     """An optional package is not installed; the message has the install command."""
 

@@ -1,18 +1,32 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from llama_index_mmrag.checks import needs, number, one_of, rows, whole
+from llama_index_mmrag.checks import (
+    instance,
+    listed,
+    needs,
+    no_keywords,
+    number,
+    numbers,
+    one_of,
+    rows,
+    truth,
+    whole,
+)
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import (
     InvalidQuery,
     InvalidSetting,
     InvalidVector,
     MissingExtra,
 )
+from llama_index_mmrag.fusion import RRF, Fusion
 
 NO_NUMBERS = [None, True, np.True_, "1", b"1", [1], object(), float("nan"), 1j]
 
@@ -93,3 +107,81 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it():
     assert needs("math", extra="train", for_="Arithmetic").sqrt(4) == 2
     with pytest.raises(MissingExtra, match=r"Magic needs .*no_such.*\[train\]"):
         needs("no_such_package", extra="train", for_="Magic")
+
+
+@pytest.mark.parametrize("value", [1, "true", None, np.True_, []])
+def test_truth_is_true_or_false(value):
+    assert (truth(True, "x"), truth(False, "x")) == (True, False)
+    with pytest.raises(InvalidSetting, match="expected True or False"):
+        truth(value, "x")
+
+
+def test_instance_takes_its_kinds_and_none_where_that_is_a_value():
+    assert instance("a", "x", int, str) == "a"
+    assert instance(None, "x", str, or_none=True) is None
+    for value, kinds in ((None, [str]), (b"a", [str]), (str, [type, str])):
+        with pytest.raises(InvalidSetting, match="x is .*; expected"):
+            instance(value, "x", *kinds)
+
+
+@pytest.mark.parametrize("value", ["ab", b"ab", {"a": 1}, None, 5, ["a", 1], iter("a")])
+def test_listed_takes_collections_of_one_kind(value):
+    assert listed(["a", "b"], "x", str) == listed(("a", "b"), "x", str) == ("a", "b")
+    assert listed([], "x", str) == ()
+    with pytest.raises(InvalidQuery, match=r"x(\[1\])? is .*; expected"):
+        listed(value, "x", str, error=InvalidQuery)
+
+
+@pytest.mark.parametrize(
+    "value", [None, "a", [1.0], {1: 1.0}, {"a": "1"}, {"a": True}, {"a": -1}]
+)
+def test_numbers_go_by_name(value):
+    given = {"a": np.float32(1)}
+    assert numbers(given, "x", at_least=0) == {"a": 1.0}
+    assert numbers(given, "x") is not given
+    with pytest.raises(InvalidQuery, match="x"):
+        numbers(value, "x", at_least=0, error=InvalidQuery)
+
+
+def test_keywords_that_are_not_known_are_named():
+    no_keywords({}, "f")
+    with pytest.raises(InvalidSetting, match=r"f\(\) got the keyword 'a'"):
+        no_keywords({"a": 1}, "f")
+
+
+@checked
+def taking(
+    texts: Sequence[str],
+    *,
+    flag: bool = False,
+    fusion: Fusion | None = None,
+    call: Callable[[str], None] = print,
+    names: Mapping[str, float] | Sequence[str] = (),
+    only_for_checkers: Unknown = 1,  # type: ignore[name-defined]  # noqa: F821
+    **more: object,
+) -> int:
+    return len(texts)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"texts": "ab"}, r"taking: texts is 'ab'; expected Sequence\[str\]"),
+        ({"texts": ["a", 1]}, "texts is"),
+        ({"texts": {"a": 1}}, "texts is"),
+        ({"flag": 1}, "flag is 1; expected bool"),
+        ({"fusion": "rrf"}, r"expected Fusion \| None"),
+        ({"fusion": RRF}, r"expected Fusion \| None"),
+        ({"call": "print"}, "call is 'print'"),
+        ({"names": "ab"}, "names is 'ab'"),
+        ({"names": None}, "names is None"),
+    ],
+)
+def test_arguments_are_what_their_annotations_say(wrong, said):
+    right = {"texts": ("a", "b"), "fusion": RRF(), "names": {"a": 1}, "call": str}
+    assert taking(**right) == 2
+    assert taking(["a"], flag=True, only_for_checkers="x", more=object()) == 1
+    with pytest.raises(InvalidSetting, match=said):
+        taking(**{**right, **wrong})
+    with pytest.raises(TypeError):
+        taking()

@@ -36,7 +36,7 @@ FLOORS = [
 ]
 
 PURE = re.compile(
-    r"errors|vectors|checks|provenance|composition|(fusion|citations)(\..+)?"
+    r"errors|vectors|provenance|composition|(checks|fusion|citations)(\..+)?"
     r"|alignment\.(chain|diagnose|fitting|found|pairs|recall|running_mean|settings"
     r"|transforms)|compression\.recall|embeddings\.conse|report\.plain"
 )

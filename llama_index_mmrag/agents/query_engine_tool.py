@@ -25,6 +25,7 @@ from llama_index_mmrag.agents.retriever_tool import (
 from llama_index_mmrag.agents.tool_arguments import Request, ToolArguments
 from llama_index_mmrag.answers.evidence import Evidence, PictureBudget, gather_evidence
 from llama_index_mmrag.answers.query_engine import MultiModalQueryEngine
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
 
@@ -64,6 +65,7 @@ class MultiModalQueryEngineTool(SearchTool):
             engine or a channel cannot apply filters.
     """
 
+    @checked
     def __init__(  # noqa: PLR0913 - what the model may do, and a budget
         self,
         query_engine: BaseQueryEngine,

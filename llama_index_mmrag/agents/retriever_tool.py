@@ -20,6 +20,7 @@ from llama_index_mmrag.answers.evidence import (
     gather_evidence,
 )
 from llama_index_mmrag.checks import one_of
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import MmragError
 from llama_index_mmrag.nodes.node import provenance_of
@@ -127,6 +128,7 @@ class MultiModalRetrieverTool(SearchTool):
         InvalidSetting: A budget is out of range, or a channel cannot apply filters.
     """
 
+    @checked
     def __init__(  # noqa: PLR0913 - what the model may do, and a budget
         self,
         retriever: MultiModalFusionRetriever,

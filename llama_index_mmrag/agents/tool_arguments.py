@@ -24,6 +24,7 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
 )
 
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidQuery, InvalidSetting
 
 _MOST_RESULTS = 50
@@ -66,6 +67,7 @@ class ToolArguments:
         InvalidSetting: `image_roots` or `filter_keys` is a single text.
     """
 
+    @checked
     def __init__(
         self,
         *,

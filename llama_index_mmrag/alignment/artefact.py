@@ -24,9 +24,11 @@ from llama_index_mmrag.alignment.transforms import (
     Transform,
 )
 from llama_index_mmrag.errors import InvalidSetting, MmragError
+from llama_index_mmrag.files.reading import read_json
 from llama_index_mmrag.files.writing import replacing
 
 _FORMAT = "llama-index-mmrag alignment 1"
+_UNUSABLE: tuple[type[Exception], ...] = (*DAMAGED, OSError)
 _TOLD = ("date", "fitted_on", "text_space", "image_space")
 _SIDES = ("query", "text", "image")
 _KINDS: Mapping[str, type[Transform]] = {
@@ -106,7 +108,7 @@ class Alignment:
         """
         npz = _npz(path)
         try:
-            card = json.loads(npz.with_suffix(".json").read_text(encoding="utf-8"))
+            card = read_json(npz.with_suffix(".json"))
             if card["format"] != _FORMAT:
                 raise _unusable(npz, f"its format is {card['format']!r}")
             arrays = read_npz(npz)
@@ -123,7 +125,9 @@ class Alignment:
                 **{name: card[name] for name in _TOLD},
             )
             expected = card["sha256"]
-        except DAMAGED as error:
+        except FileNotFoundError:
+            raise
+        except _UNUSABLE as error:
             if isinstance(error, MmragError) and str(npz) in str(error):
                 raise
             raise _unusable(npz, f"{type(error).__name__}: {error}") from error

@@ -17,6 +17,7 @@ from llama_index_mmrag.alignment.npz import DAMAGED, Arrays, read_npz, write_npz
 from llama_index_mmrag.alignment.pairs import Pairs
 from llama_index_mmrag.alignment.settings import Epoch, TrainSettings
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.files.reading import parsed_json
 
 _SIDES = ("weights", "moments", "best")
 
@@ -80,7 +81,7 @@ def read_checkpoint(path: Path, of: str) -> State | None:
     """
     try:
         arrays = read_npz(path)
-        card = json.loads(str(arrays.pop("card")))
+        card = parsed_json(str(arrays.pop("card")))
         history = tuple(Epoch(**epoch) for epoch in card["history"])
     except FileNotFoundError:
         return None

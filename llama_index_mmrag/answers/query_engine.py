@@ -7,13 +7,16 @@ from inspect import unwrap
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.response.schema import RESPONSE_TYPE
 from llama_index.core.query_engine import RetrieverQueryEngine
-from llama_index.core.schema import QueryBundle
+from llama_index.core.schema import QueryBundle, QueryType
 
 from llama_index_mmrag.events.degraded import collect_routes
 from llama_index_mmrag.provenance import RoutesAsked
+from llama_index_mmrag.retrieval.retriever import bundle_of
 
 # LlamaIndex wraps methods that override its own in a span of their own. Called through
 # `super()`, the wrapped original would open a second one of the same name.
+_asked = unwrap(RetrieverQueryEngine.query)
+_aasked = unwrap(RetrieverQueryEngine.aquery)
 _query = unwrap(RetrieverQueryEngine._query)
 _aquery = unwrap(RetrieverQueryEngine._aquery)
 
@@ -35,6 +38,18 @@ class MultiModalQueryEngine(RetrieverQueryEngine):
             callback_manager=self.callback_manager,
             node_postprocessors=self._node_postprocessors,
         )
+
+    def query(self, str_or_query_bundle: QueryType) -> RESPONSE_TYPE:
+        """Return the answer; what is no query is `InvalidQuery`."""
+        bundle_of(str_or_query_bundle)
+        response: RESPONSE_TYPE = _asked(self, str_or_query_bundle)
+        return response
+
+    async def aquery(self, str_or_query_bundle: QueryType) -> RESPONSE_TYPE:
+        """Return what `query` does."""
+        bundle_of(str_or_query_bundle)
+        response: RESPONSE_TYPE = await _aasked(self, str_or_query_bundle)
+        return response
 
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         with collect_routes() as routes:

@@ -33,13 +33,15 @@ from llama_index_mmrag.answers.evidence import (
 from llama_index_mmrag.answers.extractive import extract_answer
 from llama_index_mmrag.answers.messages import INSTRUCTIONS, QUESTION, compose_messages
 from llama_index_mmrag.answers.structured import unwrapped
-from llama_index_mmrag.checks import one_of
+from llama_index_mmrag.checks import listed, one_of
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.citations.unlabelled import unlabelled
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.encoded_picture import encode_picture
 from llama_index_mmrag.report.plain import plain_line
 from llama_index_mmrag.retrieval.query import pictures_of
+from llama_index_mmrag.retrieval.retriever import bundle_of
 
 dispatcher = get_dispatcher(__name__)
 
@@ -89,6 +91,7 @@ class MultiModalSynthesizer(BaseSynthesizer):
             an object is to be streamed or to be written without an LLM.
     """
 
+    @checked
     def __init__(  # noqa: PLR0913 - a budget, two prompts and the base class's own
         self,
         llm: LLM | None = None,
@@ -183,7 +186,7 @@ class MultiModalSynthesizer(BaseSynthesizer):
         self, query: QueryTextType
     ) -> Iterator[tuple[QueryBundle, Callable[[RESPONSE_TYPE], RESPONSE_TYPE]]]:
         """Tell LlamaIndex that an answer is written, and which one it became."""
-        bundle = QueryBundle(query) if isinstance(query, str) else query
+        bundle = bundle_of(query)
         dispatcher.event(SynthesizeStartEvent(query=query))
         with self._callback_manager.event(
             CBEventType.SYNTHESIZE, payload={EventPayload.QUERY_STR: bundle.query_str}
@@ -215,8 +218,10 @@ class MultiModalSynthesizer(BaseSynthesizer):
         nodes: Sequence[NodeWithScore],
         additional: Sequence[NodeWithScore] | None = None,
     ) -> Draft:
+        nodes = listed(nodes, "nodes", NodeWithScore)
+        additional = listed(additional or (), "additional_source_nodes", NodeWithScore)
         evidence = gather_evidence(nodes, budget=self._budget, order=self._order)
-        return Draft(evidence, nodes, additional or ())
+        return Draft(evidence, nodes, additional)
 
     def _write(
         self, query: QueryBundle, draft: Draft, kwargs: dict[str, Any]

@@ -11,6 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from llama_index_mmrag.checks import instance, whole
+from llama_index_mmrag.checks.arguments import checked
+
 # Chinese and Japanese answers have their own brackets and commas; every script's digits
 # count, and a dash may be any of those that look like one.
 _DASH, _COMMA = r"\-‐‑‒–—−", ",;，；、"
@@ -66,6 +69,9 @@ class CitationChecker:
     _cited: Counter[int] = field(default_factory=Counter, init=False)
     _removed: Counter[int] = field(default_factory=Counter, init=False)
 
+    def __post_init__(self) -> None:
+        whole(self.n_sources, "CitationChecker: n_sources", at_least=0)
+
     @property
     def cited(self) -> dict[int, int]:
         """How often each source is cited in what came out, in order of first mention.
@@ -84,6 +90,7 @@ class CitationChecker:
 
     def feed(self, piece: str) -> str:
         """Return what can be shown so far; the rest is held back."""
+        instance(piece, "CitationChecker: piece", str)
         shown: list[str] = []
         for token in _TOKEN.finditer(piece):
             self._take(token.group(), token.lastgroup, shown)
@@ -102,6 +109,7 @@ class CitationChecker:
         """Return a whole answer, checked."""
         return self.feed(answer) + self.finish()
 
+    @checked
     def check_stream(self, pieces: Iterable[str]) -> Iterator[str]:
         """Yield a stream's pieces, checked; empty ones are left out."""
         for piece in pieces:

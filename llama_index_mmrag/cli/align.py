@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from llama_index_mmrag.cli import encoders, options
 from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.output import Output, found_table
 from llama_index_mmrag.errors import InvalidSetting, MissingExtra
+from llama_index_mmrag.files.reading import read_json
 from llama_index_mmrag.report.plain import plain_text
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _check_out(out: Path) -> None:
     if not card.exists():
         return
     try:
-        is_card = "llama-index-mmrag" in json.loads(card.read_bytes())["format"]
+        is_card = "llama-index-mmrag" in read_json(card)["format"]
     except (ValueError, KeyError, TypeError):
         is_card = False
     if not is_card:

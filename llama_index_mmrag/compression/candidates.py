@@ -11,6 +11,7 @@ from llama_index_mmrag.alignment.chain import Chain, Truncate
 from llama_index_mmrag.alignment.fitting import fit_directions
 from llama_index_mmrag.alignment.transforms import Normalize, Transform
 from llama_index_mmrag.checks import number, one_of, whole
+from llama_index_mmrag.checks.arguments import checked_fields
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.stores.quantisation import SCHEMES, Scheme
 from llama_index_mmrag.vectors import Vectors
@@ -23,6 +24,7 @@ _NAMES: dict[str, str] = {
 }  # fmt: skip
 
 
+@checked_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
     """Which settings `compress` tries: every reduction with every quantisation.

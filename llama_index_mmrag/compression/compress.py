@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from llama_index_mmrag.alignment.transforms import Transform
 from llama_index_mmrag.checks import number, one_of, whole
+from llama_index_mmrag.checks.arguments import checked_fields
 from llama_index_mmrag.compression.asked import (
     FEWEST_QUERIES,
     Asked,
@@ -34,6 +35,7 @@ from llama_index_mmrag.vectors import Vectors, has_direction
 Kept: TypeAlias = Literal["memory", "disk"]
 
 
+@checked_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressSettings:
     """What is promised, and what is tried; see `compress`."""
@@ -52,6 +54,7 @@ class CompressSettings:
         for name, least in {"top_k": 1, "n_queries": FEWEST_QUERIES}.items():
             count = whole(getattr(self, name), name, at_least=least)
             object.__setattr__(self, name, count)
+        whole(self.seed, "seed", at_least=0)
         one_of(self.smallest, "smallest", get_args(Kept))
 
 

@@ -192,7 +192,8 @@ def _copy(old: EdgeFolder, new: QdrantEdgeVectorStore, transform: Transform) -> 
             qe.Point(record.id, {name: vector}, record.payload)
             for record, vector in zip(page, vectors, strict=True)
         ]
-        new.client.write([qe.UpdateOperation.upsert_points(points)])
+        n_bytes = sum(len(str(record.payload)) for record in page) + rows.nbytes
+        new.client.write([qe.UpdateOperation.upsert_points(points)], n_bytes=n_bytes)
 
 
 def _check(

@@ -70,7 +70,8 @@ class Trial:
                 params=params,
             )
             started = time.perf_counter()
-            hits = self._shard.query(request)
+            with engine_errors(self._folder):
+                hits = self._shard.query(request)
             seconds.append(time.perf_counter() - started)
             ids = [int(str(hit.id)) for hit in hits if hit.id != itself]
             found.append(np.array(ids[:top_k], dtype=np.int64))

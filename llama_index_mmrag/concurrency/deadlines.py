@@ -26,6 +26,10 @@ class Deadline:
         """
         return Deadline(self.at - share * self.timeout_s, self.timeout_s)
 
+    def or_in(self, least_s: float) -> Deadline:
+        """Return the deadline, or that in `least_s` seconds, if it is later."""
+        return Deadline(max(self.at, time.monotonic() + least_s), self.timeout_s)
+
 
 def deadline_in(timeout_s: float, *, before: Deadline | None = None) -> Deadline:
     """Return the deadline `timeout_s` seconds from now, or `before` if that is sooner.

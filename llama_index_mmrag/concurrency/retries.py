@@ -10,6 +10,10 @@ PAUSE_S = 0.1
 """Before a second attempt, where the server names no time; doubled with each."""
 
 
+MOST_PAUSE_S = 60.0
+"""A server that asks for more, or for less than none, is not asked again."""
+
+
 def pause_before_retry(
     error: Exception, attempt: int, deadline: Deadline | None
 ) -> float | None:
@@ -34,7 +38,8 @@ def _pause(error: BaseException, attempt: int) -> float | None:
     # Qdrant's answer 429, ResourceExhaustedResponse.
     asked = getattr(error, "retry_after_s", None)
     if asked is not None:
-        return float(asked)
+        is_time = type(asked) in (int, float) and 0 <= asked <= MOST_PAUSE_S
+        return float(asked) if is_time else None
     return PAUSE_S * 2 ** (attempt - 1) if _is_connection(error) else None
 
 

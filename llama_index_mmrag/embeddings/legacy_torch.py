@@ -8,6 +8,7 @@ number of elements as int64 and the raw values. Layout from `torch/serialization
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -56,7 +57,17 @@ def read_state_dict(data: bytes) -> dict[str, NDArray[Any]]:
             storage.
         pickle.UnpicklingError: The file names a class that a state dict does not need.
     """
-    stream = BytesIO(data)
+    try:
+        return _state_dict(BytesIO(data))
+    except (ValueError, pickle.UnpicklingError):
+        raise
+    except Exception as error:  # whatever unpickling what is none comes to
+        raise ValueError(
+            f"The checkpoint is damaged ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _state_dict(stream: BytesIO) -> dict[str, NDArray[Any]]:
     magic = _load(stream)
     if magic != MAGIC_NUMBER:
         raise ValueError(
@@ -86,7 +97,7 @@ def _read_storages(
         n_elements = int.from_bytes(stream.read(8), "little", signed=True)
         dtype = dtypes[key]
         raw = stream.read(n_elements * dtype.itemsize)
-        if len(raw) != n_elements * dtype.itemsize:
+        if n_elements < 0 or len(raw) != n_elements * dtype.itemsize:
             raise ValueError(
                 f"The file ends inside of storage {key!r}: it is truncated."
             )
@@ -102,6 +113,8 @@ def _resolve(name: str, view: _View, values: dict[str, NDArray[Any]]) -> NDArray
     in_bounds = (
         min((view.offset, *view.shape, *view.strides)) >= 0
         and view.offset + extent < storage.size
+        # A stride of 0 would make terabytes of one number.
+        and math.prod(view.shape) <= storage.size
     )
     if not in_bounds:
         raise ValueError(

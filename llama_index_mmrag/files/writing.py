@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from llama_index_mmrag.errors import StoreFull
 
 
 @contextlib.contextmanager
@@ -33,6 +36,22 @@ def replacing(path: Path, *, by: str) -> Iterator[BinaryIO]:
         unfinished.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def check_room(folder: Path, n_bytes: int, *, for_: str) -> None:
+    """Do nothing if a folder's disk has room for so many bytes.
+
+    Raises:
+        StoreFull: It has not.
+    """
+    disk = shutil.disk_usage(folder)
+    # Without a limit, as a memory disk may be, all is 0.
+    if disk.total and disk.free < n_bytes:
+        raise StoreFull(
+            f"{for_} in {str(folder)!r} needs about {n_bytes / 1e6:.1f} MB of free "
+            f"space, and its disk has {disk.free / 1e6:.1f} MB. Nothing was written: "
+            f"make room, or choose another disk."
+        )
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
-from llama_index_mmrag.checks import number
+from llama_index_mmrag.checks import numbers
 from llama_index_mmrag.fusion.ranked_list import FusedEntity, Hit, RankedList
 from llama_index_mmrag.provenance import Contribution
 
@@ -80,12 +80,7 @@ def checked_weights(weights: dict[str, float]) -> dict[str, float]:
     """Return a copy of the weights.
 
     Raises:
-        InvalidSetting: A weight is negative, NaN or infinite.
+        InvalidSetting: They are no mapping, or a weight is negative or not finite.
     """
     advice = "Leave the channel out to ignore it."
-    return {
-        channel: number(
-            weight, f"The weight of channel {channel!r}", at_least=0, advice=advice
-        )
-        for channel, weight in weights.items()
-    }
+    return numbers(weights, "weights", at_least=0, advice=advice)

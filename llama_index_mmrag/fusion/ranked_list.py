@@ -45,7 +45,11 @@ class Background:
 
 
 class InvalidScore(InvalidSetting):
-    """A score that cannot be ranked: NaN or infinite."""
+    """A score that cannot be ranked: NaN, infinite, or beyond a store's numbers."""
+
+
+_LARGEST = 3.4028234663852886e38
+"""The largest float32: stores compute in those. Squares of scores stay finite too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,8 @@ class RankedList:
             ties_in_order: Whether equal scores come best first already.
 
         Raises:
-            InvalidScore: A score is NaN or infinite.
+            InvalidScore: A score, or what it is calibrated by, is NaN, infinite or
+                larger than any float32.
 
         >>> found = [("n1", "e1", 0.2), ("n2", "e2", 0.9)]
         >>> [(h.node_id, h.rank) for h in
@@ -101,12 +106,19 @@ class RankedList:
                 if ties_in_order
                 else (lambda hit: (-hit[2], hit[1], hit[0]))
             )
-        if not all(map(math.isfinite, scores)):
-            bad = next(hit for hit in ordered if not math.isfinite(hit[2]))
+        bad = next((hit for hit in ordered if not abs(hit[2]) <= _LARGEST), None)
+        if bad is not None:  # NaN is not at most anything
             raise InvalidScore(
                 f"Channel {channel!r} returned the score {bad[2]!r} for node "
-                f"{bad[0]!r}; expected finite numbers. Look for NaN or infinite "
-                f"vectors in its collection."
+                f"{bad[0]!r}; expected finite numbers, as a float32 has them. Look for "
+                f"NaN or infinite vectors in its collection."
+            )
+        if background is not None and not (
+            abs(background.mean) <= _LARGEST and 0 <= background.std <= _LARGEST
+        ):
+            raise InvalidScore(
+                f"Channel {channel!r} has the background {background!r}; expected "
+                f"finite numbers. Look for NaN or infinite vectors in its collection."
             )
         best: dict[str, tuple[str, str, float]] = {}
         for hit in ordered:

@@ -15,7 +15,8 @@ from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.answers.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.answers.synthesizer import MultiModalSynthesizer
-from llama_index_mmrag.checks import no_address, one_of
+from llama_index_mmrag.checks import instance, no_address, one_of
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
@@ -32,6 +33,7 @@ from llama_index_mmrag.ingestion.records import UpsertReport
 from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
+from llama_index_mmrag.stores.client import client_at
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -63,6 +65,7 @@ class MultiModalQdrantIndex:
         (1, 'Tea is steeped.')
     """
 
+    @checked
     def __init__(
         self,
         channels: Sequence[Channel],
@@ -99,6 +102,7 @@ class MultiModalQdrantIndex:
         self._opened = ExitStack()
 
     @classmethod
+    @checked
     def open(  # noqa: PLR0913 - where, and how: each has a default
         cls,
         path: str | Path | None = None,
@@ -130,8 +134,9 @@ class MultiModalQdrantIndex:
             settings: How files and documents become nodes.
 
         Raises:
-            InvalidSetting: None or several of path, url and client are given, or
-                `embed_model` has no pictures, or pictures and texts of two lengths.
+            InvalidSetting: None or several of path, url and client are given, or `path`
+                is an address, or `embed_model` has no pictures, or pictures and texts
+                of two lengths.
             CollectionMismatch: The store was filled by other encoders, or with other
                 early fusion. A server's collection that does not say by which is
                 opened with a logged warning.
@@ -160,6 +165,11 @@ class MultiModalQdrantIndex:
                 'QdrantClient(":memory:").',
             )
         encoders = encoders_of(embed_model, text_embed_model)
+        if path is not None and aclient is not None:
+            raise InvalidSetting(
+                "open() got a path and aclient; expected aclient, a server's, beside "
+                "url or client alone. Leave one of the two out."
+            )
         if path is not None:
             root = Path(path)
             channels = channels_in(root, encoders, early_fusion)
@@ -170,12 +180,13 @@ class MultiModalQdrantIndex:
                 index._writer.recover()
                 unfinished.pop_all()
             return index
-        from qdrant_client import QdrantClient
+        from qdrant_client import AsyncQdrantClient, QdrantClient
 
+        instance(client, "open(): client", QdrantClient, or_none=True)
+        instance(aclient, "open(): aclient", AsyncQdrantClient, or_none=True)
         with ExitStack() as opened:
             if client is None:
-                # The version check would only warn of a server that does not answer.
-                client = QdrantClient(url=url, check_compatibility=False)
+                client = client_at(str(url))
                 opened.callback(client.close)
             channels = channels_on(
                 client, collection, encoders, early_fusion, aclient=aclient
@@ -192,6 +203,7 @@ class MultiModalQdrantIndex:
 
     # Writing
 
+    @checked
     def insert(
         self, items: BaseNode | Iterable[BaseNode], *, show_progress: bool = False
     ) -> UpsertReport:
@@ -210,6 +222,7 @@ class MultiModalQdrantIndex:
         """
         return self._writer.insert(items, show_progress=show_progress)
 
+    @checked
     def insert_directory(
         self, path: str | Path, *, recursive: bool = True, show_progress: bool = False
     ) -> UpsertReport:
@@ -231,6 +244,7 @@ class MultiModalQdrantIndex:
             path, recursive=recursive, show_progress=show_progress
         )
 
+    @checked
     def refresh(
         self,
         source: str | Path | BaseNode | Iterable[BaseNode],
@@ -251,6 +265,7 @@ class MultiModalQdrantIndex:
         """
         return self._writer.refresh(source, show_progress=show_progress)
 
+    @checked
     def gone(self, path: str | Path, report: UpsertReport) -> list[str]:
         """Return the documents of a folder whose files are gone since.
 
@@ -260,6 +275,7 @@ class MultiModalQdrantIndex:
         """
         return self._writer.gone(path, report)
 
+    @checked
     def delete_ref_doc(self, ref_doc_id: str) -> int:
         """Remove all nodes of a document; return how many there were.
 
@@ -363,6 +379,7 @@ class MultiModalQdrantIndex:
             parts = tuple(replace(channel, accepts=frozenset()) for channel in parts)
         return (*parts, self._composed)
 
+    @checked
     def as_query_engine(
         self, llm: LLM | None = None, *, streaming: bool = False, **settings: Any
     ) -> MultiModalQueryEngine:
@@ -392,6 +409,7 @@ class MultiModalQdrantIndex:
             node_postprocessors=postprocessors,
         )
 
+    @checked
     def as_tool(
         self, *, fusion_stage: FusionStage | None = None, **settings: Any
     ) -> MultiModalRetrieverTool:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from llama_index.core.schema import ImageNode
 
+from llama_index_mmrag.checks import instance, truth
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import MmragError
 from llama_index_mmrag.ingestion.files import READERS, read_found, reader_of
 from llama_index_mmrag.ingestion.paths import (
@@ -27,6 +29,7 @@ from llama_index_mmrag.ingestion.records import (
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 
 
+@checked
 def discover(path: str | Path, *, recursive: bool = True) -> list[Path]:
     """Return the files that `read_directory` reads, sorted; see `survey`."""
     return list(survey(path, recursive=recursive).files)
@@ -43,6 +46,10 @@ def survey(path: str | Path, *, recursive: bool = True) -> Survey:
     Raises:
         DocumentUnreadable: `path` does not exist, or is a file of another kind.
     """
+    if not isinstance(path, (str, Path)) or not isinstance(recursive, bool):
+        # Only then, for a page's walk passes by.
+        instance(path, "survey: path", str, Path)
+        truth(recursive, "survey: recursive")
     start = real_path(path, READERS)
     root = start if start.is_dir() else None
     if root is None:
@@ -64,6 +71,7 @@ def survey(path: str | Path, *, recursive: bool = True) -> Survey:
     return Survey(tuple(ordered), dict(sorted(ignored.items())), tuple(problems), root)
 
 
+@checked
 def read_directory(
     path: str | Path, *, recursive: bool = True, settings: ReadSettings | None = None
 ) -> Iterator[SourceRecord | Problem]:

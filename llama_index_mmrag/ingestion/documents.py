@@ -16,6 +16,8 @@ from llama_index.core.schema import (
     TextNode,
 )
 
+from llama_index_mmrag.checks import instance
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting, MmragError
 from llama_index_mmrag.ingestion.identity import (
     VOLATILE_KEYS,
@@ -62,6 +64,7 @@ _NAME_KEYS = (FILE_PATH_KEY, FILE_NAME_KEY, "filename", "source")
 _MARKDOWN_TYPES = frozenset({"text/markdown", "text/x-markdown"})
 
 
+@checked
 def read_documents(
     documents: Iterable[BaseNode], *, settings: ReadSettings | None = None
 ) -> Iterator[SourceRecord | Problem]:
@@ -100,7 +103,8 @@ def read_document(
         ImageUnreadable: Its picture is broken or only a URL, and there is no text.
         InvalidSetting: It is no node, or its text or metadata cannot be stored.
     """
-    settings = settings or ReadSettings()
+    settings = ReadSettings() if settings is None else settings
+    instance(settings, "settings", ReadSettings)
     if isinstance(document, Document):
         return _read_document(document, settings)
     if isinstance(document, (TextNode, Node)):
@@ -111,6 +115,7 @@ def read_document(
     )
 
 
+@checked
 def document_id(document: Document, *, keep_uuid4: bool = False) -> str:
     """Return the id under which `document` is stored, and can be deleted.
 

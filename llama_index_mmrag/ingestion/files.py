@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.ingestion.linked import FILE_NAME_KEY, FILE_PATH_KEY, Origin
 from llama_index_mmrag.ingestion.markdown import MARKDOWN_SUFFIXES, markdown_page
 from llama_index_mmrag.ingestion.pages import Page, Section, page_record
@@ -26,6 +27,7 @@ _MARKS = (
 )
 
 
+@checked
 def read_file(
     path: str | Path,
     *,

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from llama_index.core.schema import ImageNode, TextNode
 
 from llama_index_mmrag.checks import whole
+from llama_index_mmrag.checks.arguments import checked_fields
 from llama_index_mmrag.errors import InvalidSetting, MmragError
 
 logger = logging.getLogger(__name__)
@@ -124,6 +125,7 @@ class UpsertReport:
         return f"{sum(self.ignored.values())} of other kinds ({named})"
 
 
+@checked_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadSettings:
     """How files and documents become nodes.

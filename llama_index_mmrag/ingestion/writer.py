@@ -220,9 +220,12 @@ class Writer:
         new: dict[str, list[BaseNode]] = {}
         stale: dict[str, list[str]] = {}
         there: set[str] = set()
+        stored = {
+            modality: self._channels[modality].collection.ids_of_documents(replaced)
+            for modality in wanted
+        }
         for modality, nodes in wanted.items():
-            collection = self._channels[modality].collection
-            ids = collection.ids_of_documents(replaced)
+            collection, ids = self._channels[modality].collection, stored[modality]
             # A document's node ids hold its content, so that being there is enough; a
             # node that came with an id of its own is compared.
             own = collection.nodes(loose) if loose else []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +15,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from llama_index_mmrag.errors import ImageUnreadable
 
-ImageSource: TypeAlias = "str | Path | bytes | BytesIO | Image.Image"
+ImageSource: TypeAlias = str | Path | bytes | BytesIO | Image.Image
 """What we read a picture from: a path, its file's bytes, or an open PIL image."""
 
 IMAGE_SUFFIXES = frozenset(
@@ -21,6 +24,13 @@ IMAGE_SUFFIXES = frozenset(
 
 MAX_PIXELS = 89_478_485
 """Most pixels decoded into memory: Pillow's own limit against decompression bombs."""
+
+MAX_SCANS = 100
+"""Most scans of a JPEG, each of which costs the whole picture's time. What libtiff
+allows in its own; libjpeg and Pillow have no limit. Encoders write about ten."""
+
+LARGE_BYTES = 256_000_000
+"""Decodes that may take more than this run one at a time in a process."""
 
 # The readers that bytes of unknown origin may reach. Others run programs (EPS) or are
 # seldom used and so seldom tested.
@@ -33,6 +43,16 @@ _SELF_CHECKING = frozenset({"PNG", "WEBP"})
 # A caller's picture is decoded at its first use, from one position in one file: one
 # thread at a time. Which lock is a matter of luck; few pictures share one.
 _DECODING = tuple(Lock() for _ in range(64))
+_DECODING_LARGE = Lock()
+
+# Bytes a pixel while it is decoded, turned and laid on white, at most; measured. WebP
+# takes the most: its decoder keeps two canvases, Pillow a copy, and we the picture.
+_PLAIN_BYTES, _OTHER_BYTES = 8, 16
+_PLAIN_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "CMYK"})
+
+# In a scan's own data 0xFF is followed by 0 or, between its parts, by RST0 to RST7.
+_JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL)
+_NO_LENGTH, _END, _SCAN = (b"\x01", b"\xd8"), b"\xd9", b"\xda"
 
 # Modes with 16 or 32 bits a sample; Pillow's convert() clips them instead of scaling.
 _DEEP_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
@@ -53,8 +73,9 @@ def load_image(
         max_pixels: Most pixels that may be decoded into memory.
 
     Raises:
-        ImageUnreadable: The file is missing, empty, truncated, of no known format, or
-            would take more than `max_pixels` pixels in memory.
+        ImageUnreadable: The file is missing, empty, truncated, of no known format, a
+            pipe, device or socket, a JPEG of more than `MAX_SCANS` scans, or would take
+            more than `max_pixels` pixels in memory.
     """
     try:
         opened = source if isinstance(source, Image.Image) else _open(source)
@@ -62,20 +83,23 @@ def load_image(
             opened.draft("RGB", (max_side, max_side))
         name = describe_source(source)
         _check_size(opened, name, max_pixels=max_pixels)
-        with _alone(source) if opened is source else nullcontext():
-            opened.load()
-            upright = _upright(opened)
-        picture = _to_rgb(upright)
-        if picture is source:
-            picture = picture.copy()
+        with _turn(opened):
+            with _alone(source) if opened is source else nullcontext():
+                opened.load()
+                # The name is given anew, so that what lies on its side is let go.
+                opened = _upright(opened)
+            picture = _to_rgb(opened)
+            if picture is source:
+                picture = picture.copy()
+            del opened  # its pixels, before the next has its turn
+            if max_side is not None and max(picture.size) > max_side:
+                picture.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
     except ImageUnreadable:
         raise
     except Exception as error:
         # Pillow's readers raise whatever the broken bytes lead them to: OSError,
         # SyntaxError, struct.error, KeyError, EOFError, warnings turned into errors.
         raise _unreadable(describe_source(source), error) from error
-    if max_side is not None and max(picture.size) > max_side:
-        picture.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
     return picture
 
 
@@ -83,7 +107,7 @@ def check_image(source: ImageSource) -> None:
     """Do nothing if a picture's header can be read; its pixels are not decoded.
 
     Raises:
-        ImageUnreadable: The file is missing, empty or of no known format.
+        ImageUnreadable: As `load_image`, but for what only decoding shows.
     """
     if isinstance(source, Image.Image):
         return
@@ -116,7 +140,8 @@ def check_whole(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> str:
             if image.format in _SELF_CHECKING:
                 image.verify()
             else:
-                image.load()
+                with _turn(image):
+                    image.load()
             mimetype = Image.MIME.get(image.format or "", "application/octet-stream")
     except ImageUnreadable:
         raise
@@ -130,7 +155,7 @@ def image_bytes(source: ImageSource) -> bytes:
     """Return the encoded bytes of a picture: its file's own, or PNG for a PIL image.
 
     Raises:
-        ImageUnreadable: The file is missing or empty.
+        ImageUnreadable: The file is missing, empty, or a pipe, device or socket.
     """
     if isinstance(source, Image.Image):
         buffer = BytesIO()
@@ -141,7 +166,7 @@ def image_bytes(source: ImageSource) -> bytes:
     if isinstance(source, bytes):
         return source
     try:
-        data = Path(source).read_bytes()
+        data = _read(Path(source))
     except (OSError, TypeError, ValueError) as error:
         # ValueError: a null byte in the path; TypeError: no path at all.
         raise _unreadable(describe_source(source), error) from error
@@ -163,6 +188,27 @@ def describe_source(source: ImageSource) -> str:
     return repr(str(source) if isinstance(source, Path) else source)
 
 
+def _read(path: Path) -> bytes:
+    """Return a file's bytes; a pipe or device is not waited for.
+
+    Looked at before it is opened, which some devices take for an order; and again when
+    it is, for what was put in its place meanwhile.
+    """
+    _check_regular(path.stat())
+    with open(path, "rb", opener=_without_waiting) as file:
+        _check_regular(os.fstat(file.fileno()))
+        return file.read()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # not on Windows
+
+
+def _check_regular(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise ValueError("it is a pipe, a device or a socket")
+
+
 def _open(source: str | Path | bytes | BytesIO) -> Image.Image:
     """Return the opened picture; its pixels are not yet decoded.
 
@@ -180,8 +226,27 @@ def _open(source: str | Path | bytes | BytesIO) -> Image.Image:
     for name in _FORMATS:
         reader, accepts = Image.OPEN[name]
         if accepts is not None and accepts(data[:16]) is True:
+            if name == "JPEG":
+                _check_scans(data)
             return reader(BytesIO(data), "")
     raise ValueError(f"it starts with {data[:8]!r}, which is no known picture format")
+
+
+def _check_scans(data: bytes) -> None:
+    """Raise `ValueError` if a JPEG has too many scans; nothing is decoded.
+
+    The pictures in its EXIF block and behind its end are not counted.
+    """
+    if data.count(b"\xff" + _SCAN) <= MAX_SCANS:
+        return
+    at = n_scans = 0
+    while (found := _JPEG_MARKER.search(data, at)) and found[1] != _END:
+        at = found.end()
+        n_scans += found[1] == _SCAN
+        if n_scans > MAX_SCANS:
+            raise ValueError(f"it is a JPEG of more than {MAX_SCANS} scans")
+        if found[1] not in _NO_LENGTH:
+            at += int.from_bytes(data[at : at + 2], "big")
 
 
 def _check_size(opened: Image.Image, name: str, *, max_pixels: int) -> None:
@@ -192,6 +257,14 @@ def _check_size(opened: Image.Image, name: str, *, max_pixels: int) -> None:
             f"{n_pixels:,} pixels; at most {max_pixels:,} are decoded. Shrink it, or "
             f"raise max_pixels."
         )
+
+
+def _turn(image: Image.Image) -> AbstractContextManager[object]:
+    """Return what to hold while a picture is decoded: the one lock, if it is large."""
+    more = {"transparency", "progressive"} & image.info.keys()
+    is_plain = image.mode in _PLAIN_MODES and image.format != "WEBP" and not more
+    n_bytes = image.width * image.height * (_PLAIN_BYTES if is_plain else _OTHER_BYTES)
+    return _DECODING_LARGE if n_bytes > LARGE_BYTES else nullcontext()
 
 
 def _alone(opened: object) -> AbstractContextManager[object]:
@@ -215,9 +288,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         scaled = image.convert("F").point(lambda value: value / 257.0)
         return scaled.convert("L").convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
+        # Pasted whole: converted or composited it would be in memory up to four times.
+        if image.mode not in ("RGBA", "LA"):
+            image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image)
+        return white
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

@@ -19,7 +19,7 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
 )
 
-from llama_index_mmrag.checks import number, one_of
+from llama_index_mmrag.checks import instance, number, one_of
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.jobs import Way
 from llama_index_mmrag.concurrency.turns import in_turn
@@ -28,7 +28,8 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.retrieval.composed_query import QueryComposer
 from llama_index_mmrag.retrieval.query import PartKind
-from llama_index_mmrag.retrieval.search import Answer, Search, checked_settings
+from llama_index_mmrag.retrieval.search import Answer, Search
+from llama_index_mmrag.retrieval.settings import checked_settings
 from llama_index_mmrag.stores.collection import Collection
 from llama_index_mmrag.stores.collection_of import collection_of
 
@@ -100,6 +101,13 @@ class Channel:
 
     def __post_init__(self) -> None:
         of = f"Channel {self.name!r}"
+        instance(self.vector_store, f"{of}: vector_store", BasePydanticVectorStore)
+        instance(self.embed_model, f"{of}: embed_model", BaseEmbedding)
+        instance(self.modality, f"{of}: modality", str)
+        instance(self.filters, f"{of}: filters", MetadataFilters, or_none=True)
+        instance(self.composition, f"{of}: composition", Composition, or_none=True)
+        words, model = self.text_embed_model, BaseEmbedding
+        instance(words, f"{of}: text_embed_model", model, or_none=True)
         modes = [mode.value for mode in VectorStoreQueryMode]
         mode = getattr(self.mode, "value", self.mode)
         collection = collection_of(self.vector_store)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from llama_index.core.schema import QueryBundle
 from PIL import Image
 
-from llama_index_mmrag.checks import number
-from llama_index_mmrag.errors import InvalidQuery
+from llama_index_mmrag.checks import listed, numbers
+from llama_index_mmrag.concurrency.deadlines import Deadline
+from llama_index_mmrag.concurrency.jobs import AskerAtFault, Job, Steps
+from llama_index_mmrag.errors import AllRoutesFailed, ImageUnreadable, InvalidQuery
+from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.nodes.images import (
     ImageSource,
     check_image,
@@ -41,6 +44,17 @@ class MultiModalQuery(QueryBundle):
     query_str: str = ""
     images: Sequence[ImageSource] = ()
     part_weights: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        pictures_of(self)
+        self.checked_weights()
+
+    def checked_weights(self) -> dict[str, float]:
+        """Return the weights, which may have been changed since they were given."""
+        weights, advice = self.part_weights, 'Such as {"text": 2.0}.'
+        return numbers(
+            weights, "part_weights", at_least=0, advice=advice, error=InvalidQuery
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +86,12 @@ def parts_of(query: str | QueryBundle) -> tuple[QueryPart, ...]:
         ImageUnreadable: A picture is missing, empty or of no known format.
     """
     bundle = QueryBundle(query) if isinstance(query, str) else query
+    unread = pictures_of(bundle)
     texts = tuple(text for text in bundle.embedding_strs if text.strip())
     weights: Mapping[str, float] = {}
     if isinstance(bundle, MultiModalQuery):
-        if isinstance(bundle.images, (str, bytes)) or not isinstance(
-            bundle.images, Sequence
-        ):
-            raise InvalidQuery(
-                f"images is {bundle.images!r}; expected a list of pictures. Use [...]."
-            )
-        weights = bundle.part_weights
-    pictures = [_as_file(picture) for picture in pictures_of(bundle)]
+        weights = bundle.checked_weights()
+    pictures = [_as_file(picture) for picture in unread]
     names = [f"image#{n}" if n > 1 else "image" for n in range(1, len(pictures) + 1)]
     if not texts and not pictures:
         raise InvalidQuery(
@@ -95,10 +104,6 @@ def parts_of(query: str | QueryBundle) -> tuple[QueryPart, ...]:
             f"part_weights names {sorted(unknown)!r}; this query's parts are "
             f"{(['text'] if texts else []) + names!r}."
         )
-    weights = {
-        name: number(weight, f"The weight of {name!r}", at_least=0, error=InvalidQuery)
-        for name, weight in weights.items()
-    }
     words = bundle.query_str.strip() or "\n".join(texts)
     parts = [QueryPart("text", "text", texts=texts, words=words)] if texts else []
     parts += [
@@ -106,6 +111,77 @@ def parts_of(query: str | QueryBundle) -> tuple[QueryPart, ...]:
         for name, picture in zip(names, pictures, strict=True)
     ]
     return tuple(replace(part, weight=weights.get(part.name, 1.0)) for part in parts)
+
+
+def _check_bundle(query: QueryBundle) -> None:
+    """Raise `InvalidQuery` unless a query has words and a path, as it should.
+
+    Written out: a query's walk passes here, and no other file is needed for it.
+    """
+    if not isinstance(query, QueryBundle):
+        raise InvalidQuery(
+            f"The query is {query!r}; expected a text or a QueryBundle, such as a "
+            f"MultiModalQuery."
+        )
+    custom, path = query.custom_embedding_strs, query.image_path
+    known = {
+        "query_str": (isinstance(query.query_str, str), "a text"),
+        "image_path": (path is None or isinstance(path, (str, Path)), "a path"),
+        "custom_embedding_strs": (
+            custom is None
+            or (
+                isinstance(custom, (list, tuple))
+                and all(isinstance(t, str) for t in custom)
+            ),
+            "a list of texts",
+        ),
+    }
+    for name, (is_right, expected) in known.items():
+        if not is_right:
+            raise InvalidQuery(
+                f"The query's {name} is {getattr(query, name)!r}; expected {expected}."
+            )
+    try:
+        "".join([query.query_str, *(custom or ())]).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidQuery(
+            f"The query's query_str or custom_embedding_strs are no Unicode ({error}); "
+            f"expected a text without lone surrogates. Decode it as what it is."
+        ) from error
+
+
+def parts_in_time(
+    query: str | QueryBundle, source: object, deadline: Deadline | None
+) -> Steps[tuple[QueryPart, ...]]:
+    """Return what `parts_of` does, by a deadline: a walk of its own, before the others.
+
+    Args:
+        query: One with pictures, whose files may lie on a disk that hangs.
+        source: What threads that hang are counted to.
+        deadline: Of the whole query.
+
+    Raises:
+        AllRoutesFailed: The pictures were not read in time.
+        ImageUnreadable: As `parts_of`.
+        InvalidQuery: Likewise.
+    """
+
+    def read() -> tuple[QueryPart, ...]:
+        try:
+            return parts_of(query)
+        except (ImageUnreadable, InvalidQuery) as error:
+            raise AskerAtFault(error) from error
+
+    name = "read pictures"
+    job = Job(name, "", read, source=source, span=Span(name, {}), deadline=deadline)
+    parts, lost = yield [job]
+    if lost:
+        raise AllRoutesFailed(
+            f"The query's pictures {pictures_of(query)!r} were not read: "
+            f"{lost[0].reason}. Check where they lie, or give timeout_s more seconds."
+        )
+    (read_parts,) = parts
+    return tuple(read_parts)
 
 
 def composed_of(parts: Sequence[QueryPart]) -> QueryPart | None:
@@ -124,12 +200,19 @@ def composed_of(parts: Sequence[QueryPart]) -> QueryPart | None:
 
 
 def pictures_of(query: str | QueryBundle) -> list[ImageSource]:
-    """Return a query's pictures in order, unread."""
+    """Return a query's pictures in order, unread.
+
+    Raises:
+        InvalidQuery: It is no query, or has other things than texts and pictures.
+    """
     if isinstance(query, str):
         return []
+    _check_bundle(query)
     first: list[ImageSource] = [query.image_path] if query.image_path else []
-    more = list(query.images) if isinstance(query, MultiModalQuery) else []
-    return first + more
+    if not isinstance(query, MultiModalQuery):
+        return first
+    kinds = get_args(ImageSource)
+    return [*first, *listed(query.images, "images", *kinds, error=InvalidQuery)]
 
 
 def _as_file(picture: ImageSource) -> str | bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import starmap
+from itertools import chain, starmap
 from typing import TypeAlias
 
 from llama_index.core.schema import BaseNode, NodeWithScore
@@ -18,6 +18,10 @@ from llama_index_mmrag.fusion import FusedEntity, Fusion
 from llama_index_mmrag.nodes.node import POSITION_KEY, FusedNode, entity_of, modality_of
 from llama_index_mmrag.provenance import Degradation, Provenance
 from llama_index_mmrag.retrieval.search import Answer, SearchChannel, job_of
+
+FOUND_S = 0.05
+"""Seconds that there are at least for reading what an embedded store has found: another
+store's answer, while it is parsed, may hold the interpreter beyond the deadline."""
 
 _Read: TypeAlias = Callable[[], list[BaseNode]]
 _ARead: TypeAlias = Callable[[], Awaitable[list[BaseNode]]]
@@ -64,19 +68,24 @@ class Ranking:
             filters: The query's conditions.
             deadline: Of the whole query.
         """
-        reads: list[tuple[SearchChannel, str, _Read, _ARead | None]] = []
+        found: list[tuple[SearchChannel, str, _Read]] = []
+        kindred: list[tuple[SearchChannel, str, _Read, _ARead]] = []
         for channel in channels:
             name = channel.name
             if channel.fetch and (missing := self._missing(name)):
                 fetch = partial(channel.fetch, missing)
-                reads.append((channel, f"fetch {name}", fetch, None))
+                found.append((channel, f"fetch {name}", fetch))
             if late is None or name in late:
                 continue
             if kin := self._incomplete(name):
                 read = partial(channel.of_entities, kin, filters=filters)
                 aread = partial(channel.aof_entities, kin, filters=filters)
-                reads.append((channel, f"complete {name}", read, aread))
-        return starmap(partial(job_of, deadline=deadline), reads)
+                kindred.append((channel, f"complete {name}", read, aread))
+        extended = deadline and deadline.or_in(FOUND_S)
+        return chain(
+            starmap(partial(job_of, deadline=extended), found),
+            starmap(partial(job_of, deadline=deadline), kindred),
+        )
 
     def results(
         self,

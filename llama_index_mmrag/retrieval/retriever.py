@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from inspect import unwrap
 from typing import Any, Literal, get_args
 
-from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
+from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CallbackManager
-from llama_index.core.image_retriever import BaseImageRetriever
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle, QueryType
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -18,34 +18,47 @@ from llama_index.core.vector_stores.types import (
 )
 from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR
 
-from llama_index_mmrag.checks import one_of, whole
+from llama_index_mmrag.checks import one_of, truth, whole
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
 from llama_index_mmrag.concurrency.jobs import Steps, awalk, walk
-from llama_index_mmrag.concurrency.turns import in_turn
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import card_of
-from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting, RouteFailed
+from llama_index_mmrag.errors import AllRoutesFailed, InvalidQuery
 from llama_index_mmrag.events.degraded import report
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import RRF, Fusion
-from llama_index_mmrag.provenance import Degradation
 from llama_index_mmrag.retrieval.channel import Channel, both_filters
-from llama_index_mmrag.retrieval.query import QueryPart, parts_of, pictures_of
+from llama_index_mmrag.retrieval.query import (
+    QueryPart,
+    parts_in_time,
+    parts_of,
+)
 from llama_index_mmrag.retrieval.ranking import Ranking
 from llama_index_mmrag.retrieval.search import (
     SearchChannel,
-    checked_channels,
-    checked_timeout,
+    failed_routes,
     plan,
+    reasons_of,
 )
+from llama_index_mmrag.retrieval.settings import (
+    base_settings,
+    checked_channels,
+    checked_filters,
+    checked_timeout,
+)
+from llama_index_mmrag.retrieval.single_routes import SingleRoutes
 
 OnDegraded = Literal["report", "raise"]
+
+# Overridden methods get a span of their own; the originals without theirs.
+_retrieve = unwrap(BaseRetriever.retrieve)
+_aretrieve = unwrap(BaseRetriever.aretrieve)
 
 LOOKUP_SHARE = 0.2
 """Part of a query's time that is kept for reading nodes after the fusion."""
 
 
-class MultiModalFusionRetriever(MultiModalRetriever):
+class MultiModalFusionRetriever(SingleRoutes):
     """Searches every channel at once and fuses what they found, entity by entity.
 
     Takes a string, a LlamaIndex `QueryBundle` (text, `image_path`, or both) or a
@@ -97,16 +110,12 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         self._fusion: Fusion = RRF() if fusion is None else fusion
         self._channels = checked_channels(channels, self._fusion)
         self._top_k = whole(top_k, "Retriever: top_k", at_least=1)
-        self._filters = self._checked_filters(filters)
-        self._complete_entities = complete_entities
+        self._filters = checked_filters(filters, self._channels)
+        self._complete_entities = truth(complete_entities, "complete_entities")
         self._on_degraded = one_of(on_degraded, "on_degraded", get_args(OnDegraded))
         self._timeout_s = checked_timeout(timeout_s, of="Retriever")
-        super().__init__(
-            callback_manager=callback_manager,
-            object_map=object_map,
-            objects=objects,
-            verbose=verbose,
-        )
+        base = base_settings(callback_manager, object_map, objects, verbose)
+        super().__init__(**base)
 
     @classmethod
     def from_vector_stores(
@@ -177,23 +186,22 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         either, whatever `filters` says.
 
         Raises:
-            InvalidSetting: A channel cannot apply filters.
+            InvalidSetting: They are none, or a channel cannot apply any.
         """
         other = copy(self)
-        other._filters = self._checked_filters(both_filters(self._filters, filters))
+        more = checked_filters(filters, self._channels)
+        other._filters = both_filters(self._filters, more)
         return other
 
-    def _checked_filters(
-        self, filters: MetadataFilters | None
-    ) -> MetadataFilters | None:
-        cannot = [channel.name for channel in self._channels if not channel.can_filter]
-        if filters is not None and cannot:
-            raise InvalidSetting(
-                f"The retriever has filters, and the channels {cannot!r} cannot apply "
-                f"them: they would show what the filters hide. Leave one of the two "
-                f"out."
-            )
-        return filters
+    def retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+        """Return what the query finds; what is no query is `InvalidQuery`."""
+        bundle_of(str_or_query_bundle)
+        return list(_retrieve(self, str_or_query_bundle))
+
+    async def aretrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+        """Return what `retrieve` does."""
+        bundle_of(str_or_query_bundle)
+        return list(await _aretrieve(self, str_or_query_bundle))
 
     # Spans as LlamaIndex's own, in a tenth of the time.
 
@@ -209,24 +217,26 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         with Span(name, {"query_bundle": query_bundle}):
             return await self._asearch(query_bundle)
 
-    def _deadline(self) -> Deadline | None:
-        return None if self._timeout_s is None else deadline_in(self._timeout_s)
+    def _begun(self, query: QueryType) -> tuple[Deadline | None, Any]:
+        until = None if self._timeout_s is None else deadline_in(self._timeout_s)
+        has_pictures = any(
+            getattr(query, name, None) for name in ("image_path", "images")
+        )
+        # To be read, which may hang.
+        return until, has_pictures and parts_in_time(query, self._channels, until)
 
     def _search(
-        self, query: QueryBundle, kind: str | None = None, modality: str | None = None
+        self, query: QueryType, kind: str | None = None, modality: str | None = None
     ) -> list[NodeWithScore]:
-        deadline = self._deadline()
-        return walk(self._steps(parts_of(query), deadline, kind, modality))
+        deadline, reading = self._begun(query)
+        parts = walk(reading) if reading else parts_of(query)
+        return walk(self._steps(parts, deadline, kind, modality))
 
     async def _asearch(
-        self, query: QueryBundle, kind: str | None = None, modality: str | None = None
+        self, query: QueryType, kind: str | None = None, modality: str | None = None
     ) -> list[NodeWithScore]:
-        deadline = self._deadline()
-        parts = (
-            await in_turn(lambda: parts_of(query), self)
-            if pictures_of(query)  # files, to be read
-            else parts_of(query)
-        )
+        deadline, reading = self._begun(query)
+        parts = await awalk(reading) if reading else parts_of(query)
         return await awalk(self._steps(parts, deadline, kind, modality))
 
     def _steps(
@@ -264,10 +274,10 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         report(silent, requested=requested)
         if len(silent) == len(searches):
             raise AllRoutesFailed(
-                f"All {len(silent)} routes of the query failed. {_reasons(silent)}"
+                f"All {len(silent)} routes of the query failed. {reasons_of(silent)}"
             )
         if silent and self._on_degraded == "raise":
-            raise _told(silent, f"{len(searches)} routes")
+            raise failed_routes(silent, f"{len(searches)} routes")
 
         ranking = Ranking.of(answers, fusion=self._fusion, top_k=self._top_k)
         kin_late = late if self._complete_entities else None
@@ -278,7 +288,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         if unread:
             report(unread)
             if self._on_degraded == "raise":
-                raise _told(unread, f"{len(lookups)} lookups")
+                raise failed_routes(unread, f"{len(lookups)} lookups")
         results = ranking.results(
             [node for nodes in read for node in nodes],
             requested=requested,
@@ -287,58 +297,22 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         if unread and not results:
             raise AllRoutesFailed(
                 f"{len(ranking.entities)} entities were found, and none of their nodes "
-                f"could be read. {_reasons(unread)}"
+                f"could be read. {reasons_of(unread)}"
             )
         return results
 
-    # LlamaIndex's MultiModalRetriever: single routes under fixed names.
 
-    def text_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
-        """Return text nodes for the query's words."""
-        return self._search(_bundle(str_or_query_bundle), "text", "text")
+def bundle_of(query: QueryType) -> QueryBundle:
+    """Return a query as a bundle that LlamaIndex's events can carry.
 
-    async def atext_retrieve(
-        self, str_or_query_bundle: QueryType
-    ) -> list[NodeWithScore]:
-        """Return text nodes for the query's words."""
-        bundle = _bundle(str_or_query_bundle)
-        return await self._asearch(bundle, "text", "text")
-
-    # MultiModalRetriever declares these abstract again and so hides their code.
-    text_to_image_retrieve = BaseImageRetriever.text_to_image_retrieve
-    atext_to_image_retrieve = BaseImageRetriever.atext_to_image_retrieve
-    image_to_image_retrieve = BaseImageRetriever.image_to_image_retrieve
-    aimage_to_image_retrieve = BaseImageRetriever.aimage_to_image_retrieve
-
-    def _text_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._search(query_bundle, "text", "image")
-
-    async def _atext_to_image_retrieve(
-        self, query_bundle: QueryBundle
-    ) -> list[NodeWithScore]:
-        return await self._asearch(query_bundle, "text", "image")
-
-    def _image_to_image_retrieve(
-        self, query_bundle: QueryBundle
-    ) -> list[NodeWithScore]:
-        return self._search(query_bundle, "image", "image")
-
-    async def _aimage_to_image_retrieve(
-        self, query_bundle: QueryBundle
-    ) -> list[NodeWithScore]:
-        return await self._asearch(query_bundle, "image", "image")
-
-
-def _bundle(query: QueryType) -> QueryBundle:
-    return QueryBundle(query) if isinstance(query, str) else query
-
-
-def _told(lost: Sequence[Degradation], of: str) -> RouteFailed:
-    return RouteFailed(
-        f"{len(lost)} of {of} failed. {_reasons(lost)}. "
-        f'on_degraded="report" would return what the others found.'
-    )
-
-
-def _reasons(lost: Sequence[Degradation]) -> str:
-    return "; ".join(f"{one.route}: {one.reason}" for one in lost)
+    Raises:
+        InvalidQuery: It is neither a text nor a bundle, or has lone surrogates.
+    """
+    bundle = QueryBundle(query) if isinstance(query, str) else query
+    words = bundle.query_str if isinstance(bundle, QueryBundle) else None
+    if not isinstance(words, str) or words.encode(errors="ignore").decode() != words:
+        raise InvalidQuery(
+            f"The query is {query!r}; expected a text without lone surrogates, a "
+            f"QueryBundle or a MultiModalQuery of one."
+        )
+    return bundle

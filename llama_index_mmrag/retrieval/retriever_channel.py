@@ -9,11 +9,13 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
+from llama_index_mmrag.checks import instance
 from llama_index_mmrag.concurrency.jobs import Way
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import entity_of
 from llama_index_mmrag.retrieval.query import PartKind, QueryPart
-from llama_index_mmrag.retrieval.search import Answer, Search, checked_settings
+from llama_index_mmrag.retrieval.search import Answer, Search
+from llama_index_mmrag.retrieval.settings import checked_settings
 from llama_index_mmrag.stores.collection import Found
 
 
@@ -56,6 +58,9 @@ class RetrieverChannel:
     fetch: None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        of = f"Channel {self.name!r}"
+        instance(self.retriever, f"{of}: retriever", BaseRetriever)
+        instance(self.modality, f"{of}: modality", str)
         checked = checked_settings(
             name=self.name,
             top_k=self.top_k,

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar, get_args
+from typing import Protocol, TypeVar, runtime_checkable
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import MetadataFilters
 
-from llama_index_mmrag.checks import number, one_of, whole
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
 from llama_index_mmrag.concurrency.jobs import Job, Way
 from llama_index_mmrag.concurrency.turns import SEARCHING
-from llama_index_mmrag.errors import InvalidQuery, InvalidSetting
+from llama_index_mmrag.errors import InvalidQuery, RouteFailed
 from llama_index_mmrag.events.spans import Span
-from llama_index_mmrag.fusion import Background, Fusion, RankedList
+from llama_index_mmrag.fusion import Background, RankedList
+from llama_index_mmrag.provenance import Degradation
 from llama_index_mmrag.retrieval.encodings import Encodings
 from llama_index_mmrag.retrieval.query import PartKind, QueryPart, composed_of
 from llama_index_mmrag.stores.collection import Found
@@ -24,6 +24,7 @@ from llama_index_mmrag.stores.collection import Found
 T = TypeVar("T")
 
 
+@runtime_checkable
 class SearchChannel(Protocol):
     """What a retriever needs of a channel.
 
@@ -245,62 +246,14 @@ def plan(  # noqa: PLR0913 - what all of a query's searches have in common
     return jobs
 
 
-def checked_timeout(timeout_s: float | None, *, of: str) -> float | None:
-    """Return a deadline's seconds, more than 0; None for none."""
-    if timeout_s is None:
-        return None
-    advice = "None is no deadline."
-    return number(timeout_s, f"{of}: timeout_s", more_than=0, advice=advice)
+def failed_routes(lost: Sequence[Degradation], of: str) -> RouteFailed:
+    """Return the error of a query that was to be answered by all routes."""
+    return RouteFailed(
+        f"{len(lost)} of {of} failed. {reasons_of(lost)}. "
+        f'on_degraded="report" would return what the others found.'
+    )
 
 
-def checked_settings(  # noqa: PLR0913 - one argument a setting, all by name
-    *,
-    name: str,
-    top_k: int,
-    timeout_s: float | None,
-    n_retries: int,
-    accepts: Sequence[PartKind] | frozenset[PartKind],
-) -> dict[str, object]:
-    """Return what every kind of channel has, in plain types.
-
-    Raises:
-        InvalidSetting: A setting is out of its range.
-    """
-    if not name:
-        raise InvalidSetting(
-            "A channel has an empty name; expected one such as 'text'."
-        )
-    of = f"Channel {name!r}"
-    for kind in accepts:
-        one_of(kind, f"{of}: a kind in accepts", get_args(PartKind))
-    return {
-        "top_k": whole(top_k, f"{of}: top_k", at_least=1),
-        "timeout_s": checked_timeout(timeout_s, of=of),
-        "n_retries": whole(n_retries, f"{of}: n_retries", at_least=0),
-        "accepts": frozenset(accepts),
-    }
-
-
-def checked_channels(
-    channels: Sequence[SearchChannel], fusion: Fusion
-) -> tuple[SearchChannel, ...]:
-    """Return a retriever's channels.
-
-    Raises:
-        InvalidSetting: There are none, two of a name, or none that a weight is for.
-    """
-    if not channels:
-        raise InvalidSetting("A retriever needs at least one channel.")
-    names = [channel.name for channel in channels]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise InvalidSetting(
-            f"Two channels have the name {doubled[0]!r}; names must be unique, since "
-            f"weights and provenance go by them. Rename one."
-        )
-    unknown = sorted(set(fusion.weights) - set(names))
-    if unknown:
-        raise InvalidSetting(
-            f"The fusion weighs {unknown!r}; this retriever's channels are {names!r}."
-        )
-    return tuple(channels)
+def reasons_of(lost: Sequence[Degradation]) -> str:
+    """Return each lost route with its reason."""
+    return "; ".join(f"{one.route}: {one.reason}" for one in lost)

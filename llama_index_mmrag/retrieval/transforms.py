@@ -9,6 +9,7 @@ from llama_index.core.indices.query.query_transform.base import BaseQueryTransfo
 from llama_index.core.prompts.mixin import PromptDictType, PromptMixinType
 from llama_index.core.schema import QueryBundle
 
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.retrieval.query import pictures_of
 
 
@@ -39,6 +40,7 @@ class KeepPicture(BaseQueryTransform):
         ('a red door', ['text text text', 'a red door'], 'door.jpg')
     """
 
+    @checked
     def __init__(self, transform: BaseQueryTransform) -> None:
         super().__init__()
         self._transform = transform

@@ -5,11 +5,59 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from llama_index_mmrag.errors import StoreUnusable
+
 if TYPE_CHECKING:
+    import httpx
     from qdrant_client import QdrantClient
     from qdrant_client.http import models
 
 POINTS_PER_PAGE = 1024
+
+MOST_BYTES = 64_000_000
+"""Of a server's answer to a search, decoded. To parse more holds the interpreter for
+seconds, and with it every other search; a hit without its vector has a few thousand."""
+
+
+def client_at(url: str) -> QdrantClient:
+    """Return a client of a server, whose answers to searches are bounded.
+
+    One of more than `MOST_BYTES` is a `StoreUnusable`, read no further.
+    """
+    from qdrant_client import QdrantClient
+
+    # The version check would only warn of a server that does not answer.
+    return QdrantClient(
+        url=url, check_compatibility=False, event_hooks={"response": [_bound]}
+    )
+
+
+def _bound(response: httpx.Response) -> None:
+    """Decode a search's answer piece by piece, counting, in place of httpx."""
+    import httpx
+
+    if "/points/query" not in response.request.url.path:
+        return
+
+    encoded = httpx.Response(200, headers=response.headers, stream=response.stream)
+
+    class Counted(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            n_bytes = 0
+            for piece in encoded.iter_bytes():
+                n_bytes += len(piece)
+                if n_bytes > MOST_BYTES:
+                    raise StoreUnusable(
+                        f"The server's answer has over {MOST_BYTES:,} bytes. Ask for "
+                        f"fewer hits, or store smaller payloads."
+                    )
+                yield piece
+
+        def close(self) -> None:
+            encoded.close()
+
+    response.stream = Counted()
+    response.headers.pop("content-encoding", None)
 
 
 def is_local(client: Any) -> bool:

@@ -91,17 +91,16 @@ class Collection:
             InvalidSetting: The store returns no nodes, or no similarities.
         """
         with self._lock:
-            return self._found(self.store.query(query))
+            return self._found(self.store.query(query), query.similarity_top_k)
 
     async def asearch(self, query: VectorStoreQuery) -> list[Found]:
         """Return what `search` does, without blocking the event loop."""
         if self.way != "await":
             return await in_turn(lambda: self.search(query), self, lane=self.lane)
-        return self._found(await self.store.aquery(query))
+        return self._found(await self.store.aquery(query), query.similarity_top_k)
 
-    def _found(self, result: VectorStoreQueryResult) -> list[Found]:
-        nodes = list(result.nodes or ())
-        scores = list(result.similarities or ())
+    def _found(self, result: VectorStoreQueryResult, most: int) -> list[Found]:
+        nodes, scores = result.nodes or (), result.similarities or ()
         if len(nodes) != len(scores):
             raise InvalidSetting(
                 f"{type(self.store).__name__} returned {len(nodes)} nodes and "
@@ -112,7 +111,7 @@ class Collection:
             Found(
                 node_id := node.node_id, entity_id_of(node.metadata, node_id), s, node
             )
-            for node, s in zip(nodes, scores, strict=True)
+            for node, s in zip(nodes[:most], scores[:most], strict=True)
         ]
 
     # Reading

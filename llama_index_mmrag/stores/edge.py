@@ -8,17 +8,26 @@ from types import TracebackType
 from typing import Any
 
 import qdrant_edge as qe
-from llama_index.core.bridge.pydantic import ConfigDict, PrivateAttr
+from llama_index.core.bridge.pydantic import ConfigDict, PrivateAttr, ValidationError
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     MetadataFilters,
     VectorStoreQuery,
     VectorStoreQueryResult,
 )
-from llama_index.core.vector_stores.utils import metadata_dict_to_node
 from typing_extensions import Self
 
-from llama_index_mmrag.checks import no_address, one_of, whole
+from llama_index_mmrag.checks import (
+    instance,
+    listed,
+    no_address,
+    no_keywords,
+    number,
+    one_of,
+    truth,
+    whole,
+)
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidSetting, StoreClosed
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.edge_engine import DISTANCES, SCHEMAS, ShardSpec
@@ -28,6 +37,7 @@ from llama_index_mmrag.stores.edge_index import build_index
 from llama_index_mmrag.stores.edge_points import (
     CONTENT_KEYS,
     known_ids,
+    node_of,
     nodes_of,
     point_ids,
     upserts_of,
@@ -96,6 +106,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
 
     _folder: EdgeFolder | None = PrivateAttr(default=None)
 
+    @checked
     def __init__(
         self,
         path: str | Path,
@@ -112,15 +123,21 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             "rank by Euclidean distance as by cosine."
         )
         elsewhere = "A server's collection is a QdrantVectorStore's."
-        super().__init__(
-            path=no_address(str(path), "path", advice=elsewhere),
-            dim=None if dim is None else whole(dim, "dim", at_least=1),
-            distance=one_of(distance, "distance", DISTANCES, advice=advice),
-            payload_indexes=_with_schemas(payload_indexes),
-            vector_name=vector_name,
-            quantisation=quantisation,
-            **kwargs,
-        )
+        schemas = _with_schemas(payload_indexes)
+        known = {
+            "dim": None if dim is None else whole(dim, "dim", at_least=1),
+            "distance": one_of(distance, "distance", DISTANCES, advice=advice),
+        }
+        settings = {"vector_name": vector_name, "quantisation": quantisation, **kwargs}
+        try:
+            super().__init__(
+                path=no_address(str(path), "path", advice=elsewhere),
+                payload_indexes=schemas,
+                **known,
+                **settings,
+            )
+        except ValidationError as error:  # LlamaIndex's own fields, and misspelt ones
+            raise InvalidSetting(f"QdrantEdgeVectorStore: {error}") from error
 
     # Opening and closing
 
@@ -198,7 +215,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
 
     # Writing
 
-    def add(self, nodes: Sequence[BaseNode], **_kwargs: Any) -> list[str]:
+    def add(self, nodes: Sequence[BaseNode], **unknown: Any) -> list[str]:
         """Insert nodes, or replace those of the same id; return their ids in order.
 
         All nodes are checked before the first is written. Within one call the last of
@@ -208,40 +225,47 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             InvalidVector: an embedding is missing, of another size, not finite, or all
                 zeros under cosine.
             InvalidNodeId: an id is not a UUID.
-            InvalidSetting: metadata that cannot be stored, such as NaN.
+            InvalidSetting: metadata that cannot be stored, such as NaN; or a keyword
+                that is not known, here and in the other methods.
+            StoreFull: the disk has no room for them.
         """
+        if unknown or type(nodes) is not list:  # a page's walk passes by
+            no_keywords(unknown, "add")
+            listed(nodes, "nodes", BaseNode)
         folder = self.client
         if not nodes:
             return []
         cosine, name = folder.distance == "cosine", self.vector_name
-        ids, upserts = upserts_of(
+        ids, upserts, n_bytes = upserts_of(
             nodes, dim=folder.dim, cosine=cosine, vector_name=name
         )
-        folder.write(upserts)
+        folder.write(upserts, n_bytes=n_bytes)
         return ids
 
-    def delete(self, ref_doc_id: str, **_kwargs: Any) -> None:
+    def delete(self, ref_doc_id: str, **unknown: Any) -> None:
         """Remove all nodes of one source document; an unknown one removes nothing.
 
         Raises:
             InvalidSetting: no id, or "None", which LlamaIndex stores on every node
                 that has no source document.
         """
+        no_keywords(unknown, "delete")
         if not ref_doc_id or ref_doc_id == NO_DOCUMENT:
             raise InvalidSetting(
                 f"delete({ref_doc_id!r}) names no document; nodes without a source are "
                 "all stored under 'None', so it would remove every one of them. Pass a "
                 "ref_doc_id, or use delete_nodes(node_ids)."
             )
-        match = qe.MatchValue(ref_doc_id)
+        match = qe.MatchValue(instance(ref_doc_id, "ref_doc_id", str))
         condition = qe.Filter(must=[qe.FieldCondition(DOC_ID_KEY, match=match)])
         self.client.write([qe.UpdateOperation.delete_points_by_filter(condition)])
 
+    @checked
     def delete_nodes(
         self,
         node_ids: Sequence[str] | None = None,
         filters: MetadataFilters | None = None,
-        **_kwargs: Any,
+        **unknown: Any,
     ) -> None:
         """Remove the nodes with these ids that also pass `filters`.
 
@@ -251,6 +275,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             InvalidSetting: neither ids nor conditions, which would match everything.
             InvalidNodeId: an id is not a UUID.
         """
+        no_keywords(unknown, "delete_nodes")
         ids = None if node_ids is None else point_ids(node_ids)
         condition = self._condition(filters, ids)
         if condition is None or ids == []:
@@ -285,11 +310,13 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             StoreUnusable: the child failed or timed out; the store is as it was.
             StoreClosed: the store was closed meanwhile.
         """
+        if timeout_s is not None:
+            timeout_s = number(timeout_s, "timeout_s", more_than=0)
         return build_index(self.client, timeout_s=timeout_s)
 
     # Reading
 
-    def query(self, query: VectorStoreQuery, **_kwargs: Any) -> VectorStoreQueryResult:
+    def query(self, query: VectorStoreQuery, **unknown: Any) -> VectorStoreQueryResult:
         """Return the nearest nodes, best first, ties by id.
 
         Scores are cosine or dot products: larger is better. `node_ids`, `doc_ids` and
@@ -303,9 +330,10 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             UnsupportedQuery: a mode other than DEFAULT, or a filter operator that
                 Qdrant has no condition for.
         """
+        no_keywords(unknown, "query")
         hits = self._nearest(query, CONTENT_KEYS)
         return VectorStoreQueryResult(
-            nodes=[metadata_dict_to_node(hit.payload or {}) for hit in hits],
+            nodes=[node_of(hit) for hit in hits],
             similarities=[hit.score for hit in hits],
             ids=[str(hit.id) for hit in hits],
         )
@@ -327,6 +355,8 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             InvalidVector: as `query`.
             UnsupportedQuery: as `query`.
         """
+        if not isinstance(payload_keys, (list, tuple)):  # a query's walk passes by
+            listed(payload_keys, "payload_keys", str)
         hits = self._nearest(query, list(payload_keys) or False)
         return [(str(hit.id), hit.score, hit.payload or {}) for hit in hits]
 
@@ -342,6 +372,8 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         With `node_ids`, in the order asked for, missing ones left out; without, by
         ascending id. With neither, all nodes.
         """
+        if not isinstance(with_embeddings, bool):  # a query's walk passes by
+            truth(with_embeddings, "with_embeddings")
         folder = self.client
         known = None if node_ids is None else known_ids(node_ids)
         if known is not None and filters is None:
@@ -358,12 +390,14 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
 
     def sample_vectors(self, n_vectors: int) -> Vectors:
         """Return the vectors of the nodes with the lowest ids, shape (n, dim)."""
-        folder = self.client
-        pages = folder.scroll(None, payload=False, vector=True, page_size=n_vectors)
+        folder, size = self.client, whole(n_vectors, "n_vectors", at_least=1)
+        pages = folder.scroll(None, payload=False, vector=True, page_size=size)
         return vectors_of(next(pages, []), vector_name=self.vector_name, dim=folder.dim)
 
     def payload_values(self, node_ids: Sequence[str], key: str) -> dict[str, Any]:
         """Return one top-level payload field of the nodes that exist and have it."""
+        if not isinstance(key, str):  # a page's walk passes by
+            instance(key, "key", str)
         known = known_ids(node_ids)
         records = self.client.retrieve(known, payload=[key], vector=False)
         payloads = {i: record.payload or {} for i, record in records.items()}
@@ -406,8 +440,10 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         payload: bool | list[str],
         vector: bool,
     ) -> dict[str, qe.Record]:
-        condition = self._condition(filters, node_ids)
-        pages = self.client.scroll(condition, payload=payload, vector=vector)
+        folder = self.client
+        chosen = filter_of(filters, node_ids=node_ids, indexes=folder.indexes)
+        condition = None if chosen is None else chosen.condition
+        pages = folder.scroll(condition, payload=payload, vector=vector)
         return {str(record.id): record for page in pages for record in page}
 
     def _condition(

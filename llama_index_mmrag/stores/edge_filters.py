@@ -84,6 +84,9 @@ def filter_of(
         UnsupportedQuery: an operator that Qdrant has no condition for.
         InvalidQuery: a value that the operator cannot compare, or a malformed key.
     """
+    if not (filters is None or isinstance(filters, MetadataFilters)):
+        # Written out: a page's walk passes here.
+        raise InvalidQuery(f"filters is {filters!r}; expected MetadataFilters or None.")
     must: list[ConditionType] = []
     indexed = True
     if doc_ids is not None:

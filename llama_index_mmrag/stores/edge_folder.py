@@ -15,14 +15,15 @@ from llama_index_mmrag.errors import (
     CollectionMismatch,
     InvalidSetting,
     StoreClosed,
-    StoreUnusable,
 )
 from llama_index_mmrag.files.writing import sync_folder, sync_tree
 from llama_index_mmrag.stores.edge_engine import (
     DISTANCES,
     SCHEMAS,
     ShardSpec,
+    check_vectors,
     engine_errors,
+    raise_ours,
 )
 from llama_index_mmrag.stores.edge_layout import (
     LOCK,
@@ -35,10 +36,13 @@ from llama_index_mmrag.stores.edge_layout import (
     new_name,
     read_pointer,
     ready_shard,
+    room_for_build,
+    room_for_new,
+    room_for_write,
     vectors_in,
     write_pointer,
 )
-from llama_index_mmrag.stores.edge_points import count_whole
+from llama_index_mmrag.stores.edge_points import check_whole
 from llama_index_mmrag.stores.locks import FolderLock
 from llama_index_mmrag.stores.quantisation import (
     read_quantisation,
@@ -49,6 +53,7 @@ from llama_index_mmrag.stores.quantisation import (
 )
 
 _SCROLL_PAGE = 1024
+_PLENTY = 1 << 30  # bytes: with more, there is nothing to ask
 
 
 class EdgeFolder:
@@ -93,10 +98,13 @@ class EdgeFolder:
 
     # Reading and writing
 
-    def write(self, operations: Sequence[qe.UpdateOperation]) -> None:
-        """Apply the operations in order and put them on disk.
+    def write(
+        self, operations: Sequence[qe.UpdateOperation], *, n_bytes: int = 0
+    ) -> None:
+        """Apply operations, with `n_bytes` of vectors and payloads, in order, on disk.
 
         Raises:
+            StoreFull: The disk has no room for them.
             StoreClosed: A successor took its place, which would lack them.
         """
         with self._open_shard() as shard:
@@ -106,6 +114,8 @@ class EdgeFolder:
                     f"{str(self.successor)!r} and can only be read. Open the index "
                     "again to write."
                 )
+            if shutil.disk_usage(self.path).free < _PLENTY + 4 * n_bytes:
+                room_for_write(self.path, n_bytes)
             for operation in operations:
                 shard.update(operation)
                 if self._journal is not None:
@@ -123,6 +133,8 @@ class EdgeFolder:
         """Return the records that exist among `ids`, by id and in their order."""
         with self._open_shard() as shard:
             records = shard.retrieve(list(ids), payload, vector)
+        if vector:
+            check_vectors(self.path, records, self._vector_name)
         found = {str(record.id): record for record in records}
         return {key: found[key] for key in ids if key in found}
 
@@ -146,6 +158,8 @@ class EdgeFolder:
             )
             with self._open_shard() as shard:
                 page, offset = shard.scroll(request)
+            if vector:
+                check_vectors(self.path, page, self._vector_name)
             if page:
                 yield page
             if offset is None:
@@ -175,24 +189,17 @@ class EdgeFolder:
             shard.flush()
 
     def remove(self, replaced: Sequence[Path]) -> None:
-        """Remove folders that this one took the place of, if all of it can be read.
-
-        Raises:
-            StoreUnusable: Some of it cannot be read; nothing was removed.
-        """
+        """Remove folders that this one replaced; damaged, `StoreUnusable` instead."""
         if not replaced:
             return
-        name, cosine = self._vector_name, self.distance == "cosine"
-        n_whole = sum(
-            count_whole(page, vector_name=name, dim=self.dim, cosine=cosine)
-            for page in self.scroll(None, payload=True, vector=True)
+        check_whole(
+            self.scroll(None, payload=True, vector=True),
+            self.count(),
+            vector_name=self._vector_name,
+            dim=self.dim,
+            cosine=self.distance == "cosine",
+            told=f"{str(self.path)!r} is damaged, and replaced {str(replaced[0])!r}",
         )
-        if (n_points := self.count()) != n_whole:
-            raise StoreUnusable(
-                f"The store in {str(self.path)!r} is damaged: {n_whole} of {n_points} "
-                "points can be read whole. Nothing was changed, and what it took the "
-                f"place of is still in {str(replaced[0])!r}. Restore a backup."
-            )
         for folder in replaced:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -209,7 +216,8 @@ class EdgeFolder:
             shard, self._shard, self._journal = self._shard, None, None
             try:
                 if shard is not None:
-                    shard.close()
+                    with engine_errors(self.path):
+                        shard.close()
             finally:
                 self._lock.release()
 
@@ -220,8 +228,10 @@ class EdgeFolder:
         target = self.path / new_name()
         with self._open_shard() as shard:
             shard.flush()
+            source = self.path / self._shard_name
             with disk_errors(self.path):
-                copy_sparse(self.path / self._shard_name, target)
+                room_for_build(source)
+                copy_sparse(source, target)
             self._journal = []
         return target
 
@@ -241,8 +251,7 @@ class EdgeFolder:
 
         Raises:
             StoreClosed: the store was closed in the meantime.
-            StoreUnusable: the copy does not hold as many points as the original. The
-                original stays in use.
+            StoreUnusable: the copy has not as many points. The original stays in use.
         """
         with self._open_shard() as old:
             if self._journal is None:
@@ -264,8 +273,6 @@ class EdgeFolder:
             old.close()
         shutil.rmtree(retired, ignore_errors=True)
 
-    # Opening
-
     def _ready_shard(self, spec: ShardSpec) -> str:
         if (ready := ready_shard(self.path)) is not None:
             return ready
@@ -274,6 +281,7 @@ class EdgeFolder:
                 f"There is no store in {str(self.path)!r} yet, and dim is None. "
                 "Expected the length of the vectors, to create one: pass dim=..."
             )
+        room_for_new(self.path)
         name = new_name()
         write_pointer(self.path, name, state="creating")
         sync_folder(self.path.parent)
@@ -335,5 +343,8 @@ class EdgeFolder:
         with self._guard:
             if self._shard is None:
                 raise StoreClosed(closed_message(self.path))
-            with engine_errors(self.path):
+            try:
                 yield self._shard
+            except BaseException as error:
+                raise_ours(error, self.path, on_panic=self.close)
+                raise

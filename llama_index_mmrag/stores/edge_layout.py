@@ -19,13 +19,22 @@ from typing import Any, Literal
 import qdrant_edge as qe
 
 from llama_index_mmrag.errors import MmragError, StoreUnusable
-from llama_index_mmrag.files.writing import replacing
+from llama_index_mmrag.files.reading import read_json
+from llama_index_mmrag.files.writing import check_room, replacing
 from llama_index_mmrag.stores.quantisation import QUANTISATION
 
 POINTER = "store.json"
 LOCK = ".lock"
 SHARD_PREFIX = "shard-"
 _STATES = frozenset({"creating", "ready"})
+
+
+_ROOM = 8 << 20
+"""Bytes that a write may touch whatever it writes: a page in each of its files."""
+_ROOM_PER_BYTE = 4
+"""The log, the storage and the payload indexes each take what is written."""
+_ROOM_OF_NEW = 24 << 20
+"""An empty store takes 9 MB on a disk in memory."""
 
 
 def new_name() -> str:
@@ -49,7 +58,7 @@ def read_pointer(pointer: Path) -> tuple[str, str]:
         StoreUnusable: unreadable, of another format, or naming a missing shard.
     """
     try:
-        content: dict[str, Any] = json.loads(pointer.read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(pointer)
         name, state = str(content["shard"]), str(content["state"])
         # A name from a file must not lead out of the folder: it may be deleted.
         known = type(content["format"]) is int and content["format"] == 1
@@ -103,12 +112,48 @@ def leftovers(folder: Path, ready: str) -> list[Path]:
 
 
 def vectors_in(shard: Path) -> dict[str, tuple[int, str]]:
-    """Return size and distance of a shard's vectors, by their names."""
-    config = json.loads((shard / "edge_config.json").read_text(encoding="utf-8"))
-    return {
-        name: (int(one["size"]), str(one["distance"]).lower())
-        for name, one in config["vectors"].items()
-    }
+    """Return size and distance of a shard's vectors, by their names.
+
+    Raises:
+        StoreUnusable: The engine's description of it says something else.
+    """
+    file = shard / "edge_config.json"
+    try:
+        return {
+            name: (int(one["size"]), str(one["distance"]).lower())
+            for name, one in read_json(file)["vectors"].items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StoreUnusable(
+            f"The file {str(file)!r} cannot be read ({type(error).__name__}: {error}). "
+            "Expected what qdrant-edge-py 0.9 writes: restore it from a backup."
+        ) from error
+
+
+def room_for_new(folder: Path) -> None:
+    """Do nothing if there is room for an empty store, else raise `StoreFull`."""
+    check_room(folder, _ROOM_OF_NEW, for_="A new store")
+
+
+def room_for_write(folder: Path, n_bytes: int) -> None:
+    """Do nothing if there is room for vectors and payloads, else raise `StoreFull`."""
+    # The engine writes to maps of files with holes, which a full disk cannot fill: the
+    # system then ends the process.
+    check_room(folder, _ROOM + _ROOM_PER_BYTE * n_bytes, for_="Writing to the store")
+
+
+def room_for_build(shard: Path) -> None:
+    """Do nothing if there is room to build an index, else raise `StoreFull`."""
+    # The copy, and its vectors and payloads once more while the graph is built.
+    room = _ROOM + 3 * _allocated(shard)
+    check_room(shard.parent, room, for_="Building the index")
+
+
+def _allocated(folder: Path) -> int:
+    """Return the bytes that a folder's files take on the disk, holes left out."""
+    files = (file.stat() for file in folder.rglob("*") if file.is_file())
+    # Windows counts no blocks.
+    return sum(getattr(f, "st_blocks", -(-f.st_size // 512)) * 512 for f in files)
 
 
 def copy_sparse(source: Path, target: Path) -> None:

@@ -17,7 +17,12 @@ from llama_index.core.vector_stores.utils import (
     node_to_metadata_dict,
 )
 
-from llama_index_mmrag.errors import InvalidSetting, InvalidVector, MmragError
+from llama_index_mmrag.errors import (
+    InvalidSetting,
+    InvalidVector,
+    MmragError,
+    StoreUnusable,
+)
 from llama_index_mmrag.vectors import Vectors, has_direction, stored_rows
 
 CONTENT_KEYS = ["_node_content", "_node_type"]
@@ -59,14 +64,20 @@ def known_ids(node_ids: Iterable[str]) -> list[str]:
 
     These cannot be stored: they are missing, like any unknown id.
     """
+    if isinstance(node_ids, str) or not isinstance(node_ids, Iterable):
+        raise InvalidNodeId(
+            f"node_ids is {node_ids!r}; expected a list of ids. Use [...]."
+        )
     found = dict.fromkeys(_canonical(node_id) for node_id in node_ids)
     return [canonical for canonical in found if canonical is not None]
 
 
 def upserts_of(
     nodes: Sequence[BaseNode], *, dim: int, cosine: bool, vector_name: str
-) -> tuple[list[str], list[qe.UpdateOperation]]:
-    """Return the nodes' ids, and what writes them; of equal ids the last one stays.
+) -> tuple[list[str], list[qe.UpdateOperation], int]:
+    """Return the nodes' ids, what writes them, and about how many bytes that is.
+
+    Of equal ids the last one stays.
 
     Args:
         nodes: At least one.
@@ -89,17 +100,37 @@ def upserts_of(
         for key, node, vector in zip(ids, nodes, vectors, strict=True)
     }
     batch = list(points.values())
-    return ids, [
+    # Metadata are in the payload twice: as fields, and in the node's content.
+    texts = (str((point.payload or {}).get("_node_content")) for point in batch)
+    n_bytes = 4 * dim * len(batch) + 2 * sum(map(len, texts))
+    operations = [
         qe.UpdateOperation.upsert_points(batch[start : start + _POINTS_PER_WRITE])
         for start in range(0, len(batch), _POINTS_PER_WRITE)
     ]
+    return ids, operations, n_bytes
+
+
+def node_of(record: qe.Record | qe.ScoredPoint) -> BaseNode:
+    """Return the node that a point's payload describes.
+
+    Raises:
+        StoreUnusable: It describes none.
+    """
+    try:
+        return metadata_dict_to_node(record.payload or {})
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise StoreUnusable(
+            f"The point {str(record.id)!r} holds no node that can be read "
+            f"({type(error).__name__}: {error}). Expected what LlamaIndex writes: "
+            "restore a backup, or insert its document again."
+        ) from error
 
 
 def nodes_of(records: Iterable[qe.Record], *, vector_name: str) -> list[BaseNode]:
     """Return the nodes that points hold, with embeddings where these were read."""
     nodes = []
     for record in records:
-        node = metadata_dict_to_node(record.payload or {})
+        node = node_of(record)
         if isinstance(record.vector, dict):
             node.embedding = record.vector[vector_name]  # type: ignore[assignment]  # dense
         nodes.append(node)
@@ -112,16 +143,39 @@ def vectors_of(records: Sequence[qe.Record], *, vector_name: str, dim: int) -> V
     return np.array(rows, dtype=np.float32).reshape(len(rows), dim)
 
 
-def count_whole(
-    records: Sequence[qe.Record], *, vector_name: str, dim: int, cosine: bool
-) -> int:
-    """Return how many points have a payload, and a vector that could be stored."""
-    vectors = vectors_of(records, vector_name=vector_name, dim=dim)
-    usable = has_direction(vectors) if cosine else np.isfinite(vectors).all(axis=1)
-    return sum(
-        bool(record.payload) and bool(is_usable)
-        for record, is_usable in zip(records, usable, strict=True)
-    )
+def check_whole(  # noqa: PLR0913 - what a point must have, and what is said
+    pages: Iterable[Sequence[qe.Record]],
+    n_points: int,
+    *,
+    vector_name: str,
+    dim: int,
+    cosine: bool,
+    told: str,
+) -> None:
+    """Do nothing if all points have a payload, and a vector that could be stored.
+
+    Args:
+        pages: All points, with payloads and vectors.
+        n_points: How many there must be.
+        vector_name: Name of the vector in each point.
+        dim: Its length.
+        cosine: Whether vectors are compared by cosine.
+        told: Which store it is, and what is kept, as the beginning of a sentence.
+
+    Raises:
+        StoreUnusable: Some have not.
+    """
+    n_whole = 0
+    for page in pages:
+        vectors = vectors_of(page, vector_name=vector_name, dim=dim)
+        usable = has_direction(vectors) if cosine else np.isfinite(vectors).all(axis=-1)
+        has_payload = np.array([bool(record.payload) for record in page], dtype=bool)
+        n_whole += int(np.count_nonzero(usable & has_payload))
+    if n_whole != n_points:
+        raise StoreUnusable(
+            f"{told}: {n_whole} of {n_points} points can be read whole. Nothing was "
+            "removed: restore a backup, or what it replaced."
+        )
 
 
 def _canonical(node_id: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import qdrant_edge as qe
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
-from llama_index_mmrag.checks import whole
+from llama_index_mmrag.checks import instance, whole
 from llama_index_mmrag.errors import InvalidQuery, InvalidVector
 from llama_index_mmrag.stores.edge_filters import (
     EdgeFilter,
@@ -38,6 +38,7 @@ def nearest(
         UnsupportedQuery: a mode other than DEFAULT, or a filter operator that Qdrant
             has no condition for.
     """
+    instance(query, "The query", VectorStoreQuery, error=InvalidQuery)
     if query.mode != VectorStoreQueryMode.DEFAULT:
         raise UnsupportedQuery(
             f"Query mode {query.mode.value!r} is not supported by this store; expected "

@@ -79,7 +79,7 @@ class FolderLock:
         Raises:
             StoreInUse: another process, or another object of this one, holds it.
         """
-        self._file = path.open("a+", encoding="utf-8")
+        self._file = open(path, "a+", encoding="utf-8", opener=_no_link)  # noqa: PTH123, SIM115 - Path.open takes no opener
         # A forgotten store must neither keep the folder nor warn of an open file.
         self._release = weakref.finalize(self, self._file.close)
         try:
@@ -103,10 +103,16 @@ class FolderLock:
         self._release()
 
 
+def _no_link(path: str, flags: int) -> int:
+    # It is emptied when it is taken: a link would empty a file of somebody else's.
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
 def _owner(path: Path) -> str:
     try:
-        pid = path.read_text(encoding="utf-8").strip()
-    except OSError:  # Windows forbids reading a locked file.
+        with path.open(encoding="utf-8") as file:
+            pid = file.read(20).strip()
+    except (OSError, ValueError):  # Windows forbids reading a locked file.
         pid = ""
     if pid == str(os.getpid()):
         return f"this process (pid {pid})"

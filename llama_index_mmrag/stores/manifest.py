@@ -22,6 +22,7 @@ from pydantic import (
 
 from llama_index_mmrag.composition import Composition, composition_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
+from llama_index_mmrag.files.reading import read_json
 from llama_index_mmrag.files.writing import replacing, sync_tree
 from llama_index_mmrag.stores.edge_layout import disk_errors
 
@@ -96,7 +97,11 @@ def stored_composition(root: Path) -> Composition | None:
         InvalidSetting: It was a composition of the user's own.
     """
     card = _filled_by(root).get(_COMPOSED)
-    return composition_of(card["space"]) if card else None
+    if not card:
+        return None
+    if "space" not in card:
+        raise _unreadable(root / _MANIFEST, f"{_COMPOSED!r} has no space")
+    return composition_of(card["space"])
 
 
 def check_composed(filled_by: str | None, given: str | None, *, where: str) -> None:
@@ -246,7 +251,7 @@ def _read(root: Path) -> Manifest | None:
     """
     file = root / _MANIFEST
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
+        stored = read_json(file)
         # Asked first: a later version's file may be of another shape altogether.
         given = stored.get("format", _PLAIN) if isinstance(stored, dict) else _PLAIN
         is_known = given in (_PLAIN, _COMPRESSED)

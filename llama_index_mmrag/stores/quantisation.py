@@ -12,6 +12,7 @@ import qdrant_edge as qe
 
 from llama_index_mmrag.checks import number, one_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
+from llama_index_mmrag.files.reading import read_json
 from llama_index_mmrag.files.writing import replacing
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def read_quantisation(
     found = None
     if file.exists():
         try:
-            found = Quantisation.from_dict(json.loads(file.read_text(encoding="utf-8")))
+            found = Quantisation.from_dict(read_json(file))
         except (OSError, ValueError, TypeError) as error:
             raise StoreUnusable(
                 f"The file {str(file)!r} cannot be read: {error}. Restore it from a "

@@ -8,6 +8,9 @@ import pytest
 from llama_index.core.agent.workflow import FunctionAgent, ReActAgent
 from llama_index.core.base.llms.types import TextBlock
 from llama_index.core.base.response.schema import PydanticResponse, Response
+from llama_index.core.indices.query.query_transform.base import (
+    IdentityQueryTransform,
+)
 from llama_index.core.query_engine import (
     RetrieverQueryEngine,
     RouterQueryEngine,
@@ -176,7 +179,7 @@ class TestArguments:
         self, index, library
     ):
         inner = index.as_query_engine(top_k=1)
-        engine = TransformQueryEngine(inner, KeepPicture(lambda query, _: query))
+        engine = TransformQueryEngine(inner, KeepPicture(IdentityQueryTransform()))
         tool = MultiModalQueryEngineTool(engine, image_roots=[library])
         properties = tool.metadata.get_parameters_dict()["properties"]
         assert list(properties) == ["query", "image_path"]

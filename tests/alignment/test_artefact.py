@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import zipfile
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +25,8 @@ from llama_index_mmrag.alignment import (
     Truncate,
 )
 from llama_index_mmrag.errors import InvalidSetting
+
+from ..support.damage import DAMAGES, little_memory
 
 RNG = np.random.default_rng(1)
 
@@ -138,6 +144,53 @@ def test_bit_that_flipped_in_the_archives_directory_is_damage(saved, place, valu
     content[content.index(b"PK\x01\x02") + place] |= value
     saved.write_bytes(content)
     with pytest.raises(InvalidSetting, match="cannot be used"):
+        Alignment.load(saved)
+
+
+def repacked(saved: Path, **arrays: Any) -> None:
+    np.savez_compressed(saved, **{**np.load(saved), **arrays})
+
+
+def of_terabytes(saved: Path) -> None:
+    header = BytesIO()
+    kind = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)}
+    np.lib.format.write_array_header_1_0(header, kind)
+    with zipfile.ZipFile(saved, "a") as archive:
+        archive.writestr("more.npy", header.getvalue() + bytes(8))
+
+
+def with_a_header_of(content: str) -> Callable[[Path], None]:
+    def damage(saved: Path) -> None:
+        text = content.encode()
+        size = len(text).to_bytes(2, "little")
+        with zipfile.ZipFile(saved, "a") as archive:
+            archive.writestr("more.npy", b"\x93NUMPY\x01\x00" + size + text)
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("bomb", "said"),
+    [
+        (lambda saved: repacked(saved, more=np.zeros(300_000_000 // 4)), "would take"),
+        (of_terabytes, "is said to have 4,398,046,511,"),
+        (with_a_header_of("(" * 3000), "header cannot be read"),
+        (with_a_header_of("-" * 3000 + "1"), "header cannot be read"),
+        (with_a_header_of("{'descr': '<f4'"), "header cannot be read"),
+    ],
+    ids=["zip bomb", "terabytes", "nested", "signs", "cut"],
+)
+def test_sizes_are_read_before_arrays(saved, bomb, said):
+    bomb(saved)
+    with little_memory(), pytest.raises(InvalidSetting, match=said):
+        Alignment.load(saved)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_whatever_lies_in_the_place_of_a_file_is_one_sentence(suffix, damage, saved):
+    damage(saved.with_suffix(suffix))
+    with little_memory(), pytest.raises(InvalidSetting, match="cannot be used"):
         Alignment.load(saved)
 
 

@@ -17,7 +17,7 @@ from llama_index_mmrag import (
     provenance_of,
 )
 from llama_index_mmrag.embeddings.colour import ColourEncoder
-from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
+from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
 from llama_index_mmrag.nodes.node import modality_of
 
 from ..support.colours import channel, image_node, text_node
@@ -114,3 +114,13 @@ def test_unknown_words_in_settings_are_refused(open_store, encoder, settings, me
         MultiModalFusionRetriever(
             [channel("text", store, encoder)], on_degraded="Raise"
         )
+
+
+@pytest.mark.parametrize("query", [None, 5, b"red", ["red"], "\ud800"])
+async def test_what_is_no_query_is_refused_before_an_event_carries_it(tmp_path, query):
+    with MultiModalQdrantIndex.open(tmp_path, embed_model=ColourEncoder()) as index:
+        engine = index.as_query_engine()
+        with pytest.raises(InvalidQuery, match=r"expected a text.*, a QueryBundle"):
+            engine.query(query)
+        with pytest.raises(InvalidQuery, match=r"expected a text.*, a QueryBundle"):
+            await engine.aquery(query)

@@ -104,6 +104,20 @@ def test_a_truncated_file_is_refused():
         read_state_dict(data[:-4])
 
 
+@pytest.mark.parametrize("part", [7, [], {"a": 7}, {7: 7}, "state"])
+def test_what_is_no_state_dict_is_refused(part):
+    parts = (MAGIC_NUMBER, PROTOCOL_VERSION, {}, part, ["0"])
+    data = b"".join(pickle.dumps(each, protocol=2) for each in parts)
+    with pytest.raises(ValueError, match="damaged"):
+        read_state_dict(data)
+
+
+def test_one_number_does_not_become_terabytes():
+    data = saved({"a": torch.zeros(1).expand(1 << 20, 1 << 20)})
+    with pytest.raises(ValueError, match="outside of its storage"):
+        read_state_dict(data)
+
+
 def test_a_tensor_that_reaches_outside_of_its_storage_is_refused():
     data = saved({"a": torch.zeros(2, 3)})
     # The shape (2, 3) as pickled: BININT1 2, BININT1 3, TUPLE2.

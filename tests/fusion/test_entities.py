@@ -192,3 +192,12 @@ def test_rankings_do_not_depend_on_the_hash_seed():
     }
     assert len(outputs) == 1
     assert "entity-39" in outputs.pop()
+
+
+@pytest.mark.parametrize("rule", [RRF, WeightedSum, CalibratedSum])
+@pytest.mark.parametrize(
+    "weights", [None, 2.0, "text", ["text"], {"text"}, {1: 1.0}, {"text": "2"}]
+)
+def test_weights_that_are_no_mapping_of_numbers_are_refused(rule, weights):
+    with pytest.raises(InvalidSetting, match="weight"):
+        rule(weights=weights)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
 import random
 import re
+import socket
 import struct
 import subprocess
 import sys
 import warnings
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -18,10 +21,13 @@ from PIL import Image
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.nodes.images import (
     check_image,
+    check_whole,
     describe_source,
     image_bytes,
     load_image,
 )
+
+from ..support.patience import within
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 WHITE, BLACK, PALE = (255, 255, 255), (0, 0, 0), (255, 127, 127)
@@ -369,3 +375,88 @@ def test_threads_reading_one_open_pil_image_get_the_same_picture(format):
         with ThreadPoolExecutor(6) as threads:
             pictures = list(threads.map(load_image, [opened] * 6))
         assert [picture.tobytes() == expected for picture in pictures] == [True] * 6
+
+
+def progressive(n_scans: int) -> bytes:
+    """Return a JPEG whose last scan is repeated until there are so many."""
+    whole = encoded(left_red_right_blue(), "JPEG", progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    more = n_scans - whole.count(b"\xff\xda")
+    return whole[:last] + whole[last:-2] * more + whole[last:]
+
+
+@pytest.mark.parametrize(
+    "read", [load_image, check_image, lambda b: check_whole(b, name="it")]
+)
+def test_jpeg_of_more_than_100_scans_is_refused(read):
+    read(progressive(100))
+    with within(1), pytest.raises(ImageUnreadable, match="JPEG of more than 100 scans"):
+        read(progressive(101))
+
+
+def test_scans_are_counted_in_the_picture_alone():
+    # A thumbnail in its EXIF block, a film behind its end.
+    scan = b"\xff\xda"
+    exif = b"Exif\x00\x00" + scan * 1000
+    data = encoded(left_red_right_blue(), "JPEG", exif=exif) + scan * 1000
+    assert load_image(data).size == (40, 20)
+
+
+@pytest.fixture(
+    params=["pipe", "socket", "device", "link to a pipe", "link to an open pipe"]
+)
+def no_file(request, tmp_path) -> Iterator[Path]:
+    """Yield a path to what is there and is no file."""
+    path, pipe = tmp_path / "odd.png", tmp_path / "pipe"
+    with socket.socket(socket.AF_UNIX) as listening:
+        if request.param == "pipe":
+            os.mkfifo(path)
+        elif request.param == "socket":
+            listening.bind(str(path))
+        elif request.param == "device":
+            path.symlink_to("/dev/zero")
+        elif request.param == "link to a pipe":
+            os.mkfifo(pipe)
+            path.symlink_to(pipe)
+        else:
+            reading, writing = os.pipe()
+            path.symlink_to(f"/dev/fd/{reading}")
+        yield path
+        if request.param == "link to an open pipe":
+            os.close(reading)
+            os.close(writing)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+@pytest.mark.parametrize("read", [load_image, check_image, image_bytes])
+def test_what_is_no_file_is_refused_and_not_waited_for(read, no_file):
+    with within(1), pytest.raises(ImageUnreadable, match=r"odd\.png.*pipe, a device"):
+        read(no_file)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_large_pictures_are_decoded_one_at_a_time():
+    # In a fresh process, whose peak is its own. One takes 8 bytes a pixel: 290 MB.
+    code = (
+        "import re, sys\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from pathlib import Path\n"
+        "from llama_index_mmrag.nodes.images import load_image\n"
+        "def peak_mb():\n"
+        "    status = Path('/proc/self/status').read_text()\n"
+        "    return int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]) / 1e3\n"
+        "data, before = sys.stdin.buffer.read(), peak_mb()\n"
+        "with ThreadPoolExecutor(3) as threads:\n"
+        "    read = lambda _: load_image(data, max_side=64).size\n"
+        "    assert list(threads.map(read, range(3))) == [(64, 64)] * 3\n"
+        "print(peak_mb() - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=encoded(Image.new("RGBA", (6_000, 6_000), (255, 0, 0, 128))),
+        # glibc would keep what each thread has freed.
+        env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"},
+        capture_output=True,
+        check=True,
+    )
+    assert 200 < float(done.stdout) < 400

@@ -23,7 +23,12 @@ from qdrant_client import AsyncQdrantClient
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException
 
-from llama_index_mmrag import MultiModalFusionRetriever
+from llama_index_mmrag import (
+    RRF,
+    CalibratedSum,
+    MultiModalFusionRetriever,
+    WeightedSum,
+)
 from llama_index_mmrag.concurrency import threads
 from llama_index_mmrag.concurrency.jobs import MOST_ABANDONED
 from llama_index_mmrag.concurrency.threads import n_abandoned
@@ -131,6 +136,7 @@ FAULTS = {
     "duplicate ids": None,
     "NaN scores": ("invalid", "nan"),
     "infinite scores": ("invalid", "inf"),
+    "enormous scores": ("invalid", "1e+308"),
     "closed client": ("error", "closed"),
 }
 OF_STORES: dict[str, dict[str, Any]] = {
@@ -140,6 +146,7 @@ OF_STORES: dict[str, dict[str, Any]] = {
     "duplicate ids": {"_repeats": True},
     "NaN scores": {"_bad_score": math.nan},
     "infinite scores": {"_bad_score": math.inf},
+    "enormous scores": {"_bad_score": -1e308},
 }
 OF_ENCODERS = {
     "encoder raises": WatchedEncoder(Mock(side_effect=RuntimeError("no more memory"))),
@@ -301,6 +308,26 @@ async def test_where_no_thread_can_be_started_the_caller_does_what_has_no_deadli
     (lost,) = why(found[0]).degraded
     assert (lost.route, lost.kind) == ("text→image", "error")
     assert "can't start new thread" in lost.reason
+
+
+class HoldsTheInterpreter(FaultyStore):
+    """Parses its answer in one call that lets no other thread run."""
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        time.sleep(DEADLINE_S / 3)  # under way
+        sum(range(30_000_000))  # as json.loads of a large body: half a second
+        return super().query(query, **kwargs)
+
+
+async def test_what_an_embedded_store_found_is_read_after_another_held_the_interpreter(
+    retrieve, open_store, paint
+):
+    found = open_store("edge", [text_node("red"), text_node("yellow")])
+    slow = open_store(HoldsTheInterpreter, [image_node(paint("red"))])
+    channels = channel("text", found), channel("image", slow)
+    results = await retrieve(retriever_of(*channels, timeout_s=DEADLINE_S), "red")
+    assert ids_of(results) == TEXTS
+    assert [d.route for d in why(results[0]).degraded] == ["text→image"]
 
 
 # What becomes known
@@ -540,6 +567,7 @@ async def test_asynchronous_search_is_repeated_too():
         (TimeoutError("read timed out"), 5),
         (httpx.ReadTimeout("read timed out"), 5),
         (ResourceExhaustedResponse("429", retry_after_s=60), 5),
+        (ResourceExhaustedResponse("429", retry_after_s=-1), 5),
     ],
 )
 async def test_search_is_not_repeated_where_it_cannot_help(
@@ -564,3 +592,34 @@ async def test_encoder_that_fails_is_not_asked_again(retrieve, stores):
     ):
         await retrieve(retriever_of(one), "red")
     assert unplugged.call_count == 1
+
+
+@LOCAL
+@pytest.mark.parametrize("retry_after_s", [-1, 10**9, math.nan, math.inf, "soon", True])
+async def test_server_that_asks_for_absurd_pauses_loses_its_route_and_nothing_else(
+    retry_after_s, retrieve, stores
+):
+    error = ResourceExhaustedResponse("429", retry_after_s=0)
+    error.retry_after_s = retry_after_s
+    stores["text"]._error = error
+    both = [channel(name, store, n_retries=3) for name, store in stores.items()]
+    with within(MARGIN_S):
+        found = await retrieve(retriever_of(*both), "red")
+    (lost,) = why(found[0]).degraded
+    assert (lost.channel, lost.kind) == ("text", "error")
+    assert stores["text"]._n_queries == 1
+
+
+@EDGE
+@pytest.mark.parametrize("fusion", [RRF(), WeightedSum(), CalibratedSum()])
+@pytest.mark.parametrize("score", [1e308, -1e308, 1e39, math.nan])
+async def test_score_that_no_store_means_costs_its_route_under_each_fusion(
+    score, fusion, retrieve, stores
+):
+    stores["text"]._bad_score = score
+    both = [channel(name, store) for name, store in stores.items()]
+    found = await retrieve(retriever_of(*both, fusion=fusion), "red")
+    assert len(found) == 2
+    assert all(math.isfinite(result.score) for result in found)
+    (lost,) = why(found[0]).degraded
+    assert (lost.route, lost.kind) == ("text→text", "invalid")

@@ -75,7 +75,7 @@ def test_weight_of_no_part_is_refused_with_the_parts_there_are(name):
         parts_of(MultiModalQuery("red", part_weights={name: 1.0}))
 
 
-@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf"), None, "1", True])
 def test_weight_out_of_range_is_refused(weight):
     with pytest.raises(InvalidQuery, match="'text'"):
         parts_of(MultiModalQuery("red", part_weights={"text": weight}))
@@ -97,7 +97,7 @@ def test_picture_that_cannot_be_read_is_refused(bad):
 
 @pytest.mark.parametrize("bare", ["red.png", Path("red.png"), b"red", io.BytesIO()])
 def test_picture_that_stands_in_no_list_is_refused(bare):
-    with pytest.raises(InvalidQuery, match="expected a list of pictures"):
+    with pytest.raises(InvalidQuery, match="expected a list of str or Path"):
         parts_of(MultiModalQuery("red", images=bare))
 
 
@@ -180,3 +180,39 @@ def test_open_picture_is_decoded_once_for_all_encoders_at_once(tmp_path):
         with ThreadPoolExecutor(4) as pool:
             vectors = pool.map(lambda _, one=part: encode(one, ColourEncoder()), "abcd")
         assert list(vectors) == [expected] * 4
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"part_weights": None},
+        {"part_weights": [1.0]},
+        {"part_weights": {1: 1.0}},
+        {"images": "red.png"},
+        {"images": None},
+        {"images": [None]},
+        {"images": [5]},
+        {"query_str": None},
+        {"query_str": 5},
+        {"image_path": 5},
+        {"custom_embedding_strs": "red"},
+        {"custom_embedding_strs": ["red", None]},
+    ],
+)
+def test_query_that_is_made_wrong_is_refused_where_it_is_made(wrong):
+    with pytest.raises(InvalidQuery, match=next(iter(wrong))):
+        MultiModalQuery(**{"query_str": "red", **wrong})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"query_str": None},
+        {"image_path": 5},
+        {"custom_embedding_strs": "red"},
+        {"custom_embedding_strs": ["\ud800"]},
+    ],
+)
+def test_bundle_that_was_made_wrong_is_refused_too(wrong):
+    with pytest.raises(InvalidQuery, match=next(iter(wrong))):
+        parts_of(QueryBundle(**{"query_str": "red", **wrong}))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import math
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,13 @@ from llama_index_mmrag import (
     RRFPostprocessor,
     WeightedSum,
 )
-from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
+from llama_index_mmrag.concurrency.jobs import MOST_ABANDONED
+from llama_index_mmrag.errors import (
+    AllRoutesFailed,
+    ImageUnreadable,
+    InvalidQuery,
+    InvalidSetting,
+)
 from llama_index_mmrag.nodes.node import POSITION_KEY, FusedNode
 from llama_index_mmrag.retrieval.channel import Channel
 
@@ -51,6 +59,7 @@ from ..support.colours import (
     uid,
     why,
 )
+from ..support.patience import within
 from ..support.stores import CachingStore, FaultyStore
 
 HALF = 1 / math.sqrt(2)
@@ -364,6 +373,34 @@ async def test_unreadable_picture_is_refused_before_any_search(
     assert store._n_queries == 0
 
 
+async def test_picture_that_is_a_pipe_is_refused_and_not_waited_for(
+    retrieve, open_store, tmp_path
+):
+    store = open_store(FaultyStore, [text_node("red")])
+    os.mkfifo(tmp_path / "query.png")
+    asked = by_picture(tmp_path / "query.png", "red")
+    with within(1), pytest.raises(ImageUnreadable, match="a pipe, a device"):
+        await retrieve(retriever_of(channel("image", store), timeout_s=60), asked)
+    assert store._n_queries == 0
+
+
+async def test_picture_that_hangs_is_waited_for_until_the_deadline(
+    retrieve, open_store, stuck
+):
+    class OnADiskThatHangs(Image.Image):
+        def load(self) -> None:
+            stuck.wait(30)
+
+    store = open_store(FaultyStore, [text_node("red")])
+    retriever = retriever_of(channel("image", store), timeout_s=0.2)
+    asked = MultiModalQuery("red", images=[OnADiskThatHangs()])
+    for reason in ["no answer within 0.2 s"] * MOST_ABANDONED + ["still busy"]:
+        with within(0.5), pytest.raises(AllRoutesFailed, match=f"not read: {reason}"):
+            await retrieve(retriever, asked)
+    assert store._n_queries == 0
+    assert len(await retrieve(retriever, "red")) == 1
+
+
 async def test_picture_that_breaks_off_is_an_error_of_the_query(
     retrieve, retriever, paint, tmp_path
 ):
@@ -610,3 +647,53 @@ def test_setting_out_of_range_is_refused(names, settings, said, open_store):
     store = open_store("local", [text_node("red")])
     with pytest.raises(InvalidSetting, match=said):
         retriever_of(*(channel(name, store) for name in names), **settings)
+
+
+# What is no query and no setting
+
+NO_QUERIES = [None, 5, math.nan, True, b"red", ["red"], {"query_str": "red"}, "\ud800"]
+
+
+@pytest.mark.parametrize("kind", ["edge"])
+@pytest.mark.parametrize("query", [*NO_QUERIES, QueryBundle("\ud800")])
+async def test_what_is_no_query_is_refused_before_an_event_carries_it(
+    query, channels_over, retrieve
+):
+    retriever = retriever_of(*channels_over([text_node("red")]))
+    with pytest.raises(InvalidQuery, match=r"expected a text.*, a QueryBundle"):
+        await retrieve(retriever, query)
+
+
+@pytest.mark.parametrize("kind", ["edge"])
+@pytest.mark.parametrize("query", NO_QUERIES)
+@pytest.mark.parametrize("route", ["text", "text_to_image", "image_to_image"])
+async def test_single_routes_refuse_it_too(query, route, channels_over):
+    retriever = retriever_of(*channels_over([text_node("red")]))
+    with pytest.raises((InvalidQuery, ImageUnreadable)):
+        getattr(retriever, f"{route}_retrieve")(query)
+    with pytest.raises((InvalidQuery, ImageUnreadable)):
+        await getattr(retriever, f"a{route}_retrieve")(query)
+
+
+@pytest.mark.parametrize("kind", ["edge"])
+@pytest.mark.parametrize(
+    "filters", [{"year": 1926}, [MetadataFilter(key="year", value=1)], "year", True]
+)
+def test_filters_that_are_none_are_refused_at_once(filters, channels_over):
+    (only,) = channels_over([text_node("red")])
+    retriever = retriever_of(only)
+    for given in (
+        lambda: retriever_of(only, filters=filters),
+        lambda: retriever.with_filters(filters),
+        lambda: retriever_of(only, filters=where("a", "b")).with_filters(filters),
+        lambda: replace(only, filters=filters),
+    ):
+        with pytest.raises(InvalidSetting, match="filters is .*MetadataFilters"):
+            given()
+
+
+@pytest.mark.parametrize("kind", ["edge"])
+@pytest.mark.parametrize("fusion", ["rrf", RRF, object(), 60, [RRF()]])
+def test_fusion_that_is_none_is_refused_at_once(fusion, channels_over):
+    with pytest.raises(InvalidSetting, match=r"fusion is .*RRF\(\)"):
+        retriever_of(*channels_over([text_node("red")]), fusion=fusion)

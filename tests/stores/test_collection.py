@@ -19,6 +19,8 @@ from llama_index.core.vector_stores.types import (
     FilterCondition,
     MetadataFilter,
     MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryResult,
 )
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
@@ -362,3 +364,21 @@ async def test_store_without_a_synchronous_client_has_no_background():
     store = QdrantVectorStore("c", aclient=aclient)
     assert collection_of(store).background(QUERY) is None
     await aclient.close()
+
+
+class Generous(SimpleVectorStore):
+    """Returns more than it was asked for."""
+
+    stores_text: bool = True
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        nodes = make_nodes(N_NODES)
+        scores = np.linspace(1, 0, N_NODES).tolist()
+        return VectorStoreQueryResult(nodes, scores, [n.node_id for n in nodes])
+
+
+def test_no_more_hits_are_taken_than_were_asked_for():
+    found = collection_of(Generous()).search(
+        VectorStoreQuery(query_embedding=QUERY, similarity_top_k=3)
+    )
+    assert [hit.node_id for hit in found] == [n.node_id for n in make_nodes(3)]

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import qdrant_edge as qe
+from llama_index.core import VectorStoreIndex
+from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import (
     FilterOperator,
@@ -491,3 +493,37 @@ def test_tie_at_the_cut_off_is_cut_by_id_whatever_was_inserted_first(
             assert found.nodes[1].text.startswith("text ")
             assert found.similarities == pytest.approx([1.0] + [0.5**0.5] * 4)
             assert [key for key, _, _ in store.query_ids(query)] == found.ids
+
+
+UNKNOWN = {"qdrant_filters": qe.Filter(must=[])}
+
+
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("query", [asking([1.0] * DIM)]),
+        ("add", [[make_node(1)]]),
+        ("delete", ["a document"]),
+        ("delete_nodes", [[node_id(1)]]),
+    ],
+)
+async def test_keyword_that_the_store_does_not_know_is_refused(store, method, given):
+    store.add([make_node(1), make_node(2)])
+    also = method.replace("add", "async_add") if method == "add" else f"a{method}"
+    said = rf"{method}\(\) got the keyword 'qdrant_filters'"
+    with pytest.raises(InvalidSetting, match=said):
+        getattr(store, method)(*given, **UNKNOWN)
+    with pytest.raises(InvalidSetting, match=said):
+        await getattr(store, also)(*given, **UNKNOWN)
+    assert store.count() == 2
+
+
+def test_llamaindex_may_pass_what_a_user_told_it_to(store):
+    # LlamaIndex adds no keyword of its own, and a user's reach the store.
+    index = VectorStoreIndex.from_vector_store(store, embed_model=MockEmbedding(DIM))
+    index.insert_nodes([make_node(1)])
+    with pytest.raises(InvalidSetting, match="qdrant_filters"):
+        index.as_retriever(vector_store_kwargs=UNKNOWN).retrieve("red")
+    assert len(index.as_retriever().retrieve("red")) == 1
+    index.delete_nodes([node_id(1)])
+    assert store.count() == 0

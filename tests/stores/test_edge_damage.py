@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -10,12 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import qdrant_edge as qe
 
-from llama_index_mmrag.errors import StoreUnusable
+from llama_index_mmrag.errors import StoreClosed, StoreFull, StoreUnusable
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
-from ..support.damage import zero_the_vectors
-from .conftest import DIM, make_nodes
+from ..support.damage import (
+    DAMAGES,
+    little_memory,
+    make_a_pipe,
+    make_huge,
+    truncate_a_status,
+    zero_the_vectors,
+)
+from .conftest import DIM, asking, make_node, make_nodes, node_id
 
 
 @pytest.fixture
@@ -130,3 +139,124 @@ def test_new_store_is_on_the_disk_before_it_is_ready(tmp_path, steps):
         for path in (segment, segment.parent, tmp_path / "s", tmp_path):
             assert path.stat().st_ino in synced
         assert s.count() == 0
+
+
+# The engine reads its own description first, and waits at a pipe.
+LEFT_TO_IT = {make_a_pipe, make_huge}
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        *itertools.product(("store.json", "quantisation.json"), DAMAGES),
+        *(("edge_config.json", d) for d in DAMAGES if d not in LEFT_TO_IT),
+    ],
+)
+def test_whatever_lies_in_the_place_of_a_file_is_one_sentence(name, damage, closed):
+    folder = shard_of(closed) if name == "edge_config.json" else Path(closed.path)
+    (folder / name).touch()
+    damage(folder / name)
+    with little_memory(), pytest.raises(StoreUnusable, match=name):
+        closed.connect()
+
+
+def test_panic_on_opening_is_one_of_our_errors(closed):
+    truncate_a_status(shard_of(closed))
+    for _ in range(2):  # the folder is given back
+        with pytest.raises(StoreUnusable, match="broke down on the store"):
+            closed.connect()
+
+
+def test_panic_closes_the_store_and_says_so(closed, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(shard_of(closed), broken)
+    truncate_a_status(broken)
+    folder = closed.connect().client
+    with (
+        pytest.raises(StoreUnusable, match=r"The store was closed"),
+        folder._open_shard(),  # where every call is made
+    ):
+        qe.EdgeShard.load(str(broken))
+    assert not folder.is_open
+    with pytest.raises(StoreClosed):
+        closed.count()
+    assert closed.connect().count() == 10
+
+
+@pytest.mark.parametrize(
+    "content", [None, 7, "", "{", "[" * 100_000, '{"metadata": 7}']
+)
+def test_payload_that_is_no_node_is_one_of_our_errors(content, closed):
+    shard = qe.EdgeShard.load(str(shard_of(closed)))
+    point = qe.Point(
+        node_id(3), {"text-dense": [1.0] * DIM}, {"_node_content": content}
+    )
+    shard.update(qe.UpdateOperation.upsert_points([point]))
+    shard.close()
+    closed.connect()
+    with pytest.raises(StoreUnusable, match=node_id(3)):
+        closed.get_nodes()
+    with pytest.raises(StoreUnusable, match=node_id(3)):
+        closed.query(asking([1.0] * DIM))
+
+
+def test_point_that_lost_its_vector_is_named(closed):
+    shard = qe.EdgeShard.load(str(shard_of(closed)))
+    forget = qe.UpdateOperation.delete_vectors([node_id(3)], ["text-dense"])
+    shard.update(forget)
+    shard.close()
+    closed.connect()
+    for read in (closed.get_nodes, lambda: closed.sample_vectors(10)):
+        with pytest.raises(StoreUnusable, match=f"{node_id(3)}.*lost its vector"):
+            read()
+
+
+def test_lock_that_is_a_link_empties_nothing(closed, tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    (Path(closed.path) / ".lock").unlink()
+    (Path(closed.path) / ".lock").symlink_to(tmp_path / "thesis.txt")
+    with pytest.raises(StoreUnusable, match="cannot be used"):
+        closed.connect()
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+@pytest.fixture
+def disk(monkeypatch) -> Callable[[int], None]:
+    """Return what leaves so many bytes free; real disks are filled by hand."""
+
+    def leave(free: int, total: int = 1 << 40) -> None:
+        usage = shutil._ntuple_diskusage(total, total - free, free)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    return leave
+
+
+def test_full_disk_refuses_what_it_has_no_room_for_and_is_read(closed, disk, tmp_path):
+    disk(1 << 20)
+    closed.connect()
+    for write in (
+        lambda: closed.add([make_node(10)]),
+        lambda: closed.delete_nodes([node_id(0)]),
+        closed.build_index,
+        lambda: QdrantEdgeVectorStore.open(tmp_path / "new", dim=DIM),
+    ):
+        with pytest.raises(StoreFull, match=r"about [\d.]+ MB .* has 1\.0 MB"):
+            write()
+    assert len(closed.get_nodes()) == 10
+    disk(1 << 30)
+    closed.add([make_node(10)])
+    assert closed.count() == 11
+
+
+def test_room_grows_with_what_is_written(closed, disk):
+    disk(9 << 20)
+    closed.connect().add([make_node(10)])
+    with pytest.raises(StoreFull, match="Nothing was written"):
+        closed.add([make_node(11), make_node(12, text="word " * 200_000)])
+    assert closed.count() == 11
+
+
+def test_disk_without_a_limit_has_room(closed, disk):
+    disk(0, total=0)
+    closed.connect().add([make_node(10)])
+    assert closed.count() == 11

@@ -17,6 +17,8 @@ from llama_index_mmrag.stores.manifest import (
     write_manifest,
 )
 
+from ..support.damage import DAMAGES, little_memory
+
 CARD = {"class": "MockEmbedding", "space": "mock-ä"}
 PLACE = {"folder": "text-0123456789ab", "alignment": None, "space": "mock"}
 
@@ -85,6 +87,23 @@ def test_name_that_leads_out_of_the_store_is_refused(name, field, tmp_path):
 def test_what_is_no_manifest_is_told(broken, tmp_path):
     (tmp_path / "mmrag.json").write_bytes(broken.encode("latin-1"))
     with pytest.raises(StoreUnusable, match=r"mmrag\.json"):
+        check_manifest(tmp_path, {"text": CARD})
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_whatever_lies_in_its_place_is_one_sentence(damage, tmp_path):
+    written(tmp_path, format=1, encoders={})
+    damage(tmp_path / "mmrag.json")
+    with (
+        little_memory(),
+        pytest.raises(StoreUnusable, match=r"mmrag\.json.*Restore the file"),
+    ):
+        check_manifest(tmp_path, {"text": CARD})
+
+
+def test_format_that_is_no_number_is_told(tmp_path):
+    written(tmp_path, format=True, encoders={})
+    with pytest.raises(StoreUnusable, match="format: .*valid integer"):
         check_manifest(tmp_path, {"text": CARD})
 
 

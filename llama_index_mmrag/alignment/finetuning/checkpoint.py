@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llama_index_mmrag.alignment.finetuning.report import FinetuneEpoch
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.files.reading import check_regular, parsed_json
 from llama_index_mmrag.files.writing import sync_folder
 
 if TYPE_CHECKING:
@@ -82,9 +83,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
     """
     from safetensors import SafetensorError, safe_open
 
+    check_regular(path)
     try:
         with safe_open(path, framework="pt") as file:
-            card = json.loads((file.metadata() or {})["card"])
+            card = parsed_json((file.metadata() or {})["card"])
             names = file.keys()
             return card, {name: file.get_tensor(name) for name in names}
     except (KeyError, SafetensorError) as error:
@@ -165,7 +167,7 @@ def read_checkpoint(path: Path, origin: Origin, like: Tensors) -> State | None:
         )
     except InvalidSetting:
         raise
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         reason = f"it cannot be read ({type(error).__name__}: {error})"
         raise _unusable(path, reason) from error
     shapes = {name: tuple(weight.shape) for name, weight in like.items()}

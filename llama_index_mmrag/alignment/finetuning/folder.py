@@ -28,6 +28,7 @@ from llama_index_mmrag.alignment.finetuning.report import (
 )
 from llama_index_mmrag.embeddings.clip_torch import weights_sha8
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.files.reading import read_json
 from llama_index_mmrag.files.writing import sync_folder, sync_tree
 
 CARD = "finetune.json"
@@ -59,10 +60,10 @@ def finished_report(folder: Path, origin: Origin) -> FinetuneReport | None:
                 )
         return None
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = read_json(path)
         difference = origin.difference(card["origin"])
         report = _report(folder, card["report"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InvalidSetting(
             f"The card {str(path)!r} cannot be read ({type(error).__name__}: {error}). "
             f"Expected what fine-tuning wrote. Give another folder."

@@ -306,3 +306,15 @@ def test_captioner_beside_another_model_is_refused(
     shutil.copy(Path(tiny_clip) / "model.safetensors", report.folder)
     with pytest.raises(CheckpointUnusable, match="Use the files that one fine-tuning"):
         Captioner.load(report.folder)
+
+
+def test_card_that_is_nested_deeply_and_a_folder_are_no_checkpoint(tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    file = tmp_path / "checkpoint.safetensors"
+    save_file({"a": torch.zeros(1)}, file, metadata={"card": "[" * 1_000_000})
+    with pytest.raises(ValueError, match="nested too deep"):
+        read_tensors(file)
+    with pytest.raises(ValueError, match="no regular file"):
+        read_tensors(tmp_path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib import import_module
 from math import isfinite
 from types import ModuleType
@@ -143,6 +143,99 @@ number of at least 1.
     if found is None or not _is_within(found, bounds):
         raise error(_said(value, name, f"a whole number{_told(bounds)}", advice))
     return found
+
+
+def truth(value: bool, name: str) -> bool:
+    """Return `value`, which is True or False; what counts as such elsewhere is none."""
+    return one_of(value, name, (True, False))
+
+
+def instance(  # noqa: PLR0913 - what is taken, and what is said
+    value: T,
+    name: str,
+    *kinds: Any,
+    or_none: bool = False,
+    advice: str = "",
+    error: type[MmragError] = InvalidSetting,
+) -> T:
+    """Return `value`, which is of one of the kinds; a class is not its own instance.
+
+    Args:
+        value: What was given.
+        name: What it is called where it was given.
+        *kinds: Classes and protocols; `bool` takes True and False alone.
+        or_none: Whether None, for "not given", is taken too.
+        advice: A sentence that says what to do.
+        error: What is raised.
+
+    Example:
+        >>> instance("a", "name", str)
+        'a'
+        >>> instance(1, "name", str, or_none=True)
+        Traceback (most recent call last):
+        ...
+        llama_index_mmrag.errors.InvalidSetting: name is 1; expected str or None.
+    """
+    if (isinstance(value, kinds) and not isinstance(value, type)) or (
+        or_none and value is None
+    ):
+        return value
+    told = [kind.__name__ for kind in kinds] + ["None"] * or_none
+    raise error(_said(value, name, " or ".join(told), advice))
+
+
+def listed(
+    values: Iterable[T],
+    name: str,
+    *kinds: Any,
+    advice: str = "Use [...].",
+    error: type[MmragError] = InvalidSetting,
+) -> tuple[T, ...]:
+    """Return the items of a list or another collection, each of one of the kinds.
+
+    A text is no list, and a mapping is none either.
+    """
+    if not isinstance(values, Collection) or isinstance(
+        values, (str, bytes, bytearray, Mapping)
+    ):
+        of = " or ".join(kind.__name__ for kind in kinds)
+        raise error(_said(values, name, f"a list of {of}", advice))
+    return tuple(
+        instance(value, f"{name}[{n}]", *kinds, error=error)
+        for n, value in enumerate(values)
+    )
+
+
+def numbers(
+    values: Mapping[str, float],
+    name: str,
+    *,
+    at_least: float | None = None,
+    advice: str = "",
+    error: type[MmragError] = InvalidSetting,
+) -> dict[str, float]:
+    """Return a copy of a mapping from names to numbers, each as `number` has it."""
+    if not isinstance(values, Mapping):
+        raise error(_said(values, name, "a mapping of names to numbers", advice))
+    return {
+        instance(key, f"A name in {name}", str, error=error): number(
+            value, f"{name}[{key!r}]", at_least=at_least, advice=advice, error=error
+        )
+        for key, value in values.items()
+    }
+
+
+def no_keywords(given: Mapping[str, object], of: str) -> None:
+    """Do nothing if nothing was given besides the arguments that `of` knows.
+
+    What is not known must not be dropped: a filter under another name would hide
+    nothing.
+    """
+    for keyword in given:
+        raise InvalidSetting(
+            f"{of}() got the keyword {keyword!r}, which it does not know; expected "
+            f"those of its signature alone. Leave it out."
+        )
 
 
 _ADDRESS = re.compile(r":memory:|[A-Za-z][A-Za-z0-9+.-]+:[/\\].*", re.DOTALL)

@@ -1,0 +1,105 @@
+"""Arguments checked against their annotations: what is no such thing is refused.
+
+For all that is no number: `checks` itself has the ranges of those. Pure.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from llama_index_mmrag.errors import InvalidSetting
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C")
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Return the function, which first looks at what it is given.
+
+    Each argument must be of its annotation: classes, protocols, True or False, texts,
+    and collections of such. Numbers and choices are left to the function itself, whose
+    messages say their range, and so are names that exist for type checkers only.
+
+    Example:
+        >>> @checked
+        ... def shout(word: str, *, twice: bool = False) -> str:
+        ...     return word.upper() * (1 + twice)
+        >>> shout("a", twice=True)
+        'AA'
+        >>> shout("a", twice=None)
+        Traceback (most recent call last):
+        ...
+        llama_index_mmrag.errors.InvalidSetting: shout: twice is None; expected bool.
+    """
+    signature = inspect.signature(function)
+    named = function.__qualname__.removesuffix(".__init__")
+    hints: dict[str, Any] = {}  # at the first call: then all names are known
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not hints:
+            hints.update(_hints(signature, function))
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            if not _fits(value, hints[name]):
+                expected = signature.parameters[name].annotation
+                raise InvalidSetting(
+                    f"{named}: {name} is {value!r}; expected {expected}."
+                )
+        return function(*args, **kwargs)
+
+    return call
+
+
+def checked_fields(cls: type[C]) -> type[C]:
+    """Return a dataclass whose fields are checked, as by `checked`, when it is made."""
+    cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
+    return cls
+
+
+def _hints(signature: inspect.Signature, function: Any) -> dict[str, Any]:
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    hints: dict[str, Any] = {}
+    for name, parameter in signature.parameters.items():
+        hint = parameter.annotation
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            hint = Any
+        try:
+            hints[name] = eval(hint, names) if isinstance(hint, str) else hint  # noqa: S307 - our own source
+        except NameError:  # imported for type checkers only
+            hints[name] = Any
+    return hints
+
+
+def _fits(value: Any, hint: Any) -> bool:  # noqa: PLR0911 - a line a kind of hint
+    kind, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if kind in (typing.Union, types.UnionType):
+        return any(_fits(value, one) for one in inner)
+    if kind is None:
+        return value is None
+    is_protocol = getattr(kind, "_is_protocol", False)
+    if (
+        not isinstance(kind, type)  # choices, and what type variables stand for
+        or kind in (Any, int, float, inspect.Parameter.empty)
+        or (is_protocol and not getattr(kind, "_is_runtime_protocol", False))
+    ):
+        return True
+    if not isinstance(value, kind) or (
+        isinstance(value, type) and kind not in (type, Callable)
+    ):
+        return False  # a class is not its own instance
+    if not inner or kind in (type, Callable):
+        return True
+    if isinstance(value, Mapping):
+        return issubclass(kind, Mapping)
+    if isinstance(value, (str, bytes, bytearray)):
+        return False  # a text is no list of texts
+    # Of what is only to be gone through, each item is taken or reported by itself.
+    return kind is Iterable or all(
+        _fits(one, inner[0]) for one in typing.cast(Any, value)
+    )

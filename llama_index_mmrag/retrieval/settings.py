@@ -1,0 +1,117 @@
+"""Settings of retrievers and channels, checked where they come in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.schema import IndexNode
+from llama_index.core.vector_stores.types import MetadataFilters
+
+from llama_index_mmrag.checks import instance, listed, number, one_of, truth, whole
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.fusion import Fusion
+from llama_index_mmrag.retrieval.query import PartKind
+from llama_index_mmrag.retrieval.search import SearchChannel
+
+
+def checked_timeout(timeout_s: float | None, *, of: str) -> float | None:
+    """Return a deadline's seconds, more than 0; None for none."""
+    if timeout_s is None:
+        return None
+    advice = "None is no deadline."
+    return number(timeout_s, f"{of}: timeout_s", more_than=0, advice=advice)
+
+
+def base_settings(
+    callback_manager: CallbackManager | None,
+    object_map: dict[str, Any] | None,
+    objects: list[IndexNode] | None,
+    verbose: bool,
+) -> dict[str, Any]:
+    """Return the arguments of LlamaIndex's own retriever, which checks none."""
+    of, kind = "Retriever: callback_manager", CallbackManager
+    instance(object_map, "Retriever: object_map", dict, or_none=True)
+    return {
+        "callback_manager": instance(callback_manager, of, kind, or_none=True),
+        "object_map": object_map,
+        "objects": None
+        if objects is None
+        else list(listed(objects, "objects", IndexNode)),
+        "verbose": truth(verbose, "Retriever: verbose"),
+    }
+
+
+def checked_filters(
+    filters: MetadataFilters | None, channels: Sequence[SearchChannel]
+) -> MetadataFilters | None:
+    """Return conditions for all of the channels; None for none.
+
+    Raises:
+        InvalidSetting: They are no `MetadataFilters`, or a channel cannot apply any.
+    """
+    instance(filters, "Retriever: filters", MetadataFilters, or_none=True)
+    cannot = [channel.name for channel in channels if not channel.can_filter]
+    if filters is not None and cannot:
+        raise InvalidSetting(
+            f"The retriever has filters, and the channels {cannot!r} cannot apply "
+            f"them: they would show what the filters hide. Leave one of the two out."
+        )
+    return filters
+
+
+def checked_settings(  # noqa: PLR0913 - one argument a setting, all by name
+    *,
+    name: str,
+    top_k: int,
+    timeout_s: float | None,
+    n_retries: int,
+    accepts: Sequence[PartKind] | frozenset[PartKind],
+) -> dict[str, object]:
+    """Return what every kind of channel has, in plain types.
+
+    Raises:
+        InvalidSetting: A setting is out of its range.
+    """
+    if not instance(name, "A channel's name", str, advice="Such as 'text'."):
+        raise InvalidSetting(
+            "A channel has an empty name; expected one such as 'text'."
+        )
+    of = f"Channel {name!r}"
+    for kind in listed(accepts, f"{of}: accepts", str):
+        one_of(kind, f"{of}: a kind in accepts", get_args(PartKind))
+    return {
+        "top_k": whole(top_k, f"{of}: top_k", at_least=1),
+        "timeout_s": checked_timeout(timeout_s, of=of),
+        "n_retries": whole(n_retries, f"{of}: n_retries", at_least=0),
+        "accepts": frozenset(accepts),
+    }
+
+
+def checked_channels(
+    channels: Sequence[SearchChannel], fusion: Fusion
+) -> tuple[SearchChannel, ...]:
+    """Return a retriever's channels.
+
+    Raises:
+        InvalidSetting: There are none, two of a name, or none that a weight is for;
+            or they are no channels, or `fusion` is none.
+    """
+    advice = "Such as RRF() or CalibratedSum()."
+    instance(fusion, "Retriever: fusion", Fusion, advice=advice)
+    if not listed(channels, "Retriever: channels", SearchChannel):
+        raise InvalidSetting("A retriever needs at least one channel.")
+    names = [channel.name for channel in channels]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise InvalidSetting(
+            f"Two channels have the name {doubled[0]!r}; names must be unique, since "
+            f"weights and provenance go by them. Rename one."
+        )
+    unknown = sorted(set(fusion.weights) - set(names))
+    if unknown:
+        raise InvalidSetting(
+            f"The fusion weighs {unknown!r}; this retriever's channels are {names!r}."
+        )
+    return tuple(channels)

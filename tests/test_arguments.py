@@ -1,0 +1,350 @@
+"""Every public argument is checked: what is wrong is one of our errors, at once.
+
+Of each public constructor and method one argument at a time is replaced by each of six
+values. A value that the annotation names has a documented meaning: it may be taken or
+refused. All others must be refused, and nothing but our own errors may be raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from llama_index.core.indices.query.query_transform import HyDEQueryTransform
+from llama_index.core.llms import MockLLM
+from llama_index.core.schema import Document
+from llama_index.core.vector_stores.types import VectorStoreQuery
+from PIL import Image
+
+import llama_index_mmrag as mmrag
+from llama_index_mmrag import citations, compression, fusion, ingestion, stores
+from llama_index_mmrag.embeddings.colour import ColourEncoder
+from llama_index_mmrag.errors import MmragError
+
+from .support.colours import ENCODER, text_node, uid
+
+WRONG = {
+    "NaN": math.nan,
+    "True": True,
+    "'x'": "x",
+    "None": None,
+    "[]": [],
+    "object()": object(),
+}
+NAMED = {
+    "True": r"\bbool\b",
+    "'x'": r"(?<!Sequence\[)(?<!Iterable\[)(?<!List\[)\b(str|Path|Query\w*Type)\b",
+    "None": r"\b(None|Optional)\b",
+    "[]": r"(Sequence|list|List|Iterable|tuple|frozenset|ArrayLike|Collection)\b",
+}
+"""Which words of an annotation name a value. NaN and a bare object are never meant."""
+
+MEANT = {
+    ("MultiModalQuery", "embedding"): "is left aside: channels have other encoders",
+    ("MultiModalQdrantIndex.compress", "on_step"): "is called, where there are steps",
+    ("Channel", "accepts"): "None takes what suits",
+}
+"""By argument: why more values are taken than its annotation names."""
+
+NOT_CALLED = {
+    "Composition Fusion": "protocols",
+    "Contribution Degradation FusedNode Provenance Hit FusedEntity Background Problem"
+    " SourceRecord Survey Compression IndexCompression ServerCompression Row"
+    " RouteDegradedEvent": "what comes out: nobody makes one to put it in",
+    "BatchedClipEmbedding CaptionsAsText OfflineMultiModalEmbedding"
+    " OfflineTextEmbedding RRFPostprocessor TransformedEmbedding": "components:"
+    " pydantic checks their fields, as it does those of LlamaIndex's own",
+    "collect_degradations describe_sources provenance_of": "ask, and take any result",
+    "RankedList": "channels make them, of what their stores found: scores are checked",
+    "Channel.answer Channel.aanswer RetrieverChannel.answer RetrieverChannel.aanswer"
+    " Channel.of_entities Channel.aof_entities RetrieverChannel.of_entities"
+    " RetrieverChannel.aof_entities RRF.fuse WeightedSum.fuse CalibratedSum.fuse"
+    " MultiModalSynthesizer.get_response MultiModalSynthesizer.aget_response"
+    " MultiModalQdrantIndex.compress compress"
+    " Candidates.transforms Candidates.lengths Candidates.n_tests": "called by the"
+    " walk, with what it has made and checked",
+    "compress_collection migrate": "need a server's client: tested there",
+    "search_lock has_async_client": "ask, and take any store",
+    "DocumentUnreadable InvalidNodeId UnsupportedQuery": "errors",
+}
+"""What is left out, with the reason."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Iterator[SimpleNamespace]:
+    """A small index and what is made of it."""
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "red.md").write_text("A red kite.")
+    picture = folder / "red.png"
+    Image.new("RGB", (8, 8), "red").save(picture)
+    place = tmp_path_factory.mktemp("index")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        mmrag.MultiModalQdrantIndex.open(place, embed_model=ColourEncoder()) as index,
+        mmrag.QdrantEdgeVectorStore.open(place / "alone", dim=4) as store,
+    ):
+        patch.chdir(tmp_path_factory.mktemp("here"))  # "x" is a folder's name too
+        report = index.insert_directory(folder)
+        store.add([text_node("red")])
+        retriever = index.as_retriever()
+        yield SimpleNamespace(
+            index=index,
+            report=report,
+            store=store,
+            retriever=retriever,
+            engine=index.as_query_engine(),
+            results=retriever.retrieve("a red kite"),
+            channel=mmrag.Channel("text", vector_store=store, embed_model=ENCODER),
+            folder=folder,
+            picture=str(picture),
+            place=place,
+        )
+
+
+Given = Callable[[SimpleNamespace], "tuple[Callable[..., Any], dict[str, Any]]"]
+
+
+def _of(owner: str, method: str, **given: Any) -> Given:
+    def made(w: SimpleNamespace) -> tuple[Callable[..., Any], dict[str, Any]]:
+        found = {k: v(w) if callable(v) else v for k, v in given.items()}
+        return getattr(getattr(w, owner), method), found
+
+    return made
+
+
+def _new(made: Callable[..., Any], **given: Any) -> Given:
+    def called(w: SimpleNamespace) -> tuple[Callable[..., Any], dict[str, Any]]:
+        return made, {k: v(w) if callable(v) else v for k, v in given.items()}
+
+    return called
+
+
+def _rule(rule: Any, method: str, **given: Any) -> Given:
+    return lambda _: (getattr(rule, method), given)
+
+
+VECTORS = [[1.0, 0.0]]
+ASKED = VectorStoreQuery(query_embedding=[1.0, 0.0, 0.0, 0.0])
+BLEND, JOINED = mmrag.Blend(), mmrag.Concatenate()
+NODES = {"node_ids": [uid("text red")]}
+
+VALID: dict[str, Given] = {
+    "RRF": _new(fusion.RRF),
+    "WeightedSum": _new(fusion.WeightedSum),
+    "CalibratedSum": _new(fusion.CalibratedSum),
+    "Blend": _new(mmrag.Blend),
+    "Concatenate": _new(mmrag.Concatenate),
+    **{
+        f"{type(rule).__name__}.{method}": _rule(rule, method, **given)
+        for rule in (BLEND, JOINED)
+        for method, given in {
+            "out_dim": {"text_dim": 2, "image_dim": 2},
+            "compose": {"texts": VECTORS, "pictures": VECTORS},
+            "weighted": {"text": 1.0, "image": 2.0},
+        }.items()
+    },
+    "Channel": _new(
+        mmrag.Channel,
+        name="text",
+        vector_store=lambda w: w.store,
+        embed_model=lambda _: ENCODER,
+    ),
+    "RetrieverChannel": _new(
+        mmrag.RetrieverChannel, name="a", retriever=lambda w: w.retriever
+    ),
+    "MultiModalQuery": _new(mmrag.MultiModalQuery, query_str="red"),
+    "KeepPicture": _new(
+        mmrag.KeepPicture, transform=lambda _: HyDEQueryTransform(llm=MockLLM())
+    ),
+    "MultiModalFusionRetriever": _new(
+        mmrag.MultiModalFusionRetriever, channels=lambda w: [w.channel]
+    ),
+    "MultiModalFusionRetriever.from_vector_stores": _new(
+        mmrag.MultiModalFusionRetriever.from_vector_stores,
+        text_store=lambda w: w.store,
+        image_store=lambda w: w.store,
+        text_embed=lambda _: ENCODER,
+        image_embed=lambda _: ENCODER,
+    ),
+    "MultiModalFusionRetriever.with_top_k": _of("retriever", "with_top_k", top_k=1),
+    "MultiModalFusionRetriever.with_filters": _of(
+        "retriever", "with_filters", filters=None
+    ),
+    **{
+        f"MultiModalFusionRetriever.{method}": _of(
+            "retriever",
+            method,
+            str_or_query_bundle=(lambda w: mmrag.MultiModalQuery(image_path=w.picture))
+            if "image_to" in method
+            else "red",
+        )
+        for route in ("", "text_", "text_to_image_", "image_to_image_")
+        for method in (f"{route}retrieve", f"a{route}retrieve")
+    },
+    "MultiModalQdrantIndex": _new(
+        mmrag.MultiModalQdrantIndex, channels=lambda w: w.index.channels
+    ),
+    "MultiModalQdrantIndex.open": _new(
+        mmrag.MultiModalQdrantIndex.open,
+        path=lambda w: w.place / "none" / "such",
+        embed_model=lambda _: ENCODER,
+    ),
+    "MultiModalQdrantIndex.insert": _of(
+        "index", "insert", items=lambda _: [Document(text="Blue.")]
+    ),
+    "MultiModalQdrantIndex.ainsert": _of("index", "ainsert", items=lambda _: []),
+    "MultiModalQdrantIndex.insert_directory": _of(
+        "index", "insert_directory", path=lambda w: w.folder
+    ),
+    "MultiModalQdrantIndex.ainsert_directory": _of(
+        "index", "ainsert_directory", path=lambda w: w.folder
+    ),
+    "MultiModalQdrantIndex.refresh": _of("index", "refresh", source=lambda w: w.folder),
+    "MultiModalQdrantIndex.gone": _of(
+        "index", "gone", path=lambda w: w.folder, report=lambda w: w.report
+    ),
+    "MultiModalQdrantIndex.delete_ref_doc": _of(
+        "index", "delete_ref_doc", ref_doc_id="none"
+    ),
+    "MultiModalQdrantIndex.as_retriever": _of("index", "as_retriever"),
+    "MultiModalQdrantIndex.as_query_engine": _of("index", "as_query_engine"),
+    "MultiModalQdrantIndex.as_tool": _of("index", "as_tool"),
+    "MultiModalRetrieverTool": _new(
+        mmrag.MultiModalRetrieverTool, retriever=lambda w: w.retriever
+    ),
+    "MultiModalQueryEngineTool": _new(
+        mmrag.MultiModalQueryEngineTool, query_engine=lambda w: w.engine
+    ),
+    "MultiModalSynthesizer": _new(mmrag.MultiModalSynthesizer),
+    **{
+        f"MultiModalSynthesizer.{method}": lambda w, method=method: (
+            getattr(mmrag.MultiModalSynthesizer(embed_model=ENCODER), method),
+            {"query": "red", "nodes": w.results},
+        )
+        for method in ("synthesize", "asynthesize")
+    },
+    "QdrantEdgeVectorStore": _new(
+        mmrag.QdrantEdgeVectorStore, path=lambda w: w.place / "other", dim=4
+    ),
+    "QdrantEdgeVectorStore.open": _new(
+        mmrag.QdrantEdgeVectorStore.open, path=lambda w: w.place / "alone2", dim=4
+    ),
+    "QdrantEdgeVectorStore.add": _of("store", "add", nodes=lambda _: [text_node("b")]),
+    "QdrantEdgeVectorStore.delete": _of("store", "delete", ref_doc_id="none"),
+    "QdrantEdgeVectorStore.delete_nodes": _of(
+        "store", "delete_nodes", node_ids=lambda _: [uid("none")]
+    ),
+    "QdrantEdgeVectorStore.build_index": _of("store", "build_index"),
+    "QdrantEdgeVectorStore.query": _of("store", "query", query=lambda _: ASKED),
+    "QdrantEdgeVectorStore.query_ids": _of("store", "query_ids", query=lambda _: ASKED),
+    "QdrantEdgeVectorStore.get_nodes": _of("store", "get_nodes", **NODES),
+    "QdrantEdgeVectorStore.sample_vectors": _of("store", "sample_vectors", n_vectors=2),
+    "QdrantEdgeVectorStore.payload_values": _of(
+        "store", "payload_values", key="mmrag_entity", **NODES
+    ),
+    "QdrantEdgeVectorStore.existing": _of("store", "existing", **NODES),
+    "QdrantEdgeVectorStore.ids_where": _of("store", "ids_where"),
+    "QdrantEdgeVectorStore.count": _of("store", "count"),
+    "CitationChecker": _new(citations.CitationChecker, n_sources=2),
+    "CitationChecker.feed": lambda _: (
+        citations.CitationChecker(1).feed,
+        {"piece": "a"},
+    ),
+    "CitationChecker.check": lambda _: (
+        citations.CitationChecker(1).check,
+        {"answer": "a"},
+    ),
+    "CitationChecker.check_stream": lambda _: (
+        citations.CitationChecker(1).check_stream,
+        {"pieces": ["a"]},
+    ),
+    "ReadSettings": _new(ingestion.ReadSettings),
+    "discover": _new(ingestion.discover, path=lambda w: w.folder),
+    "survey": _new(ingestion.survey, path=lambda w: w.folder),
+    "document_id": _new(ingestion.document_id, document=lambda _: Document(text="a")),
+    "read_directory": _new(ingestion.read_directory, path=lambda w: w.folder),
+    "read_document": _new(
+        ingestion.read_document, document=lambda _: Document(text="a")
+    ),
+    "read_documents": _new(
+        ingestion.read_documents, documents=lambda _: [Document(text="a")]
+    ),
+    "read_file": _new(ingestion.read_file, path=lambda w: w.folder / "red.md"),
+    "Quantisation": _new(stores.Quantisation, scheme="int8"),
+    "Quantisation.from_dict": _new(
+        stores.Quantisation.from_dict, settings={"scheme": "int8"}
+    ),
+    "Candidates": _new(compression.Candidates),
+    "CompressSettings": _new(compression.CompressSettings),
+}
+"""By public name: what is called, and arguments that it takes."""
+
+ROOMS = (mmrag, fusion, stores, ingestion, citations, compression)
+
+
+def public_callables() -> Iterator[str]:
+    for room in ROOMS:
+        for name in room.__all__:
+            found = getattr(room, name)
+            if not callable(found) or inspect.ismodule(found):
+                continue
+            yield name
+            members = vars(found) if isinstance(found, type) else {}
+            for method, member in members.items():
+                function = getattr(member, "__func__", member)
+                if (
+                    not method.startswith(("_", "model_"))
+                    and inspect.isfunction(function)
+                    and len(inspect.signature(function).parameters) > 1
+                ):
+                    yield f"{name}.{method}"
+
+
+def outcome(made: Callable[..., Any], given: dict[str, Any]) -> None:
+    """Call, await, read through and close."""
+    result = made(**given)
+    if inspect.iscoroutine(result):
+        result = asyncio.run(result)
+    if inspect.isgenerator(result):
+        list(result)
+    if getattr(made, "__name__", "") == "open":
+        result.close()
+
+
+def faults_of(name: str, world: SimpleNamespace) -> Iterator[str]:
+    made, given = VALID[name](world)
+    for argument, parameter in inspect.signature(made).parameters.items():
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        hint = str(parameter.annotation)
+        for label, wrong in WRONG.items():
+            try:
+                outcome(made, {**given, argument: wrong})
+            except MmragError:
+                continue
+            except Exception as error:  # noqa: BLE001 - what is looked for
+                yield f"{argument}={label}: {type(error).__name__}: {error}"[:150]
+                continue
+            meant = re.search(NAMED.get(label, "(?!)"), hint)
+            if not meant and (name, argument) not in MEANT:
+                yield f"{argument}={label} is taken, and is no {hint}"[:150]
+
+
+def test_every_public_callable_is_called_or_left_out_for_a_reason():
+    left_out = {name for names in NOT_CALLED for name in names.split()}
+    found = set(public_callables())
+    of_left_out = {name for name in found if name.partition(".")[0] in left_out}
+    assert sorted(found - set(VALID) - left_out - of_left_out) == []
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_what_is_wrong_is_one_of_our_errors(name, world):
+    made, given = VALID[name](world)
+    outcome(made, given)  # or nothing would be shown by what follows
+    assert list(faults_of(name, world)) == []
