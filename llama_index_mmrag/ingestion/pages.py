@@ -102,8 +102,9 @@ def page_record(page: Page, origin: Origin, settings: ReadSettings) -> SourceRec
             placed = place_picture(shown.picture, settings.media_dir)
             image = CaptionedImageNode(text=shown.text, **placed)
             drafts.append(draft(image, len(drafts), shown.picture))
+    nodes = linked(drafts, origin)
     problems = tuple(Problem(source, reason) for reason in page.problems)
-    return SourceRecord(source, linked(drafts, origin), whole=True, problems=problems)
+    return SourceRecord(source, nodes, whole=True, problems=problems)
 
 
 def _chunks(
