@@ -96,7 +96,7 @@ class MultiModalQdrantIndex:
             )
         self._composed = composed[0] if composed else None
         self._writer = Writer(
-            self._channels, composed=self._composed, settings=settings
+            self._channels, composed=self._composed, settings=settings, folder=root
         )
         self._root = root
         self._opened = ExitStack()
@@ -174,7 +174,12 @@ class MultiModalQdrantIndex:
             root = Path(path)
             channels = channels_in(root, encoders, early_fusion)
             settings = settings or ReadSettings(media_dir=root / "media")
-            return cls(channels, settings=settings, root=root)
+            with ExitStack() as unfinished:
+                unfinished.callback(close_all, channels)
+                index = cls(channels, settings=settings, root=root)
+                index._writer.recover()
+                unfinished.pop_all()
+            return index
         from qdrant_client import AsyncQdrantClient, QdrantClient
 
         instance(client, "open(): client", QdrantClient, or_none=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from llama_index_mmrag.ingestion.composing import Composer
 from llama_index_mmrag.ingestion.directory import is_gone, read_surveyed, survey
 from llama_index_mmrag.ingestion.documents import read_documents
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
+from llama_index_mmrag.ingestion.in_flight import InFlight
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.ingestion.records import (
     Problem,
@@ -25,6 +27,8 @@ from llama_index_mmrag.ingestion.records import (
 from llama_index_mmrag.nodes.node import MODALITY_KEY
 from llama_index_mmrag.nodes.shown import source_of
 from llama_index_mmrag.retrieval.channel import Channel
+
+logger = logging.getLogger(__name__)
 
 NODES_PER_WRITE = 256
 """An embedded store syncs its files once a write (61 ms): smaller writes are slower."""
@@ -41,6 +45,7 @@ class Writer:
         channels: By modality.
         composed: The channel of composed vectors, for early fusion; None for none.
         settings: How files and documents become nodes.
+        folder: The store's, where what is being replaced is noted; None: it is not.
         nodes_per_write: Nodes collected before they are encoded and written.
 
     Attributes:
@@ -53,6 +58,7 @@ class Writer:
         *,
         composed: Channel | None = None,
         settings: ReadSettings | None = None,
+        folder: Path | None = None,
         nodes_per_write: int = NODES_PER_WRITE,
     ) -> None:
         self.lock = threading.RLock()
@@ -63,6 +69,7 @@ class Writer:
             else Composer(composed, text=channels[TEXT], image=channels[IMAGE])
         )
         self._settings = settings or ReadSettings()
+        self._in_flight = InFlight(folder)
         self._nodes_per_write = nodes_per_write
         # A random id lives as long as its object; the stored id comes from content.
         self._stored_ids: dict[str, str] = {}
@@ -210,6 +217,7 @@ class Writer:
         written = {node_id for nodes in wanted.values() for node_id in nodes}
         loose = {n.node_id for r in records if not r.whole for n in r.nodes} & written
         touched: list[BaseNode] = []
+        new: dict[str, list[BaseNode]] = {}
         stale: dict[str, list[str]] = {}
         there: set[str] = set()
         stored = {
@@ -217,29 +225,34 @@ class Writer:
             for modality in wanted
         }
         for modality, nodes in wanted.items():
-            channel, ids = self._channels[modality], stored[modality]
+            collection, ids = self._channels[modality].collection, stored[modality]
             # A document's node ids hold its content, so that being there is enough; a
             # node that came with an id of its own is compared.
-            own = channel.collection.nodes(loose) if loose else []
+            own = collection.nodes(loose) if loose else []
             given = {node.node_id: node for node in own}
             same = {node_id for node_id in ids if node_id not in loose} | {
                 node_id
                 for node_id, node in given.items()
                 if node_id in nodes and holds(node, nodes[node_id])
             }
-            new = [node for node_id, node in nodes.items() if node_id not in same]
+            new[modality] = [n for node_id, n in nodes.items() if node_id not in same]
             there |= same & nodes.keys()
-            if new:
-                encoded = encode_good(channel, new, encode_nodes, report.note)
-                there.update(channel.collection.add(encoded))
-                report.n_added += len(encoded)
-            report.n_unchanged += len(nodes) - len(new)
+            report.n_unchanged += len(nodes) - len(new[modality])
             touched += [*nodes.values(), *given.values()]
             stale[modality] = [
                 node_id
                 for node_id in dict.fromkeys((*ids, *given))
                 if node_id not in nodes
             ]
+        changes = any((*new.values(), *stale.values()))
+        if changes:
+            self._in_flight.begin(replaced, wanted, there)
+        for modality, nodes_to_add in new.items():
+            if nodes_to_add:
+                channel = self._channels[modality]
+                encoded = encode_good(channel, nodes_to_add, encode_nodes, report.note)
+                there.update(channel.collection.add(encoded))
+                report.n_added += len(encoded)
         # Its encoder may be down: what cannot be replaced is not lost.
         given_up = {n.ref_doc_id or "" for n in touched if n.node_id in written - there}
         given_up -= {n.ref_doc_id or "" for n in touched if n.node_id in there}
@@ -249,6 +262,33 @@ class Writer:
                 kept = set(collection.ids_of_documents(sorted(given_up)))
                 stale[modality] = [node_id for node_id in ids if node_id not in kept]
         report.n_removed += self._remove(stale, touched, report.note)
+        if changes:
+            self._in_flight.end()
+
+    def recover(self) -> None:
+        """Finish, or take back, what somebody who was killed had begun.
+
+        A document whose new nodes are all there loses its old ones, another its new
+        ones: each is there in one version, or not at all if it was new.
+
+        Raises:
+            StoreUnusable: The note of it cannot be read.
+        """
+        collections = {m: channel.collection for m, channel in self._channels.items()}
+        documents, gone = self._in_flight.unsettled(collections)
+        if documents:
+            logger.warning(
+                "An insert was cut off: %d documents are as before, or as they were "
+                "to be. Insert again.",
+                len(documents),
+            )
+            touched = [
+                node
+                for one in collections.values()
+                for node in one.nodes(one.ids_of_documents(documents))
+            ]
+            self._remove(gone, touched, lambda problem: None)  # noqa: ARG005
+            self._in_flight.end()
 
     def _delete(self, ref_doc_ids: Sequence[str]) -> int:
         # All at once: an embedded store syncs its files at each write.

@@ -31,7 +31,7 @@ _PLAIN, _COMPRESSED = 1, 2
 """Formats."""
 _COMPOSED = "composed"
 _UNFINISHED = "mmrag.part"
-_OURS = frozenset({"text", "image", _COMPOSED, "media", _UNFINISHED})
+_OURS = frozenset({"text", "image", _COMPOSED, "media", _UNFINISHED, "in-flight.json"})
 """What a first opening that was interrupted leaves in the store's folder."""
 
 
