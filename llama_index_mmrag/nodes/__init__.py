@@ -20,6 +20,7 @@ from llama_index_mmrag.nodes.node import (
     entity_of,
     hide_bookkeeping,
     modality_of,
+    one_spelling,
     provenance_of,
     with_provenance,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "hide_bookkeeping",
     "modality_of",
     "name_of",
+    "one_spelling",
     "provenance_of",
     "with_provenance",
 ]

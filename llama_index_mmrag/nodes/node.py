@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 from llama_index.core.base.llms.types import BaseContentBlock, TextBlock
@@ -41,6 +44,21 @@ BOOKKEEPING_KEYS = (
     PROVENANCE_KEY,
 )
 """Metadata keys that are neither embedded nor shown to an LLM."""
+
+is_uuid = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
+"""Whether a text is a UUID in the spelling that Qdrant gives back."""
+
+
+def one_spelling(node_id: str) -> str:
+    """Return a UUID in the spelling that Qdrant gives back, other ids as they are.
+
+    >>> one_spelling("{A34B2C1D000040008000000000000001}"), one_spelling("p. 7")
+    ('a34b2c1d-0000-4000-8000-000000000001', 'p. 7')
+    """
+    if not is_uuid(node_id):  # nearly all are: a tenth of the time a UUID takes
+        with suppress(ValueError):
+            return str(uuid.UUID(node_id))
+    return node_id
 
 
 class CaptionedImageNode(ImageNode):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import starmap
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from llama_index.core.schema import BaseNode, NodeWithScore
 from llama_index.core.vector_stores.types import MetadataFilters
@@ -15,7 +15,13 @@ from llama_index_mmrag.concurrency.deadlines import Deadline
 from llama_index_mmrag.concurrency.jobs import Job
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import FusedEntity, Fusion
-from llama_index_mmrag.nodes.node import POSITION_KEY, FusedNode, entity_of, modality_of
+from llama_index_mmrag.nodes.node import (
+    POSITION_KEY,
+    FusedNode,
+    entity_of,
+    modality_of,
+    one_spelling,
+)
 from llama_index_mmrag.provenance import Degradation, Provenance
 from llama_index_mmrag.retrieval.search import Answer, SearchChannel, job_of
 
@@ -29,16 +35,17 @@ class Ranking:
 
     fusion: str
     entities: tuple[FusedEntity, ...]
-    nodes: dict[str, BaseNode]
-    """Nodes known so far, by id."""
+    nodes: dict[str, dict[str, BaseNode]]
+    """Nodes known so far: by channel, then by id."""
+    kin: dict[str, list[BaseNode]] = field(default_factory=dict)
+    """By entity: nodes that were not found themselves."""
 
     @classmethod
     def of(cls, answers: Sequence[Answer], *, fusion: Fusion, top_k: int) -> Ranking:
         """Return the `top_k` best entities of what the searches found."""
-        # Of one id in two collections the first channel's copy is shown.
-        nodes: dict[str, BaseNode] = {}
-        for answer in reversed(answers):
-            nodes |= answer.nodes
+        nodes: dict[str, dict[str, BaseNode]] = {}
+        for answer in answers:
+            nodes.setdefault(answer.ranked.channel, {}).update(answer.nodes)
         lists = [answer.ranked for answer in answers]
         rule = fusion.describe()
         with Span("fuse", {"fusion": rule, "routes": len(answers)}):
@@ -51,7 +58,7 @@ class Ranking:
         late: Sequence[str] | None,
         filters: MetadataFilters | None,
         deadline: Deadline | None,
-    ) -> Iterable[Job[list[BaseNode]]]:
+    ) -> list[Job[list[BaseNode]]]:
         """Return what must still be read, channel by channel.
 
         Nodes that a search brought the ids of; and the nodes of entities that the
@@ -69,21 +76,55 @@ class Ranking:
             name = channel.name
             if channel.fetch and (missing := self._missing(name)):
                 fetch = partial(channel.fetch, missing)
-                reads.append((channel, f"fetch {name}", fetch, None))
+                reads.append((channel, _fetch(name), fetch, None))
             if late is None or name in late:
                 continue
             if kin := self._incomplete(name):
                 read = partial(channel.of_entities, kin, filters=filters)
                 aread = partial(channel.aof_entities, kin, filters=filters)
                 reads.append((channel, f"complete {name}", read, aread))
-        return starmap(partial(job_of, deadline=deadline), reads)
+        return list(starmap(partial(job_of, deadline=deadline), reads))
+
+    def with_read(
+        self,
+        lookups: Sequence[Job[Any]],
+        read: Sequence[list[BaseNode]],
+        unread: Sequence[Degradation],
+    ) -> tuple[Ranking, list[Degradation]]:
+        """Return the ranking with what the lookups read, and what they did not find.
+
+        Args:
+            lookups: Those that were asked for.
+            read: What they gave; nothing for those in `unread`.
+            unread: Those that failed.
+        """
+        failed = {lost.route for lost in unread}
+        answered = [job for job in lookups if job.name not in failed]
+        nodes = {channel: dict(known) for channel, known in self.nodes.items()}
+        kin: dict[str, list[BaseNode]] = {}
+        own: dict[tuple[str, str], str] = {}
+        gone: list[Degradation] = []
+        for job, found in zip(answered, read, strict=True):
+            if job.name != _fetch(job.channel):
+                for node in found:
+                    kin.setdefault(entity_of(node), []).append(node)
+                continue
+            spelled = {one_spelling(node.node_id): node for node in found}
+            for node_id in self._missing(job.channel):
+                if (node := spelled.get(node_id)) is None:
+                    reason = f"node {node_id!r} was found, and is not there to be read"
+                    gone.append(Degradation(job.channel, job.name, "error", reason))
+                else:
+                    nodes[job.channel][node.node_id] = node
+                    if node.node_id != node_id:
+                        own[job.channel, node_id] = node.node_id
+        entities = self.entities
+        if own:  # searches that bring ids alone bring them in the store's spelling
+            entities = tuple(_respelled(entity, own) for entity in entities)
+        return replace(self, entities=entities, nodes=nodes, kin=kin), gone
 
     def results(
-        self,
-        fetched: Sequence[BaseNode],
-        *,
-        requested: tuple[str, ...],
-        degraded: tuple[Degradation, ...],
+        self, *, requested: tuple[str, ...], degraded: tuple[Degradation, ...]
     ) -> list[NodeWithScore]:
         """Return the results, best entity first, each with its provenance.
 
@@ -91,40 +132,31 @@ class Ranking:
         at most one of its kin for each modality it has not been shown in.
 
         Args:
-            fetched: What the lookups read.
             requested: Names of the query's routes, in configured order.
             degraded: Routes that gave no answer, and lookups that failed.
         """
-        # Of one id in two collections the first channel's copy is shown, as it is
-        # where searches bring whole nodes.
-        nodes = {node.node_id: node for node in reversed(fetched)} | self.nodes
-        kin = self._kin(fetched)
         explained: list[tuple[BaseNode, Provenance]] = []
         for entity_id, score, contributions in self.entities:
             provenance = Provenance(
                 entity_id, score, self.fusion, contributions, requested, degraded
             )
-            shown = dict.fromkeys([c.node_id for c in contributions])
-            chosen = [nodes[node_id] for node_id in shown if node_id in nodes]
-            if related := kin.get(entity_id):
+            shown = dict.fromkeys([(c.channel, c.node_id) for c in contributions])
+            chosen = [
+                self.nodes[channel][node_id]
+                for channel, node_id in shown
+                if node_id in self.nodes[channel]
+            ]
+            if related := self.kin.get(entity_id):
                 chosen += _one_of_each_modality(related, chosen)
             explained += [(node, provenance) for node in chosen]
         return list(FusedNode.all_of(explained))
-
-    def _kin(self, fetched: Sequence[BaseNode]) -> dict[str, list[BaseNode]]:
-        kin: dict[str, list[BaseNode]] = {}
-        found = {c.node_id for e in self.entities for c in e.contributions}
-        for node in fetched:
-            if node.node_id not in found:
-                kin.setdefault(entity_of(node), []).append(node)
-        return kin
 
     def _missing(self, channel: str) -> list[str]:
         wanted = dict.fromkeys(
             c.node_id
             for entity in self.entities
             for c in entity.contributions
-            if c.channel == channel and c.node_id not in self.nodes
+            if c.channel == channel and c.node_id not in self.nodes[channel]
         )
         return list(wanted)
 
@@ -138,6 +170,18 @@ class Ranking:
                 for c in entity.contributions
             )
         ]
+
+
+def _fetch(channel: str) -> str:
+    return f"fetch {channel}"
+
+
+def _respelled(entity: FusedEntity, own: dict[tuple[str, str], str]) -> FusedEntity:
+    contributions = tuple(
+        c._replace(node_id=own.get((c.channel, c.node_id), c.node_id))
+        for c in entity.contributions
+    )
+    return entity._replace(contributions=contributions)
 
 
 def _one_of_each_modality(

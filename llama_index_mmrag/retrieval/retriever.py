@@ -271,19 +271,16 @@ class MultiModalFusionRetriever(MultiModalRetriever):
 
         ranking = Ranking.of(answers, fusion=self._fusion, top_k=self._top_k)
         kin_late = late if self._complete_entities else None
-        lookups = list(
-            ranking.lookups(self._channels, kin_late, self._filters, deadline)
-        )
+        lookups = ranking.lookups(self._channels, kin_late, self._filters, deadline)
         read, unread = yield lookups
+        ranking, gone = ranking.with_read(lookups, read, unread)
+        unread += gone
         if unread:
             report(unread)
             if self._on_degraded == "raise":
                 raise _told(unread, f"{len(lookups)} lookups")
-        results = ranking.results(
-            [node for nodes in read for node in nodes],
-            requested=requested,
-            degraded=(*silent, *unread),
-        )
+        degraded = (*silent, *unread)
+        results = ranking.results(requested=requested, degraded=degraded)
         if unread and not results:
             raise AllRoutesFailed(
                 f"{len(ranking.entities)} entities were found, and none of their nodes "

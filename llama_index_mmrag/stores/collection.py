@@ -28,7 +28,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.fusion import Background
-from llama_index_mmrag.nodes.node import entity_id_of
+from llama_index_mmrag.nodes.node import entity_id_of, one_spelling
 from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY
 from llama_index_mmrag.stores.locks import has_async_client
 from llama_index_mmrag.vectors import Vectors, unit_rows
@@ -125,8 +125,10 @@ class Collection:
         """
         if not node_ids:
             return []
-        found = {n.node_id: n for n in self._read_nodes(node_ids, with_vectors)}
-        return [found[i] for i in dict.fromkeys(node_ids) if i in found]
+        read = self._read_nodes(node_ids, with_vectors)
+        found = {one_spelling(node.node_id): node for node in read}
+        wanted = dict.fromkeys(map(one_spelling, node_ids))
+        return [found[i] for i in wanted if i in found]
 
     def _read_nodes(self, node_ids: Ids[str], with_vectors: bool) -> list[BaseNode]:  # noqa: ARG002 - other kinds'
         with self._lock:
@@ -151,7 +153,8 @@ class Collection:
 
     def existing(self, node_ids: Ids[str]) -> set[str]:
         """Return which of the nodes are stored."""
-        return {node.node_id for node in self.nodes(node_ids)}
+        there = {one_spelling(node.node_id) for node in self.nodes(node_ids)}
+        return {i for i in node_ids if one_spelling(i) in there}
 
     def document_ids(self) -> set[str]:
         """Return the ref_doc_ids of all nodes that have one."""
@@ -252,8 +255,12 @@ class Collection:
         """Delete nodes by id; none is none."""
         if node_ids:
             with self._lock:
-                self.store.delete_nodes(node_ids=list(node_ids))
+                self.store.delete_nodes(node_ids=self._asked(node_ids))
             self.forget()
+
+    def _asked(self, node_ids: Ids[str]) -> list[Any]:
+        """Return ids as the store is asked for them."""
+        return list(node_ids)
 
 
 def background_of(scores: Vectors) -> Background:

@@ -75,8 +75,7 @@ def filter_of(
 
     Args:
         filters: Metadata conditions, nested at will.
-        node_ids: Only these nodes. Ids that are no UUIDs cannot be stored and match
-            nothing.
+        node_ids: Only these nodes. Ids that cannot be stored match nothing.
         doc_ids: Only nodes of these source documents.
         indexes: Payload index by field, as schema names ("keyword", "integer", ...).
 

@@ -13,6 +13,7 @@ from qdrant_client import models
 
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import CollectionMismatch
+from llama_index_mmrag.nodes.node import one_spelling
 from llama_index_mmrag.stores.client import (
     POINTS_PER_PAGE,
     is_local,
@@ -21,6 +22,7 @@ from llama_index_mmrag.stores.client import (
 )
 from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found, check_size
 from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT
+from llama_index_mmrag.stores.edge_points import point_id_of
 from llama_index_mmrag.stores.encoder_card import is_filled_by
 from llama_index_mmrag.stores.locks import search_lock
 from llama_index_mmrag.vectors import Vectors
@@ -84,7 +86,8 @@ class QdrantCollection(Collection):
     def existing(self, node_ids: Ids[str]) -> set[str]:
         """Return which of the nodes are stored, by ids alone."""
         points = self._points(node_ids, with_payload=False) if node_ids else ()
-        return {str(point.id) for point in points}
+        there = {one_spelling(str(point.id)) for point in points}
+        return {i for i in node_ids if one_spelling(i) in there}
 
     def document_ids(self) -> set[str]:
         """Return the ref_doc_ids of all nodes that have one."""
@@ -166,9 +169,17 @@ class QdrantCollection(Collection):
         name = self.store.collection_name
         with self._lock:
             found: list[models.Record] = self._client.retrieve(
-                name, list(node_ids), **wanted
+                name, self._asked(node_ids), **wanted
             )
         return found
+
+    def _asked(self, node_ids: Ids[str]) -> list[Any]:
+        # A server takes numbers as numbers; local mode keeps the spelling it was given.
+        spelled = ((i, point_id_of(i)) for i in node_ids)
+        asked = ((own, own) if isinstance(own, int) else (i, own) for i, own in spelled)
+        return list(
+            dict.fromkeys(i for both in asked if both[1] is not None for i in both)
+        )
 
     def _scrolled(
         self, filters: MetadataFilters | None, **wanted: Any
