@@ -33,6 +33,9 @@ class Contribution(NamedTuple):
     """What was added to the fused score."""
     calibrated_score: float | None = None
     """The score after normalisation; None where the fusion uses ranks alone."""
+    counts: bool = True
+    """False where another channel found the same node by the same part of the query,
+    and better: of one node's words only the best hit counts."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold."""
@@ -47,6 +50,7 @@ class Contribution(NamedTuple):
             "weight": self.weight,
             "amount": self.amount,
             "calibrated_score": self.calibrated_score,
+            "counts": self.counts,
         }
 
 

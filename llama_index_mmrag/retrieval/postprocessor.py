@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
 from llama_index.core.bridge.pydantic import Field
@@ -17,6 +17,7 @@ from llama_index_mmrag.nodes.node import (
     provenance_of,
 )
 from llama_index_mmrag.provenance import Contribution, Provenance
+from llama_index_mmrag.retrieval.doubles import part_of
 
 
 class RRFPostprocessor(BaseNodePostprocessor):
@@ -75,15 +76,26 @@ class RRFPostprocessor(BaseNodePostprocessor):
     def _routes(self, provenances: Iterable[Provenance]) -> list[RankedList]:
         """Return the routes' lists as far as the results remember them."""
         order: dict[str, list[tuple[str, Contribution]]] = {}
+        same: dict[str, dict[str, Hashable]] = {}
         for provenance in provenances:
             for route in provenance.requested:
                 order.setdefault(route, [])
             for contribution in provenance.contributions:
                 found = (provenance.entity_id, contribution)
                 order.setdefault(contribution.route, []).append(found)
-        return [self._list(found) for found in order.values() if found]
+            twice = {c.node_id for c in provenance.contributions if not c.counts}
+            for c in provenance.contributions:
+                if c.node_id in twice:
+                    same.setdefault(c.route, {})[c.node_id] = part_of(c), c.node_id
+        return [
+            self._list(found, same.get(route, {}))
+            for route, found in order.items()
+            if found
+        ]
 
-    def _list(self, found: list[tuple[str, Contribution]]) -> RankedList:
+    def _list(
+        self, found: list[tuple[str, Contribution]], same: dict[str, Hashable]
+    ) -> RankedList:
         found.sort(key=lambda pair: pair[1].rank)
         first = found[0][1]
         # A weight named here replaces the retriever's; were it multiplied, fusing twice
@@ -97,6 +109,7 @@ class RRFPostprocessor(BaseNodePostprocessor):
             ),
             modality=first.modality,
             weight=weight,
+            same=same,
         )
 
     def _grouped(self, results: Sequence[NodeWithScore]) -> list[RankedList]:

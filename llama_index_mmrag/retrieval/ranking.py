@@ -12,7 +12,7 @@ from llama_index.core.schema import BaseNode, NodeWithScore
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from llama_index_mmrag.concurrency.deadlines import Deadline
-from llama_index_mmrag.concurrency.jobs import Job
+from llama_index_mmrag.concurrency.jobs import Job, Steps
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import FusedEntity, Fusion
 from llama_index_mmrag.nodes.node import (
@@ -23,6 +23,7 @@ from llama_index_mmrag.nodes.node import (
     one_spelling,
 )
 from llama_index_mmrag.provenance import Degradation, Provenance
+from llama_index_mmrag.retrieval.doubles import found_twice, with_doubles
 from llama_index_mmrag.retrieval.search import Answer, SearchChannel, job_of
 
 _Read: TypeAlias = Callable[[], list[BaseNode]]
@@ -41,15 +42,38 @@ class Ranking:
     """By entity: nodes that were not found themselves."""
 
     @classmethod
-    def of(cls, answers: Sequence[Answer], *, fusion: Fusion, top_k: int) -> Ranking:
-        """Return the `top_k` best entities of what the searches found."""
+    def of(
+        cls,
+        answers: Sequence[Answer],
+        channels: Sequence[SearchChannel],
+        *,
+        fusion: Fusion,
+        top_k: int,
+        deadline: Deadline | None,
+    ) -> Steps[Ranking]:
+        """Return the `top_k` best entities of what the searches found.
+
+        Yields lookups only where channels found one id in one entity: whether that is
+        one node, which counts once, its texts say.
+        """
         nodes: dict[str, dict[str, BaseNode]] = {}
         for answer in answers:
             nodes.setdefault(answer.ranked.channel, {}).update(answer.nodes)
         lists = [answer.ranked for answer in answers]
         rule = fusion.describe()
-        with Span("fuse", {"fusion": rule, "routes": len(answers)}):
+        about = {"fusion": rule, "routes": len(answers)}
+        with Span("fuse", about):
             fused = fusion.fuse(lists)
+        if suspects := found_twice(fused):
+            hits = tuple(hit for hits in suspects for hit in hits)
+            unread = cls(rule, (FusedEntity("", 0.0, hits),), nodes)
+            lookups = unread.lookups(channels, None, None, deadline)
+            if lookups:
+                read, lost = yield lookups  # what is lost here is asked for again
+                nodes = unread.with_read(lookups, read, lost)[0].nodes
+            lists = with_doubles(lists, suspects, nodes)
+            with Span("fuse", about):
+                fused = fusion.fuse(lists)
         return cls(rule, tuple(fused[:top_k]), nodes)
 
     def lookups(
@@ -102,7 +126,6 @@ class Ranking:
         answered = [job for job in lookups if job.name not in failed]
         nodes = {channel: dict(known) for channel, known in self.nodes.items()}
         kin: dict[str, list[BaseNode]] = {}
-        own: dict[tuple[str, str], str] = {}
         gone: list[Degradation] = []
         for job, found in zip(answered, read, strict=True):
             if job.name != _fetch(job.channel):
@@ -115,13 +138,8 @@ class Ranking:
                     reason = f"node {node_id!r} was found, and is not there to be read"
                     gone.append(Degradation(job.channel, job.name, "error", reason))
                 else:
-                    nodes[job.channel][node.node_id] = node
-                    if node.node_id != node_id:
-                        own[job.channel, node_id] = node.node_id
-        entities = self.entities
-        if own:  # searches that bring ids alone bring them in the store's spelling
-            entities = tuple(_respelled(entity, own) for entity in entities)
-        return replace(self, entities=entities, nodes=nodes, kin=kin), gone
+                    nodes[job.channel][node_id] = node
+        return replace(self, nodes=nodes, kin=kin), gone
 
     def results(
         self, *, requested: tuple[str, ...], degraded: tuple[Degradation, ...]
@@ -136,18 +154,25 @@ class Ranking:
             degraded: Routes that gave no answer, and lookups that failed.
         """
         explained: list[tuple[BaseNode, Provenance]] = []
-        for entity_id, score, contributions in self.entities:
+        for entity_id, score, found in self.entities:
+            shown: dict[tuple[str, str], BaseNode] = {}
+            contributions = found
+            for place, hit in enumerate(found):
+                node = self.nodes[hit.channel].get(hit.node_id)
+                if node is None:
+                    continue
+                shown[hit.channel, hit.node_id] = node
+                if node.node_id != hit.node_id:  # in the spelling of a light search
+                    own = hit._replace(node_id=node.node_id)
+                    contributions = (
+                        *contributions[:place], own, *contributions[place + 1 :]
+                    )  # fmt: skip
+            chosen = list(shown.values())
+            if related := self.kin.get(entity_id):
+                chosen += _one_of_each_modality(related, chosen)
             provenance = Provenance(
                 entity_id, score, self.fusion, contributions, requested, degraded
             )
-            shown = dict.fromkeys([(c.channel, c.node_id) for c in contributions])
-            chosen = [
-                self.nodes[channel][node_id]
-                for channel, node_id in shown
-                if node_id in self.nodes[channel]
-            ]
-            if related := self.kin.get(entity_id):
-                chosen += _one_of_each_modality(related, chosen)
             explained += [(node, provenance) for node in chosen]
         return list(FusedNode.all_of(explained))
 
@@ -174,14 +199,6 @@ class Ranking:
 
 def _fetch(channel: str) -> str:
     return f"fetch {channel}"
-
-
-def _respelled(entity: FusedEntity, own: dict[tuple[str, str], str]) -> FusedEntity:
-    contributions = tuple(
-        c._replace(node_id=own.get((c.channel, c.node_id), c.node_id))
-        for c in entity.contributions
-    )
-    return entity._replace(contributions=contributions)
 
 
 def _one_of_each_modality(

@@ -269,7 +269,13 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         if silent and self._on_degraded == "raise":
             raise _told(silent, f"{len(searches)} routes")
 
-        ranking = Ranking.of(answers, fusion=self._fusion, top_k=self._top_k)
+        ranking = yield from Ranking.of(
+            answers,
+            self._channels,
+            fusion=self._fusion,
+            top_k=self._top_k,
+            deadline=deadline,
+        )
         kin_late = late if self._complete_entities else None
         lookups = ranking.lookups(self._channels, kin_late, self._filters, deadline)
         read, unread = yield lookups
