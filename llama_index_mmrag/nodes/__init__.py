@@ -13,6 +13,7 @@ from llama_index_mmrag.nodes.node import (
     MODALITY_KEY,
     POSITION_KEY,
     PROVENANCE_KEY,
+    STORED_ID_KEY,
     CaptionedImageNode,
     ExplainedTextNode,
     FusedNode,
@@ -20,8 +21,8 @@ from llama_index_mmrag.nodes.node import (
     entity_of,
     hide_bookkeeping,
     modality_of,
-    one_spelling,
     provenance_of,
+    stored_as,
     with_provenance,
 )
 from llama_index_mmrag.nodes.shown import name_of
@@ -33,6 +34,7 @@ __all__ = [
     "MODALITY_KEY",
     "POSITION_KEY",
     "PROVENANCE_KEY",
+    "STORED_ID_KEY",
     "CaptionedImageNode",
     "ExplainedTextNode",
     "FusedNode",
@@ -41,7 +43,7 @@ __all__ = [
     "hide_bookkeeping",
     "modality_of",
     "name_of",
-    "one_spelling",
     "provenance_of",
+    "stored_as",
     "with_provenance",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import starmap
@@ -18,12 +18,12 @@ from llama_index_mmrag.fusion import FusedEntity, Fusion
 from llama_index_mmrag.nodes.node import (
     POSITION_KEY,
     FusedNode,
-    entity_of,
     modality_of,
     one_spelling,
 )
 from llama_index_mmrag.provenance import Degradation, Provenance
 from llama_index_mmrag.retrieval.doubles import found_twice, with_doubles
+from llama_index_mmrag.retrieval.links import Link
 from llama_index_mmrag.retrieval.search import Answer, SearchChannel, job_of
 
 _Read: TypeAlias = Callable[[], list[BaseNode]]
@@ -38,8 +38,10 @@ class Ranking:
     entities: tuple[FusedEntity, ...]
     nodes: dict[str, dict[str, BaseNode]]
     """Nodes known so far: by channel, then by id."""
-    kin: dict[str, list[BaseNode]] = field(default_factory=dict)
-    """By entity: nodes that were not found themselves."""
+    links: Mapping[str, Link]
+    """By channel: what tells its nodes apart as entities."""
+    kin: dict[str, list[tuple[str, BaseNode]]] = field(default_factory=dict)
+    """By entity: nodes that were not found themselves, each with its channel."""
 
     @classmethod
     def of(
@@ -47,6 +49,7 @@ class Ranking:
         answers: Sequence[Answer],
         channels: Sequence[SearchChannel],
         *,
+        links: Mapping[str, Link],
         fusion: Fusion,
         top_k: int,
         deadline: Deadline | None,
@@ -66,7 +69,7 @@ class Ranking:
             fused = fusion.fuse(lists)
         if suspects := found_twice(fused):
             hits = tuple(hit for hits in suspects for hit in hits)
-            unread = cls(rule, (FusedEntity("", 0.0, hits),), nodes)
+            unread = cls(rule, (FusedEntity("", 0.0, hits),), nodes, links)
             lookups = unread.lookups(channels, None, None, deadline)
             if lookups:
                 read, lost = yield lookups  # what is lost here is asked for again
@@ -74,7 +77,7 @@ class Ranking:
             lists = with_doubles(lists, suspects, nodes)
             with Span("fuse", about):
                 fused = fusion.fuse(lists)
-        return cls(rule, tuple(fused[:top_k]), nodes)
+        return cls(rule, tuple(fused[:top_k]), nodes, links)
 
     def lookups(
         self,
@@ -104,8 +107,11 @@ class Ranking:
             if late is None or name in late:
                 continue
             if kin := self._incomplete(name):
-                read = partial(channel.of_entities, kin, filters=filters)
-                aread = partial(channel.aof_entities, kin, filters=filters)
+                how: dict[str, Any] = {"filters": filters}
+                if key := self.links[name].key:
+                    how["linked_by"] = key
+                read = partial(channel.of_entities, kin, **how)
+                aread = partial(channel.aof_entities, kin, **how)
                 reads.append((channel, f"complete {name}", read, aread))
         return list(starmap(partial(job_of, deadline=deadline), reads))
 
@@ -125,15 +131,20 @@ class Ranking:
         failed = {lost.route for lost in unread}
         answered = [job for job in lookups if job.name not in failed]
         nodes = {channel: dict(known) for channel, known in self.nodes.items()}
-        kin: dict[str, list[BaseNode]] = {}
+        kin: dict[str, list[tuple[str, BaseNode]]] = {}
         gone: list[Degradation] = []
         for job, found in zip(answered, read, strict=True):
             if job.name != _fetch(job.channel):
+                entity_of = self.links[job.channel].entity_of
                 for node in found:
-                    kin.setdefault(entity_of(node), []).append(node)
+                    entity_id = entity_of(node.metadata, node.node_id, node)
+                    kin.setdefault(entity_id, []).append((job.channel, node))
                 continue
-            spelled = {one_spelling(node.node_id): node for node in found}
-            for node_id in self._missing(job.channel):
+            spelled = {node.node_id: node for node in found}
+            missing = self._missing(job.channel)
+            if not spelled.keys() >= set(missing):  # by an id of the caller's spelling
+                spelled = {one_spelling(node.node_id): node for node in found}
+            for node_id in missing:
                 if (node := spelled.get(node_id)) is None:
                     reason = f"node {node_id!r} was found, and is not there to be read"
                     gone.append(Degradation(job.channel, job.name, "error", reason))
@@ -155,25 +166,30 @@ class Ranking:
         """
         explained: list[tuple[BaseNode, Provenance]] = []
         for entity_id, score, found in self.entities:
-            shown: dict[tuple[str, str], BaseNode] = {}
+            chosen: dict[object, tuple[str, BaseNode]] = {}
             contributions = found
             for place, hit in enumerate(found):
                 node = self.nodes[hit.channel].get(hit.node_id)
                 if node is None:
                     continue
-                shown[hit.channel, hit.node_id] = node
+                # Under one id an entity has one node of each modality: the best.
+                key = (hit.node_id, modality_of(node)) if len(found) > 1 else None
+                chosen.setdefault(key, (hit.channel, node))
                 if node.node_id != hit.node_id:  # in the spelling of a light search
                     own = hit._replace(node_id=node.node_id)
                     contributions = (
                         *contributions[:place], own, *contributions[place + 1 :]
                     )  # fmt: skip
-            chosen = list(shown.values())
+            shown = list(chosen.values())
             if related := self.kin.get(entity_id):
-                chosen += _one_of_each_modality(related, chosen)
-            provenance = Provenance(
-                entity_id, score, self.fusion, contributions, requested, degraded
-            )
-            explained += [(node, provenance) for node in chosen]
+                shown += _one_of_each_modality(related, shown)
+            for channel, node in shown:
+                # By position: names would double the time, for every result.
+                provenance = Provenance(
+                    entity_id, score, self.fusion, contributions, requested, degraded,
+                    channel,
+                )  # fmt: skip
+                explained.append((node, provenance))
         return list(FusedNode.all_of(explained))
 
     def _missing(self, channel: str) -> list[str]:
@@ -191,7 +207,9 @@ class Ranking:
             entity.entity_id
             for entity in self.entities
             if all(
-                c.channel != channel and c.node_id != entity.entity_id
+                c.channel != channel
+                and entity.entity_id
+                not in [own + c.node_id for own in self.links[c.channel].own]
                 for c in entity.contributions
             )
         ]
@@ -202,12 +220,14 @@ def _fetch(channel: str) -> str:
 
 
 def _one_of_each_modality(
-    kin: Sequence[BaseNode], shown: Sequence[BaseNode]
-) -> list[BaseNode]:
+    kin: Sequence[tuple[str, BaseNode]], shown: Sequence[tuple[str, BaseNode]]
+) -> list[tuple[str, BaseNode]]:
     """Return, of each modality not shown yet, the first node in document order."""
-    modalities = {modality_of(node) for node in shown}
-    first: dict[str, BaseNode] = {}
-    for node in sorted(kin, key=lambda n: (n.metadata.get(POSITION_KEY, 0), n.node_id)):
+    modalities = {modality_of(node) for _, node in shown}
+    first: dict[str, tuple[str, BaseNode]] = {}
+    for channel, node in sorted(
+        kin, key=lambda one: (one[1].metadata.get(POSITION_KEY, 0), one[1].node_id)
+    ):
         if (modality := modality_of(node)) not in modalities:
-            first.setdefault(modality, node)
+            first.setdefault(modality, (channel, node))
     return list(first.values())

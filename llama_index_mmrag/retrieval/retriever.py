@@ -24,12 +24,12 @@ from llama_index_mmrag.concurrency.jobs import Steps, awalk, walk
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import card_of
-from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting, RouteFailed
-from llama_index_mmrag.events.degraded import report
+from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting
+from llama_index_mmrag.events.degraded import failure_of, reasons, report
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import RRF, Fusion
-from llama_index_mmrag.provenance import Degradation
 from llama_index_mmrag.retrieval.channel import Channel, both_filters
+from llama_index_mmrag.retrieval.links import check_key, links_of
 from llama_index_mmrag.retrieval.query import QueryPart, parts_of, pictures_of
 from llama_index_mmrag.retrieval.ranking import Ranking
 from llama_index_mmrag.retrieval.search import (
@@ -58,6 +58,10 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         fusion: The rule; reciprocal rank fusion with k = 60 if None.
         top_k: Entities returned at most, at least 1; each channel is searched for as
             many hits, or for more if it says so.
+        linked_by: What makes nodes of several channels one entity, beside their own
+            `entity_id`: "id", where ids mean the same in all channels, or a metadata
+            key. Without it (channel, id) is an entity, but in channels over one
+            collection, and for pictures in a collection of texts.
         filters: Conditions for every route, beside the channels' own.
         complete_entities: Also fetch, for each result, its entity's first node from
             the channels that did not find it: the picture to a section and the section
@@ -85,6 +89,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         *,
         fusion: Fusion | None = None,
         top_k: int = 10,
+        linked_by: str | None = None,
         filters: MetadataFilters | None = None,
         complete_entities: bool = False,
         on_degraded: OnDegraded = "report",
@@ -96,6 +101,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
     ) -> None:
         self._fusion: Fusion = RRF() if fusion is None else fusion
         self._channels = checked_channels(channels, self._fusion)
+        self._links = links_of(self._channels, linked_by)
         self._top_k = whole(top_k, "Retriever: top_k", at_least=1)
         self._filters = self._checked_filters(filters)
         self._complete_entities = complete_entities
@@ -136,6 +142,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             CollectionMismatch: A collection does not exist, has no vector of the name
                 that its store asks for, or one of another size or distance than the
                 encoder's; or it says that another encoder filled it.
+            InvalidSetting: No node has the metadata key `linked_by`.
         """
         hybrid = getattr(text_store, "enable_hybrid", False)
         mode = VectorStoreQueryMode.HYBRID if hybrid else VectorStoreQueryMode.DEFAULT
@@ -146,7 +153,9 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         for channel in channels:
             model = channel.embed_model
             channel.collection.check(dimension_of(model), card_of(model))
-        return cls(channels, **settings)
+        made = cls(channels, **settings)
+        check_key(settings.get("linked_by"), channels)
+        return made
 
     @property
     def channels(self) -> tuple[SearchChannel, ...]:
@@ -256,6 +265,7 @@ class MultiModalFusionRetriever(MultiModalRetriever):
             depth=self._top_k,
             filters=self._filters,
             with_background=self._fusion.needs_background,
+            links=self._links,
             deadline=until,
         )
         requested = tuple(search.name for search in searches)
@@ -264,14 +274,15 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         report(silent, requested=requested)
         if len(silent) == len(searches):
             raise AllRoutesFailed(
-                f"All {len(silent)} routes of the query failed. {_reasons(silent)}"
+                f"All {len(silent)} routes of the query failed. {reasons(silent)}"
             )
         if silent and self._on_degraded == "raise":
-            raise _told(silent, f"{len(searches)} routes")
+            raise failure_of(silent, f"{len(searches)} routes")
 
         ranking = yield from Ranking.of(
             answers,
             self._channels,
+            links=self._links,
             fusion=self._fusion,
             top_k=self._top_k,
             deadline=deadline,
@@ -284,13 +295,13 @@ class MultiModalFusionRetriever(MultiModalRetriever):
         if unread:
             report(unread)
             if self._on_degraded == "raise":
-                raise _told(unread, f"{len(lookups)} lookups")
+                raise failure_of(unread, f"{len(lookups)} lookups")
         degraded = (*silent, *unread)
         results = ranking.results(requested=requested, degraded=degraded)
         if unread and not results:
             raise AllRoutesFailed(
                 f"{len(ranking.entities)} entities were found, and none of their nodes "
-                f"could be read. {_reasons(unread)}"
+                f"could be read. {reasons(unread)}"
             )
         return results
 
@@ -334,14 +345,3 @@ class MultiModalFusionRetriever(MultiModalRetriever):
 
 def _bundle(query: QueryType) -> QueryBundle:
     return QueryBundle(query) if isinstance(query, str) else query
-
-
-def _told(lost: Sequence[Degradation], of: str) -> RouteFailed:
-    return RouteFailed(
-        f"{len(lost)} of {of} failed. {_reasons(lost)}. "
-        f'on_degraded="report" would return what the others found.'
-    )
-
-
-def _reasons(lost: Sequence[Degradation]) -> str:
-    return "; ".join(f"{one.route}: {one.reason}" for one in lost)

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Collection as Ids
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.fusion import Background
-from llama_index_mmrag.nodes.node import entity_id_of, one_spelling
+from llama_index_mmrag.nodes.node import ENTITY_KEY, one_spelling
 from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY
 from llama_index_mmrag.stores.locks import has_async_client
 from llama_index_mmrag.vectors import Vectors, unit_rows
@@ -44,7 +44,8 @@ class Found(NamedTuple):
     """What a search found: light where the store allows it, else with its node."""
 
     node_id: str
-    entity_id: str
+    said: Mapping[str, Any]
+    """Its metadata, or those fields of its payload that were asked for."""
     score: float
     node: BaseNode | None = None
 
@@ -80,8 +81,21 @@ class Collection:
 
     # Searching
 
-    def search(self, query: VectorStoreQuery) -> list[Found]:
+    @property
+    def place(self) -> object:
+        """Where the nodes are: the same for stores over one and the same collection."""
+        return id(self.store)
+
+    def search(
+        self,
+        query: VectorStoreQuery,
+        payload_keys: Sequence[str] = (ENTITY_KEY,),  # noqa: ARG002 - other kinds'
+    ) -> list[Found]:
         """Return what the store finds, best first.
+
+        Args:
+            query: What is asked.
+            payload_keys: Fields that a light search brings of each node.
 
         Raises:
             InvalidSetting: The store returns no nodes, or no similarities.
@@ -89,10 +103,12 @@ class Collection:
         with self._lock:
             return self._found(self.store.query(query))
 
-    async def asearch(self, query: VectorStoreQuery) -> list[Found]:
+    async def asearch(
+        self, query: VectorStoreQuery, payload_keys: Sequence[str] = (ENTITY_KEY,)
+    ) -> list[Found]:
         """Return what `search` does, without blocking the event loop."""
         if self.way != "await":
-            return await athread(lambda: self.search(query))
+            return await athread(lambda: self.search(query, payload_keys))
         return self._found(await self.store.aquery(query))
 
     def _found(self, result: VectorStoreQueryResult) -> list[Found]:
@@ -105,10 +121,8 @@ class Collection:
                 f"keep node texts (stores_text=True) and return similarities."
             )
         return [
-            Found(
-                node_id := node.node_id, entity_id_of(node.metadata, node_id), s, node
-            )
-            for node, s in zip(nodes, scores, strict=True)
+            Found(node.node_id, node.metadata, score, node)
+            for node, score in zip(nodes, scores, strict=True)
         ]
 
     # Reading
@@ -174,6 +188,10 @@ class Collection:
             key=DOC_ID_KEY, value=list(ref_doc_ids), operator=FilterOperator.IN
         )
         return self._ids_where(MetadataFilters(filters=[is_theirs]))
+
+    def has_key(self, key: str) -> bool:  # noqa: ARG002 - other kinds'
+        """Return whether a node has the metadata key; True where that is not known."""
+        return True
 
     def _ids_where(self, filters: MetadataFilters) -> list[str]:
         return [node.node_id for node in self.nodes_where(filters)]

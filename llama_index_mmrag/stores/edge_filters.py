@@ -64,6 +64,12 @@ _Condition = tuple["ConditionType", bool]
 """What was built, and whether payload indexes serve all of it."""
 
 
+def having(key: str) -> MetadataFilters:
+    """Return the filter that nodes pass which have the metadata key."""
+    without = MetadataFilter(key=key, value=None, operator=FilterOperator.IS_EMPTY)
+    return MetadataFilters(filters=[without], condition=FilterCondition.NOT)
+
+
 def filter_of(
     filters: MetadataFilters | None = None,
     *,

@@ -71,6 +71,8 @@ def point_id_of(node_id: str) -> PointId | None:
     """Return the point id that any spelling of a node's id stands for, if it is one."""
     if not isinstance(node_id, str):
         return None
+    if is_uuid(node_id):  # nearly all are
+        return node_id
     if len(node_id) <= _MOST_DIGITS:  # a UUID has 32 at least
         number = int(node_id) if node_id.isascii() and node_id.isdigit() else -1
         # One text a number, so that "7" and "007" are not one node.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection as Ids
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from qdrant_client import models
 
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import CollectionMismatch
-from llama_index_mmrag.nodes.node import one_spelling
+from llama_index_mmrag.nodes.node import ENTITY_KEY, one_spelling
 from llama_index_mmrag.stores.client import (
     POINTS_PER_PAGE,
     is_local,
@@ -21,7 +22,7 @@ from llama_index_mmrag.stores.client import (
     vector_params,
 )
 from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found, check_size
-from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT
+from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT, having
 from llama_index_mmrag.stores.edge_points import point_id_of
 from llama_index_mmrag.stores.encoder_card import is_filled_by
 from llama_index_mmrag.stores.locks import search_lock
@@ -44,13 +45,22 @@ class QdrantCollection(Collection):
         self._client: Any = store.client  # None with an asynchronous one alone
         self._reads_itself = type(store).get_nodes is not QdrantVectorStore.get_nodes
 
-    async def asearch(self, query: VectorStoreQuery) -> list[Found]:
+    @property
+    def place(self) -> object:
+        """The collection, by its client's address or the client in this process."""
+        store = self.store
+        client = (self._client or store._aclient)._client  # noqa: SLF001
+        return getattr(client, "rest_uri", id(client)), store.collection_name
+
+    async def asearch(
+        self, query: VectorStoreQuery, payload_keys: Sequence[str] = (ENTITY_KEY,)
+    ) -> list[Found]:
         """Return what `search` does, without blocking the event loop."""
         # LlamaIndex's asynchronous hybrid search takes alpha=0.0 for "not given" and
         # searches with 0.5 (QdrantVectorStore 0.10.4); the synchronous one is right.
         if query.alpha == 0:
-            return await athread(lambda: self.search(query))
-        return await super().asearch(query)
+            return await athread(lambda: self.search(query, payload_keys))
+        return await super().asearch(query, payload_keys)
 
     def _read_nodes(self, node_ids: Ids[str], with_vectors: bool) -> list[BaseNode]:
         if self._reads_itself:
@@ -108,6 +118,15 @@ class QdrantCollection(Collection):
         described = self._client.get_collection(self.store.collection_name)
         index = described.payload_schema.get(DOC_ID_KEY)
         return index is not None and index.data_type == models.PayloadSchemaType.KEYWORD
+
+    def has_key(self, key: str) -> bool:
+        """Return whether a node has the key; True with an asynchronous client alone."""
+        if self._client is None:
+            return True
+        condition, name = self._condition(having(key)), self.store.collection_name
+        with self._lock:
+            found, _ = self._client.scroll(name, condition, limit=1, with_payload=False)
+        return bool(found)
 
     def _ids_where(self, filters: MetadataFilters) -> list[str]:
         points = self._scrolled(filters, with_payload=False)
