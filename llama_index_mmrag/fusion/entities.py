@@ -41,8 +41,8 @@ def fuse_lists(
     Of hits that the lists say are one node (`RankedList.same`) the best counts, and the
     others of other channels add nothing.
 
-    Ties break by the configured order of the lists an entity was found in, then by
-    entity id. Sums are exact (`math.fsum`), so the order of addition cannot show.
+    Ties break by the configured order of the lists in which an entity's hits count,
+    then by entity id. Sums are exact (`math.fsum`): the order of addition cannot show.
 
     Args:
         lists: The routes' ranked lists, in configured order.
@@ -71,11 +71,11 @@ def fuse_lists(
             ((index, only),) = found
             fused.append((-only.amount, index, entity_id, (only,)))
             continue
-        first_list = min(index for index, _ in found)
         found.sort(key=_largest_first)
         counted = _counted_once(found, lists) if has_doubles else found
         score = math.fsum(contribution.amount for _, contribution in counted)
         parts = tuple(contribution for _, contribution in counted)
+        first_list = min(index for index, one in counted if one.counts)
         fused.append((-score, first_list, entity_id, parts))
     fused.sort()  # entity ids are unique: contributions are never compared
     return [FusedEntity(row[2], -row[0], row[3]) for row in fused]

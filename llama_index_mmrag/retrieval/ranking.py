@@ -136,9 +136,9 @@ class Ranking:
         for job, found in zip(answered, read, strict=True):
             if job.name != _fetch(job.channel):
                 entity_of = self.links[job.channel].entity_of
-                for node in found:
-                    entity_id = entity_of(node.metadata, node.node_id, node)
-                    kin.setdefault(entity_id, []).append((job.channel, node))
+                for one in found:
+                    entity_id = entity_of(one.metadata, one.node_id, one)
+                    kin.setdefault(entity_id, []).append((job.channel, one))
                 continue
             spelled = {node.node_id: node for node in found}
             missing = self._missing(job.channel)
@@ -183,13 +183,13 @@ class Ranking:
             shown = list(chosen.values())
             if related := self.kin.get(entity_id):
                 shown += _one_of_each_modality(related, shown)
-            for channel, node in shown:
+            for channel, one in shown:
                 # By position: names would double the time, for every result.
                 provenance = Provenance(
                     entity_id, score, self.fusion, contributions, requested, degraded,
                     channel,
                 )  # fmt: skip
-                explained.append((node, provenance))
+                explained.append((one, provenance))
         return list(FusedNode.all_of(explained))
 
     def _missing(self, channel: str) -> list[str]:

@@ -28,11 +28,11 @@ def said_same(one: RankedList, **tokens: str) -> RankedList:
 
 
 def test_the_best_hit_of_one_node_counts_and_the_others_stand_there_with_nothing():
-    text = said_same(ranked("text", {"a": 0.9, "x": 0.8}), x="caption")
+    text = said_same(ranked("text", {"z": 0.9, "x": 0.8}), x="caption")
     image = said_same(ranked("image", {"x": 0.3, "b": 0.2}), x="caption")
     fused = RRF().fuse([text, image])
     assert [(e.entity_id, e.score) for e in fused] == [
-        ("a", 1 / 61),
+        ("z", 1 / 61),
         ("x", 1 / 61),
         ("b", 1 / 62),
     ]
