@@ -133,13 +133,13 @@ class EdgeFolder:
             return shard.query(request)
 
     def retrieve(
-        self, ids: Sequence[str], *, payload: bool | list[str], vector: bool
+        self, ids: Sequence[qe.PointId], *, payload: bool | list[str], vector: bool
     ) -> dict[str, qe.Record]:
         """Return the records that exist among `ids`, by id and in their order."""
         with self._open_shard() as shard:
             records = shard.retrieve(list(ids), payload, vector)
         found = {str(record.id): record for record in records}
-        return {key: found[key] for key in ids if key in found}
+        return {key: found[key] for key in map(str, ids) if key in found}
 
     def scroll(
         self,
