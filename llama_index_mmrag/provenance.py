@@ -33,6 +33,9 @@ class Contribution(NamedTuple):
     """What was added to the fused score."""
     calibrated_score: float | None = None
     """The score after normalisation; None where the fusion uses ranks alone."""
+    counts: bool = True
+    """False where another channel found the same node by the same part of the query,
+    and better: of one node's words only the best hit counts."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold."""
@@ -47,6 +50,7 @@ class Contribution(NamedTuple):
             "weight": self.weight,
             "amount": self.amount,
             "calibrated_score": self.calibrated_score,
+            "counts": self.counts,
         }
 
 
@@ -77,6 +81,8 @@ class Provenance(NamedTuple):
     """Every route the query asked for, in configured order."""
     degraded: tuple[Degradation, ...] = ()
     """The requested routes that gave no answer, and lookups that failed after them."""
+    channel: str = ""
+    """Name of the channel whose node the result shows; empty if it is not known."""
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -88,9 +94,21 @@ class Provenance(NamedTuple):
         """The modalities that the entity was found in, largest contribution first."""
         return tuple(dict.fromkeys(c.modality for c in self.contributions))
 
-    def of_node(self, node_id: str) -> tuple[Contribution, ...]:
-        """Return what this node added; empty if it came along as its entity's kin."""
-        return tuple(c for c in self.contributions if c.node_id == node_id)
+    def of_node(
+        self, node_id: str, channel: str | None = None
+    ) -> tuple[Contribution, ...]:
+        """Return what a node added; empty if it came along as its entity's kin.
+
+        Args:
+            node_id: The node's id in its collection.
+            channel: Its channel; the result's own if None.
+        """
+        channels = {self.channel if channel is None else channel} - {""}
+        return tuple(
+            c
+            for c in self.contributions
+            if c.node_id == node_id and (not channels or c.channel in channels)
+        )
 
     def explain(self) -> str:
         """Return the score as a sum, a term for each contribution.
@@ -107,7 +125,7 @@ class Provenance(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold; `from_dict` gives the same back."""
-        entity_id, score, fusion, contributions, requested, degraded = self
+        entity_id, score, fusion, contributions, requested, degraded, channel = self
         return {
             "entity_id": entity_id,
             "score": score,
@@ -117,6 +135,7 @@ class Provenance(NamedTuple):
             "requested": requested,
             "searched": self.searched if degraded else requested,
             "degraded": degraded and tuple(d.to_dict() for d in degraded),
+            "channel": channel,
         }
 
     @classmethod

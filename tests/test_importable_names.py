@@ -78,8 +78,8 @@ PUBLIC = {
     "llama_index_mmrag.nodes": """
         BOOKKEEPING_KEYS CONTENT_HASH_KEY CaptionedImageNode ENTITY_KEY
         ExplainedTextNode FusedNode MODALITY_KEY POSITION_KEY PROVENANCE_KEY
-        entity_id_of entity_of hide_bookkeeping modality_of name_of
-        provenance_of with_provenance
+        STORED_ID_KEY entity_id_of entity_of hide_bookkeeping modality_of name_of
+        provenance_of stored_as with_provenance
     """,
     "llama_index_mmrag.stores": """
         InvalidNodeId QdrantEdgeVectorStore Quantisation UnsupportedQuery

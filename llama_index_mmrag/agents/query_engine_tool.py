@@ -27,6 +27,7 @@ from llama_index_mmrag.answers.evidence import Evidence, PictureBudget, gather_e
 from llama_index_mmrag.answers.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.nodes.node import stored_as
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
 
 _DESCRIPTION = (
@@ -131,16 +132,16 @@ class MultiModalQueryEngineTool(SearchTool):
 
     def _cited(self, response: RESPONSE_TYPE) -> Evidence:
         """Return the sources that the answer cites, under its labels."""
-        labels: dict[str, int] = {}
+        labels: dict[tuple[str, str], int] = {}
         cited: list[NodeWithScore] = []
         known = (response.metadata or {}).get("cited")
         for label, result in enumerate(response.source_nodes, start=1):
             if known is None or str(label) in known:
-                labels.setdefault(result.node.node_id, label)
+                labels.setdefault(stored_as(result.node), label)
                 cited.append(result)
         evidence = gather_evidence(cited, budget=self._budget)
         sources = tuple(
-            replace(source, label=labels[source.result.node.node_id])
+            replace(source, label=labels[stored_as(source.result.node)])
             for source in evidence.sources
         )
         return replace(evidence, sources=sources)

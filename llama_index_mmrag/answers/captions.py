@@ -14,6 +14,7 @@ from llama_index.core.schema import (
 )
 
 from llama_index_mmrag.citations.unlabelled import unlabelled
+from llama_index_mmrag.nodes.node import STORED_ID_KEY
 
 _NAMESPACE = uuid.UUID("f3d0b8f2-6c51-4b7e-9f0c-2f5f0c9a7a4d")
 
@@ -71,7 +72,8 @@ def _caption(picture: ImageNode, number: int) -> BaseNode | None:
     return TextNode(
         id_=str(uuid.uuid5(_NAMESPACE, picture.node_id)),
         text=f"Caption of picture {number}: {unlabelled(text)}",
-        metadata=dict(picture.metadata),
+        # By a stored id it would be taken for the picture.
+        metadata={k: v for k, v in picture.metadata.items() if k != STORED_ID_KEY},
         excluded_embed_metadata_keys=list(picture.excluded_embed_metadata_keys),
         excluded_llm_metadata_keys=list(picture.excluded_llm_metadata_keys),
         relationships=dict(picture.relationships),

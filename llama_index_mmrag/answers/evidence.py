@@ -14,7 +14,7 @@ from llama_index_mmrag.checks import whole
 from llama_index_mmrag.citations.unlabelled import unlabelled
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.nodes.encoded_picture import EncodedPicture, encode_picture
-from llama_index_mmrag.nodes.node import POSITION_KEY, modality_of
+from llama_index_mmrag.nodes.node import POSITION_KEY, modality_of, stored_as
 from llama_index_mmrag.nodes.shown import has_picture, name_of, picture_of
 from llama_index_mmrag.report.plain import plain_line
 
@@ -113,7 +113,8 @@ def gather_evidence(
     spent on the best-ranked pictures, whatever the order of showing.
 
     Args:
-        results: The ranking, best first; a node that occurs twice is shown once.
+        results: The ranking, best first; a node that occurs twice, by its channel
+            and its id there, is shown once.
         budget: Most pictures, and how large they may be.
         order: Whether sources are shown as ranked, or document by document: the
             documents in the order of their best-ranked nodes, the nodes of one as they
@@ -123,9 +124,9 @@ def gather_evidence(
     sources: list[Source] = []
     left_out: list[tuple[str, str]] = []
     shown: list[EncodedPicture] = []
-    unique: dict[str, NodeWithScore] = {}
+    unique: dict[tuple[str, str], NodeWithScore] = {}
     for result in results:
-        unique.setdefault(result.node.node_id, result)
+        unique.setdefault(stored_as(result.node), result)
     for result in unique.values():
         node = result.node
         picture: EncodedPicture | None = None

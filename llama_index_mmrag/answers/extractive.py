@@ -16,7 +16,7 @@ from llama_index_mmrag.answers.evidence import Source
 from llama_index_mmrag.citations.unlabelled import unlabelled
 from llama_index_mmrag.ingestion.linked import HEADING_SEPARATOR, SECTION_KEY
 from llama_index_mmrag.ingestion.sentences import sentences
-from llama_index_mmrag.nodes.node import entity_of
+from llama_index_mmrag.nodes.node import entity_of, provenance_of
 from llama_index_mmrag.vectors import unit_rows
 
 Scores = npt.NDArray[np.float64]
@@ -104,7 +104,8 @@ def extract_answer(
 
 
 def _entity(source: Source) -> str:
-    return entity_of(source.result.node)
+    provenance = provenance_of(source.result)
+    return provenance.entity_id if provenance else entity_of(source.result.node)
 
 
 def _section(source: Source) -> str:

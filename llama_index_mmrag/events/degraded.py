@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.base import BaseEvent
 
+from llama_index_mmrag.errors import RouteFailed
 from llama_index_mmrag.provenance import Degradation, DegradationKind, RoutesAsked
 
 logger = logging.getLogger(__package__)  # the name that the docs give
@@ -82,3 +83,16 @@ def report(
         dispatcher.event(RouteDegradedEvent(**lost.to_dict()))
     if (collected := _collected.get()) is not None:
         collected.add(requested, lost_routes)
+
+
+def failure_of(lost: Sequence[Degradation], of: str) -> RouteFailed:
+    """Return the error that says which of what was asked gave no answer."""
+    return RouteFailed(
+        f"{len(lost)} of {of} failed. {reasons(lost)}. "
+        f'on_degraded="report" would return what the others found.'
+    )
+
+
+def reasons(lost: Sequence[Degradation]) -> str:
+    """Return why each gave none, in a sentence."""
+    return "; ".join(f"{one.route}: {one.reason}" for one in lost)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeAlias
 
 from llama_index_mmrag.checks import numbers
@@ -38,8 +38,11 @@ def fuse_lists(
 ) -> list[FusedEntity]:
     """Return the entities of all lists by the sum of what their hits add, best first.
 
-    Ties break by the configured order of the lists an entity was found in, then by
-    entity id. Sums are exact (`math.fsum`), so the order of addition cannot show.
+    Of hits that the lists say are one node (`RankedList.same`) the best counts, and the
+    others of other channels add nothing.
+
+    Ties break by the configured order of the lists in which an entity's hits count,
+    then by entity id. Sums are exact (`math.fsum`): the order of addition cannot show.
 
     Args:
         lists: The routes' ranked lists, in configured order.
@@ -61,19 +64,41 @@ def fuse_lists(
                 weight, amount, calibrated,
             )  # fmt: skip
             by_entity.setdefault(hit.entity_id, []).append((index, contribution))
+    has_doubles = any(ranked.same for ranked in lists)
     fused: list[tuple[float, int, str, tuple[Contribution, ...]]] = []
     for entity_id, found in by_entity.items():
         if len(found) == 1:  # nearly all of them, in disjoint collections
             ((index, only),) = found
             fused.append((-only.amount, index, entity_id, (only,)))
             continue
-        first_list = min(index for index, _ in found)
-        found.sort(key=lambda pair: (-pair[1].amount, pair[0]))
-        score = math.fsum(contribution.amount for _, contribution in found)
-        parts = tuple(contribution for _, contribution in found)
+        found.sort(key=_largest_first)
+        counted = _counted_once(found, lists) if has_doubles else found
+        score = math.fsum(contribution.amount for _, contribution in counted)
+        parts = tuple(contribution for _, contribution in counted)
+        first_list = min(index for index, one in counted if one.counts)
         fused.append((-score, first_list, entity_id, parts))
     fused.sort()  # entity ids are unique: contributions are never compared
     return [FusedEntity(row[2], -row[0], row[3]) for row in fused]
+
+
+def _largest_first(found: tuple[int, Contribution]) -> tuple[float, int]:
+    return -found[1].amount, found[0]
+
+
+def _counted_once(
+    found: Sequence[tuple[int, Contribution]], lists: Sequence[RankedList]
+) -> list[tuple[int, Contribution]]:
+    """Return an entity's contributions with those of one node's doubles at 0."""
+    counted: dict[Hashable, str] = {}
+    once: list[tuple[int, Contribution]] = []
+    for index, contribution in found:
+        node = lists[index].same.get(contribution.node_id)
+        channel = contribution.channel
+        # What one channel finds by several routes is its own affair.
+        if node is not None and counted.setdefault(node, channel) != channel:
+            contribution = contribution._replace(amount=0.0, counts=False)  # noqa: PLW2901
+        once.append((index, contribution))
+    return sorted(once, key=_largest_first)
 
 
 def checked_weights(weights: dict[str, float]) -> dict[str, float]:

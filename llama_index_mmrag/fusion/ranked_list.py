@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from operator import gt
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -62,6 +62,9 @@ class RankedList:
     modality: str = "text"
     weight: float = 1.0
     background: Background | None = None
+    same: Mapping[str, Hashable] = field(default_factory=dict, hash=False)
+    """By node id: equal values in several lists are one node with one text, found by
+    one part of the query. Of an entity's hits on it only the best counts."""
 
     @classmethod
     def from_scores(  # noqa: PLR0913 - one argument for each field, all by name

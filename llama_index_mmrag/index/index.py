@@ -351,14 +351,17 @@ class MultiModalQdrantIndex:
             fusion_stage: "late" searches texts and pictures apart and fuses rankings,
                 "early" searches composed vectors alone, "both" does both; None does all
                 that the index was opened for.
-            **settings: Arguments of `MultiModalFusionRetriever`. Two defaults differ:
+            **settings: Arguments of `MultiModalFusionRetriever`. Three defaults differ:
                 `complete_entities` is True, so that a picture comes with its section
-                and a section with its picture; and `fusion` is `CalibratedSum()`, since
+                and a section with its picture; ids are one for all collections
+                (`linked_by`); and `fusion` is `CalibratedSum()`, since
                 ranks alone let two poor hits of an illustrated section outrank the one
                 good hit of a plain one.
         """
         settings.setdefault("complete_entities", True)
         settings.setdefault("fusion", CalibratedSum())
+        # Composed vectors lie under the ids of what they were composed of.
+        settings.setdefault("linked_by", "id")
         channels = self._channels_at(fusion_stage)
         return MultiModalFusionRetriever(channels, **settings)
 

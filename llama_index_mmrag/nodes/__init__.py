@@ -13,6 +13,7 @@ from llama_index_mmrag.nodes.node import (
     MODALITY_KEY,
     POSITION_KEY,
     PROVENANCE_KEY,
+    STORED_ID_KEY,
     CaptionedImageNode,
     ExplainedTextNode,
     FusedNode,
@@ -21,6 +22,7 @@ from llama_index_mmrag.nodes.node import (
     hide_bookkeeping,
     modality_of,
     provenance_of,
+    stored_as,
     with_provenance,
 )
 from llama_index_mmrag.nodes.shown import name_of
@@ -32,6 +34,7 @@ __all__ = [
     "MODALITY_KEY",
     "POSITION_KEY",
     "PROVENANCE_KEY",
+    "STORED_ID_KEY",
     "CaptionedImageNode",
     "ExplainedTextNode",
     "FusedNode",
@@ -41,5 +44,6 @@ __all__ = [
     "modality_of",
     "name_of",
     "provenance_of",
+    "stored_as",
     "with_provenance",
 ]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from operator import itemgetter
 from typing import Annotated, Any
 
 from llama_index.core.base.llms.types import BaseContentBlock, TextBlock
@@ -33,7 +37,12 @@ CONTENT_HASH_KEY = "content_hash"
 PROVENANCE_KEY = "mmrag_provenance"
 """Metadata key under which a fused node carries its provenance as plain data."""
 
+STORED_ID_KEY = "stored_id"
+"""Metadata key of a node's id in its collection, where a result has another one: of
+results of one id, LlamaIndex would drop all but the first."""
+
 BOOKKEEPING_KEYS = (
+    STORED_ID_KEY,
     ENTITY_KEY,
     MODALITY_KEY,
     POSITION_KEY,
@@ -41,6 +50,26 @@ BOOKKEEPING_KEYS = (
     PROVENANCE_KEY,
 )
 """Metadata keys that are neither embedded nor shown to an LLM."""
+
+SEPARATOR = ":"
+"""Stands between a channel's name and a node's id."""
+
+_DERIVED = uuid.UUID("8f4f3f1e-52a7-4b0c-9a0f-6d1f4f0d9c55")
+
+is_uuid = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
+"""Whether a text is a UUID in the spelling that Qdrant gives back."""
+
+
+def one_spelling(node_id: str) -> str:
+    """Return a UUID in the spelling that Qdrant gives back, other ids as they are.
+
+    >>> one_spelling("{A34B2C1D000040008000000000000001}"), one_spelling("p. 7")
+    ('a34b2c1d-0000-4000-8000-000000000001', 'p. 7')
+    """
+    if not is_uuid(node_id):  # nearly all are: a tenth of the time a UUID takes
+        with suppress(ValueError):
+            return str(uuid.UUID(node_id))
+    return node_id
 
 
 class CaptionedImageNode(ImageNode):
@@ -77,7 +106,8 @@ class ExplainedTextNode(TextNode):
     @property
     def hash(self) -> str:
         """Return what the hash was before the provenance came along."""
-        metadata = {k: v for k, v in self.metadata.items() if k != PROVENANCE_KEY}
+        ours = (PROVENANCE_KEY, STORED_ID_KEY)
+        metadata = {k: v for k, v in self.metadata.items() if k not in ours}
         return TextNode(text=self.text, metadata=metadata).hash
 
 
@@ -87,13 +117,21 @@ def with_provenance(node: BaseNode, provenance: Provenance) -> BaseNode:
     Stores hand out cached nodes, so the given one is left as it is: its metadata and
     its lists of excluded keys are copied before they are written to.
     """
-    return _explained(node, provenance.to_dict())
+    return _explained(node, provenance.to_dict(), set())
 
 
-def _explained(node: BaseNode, provenance: dict[str, Any]) -> BaseNode:
+def _explained(node: BaseNode, provenance: dict[str, Any], taken: set[str]) -> BaseNode:
+    """Return the copy; with an id of its own, if its id is among those `taken`."""
     metadata = node.metadata.copy()
     metadata[PROVENANCE_KEY] = provenance
+    node_id = node.node_id
+    if node_id in taken:
+        stored_id = metadata.setdefault(STORED_ID_KEY, node_id)
+        place = own_entity(provenance["channel"], stored_id)
+        node_id = str(uuid.uuid5(_DERIVED, place))
+    taken.add(node_id)
     changed = {
+        "id_": node_id,
         "metadata": metadata,
         "excluded_embed_metadata_keys": _with_ours(node.excluded_embed_metadata_keys),
         "excluded_llm_metadata_keys": _with_ours(node.excluded_llm_metadata_keys),
@@ -136,10 +174,14 @@ class FusedNode(NodeWithScore):
 
     @classmethod
     def all_of(cls, found: Sequence[tuple[BaseNode, Provenance]]) -> list[FusedNode]:
-        """Return the results of nodes and their provenances, as `of` does."""
-        said = [provenance.to_dict() for _, provenance in found]
+        """Return the results of nodes and their provenances, as `of` does.
+
+        Of those that share an id, all but the first get one that is derived from it.
+        """
+        said = list(map(Provenance.to_dict, map(itemgetter(1), found)))
+        taken: set[str] = set()
         return [
-            cls(node=_explained(node, data), score=data["score"])
+            cls(node=_explained(node, data, taken), score=data["score"])
             for (node, _), data in zip(found, said, strict=True)
         ]
 
@@ -152,6 +194,18 @@ def provenance_of(result: NodeWithScore) -> Provenance | None:
     """
     data = result.node.metadata.get(PROVENANCE_KEY)
     return Provenance.from_dict(data) if data else None
+
+
+def stored_as(node: BaseNode) -> tuple[str, str]:
+    """Return a result's channel and its id there; the channel is "" if not known."""
+    said = node.metadata.get(PROVENANCE_KEY) or {}
+    stored_id = node.metadata.get(STORED_ID_KEY, node.node_id)
+    return str(said.get("channel", "")), str(stored_id)
+
+
+def own_entity(space: str, node_id: str) -> str:
+    """Return the entity of a node that declares none: one of its own."""
+    return f"{space}{SEPARATOR}{node_id}" if space else node_id
 
 
 def entity_of(node: BaseNode) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from llama_index.core.bridge.pydantic import BaseModel, ConfigDict
 from llama_index.core.schema import NodeWithScore
 
-from llama_index_mmrag.nodes.node import modality_of, provenance_of
+from llama_index_mmrag.nodes.node import modality_of, provenance_of, stored_as
 from llama_index_mmrag.nodes.shown import name_of
 from llama_index_mmrag.provenance import Degradation
 
@@ -28,7 +28,10 @@ class Hit(BaseModel):
 class SourceCard(BaseModel):
     """A source of an answer, and what found it."""
 
+    channel: str | None
+    """None where the result has no provenance."""
     node_id: str
+    """As it is stored; results of one id have ids of their own."""
     modality: str
     name: str
     score: float | None
@@ -41,8 +44,10 @@ class SourceCard(BaseModel):
     def of(cls, result: NodeWithScore) -> SourceCard:
         """Return what is said of a result that an answer rests on."""
         node, provenance = result.node, provenance_of(result)
+        channel, stored_id = stored_as(node)
         return cls(
-            node_id=node.node_id,
+            channel=channel or None,
+            node_id=stored_id,
             modality=modality_of(node),
             name=name_of(node),
             score=result.score,
@@ -54,7 +59,10 @@ class SourceCard(BaseModel):
 class ResultCard(BaseModel):
     """A result of a search, and where its score came from."""
 
+    channel: str | None
+    """None where the result has no provenance."""
     node_id: str
+    """As it is stored; results of one id have ids of their own."""
     entity_id: str
     """The node's own id where the result has no provenance."""
     modality: str
@@ -72,8 +80,10 @@ class ResultCard(BaseModel):
     def of(cls, result: NodeWithScore) -> ResultCard:
         """Return what is said of a result of a search."""
         node, provenance = result.node, provenance_of(result)
+        channel, stored_id = stored_as(node)
         return cls(
-            node_id=node.node_id,
+            channel=channel or None,
+            node_id=stored_id,
             entity_id=provenance.entity_id if provenance else node.node_id,
             modality=modality_of(node),
             score=result.score,
@@ -122,5 +132,6 @@ class InsertReport(BaseModel):
 
 def _hits(result: NodeWithScore) -> list[Hit]:
     provenance = provenance_of(result)
-    found = provenance.of_node(result.node.node_id) if provenance else ()
+    _, stored_id = stored_as(result.node)
+    found = provenance.of_node(stored_id) if provenance else ()
     return [Hit.model_validate(hit) for hit in found]

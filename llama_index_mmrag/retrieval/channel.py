@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
@@ -160,6 +161,11 @@ class Channel:
         )
 
     @property
+    def place(self) -> object:
+        """Where the nodes are: the same for channels over one collection."""
+        return self.collection.place
+
+    @property
     def _sees(self) -> bool:
         return isinstance(self.embed_model, MultiModalEmbedding)
 
@@ -183,7 +189,7 @@ class Channel:
         else:
             vector = self.composer.vector(search.part, search.encodings)
         query.query_embedding = vector
-        found = self.collection.search(query)
+        found = self.collection.search(query, search.link.payload_keys)
         background = self.collection.background(vector) if is_calibrated else None
         return search.answered(found, background)
 
@@ -196,7 +202,7 @@ class Channel:
         else:
             vector = await in_turn(lambda: composer.vector(part, encodings), self)
         query.query_embedding = vector
-        finding = self.collection.asearch(query)
+        finding = self.collection.asearch(query, search.link.payload_keys)
         if not is_calibrated:
             return search.answered(await finding)
         found, background = await asyncio.gather(
@@ -209,34 +215,47 @@ class Channel:
         entity_ids: Sequence[str],
         *,
         filters: MetadataFilters | None = None,
+        linked_by: str | None = None,
         with_vectors: bool = False,
     ) -> list[BaseNode]:
         """Return this channel's nodes of the entities, whole.
 
         What a search must not find does not come along either: `filters` and the
-        channel's own hold here too.
+        channel's own hold here too. With `linked_by` those count as the entities' too
+        of which this metadata key says so.
         """
         if not entity_ids:
             return []
-        theirs = self._of(entity_ids, filters)
+        theirs = self._of(entity_ids, filters, linked_by)
         return self.collection.nodes_where(theirs, with_vectors=with_vectors)
 
     async def aof_entities(
-        self, entity_ids: Sequence[str], *, filters: MetadataFilters | None = None
+        self,
+        entity_ids: Sequence[str],
+        *,
+        filters: MetadataFilters | None = None,
+        linked_by: str | None = None,
     ) -> list[BaseNode]:
         """Return what `of_entities` does, over the store's asynchronous client."""
         if not entity_ids:
             return []
-        return await self.collection.anodes_where(self._of(entity_ids, filters))
+        theirs = self._of(entity_ids, filters, linked_by)
+        return await self.collection.anodes_where(theirs)
 
     def _of(
-        self, entity_ids: Sequence[str], filters: MetadataFilters | None
+        self,
+        entity_ids: Sequence[str],
+        filters: MetadataFilters | None,
+        linked_by: str | None,
     ) -> MetadataFilters:
-        wanted = MetadataFilter(
-            key=ENTITY_KEY, value=list(entity_ids), operator=FilterOperator.IN
-        )
+        ids = list(entity_ids)
+        wanted: list[MetadataFilter | MetadataFilters] = [_one_of(ENTITY_KEY, ids)]
+        if linked_by is not None:
+            # Numbers are stored as numbers.
+            numbers = [int(i) for i in ids if i.isascii() and i.isdigit()]
+            wanted += [_one_of(linked_by, some) for some in (ids, numbers) if some]
         allowed = both_filters(self.filters, filters)
-        mine = MetadataFilters(filters=[wanted])
+        mine = MetadataFilters(filters=wanted, condition=FilterCondition.OR)
         return both_filters(mine, allowed) or mine
 
     def _query(self, search: Search) -> tuple[VectorStoreQuery, bool]:
@@ -254,6 +273,10 @@ class Channel:
         query.sparse_top_k = query.hybrid_top_k = depth
         # A hybrid score is no cosine: the sample says nothing about it.
         return query, False
+
+
+def _one_of(key: str, values: list[Any]) -> MetadataFilter:
+    return MetadataFilter(key=key, value=values, operator=FilterOperator.IN)
 
 
 def both_filters(

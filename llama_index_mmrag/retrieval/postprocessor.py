@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
 from llama_index.core.bridge.pydantic import Field
@@ -12,11 +12,14 @@ from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index_mmrag.fusion import RRF, FusedEntity, Hit, RankedList
 from llama_index_mmrag.nodes.node import (
     FusedNode,
-    entity_of,
+    entity_id_of,
     modality_of,
+    own_entity,
     provenance_of,
+    stored_as,
 )
 from llama_index_mmrag.provenance import Contribution, Provenance
+from llama_index_mmrag.retrieval.doubles import part_of
 
 
 class RRFPostprocessor(BaseNodePostprocessor):
@@ -59,31 +62,54 @@ class RRFPostprocessor(BaseNodePostprocessor):
         untagged = [result for result in nodes if known[id(result)] is None]
         lists = [*self._routes(tagged.values()), *self._grouped(untagged)]
         routes = tuple(ranked.route for ranked in lists)
-        by_entity: dict[str, dict[str, BaseNode]] = {}
+        by_entity: dict[str, dict[tuple[str, str], BaseNode]] = {}
         for result in nodes:
-            provenance = known[id(result)]
-            entity = provenance.entity_id if provenance else entity_of(result.node)
-            by_entity.setdefault(entity, {}).setdefault(
-                result.node.node_id, result.node
+            provenance, node = known[id(result)], result.node
+            channel, stored_id = stored_as(node)
+            if provenance is None:
+                channel = self._group(node)
+            entity = provenance.entity_id if provenance else _entity(channel, node)
+            place = channel, stored_id
+            by_entity.setdefault(entity, {}).setdefault(place, node)
+        fused = [
+            (
+                node,
+                _provenance(entity, fusion, tagged, routes)._replace(channel=channel),
             )
-        return [
-            FusedNode.of(node, _provenance(entity, fusion, tagged, routes))
             for entity in fusion.fuse(lists)[: self.top_n]
-            for node in by_entity[entity.entity_id].values()
+            for (channel, _), node in by_entity[entity.entity_id].items()
         ]
+        return list(FusedNode.all_of(fused))
+
+    def _group(self, node: BaseNode) -> str:
+        modality = modality_of(node)
+        if self.group_by is None:
+            return modality
+        return str(node.metadata.get(self.group_by, modality))
 
     def _routes(self, provenances: Iterable[Provenance]) -> list[RankedList]:
         """Return the routes' lists as far as the results remember them."""
         order: dict[str, list[tuple[str, Contribution]]] = {}
+        same: dict[str, dict[str, Hashable]] = {}
         for provenance in provenances:
             for route in provenance.requested:
                 order.setdefault(route, [])
             for contribution in provenance.contributions:
                 found = (provenance.entity_id, contribution)
                 order.setdefault(contribution.route, []).append(found)
-        return [self._list(found) for found in order.values() if found]
+            twice = {c.node_id for c in provenance.contributions if not c.counts}
+            for c in provenance.contributions:
+                if c.node_id in twice:
+                    same.setdefault(c.route, {})[c.node_id] = part_of(c), c.node_id
+        return [
+            self._list(found, same.get(route, {}))
+            for route, found in order.items()
+            if found
+        ]
 
-    def _list(self, found: list[tuple[str, Contribution]]) -> RankedList:
+    def _list(
+        self, found: list[tuple[str, Contribution]], same: dict[str, Hashable]
+    ) -> RankedList:
         found.sort(key=lambda pair: pair[1].rank)
         first = found[0][1]
         # A weight named here replaces the retriever's; were it multiplied, fusing twice
@@ -97,26 +123,26 @@ class RRFPostprocessor(BaseNodePostprocessor):
             ),
             modality=first.modality,
             weight=weight,
+            same=same,
         )
 
     def _grouped(self, results: Sequence[NodeWithScore]) -> list[RankedList]:
         groups: dict[str, list[NodeWithScore]] = {}
         for result in results:
-            modality = modality_of(result.node)
-            group = (
-                modality
-                if self.group_by is None
-                else str(result.node.metadata.get(self.group_by, modality))
-            )
-            groups.setdefault(group, []).append(result)
+            groups.setdefault(self._group(result.node), []).append(result)
         return [_ranked(group, members) for group, members in groups.items()]
+
+
+def _entity(group: str, node: BaseNode) -> str:
+    """Return the entity that a node declares; else it is one of its own in its list."""
+    return entity_id_of(node.metadata, own_entity(group, node.node_id))
 
 
 def _ranked(group: str, members: Sequence[NodeWithScore]) -> RankedList:
     """Return the results ranked by score; those without one follow as they came."""
     ranked = RankedList.from_scores(
         (
-            (r.node.node_id, entity_of(r.node), r.score)
+            (r.node.node_id, _entity(group, r.node), r.score)
             for r in members
             if r.score is not None
         ),
@@ -129,7 +155,7 @@ def _ranked(group: str, members: Sequence[NodeWithScore]) -> RankedList:
         r.node.node_id: r.node for r in members if r.node.node_id not in known
     }.values()
     following = tuple(
-        Hit(node.node_id, entity_of(node), lowest - place, len(known) + place)
+        Hit(node.node_id, _entity(group, node), lowest - place, len(known) + place)
         for place, node in enumerate(unscored, start=1)
     )
     return replace(ranked, hits=ranked.hits + following)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, starmap
-from typing import TypeAlias
+from itertools import starmap
+from typing import Any, TypeAlias
 
 from llama_index.core.schema import BaseNode, NodeWithScore
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from llama_index_mmrag.concurrency.deadlines import Deadline
-from llama_index_mmrag.concurrency.jobs import Job
+from llama_index_mmrag.concurrency.jobs import Job, Steps
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import FusedEntity, Fusion
-from llama_index_mmrag.nodes.node import POSITION_KEY, FusedNode, entity_of, modality_of
+from llama_index_mmrag.nodes.node import (
+    POSITION_KEY,
+    FusedNode,
+    modality_of,
+    one_spelling,
+)
 from llama_index_mmrag.provenance import Degradation, Provenance
+from llama_index_mmrag.retrieval.doubles import found_twice, with_doubles
+from llama_index_mmrag.retrieval.links import Link
 from llama_index_mmrag.retrieval.search import Answer, SearchChannel, job_of
 
 FOUND_S = 0.05
@@ -33,21 +40,48 @@ class Ranking:
 
     fusion: str
     entities: tuple[FusedEntity, ...]
-    nodes: dict[str, BaseNode]
-    """Nodes known so far, by id."""
+    nodes: dict[str, dict[str, BaseNode]]
+    """Nodes known so far: by channel, then by id."""
+    links: Mapping[str, Link]
+    """By channel: what tells its nodes apart as entities."""
+    kin: dict[str, list[tuple[str, BaseNode]]] = field(default_factory=dict)
+    """By entity: nodes that were not found themselves, each with its channel."""
 
     @classmethod
-    def of(cls, answers: Sequence[Answer], *, fusion: Fusion, top_k: int) -> Ranking:
-        """Return the `top_k` best entities of what the searches found."""
-        # Of one id in two collections the first channel's copy is shown.
-        nodes: dict[str, BaseNode] = {}
-        for answer in reversed(answers):
-            nodes |= answer.nodes
+    def of(
+        cls,
+        answers: Sequence[Answer],
+        channels: Sequence[SearchChannel],
+        *,
+        links: Mapping[str, Link],
+        fusion: Fusion,
+        top_k: int,
+        deadline: Deadline | None,
+    ) -> Steps[Ranking]:
+        """Return the `top_k` best entities of what the searches found.
+
+        Yields lookups only where channels found one id in one entity: whether that is
+        one node, which counts once, its texts say.
+        """
+        nodes: dict[str, dict[str, BaseNode]] = {}
+        for answer in answers:
+            nodes.setdefault(answer.ranked.channel, {}).update(answer.nodes)
         lists = [answer.ranked for answer in answers]
         rule = fusion.describe()
-        with Span("fuse", {"fusion": rule, "routes": len(answers)}):
+        about = {"fusion": rule, "routes": len(answers)}
+        with Span("fuse", about):
             fused = fusion.fuse(lists)
-        return cls(rule, tuple(fused[:top_k]), nodes)
+        if suspects := found_twice(fused):
+            hits = tuple(hit for hits in suspects for hit in hits)
+            unread = cls(rule, (FusedEntity("", 0.0, hits),), nodes, links)
+            lookups = unread.lookups(channels, None, None, deadline)
+            if lookups:
+                read, lost = yield lookups  # what is lost here is asked for again
+                nodes = unread.with_read(lookups, read, lost)[0].nodes
+            lists = with_doubles(lists, suspects, nodes)
+            with Span("fuse", about):
+                fused = fusion.fuse(lists)
+        return cls(rule, tuple(fused[:top_k]), nodes, links)
 
     def lookups(
         self,
@@ -55,7 +89,7 @@ class Ranking:
         late: Sequence[str] | None,
         filters: MetadataFilters | None,
         deadline: Deadline | None,
-    ) -> Iterable[Job[list[BaseNode]]]:
+    ) -> list[Job[list[BaseNode]]]:
         """Return what must still be read, channel by channel.
 
         Nodes that a search brought the ids of; and the nodes of entities that the
@@ -74,25 +108,61 @@ class Ranking:
             name = channel.name
             if channel.fetch and (missing := self._missing(name)):
                 fetch = partial(channel.fetch, missing)
-                found.append((channel, f"fetch {name}", fetch))
+                found.append((channel, _fetch(name), fetch))
             if late is None or name in late:
                 continue
             if kin := self._incomplete(name):
-                read = partial(channel.of_entities, kin, filters=filters)
-                aread = partial(channel.aof_entities, kin, filters=filters)
+                how: dict[str, Any] = {"filters": filters}
+                if key := self.links[name].key:
+                    how["linked_by"] = key
+                read = partial(channel.of_entities, kin, **how)
+                aread = partial(channel.aof_entities, kin, **how)
                 kindred.append((channel, f"complete {name}", read, aread))
         extended = deadline and deadline.or_in(FOUND_S)
-        return chain(
-            starmap(partial(job_of, deadline=extended), found),
-            starmap(partial(job_of, deadline=deadline), kindred),
-        )
+        return [
+            *starmap(partial(job_of, deadline=extended), found),
+            *starmap(partial(job_of, deadline=deadline), kindred),
+        ]
+
+    def with_read(
+        self,
+        lookups: Sequence[Job[Any]],
+        read: Sequence[list[BaseNode]],
+        unread: Sequence[Degradation],
+    ) -> tuple[Ranking, list[Degradation]]:
+        """Return the ranking with what the lookups read, and what they did not find.
+
+        Args:
+            lookups: Those that were asked for.
+            read: What they gave; nothing for those in `unread`.
+            unread: Those that failed.
+        """
+        failed = {lost.route for lost in unread}
+        answered = [job for job in lookups if job.name not in failed]
+        nodes = {channel: dict(known) for channel, known in self.nodes.items()}
+        kin: dict[str, list[tuple[str, BaseNode]]] = {}
+        gone: list[Degradation] = []
+        for job, found in zip(answered, read, strict=True):
+            if job.name != _fetch(job.channel):
+                entity_of = self.links[job.channel].entity_of
+                for one in found:
+                    entity_id = entity_of(one.metadata, one.node_id, one)
+                    kin.setdefault(entity_id, []).append((job.channel, one))
+                continue
+            spelled = {node.node_id: node for node in found}
+            missing = self._missing(job.channel)
+            if not spelled.keys() >= set(missing):  # by an id of the caller's spelling
+                spelled = {one_spelling(node.node_id): node for node in found}
+            for node_id in missing:
+                if (node := spelled.get(node_id)) is None:
+                    reason = f"node {node_id!r} was found, and is not there to be read"
+                    gone.append(Degradation(job.channel, job.name, "error", reason))
+                else:
+                    nodes[job.channel][node_id] = node
+        return replace(self, nodes=nodes, kin=kin), gone
 
     def results(
-        self,
-        fetched: Sequence[BaseNode],
-        *,
-        requested: tuple[str, ...],
-        degraded: tuple[Degradation, ...],
+        self, *, requested: tuple[str, ...], degraded: tuple[Degradation, ...]
     ) -> list[NodeWithScore]:
         """Return the results, best entity first, each with its provenance.
 
@@ -100,40 +170,43 @@ class Ranking:
         at most one of its kin for each modality it has not been shown in.
 
         Args:
-            fetched: What the lookups read.
             requested: Names of the query's routes, in configured order.
             degraded: Routes that gave no answer, and lookups that failed.
         """
-        # Of one id in two collections the first channel's copy is shown, as it is
-        # where searches bring whole nodes.
-        nodes = {node.node_id: node for node in reversed(fetched)} | self.nodes
-        kin = self._kin(fetched)
         explained: list[tuple[BaseNode, Provenance]] = []
-        for entity_id, score, contributions in self.entities:
-            provenance = Provenance(
-                entity_id, score, self.fusion, contributions, requested, degraded
-            )
-            shown = dict.fromkeys([c.node_id for c in contributions])
-            chosen = [nodes[node_id] for node_id in shown if node_id in nodes]
-            if related := kin.get(entity_id):
-                chosen += _one_of_each_modality(related, chosen)
-            explained += [(node, provenance) for node in chosen]
+        for entity_id, score, found in self.entities:
+            chosen: dict[object, tuple[str, BaseNode]] = {}
+            contributions = found
+            for place, hit in enumerate(found):
+                node = self.nodes[hit.channel].get(hit.node_id)
+                if node is None:
+                    continue
+                # Under one id an entity has one node of each modality: the best.
+                key = (hit.node_id, modality_of(node)) if len(found) > 1 else None
+                chosen.setdefault(key, (hit.channel, node))
+                if node.node_id != hit.node_id:  # in the spelling of a light search
+                    own = hit._replace(node_id=node.node_id)
+                    contributions = (
+                        *contributions[:place], own, *contributions[place + 1 :]
+                    )  # fmt: skip
+            shown = list(chosen.values())
+            if related := self.kin.get(entity_id):
+                shown += _one_of_each_modality(related, shown)
+            for channel, one in shown:
+                # By position: names would double the time, for every result.
+                provenance = Provenance(
+                    entity_id, score, self.fusion, contributions, requested, degraded,
+                    channel,
+                )  # fmt: skip
+                explained.append((one, provenance))
         return list(FusedNode.all_of(explained))
-
-    def _kin(self, fetched: Sequence[BaseNode]) -> dict[str, list[BaseNode]]:
-        kin: dict[str, list[BaseNode]] = {}
-        found = {c.node_id for e in self.entities for c in e.contributions}
-        for node in fetched:
-            if node.node_id not in found:
-                kin.setdefault(entity_of(node), []).append(node)
-        return kin
 
     def _missing(self, channel: str) -> list[str]:
         wanted = dict.fromkeys(
             c.node_id
             for entity in self.entities
             for c in entity.contributions
-            if c.channel == channel and c.node_id not in self.nodes
+            if c.channel == channel and c.node_id not in self.nodes[channel]
         )
         return list(wanted)
 
@@ -143,19 +216,27 @@ class Ranking:
             entity.entity_id
             for entity in self.entities
             if all(
-                c.channel != channel and c.node_id != entity.entity_id
+                c.channel != channel
+                and entity.entity_id
+                not in [own + c.node_id for own in self.links[c.channel].own]
                 for c in entity.contributions
             )
         ]
 
 
+def _fetch(channel: str) -> str:
+    return f"fetch {channel}"
+
+
 def _one_of_each_modality(
-    kin: Sequence[BaseNode], shown: Sequence[BaseNode]
-) -> list[BaseNode]:
+    kin: Sequence[tuple[str, BaseNode]], shown: Sequence[tuple[str, BaseNode]]
+) -> list[tuple[str, BaseNode]]:
     """Return, of each modality not shown yet, the first node in document order."""
-    modalities = {modality_of(node) for node in shown}
-    first: dict[str, BaseNode] = {}
-    for node in sorted(kin, key=lambda n: (n.metadata.get(POSITION_KEY, 0), n.node_id)):
+    modalities = {modality_of(node) for _, node in shown}
+    first: dict[str, tuple[str, BaseNode]] = {}
+    for channel, node in sorted(
+        kin, key=lambda one: (one[1].metadata.get(POSITION_KEY, 0), one[1].node_id)
+    ):
         if (modality := modality_of(node)) not in modalities:
-            first.setdefault(modality, node)
+            first.setdefault(modality, (channel, node))
     return list(first.values())

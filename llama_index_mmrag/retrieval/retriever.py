@@ -24,22 +24,18 @@ from llama_index_mmrag.concurrency.jobs import Steps, awalk, walk
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import AllRoutesFailed, InvalidQuery
-from llama_index_mmrag.events.degraded import report
+from llama_index_mmrag.events.degraded import failure_of, reasons, report
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import RRF, Fusion
 from llama_index_mmrag.retrieval.channel import Channel, both_filters
+from llama_index_mmrag.retrieval.links import check_key, links_of
 from llama_index_mmrag.retrieval.query import (
     QueryPart,
     parts_in_time,
     parts_of,
 )
 from llama_index_mmrag.retrieval.ranking import Ranking
-from llama_index_mmrag.retrieval.search import (
-    SearchChannel,
-    failed_routes,
-    plan,
-    reasons_of,
-)
+from llama_index_mmrag.retrieval.search import SearchChannel, plan
 from llama_index_mmrag.retrieval.settings import (
     base_settings,
     checked_channels,
@@ -71,6 +67,10 @@ class MultiModalFusionRetriever(SingleRoutes):
         fusion: The rule; reciprocal rank fusion with k = 60 if None.
         top_k: Entities returned at most, at least 1; each channel is searched for as
             many hits, or for more if it says so.
+        linked_by: What makes nodes of several channels one entity, beside their own
+            `entity_id`: "id", where ids mean the same in all channels, or a metadata
+            key. Without it (channel, id) is an entity, but in channels over one
+            collection, and for pictures in a collection of texts.
         filters: Conditions for every route, beside the channels' own.
         complete_entities: Also fetch, for each result, its entity's first node from
             the channels that did not find it: the picture to a section and the section
@@ -99,6 +99,7 @@ class MultiModalFusionRetriever(SingleRoutes):
         *,
         fusion: Fusion | None = None,
         top_k: int = 10,
+        linked_by: str | None = None,
         filters: MetadataFilters | None = None,
         complete_entities: bool = False,
         on_degraded: OnDegraded = "report",
@@ -110,6 +111,7 @@ class MultiModalFusionRetriever(SingleRoutes):
     ) -> None:
         self._fusion: Fusion = RRF() if fusion is None else fusion
         self._channels = checked_channels(channels, self._fusion)
+        self._links = links_of(self._channels, linked_by)
         self._top_k = whole(top_k, "Retriever: top_k", at_least=1)
         self._filters = checked_filters(filters, self._channels)
         self._complete_entities = truth(complete_entities, "complete_entities")
@@ -146,6 +148,7 @@ class MultiModalFusionRetriever(SingleRoutes):
             CollectionMismatch: A collection does not exist, has no vector of the name
                 that its store asks for, or one of another size or distance than the
                 encoder's; or it says that another encoder filled it.
+            InvalidSetting: No node has the metadata key `linked_by`.
         """
         hybrid = getattr(text_store, "enable_hybrid", False)
         mode = VectorStoreQueryMode.HYBRID if hybrid else VectorStoreQueryMode.DEFAULT
@@ -156,7 +159,9 @@ class MultiModalFusionRetriever(SingleRoutes):
         for channel in channels:
             model = channel.embed_model
             channel.collection.check(dimension_of(model), card_of(model))
-        return cls(channels, **settings)
+        made = cls(channels, **settings)
+        check_key(settings.get("linked_by"), channels)
+        return made
 
     @property
     def channels(self) -> tuple[SearchChannel, ...]:
@@ -267,6 +272,7 @@ class MultiModalFusionRetriever(SingleRoutes):
             depth=self._top_k,
             filters=self._filters,
             with_background=self._fusion.needs_background,
+            links=self._links,
             deadline=until,
         )
         requested = tuple(search.name for search in searches)
@@ -275,30 +281,34 @@ class MultiModalFusionRetriever(SingleRoutes):
         report(silent, requested=requested)
         if len(silent) == len(searches):
             raise AllRoutesFailed(
-                f"All {len(silent)} routes of the query failed. {reasons_of(silent)}"
+                f"All {len(silent)} routes of the query failed. {reasons(silent)}"
             )
         if silent and self._on_degraded == "raise":
-            raise failed_routes(silent, f"{len(searches)} routes")
+            raise failure_of(silent, f"{len(searches)} routes")
 
-        ranking = Ranking.of(answers, fusion=self._fusion, top_k=self._top_k)
-        kin_late = late if self._complete_entities else None
-        lookups = list(
-            ranking.lookups(self._channels, kin_late, self._filters, deadline)
+        ranking = yield from Ranking.of(
+            answers,
+            self._channels,
+            links=self._links,
+            fusion=self._fusion,
+            top_k=self._top_k,
+            deadline=deadline,
         )
+        kin_late = late if self._complete_entities else None
+        lookups = ranking.lookups(self._channels, kin_late, self._filters, deadline)
         read, unread = yield lookups
+        ranking, gone = ranking.with_read(lookups, read, unread)
+        unread += gone
         if unread:
             report(unread)
             if self._on_degraded == "raise":
-                raise failed_routes(unread, f"{len(lookups)} lookups")
-        results = ranking.results(
-            [node for nodes in read for node in nodes],
-            requested=requested,
-            degraded=(*silent, *unread),
-        )
+                raise failure_of(unread, f"{len(lookups)} lookups")
+        degraded = (*silent, *unread)
+        results = ranking.results(requested=requested, degraded=degraded)
         if unread and not results:
             raise AllRoutesFailed(
                 f"{len(ranking.entities)} entities were found, and none of their nodes "
-                f"could be read. {reasons_of(unread)}"
+                f"could be read. {reasons(unread)}"
             )
         return results
 

@@ -12,7 +12,6 @@ from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index_mmrag.checks import instance
 from llama_index_mmrag.concurrency.jobs import Way
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.nodes.node import entity_of
 from llama_index_mmrag.retrieval.query import PartKind, QueryPart
 from llama_index_mmrag.retrieval.search import Answer, Search
 from llama_index_mmrag.retrieval.settings import checked_settings
@@ -75,7 +74,7 @@ class RetrieverChannel:
         results = self.retriever.retrieve(_bundle(search.part))
         results = results[: max(self.top_k, search.depth)]
         found = [
-            Found(result.node.node_id, entity_of(result.node), score, result.node)
+            Found(result.node.node_id, result.node.metadata, score, result.node)
             for result, score in zip(results, _scores(results), strict=True)
         ]
         return search.answered(found, ties_in_order=True)
@@ -89,15 +88,20 @@ class RetrieverChannel:
         entity_ids: Sequence[str],  # noqa: ARG002 - the protocol's
         *,
         filters: MetadataFilters | None = None,  # noqa: ARG002 - the protocol's
+        linked_by: str | None = None,  # noqa: ARG002 - the protocol's
     ) -> list[BaseNode]:
         """Return nothing: a retriever cannot look entities up."""
         return []
 
     async def aof_entities(
-        self, entity_ids: Sequence[str], *, filters: MetadataFilters | None = None
+        self,
+        entity_ids: Sequence[str],
+        *,
+        filters: MetadataFilters | None = None,
+        linked_by: str | None = None,
     ) -> list[BaseNode]:
         """Return what `of_entities` does."""
-        return self.of_entities(entity_ids, filters=filters)
+        return self.of_entities(entity_ids, filters=filters, linked_by=linked_by)
 
 
 def _bundle(part: QueryPart) -> QueryBundle:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar, runtime_checkable
@@ -12,11 +12,11 @@ from llama_index.core.vector_stores.types import MetadataFilters
 
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
 from llama_index_mmrag.concurrency.jobs import Job, Way
-from llama_index_mmrag.errors import InvalidQuery, RouteFailed
+from llama_index_mmrag.errors import InvalidQuery
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import Background, RankedList
-from llama_index_mmrag.provenance import Degradation
 from llama_index_mmrag.retrieval.encodings import Encodings
+from llama_index_mmrag.retrieval.links import Link
 from llama_index_mmrag.retrieval.query import PartKind, QueryPart, composed_of
 from llama_index_mmrag.stores.collection import Found
 
@@ -87,13 +87,24 @@ class SearchChannel(Protocol):
         ...
 
     def of_entities(
-        self, entity_ids: Sequence[str], *, filters: MetadataFilters | None = None
+        self,
+        entity_ids: Sequence[str],
+        *,
+        filters: MetadataFilters | None = None,
+        linked_by: str | None = None,
     ) -> list[BaseNode]:
-        """Return this channel's nodes of the entities, whole."""
+        """Return this channel's nodes of the entities, whole.
+
+        Those too, if given, of which the metadata key `linked_by` says so.
+        """
         ...
 
     async def aof_entities(
-        self, entity_ids: Sequence[str], *, filters: MetadataFilters | None = None
+        self,
+        entity_ids: Sequence[str],
+        *,
+        filters: MetadataFilters | None = None,
+        linked_by: str | None = None,
     ) -> list[BaseNode]:
         """Return what `of_entities` does; called only where the way is "await"."""
         ...
@@ -122,6 +133,8 @@ class Search:
     """The query's conditions, beside the channel's own."""
     with_background: bool = False
     """Whether the fusion calibrates by the collection's background."""
+    link: Link = Link("")
+    """What tells the channel's nodes apart as entities."""
 
     def answered(
         self,
@@ -139,7 +152,7 @@ class Search:
         """
         nodes = {hit.node_id: hit.node for hit in found if hit.node is not None}
         ranked = RankedList.from_scores(
-            [hit[:3] for hit in found],
+            self.link.scored(found),
             channel=self.channel.name,
             route=self.name,
             modality=self.channel.modality,
@@ -188,6 +201,7 @@ def plan(  # noqa: PLR0913 - what all of a query's searches have in common
     depth: int,
     filters: MetadataFilters | None,
     with_background: bool,
+    links: Mapping[str, Link],
     deadline: Deadline | None,
 ) -> list[Job[Answer]]:
     """Return the searches of a query, by part and then in the channels' order.
@@ -201,6 +215,7 @@ def plan(  # noqa: PLR0913 - what all of a query's searches have in common
         depth: How many hits the query needs of each search.
         filters: The query's conditions.
         with_background: Whether the fusion calibrates by the collection's background.
+        links: Of each channel.
         deadline: Of all searches.
 
     Raises:
@@ -217,8 +232,9 @@ def plan(  # noqa: PLR0913 - what all of a query's searches have in common
             if asked_as.isdisjoint(channel.accepts):
                 continue
             route = f"{part.name}→{channel.name}"
+            link = links[channel.name]
             search = Search(
-                route, part, channel, encodings, depth, filters, with_background
+                route, part, channel, encodings, depth, filters, with_background, link
             )
             about = {"route": route, "channel": channel.name, "query": part.words}
             span = Span(f"search {route}", about)
@@ -237,16 +253,3 @@ def plan(  # noqa: PLR0913 - what all of a query's searches have in common
             f"{accepted}. {advice}"
         )
     return jobs
-
-
-def failed_routes(lost: Sequence[Degradation], of: str) -> RouteFailed:
-    """Return the error of a query that was to be answered by all routes."""
-    return RouteFailed(
-        f"{len(lost)} of {of} failed. {reasons_of(lost)}. "
-        f'on_degraded="report" would return what the others found.'
-    )
-
-
-def reasons_of(lost: Sequence[Degradation]) -> str:
-    """Return each lost route with its reason."""
-    return "; ".join(f"{one.route}: {one.reason}" for one in lost)

@@ -12,6 +12,7 @@ from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index_mmrag.checks import instance, listed, number, one_of, truth, whole
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Fusion
+from llama_index_mmrag.nodes.node import SEPARATOR
 from llama_index_mmrag.retrieval.query import PartKind
 from llama_index_mmrag.retrieval.search import SearchChannel
 
@@ -79,6 +80,11 @@ def checked_settings(  # noqa: PLR0913 - one argument a setting, all by name
             "A channel has an empty name; expected one such as 'text'."
         )
     of = f"Channel {name!r}"
+    if found := {SEPARATOR, "→"} & set(name):
+        raise InvalidSetting(
+            f"{of} has {' and '.join(sorted(found))} in its name, which stands between "
+            f"a channel and what is told of it. Use a name without it."
+        )
     for kind in listed(accepts, f"{of}: accepts", str):
         one_of(kind, f"{of}: a kind in accepts", get_args(PartKind))
     return {

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Collection as Ids
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -29,7 +29,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index_mmrag.concurrency.turns import SEARCHING, in_turn
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.fusion import Background
-from llama_index_mmrag.nodes.node import entity_id_of
+from llama_index_mmrag.nodes.node import ENTITY_KEY, one_spelling
 from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY
 from llama_index_mmrag.stores.locks import has_async_client
 from llama_index_mmrag.vectors import Vectors, unit_rows
@@ -45,7 +45,8 @@ class Found(NamedTuple):
     """What a search found: light where the store allows it, else with its node."""
 
     node_id: str
-    entity_id: str
+    said: Mapping[str, Any]
+    """Its metadata, or those fields of its payload that were asked for."""
     score: float
     node: BaseNode | None = None
 
@@ -85,8 +86,21 @@ class Collection:
 
     # Searching
 
-    def search(self, query: VectorStoreQuery) -> list[Found]:
+    @property
+    def place(self) -> object:
+        """Where the nodes are: the same for stores over one and the same collection."""
+        return id(self.store)
+
+    def search(
+        self,
+        query: VectorStoreQuery,
+        payload_keys: Sequence[str] = (ENTITY_KEY,),  # noqa: ARG002 - other kinds'
+    ) -> list[Found]:
         """Return what the store finds, best first.
+
+        Args:
+            query: What is asked.
+            payload_keys: Fields that a light search brings of each node.
 
         Raises:
             InvalidSetting: The store returns no nodes, or no similarities.
@@ -94,10 +108,13 @@ class Collection:
         with self._lock:
             return self._found(self.store.query(query), query.similarity_top_k)
 
-    async def asearch(self, query: VectorStoreQuery) -> list[Found]:
+    async def asearch(
+        self, query: VectorStoreQuery, payload_keys: Sequence[str] = (ENTITY_KEY,)
+    ) -> list[Found]:
         """Return what `search` does, without blocking the event loop."""
         if self.way != "await":
-            return await in_turn(lambda: self.search(query), self, lane=self._lane)
+            find = partial(self.search, query, payload_keys)
+            return await in_turn(find, self, lane=self._lane)
         return self._found(await self.store.aquery(query), query.similarity_top_k)
 
     def _found(self, result: VectorStoreQueryResult, most: int) -> list[Found]:
@@ -109,10 +126,8 @@ class Collection:
                 f"keep node texts (stores_text=True) and return similarities."
             )
         return [
-            Found(
-                node_id := node.node_id, entity_id_of(node.metadata, node_id), s, node
-            )
-            for node, s in zip(nodes[:most], scores[:most], strict=True)
+            Found(node.node_id, node.metadata, score, node)
+            for node, score in zip(nodes[:most], scores[:most], strict=True)
         ]
 
     # Reading
@@ -129,8 +144,10 @@ class Collection:
         """
         if not node_ids:
             return []
-        found = {n.node_id: n for n in self._read_nodes(node_ids, with_vectors)}
-        return [found[i] for i in dict.fromkeys(node_ids) if i in found]
+        read = self._read_nodes(node_ids, with_vectors)
+        found = {one_spelling(node.node_id): node for node in read}
+        wanted = dict.fromkeys(map(one_spelling, node_ids))
+        return [found[i] for i in wanted if i in found]
 
     def _read_nodes(self, node_ids: Ids[str], with_vectors: bool) -> list[BaseNode]:  # noqa: ARG002 - other kinds'
         with self._lock:
@@ -156,7 +173,8 @@ class Collection:
 
     def existing(self, node_ids: Ids[str]) -> set[str]:
         """Return which of the nodes are stored."""
-        return {node.node_id for node in self.nodes(node_ids)}
+        there = {one_spelling(node.node_id) for node in self.nodes(node_ids)}
+        return {i for i in node_ids if one_spelling(i) in there}
 
     def document_ids(self) -> set[str]:
         """Return the ref_doc_ids of all nodes that have one."""
@@ -176,6 +194,10 @@ class Collection:
             key=DOC_ID_KEY, value=list(ref_doc_ids), operator=FilterOperator.IN
         )
         return self._ids_where(MetadataFilters(filters=[is_theirs]))
+
+    def has_key(self, key: str) -> bool:  # noqa: ARG002 - other kinds'
+        """Return whether a node has the metadata key; True where that is not known."""
+        return True
 
     def _ids_where(self, filters: MetadataFilters) -> list[str]:
         return [node.node_id for node in self.nodes_where(filters)]
@@ -257,8 +279,12 @@ class Collection:
         """Delete nodes by id; none is none."""
         if node_ids:
             with self._lock:
-                self.store.delete_nodes(node_ids=list(node_ids))
+                self.store.delete_nodes(node_ids=self._asked(node_ids))
             self.forget()
+
+    def _asked(self, node_ids: Ids[str]) -> list[Any]:
+        """Return ids as the store is asked for them."""
+        return list(node_ids)
 
 
 def background_of(scores: Vectors) -> Background:

@@ -40,6 +40,7 @@ from llama_index_mmrag.stores.edge_points import (
     node_of,
     nodes_of,
     point_ids,
+    spelled_ids,
     upserts_of,
     vectors_of,
 )
@@ -218,13 +219,16 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
     def add(self, nodes: Sequence[BaseNode], **unknown: Any) -> list[str]:
         """Insert nodes, or replace those of the same id; return their ids in order.
 
+        An id is a UUID in any spelling, or a whole number below 2^64 as text. Methods
+        take any spelling too; nodes and what is told of them keep their own.
+
         All nodes are checked before the first is written. Within one call the last of
         several nodes with the same id stays.
 
         Raises:
             InvalidVector: an embedding is missing, of another size, not finite, or all
                 zeros under cosine.
-            InvalidNodeId: an id is not a UUID.
+            InvalidNodeId: an id is neither.
             InvalidSetting: metadata that cannot be stored, such as NaN; or a keyword
                 that is not known, here and in the other methods.
             StoreFull: the disk has no room for them.
@@ -273,11 +277,11 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
 
         Raises:
             InvalidSetting: neither ids nor conditions, which would match everything.
-            InvalidNodeId: an id is not a UUID.
+            InvalidNodeId: an id is neither a UUID nor a number.
         """
         no_keywords(unknown, "delete_nodes")
         ids = None if node_ids is None else point_ids(node_ids)
-        condition = self._condition(filters, ids)
+        condition = self._condition(filters, node_ids)
         if condition is None or ids == []:
             raise InvalidSetting(
                 f"delete_nodes(node_ids={node_ids!r}, filters={filters!r}) names no "
@@ -332,10 +336,11 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         """
         no_keywords(unknown, "query")
         hits = self._nearest(query, CONTENT_KEYS)
+        nodes = [node_of(hit) for hit in hits]
         return VectorStoreQueryResult(
-            nodes=[node_of(hit) for hit in hits],
+            nodes=nodes,
             similarities=[hit.score for hit in hits],
-            ids=[str(hit.id) for hit in hits],
+            ids=[node.node_id for node in nodes],
         )
 
     def query_ids(
@@ -344,7 +349,8 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         """Return (id, score, few payload values) of the nearest nodes, best first.
 
         The light form of `query`: whole nodes are neither read nor parsed, which is
-        90 % of a wide search. Fetch what survives fusion with `get_nodes`.
+        90 % of a wide search. Fetch what survives fusion with `get_nodes`. Ids are in
+        Qdrant's spelling: a node's own is not read.
 
         Args:
             query: As for `query`.
@@ -382,10 +388,11 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             )
         else:
             records = self._matching(
-                filters, known, payload=CONTENT_KEYS, vector=with_embeddings
+                filters, node_ids, payload=CONTENT_KEYS, vector=with_embeddings
             )
             if known is not None:
-                records = {key: records[key] for key in known if key in records}
+                keys = [str(key) for key in known if str(key) in records]
+                records = {key: records[key] for key in keys}
         return nodes_of(records.values(), vector_name=self.vector_name)
 
     def sample_vectors(self, n_vectors: int) -> Vectors:
@@ -398,15 +405,19 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         """Return one top-level payload field of the nodes that exist and have it."""
         if not isinstance(key, str):  # a page's walk passes by
             instance(key, "key", str)
-        known = known_ids(node_ids)
+        spelled = spelled_ids(node_ids)
+        known = list(dict.fromkeys(spelled.values()))
         records = self.client.retrieve(known, payload=[key], vector=False)
         payloads = {i: record.payload or {} for i, record in records.items()}
-        return {i: payload[key] for i, payload in payloads.items() if key in payload}
+        own = {i: payloads.get(str(point_id), {}) for i, point_id in spelled.items()}
+        return {i: payload[key] for i, payload in own.items() if key in payload}
 
     def existing(self, node_ids: Iterable[str]) -> set[str]:
         """Return which of the nodes are stored, by ids alone."""
-        known = known_ids(node_ids)
-        return set(self.client.retrieve(known, payload=False, vector=False))
+        spelled = spelled_ids(node_ids)
+        known = list(dict.fromkeys(spelled.values()))
+        there = self.client.retrieve(known, payload=False, vector=False)
+        return {i for i, point_id in spelled.items() if str(point_id) in there}
 
     def document_ids(self) -> set[str]:
         """Return the source documents of all nodes that have one."""
@@ -419,7 +430,7 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         return found - {NO_DOCUMENT}
 
     def ids_where(self, filters: MetadataFilters | None = None) -> list[str]:
-        """Return the ids of all nodes that pass `filters`, ascending."""
+        """Return the ids that pass `filters`, ascending, spelled as by `query_ids`."""
         return list(self._matching(filters, None, payload=False, vector=False))
 
     def count(self, filters: MetadataFilters | None = None) -> int:

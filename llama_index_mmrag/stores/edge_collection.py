@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection as Ids
+from collections.abc import Sequence
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQuery
 
-from llama_index_mmrag.nodes.node import ENTITY_KEY, entity_id_of
+from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found, check_size
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.edge_filters import having
 from llama_index_mmrag.vectors import Vectors
 
 
@@ -23,13 +25,12 @@ class EdgeCollection(Collection):
         self.store: QdrantEdgeVectorStore = store
         self.way = "here"
 
-    def search(self, query: VectorStoreQuery) -> list[Found]:
+    def search(
+        self, query: VectorStoreQuery, payload_keys: Sequence[str] = (ENTITY_KEY,)
+    ) -> list[Found]:
         """Return what the store finds, best first, without nodes."""
-        rows = self.store.query_ids(query, payload_keys=(ENTITY_KEY,))
-        return [
-            Found(node_id, entity_id_of(payload, node_id), score)
-            for node_id, score, payload in rows
-        ]
+        rows = self.store.query_ids(query, payload_keys)
+        return [Found(node_id, payload, score) for node_id, score, payload in rows]
 
     def nodes(
         self, node_ids: Ids[str], *, with_vectors: bool = False
@@ -50,6 +51,10 @@ class EdgeCollection(Collection):
     def document_ids(self) -> set[str]:
         """Return the ref_doc_ids of all nodes that have one."""
         return self.store.document_ids()
+
+    def has_key(self, key: str) -> bool:
+        """Return whether a node has the metadata key."""
+        return self.store.count(having(key)) > 0
 
     def _ids_where(self, filters: MetadataFilters) -> list[str]:
         return self.store.ids_where(filters)

@@ -64,6 +64,12 @@ _Condition = tuple["ConditionType", bool]
 """What was built, and whether payload indexes serve all of it."""
 
 
+def having(key: str) -> MetadataFilters:
+    """Return the filter that nodes pass which have the metadata key."""
+    without = MetadataFilter(key=key, value=None, operator=FilterOperator.IS_EMPTY)
+    return MetadataFilters(filters=[without], condition=FilterCondition.NOT)
+
+
 def filter_of(
     filters: MetadataFilters | None = None,
     *,
@@ -75,8 +81,7 @@ def filter_of(
 
     Args:
         filters: Metadata conditions, nested at will.
-        node_ids: Only these nodes. Ids that are no UUIDs cannot be stored and match
-            nothing.
+        node_ids: Only these nodes. Ids that cannot be stored match nothing.
         doc_ids: Only nodes of these source documents.
         indexes: Payload index by field, as schema names ("keyword", "integer", ...).
 

@@ -131,7 +131,7 @@ class EdgeFolder:
             return shard.query(request)
 
     def retrieve(
-        self, ids: Sequence[str], *, payload: bool | list[str], vector: bool
+        self, ids: Sequence[qe.PointId], *, payload: bool | list[str], vector: bool
     ) -> dict[str, qe.Record]:
         """Return the records that exist among `ids`, by id and in their order."""
         with self._open_shard() as shard:
@@ -139,7 +139,7 @@ class EdgeFolder:
         if vector:
             check_vectors(self.path, records, self._vector_name)
         found = {str(record.id): record for record in records}
-        return {key: found[key] for key in ids if key in found}
+        return {key: found[key] for key in map(str, ids) if key in found}
 
     def scroll(
         self,

@@ -5,9 +5,8 @@ Ids, vectors and metadata are checked here, before anything is written.
 
 from __future__ import annotations
 
-import re
-import uuid
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import qdrant_edge as qe
@@ -23,6 +22,7 @@ from llama_index_mmrag.errors import (
     MmragError,
     StoreUnusable,
 )
+from llama_index_mmrag.nodes.node import is_uuid, one_spelling
 from llama_index_mmrag.vectors import Vectors, has_direction, stored_rows
 
 CONTENT_KEYS = ["_node_content", "_node_type"]
@@ -30,46 +30,74 @@ CONTENT_KEYS = ["_node_content", "_node_type"]
 
 _POINTS_PER_WRITE = 1024
 
-_is_canonical = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
+PointId: TypeAlias = "str | int"
+"""A UUID as Qdrant spells it, or a number."""
+
+_MOST_DIGITS, _N_NUMBERS = 20, 2**64
 
 
 class InvalidNodeId(MmragError, ValueError):
-    """A node's id cannot be a Qdrant point id, which is a UUID."""
+    """A node's id cannot be a Qdrant point id: a UUID, or a number up to 2^64 - 1."""
 
 
-def point_ids(node_ids: Iterable[str]) -> list[str]:
-    """Return ids in the one spelling of a UUID that Qdrant gives back.
+def point_ids(node_ids: Iterable[str]) -> list[PointId]:
+    """Return ids in the one spelling that Qdrant gives back.
 
     Raises:
-        InvalidNodeId: One is not a UUID.
+        InvalidNodeId: One is neither a UUID nor a number.
 
     Example:
-        >>> point_ids(["A34B2C1D-0000-4000-8000-000000000001"])
-        ['a34b2c1d-0000-4000-8000-000000000001']
+        >>> point_ids(["A34B2C1D-0000-4000-8000-000000000001", "42"])
+        ['a34b2c1d-0000-4000-8000-000000000001', 42]
     """
     ids = []
     for node_id in node_ids:
-        if (canonical := _canonical(node_id)) is None:
+        if (point_id := point_id_of(node_id)) is None:
             raise InvalidNodeId(
-                f"Node id {node_id!r} is not a UUID, and Qdrant point ids must be. Use "
+                f"Node id {node_id!r} is neither a UUID nor a whole number below 2^64, "
+                "and Qdrant point ids must be. Use "
                 "str(uuid.uuid5(uuid.NAMESPACE_URL, your_id)) as the id and keep your "
                 "own in the metadata."
             )
-        ids.append(canonical)
+        ids.append(point_id)
     return ids
 
 
-def known_ids(node_ids: Iterable[str]) -> list[str]:
-    """Return ids as `point_ids` does, each once, without those that are no UUIDs.
+def known_ids(node_ids: Iterable[str]) -> list[PointId]:
+    """Return ids as `point_ids` does, each once, without those that can be none.
 
     These cannot be stored: they are missing, like any unknown id.
+    """
+    return list(dict.fromkeys(spelled_ids(node_ids).values()))
+
+
+def spelled_ids(node_ids: Iterable[str]) -> dict[str, PointId]:
+    """Return the point id of each id that can be one.
+
+    Raises:
+        InvalidNodeId: They are no list of ids.
     """
     if isinstance(node_ids, str) or not isinstance(node_ids, Iterable):
         raise InvalidNodeId(
             f"node_ids is {node_ids!r}; expected a list of ids. Use [...]."
         )
-    found = dict.fromkeys(_canonical(node_id) for node_id in node_ids)
-    return [canonical for canonical in found if canonical is not None]
+    known = ((node_id, point_id_of(node_id)) for node_id in node_ids)
+    return {i: point_id for i, point_id in known if point_id is not None}
+
+
+def point_id_of(node_id: str) -> PointId | None:
+    """Return the point id that any spelling of a node's id stands for, if it is one."""
+    if not isinstance(node_id, str):
+        return None
+    if is_uuid(node_id):  # nearly all are
+        return node_id
+    if len(node_id) <= _MOST_DIGITS:  # a UUID has 32 at least
+        number = int(node_id) if node_id.isascii() and node_id.isdigit() else -1
+        # One text a number, so that "7" and "007" are not one node.
+        is_one = str(number) == node_id and 0 <= number < _N_NUMBERS
+        return number if is_one else None
+    spelled = one_spelling(node_id)
+    return spelled if is_uuid(spelled) else None
 
 
 def upserts_of(
@@ -88,16 +116,16 @@ def upserts_of(
     Raises:
         InvalidVector: An embedding is missing, of another size, not finite, or all
             zeros under cosine.
-        InvalidNodeId: An id is not a UUID.
+        InvalidNodeId: An id is neither a UUID nor a number.
         InvalidSetting: Metadata that JSON cannot hold.
     """
-    ids = point_ids([node.node_id for node in nodes])
+    given = [node.node_id for node in nodes]
     rows = [_embedding_of(node, dim) for node in nodes]
     names = [f"The embedding of node {node.node_id!r}" for node in nodes]
     vectors = stored_rows(rows, names, cosine=cosine).tolist()
     points = {
         key: _point(key, node, {vector_name: vector})
-        for key, node, vector in zip(ids, nodes, vectors, strict=True)
+        for key, node, vector in zip(point_ids(given), nodes, vectors, strict=True)
     }
     batch = list(points.values())
     # Metadata are in the payload twice: as fields, and in the node's content.
@@ -107,7 +135,7 @@ def upserts_of(
         qe.UpdateOperation.upsert_points(batch[start : start + _POINTS_PER_WRITE])
         for start in range(0, len(batch), _POINTS_PER_WRITE)
     ]
-    return ids, operations, n_bytes
+    return given, operations, n_bytes
 
 
 def node_of(record: qe.Record | qe.ScoredPoint) -> BaseNode:
@@ -178,14 +206,6 @@ def check_whole(  # noqa: PLR0913 - what a point must have, and what is said
         )
 
 
-def _canonical(node_id: str) -> str | None:
-    try:
-        # Nearly all are: a tenth of the time that a UUID takes.
-        return node_id if _is_canonical(node_id) else str(uuid.UUID(node_id))
-    except (ValueError, AttributeError, TypeError):
-        return None
-
-
 def _embedding_of(node: BaseNode, dim: int) -> Sequence[float]:
     if node.embedding is None:
         raise InvalidVector(
@@ -201,7 +221,7 @@ def _embedding_of(node: BaseNode, dim: int) -> Sequence[float]:
     return node.embedding
 
 
-def _point(key: str, node: BaseNode, vectors: dict[str, list[float]]) -> qe.Point:
+def _point(key: PointId, node: BaseNode, vectors: dict[str, list[float]]) -> qe.Point:
     try:
         payload = node_to_metadata_dict(node, remove_text=False, flat_metadata=False)
         return qe.Point(key, dict(vectors), payload)

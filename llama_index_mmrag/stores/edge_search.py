@@ -89,7 +89,7 @@ def nearest(
         if len({hit.score for hit in hits}) == len(hits):
             return hits
         # The engine's order among equal scores depends on its segments.
-        return sorted(hits, key=lambda hit: (-hit.score, hit.id))
+        return sorted(hits, key=lambda hit: (-hit.score, str(hit.id)))
 
     hits = best(top_k + 1, condition, payload)
     if not _is_cut_in_a_tie(hits, top_k):

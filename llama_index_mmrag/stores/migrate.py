@@ -119,12 +119,16 @@ def _vector_name(
 def _point(record: qe.Record, source_name: str, name: str) -> models.PointStruct:
     from qdrant_client.http import models
 
-    if not isinstance(record.vector, dict) or not isinstance(record.id, uuid.UUID):
+    if not isinstance(record.vector, dict) or not isinstance(
+        record.id, int | uuid.UUID
+    ):
         msg = f"Point {record.id!r} was not written by QdrantEdgeVectorStore."
-        raise StoreUnusable(f"{msg} Expected a UUID and a named vector; insert anew.")
+        raise StoreUnusable(
+            f"{msg} Expected a UUID or a number and a named vector; insert anew."
+        )
     vector: list[float] = record.vector[source_name]  # type: ignore[assignment]  # dense
     return models.PointStruct(
-        id=str(record.id),
+        id=record.id if isinstance(record.id, int) else str(record.id),
         vector=vector if name == _UNNAMED else {name: vector},
         payload=record.payload,
     )

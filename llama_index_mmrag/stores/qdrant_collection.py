@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection as Ids
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from qdrant_client import models
 
 from llama_index_mmrag.concurrency.turns import in_turn
 from llama_index_mmrag.errors import CollectionMismatch
+from llama_index_mmrag.nodes.node import ENTITY_KEY, one_spelling
 from llama_index_mmrag.stores.client import (
     POINTS_PER_PAGE,
     is_local,
@@ -20,7 +22,8 @@ from llama_index_mmrag.stores.client import (
     vector_params,
 )
 from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found, check_size
-from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT
+from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT, having
+from llama_index_mmrag.stores.edge_points import point_id_of
 from llama_index_mmrag.stores.encoder_card import is_filled_by
 from llama_index_mmrag.stores.locks import search_lock
 from llama_index_mmrag.vectors import Vectors
@@ -42,13 +45,22 @@ class QdrantCollection(Collection):
         self._client: Any = store.client  # None with an asynchronous one alone
         self._reads_itself = type(store).get_nodes is not QdrantVectorStore.get_nodes
 
-    async def asearch(self, query: VectorStoreQuery) -> list[Found]:
+    @property
+    def place(self) -> object:
+        """The collection, by its client's address or the client in this process."""
+        store = self.store
+        client = (self._client or store._aclient)._client  # noqa: SLF001
+        return getattr(client, "rest_uri", id(client)), store.collection_name
+
+    async def asearch(
+        self, query: VectorStoreQuery, payload_keys: Sequence[str] = (ENTITY_KEY,)
+    ) -> list[Found]:
         """Return what `search` does, without blocking the event loop."""
         # LlamaIndex's asynchronous hybrid search takes alpha=0.0 for "not given" and
         # searches with 0.5 (QdrantVectorStore 0.10.4); the synchronous one is right.
         if query.alpha == 0:
-            return await in_turn(lambda: self.search(query), self)
-        return await super().asearch(query)
+            return await in_turn(lambda: self.search(query, payload_keys), self)
+        return await super().asearch(query, payload_keys)
 
     def _read_nodes(self, node_ids: Ids[str], with_vectors: bool) -> list[BaseNode]:
         if self._reads_itself:
@@ -84,7 +96,8 @@ class QdrantCollection(Collection):
     def existing(self, node_ids: Ids[str]) -> set[str]:
         """Return which of the nodes are stored, by ids alone."""
         points = self._points(node_ids, with_payload=False) if node_ids else ()
-        return {str(point.id) for point in points}
+        there = {one_spelling(str(point.id)) for point in points}
+        return {i for i in node_ids if one_spelling(i) in there}
 
     def document_ids(self) -> set[str]:
         """Return the ref_doc_ids of all nodes that have one."""
@@ -105,6 +118,15 @@ class QdrantCollection(Collection):
         described = self._client.get_collection(self.store.collection_name)
         index = described.payload_schema.get(DOC_ID_KEY)
         return index is not None and index.data_type == models.PayloadSchemaType.KEYWORD
+
+    def has_key(self, key: str) -> bool:
+        """Return whether a node has the key; True with an asynchronous client alone."""
+        if self._client is None:
+            return True
+        condition, name = self._condition(having(key)), self.store.collection_name
+        with self._lock:
+            found, _ = self._client.scroll(name, condition, limit=1, with_payload=False)
+        return bool(found)
 
     def _ids_where(self, filters: MetadataFilters) -> list[str]:
         points = self._scrolled(filters, with_payload=False)
@@ -166,9 +188,17 @@ class QdrantCollection(Collection):
         name = self.store.collection_name
         with self._lock:
             found: list[models.Record] = self._client.retrieve(
-                name, list(node_ids), **wanted
+                name, self._asked(node_ids), **wanted
             )
         return found
+
+    def _asked(self, node_ids: Ids[str]) -> list[Any]:
+        # A server takes numbers as numbers; local mode keeps the spelling it was given.
+        spelled = ((i, point_id_of(i)) for i in node_ids)
+        asked = ((own, own) if isinstance(own, int) else (i, own) for i, own in spelled)
+        return list(
+            dict.fromkeys(i for both in asked if both[1] is not None for i in both)
+        )
 
     def _scrolled(
         self, filters: MetadataFilters | None, **wanted: Any

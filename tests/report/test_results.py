@@ -20,6 +20,7 @@ LATE |= {"kind": "deadline", "reason": "late"}
 def test_result_says_what_was_found_and_why():
     first, second, *_ = (ResultCard.of(result).model_dump() for result in results())
     assert first == {
+        "channel": None,
         "node_id": "t1",
         "entity_id": "tea",
         "modality": "text",
@@ -43,6 +44,7 @@ def test_hits_of_an_entitys_nodes_add_up_to_its_score_and_kin_have_none():
 
 def test_source_says_the_same_under_its_own_keys():
     assert SourceCard.of(results()[0]).model_dump() == {
+        "channel": None,
         "node_id": "t1",
         "modality": "text",
         "name": "tea.md",

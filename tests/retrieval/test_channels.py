@@ -17,6 +17,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index_mmrag import Channel
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import AllRoutesFailed, InvalidSetting
+from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.retrieval.channel import both_filters
 
 from ..support.colours import channel, retriever_of, text_node, uid
@@ -96,9 +97,9 @@ def test_search_brings_ids_entities_and_scores_best_first(kind, open_store, enco
     found = one.collection.search(
         VectorStoreQuery(query_embedding=vector, similarity_top_k=5)
     )
-    assert [(f.node_id, f.entity_id) for f in found] == [
+    assert [(f.node_id, f.said.get(ENTITY_KEY)) for f in found] == [
         (uid("text red"), "r"),
-        (uid("text blue"), uid("text blue")),
+        (uid("text blue"), None),
     ]
     assert [f.score for f in found] == pytest.approx([1.0, 0.0], abs=1e-6)
     assert all((f.node is None) == (one.fetch is not None) for f in found)

@@ -21,6 +21,7 @@ from llama_index_mmrag import (
     RRFPostprocessor,
 )
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.nodes.node import stored_as
 
 from ..support.colours import channel, dumped, image_node, retriever_of, text_node, why
 
@@ -135,6 +136,18 @@ def test_flat_list_is_fused_by_a_metadata_key():
     assert ranked(fusing.postprocess_nodes(flat)) == list(scores.items())
 
 
+def test_one_id_in_two_lists_is_two_nodes():
+    flat = [text("1", 0.9), picture("1", 0.4), text("2", 0.3), picture("2", 0.2)]
+    fused = RRFPostprocessor().postprocess_nodes(flat)
+    assert [(*stored_as(r.node), r.score) for r in fused] == [
+        (modality, id_, 1 / (60 + int(id_)))
+        for id_ in "12"
+        for modality in ("text", "image")
+    ]
+    assert len({r.node.node_id for r in fused}) == 4
+    assert dumped(RRFPostprocessor().postprocess_nodes(fused)) == dumped(fused)
+
+
 def test_results_without_scores_come_last_in_their_order():
     flat = [text("z", None), text("low", -5.0), text("best", 1e20), text("x", None)]
     fused = RRFPostprocessor(k=0).postprocess_nodes(flat)
@@ -156,7 +169,7 @@ def test_our_results_and_others_fuse_together(retriever):
     ours = retriever.retrieve("red")
     fused = RRFPostprocessor(k=3).postprocess_nodes([*ours, text("bm25", 11.0)])
     scores = {why(r).entity_id: r.score for r in fused}
-    assert scores["bm25"] == 1 / (3 + 1)
+    assert scores["text:bm25"] == 1 / (3 + 1)
     for result in ours:
         assert scores[why(result).entity_id] == result.score
 

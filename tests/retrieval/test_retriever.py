@@ -45,7 +45,7 @@ from llama_index_mmrag.errors import (
     InvalidQuery,
     InvalidSetting,
 )
-from llama_index_mmrag.nodes.node import POSITION_KEY, FusedNode
+from llama_index_mmrag.nodes.node import POSITION_KEY, FusedNode, stored_as
 from llama_index_mmrag.retrieval.channel import Channel
 
 from ..support.colours import (
@@ -261,18 +261,23 @@ def test_complete_entities_brings_the_pictures_section(channels_over, paint):
     assert ids_of(found) == [uid("image green"), uid("text red")]
 
 
-def test_same_id_in_both_collections_is_one_result_that_both_support(
+def test_same_id_in_both_collections_is_two_results_and_linked_one_entity(
     channels_over, paint
 ):
-    # LlamaIndex's own index stores a captioned picture so.
     caption = text_node("red", name="shared")
     picture = image_node(paint("red"), name="shared")
-    (found,) = retriever_of(*channels_over([caption], [picture])).retrieve("red")
-    assert (found.node.node_id, found.score) == (uid("shared"), 2 / 61)
-    assert [c.route for c in why(found).contributions] == ["text→text", "text→image"]
-    # The first channel's copy, whatever the store.
-    assert found.node.get_content() == "red"
-    assert found.node.metadata["modality"] == "text"
+    channels = channels_over([caption], [picture])
+    found = retriever_of(*channels).retrieve("red")
+    assert [(stored_as(r.node), r.score) for r in found] == [
+        (("text", uid("shared")), 1 / 61),
+        (("image", uid("shared")), 1 / 61),
+    ]
+    found = retriever_of(*channels, linked_by="id").retrieve("red")
+    # The picture has no words: it is evidence of its own.
+    assert [(stored_as(r.node)[0], r.score) for r in found] == [
+        ("text", 2 / 61),
+        ("image", 2 / 61),
+    ]
 
 
 # Filters

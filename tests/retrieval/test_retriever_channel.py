@@ -32,6 +32,7 @@ def test_bm25_beside_a_vector_channel_finds_the_exact_word(open_store):
         channel("text", open_store("edge", nodes)),
         RetrieverChannel("bm25", retriever=words),
         fusion=RRF(weights={"bm25": 2.0}),
+        linked_by="id",
     )
     first = retriever.retrieve("red 9902")[0]
     assert first.node.get_content() == "red part 9902"

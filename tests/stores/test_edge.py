@@ -79,8 +79,8 @@ def test_bad_vector_refuses_the_whole_batch_and_names_the_node(
     assert store.ids_where() == [node_id(9)]
 
 
-@pytest.mark.parametrize("bad", ["doc-1", "", "12", "page 3"])
-def test_id_that_is_no_uuid_refuses_the_whole_batch(bad, store):
+@pytest.mark.parametrize("bad", ["doc-1", "", "012", "-1", str(2**64), "page 3"])
+def test_id_that_is_no_point_id_refuses_the_whole_batch(bad, store):
     node = TextNode(id_=bad, text="x", embedding=[1.0] * DIM)
     with pytest.raises(InvalidNodeId, match="uuid5"):
         store.add([make_node(0), node])
@@ -391,6 +391,46 @@ def test_nodes_come_in_the_order_asked_for_and_missing_ones_are_left_out(store):
     assert store.get_nodes([]) == []
     assert len(store.get_nodes()) == 9
     assert store.get_nodes([node_id(1)], with_embeddings=False)[0].embedding is None
+
+
+SPELLINGS = {
+    "hex": lambda id_: id_.replace("-", ""),
+    "upper case": str.upper,
+    "urn": lambda id_: f"urn:uuid:{id_}",
+    "braces": lambda id_: f"{{{id_.upper()}}}",
+    "a number": lambda id_: str(int(id_[:8], 16)),
+    "the largest number": lambda _: str(2**64 - 1),
+}
+
+
+@pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
+def test_any_spelling_of_an_id_goes_in_and_the_callers_comes_out(spell, store):
+    node, other = make_nodes(2)
+    node.id_ = spell(node.node_id)
+    assert store.add([node, other]) == [node.node_id, other.node_id]
+    asked = asking(node.embedding, 1)
+    found = store.query(asked)
+    assert [one.node_id for one in found.nodes] == found.ids == [node.node_id]
+    asked.node_ids = [node.node_id]
+    assert store.query(asked).ids == [node.node_id]
+    ((stored, _, _),) = store.query_ids(asked)
+    for id_ in (node.node_id, stored, stored.upper()):
+        assert [one.node_id for one in store.get_nodes([id_])] == [node.node_id]
+        assert store.get_nodes([id_], one_filter("n", ">", 0)) == []
+        assert store.existing([id_, "no id"]) == {id_}
+        assert store.payload_values([id_], "n") == {id_: 0}
+    store.delete_nodes([stored.upper()])
+    assert store.existing([node.node_id, other.node_id]) == {other.node_id}
+
+
+def test_numbers_and_uuids_tie_in_one_order(store):
+    nodes = make_nodes(6)
+    for n, node in enumerate(nodes):
+        node.embedding = nodes[0].embedding
+        node.id_ = str(n) if n % 2 else node.node_id
+    store.add(nodes)
+    ids = sorted(node.node_id for node in nodes)
+    assert store.query(asking(nodes[0].embedding, 4)).ids == ids[:4]
 
 
 def test_payload_values_and_ids_where(store):

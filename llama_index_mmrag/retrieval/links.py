@@ -1,0 +1,140 @@
+"""Links: which nodes, of one channel and of several, are one entity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from llama_index.core.schema import BaseNode, ImageNode
+
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.nodes.node import ENTITY_KEY, one_spelling, own_entity
+from llama_index_mmrag.stores.collection import Collection, Found
+
+BY_ID = "id"
+"""What `linked_by` says where nodes of one id are one entity in all channels."""
+
+_TYPE_KEY = "_node_type"  # LlamaIndex's payload field
+_PICTURE = ImageNode.class_name()
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def modality(self) -> str: ...
+
+
+class _Stored(_Named, Protocol):
+    @property
+    def collection(self) -> Collection: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How a channel's nodes are told apart as entities.
+
+    A node that declares no entity is one of its own: its channel and its id.
+
+    Args:
+        space: Whose ids the channel's are: its own name, another channel's that is over
+            the same collection, or "" where ids mean the same in all channels.
+        pictures: Whose ids those of `ImageNode`s are, if not the same: LlamaIndex's
+            `MultiModalVectorStoreIndex` writes captioned pictures into both of its
+            collections.
+        key: Metadata key whose value is the entity, where a node has one.
+    """
+
+    space: str
+    pictures: str | None = None
+    key: str | None = None
+    payload_keys: tuple[str, ...] = field(init=False)
+    """What a search must bring of each hit."""
+    own: tuple[str, ...] = field(init=False)
+    """What stands before a node's id in an entity of its own."""
+
+    def __post_init__(self) -> None:
+        more = (self.key, None if self.pictures is None else _TYPE_KEY)
+        keys = (ENTITY_KEY, *(key for key in more if key is not None))
+        object.__setattr__(self, "payload_keys", keys)
+        spaces = (self.space, self.pictures)
+        own = tuple(own_entity(space, "") for space in spaces if space is not None)
+        object.__setattr__(self, "own", own)
+
+    def scored(self, found: Sequence[Found]) -> list[tuple[str, str, float]]:
+        """Return each hit's node id, entity and score."""
+        entity_of = self.entity_of
+        return [(id_, entity_of(said, id_, node), s) for id_, said, s, node in found]
+
+    def entity_of(
+        self, said: Mapping[str, Any], node_id: str, node: BaseNode | None = None
+    ) -> str:
+        """Return the entity of a node.
+
+        Args:
+            said: Its metadata, or those `payload_keys` of its payload that it has.
+            node_id: Its id.
+            node: The node, if it is there.
+        """
+        for key in (self.key, ENTITY_KEY):
+            named = said.get(key) if key else None
+            if named is not None and named != "":  # 0 is a name
+                return str(named)
+        space = self.space
+        if self.pictures is not None and (
+            isinstance(node, ImageNode) or said.get(_TYPE_KEY) == _PICTURE
+        ):
+            space = self.pictures
+        return own_entity(space, one_spelling(node_id))
+
+
+def links_of(channels: Sequence[_Named], linked_by: str | None) -> dict[str, Link]:
+    """Return the link of each channel, by its name.
+
+    Args:
+        channels: A retriever's.
+        linked_by: "id", a metadata key, or None: channels over one collection, and
+            pictures in a collection of texts, are linked all the same.
+
+    Raises:
+        InvalidSetting: `linked_by` is no text, or empty.
+    """
+    if linked_by is not None and not (isinstance(linked_by, str) and linked_by):
+        raise InvalidSetting(
+            f"linked_by is {linked_by!r}; expected 'id' or a metadata key that the "
+            f"nodes of several channels have. Leave it out if nothing links them."
+        )
+    if linked_by == BY_ID:
+        return {channel.name: Link("") for channel in channels}
+    spaces: dict[str, str] = {}
+    owners: dict[object, str] = {}
+    for channel in channels:
+        place = getattr(channel, "place", channel.name)
+        spaces[channel.name] = owners.setdefault(place, channel.name)
+    seen = next((c.name for c in channels if c.modality == "image"), None)
+    links: dict[str, Link] = {}
+    for channel in channels:
+        space = spaces[channel.name]
+        of_pictures = None if seen is None else spaces[seen]
+        is_same = channel.modality == "image" or of_pictures == space
+        links[channel.name] = Link(space, None if is_same else of_pictures, linked_by)
+    return links
+
+
+def check_key(linked_by: str | None, channels: Sequence[_Stored]) -> None:
+    """Do nothing if a node of the channels has the metadata key.
+
+    Raises:
+        InvalidSetting: None has it.
+    """
+    if linked_by in (None, BY_ID) or not channels:
+        return
+    key = str(linked_by)
+    if not any(channel.collection.has_key(key) for channel in channels):
+        names = [channel.name for channel in channels]
+        raise InvalidSetting(
+            f"linked_by is {linked_by!r}, and no node of the channels {names!r} has "
+            f"that metadata key; expected one that nodes of several channels have, or "
+            f"'id'. Leave it out if nothing links them."
+        )
