@@ -26,10 +26,6 @@ from llama_index_mmrag.retrieval.doubles import found_twice, with_doubles
 from llama_index_mmrag.retrieval.links import Link
 from llama_index_mmrag.retrieval.search import Answer, SearchChannel, job_of
 
-FOUND_S = 0.05
-"""Seconds that there are at least for reading what an embedded store has found: another
-store's answer, while it is parsed, may hold the interpreter beyond the deadline."""
-
 _Read: TypeAlias = Callable[[], list[BaseNode]]
 _ARead: TypeAlias = Callable[[], Awaitable[list[BaseNode]]]
 
@@ -56,7 +52,7 @@ class Ranking:
         links: Mapping[str, Link],
         fusion: Fusion,
         top_k: int,
-        deadline: Deadline | None,
+        reading: Deadline | None,
     ) -> Steps[Ranking]:
         """Return the `top_k` best entities of what the searches found.
 
@@ -74,7 +70,7 @@ class Ranking:
         if suspects := found_twice(fused):
             hits = tuple(hit for hits in suspects for hit in hits)
             unread = cls(rule, (FusedEntity("", 0.0, hits),), nodes, links)
-            lookups = unread.lookups(channels, None, None, deadline)
+            lookups = unread.lookups(channels, None, None, None, reading)
             if lookups:
                 read, lost = yield lookups  # what is lost here is asked for again
                 nodes = unread.with_read(lookups, read, lost)[0].nodes
@@ -89,6 +85,7 @@ class Ranking:
         late: Sequence[str] | None,
         filters: MetadataFilters | None,
         deadline: Deadline | None,
+        reading: Deadline | None,
     ) -> list[Job[list[BaseNode]]]:
         """Return what must still be read, channel by channel.
 
@@ -101,6 +98,7 @@ class Ranking:
                 not asked for more; None: none is, entities are left as they are.
             filters: The query's conditions.
             deadline: Of the whole query.
+            reading: By which what was found must be read.
         """
         found: list[tuple[SearchChannel, str, _Read]] = []
         kindred: list[tuple[SearchChannel, str, _Read, _ARead]] = []
@@ -118,9 +116,8 @@ class Ranking:
                 read = partial(channel.of_entities, kin, **how)
                 aread = partial(channel.aof_entities, kin, **how)
                 kindred.append((channel, f"complete {name}", read, aread))
-        extended = deadline and deadline.or_in(FOUND_S)
         return [
-            *starmap(partial(job_of, deadline=extended), found),
+            *starmap(partial(job_of, deadline=reading), found),
             *starmap(partial(job_of, deadline=deadline), kindred),
         ]
 

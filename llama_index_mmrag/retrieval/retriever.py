@@ -53,6 +53,10 @@ _aretrieve = unwrap(BaseRetriever.aretrieve)
 LOOKUP_SHARE = 0.2
 """Part of a query's time that is kept for reading nodes after the fusion."""
 
+FOUND_S = 0.05
+"""Seconds that there are at least for reading what an embedded store has found: another
+store's answer, while it is parsed, may hold the interpreter beyond the deadline."""
+
 
 class MultiModalFusionRetriever(SingleRoutes):
     """Searches every channel at once and fuses what they found, entity by entity.
@@ -286,16 +290,17 @@ class MultiModalFusionRetriever(SingleRoutes):
         if silent and self._on_degraded == "raise":
             raise failure_of(silent, f"{len(searches)} routes")
 
+        channels, reading = self._channels, deadline and deadline.or_in(FOUND_S)
         ranking = yield from Ranking.of(
             answers,
-            self._channels,
+            channels,
             links=self._links,
             fusion=self._fusion,
             top_k=self._top_k,
-            deadline=deadline,
+            reading=reading,
         )
-        kin_late = late if self._complete_entities else None
-        lookups = ranking.lookups(self._channels, kin_late, self._filters, deadline)
+        kin = late if self._complete_entities else None
+        lookups = ranking.lookups(channels, kin, self._filters, deadline, reading)
         read, unread = yield lookups
         ranking, gone = ranking.with_read(lookups, read, unread)
         unread += gone
