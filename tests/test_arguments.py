@@ -23,10 +23,23 @@ from llama_index.core.vector_stores.types import VectorStoreQuery
 from PIL import Image
 
 import llama_index_mmrag as mmrag
-from llama_index_mmrag import citations, compression, fusion, ingestion, stores
+from llama_index_mmrag import (
+    alignment,
+    citations,
+    compression,
+    embeddings,
+    events,
+    fusion,
+    ingestion,
+    nodes,
+    stores,
+)
+from llama_index_mmrag.alignment import finetuning
 from llama_index_mmrag.embeddings.colour import ColourEncoder
-from llama_index_mmrag.errors import MmragError
+from llama_index_mmrag.errors import InvalidSetting, MmragError
+from llama_index_mmrag.stores import rescoring
 
+from .support.called import ALIGNMENT, COMPONENTS, ENCODERS, Given, new, of
 from .support.colours import ENCODER, text_node, uid
 
 WRONG = {
@@ -49,6 +62,15 @@ MEANT = {
     ("MultiModalQuery", "embedding"): "is left aside: channels have other encoders",
     ("MultiModalQdrantIndex.compress", "on_step"): "is called, where there are steps",
     ("Channel", "accepts"): "None takes what suits",
+    **{
+        (name, field): "LlamaIndex's own field, which it takes as it comes"
+        for name in COMPONENTS
+        for field in ("callback_manager", "rate_limiter", "client_kwargs")
+    },
+    **{
+        ("RescoringVectorStore", f"{kind}_vector_name"): "None is the vector unnamed"
+        for kind in ("dense", "sparse")
+    },
 }
 """By argument: why more values are taken than its annotation names."""
 
@@ -57,9 +79,23 @@ NOT_CALLED = {
     "Contribution Degradation FusedNode Provenance Hit FusedEntity Background Problem"
     " SourceRecord Survey Compression IndexCompression ServerCompression Row"
     " RouteDegradedEvent": "what comes out: nobody makes one to put it in",
-    "BatchedClipEmbedding CaptionsAsText OfflineMultiModalEmbedding"
-    " OfflineTextEmbedding RRFPostprocessor TransformedEmbedding": "components:"
-    " pydantic checks their fields, as it does those of LlamaIndex's own",
+    "BatchedClipEmbedding.from_clip_embedding BatchedClipEmbedding.encode_texts"
+    " BatchedClipEmbedding.encode_images OfflineTextEmbedding.encode_texts"
+    " OfflineMultiModalEmbedding.encode_images OfflineFeaturesEmbedding.encode_images"
+    " finetune Captioner FinetuneSettings.weight": "need a model's files, or are"
+    " asked by what has them: decorated as TransformedEmbedding's",
+    "RescoringVectorStore.query RescoringVectorStore.aquery": "LlamaIndex's arguments:"
+    " tested with the class",
+    "Transform Center.out_dim Chain.out_dim Columns.out_dim Mix.out_dim PCA.out_dim"
+    " Perceptron.out_dim Project.out_dim Truncate.out_dim": "asked with the lengths of"
+    " arrays, in each call of `apply`",
+    "IDENTITY Aligned Diagnosis EncodedPairs Epoch Found FoundBothWays Gap PairProblem"
+    " PairsRead PictureText TrainedAutoencoder TrainedHeads FinetuneEpoch"
+    " FinetuneReport SkippedPair": "what comes out",
+    "CaptionedImageNode ExplainedTextNode": "LlamaIndex's nodes: pydantic checks them",
+    "entity_id_of entity_of hide_bookkeeping modality_of name_of with_provenance"
+    " report": "called for each node or query, with what the walk has made",
+    "collect_routes": "takes nothing",
     "collect_degradations describe_sources provenance_of": "ask, and take any result",
     "RankedList": "channels make them, of what their stores found: scores are checked",
     "Channel.answer Channel.aanswer RetrieverChannel.answer RetrieverChannel.aanswer"
@@ -71,7 +107,7 @@ NOT_CALLED = {
     " walk, with what it has made and checked",
     "compress_collection migrate": "need a server's client: tested there",
     "search_lock has_async_client": "ask, and take any store",
-    "DocumentUnreadable InvalidNodeId UnsupportedQuery": "errors",
+    "DocumentUnreadable InvalidNodeId TooFewPairs UnsupportedQuery": "errors",
 }
 """What is left out, with the reason."""
 
@@ -107,24 +143,6 @@ def world(tmp_path_factory) -> Iterator[SimpleNamespace]:
         )
 
 
-Given = Callable[[SimpleNamespace], "tuple[Callable[..., Any], dict[str, Any]]"]
-
-
-def _of(owner: str, method: str, **given: Any) -> Given:
-    def made(w: SimpleNamespace) -> tuple[Callable[..., Any], dict[str, Any]]:
-        found = {k: v(w) if callable(v) else v for k, v in given.items()}
-        return getattr(getattr(w, owner), method), found
-
-    return made
-
-
-def _new(made: Callable[..., Any], **given: Any) -> Given:
-    def called(w: SimpleNamespace) -> tuple[Callable[..., Any], dict[str, Any]]:
-        return made, {k: v(w) if callable(v) else v for k, v in given.items()}
-
-    return called
-
-
 def _rule(rule: Any, method: str, **given: Any) -> Given:
     return lambda _: (getattr(rule, method), given)
 
@@ -135,11 +153,11 @@ BLEND, JOINED = mmrag.Blend(), mmrag.Concatenate()
 NODES = {"node_ids": [uid("text red")]}
 
 VALID: dict[str, Given] = {
-    "RRF": _new(fusion.RRF),
-    "WeightedSum": _new(fusion.WeightedSum),
-    "CalibratedSum": _new(fusion.CalibratedSum),
-    "Blend": _new(mmrag.Blend),
-    "Concatenate": _new(mmrag.Concatenate),
+    "RRF": new(fusion.RRF),
+    "WeightedSum": new(fusion.WeightedSum),
+    "CalibratedSum": new(fusion.CalibratedSum),
+    "Blend": new(mmrag.Blend),
+    "Concatenate": new(mmrag.Concatenate),
     **{
         f"{type(rule).__name__}.{method}": _rule(rule, method, **given)
         for rule in (BLEND, JOINED)
@@ -149,35 +167,35 @@ VALID: dict[str, Given] = {
             "weighted": {"text": 1.0, "image": 2.0},
         }.items()
     },
-    "Channel": _new(
+    "Channel": new(
         mmrag.Channel,
         name="text",
         vector_store=lambda w: w.store,
         embed_model=lambda _: ENCODER,
     ),
-    "RetrieverChannel": _new(
+    "RetrieverChannel": new(
         mmrag.RetrieverChannel, name="a", retriever=lambda w: w.retriever
     ),
-    "MultiModalQuery": _new(mmrag.MultiModalQuery, query_str="red"),
-    "KeepPicture": _new(
+    "MultiModalQuery": new(mmrag.MultiModalQuery, query_str="red"),
+    "KeepPicture": new(
         mmrag.KeepPicture, transform=lambda _: HyDEQueryTransform(llm=MockLLM())
     ),
-    "MultiModalFusionRetriever": _new(
+    "MultiModalFusionRetriever": new(
         mmrag.MultiModalFusionRetriever, channels=lambda w: [w.channel]
     ),
-    "MultiModalFusionRetriever.from_vector_stores": _new(
+    "MultiModalFusionRetriever.from_vector_stores": new(
         mmrag.MultiModalFusionRetriever.from_vector_stores,
         text_store=lambda w: w.store,
         image_store=lambda w: w.store,
         text_embed=lambda _: ENCODER,
         image_embed=lambda _: ENCODER,
     ),
-    "MultiModalFusionRetriever.with_top_k": _of("retriever", "with_top_k", top_k=1),
-    "MultiModalFusionRetriever.with_filters": _of(
+    "MultiModalFusionRetriever.with_top_k": of("retriever", "with_top_k", top_k=1),
+    "MultiModalFusionRetriever.with_filters": of(
         "retriever", "with_filters", filters=None
     ),
     **{
-        f"MultiModalFusionRetriever.{method}": _of(
+        f"MultiModalFusionRetriever.{method}": of(
             "retriever",
             method,
             str_or_query_bundle=(lambda w: mmrag.MultiModalQuery(image_path=w.picture))
@@ -187,41 +205,41 @@ VALID: dict[str, Given] = {
         for route in ("", "text_", "text_to_image_", "image_to_image_")
         for method in (f"{route}retrieve", f"a{route}retrieve")
     },
-    "MultiModalQdrantIndex": _new(
+    "MultiModalQdrantIndex": new(
         mmrag.MultiModalQdrantIndex, channels=lambda w: w.index.channels
     ),
-    "MultiModalQdrantIndex.open": _new(
+    "MultiModalQdrantIndex.open": new(
         mmrag.MultiModalQdrantIndex.open,
         path=lambda w: w.place / "none" / "such",
         embed_model=lambda _: ENCODER,
     ),
-    "MultiModalQdrantIndex.insert": _of(
+    "MultiModalQdrantIndex.insert": of(
         "index", "insert", items=lambda _: [Document(text="Blue.")]
     ),
-    "MultiModalQdrantIndex.ainsert": _of("index", "ainsert", items=lambda _: []),
-    "MultiModalQdrantIndex.insert_directory": _of(
+    "MultiModalQdrantIndex.ainsert": of("index", "ainsert", items=lambda _: []),
+    "MultiModalQdrantIndex.insert_directory": of(
         "index", "insert_directory", path=lambda w: w.folder
     ),
-    "MultiModalQdrantIndex.ainsert_directory": _of(
+    "MultiModalQdrantIndex.ainsert_directory": of(
         "index", "ainsert_directory", path=lambda w: w.folder
     ),
-    "MultiModalQdrantIndex.refresh": _of("index", "refresh", source=lambda w: w.folder),
-    "MultiModalQdrantIndex.gone": _of(
+    "MultiModalQdrantIndex.refresh": of("index", "refresh", source=lambda w: w.folder),
+    "MultiModalQdrantIndex.gone": of(
         "index", "gone", path=lambda w: w.folder, report=lambda w: w.report
     ),
-    "MultiModalQdrantIndex.delete_ref_doc": _of(
+    "MultiModalQdrantIndex.delete_ref_doc": of(
         "index", "delete_ref_doc", ref_doc_id="none"
     ),
-    "MultiModalQdrantIndex.as_retriever": _of("index", "as_retriever"),
-    "MultiModalQdrantIndex.as_query_engine": _of("index", "as_query_engine"),
-    "MultiModalQdrantIndex.as_tool": _of("index", "as_tool"),
-    "MultiModalRetrieverTool": _new(
+    "MultiModalQdrantIndex.as_retriever": of("index", "as_retriever"),
+    "MultiModalQdrantIndex.as_query_engine": of("index", "as_query_engine"),
+    "MultiModalQdrantIndex.as_tool": of("index", "as_tool"),
+    "MultiModalRetrieverTool": new(
         mmrag.MultiModalRetrieverTool, retriever=lambda w: w.retriever
     ),
-    "MultiModalQueryEngineTool": _new(
+    "MultiModalQueryEngineTool": new(
         mmrag.MultiModalQueryEngineTool, query_engine=lambda w: w.engine
     ),
-    "MultiModalSynthesizer": _new(mmrag.MultiModalSynthesizer),
+    "MultiModalSynthesizer": new(mmrag.MultiModalSynthesizer),
     **{
         f"MultiModalSynthesizer.{method}": lambda w, method=method: (
             getattr(mmrag.MultiModalSynthesizer(embed_model=ENCODER), method),
@@ -229,29 +247,29 @@ VALID: dict[str, Given] = {
         )
         for method in ("synthesize", "asynthesize")
     },
-    "QdrantEdgeVectorStore": _new(
+    "QdrantEdgeVectorStore": new(
         mmrag.QdrantEdgeVectorStore, path=lambda w: w.place / "other", dim=4
     ),
-    "QdrantEdgeVectorStore.open": _new(
+    "QdrantEdgeVectorStore.open": new(
         mmrag.QdrantEdgeVectorStore.open, path=lambda w: w.place / "alone2", dim=4
     ),
-    "QdrantEdgeVectorStore.add": _of("store", "add", nodes=lambda _: [text_node("b")]),
-    "QdrantEdgeVectorStore.delete": _of("store", "delete", ref_doc_id="none"),
-    "QdrantEdgeVectorStore.delete_nodes": _of(
+    "QdrantEdgeVectorStore.add": of("store", "add", nodes=lambda _: [text_node("b")]),
+    "QdrantEdgeVectorStore.delete": of("store", "delete", ref_doc_id="none"),
+    "QdrantEdgeVectorStore.delete_nodes": of(
         "store", "delete_nodes", node_ids=lambda _: [uid("none")]
     ),
-    "QdrantEdgeVectorStore.build_index": _of("store", "build_index"),
-    "QdrantEdgeVectorStore.query": _of("store", "query", query=lambda _: ASKED),
-    "QdrantEdgeVectorStore.query_ids": _of("store", "query_ids", query=lambda _: ASKED),
-    "QdrantEdgeVectorStore.get_nodes": _of("store", "get_nodes", **NODES),
-    "QdrantEdgeVectorStore.sample_vectors": _of("store", "sample_vectors", n_vectors=2),
-    "QdrantEdgeVectorStore.payload_values": _of(
+    "QdrantEdgeVectorStore.build_index": of("store", "build_index"),
+    "QdrantEdgeVectorStore.query": of("store", "query", query=lambda _: ASKED),
+    "QdrantEdgeVectorStore.query_ids": of("store", "query_ids", query=lambda _: ASKED),
+    "QdrantEdgeVectorStore.get_nodes": of("store", "get_nodes", **NODES),
+    "QdrantEdgeVectorStore.sample_vectors": of("store", "sample_vectors", n_vectors=2),
+    "QdrantEdgeVectorStore.payload_values": of(
         "store", "payload_values", key="mmrag_entity", **NODES
     ),
-    "QdrantEdgeVectorStore.existing": _of("store", "existing", **NODES),
-    "QdrantEdgeVectorStore.ids_where": _of("store", "ids_where"),
-    "QdrantEdgeVectorStore.count": _of("store", "count"),
-    "CitationChecker": _new(citations.CitationChecker, n_sources=2),
+    "QdrantEdgeVectorStore.existing": of("store", "existing", **NODES),
+    "QdrantEdgeVectorStore.ids_where": of("store", "ids_where"),
+    "QdrantEdgeVectorStore.count": of("store", "count"),
+    "CitationChecker": new(citations.CitationChecker, n_sources=2),
     "CitationChecker.feed": lambda _: (
         citations.CitationChecker(1).feed,
         {"piece": "a"},
@@ -264,33 +282,39 @@ VALID: dict[str, Given] = {
         citations.CitationChecker(1).check_stream,
         {"pieces": ["a"]},
     ),
-    "ReadSettings": _new(ingestion.ReadSettings),
-    "discover": _new(ingestion.discover, path=lambda w: w.folder),
-    "survey": _new(ingestion.survey, path=lambda w: w.folder),
-    "document_id": _new(ingestion.document_id, document=lambda _: Document(text="a")),
-    "read_directory": _new(ingestion.read_directory, path=lambda w: w.folder),
-    "read_document": _new(
+    "ReadSettings": new(ingestion.ReadSettings),
+    "discover": new(ingestion.discover, path=lambda w: w.folder),
+    "survey": new(ingestion.survey, path=lambda w: w.folder),
+    "document_id": new(ingestion.document_id, document=lambda _: Document(text="a")),
+    "read_directory": new(ingestion.read_directory, path=lambda w: w.folder),
+    "read_document": new(
         ingestion.read_document, document=lambda _: Document(text="a")
     ),
-    "read_documents": _new(
+    "read_documents": new(
         ingestion.read_documents, documents=lambda _: [Document(text="a")]
     ),
-    "read_file": _new(ingestion.read_file, path=lambda w: w.folder / "red.md"),
-    "Quantisation": _new(stores.Quantisation, scheme="int8"),
-    "Quantisation.from_dict": _new(
+    "read_file": new(ingestion.read_file, path=lambda w: w.folder / "red.md"),
+    "Quantisation": new(stores.Quantisation, scheme="int8"),
+    "Quantisation.from_dict": new(
         stores.Quantisation.from_dict, settings={"scheme": "int8"}
     ),
-    "Candidates": _new(compression.Candidates),
-    "CompressSettings": _new(compression.CompressSettings),
+    "Candidates": new(compression.Candidates),
+    "CompressSettings": new(compression.CompressSettings),
+    **ALIGNMENT,
+    **COMPONENTS,
+    **ENCODERS,
 }
 """By public name: what is called, and arguments that it takes."""
 
-ROOMS = (mmrag, fusion, stores, ingestion, citations, compression)
+ROOMS = (
+    *(mmrag, fusion, stores, ingestion, citations, compression),
+    *(alignment, finetuning, embeddings, events, nodes, rescoring),
+)
 
 
 def public_callables() -> Iterator[str]:
     for room in ROOMS:
-        for name in room.__all__:
+        for name in getattr(room, "__all__", ["RescoringVectorStore"]):
             found = getattr(room, name)
             if not callable(found) or inspect.ismodule(found):
                 continue
@@ -322,18 +346,30 @@ def faults_of(name: str, world: SimpleNamespace) -> Iterator[str]:
     for argument, parameter in inspect.signature(made).parameters.items():
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
-        hint = str(parameter.annotation)
-        for label, wrong in WRONG.items():
-            try:
-                outcome(made, {**given, argument: wrong})
-            except MmragError:
-                continue
-            except Exception as error:  # noqa: BLE001 - what is looked for
-                yield f"{argument}={label}: {type(error).__name__}: {error}"[:150]
-                continue
-            meant = re.search(NAMED.get(label, "(?!)"), hint)
-            if not meant and (name, argument) not in MEANT:
-                yield f"{argument}={label} is taken, and is no {hint}"[:150]
+
+        def call(wrong: Any, argument: str = argument) -> None:
+            outcome(made, {**given, argument: wrong})
+
+        if (name, argument) in MEANT:
+            yield from faults_in(call, argument, None)
+        else:
+            yield from faults_in(call, argument, str(parameter.annotation))
+
+
+def faults_in(
+    call: Callable[[Any], None], argument: str, hint: str | None
+) -> Iterator[str]:
+    """Yield what is wrong with a call that gets each value; hint None: all may pass."""
+    for label, wrong in WRONG.items():
+        try:
+            call(wrong)
+        except (MmragError, ImportError):  # fastembed: says what to install
+            continue
+        except Exception as error:  # noqa: BLE001 - what is looked for
+            yield f"{argument}={label}: {type(error).__name__}: {error}"[:150]
+            continue
+        if hint is not None and not re.search(NAMED.get(label, "(?!)"), hint):
+            yield f"{argument}={label} is taken, and is no {hint}"[:150]
 
 
 def test_every_public_callable_is_called_or_left_out_for_a_reason():
@@ -348,3 +384,27 @@ def test_what_is_wrong_is_one_of_our_errors(name, world):
     made, given = VALID[name](world)
     outcome(made, given)  # or nothing would be shown by what follows
     assert list(faults_of(name, world)) == []
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_what_is_assigned_to_a_component_is_checked(name, world):
+    made, given = VALID[name](world)
+    component = made(**given)
+    faults = []
+    for field, about in type(component).model_fields.items():
+
+        def assign(wrong: Any, field: str = field) -> None:
+            before = getattr(component, field)
+            setattr(component, field, wrong)
+            setattr(component, field, before)
+
+        hint = None if (name, field) in MEANT else str(about.annotation)
+        faults += faults_in(assign, field, hint)
+    assert faults == []
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_keyword_that_a_component_does_not_know_is_refused(name, world):
+    made, given = VALID[name](world)
+    with pytest.raises(InvalidSetting, match="colour"):
+        made(**given, colour="red")

@@ -19,7 +19,8 @@ from llama_index_mmrag.alignment.pairs import Pairs, drawn_groups
 from llama_index_mmrag.alignment.settings import TrainSettings
 from llama_index_mmrag.alignment.train import TrainedHeads, train_heads
 from llama_index_mmrag.alignment.transforms import Normalize, Project, Transform
-from llama_index_mmrag.checks import number, one_of
+from llama_index_mmrag.checks import number, one_of, whole
+from llama_index_mmrag.checks.arguments import checked, checked_fields
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
 from llama_index_mmrag.vectors import unit_rows
 
@@ -32,6 +33,7 @@ RIDGE_PENALTY = 1000.0
 MethodName = Literal["trained", "ridge", "procrustes"]
 
 
+@checked_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureParts:
     """What a picture's vector consists of."""
@@ -42,6 +44,7 @@ class PictureParts:
     """The part that heads learn from."""
 
     @classmethod
+    @checked
     def of(
         cls, encoder: MultiModalEmbedding, *, text_dim: int, image_dim: int
     ) -> PictureParts:
@@ -55,6 +58,8 @@ class PictureParts:
             text_dim: Length of its texts' vectors.
             image_dim: Length of its pictures' vectors.
         """
+        whole(text_dim, "text_dim", at_least=1)
+        whole(image_dim, "image_dim", at_least=1)
         plain = getattr(encoder, "plain_columns", None)
         features = getattr(encoder, "feature_columns", None)
         if plain is not None and features is not None:
@@ -62,6 +67,7 @@ class PictureParts:
         return cls(plain=Chain() if text_dim == image_dim else None, features=Chain())
 
 
+@checked_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
     """How a head is fitted, and what becomes of it.
@@ -92,6 +98,7 @@ class Fit:
         one_of(self.method, "method", get_args(MethodName))
         if self.mix_weight is not None:
             number(self.mix_weight, "mix_weight", more_than=0)
+        number(self.ridge_penalty, "ridge_penalty", more_than=0)
         number(self.held_out, "held_out", more_than=0, less_than=1)
 
 
@@ -117,6 +124,7 @@ class Aligned:
     """Of those, pairs whose picture was learned from too: they flatter the figures."""
 
 
+@checked
 def align(
     encoded: EncodedPairs,
     *,

@@ -23,6 +23,7 @@ from llama_index_mmrag.alignment.transforms import (
     Project,
     Transform,
 )
+from llama_index_mmrag.checks.arguments import checked, checked_fields
 from llama_index_mmrag.errors import InvalidSetting, MmragError
 from llama_index_mmrag.files.reading import read_json
 from llama_index_mmrag.files.writing import replacing
@@ -39,6 +40,7 @@ _KINDS: Mapping[str, type[Transform]] = {
 }  # fmt: skip
 
 
+@checked_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alignment:
     """Transforms of two encoders' vectors into one space, and where they come from.
@@ -65,6 +67,7 @@ class Alignment:
         default_factory=lambda: datetime.now(timezone.utc).date().isoformat()
     )
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write `path` (npz) and, beside it, the card with the suffix `.json`.
 
@@ -99,6 +102,7 @@ class Alignment:
             write_npz(npz, arrays)
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> Alignment:
         """Return what `save` wrote, checked against its card.
 
@@ -135,6 +139,7 @@ class Alignment:
             raise _unusable(npz, "its arrays are not those that its card describes")
         return loaded
 
+    @checked
     def check_encoders(self, *, text_space: str, image_space: str) -> None:
         """Do nothing if the encoders are those that this was fitted with.
 

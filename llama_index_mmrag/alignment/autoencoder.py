@@ -23,7 +23,8 @@ from llama_index_mmrag.alignment.transforms import (
     Transform,
 )
 from llama_index_mmrag.checks import needs, number, whole
-from llama_index_mmrag.checks import rows as checked
+from llama_index_mmrag.checks import rows as checked_rows
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidVector
 from llama_index_mmrag.vectors import Vectors, unit_rows
 
@@ -63,6 +64,8 @@ class AutoencoderSettings:
         for name, least in {"epochs": 1, "batch_size": 2}.items():
             count = whole(getattr(self, name), name, at_least=least)
             object.__setattr__(self, name, count)
+        if self.hidden is not None:
+            whole(self.hidden, "hidden", at_least=1)
         object.__setattr__(self, "seed", checked_seed(self.seed))
         number(self.learning_rate, "learning_rate", more_than=0)
         number(self.similarity_weight, "similarity_weight", at_least=0)
@@ -86,6 +89,7 @@ class TrainedAutoencoder:
     stopped: Literal["finished", "not finite"]
 
 
+@checked
 def fit_autoencoder(
     vectors: ArrayLike, dim: int, *, settings: AutoencoderSettings | None = None
 ) -> TrainedAutoencoder:
@@ -106,7 +110,7 @@ def fit_autoencoder(
         MissingExtra: torch is not installed.
     """
     settings = AutoencoderSettings() if settings is None else settings
-    rows = unit_rows(checked(vectors, "The vectors"))
+    rows = unit_rows(checked_rows(vectors, "The vectors"))
     _check(rows, dim, settings)
     needs("torch", extra="train", for_="Training an autoencoder")
     rng = np.random.default_rng(settings.seed)

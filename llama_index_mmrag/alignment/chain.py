@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from llama_index_mmrag.alignment.transforms import Transform
-from llama_index_mmrag.checks import number, whole
+from llama_index_mmrag.checks import listed, number, whole
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.vectors import Vectors, unit_rows
 
@@ -32,7 +32,8 @@ class Chain(Transform):
     steps: tuple[Transform, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", tuple(self.steps))
+        steps = listed(self.steps, "Chain: steps", Transform)
+        object.__setattr__(self, "steps", steps)
         self.out_dim(None)
 
     def out_dim(self, in_dim: int | None) -> int | None:
@@ -131,8 +132,10 @@ class Mix(Transform):
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "parts", tuple(self.parts))
-        weights = [number(w, "Mix: a weight", at_least=0) for w in self.weights]
+        parts = listed(self.parts, "Mix: parts", Transform)
+        object.__setattr__(self, "parts", parts)
+        given = listed(self.weights, "Mix: weights", float, int, np.number)
+        weights = [number(w, "Mix: a weight", at_least=0) for w in given]
         object.__setattr__(self, "weights", tuple(weights))
         if len(self.parts) != len(self.weights) or not any(self.weights):
             raise InvalidSetting(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from llama_index_mmrag.alignment.running_mean import checked_rows
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidVector
 from llama_index_mmrag.vectors import WideVectors, has_direction, wide_unit_rows
 
@@ -63,6 +64,7 @@ class Diagnosis:
         return "\n".join(lines)
 
 
+@checked
 def diagnose(texts: ArrayLike, images: ArrayLike, *, paired: bool = False) -> Diagnosis:
     """Return how far apart the modalities lie, before and after centering.
 

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from llama_index_mmrag.alignment.npz import DAMAGED, Arrays, read_npz, write_npz
 from llama_index_mmrag.alignment.pair_files import PairProblem, PairsRead
 from llama_index_mmrag.alignment.pairs import Groups, Pairs
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting, InvalidVector
 from llama_index_mmrag.vectors import Vectors, has_direction
@@ -49,6 +50,7 @@ class EncodedPairs:
         """Return the number of pairs."""
         return len(self.texts)
 
+    @checked
     def where(self, rows: NDArray[np.bool_]) -> EncodedPairs:
         """Return the pairs of some rows."""
         return EncodedPairs(
@@ -56,6 +58,7 @@ class EncodedPairs:
         )
 
 
+@checked
 def encode_pairs(
     read: PairsRead,
     encoder: MultiModalEmbedding,

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from llama_index_mmrag.alignment.running_mean import RunningMean, checked_rows
+from llama_index_mmrag.alignment.settings import checked_seed
 from llama_index_mmrag.alignment.transforms import PCA, Center, Project
 from llama_index_mmrag.checks import number, whole
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidVector
 from llama_index_mmrag.vectors import Vectors, WideVectors
 
@@ -37,6 +39,7 @@ def fit_center(vectors: ArrayLike) -> Center:
     return RunningMean().updated(vectors).center()
 
 
+@checked
 def fit_pca(
     vectors: NDArray[Any] | Iterable[NDArray[Any]], n_components: int
 ) -> tuple[PCA, WideVectors]:
@@ -97,7 +100,7 @@ def fit_pca_randomised(
     mean = rows.mean(axis=0)
     centred = rows - mean
     n_sampled = min(n_components + _OVERSAMPLING, n, dim)
-    start = np.random.default_rng(seed).standard_normal((dim, n_sampled))
+    start = np.random.default_rng(checked_seed(seed)).standard_normal((dim, n_sampled))
     basis, _ = np.linalg.qr(centred @ start)  # (n, n_sampled)
     for _ in range(_POWER_ITERATIONS):
         other, _ = np.linalg.qr(centred.T @ basis)
@@ -106,6 +109,7 @@ def fit_pca_randomised(
     return _pca(mean, values**2, directions, n_components, (centred**2).sum())
 
 
+@checked
 def fit_directions(
     vectors: NDArray[Any] | Iterable[NDArray[Any]], n_components: int
 ) -> Project:

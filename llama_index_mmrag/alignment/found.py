@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llama_index_mmrag.alignment.pairs import Groups
+from llama_index_mmrag.alignment.pairs import Groups, Pairs, group_numbers
+from llama_index_mmrag.checks import rows
+from llama_index_mmrag.errors import InvalidVector
 from llama_index_mmrag.vectors import Vectors, WideVectors, unit_rows
 
 _ROWS_AT_ONCE = 1024
@@ -46,8 +48,17 @@ def found_both_ways(
         groups: Which thing each pair is about, `(n,)`: all of it is right.
         pictures: Which picture each pair has, `(n,)`: each is one item.
     """
-    asked = unit_rows(texts)
-    once, things = _once(unit_rows(images), groups, pictures)
+    pairs = Pairs(texts, images, groups)
+    n_pairs, dim = pairs.texts.shape
+    placed = rows(images, "images", dim=dim, advice="Bring them to the texts' space.")
+    pictures = group_numbers(pictures, "pictures")
+    if len(pictures) != n_pairs:
+        raise InvalidVector(
+            f"Got {len(pictures)} pictures of {n_pairs} pairs; expected one of each. "
+            f"Number the pairs' pictures."
+        )
+    asked, groups = unit_rows(pairs.texts), pairs.groups
+    once, things = _once(unit_rows(placed), groups, pictures)
     return FoundBothWays(
         found(ranks(asked, once, groups, things), n_items=len(once)),
         found(ranks(once, asked, things, groups), n_items=len(asked)),

@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from llama_index_mmrag.alignment.pairs import Groups
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import ImageUnreadable, MmragError
 from llama_index_mmrag.nodes.images import check_whole, image_bytes
 
@@ -83,6 +84,7 @@ class PairsRead:
         )
 
 
+@checked
 def read_pairs(path: str | Path, *, show_progress: bool = False) -> PairsRead:
     r"""Return the pairs of a JSON Lines file, and what was skipped.
 

@@ -8,7 +8,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from llama_index_mmrag.checks import rows
+from llama_index_mmrag.alignment.settings import checked_seed
+from llama_index_mmrag.checks import number, rows
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidVector
 from llama_index_mmrag.vectors import Vectors
 
@@ -31,6 +33,18 @@ class Pairs:
     groups: Groups
     """Which thing each pair is about, `(n,)`: the same number for the same picture."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "texts", rows(self.texts, "texts"))
+        object.__setattr__(self, "images", rows(self.images, "images"))
+        object.__setattr__(self, "groups", group_numbers(self.groups, "groups"))
+        lengths = (len(self.texts), len(self.images), len(self.groups))
+        if len(set(lengths)) > 1 or not lengths[0]:
+            raise InvalidVector(
+                f"Got {lengths[0]} texts, {lengths[1]} images and {lengths[2]} groups; "
+                f"expected as many of each, and at least one. Leave out pairs whose "
+                f"picture or text is missing."
+            )
+
     @classmethod
     def of(
         cls, texts: ArrayLike, images: ArrayLike, groups: ArrayLike | None = None
@@ -41,21 +55,14 @@ class Pairs:
             InvalidVector: As for the class.
         """
         text_rows = rows(texts, "texts")
-        image_rows = rows(images, "images")
-        known = np.arange(len(text_rows)) if groups is None else np.asarray(groups)
-        lengths = (len(text_rows), len(image_rows), len(known))
-        if len(set(lengths)) > 1 or not lengths[0]:
-            raise InvalidVector(
-                f"Got {lengths[0]} texts, {lengths[1]} images and {lengths[2]} groups; "
-                f"expected as many of each, and at least one. Leave out pairs whose "
-                f"picture or text is missing."
-            )
-        return cls(text_rows, image_rows, known.astype(np.int64))
+        known = np.arange(len(text_rows)) if groups is None else groups
+        return cls(text_rows, rows(images, "images"), group_numbers(known, "groups"))
 
     def __len__(self) -> int:
         """Return the number of pairs."""
         return len(self.texts)
 
+    @checked
     def where(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Pairs:
         """Return the pairs of some rows."""
         return Pairs(self.texts[rows], self.images[rows], self.groups[rows])
@@ -70,8 +77,27 @@ class Pairs:
         Raises:
             InvalidVector: There is only one group.
         """
-        is_judged = drawn_groups(self.groups, held_out, seed=seed)
+        number(held_out, "held_out", more_than=0, less_than=1)
+        is_judged = drawn_groups(self.groups, held_out, seed=checked_seed(seed))
         return self.where(~is_judged), self.where(is_judged)
+
+
+def group_numbers(groups: ArrayLike, name: str) -> Groups:
+    """Return which thing, or picture, each pair is about, `(n,)`.
+
+    Raises:
+        InvalidVector: They are no list of whole numbers.
+    """
+    try:
+        known = np.asarray(groups)
+    except ValueError:  # lists of different lengths
+        known = np.empty(())
+    if known.ndim != 1 or known.dtype.kind not in "iu":
+        raise InvalidVector(
+            f"{name} are {groups!r}; expected a whole number for each pair. Number "
+            f"what the pairs are about."
+        )
+    return known.astype(np.int64)
 
 
 def drawn_groups(groups: Groups, held_out: float, *, seed: int) -> NDArray[np.bool_]:

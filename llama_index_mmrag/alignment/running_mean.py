@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from llama_index_mmrag.alignment.transforms import Center
-from llama_index_mmrag.checks import rows
+from llama_index_mmrag.checks import rows, whole
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidVector
 from llama_index_mmrag.vectors import WideVectors
 
@@ -33,6 +34,11 @@ class RunningMean:
     mean: WideVectors | None = None
     """Shape `(d,)`; None before the first vector."""
 
+    def __post_init__(self) -> None:
+        whole(self.n, "RunningMean: n", at_least=0)
+        if self.mean is not None:
+            rows([self.mean], "RunningMean: mean")
+
     def updated(self, vectors: ArrayLike) -> RunningMean:
         """Return the mean with `vectors` added, `(m, d)`; m may be 0.
 
@@ -44,6 +50,7 @@ class RunningMean:
             return self
         return self.merged(RunningMean(len(seen), seen.mean(axis=0)))
 
+    @checked
     def merged(self, other: RunningMean) -> RunningMean:
         """Return the mean of both sets of vectors.
 

@@ -21,6 +21,7 @@ from llama_index_mmrag.alignment.settings import Epoch, TrainSettings
 from llama_index_mmrag.alignment.training import Training, out_of_patience
 from llama_index_mmrag.alignment.transforms import Transform
 from llama_index_mmrag.checks import needs, one_of, whole
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.embeddings.clip_torch import choose_device
 from llama_index_mmrag.errors import InvalidSetting
 
@@ -54,6 +55,7 @@ class TrainedHeads:
     n_held_out: int
 
 
+@checked
 def train_heads(
     pairs: Pairs,
     *,

@@ -16,6 +16,7 @@ from llama_index_mmrag.alignment.artefact import Alignment
 from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.transforms import Transform
 from llama_index_mmrag.checks import rows
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.embeddings.dimension import dimension_of, known_image_dimension
 from llama_index_mmrag.embeddings.encoder import PictureEncoder, TextEncoder
 from llama_index_mmrag.embeddings.offline import (
@@ -76,6 +77,7 @@ class TransformedTextEmbedding(TextEncoder):
         parts = (space_of(self.text_encoder), self.text_transform.sha)
         return f"transformed-text-v1:{_hash(parts)}"
 
+    @checked
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return one transformed vector for each text, `(n, dim)`.
 
@@ -174,6 +176,7 @@ class TransformedEmbedding(TransformedTextEmbedding, PictureEncoder):
         self._dimension = self._known_dimension()
 
     @classmethod
+    @checked
     def from_alignment(
         cls,
         alignment: Alignment | str | Path,
@@ -250,6 +253,7 @@ class TransformedEmbedding(TransformedTextEmbedding, PictureEncoder):
             )
         return next(iter(known.values()), None)
 
+    @checked
     def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:
         """Return one transformed vector for each picture, `(n, dim)`.
 

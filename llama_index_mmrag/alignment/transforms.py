@@ -39,7 +39,7 @@ class Transform(ABC):
         Raises:
             InvalidVector: The array has another number of axes or of columns.
         """
-        rows = np.asarray(vectors, dtype=np.float32)
+        rows = _as_array(vectors, self.kind)
         if rows.ndim != 2:
             raise InvalidVector(
                 f"{self.kind} got an array of shape {rows.shape!r}; expected (n, d): "
@@ -112,8 +112,20 @@ def _content(value: Any) -> Iterator[bytes]:
         yield repr(value).encode()
 
 
+def _as_array(values: ArrayLike, name: str) -> Vectors:
+    try:
+        with np.errstate(over="ignore"):  # beyond float32 is infinity
+            array = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidVector(
+            f"{name} got no array of numbers ({error}); expected one. Check what it "
+            f"is made of."
+        ) from error
+    return array
+
+
 def _frozen(values: ArrayLike, name: str, ndim: int) -> Vectors:
-    array = np.array(values, dtype=np.float32)
+    array: Vectors = np.array(_as_array(values, name))
     if array.ndim != ndim or not array.size:
         raise InvalidVector(
             f"{name} has shape {array.shape!r}; expected {ndim} "

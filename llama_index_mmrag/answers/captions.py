@@ -13,13 +13,14 @@ from llama_index.core.schema import (
     TextNode,
 )
 
+from llama_index_mmrag.checks.components import CheckedComponent
 from llama_index_mmrag.citations.unlabelled import unlabelled
 from llama_index_mmrag.nodes.node import STORED_ID_KEY
 
 _NAMESPACE = uuid.UUID("f3d0b8f2-6c51-4b7e-9f0c-2f5f0c9a7a4d")
 
 
-class CaptionsAsText(BaseNodePostprocessor):
+class CaptionsAsText(CheckedComponent, BaseNodePostprocessor):
     """Puts a text node with its caption after each picture.
 
     LlamaIndex's multimodal chat engines and `SimpleMultiModalQueryEngine` send the

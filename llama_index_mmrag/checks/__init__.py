@@ -219,7 +219,7 @@ def numbers(
     }
 
 
-def no_keywords(given: Mapping[str, object], of: str) -> None:
+def no_keywords(given: Iterable[str], of: str) -> None:
     """Do nothing if nothing was given besides the arguments that `of` knows.
 
     What is not known must not be dropped: a filter under another name would hide

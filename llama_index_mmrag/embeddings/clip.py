@@ -15,6 +15,7 @@ import numpy as np
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.embeddings import MultiModalEmbedding
 
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.concurrency.threads import usable_cpus
 from llama_index_mmrag.embeddings.clip_loading import BackendName, load_towers
 from llama_index_mmrag.embeddings.clip_torch import DTypeName
@@ -97,6 +98,7 @@ class BatchedClipEmbedding(PictureEncoder):
         return "BatchedClipEmbedding"
 
     @classmethod
+    @checked
     def from_clip_embedding(
         cls, encoder: MultiModalEmbedding, **settings: Any
     ) -> BatchedClipEmbedding:
@@ -153,6 +155,7 @@ class BatchedClipEmbedding(PictureEncoder):
         towers = self._loaded()
         return f"clip:{towers.sha8}:{towers.dimension}:unit"
 
+    @checked
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector for each text, `(n, dim)`, in the texts' order.
 
@@ -177,6 +180,7 @@ class BatchedClipEmbedding(PictureEncoder):
             )  # fmt: skip
         return vectors
 
+    @checked
     def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:
         """Return one unit vector for each picture, `(n, dim)`, in the pictures' order.
 

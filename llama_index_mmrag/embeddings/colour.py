@@ -12,6 +12,7 @@ from llama_index.core.base.embeddings.base import Embedding
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.embeddings import MultiModalEmbedding
 
+from llama_index_mmrag.checks.components import CheckedComponent
 from llama_index_mmrag.embeddings.encoder import InProcess
 from llama_index_mmrag.nodes.images import ImageSource, load_image
 
@@ -24,7 +25,7 @@ COLOURS: Mapping[str, tuple[float, float, float]] = {
 """The words that are understood, as red, green and blue in [0, 1]."""
 
 
-class ColourEncoder(InProcess, MultiModalEmbedding):
+class ColourEncoder(CheckedComponent, InProcess, MultiModalEmbedding):
     """Texts and pictures as 4 numbers of length 1: where their mean colour points.
 
     A text is the mean of its colour words, a picture the mean of its pixels, so that

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.embeddings import MultiModalEmbedding
 
+from llama_index_mmrag.checks.components import CheckedComponent
 from llama_index_mmrag.nodes.images import ImageSource
 from llama_index_mmrag.vectors import Vectors
 
@@ -32,7 +33,7 @@ def computes_here(embed_model: BaseEmbedding) -> bool:
     )
 
 
-class TextEncoder(InProcess, BaseEmbedding):
+class TextEncoder(CheckedComponent, InProcess, BaseEmbedding):
     """An encoder of texts, in this process; queries are encoded as documents are."""
 
     @abstractmethod

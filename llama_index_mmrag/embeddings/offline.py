@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from llama_index.core.bridge.pydantic import Field
 
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.concurrency.threads import usable_cpus
 from llama_index_mmrag.embeddings.encoder import PictureEncoder, TextEncoder
 from llama_index_mmrag.embeddings.minilm import DIMENSION, MAX_TOKENS, MiniLM
@@ -89,6 +90,7 @@ class OfflineTextEmbedding(TextEncoder):
         """
         return TEXT_SPACE
 
+    @checked
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector for each text, `(n, 384)`, in the texts' order."""
         tower = _loaded(MiniLM, self.class_name())
@@ -147,6 +149,7 @@ class OfflineMultiModalEmbedding(OfflinePictures):
             return CONSE_SPACE
         return f"{CONSE_SPACE}+{self.head_weight:g}*head:{open_head().sha8}"
 
+    @checked
     def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:
         """Return one unit vector for each picture, `(n, 384)`, in the pictures' order.
 

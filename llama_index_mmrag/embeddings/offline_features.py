@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.embeddings.conse import conse
 from llama_index_mmrag.embeddings.efficientnet_lite import N_FEATURES
 from llama_index_mmrag.embeddings.minilm import DIMENSION
@@ -63,6 +64,7 @@ class OfflineFeaturesEmbedding(OfflinePictures):
         """
         return FEATURES_SPACE
 
+    @checked
     def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:
         """Return ConSE and features side by side, `(n, 1664)`, in the pictures' order.
 

@@ -9,6 +9,7 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 
+from llama_index_mmrag.checks.components import CheckedComponent
 from llama_index_mmrag.fusion import RRF, FusedEntity, Hit, RankedList
 from llama_index_mmrag.nodes.node import (
     FusedNode,
@@ -22,7 +23,7 @@ from llama_index_mmrag.provenance import Contribution, Provenance
 from llama_index_mmrag.retrieval.doubles import part_of
 
 
-class RRFPostprocessor(BaseNodePostprocessor):
+class RRFPostprocessor(CheckedComponent, BaseNodePostprocessor):
     """Fuses a flat list of results by reciprocal rank: Σ weight / (k + rank), from 1.
 
     Results of our retriever carry their routes and ranks, and are fused by those; with

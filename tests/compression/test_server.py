@@ -163,6 +163,15 @@ def test_oversampling_below_one_is_refused(oversampling, local):
         RescoringVectorStore("x", client=local, oversampling=oversampling)
 
 
+async def test_keyword_that_no_search_reads_is_refused(local):
+    store = RescoringVectorStore("x", client=local)
+    asked = VectorStoreQuery(query_embedding=[1.0])
+    with pytest.raises(InvalidSetting, match="'qdrant_filter'"):
+        store.query(asked, qdrant_filter=None)
+    with pytest.raises(InvalidSetting, match="'qdrant_filter'"):
+        await store.aquery(asked, qdrant_filter=None)
+
+
 def test_source_that_another_encoder_filled_is_refused(client, name, compressed):
     one = compressed()
     with pytest.raises(CollectionMismatch, match="was filled by"):

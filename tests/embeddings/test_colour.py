@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from llama_index.core.embeddings import MultiModalEmbedding
 from PIL import Image
-from pydantic import ValidationError
 
 from llama_index_mmrag.embeddings.colour import COLOURS, ColourEncoder
-from llama_index_mmrag.errors import ImageUnreadable
+from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
 
 GREY = [1 / math.sqrt(3)] * 3 + [0.0]
 
@@ -90,7 +89,7 @@ def test_broken_picture_is_refused(tmp_path):
 
 @pytest.mark.parametrize("gap", [-0.1, float("nan"), float("inf")])
 def test_gap_out_of_range_is_refused(gap):
-    with pytest.raises(ValidationError):
+    with pytest.raises(InvalidSetting):
         ColourEncoder(modality_gap=gap)
 
 

@@ -14,13 +14,12 @@ import pytest
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import TextNode
 from PIL import Image
-from pydantic import ValidationError
 
 from llama_index_mmrag.embeddings import (
     OfflineMultiModalEmbedding,
     OfflineTextEmbedding,
 )
-from llama_index_mmrag.errors import ImageUnreadable
+from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
 
 CAPTIONS = {
     "cat": "A ginger cat looks at the camera",
@@ -237,7 +236,7 @@ def test_both_are_llamaindex_embeddings():
     ],
 )  # fmt: skip
 def test_setting_out_of_range_is_refused(settings):
-    with pytest.raises(ValidationError, match=next(iter(settings))):
+    with pytest.raises(InvalidSetting, match=next(iter(settings))):
         OfflineMultiModalEmbedding(**settings)
 
 

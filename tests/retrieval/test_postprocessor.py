@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import BaseNode, ImageNode, NodeWithScore, TextNode
-from pydantic import ValidationError
 
 from llama_index_mmrag import (
     RRF,
@@ -241,7 +240,7 @@ async def test_async_form_gives_the_same(retriever):
 
 @pytest.mark.parametrize("settings", [{"k": -1}, {"top_n": 0}])
 def test_setting_out_of_range_is_refused(settings):
-    with pytest.raises(ValidationError):
+    with pytest.raises(InvalidSetting):
         RRFPostprocessor(**settings)
 
 

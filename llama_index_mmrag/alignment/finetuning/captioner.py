@@ -16,6 +16,7 @@ from llama_index_mmrag.alignment.finetuning.caption_head import (
 from llama_index_mmrag.alignment.finetuning.checkpoint import read_tensors
 from llama_index_mmrag.alignment.finetuning.folder import HEAD
 from llama_index_mmrag.checks import needs, whole
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.embeddings.clip_torch import choose_device, computing
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
 from llama_index_mmrag.embeddings.clip_transformers import (
@@ -47,6 +48,7 @@ class Captioner:
         self._shape = shape
 
     @classmethod
+    @checked
     def load(cls, folder: str | Path, *, device: str = "auto") -> Captioner:
         """Return the captioner of a folder that `finetune` wrote.
 
@@ -76,6 +78,7 @@ class Captioner:
             )
         return cls(clip, head.to(place), shape)
 
+    @checked
     def captions(
         self,
         pictures: Sequence[ImageSource],

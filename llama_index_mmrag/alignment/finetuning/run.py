@@ -36,6 +36,7 @@ from llama_index_mmrag.alignment.finetuning.settings import FinetuneSettings
 from llama_index_mmrag.alignment.finetuning.training import Training
 from llama_index_mmrag.alignment.training import out_of_patience
 from llama_index_mmrag.checks import needs
+from llama_index_mmrag.checks.arguments import checked as checked_arguments
 from llama_index_mmrag.concurrency.threads import usable_cpus
 from llama_index_mmrag.embeddings.clip_torch import choose_device
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
@@ -52,6 +53,7 @@ _LOG = logging.getLogger(__name__)
 _NEEDED_FOR = "Fine-tuning"
 
 
+@checked_arguments
 def finetune(
     model: str | Path,
     pairs: Sequence[PairLike],

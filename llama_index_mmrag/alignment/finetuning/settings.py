@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from llama_index_mmrag.alignment.settings import checked_seed
 from llama_index_mmrag.checks import number, one_of, whole
+from llama_index_mmrag.checks.arguments import checked_fields
 from llama_index_mmrag.embeddings.clip_torch import DTypeName
 from llama_index_mmrag.errors import InvalidSetting
 
@@ -24,6 +25,7 @@ _HIGHEST_RATE = 1e30
 """Nonsense that float32 can still hold: AdamW divides it by as little as 1e-3."""
 
 
+@checked_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneSettings:
     """How both encoders are trained; the defaults are for some thousands of pairs.

@@ -1,0 +1,60 @@
+"""LlamaIndex components whose fields are checked by pydantic, with our errors. Pure."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from llama_index_mmrag.errors import InvalidSetting, MmragError
+
+
+class CheckedComponent:
+    """What makes a component, named before LlamaIndex's class, check what it is given.
+
+    Fields are of their types alone: no text is a number, True is none, NaN is none, and
+    a field that is not known is refused instead of dropped. Assignments too.
+
+    Raises:
+        InvalidSetting: Something else was given.
+    """
+
+    model_config: ClassVar[Any] = {
+        "allow_inf_nan": False,
+        "extra": "forbid",
+        "strict": True,
+        "validate_assignment": True,
+    }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with as_settings(type(self).__name__):
+            super().__init__(*args, **kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        before = dict(self.__dict__)
+        try:
+            with as_settings(type(self).__name__):
+                super().__setattr__(name, value)
+        except InvalidSetting:
+            # What a validator of the whole refuses was assigned before it was asked.
+            self.__dict__.update(before)
+            raise
+
+
+@contextlib.contextmanager
+def as_settings(component: str) -> Iterator[None]:
+    """Raise what pydantic says of a component's fields as `InvalidSetting`."""
+    try:
+        yield
+    except MmragError:
+        raise
+    except (TypeError, ValueError) as error:
+        # Pydantic's, which this room does not know, lists what is wrong; a TypeError is
+        # one of LlamaIndex's validators'.
+        listed: Any = getattr(error, "errors", lambda: [{}])
+        found = {"loc": (), "msg": str(error), **listed()[0]}
+        field = "".join(f"{part} is " for part in found["loc"][:1])
+        given = f"{field}{found['input']!r}: " if "input" in found else ""
+        raise InvalidSetting(
+            f"{component}: {given}{found['msg']}. Give what the class documents."
+        ) from error
