@@ -23,12 +23,8 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.composed_query import check_spaces
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
-from llama_index_mmrag.stores.manifest import (
-    card_of_composition,
-    check_manifest,
-    check_ours,
-    write_manifest,
-)
+from llama_index_mmrag.stores.format import entry_of, new_index_id
+from llama_index_mmrag.stores.manifest import check_manifest, check_ours, write_manifest
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -85,9 +81,8 @@ def channels_in(
     collections = dict(encoders)
     if early_fusion is not None:
         dim = _composed_dim(early_fusion, encoders)
-        cards[COMPOSED] = card_of_composition(early_fusion)
         collections[COMPOSED] = encoders["image"]
-    check_manifest(root, cards)
+    check_manifest(root, cards, early_fusion)
     check_ours(root)
     channels: list[Channel] = []
     with ExitStack() as unfinished:
@@ -101,7 +96,15 @@ def channels_in(
                 store = QdrantEdgeVectorStore.open(folder, dim=dimension_of(model))
                 channels.append(Channel(name, vector_store=store, embed_model=model))
         check_places(root, {name: folder for name, (folder, _) in places.items()})
-        write_manifest(root, cards)
+        entries = {
+            c.name: entry_of(
+                c.collection.store,
+                encoder=cards.get(c.name),
+                composition=c.composition,
+            )
+            for c in channels
+        }
+        write_manifest(root, entries)
         # Only now: what is removed is what they took the place of.
         remove_leftovers(root, channels)
         unfinished.pop_all()
@@ -128,14 +131,17 @@ def channels_on(
     Raises:
         InvalidSetting: The composition cannot compose vectors of these encoders.
         CollectionMismatch: The collections were filled by others.
-        StoreUnusable: The server does not answer, or refuses.
+        StoreUnusable: The server does not answer, or refuses; or the collections have
+            another format.
     """
     from llama_index_mmrag.stores.server import (
+        index_id_on,
         open_server_collection,
         open_server_composed,
     )
 
     dim = 0 if early_fusion is None else _composed_dim(early_fusion, encoders)
+    index_id = index_id_on(server, collection) or new_index_id()
     channels = [
         Channel(
             name,
@@ -144,6 +150,7 @@ def channels_on(
                 f"{collection}-{name}",
                 dim=dimension_of(model),
                 card=card_of(model),
+                index_id=index_id,
                 aclient=aclient,
             ),
             embed_model=model,
@@ -152,7 +159,12 @@ def channels_on(
     ]
     space_id = None if early_fusion is None else early_fusion.space_id
     composed = open_server_composed(
-        server, collection, space_id=space_id, dim=dim, aclient=aclient
+        server,
+        collection,
+        space_id=space_id,
+        dim=dim,
+        index_id=index_id,
+        aclient=aclient,
     )
     if early_fusion is not None and composed is not None:
         channels.append(_composed_channel(composed, early_fusion, encoders))
