@@ -63,6 +63,7 @@ class Writer:
     ) -> None:
         self.lock = threading.RLock()
         self._channels = dict(channels)
+        self._collections = {m: c.collection for m, c in channels.items()}
         self._composer = (
             None
             if composed is None
@@ -76,8 +77,8 @@ class Writer:
 
     def ref_doc_ids(self) -> list[str]:
         """Return the ids of all documents, sorted."""
-        collections = [channel.collection for channel in self._channels.values()]
-        return sorted(set().union(*(one.document_ids() for one in collections)))
+        found = (one.document_ids() for one in self._collections.values())
+        return sorted(set().union(*found))
 
     def insert(
         self, items: BaseNode | Iterable[BaseNode], *, show_progress: bool = False
@@ -222,13 +223,12 @@ class Writer:
         kept: dict[str, list[BaseNode]] = {}
         new: dict[str, list[BaseNode]] = {}
         stale: dict[str, list[str]] = {}
+        stored = {m: c.ids_of_documents(replaced) for m, c in self._collections.items()}
         for modality, nodes in wanted.items():
-            channel = self._channels[modality]
-            ids = channel.collection.ids_of_documents(replaced)
+            collection, ids = self._collections[modality], stored[modality]
             # A document's node ids hold its content, so that being there is enough; a
             # node that came with an id of its own is compared.
-            own = channel.collection.nodes(loose) if loose else []
-            given = {node.node_id: node for node in own}
+            given = {n.node_id: n for n in (collection.nodes(loose) if loose else ())}
             same = {node_id for node_id in ids if node_id not in loose} | {
                 node_id
                 for node_id, node in given.items()
@@ -236,28 +236,28 @@ class Writer:
             }
             kept[modality] = [n for node_id, n in nodes.items() if node_id in same]
             report.n_unchanged += len(kept[modality])
-            # Before anything is written: an encoder that is down leaves all as it was.
-            more = [n for node_id, n in nodes.items() if node_id not in same]
-            new[modality] = encode_good(channel, more, encode_nodes, report.note)
+            new[modality] = [n for node_id, n in nodes.items() if node_id not in same]
             touched += [*nodes.values(), *given.values()]
             stale[modality] = [
                 node_id
                 for node_id in dict.fromkeys((*ids, *given))
                 if node_id not in nodes
             ]
+        # Before anything is written: an encoder that is down leaves all as it was.
+        for name, channel in self._channels.items():
+            new[name] = encode_good(channel, new[name], encode_nodes, report.note)
         there = {n.node_id for some in (*new.values(), *kept.values()) for n in some}
         # What cannot be replaced is not lost.
         given_up = {n.ref_doc_id or "" for n in touched if n.node_id in written - there}
         given_up -= {n.ref_doc_id or "" for n in touched if n.node_id in there}
         if given_up:
             for modality, ids in stale.items():
-                collection = self._channels[modality].collection
-                left = set(collection.ids_of_documents(sorted(given_up)))
+                left = {*self._collections[modality].ids_of_documents([*given_up])}
                 stale[modality] = [node_id for node_id in ids if node_id not in left]
         if any((*new.values(), *stale.values())):
             self._in_flight.begin({*replaced} - given_up, new, kept)
         for modality, encoded in new.items():
-            self._channels[modality].collection.add(encoded)
+            self._collections[modality].add(encoded)
             report.n_added += len(encoded)
         report.n_removed += self._remove(stale, touched, report.note)
         self._in_flight.end()
@@ -271,14 +271,13 @@ class Writer:
         Raises:
             StoreUnusable: The note of it cannot be read.
         """
-        collections = {m: channel.collection for m, channel in self._channels.items()}
-        documents, gone = self._in_flight.unsettled(collections)
+        documents, gone = self._in_flight.unsettled(self._collections)
         if documents:
             told = "A write of %d documents was cut off: now done or undone. Repeat it."
             logger.warning(told, len(documents))
             touched = [
                 node
-                for one in collections.values()
+                for one in self._collections.values()
                 for node in one.nodes(one.ids_of_documents(documents))
             ]
             self._remove(gone, touched)
@@ -289,8 +288,8 @@ class Writer:
         with self.lock:
             if self._in_flight.is_noted:
                 self.recover()
-            channels = self._channels.items()
-            gone = {m: c.collection.ids_of_documents(ref_doc_ids) for m, c in channels}
+            collections = self._collections.items()
+            gone = {m: one.ids_of_documents(ref_doc_ids) for m, one in collections}
             if any(gone.values()):
                 self._in_flight.begin(ref_doc_ids, {}, dict.fromkeys(gone, ()))
             n_removed = self._remove(gone)
@@ -308,12 +307,12 @@ class Writer:
             lost = [
                 node
                 for modality, ids in gone.items()
-                for node in self._channels[modality].collection.nodes(ids)
+                for node in self._collections[modality].nodes(ids)
             ]
             self._composer.update([*touched, *lost], gone=gone, note=note)
         for modality, ids in gone.items():
             if ids:
-                self._channels[modality].collection.remove(ids)
+                self._collections[modality].remove(ids)
         return sum(map(len, gone.values()))
 
 
