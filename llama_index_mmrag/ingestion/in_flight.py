@@ -7,14 +7,16 @@ the note says what the next opening has to finish, and what to take back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection as Ids
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from llama_index.core.schema import BaseNode
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from llama_index_mmrag.errors import StoreUnusable
+from llama_index_mmrag.files.reading import check_regular
 from llama_index_mmrag.files.writing import replacing
 from llama_index_mmrag.stores.collection import Collection
 
@@ -30,6 +32,9 @@ class Version(NamedTuple):
     kept: list[str]
 
 
+_MOST_BYTES = 1 << 24
+"""A note of 400,000 nodes, where a batch has hundreds."""
+
 _Documents: TypeAlias = "dict[str, dict[str, Version]]"
 """By document and modality."""
 
@@ -41,38 +46,43 @@ class InFlight:
 
     Args:
         folder: The store's; None: nothing is noted, such as for a server.
+
+    Attributes:
+        is_noted: Whether something was begun and not ended, as far as is known.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._file = None if folder is None else folder / IN_FLIGHT
+        self.is_noted = False
 
     def begin(
         self,
-        ref_doc_ids: Iterable[str],
-        wanted: Mapping[str, Mapping[str, BaseNode]],
-        there: Set[str],
+        ref_doc_ids: Ids[str],
+        new: Mapping[str, Sequence[BaseNode]],
+        kept: Mapping[str, Sequence[BaseNode]],
     ) -> None:
         """Note what is about to be written and removed.
 
         Args:
-            ref_doc_ids: The documents that are replaced.
-            wanted: All nodes that are to be there, by modality and id.
-            there: Ids of those that are there already.
+            ref_doc_ids: The documents that are replaced, or removed.
+            new: Nodes that are written, by modality: those that have their vectors, so
+                that they will be there.
+            kept: Nodes that are there and stay, by the same modalities.
 
         Raises:
             StoreUnusable: The note cannot be written; then nothing must be.
         """
-        if self._file is None:
+        if self._file is None or not ref_doc_ids:
             return
         documents: _Documents = {
-            ref_doc_id: {modality: Version([], []) for modality in wanted}
+            ref_doc_id: {modality: Version([], []) for modality in kept}
             for ref_doc_id in ref_doc_ids
         }
-        for modality, nodes in wanted.items():
-            for node_id, node in nodes.items():
-                if versions := documents.get(node.ref_doc_id or ""):
-                    new, kept = versions[modality]
-                    (kept if node_id in there else new).append(node_id)
+        for modality in kept:
+            for place, nodes in enumerate((new.get(modality, ()), kept[modality])):
+                for node in nodes:
+                    if versions := documents.get(node.ref_doc_id or ""):
+                        versions[modality][place].append(node.node_id)
         try:
             with replacing(self._file, by=f"{IN_FLIGHT}.part") as file:
                 file.write(_DOCUMENTS.dump_json(documents))
@@ -81,11 +91,13 @@ class InFlight:
                 f"Cannot write {str(self._file)!r}: {error.strerror}. Nothing was "
                 f"written. Make room, or make the folder writable, and insert again."
             ) from error
+        self.is_noted = True
 
     def end(self) -> None:
         """Forget it: all is done."""
-        if self._file is not None:
+        if self._file is not None and self.is_noted:
             self._file.unlink(missing_ok=True)
+            self.is_noted = False
 
     def unsettled(
         self, collections: Mapping[str, Collection]
@@ -101,7 +113,7 @@ class InFlight:
             StoreUnusable: The note cannot be read.
         """
         gone: dict[str, list[str]] = {modality: [] for modality in collections}
-        left = self._left()
+        left = self._left(collections.keys())
         for ref_doc_id, versions in left.items():
             there = {m: collections[m].ids_of_documents([ref_doc_id]) for m in versions}
             is_whole = all(set(v.new) <= set(there[m]) for m, v in versions.items())
@@ -110,14 +122,22 @@ class InFlight:
                 gone[modality] += [i for i in there[modality] if i not in wanted]
         return list(left), gone
 
-    def _left(self) -> _Documents:
+    def _left(self, modalities: Set[str]) -> _Documents:
         if self._file is None or not self._file.exists():
             return {}
+        self.is_noted = True
         try:
-            return _DOCUMENTS.validate_json(self._file.read_bytes())
-        except (OSError, ValidationError) as error:
+            check_regular(self._file)
+            with self._file.open("rb") as file:
+                documents = _DOCUMENTS.validate_json(file.read(_MOST_BYTES))
+            known = [versions.keys() <= modalities for versions in documents.values()]
+            if not all(known):
+                told = f"expected nodes of {sorted(modalities)}"
+                raise ValueError(told)  # noqa: TRY301 - told as what is no JSON is
+        except (OSError, ValueError) as error:
             raise StoreUnusable(
-                f"Cannot read {str(self._file)!r}, which says what an insert that was "
+                f"Cannot read {str(self._file)!r}, which says what a write that was "
                 f"cut off had begun: {error}. Remove the file, open the store, and "
                 f"insert again what was being inserted."
             ) from error
+        return documents

@@ -63,6 +63,7 @@ class Writer:
     ) -> None:
         self.lock = threading.RLock()
         self._channels = dict(channels)
+        self._collections = {m: c.collection for m, c in channels.items()}
         self._composer = (
             None
             if composed is None
@@ -76,8 +77,8 @@ class Writer:
 
     def ref_doc_ids(self) -> list[str]:
         """Return the ids of all documents, sorted."""
-        collections = [channel.collection for channel in self._channels.values()]
-        return sorted(set().union(*(one.document_ids() for one in collections)))
+        found = (one.document_ids() for one in self._collections.values())
+        return sorted(set().union(*found))
 
     def insert(
         self, items: BaseNode | Iterable[BaseNode], *, show_progress: bool = False
@@ -169,6 +170,8 @@ class Writer:
         had_nodes: dict[str, bool] = {}  # by document
         bar = tqdm(total=n_items, desc="Indexing", disable=not show_progress)
         with self.lock, bar:
+            if self._in_flight.is_noted:  # a write that failed, as on a full disk
+                self.recover()
             for batch in _batches(items, self._nodes_per_write):
                 records = []
                 for item in batch:
@@ -217,103 +220,99 @@ class Writer:
         written = {node_id for nodes in wanted.values() for node_id in nodes}
         loose = {n.node_id for r in records if not r.whole for n in r.nodes} & written
         touched: list[BaseNode] = []
+        kept: dict[str, list[BaseNode]] = {}
         new: dict[str, list[BaseNode]] = {}
         stale: dict[str, list[str]] = {}
-        there: set[str] = set()
-        stored = {
-            modality: self._channels[modality].collection.ids_of_documents(replaced)
-            for modality in wanted
-        }
+        stored = {m: c.ids_of_documents(replaced) for m, c in self._collections.items()}
         for modality, nodes in wanted.items():
-            collection, ids = self._channels[modality].collection, stored[modality]
+            collection, ids = self._collections[modality], stored[modality]
             # A document's node ids hold its content, so that being there is enough; a
             # node that came with an id of its own is compared.
-            own = collection.nodes(loose) if loose else []
-            given = {node.node_id: node for node in own}
+            given = {n.node_id: n for n in (collection.nodes(loose) if loose else ())}
             same = {node_id for node_id in ids if node_id not in loose} | {
                 node_id
                 for node_id, node in given.items()
                 if node_id in nodes and holds(node, nodes[node_id])
             }
+            kept[modality] = [n for node_id, n in nodes.items() if node_id in same]
+            report.n_unchanged += len(kept[modality])
             new[modality] = [n for node_id, n in nodes.items() if node_id not in same]
-            there |= same & nodes.keys()
-            report.n_unchanged += len(nodes) - len(new[modality])
             touched += [*nodes.values(), *given.values()]
             stale[modality] = [
                 node_id
                 for node_id in dict.fromkeys((*ids, *given))
                 if node_id not in nodes
             ]
-        changes = any((*new.values(), *stale.values()))
-        if changes:
-            self._in_flight.begin(replaced, wanted, there)
-        for modality, nodes_to_add in new.items():
-            if nodes_to_add:
-                channel = self._channels[modality]
-                encoded = encode_good(channel, nodes_to_add, encode_nodes, report.note)
-                there.update(channel.collection.add(encoded))
-                report.n_added += len(encoded)
-        # Its encoder may be down: what cannot be replaced is not lost.
+        # Before anything is written: an encoder that is down leaves all as it was.
+        for name, channel in self._channels.items():
+            new[name] = encode_good(channel, new[name], encode_nodes, report.note)
+        there = {n.node_id for some in (*new.values(), *kept.values()) for n in some}
+        # What cannot be replaced is not lost.
         given_up = {n.ref_doc_id or "" for n in touched if n.node_id in written - there}
         given_up -= {n.ref_doc_id or "" for n in touched if n.node_id in there}
         if given_up:
             for modality, ids in stale.items():
-                collection = self._channels[modality].collection
-                kept = set(collection.ids_of_documents(sorted(given_up)))
-                stale[modality] = [node_id for node_id in ids if node_id not in kept]
+                left = {*self._collections[modality].ids_of_documents([*given_up])}
+                stale[modality] = [node_id for node_id in ids if node_id not in left]
+        if any((*new.values(), *stale.values())):
+            self._in_flight.begin({*replaced} - given_up, new, kept)
+        for modality, encoded in new.items():
+            self._collections[modality].add(encoded)
+            report.n_added += len(encoded)
         report.n_removed += self._remove(stale, touched, report.note)
-        if changes:
-            self._in_flight.end()
+        self._in_flight.end()
 
     def recover(self) -> None:
-        """Finish, or take back, what somebody who was killed had begun.
+        """Finish, or take back, what was begun and cut off.
 
         A document whose new nodes are all there loses its old ones, another its new
-        ones: each is there in one version, or not at all if it was new.
+        ones: each is there in one version, or not at all if it was new or deleted.
 
         Raises:
             StoreUnusable: The note of it cannot be read.
         """
-        collections = {m: channel.collection for m, channel in self._channels.items()}
-        documents, gone = self._in_flight.unsettled(collections)
+        documents, gone = self._in_flight.unsettled(self._collections)
         if documents:
-            logger.warning(
-                "An insert was cut off: %d documents are as before, or as they were "
-                "to be. Insert again.",
-                len(documents),
-            )
+            told = "A write of %d documents was cut off: now done or undone. Repeat it."
+            logger.warning(told, len(documents))
             touched = [
                 node
-                for one in collections.values()
+                for one in self._collections.values()
                 for node in one.nodes(one.ids_of_documents(documents))
             ]
-            self._remove(gone, touched, lambda problem: None)  # noqa: ARG005
+            self._remove(gone, touched)
             self._in_flight.end()
 
     def _delete(self, ref_doc_ids: Sequence[str]) -> int:
         # All at once: an embedded store syncs its files at each write.
         with self.lock:
-            gone = {
-                modality: channel.collection.ids_of_documents(ref_doc_ids)
-                for modality, channel in self._channels.items()
-            }
-            # What stays was composed before: a problem with it is known.
-            return self._remove(gone, [], lambda problem: None)  # noqa: ARG005
+            if self._in_flight.is_noted:
+                self.recover()
+            collections = self._collections.items()
+            gone = {m: one.ids_of_documents(ref_doc_ids) for m, one in collections}
+            if any(gone.values()):
+                self._in_flight.begin(ref_doc_ids, {}, dict.fromkeys(gone, ()))
+            n_removed = self._remove(gone)
+            self._in_flight.end()
+            return n_removed
 
     def _remove(
-        self, gone: Mapping[str, list[str]], touched: Iterable[BaseNode], note: Note
+        self,
+        gone: Mapping[str, list[str]],
+        touched: Iterable[BaseNode] = (),
+        note: Note = lambda _: None,  # what was composed before is known
     ) -> int:
         """Remove nodes, by modality; compose what depends on them or was written."""
         if self._composer is not None:
             lost = [
                 node
                 for modality, ids in gone.items()
-                for node in self._channels[modality].collection.nodes(ids)
+                for node in self._collections[modality].nodes(ids)
             ]
             self._composer.update([*touched, *lost], gone=gone, note=note)
         for modality, ids in gone.items():
             if ids:
-                self._channels[modality].collection.remove(ids)
+                self._collections[modality].remove(ids)
         return sum(map(len, gone.values()))
 
 

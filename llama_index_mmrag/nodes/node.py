@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from operator import itemgetter
 from typing import Annotated, Any
 
@@ -56,6 +55,12 @@ SEPARATOR = ":"
 
 _DERIVED = uuid.UUID("8f4f3f1e-52a7-4b0c-9a0f-6d1f4f0d9c55")
 
+_SPELLED = re.compile(
+    r"(urn:uuid:)?\{?[0-9a-f]{8}(-?[0-9a-f]{4}){4}[0-9a-f]{8}\}?",
+    re.ASCII | re.IGNORECASE,
+)
+"""What Qdrant and Python take for a UUID; Python takes "0x", "+" and blanks too."""
+
 is_uuid = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 """Whether a text is a UUID in the spelling that Qdrant gives back."""
 
@@ -65,11 +70,13 @@ def one_spelling(node_id: str) -> str:
 
     >>> one_spelling("{A34B2C1D000040008000000000000001}"), one_spelling("p. 7")
     ('a34b2c1d-0000-4000-8000-000000000001', 'p. 7')
+    >>> one_spelling("URN:UUID:a34b2c1d-0000-4000-8000-000000000001")
+    'a34b2c1d-0000-4000-8000-000000000001'
     """
-    if not is_uuid(node_id):  # nearly all are: a tenth of the time a UUID takes
-        with suppress(ValueError):
-            return str(uuid.UUID(node_id))
-    return node_id
+    # Nearly all are spelled so: a tenth of the time a UUID takes.
+    if is_uuid(node_id) or not _SPELLED.fullmatch(node_id):
+        return node_id
+    return str(uuid.UUID(node_id.lower()))
 
 
 class CaptionedImageNode(ImageNode):
@@ -106,7 +113,8 @@ class ExplainedTextNode(TextNode):
     @property
     def hash(self) -> str:
         """Return what the hash was before the provenance came along."""
-        ours = (PROVENANCE_KEY, STORED_ID_KEY)
+        is_derived = stored_as(self)[1] != self.node_id
+        ours = (PROVENANCE_KEY, *([STORED_ID_KEY] if is_derived else ()))
         metadata = {k: v for k, v in self.metadata.items() if k not in ours}
         return TextNode(text=self.text, metadata=metadata).hash
 
@@ -126,9 +134,8 @@ def _explained(node: BaseNode, provenance: dict[str, Any], taken: set[str]) -> B
     metadata[PROVENANCE_KEY] = provenance
     node_id = node.node_id
     if node_id in taken:
-        stored_id = metadata.setdefault(STORED_ID_KEY, node_id)
-        place = own_entity(provenance["channel"], stored_id)
-        node_id = str(uuid.uuid5(_DERIVED, place))
+        metadata[STORED_ID_KEY] = node_id
+        node_id = _derived(provenance["channel"], node_id)
     taken.add(node_id)
     changed = {
         "id_": node_id,
@@ -199,8 +206,15 @@ def provenance_of(result: NodeWithScore) -> Provenance | None:
 def stored_as(node: BaseNode) -> tuple[str, str]:
     """Return a result's channel and its id there; the channel is "" if not known."""
     said = node.metadata.get(PROVENANCE_KEY) or {}
-    stored_id = node.metadata.get(STORED_ID_KEY, node.node_id)
-    return str(said.get("channel", "")), str(stored_id)
+    channel = str(said.get("channel", ""))
+    stored_id = str(node.metadata.get(STORED_ID_KEY, ""))
+    # The key may be a user's own, or from another retriever that this one asked.
+    is_ours = node.node_id == _derived(channel, stored_id)
+    return channel, stored_id if is_ours else node.node_id
+
+
+def _derived(channel: str, stored_id: str) -> str:
+    return str(uuid.uuid5(_DERIVED, own_entity(channel, stored_id)))
 
 
 def own_entity(space: str, node_id: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -249,11 +250,14 @@ class Channel:
         linked_by: str | None,
     ) -> MetadataFilters:
         ids = list(entity_ids)
-        wanted: list[MetadataFilter | MetadataFilters] = [_one_of(ENTITY_KEY, ids)]
-        if linked_by is not None:
-            # Numbers are stored as numbers.
-            numbers = [int(i) for i in ids if i.isascii() and i.isdigit()]
-            wanted += [_one_of(linked_by, some) for some in (ids, numbers) if some]
+        # Numbers are stored as numbers.
+        numbers = [int(i) for i in ids if _is_number(i)]
+        wanted: list[MetadataFilter | MetadataFilters] = [
+            _one_of(key, some)
+            for key in dict.fromkeys((ENTITY_KEY, linked_by or ENTITY_KEY))
+            for some in (ids, numbers)
+            if some
+        ]
         allowed = both_filters(self.filters, filters)
         mine = MetadataFilters(filters=wanted, condition=FilterCondition.OR)
         return both_filters(mine, allowed) or mine
@@ -273,6 +277,9 @@ class Channel:
         query.sparse_top_k = query.hybrid_top_k = depth
         # A hybrid score is no cosine: the sample says nothing about it.
         return query, False
+
+
+_is_number = re.compile("0|-?[1-9][0-9]{0,17}").fullmatch
 
 
 def _one_of(key: str, values: list[Any]) -> MetadataFilter:

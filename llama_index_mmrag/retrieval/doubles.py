@@ -12,7 +12,7 @@ from dataclasses import replace
 from llama_index.core.schema import BaseNode, MetadataMode
 
 from llama_index_mmrag.fusion import FusedEntity, RankedList
-from llama_index_mmrag.nodes.node import one_spelling
+from llama_index_mmrag.nodes.node import is_uuid, one_spelling
 from llama_index_mmrag.provenance import Contribution
 
 
@@ -30,17 +30,18 @@ def found_twice(entities: Iterable[FusedEntity]) -> list[list[Contribution]]:
 
 
 def _by_part(hits: Sequence[Contribution]) -> Iterator[list[Contribution]]:
-    # Nearly always all ids differ, and there is nothing to be done.
-    if len({hit.node_id for hit in hits}) < len(hits):
+    # Nearly always all ids differ, in one spelling, and there is nothing to be done.
+    ids = {hit.node_id for hit in hits}
+    if len(ids) < len(hits) or not all(map(is_uuid, ids)):
         parts: dict[tuple[str, str], list[Contribution]] = {}
         for hit in hits:
-            parts.setdefault((part_of(hit), one_spelling(hit.node_id)), []).append(hit)
+            parts.setdefault(node_of(hit), []).append(hit)
         yield from parts.values()
 
 
-def part_of(hit: Contribution) -> str:
-    """Return the part of the query that found a hit, such as "text"."""
-    return hit.route.removesuffix(f"→{hit.channel}")
+def node_of(hit: Contribution) -> tuple[str, str]:
+    """Return the part of the query that found a hit, such as "text", and its id."""
+    return hit.route.removesuffix(f"→{hit.channel}"), one_spelling(hit.node_id)
 
 
 def with_doubles(
@@ -62,6 +63,5 @@ def with_doubles(
             node = nodes[hit.channel].get(hit.node_id)
             text = node.get_content(metadata_mode=MetadataMode.NONE) if node else ""
             if text.strip():
-                token = (part_of(hit), one_spelling(hit.node_id), text)
-                same.setdefault(hit.route, {})[hit.node_id] = token
+                same.setdefault(hit.route, {})[hit.node_id] = *node_of(hit), text
     return [replace(one, same=same.get(one.route, {})) for one in lists]

@@ -20,7 +20,7 @@ from llama_index_mmrag.nodes.node import (
     stored_as,
 )
 from llama_index_mmrag.provenance import Contribution, Provenance
-from llama_index_mmrag.retrieval.doubles import part_of
+from llama_index_mmrag.retrieval.doubles import node_of
 
 
 class RRFPostprocessor(CheckedComponent, BaseNodePostprocessor):
@@ -95,13 +95,16 @@ class RRFPostprocessor(CheckedComponent, BaseNodePostprocessor):
         for provenance in provenances:
             for route in provenance.requested:
                 order.setdefault(route, [])
-            for contribution in provenance.contributions:
-                found = (provenance.entity_id, contribution)
-                order.setdefault(contribution.route, []).append(found)
-            twice = {c.node_id for c in provenance.contributions if not c.counts}
+            hits_on: dict[Hashable, list[Contribution]] = {}
             for c in provenance.contributions:
-                if c.node_id in twice:
-                    same.setdefault(c.route, {})[c.node_id] = part_of(c), c.node_id
+                order.setdefault(c.route, []).append((provenance.entity_id, c))
+                hits_on.setdefault(node_of(c), []).append(c)
+            for node, hits in hits_on.items():
+                doubles = [c for c in hits if not c.counts]
+                # What counts beside the best is of other words.
+                best = [c for c in hits if c.counts and doubles][:1]
+                for c in (*best, *doubles):
+                    same.setdefault(c.route, {})[c.node_id] = node
         return [
             self._list(found, same.get(route, {}))
             for route, found in order.items()

@@ -179,7 +179,11 @@ class Ranking:
                 if node is None:
                     continue
                 # Under one id an entity has one node of each modality: the best.
-                key = (hit.node_id, modality_of(node)) if len(found) > 1 else None
+                key = (
+                    (one_spelling(hit.node_id), modality_of(node))
+                    if len(found) > 1
+                    else None
+                )
                 chosen.setdefault(key, (hit.channel, node))
                 if node.node_id != hit.node_id:  # in the spelling of a light search
                     own = hit._replace(node_id=node.node_id)

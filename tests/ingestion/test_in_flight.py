@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from llama_index.core.schema import Document
 
 from llama_index_mmrag import MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
-from llama_index_mmrag.errors import StoreUnusable
+from llama_index_mmrag.errors import MissingExtra, StoreFull, StoreUnusable
 from llama_index_mmrag.ingestion.in_flight import IN_FLIGHT
 
 from ..support.indexes import contents, painted
@@ -20,10 +23,10 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from llama_index_mmrag import MultiModalQdrantIndex
-from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.stores.collection import Collection
 from llama_index_mmrag.stores.edge_collection import EdgeCollection
 from llama_index_mmrag.ingestion.in_flight import InFlight
+from tests.ingestion.test_in_flight import Picky
 
 left = int(sys.argv[3])
 
@@ -43,7 +46,7 @@ def killed_at_zero():
     if left < 0:
         os._exit(9)
 
-index = MultiModalQdrantIndex.open(sys.argv[1], embed_model=ColourEncoder())
+index = MultiModalQdrantIndex.open(sys.argv[1], embed_model=Picky())
 for owner, name in (
     (Collection, "add"), (Collection, "remove"), (InFlight, "begin"), (InFlight, "end")
 ):
@@ -53,15 +56,27 @@ index.close()
 """
 
 
+class Picky(ColourEncoder):
+    """Cannot encode everything."""
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        if "unspeakable" in text:
+            raise ValueError("unspeakable")
+        return super()._get_text_embedding(text)
+
+
 def written(folder: Path, version: str) -> None:
     (folder / "page.md").write_text(
         f"# Fruit\n\nA red one, {version}.\n\n![it](apple.png)\n\n## Both\n\nGreen."
+    )
+    (folder / "partly.md").write_text(
+        f"# Red\n\n{version} ![it](apple.png)\n\n# Blue\n\nunspeakable {version}"
     )
     (folder / f"{version}.txt").write_text(f"blue, of {version}")
 
 
 def opened(store: Path) -> MultiModalQdrantIndex:
-    return MultiModalQdrantIndex.open(store, embed_model=ColourEncoder())
+    return MultiModalQdrantIndex.open(store, embed_model=Picky())
 
 
 def of_documents(index: MultiModalQdrantIndex) -> dict[str, list[object]]:
@@ -84,17 +99,20 @@ def folder(tmp_path) -> Path:
 
 def test_killed_at_any_step_each_document_is_in_one_version(folder, tmp_path):
     first, fresh = tmp_path / "first", tmp_path / "fresh"
+    (folder / "going.md").write_text("# Red\n\n![it](apple.png)")
     with opened(first) as index:
         index.insert_directory(folder)
         before = of_documents(index)
     (folder / "old.txt").unlink()
+    (folder / "going.md").unlink()
     written(folder, "new")
     with opened(fresh) as index:
         index.insert_directory(folder)
         after = of_documents(index)
-    assert before["page.md"] != after["page.md"]
+    for name in ("page.md", "partly.md"):
+        assert before[name] != after[name]
     seen = set()
-    for n_steps in range(40):
+    for n_steps in range(60):
         store = tmp_path / f"killed at {n_steps}"
         shutil.copytree(first, store)
         command = [sys.executable, "-c", KILLED, store, folder, str(n_steps)]
@@ -122,10 +140,65 @@ def test_note_that_cannot_be_read_says_what_to_do(folder, tmp_path):
     with opened(store) as index:
         index.insert_directory(folder)
         whole = contents(index)
-    for damage in ("", "{", "[1]", '{"a": {"text": [1]}}'):
-        (store / IN_FLIGHT).write_text(damage)
+    note = store / IN_FLIGHT
+    for damage in (
+        *("", "{", "[1]", "[" * 100_000, '{"a": {"text": [1]}}'),
+        '{"a": {"sound": [["b"], []]}}',  # no collection of the store's
+    ):
+        note.write_text(damage)
         with pytest.raises(StoreUnusable, match="Remove the file"):
             opened(store)
-    (store / IN_FLIGHT).unlink()
+    note.unlink()
+    for other in (note.mkdir, lambda: os.mkfifo(note)):
+        other()
+        with pytest.raises(StoreUnusable, match="no regular file"):
+            opened(store)
+        note.rmdir() if note.is_dir() else note.unlink()
     with opened(store) as index:
         assert contents(index) == whole
+
+
+class Down(ColourEncoder):
+    """Cannot encode pictures."""
+
+    def _get_image_embedding(self, img_file_path: Any) -> list[float]:
+        raise MissingExtra("down")
+
+
+def test_an_encoder_that_is_down_leaves_all_as_it_was(folder, tmp_path):
+    store = tmp_path / "store"
+    with opened(store) as index:
+        index.insert_directory(folder)
+        whole = contents(index)
+    written(folder, "new")
+    painted(folder, "blue", name="apple.png")
+    with MultiModalQdrantIndex.open(store, embed_model=Down()) as index:
+        with pytest.raises(MissingExtra):
+            index.insert_directory(folder)
+        assert contents(index) == whole
+        assert not (store / IN_FLIGHT).exists()
+
+
+def test_a_write_that_failed_is_taken_back_before_the_next(
+    folder, tmp_path, monkeypatch
+):
+    store = tmp_path / "store"
+    with opened(store) as index:
+        index.insert_directory(folder)
+        before = of_documents(index)
+        written(folder, "new")
+        painted(folder, "blue", name="apple.png")
+        pictures = index.channels[1].collection
+
+        def full(nodes: Any) -> None:
+            raise StoreFull("no room")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(pictures, "add", full)
+            with pytest.raises(StoreFull):
+                index.insert_directory(folder / "page.md")
+        assert (store / IN_FLIGHT).exists()
+        index.insert(Document(text="green"))
+        there = of_documents(index)
+        assert there["page.md"] == before["page.md"]
+        assert not (store / IN_FLIGHT).exists()

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from llama_index.core.schema import QueryBundle
+from llama_index.core.schema import QueryBundle, TextNode
 
-from llama_index_mmrag import RRFPostprocessor
+from llama_index_mmrag import RetrieverChannel, RRFPostprocessor
 from llama_index_mmrag.errors import RouteFailed
 
 from ..support.colours import (
     channel,
     dumped,
     image_node,
+    ranked,
     retriever_of,
     text_node,
     why,
 )
+from ..support.retrievers import Scripted
 from ..support.stores import FaultyEdge
 
 
@@ -71,6 +73,32 @@ def test_parts_of_a_query_are_evidence_of_their_own(kind, pair, paint):
 
 def test_fusing_twice_counts_once_too(kind, pair):
     found = pair(kind, "red", top_k=5).retrieve("red")
+    assert dumped(RRFPostprocessor().postprocess_nodes(found)) == dumped(found)
+
+
+UUID = "a34b2c1d-0000-4000-8000-000000000001"
+
+
+@pytest.mark.parametrize(
+    "ids", [[UUID] * 3, [UUID.upper(), UUID.replace("-", ""), UUID]]
+)
+@pytest.mark.parametrize("texts", ["xxy", "xyx", "yxx", "xxx", "xyz"])
+def test_of_three_channels_those_with_the_same_words_count_once(ids, texts):
+    retriever = retriever_of(
+        *(
+            RetrieverChannel(name, retriever=Scripted(ranked(node)))
+            for name, node in zip(
+                "abc",
+                [TextNode(id_=i, text=t) for i, t in zip(ids, texts, strict=True)],
+                strict=True,
+            )
+        ),
+        linked_by="id",
+    )
+    found = retriever.retrieve("red")
+    (score,) = {result.score for result in found}
+    assert score == pytest.approx(len(set(texts)) / 61)
+    assert len(found) == 1, "one id, one modality"
     assert dumped(RRFPostprocessor().postprocess_nodes(found)) == dumped(found)
 
 

@@ -213,6 +213,30 @@ def test_evidence_of_several_queries_shows_every_node_once(kind, same_ids):
     assert len(captions) == len(first), "pictures without words have no captions"
 
 
+def test_a_stored_id_in_the_users_metadata_is_the_users(kind, open_store, paint):
+    texts = [text_node(c, name=c, stored_id="of a shop") for c in COLOURS]
+    picture = image_node(paint("red"), name="red", stored_id="of a shop")
+    retriever = retriever_of(
+        channel("text", open_store(kind, texts)),
+        channel("image", open_store(kind, [picture])),
+    )
+    found = retriever.retrieve("red")
+    assert {stored_as(r.node) for r in found} == {
+        ("image", uid("red")),
+        *(("text", uid(colour)) for colour in COLOURS),
+    }
+    assert len(gather_evidence(found, budget=PictureBudget(9, 64)).sources) == 4
+    again = RRFPostprocessor().postprocess_nodes(found)
+    assert dumped(again) == dumped(found)
+
+
+def test_a_result_of_a_retriever_in_a_retriever_has_the_inner_ones_id(same_ids):
+    inner = same_ids("edge", "uuids")
+    found = retriever_of(RetrieverChannel("all", retriever=inner)).retrieve("red")
+    assert len(found) == 6
+    assert all(routes == ("text→all",) for *_, routes in seen(found))
+
+
 @WAYS
 def test_ids_link_where_the_caller_says_so(way, kind, same_ids, paint):
     found = asked(way, same_ids(kind, "uuids", linked_by="id"))
@@ -244,6 +268,22 @@ def test_a_metadata_key_links(complete, kind, open_store, paint):
     assert [why(r).entity_id for r in found] == ["0", "0", "1", "1"]
     assert ids_of(found)[:2] == [uid("text red"), uid("image red")]
     assert found[0].score == (1 / 61 if complete else 2 / 61)
+
+
+@pytest.mark.parametrize("key", ["entity_id", "product"])
+@pytest.mark.parametrize("names", [(0, 1, 2), (-1, -2, -3), ("007", "08", "9" * 30)])
+def test_numbers_are_entities_whose_kin_is_found(names, key, kind, open_store, paint):
+    rows = list(zip(COLOURS, names, strict=True))
+    texts = [text_node(colour, **{key: name}) for colour, name in rows]
+    pictures = [image_node(paint(colour), **{key: name}) for colour, name in rows]
+    retriever = retriever_of(
+        channel("text", open_store(kind, texts)),
+        channel("image", open_store(kind, pictures), accepts=frozenset({"image"})),
+        linked_by=key,
+        complete_entities=True,
+        top_k=1,
+    )
+    assert ids_of(retriever.retrieve("red")) == [uid("text red"), uid("image red")]
 
 
 def test_linked_by_a_key_that_no_node_has_is_refused(kind, open_store, paint):

@@ -79,7 +79,12 @@ def test_bad_vector_refuses_the_whole_batch_and_names_the_node(
     assert store.ids_where() == [node_id(9)]
 
 
-@pytest.mark.parametrize("bad", ["doc-1", "", "012", "-1", str(2**64), "page 3"])
+@pytest.mark.parametrize(
+    "bad",
+    ["doc-1", "", "012", "-1", str(2**64), "page 3"]
+    # What Python's UUID takes.
+    + [first + "1" * (32 - len(first)) for first in ("0x", "+", " ", "\uff11")],
+)
 def test_id_that_is_no_point_id_refuses_the_whole_batch(bad, store):
     node = TextNode(id_=bad, text="x", embedding=[1.0] * DIM)
     with pytest.raises(InvalidNodeId, match="uuid5"):
