@@ -247,9 +247,6 @@ VALID: dict[str, Given] = {
         )
         for method in ("synthesize", "asynthesize")
     },
-    "QdrantEdgeVectorStore": new(
-        mmrag.QdrantEdgeVectorStore, path=lambda w: w.place / "other", dim=4
-    ),
     "QdrantEdgeVectorStore.open": new(
         mmrag.QdrantEdgeVectorStore.open, path=lambda w: w.place / "alone2", dim=4
     ),

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 import qdrant_edge as qe
-from llama_index.core.bridge.pydantic import ConfigDict, PrivateAttr, ValidationError
+from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     MetadataFilters,
@@ -28,6 +28,7 @@ from llama_index_mmrag.checks import (
     whole,
 )
 from llama_index_mmrag.checks.arguments import checked
+from llama_index_mmrag.checks.components import CheckedComponent
 from llama_index_mmrag.errors import InvalidSetting, StoreClosed
 from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.edge_engine import DISTANCES, SCHEMAS, ShardSpec
@@ -58,7 +59,7 @@ DEFAULT_PAYLOAD_INDEXES = {
 """Payload fields that are indexed unless others are declared."""
 
 
-class QdrantEdgeVectorStore(ThreadedVectorStore):
+class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
     """A collection in a folder, searched by Qdrant's own engine without a server.
 
     The payload is the one that LlamaIndex's `QdrantVectorStore` writes, so the points
@@ -95,7 +96,6 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         ('a red cube', 1.0)
     """
 
-    model_config = ConfigDict(extra="forbid")  # a misspelt setting is none
     stores_text: bool = True
     flat_metadata: bool = False
     path: str
@@ -129,16 +129,16 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
             "dim": None if dim is None else whole(dim, "dim", at_least=1),
             "distance": one_of(distance, "distance", DISTANCES, advice=advice),
         }
-        settings = {"vector_name": vector_name, "quantisation": quantisation, **kwargs}
-        try:
-            super().__init__(
-                path=no_address(str(path), "path", advice=elsewhere),
-                payload_indexes=schemas,
-                **known,
-                **settings,
-            )
-        except ValidationError as error:  # LlamaIndex's own fields, and misspelt ones
-            raise InvalidSetting(f"QdrantEdgeVectorStore: {error}") from error
+        if isinstance(quantisation, Mapping):
+            quantisation = Quantisation.from_dict(quantisation)
+        super().__init__(
+            path=no_address(str(path), "path", advice=elsewhere),
+            payload_indexes=schemas,
+            vector_name=vector_name,
+            quantisation=quantisation,
+            **known,
+            **kwargs,
+        )
 
     # Opening and closing
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import qdrant_edge as qe
 
-from llama_index_mmrag.errors import MmragError, StoreInUse, StoreUnusable
+from llama_index_mmrag.errors import MmragError, StoreFull, StoreInUse, StoreUnusable
 from llama_index_mmrag.stores.quantisation import Quantisation
 
 DISTANCES = {"cosine": qe.Distance.Cosine, "dot": qe.Distance.Dot}
@@ -83,6 +83,11 @@ def raise_ours(
     if isinstance(error, MmragError) or not isinstance(error, Exception):
         return
     # Qdrant Edge 0.9 raises bare Exceptions; only the text tells them apart.
+    if "(os error 28)" in str(error):
+        raise StoreFull(
+            f"The disk of the store in {str(path)!r} has no room for what Qdrant Edge "
+            f"writes: {error}. Make room and try again."
+        ) from error
     if "WouldBlock" in str(error):
         raise StoreInUse(
             f"The shard in {str(path)!r} is open elsewhere, without this library. "

@@ -20,7 +20,7 @@ import qdrant_edge as qe
 
 from llama_index_mmrag.errors import MmragError, StoreUnusable
 from llama_index_mmrag.files.reading import read_json
-from llama_index_mmrag.files.writing import check_room, replacing
+from llama_index_mmrag.files.writing import check_room, replacing, reserve
 from llama_index_mmrag.stores.quantisation import QUANTISATION
 
 POINTER = "store.json"
@@ -88,6 +88,7 @@ def ready_shard(folder: Path) -> str | None:
     Raises:
         StoreUnusable: The folder holds other files and no store, or `read_pointer`
             cannot read the description.
+        StoreFull: There is no room to open it.
     """
     pointer = folder / POINTER
     if pointer.exists():
@@ -95,6 +96,7 @@ def ready_shard(folder: Path) -> str | None:
         if state == "creating":
             shutil.rmtree(folder / name, ignore_errors=True)
             return None
+        room_to_open(folder / name)
         return name
     ours = {LOCK, POINTER + ".new", QUANTISATION}
     if foreign := sorted(e.name for e in folder.iterdir() if e.name not in ours):
@@ -133,6 +135,18 @@ def vectors_in(shard: Path) -> dict[str, tuple[int, str]]:
 def room_for_new(folder: Path) -> None:
     """Do nothing if there is room for an empty store, else raise `StoreFull`."""
     check_room(folder, _ROOM_OF_NEW, for_="A new store")
+
+
+def room_to_open(shard: Path) -> None:
+    """Do nothing if there is room for what loading a shard writes, else `StoreFull`."""
+    # The engine reads maps of all of these from end to end, holes too; the log and the
+    # payloads only as far as they are written.
+    mapped = (
+        file
+        for file in shard.glob("segments/**/*")
+        if file.is_file() and file.parent.name != "payload_storage"
+    )
+    reserve(mapped, shard.parent, for_="Opening the store")
 
 
 def room_for_write(folder: Path, n_bytes: int) -> None:

@@ -14,7 +14,9 @@ import pytest
 import qdrant_edge as qe
 
 from llama_index_mmrag.errors import StoreClosed, StoreFull, StoreUnusable
+from llama_index_mmrag.files import writing
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.edge_engine import engine_errors
 
 from ..support.damage import (
     DAMAGES,
@@ -258,6 +260,24 @@ def test_room_grows_with_what_is_written(closed, disk):
     with pytest.raises(StoreFull, match="Nothing was written"):
         closed.add([make_node(11), make_node(12, text="word " * 200_000)])
     assert closed.count() == 11
+
+
+def test_what_the_engine_has_no_room_for_is_a_full_disk(tmp_path):
+    said = "Failed to save structure: No space left on device (os error 28) at path"
+    with (
+        pytest.raises(StoreFull, match="no room .* Make room"),
+        engine_errors(tmp_path),
+    ):
+        raise Exception(said)  # noqa: TRY002 - as Qdrant Edge does
+
+
+def test_opening_in_memory_needs_room_for_the_holes(closed, monkeypatch, disk):
+    monkeypatch.setattr(writing, "_is_in_memory", lambda _: True)
+    disk(1 << 20)
+    with pytest.raises(StoreFull, match="Opening the store .* has 1\\.0 MB"):
+        closed.connect()
+    monkeypatch.undo()
+    assert closed.connect().count() == 10
 
 
 def test_disk_without_a_limit_has_room(closed, disk):

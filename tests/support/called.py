@@ -171,6 +171,9 @@ COMPONENTS: dict[str, Given] = {
     "OfflineTextEmbedding": new(mmrag.OfflineTextEmbedding),
     "OfflineMultiModalEmbedding": new(mmrag.OfflineMultiModalEmbedding),
     "OfflineFeaturesEmbedding": new(embeddings.OfflineFeaturesEmbedding),
+    "QdrantEdgeVectorStore": new(
+        mmrag.QdrantEdgeVectorStore, path=lambda w: w.place / "other", dim=4
+    ),
     "RRFPostprocessor": new(mmrag.RRFPostprocessor),
     "TransformedEmbedding": new(mmrag.TransformedEmbedding, text_encoder=encoder),
     "RescoringVectorStore": new(
