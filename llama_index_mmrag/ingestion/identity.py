@@ -129,8 +129,8 @@ def user_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     `original_doc_id` and so on, and likewise `modality`, `position`, `content_hash`,
     `mmrag_provenance`, `root` and `image_file`, which we write ourselves. Metadata with
     a `content_hash` comes from a retrieved node: there, those six are taken out
-    instead, but for the `root` that a path is still relative to. `entity_id` stays: it
-    is how a user says that things belong together.
+    instead, but for the last two, which paths may still be relative to. `entity_id`
+    stays: it is how a user says that things belong together.
 
     Raises:
         InvalidSetting: A value has no JSON form, or both `doc_id` and
@@ -144,7 +144,7 @@ def user_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     was_stored = CONTENT_HASH_KEY in metadata
     for key, value in metadata.items():
         if was_stored and key in _OURS:
-            if key == ROOT_KEY:
+            if key in (ROOT_KEY, IMAGE_FILE_KEY):
                 kept[key] = value
             continue
         name = stored_key(key)

@@ -38,6 +38,7 @@ from llama_index_mmrag.nodes.node import (
 )
 from llama_index_mmrag.nodes.places import (
     Places,
+    here,
     named_all,
     stored_metadata,
 )
@@ -111,10 +112,8 @@ def linked(drafts: Sequence[Draft], origin: Origin) -> tuple[RecordNode, ...]:
             POSITION_KEY: draft.position,
             CONTENT_HASH_KEY: content_hash(node.text, picture),
         }
-        file = named
-        if file is None and path and origin.root is not None:
-            file = origin.root.id_of(Path(path))  # what lies beside it
-        if file is not None:
+        known = node.metadata.pop(IMAGE_FILE_KEY, None)  # of a node that was stored
+        if path and (file := named or _beside(path, origin, known)):
             node.metadata[IMAGE_FILE_KEY] = file
         if draft.section:
             node.metadata[SECTION_KEY] = draft.section
@@ -143,6 +142,15 @@ def dress(node: RecordNode, origin: Origin, hidden_from_llm: Sequence[str]) -> N
         setattr(node, name, template)
     node.excluded_embed_metadata_keys = list(origin.hidden_from_embedding)
     node.excluded_llm_metadata_keys = [*origin.hidden_from_llm, *hidden_from_llm]
+
+
+def _beside(path: str, origin: Origin, known: object) -> str | None:
+    """Return the name of a picture beside a root, if a page there shows it."""
+    if origin.root is not None:
+        return origin.root.id_of(Path(path))
+    name, _, below = str(known or "").partition("/")
+    is_there = name in origin.places and here(origin.places[name], below) == path
+    return str(known) if is_there else None
 
 
 def _content(
