@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Annotated, Any
+from unicodedata import normalize
 
 from llama_index.core.base.llms.types import BaseContentBlock, TextBlock
 from llama_index.core.bridge.pydantic import BaseModel, PlainSerializer
@@ -40,6 +41,14 @@ STORED_ID_KEY = "stored_id"
 """Metadata key of a node's id in its collection, where a result has another one: of
 results of one id, LlamaIndex would drop all but the first."""
 
+FILE_PATH_KEY = "file_path"
+
+ROOT_KEY = "root"
+"""Metadata key of the root that a node's `file_path` is stored relative to."""
+
+IMAGE_FILE_KEY = "image_file"
+"""Metadata key of a picture's root and path below it: "docs/pix/a.png"."""
+
 BOOKKEEPING_KEYS = (
     STORED_ID_KEY,
     ENTITY_KEY,
@@ -47,6 +56,8 @@ BOOKKEEPING_KEYS = (
     POSITION_KEY,
     CONTENT_HASH_KEY,
     PROVENANCE_KEY,
+    ROOT_KEY,
+    IMAGE_FILE_KEY,
 )
 """Metadata keys that are neither embedded nor shown to an LLM."""
 
@@ -103,19 +114,24 @@ class CaptionedImageNode(ImageNode):
 
 
 class ExplainedTextNode(TextNode):
-    """A text node whose hash leaves out its provenance.
+    """A text node whose hash leaves out its provenance, and where its file lies here.
 
     LlamaIndex takes results of one hash for one node (`QueryFusionRetriever` does), and
     a text node's hash covers its metadata: with the provenance in there, no other
-    retriever's result would be the same. The class name stays "TextNode".
+    retriever's result would be the same; nor with an absolute path where the store has
+    one below a root. The class name stays "TextNode".
     """
 
     @property
     def hash(self) -> str:
-        """Return what the hash was before the provenance came along."""
+        """Return what the hash of the stored node is."""
         is_derived = stored_as(self)[1] != self.node_id
         ours = (PROVENANCE_KEY, *([STORED_ID_KEY] if is_derived else ()))
         metadata = {k: v for k, v in self.metadata.items() if k not in ours}
+        if below := (self.ref_doc_id or "").removeprefix(f"{metadata.get(ROOT_KEY)}/"):
+            path = normalize("NFC", str(metadata.get(FILE_PATH_KEY)))
+            if path.endswith(f"/{below}"):
+                metadata[FILE_PATH_KEY] = below
         return TextNode(text=self.text, metadata=metadata).hash
 
 
