@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -54,6 +55,15 @@ def check_room(folder: Path, n_bytes: int, *, for_: str) -> None:
             f"space, and its disk has {disk.free / 1e6:.1f} MB. Nothing was written: "
             f"make room, or choose another disk."
         )
+
+
+def put_aside(path: Path) -> str:
+    """Rename a damaged file or folder, so that it is kept; return its new name."""
+    aside = path.with_name(f"{path.name}.damaged")
+    if aside.exists():
+        aside = aside.with_name(f"{aside.name}-{uuid.uuid4().hex[:6]}")
+    path.rename(aside)
+    return aside.name
 
 
 def sync_folder(folder: Path) -> None:

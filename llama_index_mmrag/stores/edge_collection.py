@@ -51,6 +51,10 @@ class EdgeCollection(Collection):
         """Return the ref_doc_ids of all nodes that have one."""
         return self.store.document_ids()
 
+    def count(self) -> int:
+        """Return how many nodes there are, by the engine's count."""
+        return self.store.count()
+
     def _ids_where(self, filters: MetadataFilters) -> list[str]:
         return self.store.ids_where(filters)
 
