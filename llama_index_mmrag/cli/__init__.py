@@ -4,9 +4,9 @@ In go options (`options.py`), checked by Typer; out come a table or JSON on stdo
 sentences on stderr (`output.py`). Start at `app.py`, then `search.py`. A command
 imports what it works with when it runs: --help takes no time.
 
-Exit codes: 0 done; 1 nothing was found, something was skipped under --strict, or no
-setting keeps a promised recall; 2 wrong use or an error, told in a sentence; 130
-interrupted.
+Exit codes: 0 done; 1 nothing was found, something was skipped under --strict, no
+setting keeps a promised recall, or a store is damaged; 2 wrong use or an error, told in
+a sentence; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ import llama_index_mmrag.cli.align  # noqa: F401
 import llama_index_mmrag.cli.finetune  # noqa: F401
 import llama_index_mmrag.cli.diagnose  # noqa: F401
 import llama_index_mmrag.cli.compress  # noqa: F401
+import llama_index_mmrag.cli.check  # noqa: F401
+import llama_index_mmrag.cli.repair  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]

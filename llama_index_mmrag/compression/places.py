@@ -54,7 +54,7 @@ def opened_places(
         opened[name] = (root / name, encoder)
         if (entry := entries.get(name)) is not None:
             folder = folder_of(root, name, entry)
-            opened[name] = (folder, _behind(root, name, entry, encoder))
+            opened[name] = (folder, encoder_of(root, name, entry, encoder))
     return opened
 
 
@@ -110,9 +110,15 @@ def encoder_through(alignment: Alignment, encoder: BaseEmbedding) -> BaseEmbeddi
     return TransformedTextEmbedding(encoder, alignment.text)
 
 
-def _behind(
+def encoder_of(
     root: Path, name: str, entry: CollectionEntry, encoder: BaseEmbedding
 ) -> BaseEmbedding:
+    """Return the encoder that a collection's vectors need now.
+
+    Raises:
+        CollectionMismatch: A kept transform is not the one that the vectors went
+            through, or was fitted on another encoder.
+    """
     if entry.space is None:
         return encoder
     if entry.alignment is not None:

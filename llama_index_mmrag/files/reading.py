@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-_MOST_BYTES = 2 << 20
+MOST_BYTES = 2 << 20
 """A byte of JSON may take 25 in memory (a list of empty ones)."""
 
 
@@ -31,7 +31,7 @@ def read_json(path: Path) -> Any:
     """
     check_regular(path)
     with path.open("rb") as file:
-        return parsed_json(file.read(_MOST_BYTES + 1))
+        return parsed_json(file.read(MOST_BYTES + 1))
 
 
 def parsed_json(text: str | bytes) -> Any:
@@ -40,8 +40,8 @@ def parsed_json(text: str | bytes) -> Any:
     Raises:
         ValueError: It is none, nested too deep, or longer than 2 MiB.
     """
-    if len(text) > _MOST_BYTES:
-        raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MiB")
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"it is larger than {MOST_BYTES >> 20} MiB")
     try:
         return json.loads(text)
     except RecursionError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -89,6 +90,15 @@ def _is_in_memory(folder: Path) -> bool:
     device = folder.stat().st_dev
     number = f" {os.major(device)}:{os.minor(device)} "
     return any(number in m and " - tmpfs " in m for m in mounts.splitlines())
+
+
+def put_aside(path: Path) -> str:
+    """Rename a damaged file or folder, so that it is kept; return its new name."""
+    aside = path.with_name(f"{path.name}.damaged")
+    if aside.exists():
+        aside = aside.with_name(f"{aside.name}-{uuid.uuid4().hex[:6]}")
+    path.rename(aside)
+    return aside.name
 
 
 def sync_folder(folder: Path) -> None:

@@ -24,6 +24,7 @@ from llama_index_mmrag.fusion import CalibratedSum
 from llama_index_mmrag.index.opening import (
     channels_in,
     channels_on,
+    check_channels,
     close_all,
     encoders_of,
 )
@@ -34,6 +35,7 @@ from llama_index_mmrag.ingestion.roots import MEDIA, KeptInMemory, Roots, checke
 from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
+from llama_index_mmrag.stores.checking import StoreCheck
 from llama_index_mmrag.stores.client import client_at
 
 if TYPE_CHECKING:
@@ -379,6 +381,17 @@ class MultiModalQdrantIndex:
         """Insert a folder without blocking the event loop."""
         return await athread(lambda: self.insert_directory(path, root=root))
 
+    def check(self) -> StoreCheck:
+        """Return what of the store is damaged, after reading all of it.
+
+        Embedded, each file is compared with what it was when the store was closed; of
+        a collection that was written to since, each point is read instead. On a
+        server, the collections are counted, and their vectors' length and their
+        encoder compared.
+        """
+        with self._writer.lock:
+            return check_channels(self.channels, self._root)
+
     # Reading
 
     def ref_doc_ids(self) -> list[str]:
@@ -473,8 +486,12 @@ class MultiModalQdrantIndex:
     # Closing
 
     def close(self) -> None:
-        """Close the embedded stores; a client that was given stays as it is."""
-        close_all(self.channels)
+        """Close the embedded stores; a client that was given stays as it is.
+
+        An embedded store that was written to notes what its files are, so that damage
+        to them is noticed later.
+        """
+        close_all(self.channels, self._root)
         self._opened.close()
 
     def __enter__(self) -> MultiModalQdrantIndex:

@@ -19,10 +19,15 @@ from llama_index_mmrag.compression.places import (
 )
 from llama_index_mmrag.embeddings.dimension import check_one_length, dimension_of
 from llama_index_mmrag.embeddings.space import card_of
-from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.errors import (
+    CollectionMismatch,
+    InvalidSetting,
+    StoreUnusable,
+)
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.composed_query import check_spaces
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.checking import StoreCheck, check_store, note_media
 from llama_index_mmrag.stores.format import entry_of, new_index_id
 from llama_index_mmrag.stores.manifest import check_manifest, check_ours, write_manifest
 
@@ -194,9 +199,37 @@ def _composed_channel(
     )
 
 
-def close_all(channels: Iterable[Channel]) -> None:
-    """Close the stores that can be closed."""
+def close_all(channels: Iterable[Channel], root: Path | None = None) -> None:
+    """Close the stores that can be closed; in a folder, note which pictures it has."""
     for channel in channels:
         close = getattr(channel.vector_store, "close", None)
         if close is not None:
             close()
+    if root is not None:
+        note_media(root)
+
+
+def check_channels(channels: Iterable[Channel], root: Path | None) -> StoreCheck:
+    """Return what is damaged: of a folder its files, of a server its collections.
+
+    Args:
+        channels: Open ones.
+        root: The folder.
+    """
+    if root is not None:
+        return check_store(root, {c.name: c.collection.store.client for c in channels})
+    n_points: dict[str, int] = {}
+    damaged: dict[str, tuple[str, ...]] = {}
+    for channel in channels:
+        composition, model = channel.composition, channel.embed_model
+        try:
+            if composition is None:
+                channel.collection.check(dimension_of(model), card_of(model))
+            else:
+                text = channel.text_embed_model or model
+                encoders = {"text": text, "image": model}
+                channel.collection.check(_composed_dim(composition, encoders))
+            n_points[channel.name] = channel.collection.count()
+        except (CollectionMismatch, StoreUnusable) as error:
+            damaged[channel.name] = (str(error),)
+    return StoreCheck(n_points, damaged, ())

@@ -269,6 +269,11 @@ class Collection:
                 which smaller is better; or it says that another encoder filled it.
         """
 
+    def count(self) -> int:
+        """Return how many nodes there are."""
+        with self._lock:
+            return len(self.store.get_nodes())
+
     # Writing
 
     def add(self, nodes: Sequence[BaseNode]) -> list[str]:

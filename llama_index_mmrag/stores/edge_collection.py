@@ -60,6 +60,10 @@ class EdgeCollection(Collection):
         """Return whether a node has the metadata key."""
         return self.store.count(having(key)) > 0
 
+    def count(self) -> int:
+        """Return how many nodes there are, by the engine's count."""
+        return self.store.count()
+
     def _read_sample(self) -> tuple[Vectors, bool]:
         return self.store.sample_vectors(N_SAMPLED), self.store.distance == "cosine"
 

@@ -12,15 +12,9 @@ from pathlib import Path
 
 import qdrant_edge as qe
 
-from llama_index_mmrag.errors import (
-    CollectionMismatch,
-    InvalidSetting,
-    StoreClosed,
-    StoreUnusable,
-)
-from llama_index_mmrag.files.writing import sync_folder, sync_tree
+from llama_index_mmrag.errors import CollectionMismatch, StoreClosed, StoreUnusable
+from llama_index_mmrag.files.writing import sync_tree
 from llama_index_mmrag.stores.edge_engine import (
-    DISTANCES,
     SCHEMAS,
     ShardSpec,
     check_vectors,
@@ -37,22 +31,22 @@ from llama_index_mmrag.stores.edge_layout import (
     leftovers,
     new_name,
     read_pointer,
-    ready_shard,
     room_for_build,
-    room_for_new,
     room_for_write,
-    vectors_in,
     write_pointer,
 )
-from llama_index_mmrag.stores.edge_points import check_whole
-from llama_index_mmrag.stores.locks import FolderLock
-from llama_index_mmrag.stores.quantisation import (
-    read_quantisation,
-    rescoring,
-    shard_config,
-    vector_params,
-    write_quantisation,
+from llama_index_mmrag.stores.edge_points import ShardVectors, whole_in
+from llama_index_mmrag.stores.edge_record import (
+    Closed,
+    check_count,
+    check_sizes,
+    forget_record,
+    read_record,
+    write_record,
 )
+from llama_index_mmrag.stores.edge_shard import described, shard_in
+from llama_index_mmrag.stores.locks import FolderLock
+from llama_index_mmrag.stores.quantisation import read_quantisation, rescoring
 
 _SCROLL_PAGE, _PLENTY = 1024, 1 << 30  # points; bytes that need no closer look
 
@@ -81,14 +75,21 @@ class EdgeFolder:
         self._guard = threading.RLock()
         self._journal: list[qe.UpdateOperation] | None = None
         self._shard: qe.EdgeShard | None = None
+        self._closed: Closed | None = None
+        self._is_written = False
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(self.path / LOCK)
         try:
             with disk_errors(self.path):
-                self._shard_name = self._ready_shard(spec)
+                self._shard_name, self._is_written = shard_in(self.path, spec)
+                if (closed := read_record(self.path)) is not None:
+                    check_sizes(self.path, closed)
+            self._closed = closed
             self._shard = self._load(self._shard_name)
-            self.dim, self.distance = self._described(spec)
+            self.dim, self.distance = described(self.path, self._shard_name, spec)
+            if closed is not None:
+                check_count(self.path, closed, self.count())
             self.quantisation = read_quantisation(self.path, spec.quantisation)
             self.rescoring = rescoring(self.quantisation)
             self.indexes = self._index_fields(spec.payload_indexes)
@@ -119,6 +120,7 @@ class EdgeFolder:
                 )
             if shutil.disk_usage(self.path).free < _PLENTY + 4 * n_bytes:
                 room_for_write(self.path, n_bytes)
+            self._begin_writing()
             for operation in operations:
                 shard.update(operation)
                 if self._journal is not None:
@@ -195,16 +197,21 @@ class EdgeFolder:
         """Remove folders that this one replaced; damaged, `StoreUnusable` instead."""
         if not replaced:
             return
-        check_whole(
-            self.scroll(None, payload=True, vector=True),
-            self.count(),
-            vector_name=self._vector_name,
-            dim=self.dim,
-            cosine=self.distance == "cosine",
-            told=f"{str(self.path)!r} is damaged; {str(replaced[0])!r} may be better",
-        )
+        n_whole, n_points = self.n_whole(), self.count()
+        if n_whole != n_points:
+            raise StoreUnusable(
+                f"{str(self.path)!r} is damaged; {str(replaced[0])!r} may be better: "
+                f"{n_whole} of {n_points} points can be read whole. Nothing was "
+                "removed: restore a backup, or what it replaced."
+            )
         for path in replaced:
             shutil.rmtree(path, ignore_errors=True)
+
+    def n_whole(self) -> int:
+        """Return how many points have a payload, and a vector that could be stored."""
+        pages = self.scroll(None, payload=True, vector=True)
+        how = ShardVectors(self._vector_name, self.dim, self.distance == "cosine")
+        return sum(int(whole_in(page, how).sum()) for page in pages)
 
     @property
     def is_open(self) -> bool:
@@ -220,7 +227,11 @@ class EdgeFolder:
             try:
                 if shard is not None:
                     with engine_errors(self.path):
+                        everything = qe.CountRequest(exact=True)
+                        count = shard.count(everything) if self._is_written else 0
                         shard.close()
+                    if self._is_written:
+                        write_record(self.path, count=count, before=self._closed)
             finally:
                 self._lock.release()
 
@@ -268,6 +279,7 @@ class EdgeFolder:
                 check_counts(self.path, old=old, new=new)
                 with disk_errors(self.path):
                     sync_tree(copy)
+                    self._begin_writing()
                     write_pointer(self.path, copy.name, state="ready")
             except BaseException:
                 new.close()
@@ -277,43 +289,14 @@ class EdgeFolder:
             old.close()
         shutil.rmtree(retired, ignore_errors=True)
 
-    def _ready_shard(self, spec: ShardSpec) -> str:
-        if (ready := ready_shard(self.path)) is not None:
-            return ready
-        if spec.dim is None:
-            raise InvalidSetting(
-                f"There is no store in {str(self.path)!r} yet, and dim is None. To "
-                "create one, pass the length of the vectors: dim=..."
-            )
-        room_for_new(self.path)
-        name = new_name()
-        write_pointer(self.path, name, state="creating")
-        sync_folder(self.path.parent)
-        write_quantisation(self.path, codes := spec.quantisation)
-        with engine_errors(self.path):
-            params = vector_params(spec.dim, DISTANCES[spec.distance], codes)
-            config = shard_config(spec.vector_name, params, codes)
-            qe.EdgeShard.create(str(self.path / name), config).close()
-        sync_tree(self.path / name)
-        write_pointer(self.path, name, state="ready")
-        return name
+    @property
+    def closed(self) -> Closed | None:
+        """What the store was when it was closed; None: it was written to since."""
+        return None if self._is_written else self._closed
 
     def _load(self, name: str) -> qe.EdgeShard:
         with engine_errors(self.path):
             return qe.EdgeShard.load(str(self.path / name))
-
-    def _described(self, spec: ShardSpec) -> tuple[int, str]:
-        with disk_errors(self.path):
-            found = vectors_in(self.path / self._shard_name)
-        dim, distance = found.get(spec.vector_name, (None, ""))
-        if dim is None or (spec.dim or dim, spec.distance) != (dim, distance):
-            raise CollectionMismatch(
-                f"The store in {str(self.path)!r} has the vectors {found!r}; expected "
-                f"{ {spec.vector_name: (spec.dim, spec.distance)}!r} (name: size, "
-                "distance). Open it with its own settings, or insert into another "
-                "path: vectors of two models cannot be mixed."
-            )
-        return dim, distance
 
     def _index_fields(self, declared: Mapping[str, str]) -> dict[str, str]:
         names = {schema: name for name, schema in SCHEMAS.items()}
@@ -322,6 +305,7 @@ class EdgeFolder:
             found = {key: names.get(one.data_type, "") for key, one in info.items()}
             for key, schema in declared.items():
                 if key not in found:
+                    self._begin_writing()
                     kind = SCHEMAS[schema]
                     shard.update(qe.UpdateOperation.create_field_index(key, kind))
                 elif found[key] != schema:
@@ -346,5 +330,15 @@ class EdgeFolder:
             try:
                 yield self._shard
             except BaseException as error:
-                raise_ours(error, self.path, on_panic=self.close)
+                raise_ours(error, self.path, on_panic=self._abandon)
                 raise
+
+    def _begin_writing(self) -> None:
+        if not self._is_written:
+            with disk_errors(self.path):
+                forget_record(self.path)
+            self._is_written = True
+
+    def _abandon(self) -> None:
+        self._is_written = False  # not a clean close
+        self.close()

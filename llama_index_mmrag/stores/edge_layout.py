@@ -163,6 +163,12 @@ def room_for_build(shard: Path) -> None:
     check_room(shard.parent, room, for_="Building the index")
 
 
+def room_for_repair(folder: Path) -> None:
+    """Do nothing if there is room for a new store and two copies, else `StoreFull`."""
+    room = _ROOM_OF_NEW + 4 * _allocated(folder)
+    check_room(folder.parent, room, for_="Repairing the store")
+
+
 def _allocated(folder: Path) -> int:
     """Return the bytes that a folder's files take on the disk, holes left out."""
     files = (file.stat() for file in folder.rglob("*") if file.is_file())

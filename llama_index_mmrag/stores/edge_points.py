@@ -6,7 +6,7 @@ Ids, vectors and metadata are checked here, before anything is written.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import qdrant_edge as qe
@@ -15,6 +15,7 @@ from llama_index.core.vector_stores.utils import (
     metadata_dict_to_node,
     node_to_metadata_dict,
 )
+from numpy.typing import NDArray
 
 from llama_index_mmrag.errors import (
     InvalidSetting,
@@ -171,39 +172,27 @@ def vectors_of(records: Sequence[qe.Record], *, vector_name: str, dim: int) -> V
     return np.array(rows, dtype=np.float32).reshape(len(rows), dim)
 
 
-def check_whole(  # noqa: PLR0913 - what a point must have, and what is said
-    pages: Iterable[Sequence[qe.Record]],
-    n_points: int,
-    *,
-    vector_name: str,
-    dim: int,
-    cosine: bool,
-    told: str,
-) -> None:
-    """Do nothing if all points have a payload, and a vector that could be stored.
+class ShardVectors(NamedTuple):
+    """What a shard's vectors are."""
+
+    name: str
+    dim: int
+    is_cosine: bool
+
+
+def whole_in(page: Sequence[qe.Record], how: ShardVectors) -> NDArray[np.bool_]:
+    """Return which points have a payload, and a vector that could be stored.
 
     Args:
-        pages: All points, with payloads and vectors.
-        n_points: How many there must be.
-        vector_name: Name of the vector in each point.
-        dim: Its length.
-        cosine: Whether vectors are compared by cosine.
-        told: Which store it is, and what is kept, as the beginning of a sentence.
-
-    Raises:
-        StoreUnusable: Some have not.
+        page: Points, read with payloads and vectors.
+        how: What their vectors are.
     """
-    n_whole = 0
-    for page in pages:
-        vectors = vectors_of(page, vector_name=vector_name, dim=dim)
-        usable = has_direction(vectors) if cosine else np.isfinite(vectors).all(axis=-1)
-        has_payload = np.array([bool(record.payload) for record in page], dtype=bool)
-        n_whole += int(np.count_nonzero(usable & has_payload))
-    if n_whole != n_points:
-        raise StoreUnusable(
-            f"{told}: {n_whole} of {n_points} points can be read whole. Nothing was "
-            "removed: restore a backup, or what it replaced."
-        )
+    vectors = vectors_of(page, vector_name=how.name, dim=how.dim)
+    usable = (
+        has_direction(vectors) if how.is_cosine else np.isfinite(vectors).all(axis=-1)
+    )
+    has_payload = np.array([bool(record.payload) for record in page], dtype=bool)
+    return np.asarray(usable & has_payload)
 
 
 def _embedding_of(node: BaseNode, dim: int) -> Sequence[float]:

@@ -80,11 +80,11 @@ class CollectionEntry(Record):
 
 
 class Place(NamedTuple):
-    """What changes of an entry when its collection is compressed."""
+    """What changes of an entry when its collection is compressed, or repaired."""
 
     folder: str
     alignment: str | None
-    space: str
+    space: str | None
     dim: int
     oversampling: float | None
 

@@ -7,7 +7,6 @@ it and is replaced in one step: a switch happened or did not.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 from llama_index_mmrag.composition import Composition, composition_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
 from llama_index_mmrag.files.reading import read_json
+from llama_index_mmrag.files.sealing import sealed, unsealed
 from llama_index_mmrag.files.writing import replacing, sync_tree
 from llama_index_mmrag.stores.edge_layout import disk_errors
 from llama_index_mmrag.stores.format import (
@@ -229,7 +229,7 @@ def _read(root: Path) -> Manifest | None:
             # Asked first: another version's file may be of another shape altogether.
             anew = "into a new store: mmrag index DIR --store NEW"
             check_format(stored.get("format"), f"The store {str(root)!r}", anew=anew)
-        return Manifest.model_validate(stored)
+        return Manifest.model_validate(unsealed(stored))
     except StoreUnusable:
         raise
     except (FileNotFoundError, NotADirectoryError):
@@ -251,11 +251,10 @@ def _unreadable(manifest: Path, reason: object) -> StoreUnusable:
 
 def _write(root: Path, content: Manifest) -> None:
     manifest = root / _MANIFEST
-    as_json = json.dumps(content.model_dump(exclude_unset=True), indent=2) + "\n"
     try:
         # Half a manifest would lock the store's owner out.
         with replacing(manifest, by=_UNFINISHED) as file:
-            file.write(as_json.encode())
+            file.write(sealed(content.model_dump(exclude_unset=True)))
     except OSError as error:
         raise StoreUnusable(
             f"Cannot write {str(manifest)!r}: {error.strerror}. Choose another folder."

@@ -113,6 +113,13 @@ class QdrantCollection(Collection):
             found = {(point.payload or {}).get(DOC_ID_KEY) for point in points}
         return {str(value) for value in found - {None, NO_DOCUMENT}}
 
+    def count(self) -> int:
+        """Return how many points there are, by the server's count."""
+        if self._client is None:
+            return super().count()
+        with self._lock:
+            return int(self._client.count(self.store.collection_name, exact=True).count)
+
     def _can_facet(self) -> bool:
         if is_local(self._client):  # it spells UUIDs anew, and scans all the same
             return False

@@ -12,7 +12,7 @@ from typer.testing import Result
 
 from llama_index_mmrag import MultiModalQdrantIndex, compression
 
-from ..compression.test_live import Seeing, best, documents, opened
+from ..compression.test_live import FILES, Seeing, best, documents, opened
 from ..support import command_line
 from ..support.command_line import refused
 
@@ -69,7 +69,7 @@ def test_promise_that_nothing_keeps_ends_with_one_and_a_sentence(store: Path) ->
     assert "misses" in done.stdout
     told = " ".join(done.stderr.split())
     assert "The text collection stays as it is: No setting that saves memory" in told
-    assert sorted(p.name for p in store.iterdir()) == ["image", "mmrag.json", "text"]
+    assert sorted(p.name for p in store.iterdir()) == FILES
 
 
 def test_questions_are_read_from_a_file(store: Path, tmp_path: Path) -> None:

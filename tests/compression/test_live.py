@@ -36,6 +36,7 @@ from llama_index_mmrag.errors import (
     StoreInUse,
     StoreUnusable,
 )
+from llama_index_mmrag.files.sealing import unsealed
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.format import CollectionEntry
 from llama_index_mmrag.stores.manifest import entries_in, switch_places
@@ -44,6 +45,8 @@ from llama_index_mmrag.stores.quantisation import Quantisation
 from ..support.damage import zero_the_vectors
 
 N = 240
+FILES = ["closed.json", "image", "mmrag.json", "text"]
+"""What a store's folder holds, beside pictures."""
 QUERIES = [f"document {i}" for i in range(40)]
 EARLY = {"early_fusion": Blend(0.5)}
 
@@ -173,7 +176,7 @@ def test_measuring_changes_nothing(root):
         assert "Got 0 vectors" in done.refused["image"]
         index.insert(Document(text="more"))
     assert manifest(root) == before
-    assert sorted(p.name for p in root.iterdir()) == ["image", "mmrag.json", "text"]
+    assert sorted(p.name for p in root.iterdir()) == FILES
 
 
 def test_reopened_it_has_the_same_nodes_in_fewer_bytes(root):
@@ -246,7 +249,7 @@ def test_transform_that_is_gone_is_told(compressed):
 
 
 def test_manifest_that_leads_out_of_the_store_is_refused(compressed):
-    content = json.loads(manifest(compressed))
+    content = unsealed(json.loads(manifest(compressed)))
     content["collections"]["text"]["folder"] = "../elsewhere"
     (compressed / "mmrag.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(StoreUnusable, match="is no name of a file"):
@@ -393,7 +396,7 @@ def test_interrupted_it_leaves_nothing_behind(root, monkeypatch):
     with opened(root) as index:
         with pytest.raises(KeyboardInterrupt):
             index.compress(PCA_INT8, apply=True)
-        assert sorted(p.name for p in root.iterdir()) == ["image", "mmrag.json", "text"]
+        assert sorted(p.name for p in root.iterdir()) == FILES
         index.insert(Document(text="still mine"))
 
 

@@ -17,6 +17,7 @@ from llama_index_mmrag.errors import StoreClosed, StoreFull, StoreUnusable
 from llama_index_mmrag.files import writing
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_engine import engine_errors
+from llama_index_mmrag.stores.edge_record import RECORD
 
 from ..support.damage import (
     DAMAGES,
@@ -79,6 +80,11 @@ def test_only_the_shard_that_was_being_created_is_removed(closed):
     assert not begun.exists()
 
 
+def kill(store: QdrantEdgeVectorStore) -> None:
+    """Make it a store that was never closed: there its engine alone notices damage."""
+    (Path(store.path) / RECORD).unlink()
+
+
 def remove_the_segment(shard: Path) -> None:
     next(shard.rglob("segment.json")).unlink()
 
@@ -88,6 +94,7 @@ def test_damaged_shard_does_not_cost_the_one_that_it_replaced(damage, closed, ca
     shard = shard_of(closed)
     old = shard.with_name("shard-old")
     shutil.copytree(shard, old)
+    kill(closed)
     damage(shard)
     if damage is zero_the_vectors:  # it opens, and says that the other may be better
         closed.connect().close()
@@ -167,6 +174,7 @@ def test_whatever_lies_in_the_place_of_a_file_is_one_sentence(name, damage, clos
 
 
 def test_panic_on_opening_is_one_of_our_errors(closed):
+    kill(closed)
     truncate_a_status(shard_of(closed))
     for _ in range(2):  # the folder is given back
         with pytest.raises(StoreUnusable, match="broke down on the store"):
@@ -193,6 +201,7 @@ def test_panic_closes_the_store_and_says_so(closed, tmp_path):
     "content", [None, 7, "", "{", "[" * 100_000, '{"metadata": 7}']
 )
 def test_payload_that_is_no_node_is_one_of_our_errors(content, closed):
+    kill(closed)
     shard = qe.EdgeShard.load(str(shard_of(closed)))
     point = qe.Point(
         node_id(3), {"text-dense": [1.0] * DIM}, {"_node_content": content}
@@ -207,6 +216,7 @@ def test_payload_that_is_no_node_is_one_of_our_errors(content, closed):
 
 
 def test_point_that_lost_its_vector_is_named(closed):
+    kill(closed)
     shard = qe.EdgeShard.load(str(shard_of(closed)))
     forget = qe.UpdateOperation.delete_vectors([node_id(3)], ["text-dense"])
     shard.update(forget)

@@ -54,6 +54,7 @@ def store_of(root: Path, **entry: Any) -> None:
 
 def content(root: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((root / "mmrag.json").read_text("utf-8"))
+    found.pop("crc32", None)
     return found
 
 
@@ -81,6 +82,14 @@ def test_id_stays_where_it_is_written_again_and_moves_with_the_store(tmp_path):
     switch_places(tmp_path, {"text": Place(**PLACE)})
     shutil.copytree(tmp_path, tmp_path / "moved")
     assert index_id_of(tmp_path / "moved") == ID
+
+
+def test_digit_that_changed_is_noticed(tmp_path):
+    write_manifest(tmp_path, {"text": entry()})
+    file, index_id = tmp_path / "mmrag.json", index_id_of(tmp_path)
+    file.write_text(file.read_text().replace(str(index_id), ID))
+    with pytest.raises(StoreUnusable, match=r"mmrag\.json.*its checksum"):
+        index_id_of(tmp_path)
 
 
 @pytest.mark.parametrize(

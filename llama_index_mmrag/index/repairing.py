@@ -1,0 +1,350 @@
+"""Repairing a store: what can be read goes into new shards, the rest is told."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import qdrant_edge as qe
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.schema import BaseNode
+
+from llama_index_mmrag.composition import Composition
+from llama_index_mmrag.compression.places import encoder_of
+from llama_index_mmrag.embeddings.space import card_of
+from llama_index_mmrag.errors import InvalidSetting, StoreUnusable
+from llama_index_mmrag.files.writing import put_aside
+from llama_index_mmrag.index.opening import COMPOSED, close_all, encoders_of
+from llama_index_mmrag.index.whole import (
+    documents_with_gaps,
+    whole_node,
+    whole_vector,
+)
+from llama_index_mmrag.ingestion.composing import Composer
+from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
+from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
+from llama_index_mmrag.nodes.node import modality_of
+from llama_index_mmrag.retrieval.channel import Channel
+from llama_index_mmrag.stores import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.checking import (
+    MEDIA,
+    check_store,
+    damaged_pictures,
+    note_media,
+)
+from llama_index_mmrag.stores.edge_layout import LOCK, new_name, room_for_repair
+from llama_index_mmrag.stores.edge_points import node_of
+from llama_index_mmrag.stores.edge_record import RECORD, read_record
+from llama_index_mmrag.stores.format import CollectionEntry, Place
+from llama_index_mmrag.stores.locks import FolderLock
+from llama_index_mmrag.stores.manifest import (
+    check_manifest,
+    entries_in,
+    stored_composition,
+    switch_places,
+)
+from llama_index_mmrag.stores.quantisation import (
+    Quantisation,
+    oversampling_of,
+    read_quantisation,
+)
+from llama_index_mmrag.stores.salvage import points_left
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was done.
+
+    Attributes:
+        n_copied: Points that were read whole, by collection; of damaged ones alone.
+        n_encoded: Points of which the vector was lost, and made anew.
+        n_lost: Points that could not be read, where it is known how many there were.
+        insert_again: Documents that lost something, as far as they are known.
+        kept_aside: What the damaged folders and pictures are called now.
+    """
+
+    n_copied: Mapping[str, int]
+    n_encoded: Mapping[str, int]
+    n_lost: Mapping[str, int]
+    insert_again: tuple[str, ...]
+    kept_aside: tuple[str, ...]
+
+
+def repair_store(
+    root: Path,
+    *,
+    embed_model: BaseEmbedding | None = None,
+    text_embed_model: BaseEmbedding | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Repair:
+    """Rebuild the damaged collections of a store from what can be read of them.
+
+    New shards are built beside the damaged ones, on the disk and checked before the
+    manifest names them; the damaged ones are kept, as "<name>.damaged". Killed at any
+    moment, the store is as it was, or repaired.
+
+    Args:
+        root: The store's folder.
+        embed_model: As for `MultiModalQdrantIndex.open`: for points whose vector is
+            lost.
+        text_embed_model: As there.
+        on_step: Told what is done next.
+
+    Raises:
+        InvalidSetting: Nothing is damaged.
+        StoreInUse: The store is open.
+        StoreFull: There is no room for the new shards.
+        CollectionMismatch: It was filled by other encoders.
+        StoreUnusable: Its manifest cannot be read.
+    """
+    encoders = encoders_of(embed_model, text_embed_model)
+    composition = stored_composition(root)
+    cards = {name: card_of(model) for name, model in encoders.items()}
+    check_manifest(root, cards, composition)
+    entries = entries_in(root)
+    on_step("reading all files")
+    damaged = check_store(root).damaged
+    if not damaged:
+        raise InvalidSetting(
+            f"The store {str(root)!r} is not damaged: there is nothing to repair."
+        )
+    for name in damaged.keys() & entries.keys():
+        if (root / entries[name].folder).is_dir():
+            room_for_repair(root / entries[name].folder)
+    work = _Work(root, entries, encoders, composition, set(damaged), on_step)
+    try:
+        work.rebuild()
+        return work.switch()
+    finally:
+        work.close()
+
+
+class _Work:
+    """A store that is repaired: its collections, new ones in place of damaged ones."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what a store is, and what is wrong with it
+        self,
+        root: Path,
+        entries: Mapping[str, CollectionEntry],
+        encoders: Mapping[str, BaseEmbedding],
+        composition: Composition | None,
+        damaged: set[str],
+        on_step: Callable[[str], None],
+    ) -> None:
+        self._root = root
+        self._entries = entries
+        self._damaged = [name for name in entries if name in damaged]
+        self._media = MEDIA in damaged
+        self._on_step = on_step
+        self._note: Note = lambda note: on_step(f"{note.source}: {note.reason}")
+        self._channels: dict[str, Channel] = {}
+        self._new: dict[str, Path] = {}
+        self._locks: list[FolderLock] = []
+        self._n_copied: dict[str, int] = {}
+        self._n_encoded: dict[str, int] = {}
+        self._again: set[str] = set()
+        try:
+            for name, entry in entries.items():
+                self._channels[name] = self._opened(
+                    name, entry, encoders, composition if name == COMPOSED else None
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    def _opened(
+        self,
+        name: str,
+        entry: CollectionEntry,
+        encoders: Mapping[str, BaseEmbedding],
+        composition: Composition | None,
+    ) -> Channel:
+        folder, quantisation = self._root / entry.folder, None
+        encoder = encoders[IMAGE if name == COMPOSED else name]
+        encoder = encoder_of(self._root, name, entry, encoder)
+        if name in self._damaged:
+            if folder.is_dir():
+                self._locks.append(FolderLock(folder / LOCK))
+            quantisation = _quantisation_of(folder)
+            folder = self._root / f"{name}-{uuid.uuid4().hex[:12]}"
+            self._new[name] = folder
+        store = QdrantEdgeVectorStore.open(
+            folder,
+            dim=entry.dim,
+            distance=entry.distance,
+            vector_name=entry.vector,
+            quantisation=quantisation,
+        )
+        if name in self._damaged and entry.alignment is not None:
+            old = self._root / entry.folder
+            for file in old.glob(f"{Path(entry.alignment).stem}.*"):
+                shutil.copyfile(file, folder / file.name)
+        return Channel(
+            name,
+            vector_store=store,
+            embed_model=encoder,
+            text_embed_model=None if composition is None else encoders[TEXT],
+            composition=composition,
+        )
+
+    def rebuild(self) -> None:
+        """Fill the new collections, and check them."""
+        for name in self._damaged:
+            self._on_step(f"{name}: reading what is left")
+            lacking = self._copy(name)
+            if name != COMPOSED:
+                channel = self._channels[name]
+                encoded = encode_good(channel, lacking, encode_nodes, self._note)
+                self._n_encoded[name] = len(channel.collection.add(encoded))
+                there = {node.node_id for node in encoded}
+                missing = [node for node in lacking if node.node_id not in there]
+                self._again |= {node.ref_doc_id or node.node_id for node in missing}
+        if self._damaged and COMPOSED in self._channels:
+            self._compose()
+        for name in self._damaged:
+            store = self._channels[name].collection.store
+            codes = store.quantisation is not None and store.quantisation.has_codes
+            old = self._root / self._entries[name].folder
+            if codes or any(old.glob("shard-*/segments/*/vector_index*/graph*")):
+                store.build_index()
+            if (n_whole := store.client.n_whole()) != store.count():
+                raise StoreUnusable(
+                    f"The new {name} collection holds {store.count()} points, and "
+                    f"{n_whole} can be read whole. Nothing was changed: repair it on "
+                    f"another disk."
+                )
+
+    def _copy(self, name: str) -> list[BaseNode]:
+        """Copy the points that are whole; return the nodes that lack a vector."""
+        entry, new = self._entries[name], self._channels[name].collection.store
+        copied: set[str] = set()
+        lacking: dict[str, BaseNode] = {}
+        work = self._new[name] / new_name()
+        left = points_left(self._root / entry.folder, entry, work)
+        for page in itertools.chain(left, self._composed_of(name)):
+            points = []
+            for record in page:
+                node = whole_node(record)
+                if node is None or str(record.id) in copied:
+                    continue
+                if (vector := whole_vector(record, entry)) is None:
+                    lacking[str(record.id)] = node
+                    continue
+                copied.add(str(record.id))
+                points.append(
+                    qe.Point(record.id, {entry.vector: vector}, record.payload)
+                )
+            if points:
+                new.client.write([qe.UpdateOperation.upsert_points(points)])
+            if len(copied) == self._count_of(name):
+                break
+        self._n_copied[name] = len(copied)
+        return [node for key, node in lacking.items() if key not in copied]
+
+    def _composed_of(self, name: str) -> Iterator[list[qe.Record]]:
+        """Yield a collection's nodes that the one of composed vectors holds too."""
+        if COMPOSED in self._damaged or COMPOSED not in self._channels:
+            return
+        folder = self._channels[COMPOSED].collection.store.client
+        for page in folder.scroll(None, payload=True, vector=False):
+            yield [r for r in page if modality_of(node_of(r)) == name]
+
+    def _compose(self) -> None:
+        composed, text, image = (self._channels[n] for n in (COMPOSED, TEXT, IMAGE))
+        before = composed.collection.count()
+        for part in (text, image):
+            composer = Composer(composed, text=text, image=image)
+            for page in part.collection.store.client.scroll(
+                None, payload=True, vector=False
+            ):
+                nodes = {str(record.id): node_of(record) for record in page}
+                known = composed.collection.existing(list(nodes))
+                lacking = [node for key, node in nodes.items() if key not in known]
+                composer.update(lacking, gone={}, note=self._note)
+        self._n_encoded[COMPOSED] = composed.collection.count() - before
+
+    def switch(self) -> Repair:
+        """Let the manifest name the new collections; the old ones are kept."""
+        n_lost = {}
+        for name in self._damaged:
+            there = self._channels[name].collection.count()
+            n_lost[name] = max(0, (self._count_of(name) or 0) - there)
+        if any(n_lost.values()):
+            nodes = itertools.chain(self._nodes(TEXT), self._nodes(IMAGE))
+            self._again |= documents_with_gaps(nodes)
+        aside = self._pictures_aside() if self._media else []
+        places = {}
+        for name in self._damaged:
+            entry, store = self._entries[name], self._channels[name].collection.store
+            places[name] = Place(
+                self._new[name].name,
+                entry.alignment,
+                entry.space,
+                entry.dim,
+                oversampling_of(store.quantisation),
+            )
+        close_all(self._channels.values())
+        self._release()
+        for name in self._damaged:
+            # Without its lock it is no store, which the next opening would remove.
+            (self._root / self._entries[name].folder / LOCK).unlink(missing_ok=True)
+        if places:
+            switch_places(self._root, places)
+        self._new = {}
+        for name in self._damaged:
+            old = self._root / self._entries[name].folder
+            if old.is_dir():
+                aside.append(put_aside(old))
+        note_media(self._root)
+        return Repair(
+            self._n_copied,
+            self._n_encoded,
+            n_lost,
+            tuple(sorted(self._again)),
+            tuple(aside),
+        )
+
+    def _count_of(self, name: str) -> int | None:
+        """Return how many points a damaged collection had; None: nobody knows."""
+        with contextlib.suppress(StoreUnusable):
+            closed = read_record(self._root / self._entries[name].folder)
+            return None if closed is None else closed.count
+        return None
+
+    def _pictures_aside(self) -> list[str]:
+        (self._root / RECORD).unlink(missing_ok=True)
+        aside = [put_aside(file) for file in [*damaged_pictures(self._root)]]
+        media = self._root / MEDIA
+        for node in self._nodes(IMAGE):
+            path = Path(getattr(node, "image_path", None) or "")
+            if path.parent.name == MEDIA and not (media / path.name).exists():
+                self._again.add(node.ref_doc_id or node.node_id)
+        return aside
+
+    def _nodes(self, name: str) -> Iterator[BaseNode]:
+        folder = self._channels[name].collection.store.client
+        for page in folder.scroll(None, payload=True, vector=False):
+            yield from map(node_of, page)
+
+    def _release(self) -> None:
+        while self._locks:
+            self._locks.pop().release()
+
+    def close(self) -> None:
+        """Let go of everything; what is not switched to is removed."""
+        close_all(self._channels.values())
+        for folder in self._new.values():
+            shutil.rmtree(folder, ignore_errors=True)
+        self._release()
+
+
+def _quantisation_of(folder: Path) -> Quantisation | None:
+    try:
+        return read_quantisation(folder, None)
+    except StoreUnusable:
+        return None  # all that is lost is that it was small

@@ -1,0 +1,59 @@
+"""What of a damaged collection's points can be told to be whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import qdrant_edge as qe
+from llama_index.core.schema import BaseNode, ImageNode
+
+from llama_index_mmrag.errors import StoreUnusable
+from llama_index_mmrag.ingestion.linked import content_hash
+from llama_index_mmrag.nodes.node import CONTENT_HASH_KEY, POSITION_KEY
+from llama_index_mmrag.stores.edge_points import known_ids, node_of
+from llama_index_mmrag.stores.format import CollectionEntry
+
+_OF_UNIT_LENGTH = 1e-3
+"""A stored unit vector of float16 is off by less; one that lost a number by more."""
+
+
+def whole_node(record: qe.Record) -> BaseNode | None:
+    """Return the node of a point; None if it is not the one that was written.
+
+    Words are compared with their hash, where the index wrote one.
+    """
+    try:
+        node = node_of(record)
+    except StoreUnusable:
+        return None
+    if known_ids([node.node_id]) != [str(record.id)]:
+        return None
+    known = node.metadata.get(CONTENT_HASH_KEY)
+    if isinstance(node, ImageNode) or known is None:
+        return node
+    return node if known == content_hash(node.get_content(), None) else None
+
+
+def whole_vector(record: qe.Record, entry: CollectionEntry) -> list[float] | None:
+    """Return the vector of a point; None if it has none that could be stored.
+
+    Under cosine it has unit length: one that lost a number has not.
+    """
+    vectors = record.vector
+    found = vectors.get(entry.vector) if isinstance(vectors, dict) else None
+    row = np.asarray(found if isinstance(found, list) else [], dtype=np.float64)
+    if row.shape != (entry.dim,) or not np.isfinite(row).all():
+        return None
+    is_unit = abs(np.linalg.norm(row) - 1) < _OF_UNIT_LENGTH
+    return row.tolist() if is_unit or entry.distance != "cosine" else None
+
+
+def documents_with_gaps(nodes: Iterable[BaseNode]) -> set[str]:
+    """Return the documents of which a position between others is missing."""
+    seen: dict[str, set[int]] = {}
+    for node in nodes:
+        position = node.metadata.get(POSITION_KEY)
+        if node.ref_doc_id and isinstance(position, int):
+            seen.setdefault(node.ref_doc_id, set()).add(position)
+    return {document for document, there in seen.items() if len(there) <= max(there)}

@@ -1,0 +1,199 @@
+"""Damage: looked for in all that a store holds, and told."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
+from llama_index_mmrag.files.reading import MOST_BYTES, read_json
+from llama_index_mmrag.files.sealing import sealed, unsealed
+from llama_index_mmrag.files.writing import replacing
+from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.edge_folder import EdgeFolder
+from llama_index_mmrag.stores.edge_layout import LOCK, POINTER
+from llama_index_mmrag.stores.edge_record import RECORD, damage_in, read_record
+from llama_index_mmrag.stores.format import CollectionEntry
+from llama_index_mmrag.stores.locks import FolderLock
+from llama_index_mmrag.stores.manifest import entries_in
+
+_LOG = logging.getLogger(__name__)
+
+MEDIA = "media"
+"""Folder of a store's own pictures, and what a check calls them."""
+_DIGITS_OF_SHA256 = 64
+_NOTED = 12
+"""Characters of a picture's name that tell it from the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCheck:
+    """What was found in a store.
+
+    Attributes:
+        n_points: Of each collection that could be read.
+        damaged: What is damaged, by collection: files and what is wrong with them, or
+            why it cannot be opened; and, under "media", pictures.
+        unrecorded: Collections that were not closed since they were written to: there
+            are no checksums to compare, and all points were read instead.
+    """
+
+    n_points: Mapping[str, int]
+    damaged: Mapping[str, tuple[str, ...]]
+    unrecorded: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no damage was found."""
+        return not self.damaged
+
+
+def check_store(
+    root: Path, opened: Mapping[str, EdgeFolder] | None = None
+) -> StoreCheck:
+    """Read all files of a store and compare them with what they were.
+
+    Args:
+        root: The store's folder.
+        opened: Its collections, where they are open here.
+
+    Raises:
+        StoreInUse: It is open elsewhere.
+        StoreUnusable: Its manifest cannot be read.
+    """
+    n_points: dict[str, int] = {}
+    damaged: dict[str, tuple[str, ...]] = {}
+    unrecorded: list[str] = []
+    for name, entry in entries_in(root).items():
+        try:
+            if opened is not None and name in opened:
+                found = _of_open(opened[name])
+            else:
+                found = _of_closed(root / entry.folder, entry)
+        except (CollectionMismatch, StoreUnusable) as error:
+            damaged[name] = (str(error),)
+            continue
+        n_points[name] = found.n_points
+        if found.damaged:
+            damaged[name] = tuple(found.damaged)
+        if not found.is_recorded:
+            unrecorded.append(name)
+    if pictures := tuple(_media_damage(root)):
+        damaged[MEDIA] = pictures
+    return StoreCheck(n_points, damaged, tuple(unrecorded))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    n_points: int
+    damaged: list[str]
+    is_recorded: bool
+
+
+def _of_closed(folder: Path, entry: CollectionEntry) -> _Found:
+    if not (folder / POINTER).exists():
+        raise StoreUnusable(f"the folder {folder.name!r} is gone, or is empty")
+    lock = FolderLock(folder / LOCK)
+    try:
+        if (closed := read_record(folder)) is not None:
+            return _Found(closed.count, damage_in(folder, closed), is_recorded=True)
+    finally:
+        lock.release()
+    how: dict[str, Any] = {"vector_name": entry.vector, "distance": entry.distance}
+    # Fields that are not indexed are none of a check's business.
+    with QdrantEdgeVectorStore.open(folder, payload_indexes=(), **how) as store:
+        return _of_open(store.client)
+
+
+def _of_open(folder: EdgeFolder) -> _Found:
+    n_points = folder.count()
+    if (closed := folder.closed) is not None:
+        return _Found(n_points, damage_in(folder.path, closed), is_recorded=True)
+    damaged = []
+    if (n_whole := folder.n_whole()) != n_points:
+        damaged = [f"{n_whole} of {n_points} points can be read whole"]
+    return _Found(n_points, damaged, is_recorded=False)
+
+
+def left_as(root: Path) -> dict[str, str] | None:
+    """Return the ids of the records that a store was left with, by collection.
+
+    They are others each time that something was written: what is kept about the
+    collections elsewhere is true while they are the same. None: the store is new, or
+    was killed, or is open and was written to.
+
+    Raises:
+        StoreUnusable: The manifest or a record cannot be read.
+    """
+    entries = entries_in(root)
+    records = {
+        name: read_record(root / entry.folder) for name, entry in entries.items()
+    }
+    ids = {name: record.id for name, record in records.items() if record is not None}
+    return ids if ids and len(ids) == len(entries) else None
+
+
+def note_media(root: Path) -> None:
+    """Put on disk which pictures a store has, if it was written to and closed.
+
+    Their names are their checksums. Where it cannot be written, or would be too large
+    to read, there is none: then pictures that are gone are not noticed.
+    """
+    try:
+        ids = left_as(root)
+        if ids is None or _media_noted(root, ids) is not None:
+            return
+        beginnings = sorted(file.name[:_NOTED] for file in _pictures(root))
+        note = sealed({"collections": ids, "media": beginnings})
+        if len(note) <= MOST_BYTES:
+            with replacing(root / RECORD, by=RECORD + ".new") as file:
+                file.write(note)
+    except OSError as error:
+        _LOG.warning("Which pictures %r has cannot be noted: %s", str(root), error)
+
+
+def _media_noted(root: Path, ids: Mapping[str, str]) -> list[str] | None:
+    """Return how the names of pictures begin, as noted with these records."""
+    try:
+        noted = unsealed(read_json(root / RECORD))
+        return list(noted["media"]) if noted["collections"] == ids else None
+    except FileNotFoundError:
+        return None
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise StoreUnusable(f"{RECORD}: {error}") from error
+
+
+def _media_damage(root: Path) -> Iterator[str]:
+    there = {file.name[:_NOTED] for file in _pictures(root)}
+    for file in damaged_pictures(root):
+        yield f"{file.name}: other content than its name says"
+    ids = None
+    with contextlib.suppress(StoreUnusable):  # it is told of its collection
+        ids = left_as(root)
+    try:
+        noted = None if ids is None else _media_noted(root, ids)
+    except StoreUnusable as error:
+        yield str(error)
+        return
+    for beginning in noted or ():
+        if beginning not in there:
+            yield f"{beginning}...: it is gone"
+
+
+def damaged_pictures(root: Path) -> Iterator[Path]:
+    """Yield the pictures of a store that are not what their names say."""
+    for file in _pictures(root):
+        if hashlib.sha256(file.read_bytes()).hexdigest() != file.stem:
+            yield file
+
+
+def _pictures(root: Path) -> list[Path]:
+    """Return the pictures of a store, whose names are their checksums."""
+    media = root / MEDIA
+    files = media.iterdir() if media.is_dir() else ()
+    return [f for f in files if len(f.stem) == _DIGITS_OF_SHA256 and f.is_file()]

@@ -1,0 +1,76 @@
+"""The shard in a store's folder: made if there is none, and what it must be.
+
+It is on the disk before the description names it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import qdrant_edge as qe
+
+from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
+from llama_index_mmrag.files.writing import sync_folder, sync_tree
+from llama_index_mmrag.stores.edge_engine import DISTANCES, ShardSpec, engine_errors
+from llama_index_mmrag.stores.edge_layout import (
+    disk_errors,
+    new_name,
+    ready_shard,
+    room_for_new,
+    vectors_in,
+    write_pointer,
+)
+from llama_index_mmrag.stores.quantisation import (
+    shard_config,
+    vector_params,
+    write_quantisation,
+)
+
+
+def shard_in(folder: Path, spec: ShardSpec) -> tuple[str, bool]:
+    """Return the name of a folder's shard, and whether it was made now.
+
+    Raises:
+        InvalidSetting: There is none, and `spec` has no length.
+        StoreFull: There is no room for one.
+        StoreUnusable: Not a store's folder.
+    """
+    if (ready := ready_shard(folder)) is not None:
+        return ready, False
+    if spec.dim is None:
+        raise InvalidSetting(
+            f"There is no store in {str(folder)!r} yet, and dim is None. To create "
+            "one, pass the length of the vectors: dim=..."
+        )
+    room_for_new(folder)
+    name = new_name()
+    write_pointer(folder, name, state="creating")
+    sync_folder(folder.parent)
+    write_quantisation(folder, codes := spec.quantisation)
+    with engine_errors(folder):
+        params = vector_params(spec.dim, DISTANCES[spec.distance], codes)
+        config = shard_config(spec.vector_name, params, codes)
+        qe.EdgeShard.create(str(folder / name), config).close()
+    sync_tree(folder / name)
+    write_pointer(folder, name, state="ready")
+    return name, True
+
+
+def described(folder: Path, shard: str, spec: ShardSpec) -> tuple[int, str]:
+    """Return length and distance of a shard's vectors.
+
+    Raises:
+        CollectionMismatch: They are not what is asked for.
+        StoreUnusable: Its description cannot be read.
+    """
+    with disk_errors(folder):
+        found = vectors_in(folder / shard)
+    dim, distance = found.get(spec.vector_name, (None, ""))
+    if dim is None or (spec.dim or dim, spec.distance) != (dim, distance):
+        raise CollectionMismatch(
+            f"The store in {str(folder)!r} has the vectors {found!r}; expected "
+            f"{ {spec.vector_name: (spec.dim, spec.distance)}!r} (name: size, "
+            "distance). Open it with its own settings, or insert into another path: "
+            "vectors of two models cannot be mixed."
+        )
+    return dim, distance

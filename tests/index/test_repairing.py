@@ -1,0 +1,287 @@
+"""Damage to an index is noticed, and what can be read of it is saved."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core.schema import Document, ImageNode
+
+from llama_index_mmrag import Blend, MultiModalQdrantIndex
+from llama_index_mmrag.errors import (
+    InvalidSetting,
+    StoreFull,
+    StoreInUse,
+    StoreUnusable,
+)
+from llama_index_mmrag.index import repairing
+from llama_index_mmrag.index.repairing import repair_store
+from llama_index_mmrag.stores.checking import check_store, left_as
+from llama_index_mmrag.stores.edge_record import RECORD
+
+from ..support.damage import truncate_a_status, zero_the_vectors
+from ..support.indexes import COLOURS, CountingEncoder, contents, inline
+
+N = 12
+
+
+def items() -> list[Any]:
+    texts = [Document(text=f"{COLOURS[i % 6]} text {i}", id_=f"d{i}") for i in range(N)]
+    return [*texts, *(ImageNode(image=inline(c), id_=f"p-{c}") for c in COLOURS[:3])]
+
+
+@pytest.fixture
+def root(open_index, tmp_path) -> Path:
+    with open_index(path=tmp_path / "store") as index:
+        index.insert(items())
+    return tmp_path / "store"
+
+
+def shard_in(folder: Path) -> Path:
+    return next(folder.glob("shard-*"))
+
+
+def stored(root: Path, encoder: CountingEncoder, **settings: Any) -> Any:
+    with MultiModalQdrantIndex.open(root, embed_model=encoder, **settings) as index:
+        return contents(index)
+
+
+def repaired(root: Path, encoder: CountingEncoder) -> repairing.Repair:
+    return repair_store(root, embed_model=encoder)
+
+
+# Noticing
+
+
+def test_closed_store_is_whole_and_open_too_and_after_a_write(root, open_index):
+    n_points = {"text": N, "image": 3}
+    found = check_store(root)
+    assert (found.n_points, found.damaged, found.unrecorded) == (n_points, {}, ())
+    with open_index(path=root) as index:
+        assert index.check() == found
+        index.insert(Document(text="more", id_="more"))
+        found = index.check()
+        assert found.is_whole
+        assert found.unrecorded == ("text",)
+    assert check_store(root).n_points == {"text": N + 1, "image": 3}
+
+
+def test_store_that_was_killed_is_not_damaged(root):
+    (root / "text" / RECORD).unlink()
+    found = check_store(root)
+    assert found.is_whole
+    assert found.unrecorded == ("text",)
+    zero_the_vectors(shard_in(root / "text"))
+    assert "of 12 points can be read whole" in str(check_store(root).damaged["text"])
+
+
+def test_records_tell_a_session_that_wrote_from_one_that_searched(root, open_index):
+    before = left_as(root)
+    assert before.keys() == {"text", "image"}
+    with open_index(path=root) as index:
+        index.as_retriever().retrieve("red")
+        assert left_as(root) == before
+    assert left_as(root) == before
+    with open_index(path=root) as index:
+        index.delete_ref_doc("d1")
+        assert left_as(root) is None
+    after = left_as(root)
+    assert after["text"] != before["text"]
+    assert after["image"] == before["image"]
+
+
+@pytest.mark.parametrize("kind", ["local", "server"])
+def test_collections_of_a_server_are_counted(kind, open_index):
+    index = open_index(kind)
+    index.insert(items())
+    found = index.check()
+    assert (found.n_points, found.damaged) == ({"text": N, "image": 3}, {})
+
+
+def gone(picture: Path) -> None:
+    picture.unlink()
+
+
+def truncated(picture: Path) -> None:
+    os.truncate(picture, 20)
+
+
+@pytest.mark.parametrize("damage", [gone, truncated])
+def test_damaged_picture_is_noticed_and_its_document_is_to_be_inserted_again(
+    damage, root, encoder, open_index
+):
+    before = stored(root, encoder)
+    picture = next((root / "media").iterdir())
+    whole = picture.read_bytes()
+    damage(picture)
+    assert picture.name[:12] in str(check_store(root).damaged["media"])
+    encoder.taken()
+    done = repaired(root, encoder)
+    assert len(done.insert_again) == 1
+    assert encoder.taken() == (0, 0)
+    assert not done.n_copied
+    with open_index(path=root) as index:
+        index.insert(items())
+    assert picture.read_bytes() == whole
+    assert check_store(root).is_whole
+    assert stored(root, encoder) == before
+
+
+# Repairing
+
+
+def truncate_the_vectors(shard: Path) -> None:
+    os.truncate(next(shard.rglob("chunk_0.mmap")), 1000)
+
+
+def remove_the_segment(shard: Path) -> None:
+    next(shard.rglob("segment.json")).unlink()
+
+
+def zero_the_payloads(shard: Path) -> None:
+    with next(shard.rglob("payload_storage/page_0.dat")).open("r+b") as file:
+        file.write(bytes(1 << 16))
+
+
+def empty_the_description(shard: Path) -> None:
+    (shard.parent / "store.json").write_text("")
+
+
+def flip_the_record(shard: Path) -> None:
+    record = shard.parent / RECORD
+    record.write_bytes(record.read_bytes().replace(b"12", b"13", 1))
+
+
+def remove_the_log(shard: Path) -> None:
+    shutil.rmtree(shard / "wal")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncate_the_vectors,
+        zero_the_vectors,
+        remove_the_segment,
+        truncate_a_status,
+        zero_the_payloads,
+        empty_the_description,
+        flip_the_record,
+        remove_the_log,
+    ],
+)
+def test_every_point_that_is_whole_is_there_after_the_repair(damage, root, encoder):
+    before = stored(root, encoder)
+    damage(shard_in(root / "text"))
+    files = {p: p.stat().st_size for p in (root / "text").rglob("*") if p.is_file()}
+    assert list(check_store(root).damaged) == ["text"]
+    encoder.taken()
+    done = repaired(root, encoder)
+    assert encoder.taken() == (0, 0)
+    assert (done.n_copied, done.n_lost) == ({"text": N}, {"text": 0})
+    assert (done.insert_again, done.kept_aside) == ((), ("text.damaged",))
+    for file, size in files.items():
+        if file.name != ".lock":
+            kept = root / "text.damaged" / file.relative_to(root / "text")
+            assert kept.stat().st_size == size
+    assert stored(root, encoder) == before
+    assert check_store(root).is_whole
+    assert (root / "text.damaged").is_dir(), "also after an opening"
+
+
+def test_vector_that_is_lost_is_made_anew(root, encoder):
+    before = stored(root, encoder)
+    shard = shard_in(root / "text")
+    remove_the_log(shard)
+    zero_the_vectors(shard)
+    encoder.taken()
+    done = repaired(root, encoder)
+    assert done.n_encoded["text"] == encoder.taken()[0] > 0
+    assert done.n_copied["text"] + done.n_encoded["text"] == N
+    assert stored(root, encoder) == before
+
+
+def test_what_cannot_be_read_is_counted_and_inserted_again(root, encoder, open_index):
+    before = stored(root, encoder)
+    shutil.rmtree(shard_in(root / "text") / "segments")
+    remove_the_log(shard_in(root / "text"))
+    done = repaired(root, encoder)
+    assert (done.n_copied, done.n_lost) == ({"text": 0}, {"text": N})
+    with open_index(path=root) as index:
+        assert index.insert(items()).n_added == N
+    assert stored(root, encoder) == before
+
+
+def test_folder_that_is_gone_is_made_anew(root, encoder, open_index):
+    shutil.rmtree(root / "text")
+    assert repaired(root, encoder).kept_aside == ()
+    with open_index(path=root) as index:
+        assert index.insert(items()).n_added == N
+
+
+def test_composed_vectors_are_made_of_the_parts_and_give_back_their_nodes(
+    open_index, encoder, tmp_path
+):
+    root, early = tmp_path / "early", {"early_fusion": Blend(0.5)}
+    with open_index(path=root, **early) as index:
+        index.insert(items())
+    before = stored(root, encoder, **early)
+    for name in ("composed", "text"):
+        for part in ("segments", "wal"):
+            shutil.rmtree(shard_in(root / name) / part)
+        done = repaired(root, encoder)
+        assert done.n_lost == {name: 0}
+        assert done.n_encoded[name] > 0
+        assert stored(root, encoder, **early) == before
+        shutil.rmtree(root / f"{name}.damaged")
+
+
+def test_whole_store_is_not_repaired(root, encoder):
+    before = sorted(root.rglob("*"))
+    with pytest.raises(InvalidSetting, match="is not damaged"):
+        repaired(root, encoder)
+    assert sorted(root.rglob("*")) == before
+
+
+def test_open_store_is_not_repaired(root, encoder, open_index):
+    with open_index(path=root), pytest.raises(StoreInUse):
+        repaired(root, encoder)
+
+
+def test_full_disk_is_told_before_anything_is_written(root, encoder, monkeypatch):
+    zero_the_vectors(shard_in(root / "text"))
+    before = sorted(root.rglob("*"))
+    usage = shutil._ntuple_diskusage(1 << 40, (1 << 40) - 9, 9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(StoreFull, match="Repairing the store"):
+        repaired(root, encoder)
+    assert sorted(root.rglob("*")) == before
+
+
+def test_store_of_another_encoder_is_not_repaired(root):
+    zero_the_vectors(shard_in(root / "text"))
+    with pytest.raises(ValueError, match="was filled by"):
+        repaired(root, CountingEncoder(modality_gap=0.5))
+
+
+def interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("step", ["switch_places", "points_left", "note_media"])
+def test_interrupted_it_is_as_it_was_or_repaired(step, root, encoder, monkeypatch):
+    before = stored(root, encoder)
+    truncate_the_vectors(shard_in(root / "text"))
+    there = sorted(p.name for p in root.iterdir())
+    with monkeypatch.context() as patched:
+        patched.setattr(repairing, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            repaired(root, encoder)
+    if step != "note_media":
+        assert sorted(p.name for p in root.iterdir()) == there
+        with pytest.raises(StoreUnusable, match="is damaged"):
+            stored(root, encoder)
+        repaired(root, encoder)
+    assert stored(root, encoder) == before
