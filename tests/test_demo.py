@@ -31,7 +31,7 @@ def run_demo(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         text=True,
         encoding="utf-8",
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-        timeout=120,
+        timeout=600,  # of a hang: it takes one minute or two
         check=False,
     )
 

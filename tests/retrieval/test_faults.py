@@ -399,12 +399,17 @@ async def test_channel_that_hangs_is_left_alone_after_a_few_searches(
     pictures = stores["image"]
     pictures._stuck = stuck
     retriever = over(stores, {"timeout_s": 0.02})
-    kinds = []
-    for _ in range(2 * MOST_ABANDONED):
+    kinds: list[str] = []
+    # On a busy machine some are late before they have begun, and leave nothing behind.
+    for _ in range(20 * MOST_ABANDONED):
         found = await retrieve(retriever, "red")
         assert ids_of(found) == TEXTS
         kinds += [d.kind for d in why(found[0]).degraded]
-    assert kinds == ["deadline"] * MOST_ABANDONED + ["busy"] * MOST_ABANDONED
+        if kinds.count("busy") == MOST_ABANDONED:
+            break
+    n_late = kinds.index("busy")
+    assert n_late >= MOST_ABANDONED
+    assert kinds == ["deadline"] * n_late + ["busy"] * MOST_ABANDONED
     assert why(found[0]).degraded[0].reason.startswith("still busy with 8 earlier")
     assert await settles(at=MOST_ABANDONED)
     # Another retriever over the same store knows of it. Edge without a deadline is
@@ -433,7 +438,8 @@ async def test_embedded_store_that_hangs_keeps_its_threads_and_no_others(stores,
     stores["image"]._stuck = None
     stuck.set()
     assert await settles()
-    assert why((await retriever.aretrieve("red"))[0]).degraded == ()
+    again = over(stores, {"timeout_s": patient(5)})
+    assert why((await again.aretrieve("red"))[0]).degraded == ()
 
 
 class HangingAsync(QdrantVectorStore):

@@ -46,6 +46,6 @@ def run_process(
         text=True,
         encoding="utf-8",
         env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
-        timeout=120,
+        timeout=600,
         check=False,
     )
