@@ -38,7 +38,8 @@ def nearest(
         UnsupportedQuery: a mode other than DEFAULT, or a filter operator that Qdrant
             has no condition for.
     """
-    instance(query, "The query", VectorStoreQuery, error=InvalidQuery)
+    if not isinstance(query, VectorStoreQuery):  # a query's walk passes by
+        instance(query, "The query", VectorStoreQuery, error=InvalidQuery)
     if query.mode != VectorStoreQueryMode.DEFAULT:
         raise UnsupportedQuery(
             f"Query mode {query.mode.value!r} is not supported by this store; expected "
@@ -49,9 +50,8 @@ def nearest(
             "The query has no query_embedding. Expected a vector: embed the query, or "
             "search through a retriever, which embeds."
         )
-    top_k = whole(
-        query.similarity_top_k, "similarity_top_k", at_least=0, error=InvalidQuery
-    )
+    if type(top_k := query.similarity_top_k) is not int or top_k < 0:
+        top_k = whole(top_k, "similarity_top_k", at_least=0, error=InvalidQuery)
     given, dim = query.query_embedding, folder.dim
     if len(given) != dim:
         raise InvalidVector(
