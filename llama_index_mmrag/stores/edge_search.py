@@ -38,8 +38,7 @@ def nearest(
         UnsupportedQuery: a mode other than DEFAULT, or a filter operator that Qdrant
             has no condition for.
     """
-    if not isinstance(query, VectorStoreQuery):  # a query's walk passes by
-        instance(query, "The query", VectorStoreQuery, error=InvalidQuery)
+    top_k = _checked_top_k(query)
     if query.mode != VectorStoreQueryMode.DEFAULT:
         raise UnsupportedQuery(
             f"Query mode {query.mode.value!r} is not supported by this store; expected "
@@ -50,8 +49,6 @@ def nearest(
             "The query has no query_embedding. Expected a vector: embed the query, or "
             "search through a retriever, which embeds."
         )
-    if type(top_k := query.similarity_top_k) is not int or top_k < 0:
-        top_k = whole(top_k, "similarity_top_k", at_least=0, error=InvalidQuery)
     given, dim = query.query_embedding, folder.dim
     if len(given) != dim:
         raise InvalidVector(
@@ -102,6 +99,14 @@ def nearest(
         hits = best(limit, condition, payload=False)
     keep = qe.Filter(must=[qe.HasIdCondition({hit.id for hit in hits[:top_k]})])
     return best(top_k, keep, payload)
+
+
+def _checked_top_k(query: VectorStoreQuery) -> int:
+    top_k = getattr(query, "similarity_top_k", None)
+    if isinstance(query, VectorStoreQuery) and type(top_k) is int and top_k >= 0:
+        return top_k  # a query's walk passes by
+    instance(query, "The query", VectorStoreQuery, error=InvalidQuery)
+    return whole(top_k, "similarity_top_k", at_least=0, error=InvalidQuery)
 
 
 def _is_cut_in_a_tie(hits: list[qe.ScoredPoint], top_k: int) -> bool:
