@@ -28,7 +28,9 @@ from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
 from llama_index_mmrag.stores.edge_points import vectors_of
-from llama_index_mmrag.stores.manifest import Place, places_in, switch_places
+from llama_index_mmrag.stores.format import Place
+from llama_index_mmrag.stores.manifest import entries_in, switch_places
+from llama_index_mmrag.stores.quantisation import oversampling_of
 
 _PER_WRITE = 1024
 _TWICE = (
@@ -139,7 +141,7 @@ def _settle(
     new = {Path(store.path).name: store for store in built}
     try:
         # From the disk: an interrupt may hit right after the switch there.
-        places = places_in(root) if built else {}
+        places = entries_in(root) if built else {}
         for channel in channels:
             place = places.get(channel.name)
             if place is not None and place.folder in new:
@@ -238,9 +240,9 @@ def _remembered(
 ) -> Place:
     """Save the way from the encoder to the new vectors; return the place."""
     before, transform = collection.alignment, row.transform
+    stored_as = (row.dim, oversampling_of(row.quantisation))
     if transform == Chain() and before is None:
-        space = space_of(collection.encoder)
-        return Place(folder=folder, alignment=None, space=space)
+        return Place(folder, None, space_of(collection.encoder), *stored_as)
     encoder, space = collection.encoder, space_of(collection.encoder)
     steps = transform
     if before is not None:
@@ -263,4 +265,4 @@ def _remembered(
     )
     alignment.save(collection.root / folder / ALIGNMENT)
     space = space_of(encoder_through(alignment, encoder))
-    return Place(folder=folder, alignment=ALIGNMENT, space=space)
+    return Place(folder, ALIGNMENT, space, *stored_as)

@@ -15,12 +15,18 @@ from llama_index_mmrag.alignment.transformed import (
     TransformedTextEmbedding,
 )
 from llama_index_mmrag.embeddings.space import space_of
-from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreInUse
+from llama_index_mmrag.errors import (
+    CollectionMismatch,
+    InvalidSetting,
+    StoreInUse,
+    StoreUnusable,
+)
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
-from llama_index_mmrag.stores.edge_layout import LOCK
+from llama_index_mmrag.stores.edge_layout import LOCK, POINTER
+from llama_index_mmrag.stores.format import CollectionEntry
 from llama_index_mmrag.stores.locks import FolderLock
-from llama_index_mmrag.stores.manifest import Place, places_in
+from llama_index_mmrag.stores.manifest import entries_in
 
 ALIGNMENT = "alignment.npz"
 
@@ -39,16 +45,33 @@ def opened_places(
 
     Raises:
         CollectionMismatch: A kept transform is not the one that the vectors went
-            through, or was fitted on another encoder; or its folder is gone.
-        StoreUnusable: The manifest cannot be read.
+            through, or was fitted on another encoder.
+        StoreUnusable: The manifest cannot be read, or a folder that it names is gone.
     """
-    places = places_in(root)
+    entries = entries_in(root)
     opened = {}
     for name, encoder in encoders.items():
         opened[name] = (root / name, encoder)
-        if (place := places.get(name)) is not None:
-            opened[name] = (root / place.folder, _behind(root, name, place, encoder))
+        if (entry := entries.get(name)) is not None:
+            folder = folder_of(root, name, entry)
+            opened[name] = (folder, _behind(root, name, entry, encoder))
     return opened
+
+
+def folder_of(root: Path, name: str, entry: CollectionEntry) -> Path:
+    """Return the folder that a store's collection is in.
+
+    Raises:
+        StoreUnusable: It is gone, or nothing of a store is in it.
+    """
+    folder = root / entry.folder
+    if not (folder / POINTER).exists():
+        raise StoreUnusable(
+            f"The {name} collection of {str(root)!r} is in the folder "
+            f"{folder.name!r}, which {'is empty' if folder.is_dir() else 'is gone'}. "
+            f"Restore it from a backup, or index again into another folder."
+        )
+    return folder
 
 
 def check_places(root: Path, opened: Mapping[str, Path]) -> None:
@@ -63,12 +86,12 @@ def check_places(root: Path, opened: Mapping[str, Path]) -> None:
     Raises:
         StoreInUse: Somebody compressed the store in the meantime.
     """
-    places = places_in(root)
+    entries = entries_in(root)
     for name, folder in opened.items():
-        if folder != root / (places[name].folder if name in places else name):
+        if name in entries and entries[name].folder != folder.name:
             raise StoreInUse(
                 f"The {name} collection of {str(root)!r} was compressed while it was "
-                f"opened: {folder.name!r} was replaced by {places[name].folder!r}. "
+                f"opened: {folder.name!r} was replaced by {entries[name].folder!r}. "
                 f"Open it again."
             )
 
@@ -88,16 +111,12 @@ def encoder_through(alignment: Alignment, encoder: BaseEmbedding) -> BaseEmbeddi
 
 
 def _behind(
-    root: Path, name: str, place: Place, encoder: BaseEmbedding
+    root: Path, name: str, entry: CollectionEntry, encoder: BaseEmbedding
 ) -> BaseEmbedding:
-    if not (root / place.folder).is_dir():
-        raise CollectionMismatch(
-            f"The {name} collection of {str(root)!r} was compressed into "
-            f"{place.folder!r}, which is gone. Restore the folder from a backup, or "
-            f"index into another one."
-        )
-    if place.alignment is not None:
-        file = root / place.folder / place.alignment
+    if entry.space is None:
+        return encoder
+    if entry.alignment is not None:
+        file = root / entry.folder / entry.alignment
         try:
             encoder = encoder_through(Alignment.load(file), encoder)
         except (InvalidSetting, FileNotFoundError) as error:
@@ -105,11 +124,11 @@ def _behind(
                 f"The {name} collection of {str(root)!r} was compressed, and its "
                 f"transform cannot be used: {error}"
             ) from error
-    if space_of(encoder) != place.space:
+    if space_of(encoder) != entry.space:
         raise CollectionMismatch(
             f"The vectors of the {name} collection of {str(root)!r} went through a "
-            f"transform into the space {place.space!r}; the one in "
-            f"{place.folder!r} leads to {space_of(encoder)!r}. Restore the folder from "
+            f"transform into the space {entry.space!r}; the one in "
+            f"{entry.folder!r} leads to {space_of(encoder)!r}. Restore the folder from "
             f"a backup: vectors of different spaces cannot be compared."
         )
     return encoder
@@ -151,5 +170,5 @@ def remove_leftovers(root: Path, channels: Iterable[Channel]) -> None:
 
 
 def _in_use(root: Path, names: Iterable[str]) -> set[str]:
-    places = places_in(root)
-    return {places[name].folder if name in places else name for name in names}
+    entries = entries_in(root)
+    return {entries[name].folder for name in names}

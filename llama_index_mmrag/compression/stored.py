@@ -22,7 +22,7 @@ from llama_index_mmrag.errors import InvalidSetting, StoreClosed
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_points import vectors_of
-from llama_index_mmrag.stores.manifest import places_in
+from llama_index_mmrag.stores.manifest import entries_in
 from llama_index_mmrag.vectors import Vectors
 
 
@@ -64,7 +64,7 @@ class StoredCollection:
                 f"The {channel.name} collection was replaced by {str(successor)!r}; "
                 f"this one may lack what was written since. Open the index again."
             )
-        place = places_in(root).get(channel.name)
+        place = entries_in(root).get(channel.name)
         alignment = None
         if place is not None and place.alignment is not None:
             alignment = Alignment.load(root / place.folder / place.alignment)

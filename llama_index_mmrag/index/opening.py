@@ -23,12 +23,8 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.composed_query import check_spaces
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
-from llama_index_mmrag.stores.manifest import (
-    card_of_composition,
-    check_manifest,
-    check_ours,
-    write_manifest,
-)
+from llama_index_mmrag.stores.format import entry_of
+from llama_index_mmrag.stores.manifest import check_manifest, check_ours, write_manifest
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -85,9 +81,8 @@ def channels_in(
     collections = dict(encoders)
     if early_fusion is not None:
         dim = _composed_dim(early_fusion, encoders)
-        cards[COMPOSED] = card_of_composition(early_fusion)
         collections[COMPOSED] = encoders["image"]
-    check_manifest(root, cards)
+    check_manifest(root, cards, early_fusion)
     check_ours(root)
     channels: list[Channel] = []
     with ExitStack() as unfinished:
@@ -101,7 +96,15 @@ def channels_in(
                 store = QdrantEdgeVectorStore.open(folder, dim=dimension_of(model))
                 channels.append(Channel(name, vector_store=store, embed_model=model))
         check_places(root, {name: folder for name, (folder, _) in places.items()})
-        write_manifest(root, cards)
+        entries = {
+            c.name: entry_of(
+                c.collection.store,
+                encoder=cards.get(c.name),
+                composition=c.composition,
+            )
+            for c in channels
+        }
+        write_manifest(root, entries)
         # Only now: what is removed is what they took the place of.
         remove_leftovers(root, channels)
         unfinished.pop_all()

@@ -1,8 +1,8 @@
-"""The manifest: which encoders filled an embedded store; no others may search it.
+"""The manifest: what an embedded store is, as far as nothing else in it can tell.
 
-A store that was compressed has, for each collection that was, the folder in use, the
-space that its vectors are in since, and the file with the transform that led there.
-One file says all of it and is replaced in one step: a switch happened or did not.
+It names the store, by an id that moves with it, and says of each collection which
+encoder filled it, what its vectors are, and in which folder it is. One file says all of
+it and is replaced in one step: a switch happened or did not.
 """
 
 from __future__ import annotations
@@ -10,83 +10,39 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    StrictInt,
-    ValidationError,
-)
+from pydantic import ValidationError
 
 from llama_index_mmrag.composition import Composition, composition_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
 from llama_index_mmrag.files.reading import read_json
 from llama_index_mmrag.files.writing import replacing, sync_tree
 from llama_index_mmrag.stores.edge_layout import disk_errors
+from llama_index_mmrag.stores.format import (
+    FORMAT,
+    Card,
+    CollectionEntry,
+    Manifest,
+    Place,
+    check_format,
+    new_index_id,
+)
 
 _MANIFEST = "mmrag.json"
-_PLAIN, _COMPRESSED = 1, 2
-"""Formats."""
 _COMPOSED = "composed"
 _UNFINISHED = "mmrag.part"
 _OURS = frozenset({"text", "image", _COMPOSED, "media", _UNFINISHED, "in-flight.json"})
 """What a first opening that was interrupted leaves in the store's folder."""
 
 
-Card: TypeAlias = "dict[str, str]"
+def index_id_of(root: Path) -> str | None:
+    """Return the id of the store in a folder, 32 hexadecimal digits; None: no store.
 
-
-def _name_of_a_file(name: str) -> str:
-    # A name from a file must not lead out of the store: it may be deleted.
-    if name in {"", ".."} or Path(name).name != name:
-        raise ValueError(f"{name!r} is no name of a file")
-    return name
-
-
-FileName: TypeAlias = Annotated[str, AfterValidator(_name_of_a_file)]
-
-
-class _Kept(BaseModel):
-    """What a later version writes beside our own stays in the file."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-
-class Place(_Kept):
-    """Where a compressed collection is, and what its vectors went through.
-
-    Attributes:
-        folder: Name of its folder in the store's.
-        alignment: Name of the file with its transform, in that folder; None: its
-            vectors are the encoder's own.
-        space: Name of its vectors' space, see `space_of`.
+    Raises:
+        StoreUnusable: Its manifest cannot be read.
     """
-
-    folder: FileName
-    alignment: FileName | None
-    space: str
-
-
-class Manifest(_Kept):
-    """What the file says.
-
-    Attributes:
-        format: 2 for a store with a compressed collection: what knows none must not
-            open it.
-        encoders: Which encoder filled each collection.
-        compressed: Where the collections are that were compressed.
-    """
-
-    format: StrictInt
-    encoders: dict[str, Card]
-    compressed: dict[str, Place] = {}
-
-
-def card_of_composition(composition: Composition) -> Card:
-    """Return what tells one composition's vectors from another's."""
-    return {"class": type(composition).__name__, "space": composition.space_id}
+    stored = _read(root)
+    return None if stored is None else stored.index_id
 
 
 def stored_composition(root: Path) -> Composition | None:
@@ -96,12 +52,12 @@ def stored_composition(root: Path) -> Composition | None:
         StoreUnusable: Its manifest cannot be read.
         InvalidSetting: It was a composition of the user's own.
     """
-    card = _filled_by(root).get(_COMPOSED)
-    if not card:
-        return None
-    if "space" not in card:
-        raise _unreadable(root / _MANIFEST, f"{_COMPOSED!r} has no space")
-    return composition_of(card["space"])
+    space_id = _composed_by(entries_in(root))
+    return None if space_id is None else composition_of(space_id)
+
+
+def _composed_by(entries: Mapping[str, CollectionEntry]) -> str | None:
+    return entries[_COMPOSED].composition if _COMPOSED in entries else None
 
 
 def check_composed(filled_by: str | None, given: str | None, *, where: str) -> None:
@@ -144,46 +100,44 @@ def _spelt(space_id: str) -> str:
         return "the composition that filled it"
 
 
-def _filled_by(root: Path) -> dict[str, Card]:
-    """Return the cards of a store's collections; none of a new store."""
+def entries_in(root: Path) -> dict[str, CollectionEntry]:
+    """Return what a store says of its collections, by name; nothing of a new store.
+
+    Raises:
+        StoreUnusable: Its manifest cannot be read.
+    """
     stored = _read(root)
-    return {} if stored is None else stored.encoders
+    return {} if stored is None else stored.collections
 
 
-def check_manifest(root: Path, cards: dict[str, Card]) -> None:
+def check_manifest(
+    root: Path, cards: Mapping[str, Card], composition: Composition | None
+) -> None:
     """Do nothing if a store was filled by these encoders, or is new.
 
     Args:
         root: The store's folder.
         cards: The encoders' cards, by collection.
+        composition: What composes vectors for early fusion.
 
     Raises:
-        CollectionMismatch: It was filled by others, or has another format.
-        StoreUnusable: Its manifest cannot be read.
+        CollectionMismatch: It was filled by others.
+        StoreUnusable: Its manifest cannot be read, or has another format.
     """
-    filled_by = _filled_by(root)
-    if not filled_by:
+    if (stored := _read(root)) is None:
         return
-    spaces = [(each.get(_COMPOSED) or {}).get("space") for each in (filled_by, cards)]
-    check_composed(*spaces, where=str(root))
+    entries = stored.collections
+    given = None if composition is None else composition.space_id
+    check_composed(_composed_by(entries), given, where=str(root))
     for name, card in cards.items():
-        if filled_by.get(name) != card:
+        filled_by = entries[name].encoder if name in entries else None
+        if filled_by != card:
             raise CollectionMismatch(
-                f"The {name} collection of {str(root)!r} was filled by "
-                f"{filled_by.get(name)}; the given encoder is {card}. Vectors of "
-                f"different spaces cannot be compared: open it with the encoder that "
-                f"filled it, or index into another folder."
+                f"The {name} collection of {str(root)!r} was filled by {filled_by}; "
+                f"the given encoder is {card}. Vectors of different spaces cannot be "
+                f"compared: open it with the encoder that filled it, or index into "
+                f"another folder."
             )
-
-
-def places_in(root: Path) -> dict[str, Place]:
-    """Return where a store's compressed collections are, by name.
-
-    Raises:
-        StoreUnusable: Its manifest cannot be read.
-    """
-    stored = _read(root)
-    return {} if stored is None else stored.compressed
 
 
 def switch_places(root: Path, places: Mapping[str, Place]) -> None:
@@ -204,8 +158,9 @@ def switch_places(root: Path, places: Mapping[str, Place]) -> None:
     for place in places.values():
         with disk_errors(root / place.folder):
             sync_tree(root / place.folder)
-    now = {"format": _COMPRESSED, "compressed": {**stored.compressed, **places}}
-    _write(root / _MANIFEST, stored.model_copy(update=now))
+    known = stored.collections
+    now = {k: known[k].model_copy(update=v._asdict()) for k, v in places.items()}
+    _write(root, stored.model_copy(update={"collections": {**known, **now}}))
 
 
 def check_ours(root: Path) -> None:
@@ -232,16 +187,34 @@ def check_ours(root: Path) -> None:
         )
 
 
-def write_manifest(root: Path, cards: dict[str, Card]) -> None:
-    """Write which encoders fill a store, unless it says so already.
+def write_manifest(root: Path, entries: Mapping[str, CollectionEntry]) -> None:
+    """Write what a store's collections are, unless it says so already.
+
+    Args:
+        root: The store's folder.
+        entries: Its collections as they are, open, by name.
 
     Raises:
+        CollectionMismatch: It says something else.
         StoreUnusable: The folder cannot be written.
     """
-    manifest = root / _MANIFEST
-    if manifest.exists():
+    stored = _read(root)
+    if stored is None:
+        made = {"format": FORMAT, "index_id": new_index_id(), "collections": entries}
+        _write(root, Manifest.model_validate(made))
         return
-    _write(manifest, Manifest(format=_PLAIN, encoders=cards))
+    for name, found in entries.items():
+        told, is_so = (_told(each) for each in (stored.collections[name], found))
+        if told != is_so:
+            raise CollectionMismatch(
+                f"The {name} collection of {str(root)!r} has {is_so}; its manifest "
+                f"says {told}. Restore both from one backup, or index again into "
+                f"another folder."
+            )
+
+
+def _told(entry: CollectionEntry) -> dict[str, object]:
+    return entry.model_dump(include={"vector", "dim", "distance", "oversampling"})
 
 
 def _read(root: Path) -> Manifest | None:
@@ -252,10 +225,13 @@ def _read(root: Path) -> Manifest | None:
     file = root / _MANIFEST
     try:
         stored = read_json(file)
-        # Asked first: a later version's file may be of another shape altogether.
-        given = stored.get("format", _PLAIN) if isinstance(stored, dict) else _PLAIN
-        is_known = given in (_PLAIN, _COMPRESSED)
-        manifest = Manifest.model_validate(stored) if is_known else None
+        if isinstance(stored, dict):
+            # Asked first: another version's file may be of another shape altogether.
+            anew = "into a new store: mmrag index DIR --store NEW"
+            check_format(stored.get("format"), f"The store {str(root)!r}", anew=anew)
+        return Manifest.model_validate(stored)
+    except StoreUnusable:
+        raise
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValidationError as error:
@@ -264,12 +240,6 @@ def _read(root: Path) -> Manifest | None:
         raise _unreadable(file, f"{place}: {first['msg']}") from error
     except (OSError, ValueError) as error:
         raise _unreadable(file, error) from error
-    if manifest is None:
-        raise CollectionMismatch(
-            f"The store {str(root)!r} has format {given!r}; this version reads "
-            f"{_PLAIN} and {_COMPRESSED}. Index again into another folder."
-        )
-    return manifest
 
 
 def _unreadable(manifest: Path, reason: object) -> StoreUnusable:
@@ -279,7 +249,8 @@ def _unreadable(manifest: Path, reason: object) -> StoreUnusable:
     )
 
 
-def _write(manifest: Path, content: Manifest) -> None:
+def _write(root: Path, content: Manifest) -> None:
+    manifest = root / _MANIFEST
     as_json = json.dumps(content.model_dump(exclude_unset=True), indent=2) + "\n"
     try:
         # Half a manifest would lock the store's owner out.

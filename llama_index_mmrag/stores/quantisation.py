@@ -133,11 +133,17 @@ def shard_config(
 
 def rescoring(quantisation: Quantisation | None) -> qe.QuantizationSearchParams | None:
     """Return how a search uses the codes; None where there are none."""
+    level = oversampling_of(quantisation)
+    if level is None:
+        return None
+    return qe.QuantizationSearchParams(rescore=True, oversampling=level)
+
+
+def oversampling_of(quantisation: Quantisation | None) -> float | None:
+    """Return how many candidates a search takes for each; None where no codes are."""
     if quantisation is None or not quantisation.has_codes:
         return None
-    return qe.QuantizationSearchParams(
-        rescore=True, oversampling=quantisation.oversampling
-    )
+    return quantisation.oversampling
 
 
 def write_quantisation(folder: Path, quantisation: Quantisation | None) -> None:

@@ -490,8 +490,8 @@ def test_store_made_with_early_fusion_is_searched_by_words_and_picture_at_once(
     store = tmp_path / "store"
     made = run("index", docs, "-s", store, "--early-fusion", "blend", "--alpha", 0.25)
     assert made.exit_code == 0, made.output
-    card = json.loads((store / "mmrag.json").read_text())["encoders"]["composed"]
-    assert card == {"class": "Blend", "space": "blend-v1(alpha=0.25)"}
+    collections = json.loads((store / "mmrag.json").read_text())["collections"]
+    assert collections["composed"]["composition"] == "blend-v1(alpha=0.25)"
     again = run("index", docs, "-s", store)
     assert "0 nodes added, 3 unchanged" in again.output, "it remembers"
 

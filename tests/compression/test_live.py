@@ -37,7 +37,8 @@ from llama_index_mmrag.errors import (
     StoreUnusable,
 )
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
-from llama_index_mmrag.stores.manifest import Place, places_in, switch_places
+from llama_index_mmrag.stores.format import CollectionEntry
+from llama_index_mmrag.stores.manifest import entries_in, switch_places
 from llama_index_mmrag.stores.quantisation import Quantisation
 
 from ..support.damage import zero_the_vectors
@@ -141,7 +142,7 @@ def manifest(root: Path) -> str:
 
 
 def folder_of(root: Path) -> Path:
-    return root / places_in(root)["text"].folder
+    return root / entries_in(root)["text"].folder
 
 
 def check_nothing_is_lost(root: Path) -> None:
@@ -246,7 +247,7 @@ def test_transform_that_is_gone_is_told(compressed):
 
 def test_manifest_that_leads_out_of_the_store_is_refused(compressed):
     content = json.loads(manifest(compressed))
-    content["compressed"]["text"]["folder"] = "../elsewhere"
+    content["collections"]["text"]["folder"] = "../elsewhere"
     (compressed / "mmrag.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(StoreUnusable, match="is no name of a file"):
         opened(compressed)
@@ -459,15 +460,15 @@ def test_interrupted_after_the_switch_the_new_one_stays(root, monkeypatch):
 
 
 def test_opening_during_the_switch_leaves_the_new_one_alone(root, monkeypatch):
-    def outrun(root: Path) -> dict[str, Place]:
-        known = places_in(root)
-        monkeypatch.setattr(places, "places_in", places_in)
+    def outrun(root: Path) -> dict[str, CollectionEntry]:
+        known = entries_in(root)
+        monkeypatch.setattr(places, "entries_in", entries_in)
         # Another process compresses between this one's look at the manifest and the
         # next thing it does.
         switched(root)
         return known
 
-    monkeypatch.setattr(places, "places_in", outrun)
+    monkeypatch.setattr(places, "entries_in", outrun)
     with pytest.raises(StoreInUse, match="was compressed while it was opened"):
         opened(root)
     check_nothing_is_lost(root)
@@ -476,7 +477,7 @@ def test_opening_during_the_switch_leaves_the_new_one_alone(root, monkeypatch):
 def test_folder_that_is_gone_is_told_and_not_made_anew(root):
     switched(root, INT8)
     shutil.rmtree(folder_of(root))
-    with pytest.raises(CollectionMismatch, match="Restore the folder"):
+    with pytest.raises(StoreUnusable, match="which is gone. Restore it from a backup"):
         opened(root)
 
 

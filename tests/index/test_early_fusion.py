@@ -387,11 +387,8 @@ def test_caption_that_cannot_be_encoded_is_told_and_the_rest_goes_in(
 def test_store_remembers_its_composition(open_index, tmp_path, page):
     path = tmp_path / "store"
     open_index(path=path, early_fusion=Blend(0.25)).close()
-    manifest = json.loads((path / "mmrag.json").read_text())
-    assert manifest["encoders"]["composed"] == {
-        "class": "Blend",
-        "space": "blend-v1(alpha=0.25)",
-    }
+    collections = json.loads((path / "mmrag.json").read_text())["collections"]
+    assert collections["composed"]["composition"] == "blend-v1(alpha=0.25)"
     for other, said in (
         (Blend(0.5), r"of blend-v1\(alpha=0\.25\); early_fusion is blend-v1\(alpha=0"),
         (Concatenate(0.25), r"Open it with early_fusion=Blend\(alpha=0\.25\)"),

@@ -1,0 +1,151 @@
+"""The format: what a store says of itself, in a file here or in a server's metadata.
+
+There is one. Fields that are not known are kept, and written back.
+"""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path, PureWindowsPath
+from typing import Annotated, NamedTuple, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
+
+from llama_index_mmrag.composition import Composition
+from llama_index_mmrag.errors import StoreUnusable
+from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.quantisation import oversampling_of
+
+FORMAT = 3
+"""Of a store's folder and of a server's collections; there is no other."""
+
+Card: TypeAlias = dict[str, str]
+
+
+def _name_of_a_file(name: str) -> str:
+    # A name from a file must not lead out of the store, on any system: what it names
+    # may be deleted.
+    if name in {"", ".."} or PureWindowsPath(name).name != name or "\0" in name:
+        raise ValueError(f"{name!r} is no name of a file")
+    return name
+
+
+FileName: TypeAlias = Annotated[str, AfterValidator(_name_of_a_file)]
+IndexId: TypeAlias = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+"""Part of a file's name too, where a catalogue lies elsewhere."""
+
+
+class _Kept(BaseModel):
+    """What a later version writes beside our own stays in the file."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Record(_Kept):
+    """What a collection is, as far as nothing else can tell.
+
+    Attributes:
+        encoder: Which one filled it; it never changes. None: it was composed of the
+            others' vectors.
+        vector: Name of the vector in each point; "" for a server's unnamed one.
+        dim: Its length.
+        distance: "cosine" or "dot".
+        composition: `space_id` of what composed its vectors; None: nothing did.
+        oversampling: Candidates that a search takes by their codes, for each that is
+            asked for; None: it keeps no codes.
+    """
+
+    encoder: Card | None
+    vector: str
+    dim: Annotated[StrictInt, Field(ge=1)]
+    distance: str
+    composition: str | None = None
+    oversampling: Annotated[float, Field(ge=1)] | None = None
+
+
+class CollectionEntry(Record):
+    """The record of an embedded collection, and where it is.
+
+    Attributes:
+        folder: Name of its folder in the store's; another than its own name since it
+            was compressed.
+        alignment: Name of the file with the transform that its vectors went through,
+            in that folder; None: they are the encoder's own.
+        space: Name of the space that they are in since; None: it was not compressed.
+    """
+
+    folder: FileName
+    alignment: FileName | None = None
+    space: str | None = None
+
+
+class Place(NamedTuple):
+    """What changes of an entry when its collection is compressed."""
+
+    folder: str
+    alignment: str | None
+    space: str
+    dim: int
+    oversampling: float | None
+
+
+class Manifest(_Kept):
+    """What the file says.
+
+    Attributes:
+        format: `FORMAT`.
+        index_id: Random, made with the store: what is kept elsewhere about it is kept
+            under this name.
+        collections: By name.
+    """
+
+    format: StrictInt
+    index_id: IndexId
+    collections: dict[str, CollectionEntry]
+
+
+def new_index_id() -> str:
+    """Return a name that no index had before."""
+    return uuid.uuid4().hex
+
+
+def entry_of(
+    store: QdrantEdgeVectorStore,
+    *,
+    encoder: Card | None,
+    composition: Composition | None,
+) -> CollectionEntry:
+    """Return what a new collection's entry says.
+
+    Args:
+        store: Its store, open.
+        encoder: Card of the one that fills it; None: its vectors are composed.
+        composition: What composes them.
+    """
+    return CollectionEntry(
+        encoder=encoder,
+        vector=store.vector_name,
+        dim=store.client.dim,
+        distance=store.distance,
+        composition=None if composition is None else composition.space_id,
+        oversampling=oversampling_of(store.quantisation),
+        folder=Path(store.path).name,
+    )
+
+
+def check_format(given: object, where: str, *, anew: str) -> None:
+    """Do nothing if this is our format, or none at all.
+
+    Args:
+        given: What a store or a collection says.
+        where: Which one it is, as the beginning of a sentence.
+        anew: What makes it anew, as the end of one.
+
+    Raises:
+        StoreUnusable: It is another version's.
+    """
+    if type(given) is int and given != FORMAT:
+        raise StoreUnusable(
+            f"{where} has format {given}; this version reads {FORMAT}. Nothing was "
+            f"changed: open it with the version that wrote it, or index again {anew}"
+        )
