@@ -29,8 +29,12 @@ from llama_index_mmrag.errors import (
     StoreUnusable,
 )
 from llama_index_mmrag.stores.client import create_collection, pages
-from llama_index_mmrag.stores.encoder_card import card_metadata, is_filled_by
-from llama_index_mmrag.stores.quantisation import server_vector_params
+from llama_index_mmrag.stores.encoder_card import (
+    is_filled_by,
+    record_in,
+    record_metadata,
+)
+from llama_index_mmrag.stores.quantisation import oversampling_of, server_vector_params
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -134,6 +138,13 @@ def compress_collection(
     if row.transform != Chain():
         behind = encoder_through(alignment, encoder)
     target = f"{alias}-{uuid.uuid4().hex[:12]}"
+    oversampling = oversampling_of(row.quantisation)
+    record = record_metadata(
+        {"vector": "", "distance": "cosine", **record_in(info.config.metadata, source)},
+        encoder=card_of(behind),
+        dim=row.dim,
+        oversampling=oversampling,
+    )
     try:
         create_collection(
             client,
@@ -143,15 +154,13 @@ def compress_collection(
                 field: one.params or one.data_type
                 for field, one in info.payload_schema.items()
             },
-            metadata=(info.config.metadata or {}) | card_metadata(card_of(behind)),
+            metadata=(info.config.metadata or {}) | record,
         )
         _copy(client, source, target, row.transform, n_points=len(rows))
         _switch(client, alias, target, is_set=alias in aliases)
     except BaseException:
         client.delete_collection(target)
         raise
-    codes = row.quantisation
-    oversampling = codes.oversampling if codes is not None and codes.has_codes else None
     return ServerCompression(report, target, behind, alignment, oversampling)
 
 

@@ -23,7 +23,7 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.composed_query import check_spaces
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
-from llama_index_mmrag.stores.format import entry_of
+from llama_index_mmrag.stores.format import entry_of, new_index_id
 from llama_index_mmrag.stores.manifest import check_manifest, check_ours, write_manifest
 
 if TYPE_CHECKING:
@@ -131,14 +131,17 @@ def channels_on(
     Raises:
         InvalidSetting: The composition cannot compose vectors of these encoders.
         CollectionMismatch: The collections were filled by others.
-        StoreUnusable: The server does not answer, or refuses.
+        StoreUnusable: The server does not answer, or refuses; or the collections have
+            another format.
     """
     from llama_index_mmrag.stores.server import (
+        index_id_on,
         open_server_collection,
         open_server_composed,
     )
 
     dim = 0 if early_fusion is None else _composed_dim(early_fusion, encoders)
+    index_id = index_id_on(server, collection) or new_index_id()
     channels = [
         Channel(
             name,
@@ -147,6 +150,7 @@ def channels_on(
                 f"{collection}-{name}",
                 dim=dimension_of(model),
                 card=card_of(model),
+                index_id=index_id,
                 aclient=aclient,
             ),
             embed_model=model,
@@ -155,7 +159,12 @@ def channels_on(
     ]
     space_id = None if early_fusion is None else early_fusion.space_id
     composed = open_server_composed(
-        server, collection, space_id=space_id, dim=dim, aclient=aclient
+        server,
+        collection,
+        space_id=space_id,
+        dim=dim,
+        index_id=index_id,
+        aclient=aclient,
     )
     if early_fusion is not None and composed is not None:
         channels.append(_composed_channel(composed, early_fusion, encoders))

@@ -13,7 +13,8 @@ from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
 from llama_index_mmrag.stores.client import create_collection
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
-from llama_index_mmrag.stores.encoder_card import card_metadata
+from llama_index_mmrag.stores.encoder_card import record_metadata
+from llama_index_mmrag.stores.format import entry_of
 from llama_index_mmrag.stores.quantisation import server_vector_params
 
 if TYPE_CHECKING:
@@ -89,12 +90,16 @@ def _create(
     distances = {"cosine": models.Distance.COSINE, "dot": models.Distance.DOT}
     folder = source.client
     distance = distances[folder.distance]
+    card = None if embed_model is None else card_of(embed_model)
+    entry = entry_of(source, encoder=card, composition=None)
+    where = {"folder", "alignment", "space"}
+    record = entry.model_dump(exclude=where, exclude_none=True)
     create_collection(
         client,
         collection_name,
         vectors=server_vector_params(folder.dim, distance, folder.quantisation),
         indexes={k: models.PayloadSchemaType(v) for k, v in folder.indexes.items()},
-        metadata=None if embed_model is None else card_metadata(card_of(embed_model)),
+        metadata=record_metadata(record, vector=_UNNAMED),
     )
 
 

@@ -80,6 +80,8 @@ def test_alias_names_the_smaller_one_and_the_source_stays(client, name, compress
     assert client.count(f"{name}-all").count == client.count(name).count == 300
     remembered = client.get_collection(name).config.metadata
     assert is_filled_by(card_of(done.embed_model), remembered, name)
+    found = {"format": 3, "vector": "", "dim": 16, "oversampling": 2.0}
+    assert found.items() <= remembered["llama_index_mmrag"].items()
     with pytest.raises(CollectionMismatch, match="was filled by"):
         is_filled_by(card_of(ENCODER), remembered, name)
     store = RescoringVectorStore(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -176,8 +177,28 @@ def test_broken_manifest_is_told(open_index, tmp_path):
         open_index(path=tmp_path / "store")
 
 
+def empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize("lose", [shutil.rmtree, empty])
+@pytest.mark.parametrize("name", ["text", "image"])
+def test_folder_that_the_manifest_names_is_not_made_anew(
+    name, lose, open_index, tmp_path
+):
+    with open_index(path=tmp_path / "store") as index:
+        index.insert([Document(text="red"), ImageNode(image=inline("red"))])
+    lose(tmp_path / "store" / name)
+    before = sorted((tmp_path / "store").rglob("*"))
+    with pytest.raises(StoreUnusable, match=f"{name}.*which is (gone|empty)"):
+        open_index(path=tmp_path / "store")
+    assert sorted((tmp_path / "store").rglob("*")) == before
+
+
 def test_missing_extra_names_the_command_that_installs_it(tmp_path):
     code = """
+import shutil
 import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 from llama_index.core import Document
@@ -14,10 +15,10 @@ from qdrant_client import QdrantClient, models
 from llama_index_mmrag import MultiModalFusionRetriever, MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.embeddings.space import card_of, space_of
-from llama_index_mmrag.errors import CollectionMismatch
+from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
 from llama_index_mmrag.stores import QdrantEdgeVectorStore, migrate
 from llama_index_mmrag.stores.encoder_card import remember_encoder
-from llama_index_mmrag.stores.server import open_server_collection
+from llama_index_mmrag.stores.server import index_id_on, open_server_collection
 
 ENCODER = ColourEncoder(modality_gap=0.75)
 OTHER = ColourEncoder(modality_gap=0.5)
@@ -45,6 +46,11 @@ def create(client: QdrantClient, name: str, **metadata: object) -> None:
 
 def metadata_of(client: QdrantClient, name: str) -> object:
     return client.get_collection(f"{name}-text").config.metadata
+
+
+def ours_of(client: QdrantClient, collection_name: str) -> dict[str, Any]:
+    metadata = client.get_collection(collection_name).config.metadata or {}
+    return dict(metadata["llama_index_mmrag"])
 
 
 def test_cards_tell_spaces_apart():
@@ -85,10 +91,75 @@ def test_other_metadata_of_a_collection_stay(client, name):
     opened(client, name)
     assert metadata_of(client, name) == {
         "owner": "me",
-        "llama_index_mmrag": {"encoder": card_of(ENCODER)},
+        "llama_index_mmrag": {
+            "format": 3,
+            "index_id": index_id_on(client, name),
+            "encoder": card_of(ENCODER),
+            "vector": "",
+            "dim": 4,
+            "distance": "cosine",
+        },
     }
     with pytest.raises(CollectionMismatch):
         opened(client, name, OTHER)
+
+
+def test_collections_of_an_index_have_its_id_and_keep_it(client, name):
+    assert index_id_on(client, name) is None
+    opened(client, name)
+    (index_id,) = {
+        ours_of(client, f"{name}-{m}")["index_id"] for m in ("text", "image")
+    }
+    assert len(bytes.fromhex(index_id)) == 16
+    opened(client, name)
+    assert index_id_on(client, name) == index_id
+    opened(client, f"{name}-other")
+    assert index_id_on(client, f"{name}-other") != index_id
+
+
+def test_what_is_learned_later_stands_beside_the_card_and_stays(client, name):
+    opened(client, name)
+    learned = {**ours_of(client, f"{name}-text"), "calibration": {"map": [0.5]}}
+    client.update_collection(f"{name}-text", metadata={"llama_index_mmrag": learned})
+    with opened(client, name) as index:
+        index.insert([Document(text="a red cube")])
+    opened(client, name)
+    assert ours_of(client, f"{name}-text") == learned
+    remember_encoder(client, f"{name}-text", card_of(OTHER))
+    changed = learned | {"encoder": card_of(OTHER)}
+    assert ours_of(client, f"{name}-text") == changed
+
+
+@pytest.mark.parametrize(
+    "record", [{"encoder": card_of(ENCODER)}, {"format": 2}, {"format": 4}], ids=str
+)
+def test_collection_of_another_format_is_refused_and_stays_as_it_is(
+    record, client, name
+):
+    create(client, name, llama_index_mmrag=record)
+    with pytest.raises(StoreUnusable, match="has format .; this version reads 3"):
+        opened(client, name)
+    assert metadata_of(client, name) == {"llama_index_mmrag": record}
+
+
+def test_server_that_keeps_no_metadata_is_said_once(name, caplog, monkeypatch):
+    client = QdrantClient(":memory:")
+    opened(client, name)
+
+    def forgetful(collection_name: str) -> models.CollectionInfo:
+        info = QdrantClient.get_collection(client, collection_name)
+        info.config.metadata = None
+        return info
+
+    monkeypatch.setattr(client, "get_collection", forgetful)
+    with caplog.at_level(logging.WARNING):
+        opened(client, name)
+        opened(client, name)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1
+    assert "keeps no metadata of collections (Qdrant before 1.16)" in said[0]
+    assert index_id_on(client, name) is None
+    client.close()
 
 
 def test_filled_collection_without_a_card_is_opened_with_a_warning(
