@@ -183,7 +183,7 @@ def recipes(data: Path, folder: Path, seed: int) -> Corpus:
         items = re.findall(r"^\s*(?:[-*]|\d+\.)\s+(\S.{14,})$", body, re.MULTILINE)
         if not (title and items):
             continue
-        document = file.resolve().as_posix()
+        document = f"{site.name}/{file.name}"
         documents.append(document)
         titled.append(QueryBundle(f"how do I make {title[1]}?"))
         linked = re.search(r"\bpix/([^\s)\"]+)", text)

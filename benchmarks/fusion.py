@@ -191,7 +191,7 @@ def recipe_queries(site: Path, encoder: OfflineMultiModalEmbedding, seed: int) -
         if title and items:
             titles.append(f"how do I make {title[1]}?")
             lines.append(str(rng.choice(items)))
-            documents.append(file.resolve().as_posix())
+            documents.append(f"{site.name}/{file.name}")
     texts = titles + lines
     # One by one, as the retriever encodes them: int8 activations are scaled by batch.
     vectors = np.array([encoder.get_query_embedding(text) for text in texts])

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from llama_index_mmrag.fusion import RRF, CalibratedSum, WeightedSum
     from llama_index_mmrag.index.index import MultiModalQdrantIndex
     from llama_index_mmrag.nodes.node import FusedNode, provenance_of
+    from llama_index_mmrag.nodes.places import resolve_pictures
     from llama_index_mmrag.provenance import Contribution, Degradation, Provenance
     from llama_index_mmrag.retrieval.channel import Channel
     from llama_index_mmrag.retrieval.postprocessor import RRFPostprocessor
@@ -74,6 +75,7 @@ __all__ = [
     "collect_degradations",
     "describe_sources",
     "provenance_of",
+    "resolve_pictures",
 ]
 
 _HOMES = {
@@ -107,6 +109,7 @@ _HOMES = {
     "collect_degradations": "events.degraded",
     "describe_sources": "answers.synthesizer",
     "provenance_of": "nodes.node",
+    "resolve_pictures": "nodes.places",
 }
 """The module of each public name, as the imports above have it."""
 

@@ -24,7 +24,7 @@ PUBLIC = {
         OfflineMultiModalEmbedding OfflineTextEmbedding Provenance
         QdrantEdgeVectorStore RRF RRFPostprocessor RetrieverChannel
         RouteDegradedEvent TransformedEmbedding WeightedSum collect_degradations
-        describe_sources provenance_of
+        describe_sources provenance_of resolve_pictures
     """,
     "llama_index_mmrag.alignment": """
         Aligned Alignment AutoencoderSettings Center Chain Columns Diagnosis

@@ -15,7 +15,12 @@ from llama_index_mmrag.citations.unlabelled import unlabelled
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.nodes.encoded_picture import EncodedPicture, encode_picture
 from llama_index_mmrag.nodes.node import POSITION_KEY, modality_of
-from llama_index_mmrag.nodes.shown import has_picture, name_of, picture_of
+from llama_index_mmrag.nodes.shown import (
+    RootUnknown,
+    has_picture,
+    name_of,
+    picture_of,
+)
 from llama_index_mmrag.report.plain import plain_line
 
 logger = logging.getLogger(__name__)
@@ -109,7 +114,8 @@ def gather_evidence(
     """Return the results as labelled sources, within a budget of pictures.
 
     Each picture is read once. One that cannot be read, or that is over the budget, is
-    left out with a reason: what is listed as a source is what was shown. The budget is
+    left out with a reason: what is listed as a source is what was shown. Of one in a
+    root whose place is not known here, the caption is shown all the same. The budget is
     spent on the best-ranked pictures, whatever the order of showing.
 
     Args:
@@ -129,14 +135,20 @@ def gather_evidence(
     for result in unique.values():
         node = result.node
         picture: EncodedPicture | None = None
-        if has_picture(node) and budget.max_images > 0:
-            fitting = _fitting(node, budget, shown)
-            if isinstance(fitting, str):
-                left_out.append((node.node_id, fitting))
-                continue
-            picture = fitting
-            shown.append(picture)
         text = unlabelled(node.get_content(metadata_mode=MetadataMode.NONE).strip())
+        if has_picture(node) and budget.max_images > 0:
+            try:
+                fitting = _fitting(node, budget, shown)
+            except RootUnknown as error:
+                left_out.append((node.node_id, f"{error} Its caption is shown."))
+                if not text:
+                    continue
+            else:
+                if isinstance(fitting, str):
+                    left_out.append((node.node_id, fitting))
+                    continue
+                picture = fitting
+                shown.append(picture)
         if not text and picture is None:
             left_out.append((node.node_id, "neither text nor a picture to show"))
             continue
@@ -155,6 +167,8 @@ def _fitting(
         return f"over the budget of pictures ({budget.max_images})"
     try:
         picture = encode_picture(picture_of(node), max_side=budget.max_side)
+    except RootUnknown:
+        raise
     except ImageUnreadable as error:
         logger.warning("A picture is left out of the evidence: %s", error)
         return str(error)

@@ -18,6 +18,7 @@ def ask(  # noqa: PLR0913 - each argument is an option of the command
     image: options.Picture = None,
     top_k: options.TopK = 5,
     fusion: options.Fusion = None,
+    root: options.Roots = None,
     encoder: options.Encoder = None,
     alignment: options.AlignmentFile = None,
     as_json: options.AsJson = False,
@@ -27,7 +28,9 @@ def ask(  # noqa: PLR0913 - each argument is an option of the command
     from llama_index_mmrag.report.results import Answer
 
     output = Output(as_json=as_json)
-    with existing(store, encoder=encoder, alignment=alignment, fusion=fusion) as index:
+    with existing(
+        store, encoder=encoder, alignment=alignment, fusion=fusion, roots=root
+    ) as index:
         engine = index.as_query_engine(top_k=top_k, fusion_stage=fusion)
         response = engine.query(query_of(text, image))
     metadata = response.metadata or {}

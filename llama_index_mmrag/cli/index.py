@@ -31,6 +31,21 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Also remove files that are gone.")
     ] = False,
+    root: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What the folder is called in the store. Default: its own name.",
+        ),
+    ] = None,
+    moved: Annotated[
+        bool,
+        typer.Option(
+            "--moved",
+            help="The folder of this name in the store is this one from now on, though "
+            "the other is still there.",
+        ),
+    ] = False,
     early_fusion: Annotated[
         Literal["blend", "concat"] | None,
         typer.Option(
@@ -68,12 +83,20 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
     embed_model = chosen_encoder(encoder, alignment)
     with opened(store, embed_model, early_fusion=composition) as index:
         if refresh:
-            report = index.refresh(directory, show_progress=output.shows_progress)
+            report = index.refresh(
+                directory, root=root, moved=moved, show_progress=output.shows_progress
+            )
         else:
             report = index.insert_directory(
-                directory, recursive=recursive, show_progress=output.shows_progress
+                directory,
+                recursive=recursive,
+                root=root,
+                moved=moved,
+                show_progress=output.shows_progress,
             )
         stale = index.gone(directory, report)
+    if report.moved_from is not None:
+        output.tell("Moved:", f"{report.moved_from} is now {directory}.")
     for problem in report.problems:
         heading = "Left out of" if problem.is_part else "Skipped"
         output.skip(problem.source, problem.reason, heading=heading)

@@ -34,6 +34,14 @@ Store = Annotated[
         help="Folder of the embedded store.",
     ),
 ]
+Roots = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--root",
+        metavar="NAME=FOLDER",
+        help="Where a folder that was indexed elsewhere lies here. May be repeated.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit with 1 if anything was skipped.")

@@ -17,6 +17,7 @@ def search(  # noqa: PLR0913 - each argument is an option of the command
     image: options.Picture = None,
     top_k: options.TopK = 5,
     fusion: options.Fusion = None,
+    root: options.Roots = None,
     encoder: options.Encoder = None,
     alignment: options.AlignmentFile = None,
     as_json: options.AsJson = False,
@@ -28,7 +29,9 @@ def search(  # noqa: PLR0913 - each argument is an option of the command
 
     output = Output(as_json=as_json)
     with (
-        existing(store, encoder=encoder, alignment=alignment, fusion=fusion) as index,
+        existing(
+            store, encoder=encoder, alignment=alignment, fusion=fusion, roots=root
+        ) as index,
         collect_degradations() as degraded,
     ):
         retriever = index.as_retriever(top_k=top_k, fusion_stage=fusion)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,16 +23,19 @@ def existing(
     encoder: str | None,
     alignment: Path | None,
     fusion: str | None = None,
+    roots: Sequence[str] | None = None,
 ) -> MultiModalQdrantIndex:
     """Return the index of a folder, which must hold one already.
 
     Raises:
         StoreUnusable: It does not.
-        InvalidSetting: It does not have the vectors that --fusion asks for.
+        InvalidSetting: It does not have the vectors that --fusion asks for, or a root
+            is not NAME=FOLDER.
         CollectionMismatch: It was filled by another encoder.
     """
     from llama_index_mmrag.stores.manifest import stored_composition
 
+    places = dict(_place_of(root) for root in roots or ())
     embed_model = chosen_encoder(encoder, alignment)
     check_exists(store)
     composition = stored_composition(store)
@@ -40,7 +44,16 @@ def existing(
             f"--fusion {fusion} needs vectors that {str(store)!r} does not have. "
             f"Make a new store with: mmrag index DIR --store NEW --early-fusion blend"
         )
-    return opened(store, embed_model, early_fusion=composition)
+    return opened(store, embed_model, early_fusion=composition, roots=places)
+
+
+def _place_of(root: str) -> tuple[str, str]:
+    name, _, folder = root.rpartition("=")
+    if not name or not folder:
+        raise InvalidSetting(
+            f"--root is {root!r}; expected NAME=FOLDER, such as docs=/mnt/docs."
+        )
+    return name, folder
 
 
 def opened(
@@ -48,6 +61,7 @@ def opened(
     embed_model: MultiModalEmbedding | None,
     *,
     early_fusion: Composition | None,
+    roots: Mapping[str, str] | None = None,
 ) -> MultiModalQdrantIndex:
     """Return the index of a folder, with an encoder where one was asked for.
 
@@ -58,7 +72,7 @@ def opened(
 
     try:
         return MultiModalQdrantIndex.open(
-            store, embed_model=embed_model, early_fusion=early_fusion
+            store, embed_model=embed_model, early_fusion=early_fusion, roots=roots
         )
     except CollectionMismatch as error:
         advice = "Give --encoder and --alignment as they were given to mmrag index."

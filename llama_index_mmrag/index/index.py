@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from inspect import signature
@@ -30,6 +30,7 @@ from llama_index_mmrag.index.opening import (
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
 from llama_index_mmrag.ingestion.records import UpsertReport
+from llama_index_mmrag.ingestion.roots import MEDIA, KeptInMemory, Roots, checked_roots
 from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
@@ -72,6 +73,7 @@ class MultiModalQdrantIndex:
         *,
         settings: ReadSettings | None = None,
         root: Path | None = None,
+        roots: Mapping[str, str | Path] | None = None,
     ) -> None:
         """Keep the channels; `open` makes them.
 
@@ -80,6 +82,7 @@ class MultiModalQdrantIndex:
                 early fusion, one with a composition, over a collection of its own.
             settings: How files and documents become nodes.
             root: The store's folder, where it is embedded.
+            roots: Folders of roots that were indexed elsewhere, by name.
 
         Raises:
             InvalidSetting: There is no channel for texts or none for pictures, or two
@@ -95,8 +98,17 @@ class MultiModalQdrantIndex:
                 f"'text' and 'image' among them."
             )
         self._composed = composed[0] if composed else None
+        media = settings.media_dir if settings else None
+        if media is None and root is not None:
+            media = root / MEDIA
         self._writer = Writer(
-            self._channels, composed=self._composed, settings=settings, folder=root
+            self._channels,
+            composed=self._composed,
+            settings=settings,
+            folder=root,
+            roots=Roots(
+                KeptInMemory(checked_roots(roots or {})), store=root, media=media
+            ),
         )
         self._root = root
         self._opened = ExitStack()
@@ -115,6 +127,7 @@ class MultiModalQdrantIndex:
         text_embed_model: BaseEmbedding | None = None,
         early_fusion: Composition | None = None,
         settings: ReadSettings | None = None,
+        roots: Mapping[str, str | Path] | None = None,
     ) -> MultiModalQdrantIndex:
         """Return the index in a folder, on a server, or behind a client.
 
@@ -132,11 +145,13 @@ class MultiModalQdrantIndex:
                 `Blend(0.5)`; those are kept in a collection of their own, beside the
                 others. None for late fusion alone. A store remembers it.
             settings: How files and documents become nodes.
+            roots: Where folders that were indexed elsewhere lie on this machine, by
+                their roots' names: their pictures are shown from there.
 
         Raises:
             InvalidSetting: None or several of path, url and client are given, or `path`
-                is an address, or `embed_model` has no pictures, or pictures and texts
-                of two lengths.
+                is an address, or a root is no folder, or `embed_model` has no pictures,
+                or pictures and texts of two lengths.
             CollectionMismatch: The store was filled by other encoders, or with other
                 early fusion. A server's collection that does not say by which is
                 opened with a logged warning.
@@ -173,10 +188,10 @@ class MultiModalQdrantIndex:
         if path is not None:
             root = Path(path)
             channels = channels_in(root, encoders, early_fusion)
-            settings = settings or ReadSettings(media_dir=root / "media")
+            settings = settings or ReadSettings(media_dir=root / MEDIA)
             with ExitStack() as unfinished:
                 unfinished.callback(close_all, channels)
-                index = cls(channels, settings=settings, root=root)
+                index = cls(channels, settings=settings, root=root, roots=roots)
                 index._writer.recover()
                 unfinished.pop_all()
             return index
@@ -191,7 +206,7 @@ class MultiModalQdrantIndex:
             channels = channels_on(
                 client, collection, encoders, early_fusion, aclient=aclient
             )
-            index = cls(channels, settings=settings)
+            index = cls(channels, settings=settings, roots=roots)
             index._opened = opened.pop_all()
         return index
 
@@ -224,7 +239,13 @@ class MultiModalQdrantIndex:
 
     @checked
     def insert_directory(
-        self, path: str | Path, *, recursive: bool = True, show_progress: bool = False
+        self,
+        path: str | Path,
+        *,
+        recursive: bool = True,
+        root: str | None = None,
+        moved: bool = False,
+        show_progress: bool = False,
     ) -> UpsertReport:
         """Insert all texts, Markdown files and pictures of a folder, or one file.
 
@@ -232,16 +253,28 @@ class MultiModalQdrantIndex:
         in. Links out of the folder are not followed. Files that were deleted stay in
         the index; `refresh` removes them too.
 
+        The folder is a root: a file's document is "NAME/path/below/it", wherever the
+        folder lies. A folder in a known root, or a file, is a part of that root.
+
         Args:
             path: The folder or file.
             recursive: Whether folders in the folder are read too.
+            root: The root's name; the folder's own, or a file's folder's, if None.
+            moved: Whether a root of this name that is known, and still there, is this
+                folder from now on. One that is gone from its place is without a word.
             show_progress: Show a progress bar.
 
         Raises:
             DocumentUnreadable: `path` does not exist, or is a file of another kind.
+            InvalidSetting: `root` is no name, or that of another folder; or the folder
+                holds a known root, or is a store.
         """
         return self._writer.insert_directory(
-            path, recursive=recursive, show_progress=show_progress
+            path,
+            recursive=recursive,
+            root=root,
+            moved=moved,
+            show_progress=show_progress,
         )
 
     @checked
@@ -249,6 +282,8 @@ class MultiModalQdrantIndex:
         self,
         source: str | Path | BaseNode | Iterable[BaseNode],
         *,
+        root: str | None = None,
+        moved: bool = False,
         show_progress: bool = False,
     ) -> UpsertReport:
         """Bring the index up to date with a folder, or with documents.
@@ -258,12 +293,17 @@ class MultiModalQdrantIndex:
 
         Args:
             source: A folder that was inserted before, or documents.
+            root: As for `insert_directory`, and so is `moved`.
+            moved: Whether the root's folder may be another one from now on.
             show_progress: Show a progress bar.
 
         Raises:
             DocumentUnreadable: The folder does not exist.
+            InvalidSetting: As for `insert_directory`.
         """
-        return self._writer.refresh(source, show_progress=show_progress)
+        return self._writer.refresh(
+            source, root=root, moved=moved, show_progress=show_progress
+        )
 
     @checked
     def gone(self, path: str | Path, report: UpsertReport) -> list[str]:
@@ -280,7 +320,8 @@ class MultiModalQdrantIndex:
         """Remove all nodes of a document; return how many there were.
 
         Args:
-            ref_doc_id: A document's id; for a file its absolute path.
+            ref_doc_id: A document's id: a file's is "ROOT/path/below/it", and any path
+                of the file does as well.
         """
         return self._writer.delete(ref_doc_id)
 
@@ -332,9 +373,11 @@ class MultiModalQdrantIndex:
         """Insert without blocking the event loop."""
         return await athread(lambda: self.insert(items))
 
-    async def ainsert_directory(self, path: str | Path) -> UpsertReport:
+    async def ainsert_directory(
+        self, path: str | Path, *, root: str | None = None
+    ) -> UpsertReport:
         """Insert a folder without blocking the event loop."""
-        return await athread(lambda: self.insert_directory(path))
+        return await athread(lambda: self.insert_directory(path, root=root))
 
     # Reading
 

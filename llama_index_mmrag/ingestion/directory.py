@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import NoneType
+from unicodedata import normalize
 
 from llama_index.core.schema import ImageNode
 
@@ -26,7 +28,10 @@ from llama_index_mmrag.ingestion.records import (
     SourceRecord,
     Survey,
 )
+from llama_index_mmrag.ingestion.roots import STORE_FILE, Root
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
+from llama_index_mmrag.nodes.node import IMAGE_FILE_KEY
+from llama_index_mmrag.nodes.places import here
 
 
 @checked
@@ -35,10 +40,13 @@ def discover(path: str | Path, *, recursive: bool = True) -> list[Path]:
     return list(survey(path, recursive=recursive).files)
 
 
-def survey(path: str | Path, *, recursive: bool = True) -> Survey:
+def survey(
+    path: str | Path, *, recursive: bool = True, media: Path | None = None
+) -> Survey:
     """Return what a folder (or a single file) holds, without opening any file.
 
-    Hidden files and folders (".git") are passed over. Symlinks are followed within the
+    Hidden files and folders (".git") are passed over, and so are folders in it that are
+    stores, and `media`, a store's pictures. Symlinks are followed within the
     folder, each folder and file once, under its real path. What points out of the
     folder is a problem and is not read: nobody asked for what lies there, and a
     refresh of this folder could not tell when it goes. So is a pipe or a device.
@@ -46,8 +54,12 @@ def survey(path: str | Path, *, recursive: bool = True) -> Survey:
     Raises:
         DocumentUnreadable: `path` does not exist, or is a file of another kind.
     """
-    if not isinstance(path, (str, Path)) or not isinstance(recursive, bool):
-        # Only then, for a page's walk passes by.
+    if (
+        not isinstance(path, (str, Path))
+        or not isinstance(recursive, bool)
+        or not isinstance(media, (Path, NoneType))
+    ):  # Only then, for a page's walk passes by.
+        instance(media, "survey: media", Path, or_none=True)
         instance(path, "survey: path", str, Path)
         truth(recursive, "survey: recursive")
     start = real_path(path, READERS)
@@ -55,7 +67,8 @@ def survey(path: str | Path, *, recursive: bool = True) -> Survey:
     if root is None:
         reader_of(start)
     problems: list[Problem] = []
-    found = [start] if root is None else list(_walk(root, recursive, problems))
+    passed = None if media is None else media.resolve()
+    found = [start] if root is None else list(_walk(root, recursive, passed, problems))
     files: dict[Path, None] = {}
     ignored: Counter[str] = Counter()
     for file in found:
@@ -66,9 +79,23 @@ def survey(path: str | Path, *, recursive: bool = True) -> Survey:
             files[real_file(file, root, READERS)] = None
         except DocumentUnreadable as error:
             problems.append(Problem(printable(file), str(error)))
-    ordered = sorted(files, key=lambda file: file.as_posix())
+    names: dict[str, Path] = {}
+    for file in sorted(files):
+        other = names.setdefault(normalize("NFC", str(file)), file)
+        if other != file:
+            reason = (
+                f"Its name is that of {str(other)!r} in other code points, and both "
+                f"would have one id. Rename one of them."
+            )
+            problems.append(Problem(str(file), reason))
     problems.sort(key=lambda problem: problem.source)
-    return Survey(tuple(ordered), dict(sorted(ignored.items())), tuple(problems), root)
+    return Survey(
+        tuple(names[name] for name in sorted(names)),
+        dict(sorted(ignored.items())),
+        tuple(problems),
+        start,
+        root,
+    )
 
 
 @checked
@@ -94,24 +121,39 @@ def read_directory(
         DocumentUnreadable: As `survey`; by the call, not while iterating.
     """
     found = survey(path, recursive=recursive)
-    return read_surveyed(found, settings or ReadSettings())
+    root = Root.of(found.root or found.start.parent)
+    return read_surveyed(found, root, settings=settings or ReadSettings())
 
 
 def read_surveyed(
-    found: Survey, settings: ReadSettings
+    found: Survey, root: Root, *, settings: ReadSettings, shown: Iterable[str] = ()
 ) -> Iterator[SourceRecord | Problem]:
-    """Yield what `read_directory` does of a folder that was surveyed already."""
+    """Yield what `read_directory` does of a folder that was surveyed already.
+
+    Of a part of a root, pictures elsewhere in it that this part shows get a record
+    without nodes too.
+
+    Args:
+        found: What the folder holds.
+        root: The root that it is, or is a part of.
+        settings: Chunk size, encoding.
+        shown: Ids of pictures that pages show which are not read now.
+    """
     yield from found.problems
-    shown: set[str] = set()
+    shown = dict.fromkeys(shown)
+    ids = root.ids_of(found.files)
+    # A single file was named on purpose, and links to what is around it.
+    is_alone = found.root is None and found.start.parent == root.folder
+    links_from = None if is_alone else root.folder
     # Texts first: only they tell which pictures are theirs.
     for file in sorted(
         found.files, key=lambda file: file.suffix.lower() in IMAGE_SUFFIXES
     ):
-        if file.as_posix() in shown:
-            yield SourceRecord(file.as_posix(), (), whole=True)
+        if ids[file] in shown:
+            yield SourceRecord(ids[file], (), whole=True)
             continue
         try:
-            record = read_found(file, root=found.root, settings=settings)
+            record = read_found(file, ids[file], root, links_from, settings)
         except MmragError as error:
             yield Problem(file.as_posix(), str(error))
             continue
@@ -122,15 +164,35 @@ def read_surveyed(
             )
             yield Problem(file.as_posix(), reason)
             continue
-        shown.update(
-            node.image_path
-            for node in record.nodes
-            if isinstance(node, ImageNode) and node.image_path
-        )
+        pictures = [node for node in record.nodes if isinstance(node, ImageNode)]
+        for picture in pictures:
+            shown.setdefault(picture.metadata.get(IMAGE_FILE_KEY, ""))
         yield record
+    if found.start != root.folder:
+        for name in shown.keys() - ids.values():
+            if name.startswith(f"{root.name}/"):
+                yield SourceRecord(name, (), whole=True)
 
 
-def _walk(start: Path, recursive: bool, problems: list[Problem]) -> Iterator[Path]:
+def batches(
+    items: Iterable[SourceRecord | Problem], n_nodes: int
+) -> Iterator[list[SourceRecord | Problem]]:
+    """Yield the items in lists of `n_nodes` nodes or a little more."""
+    batch: list[SourceRecord | Problem] = []
+    n_pending = 0
+    for item in items:
+        batch.append(item)
+        n_pending += max(1, len(getattr(item, "nodes", ())))
+        if n_pending >= n_nodes:
+            yield batch
+            batch, n_pending = [], 0
+    if batch:
+        yield batch
+
+
+def _walk(
+    start: Path, recursive: bool, passed: Path | None, problems: list[Problem]
+) -> Iterator[Path]:
     def report(error: OSError) -> None:
         folder = Path(error.filename)
         reason = f"Cannot list the folder: {error.strerror}. Check its permissions."
@@ -138,10 +200,13 @@ def _walk(start: Path, recursive: bool, problems: list[Problem]) -> Iterator[Pat
 
     seen = {start}
     for folder, subfolders, names in os.walk(start, onerror=report, followlinks=True):
-        here = Path(folder)
+        this = Path(folder)
+        if this == passed or (this != start and STORE_FILE in names):
+            subfolders.clear()
+            continue
         inside = []
         for name in sorted(subfolders):
-            real = (here / name).resolve()
+            real = (this / name).resolve()
             if not recursive or name.startswith(".") or real in seen:
                 continue
             seen.add(real)
@@ -149,22 +214,22 @@ def _walk(start: Path, recursive: bool, problems: list[Problem]) -> Iterator[Pat
                 check_inside(real, start)
                 inside.append(name)
             except DocumentUnreadable as error:
-                problems.append(Problem(printable(here / name), str(error)))
+                problems.append(Problem(printable(this / name), str(error)))
         subfolders[:] = inside  # os.walk goes only where this list says
-        yield from (here / name for name in names if not name.startswith("."))
+        yield from (this / name for name in names if not name.startswith("."))
 
 
-def is_gone(ref_doc_id: str) -> bool:
-    """Return whether a document was a file, which is not there under this name now.
+def is_gone(ref_doc_id: str, root: Root) -> bool:
+    """Return whether a document of a root was a file that is not there now.
 
     What it was is told from the id's looks. Readers of other packages name parts of
-    files too, as in "/docs/a.pdf_part_0"; those are theirs.
+    files too, as in "docs/a.pdf_part_0"; those are theirs.
     """
-    path = Path(ref_doc_id)
-    if not path.is_absolute() or path.suffix.lower() not in READERS:
+    below = ref_doc_id.removeprefix(f"{root.name}/")
+    if Path(below).suffix.lower() not in READERS:
         return False
     try:
-        real = real_path(ref_doc_id, READERS)
+        real = real_path(here(root.folder.as_posix(), below), READERS)
     except DocumentUnreadable:
         return True
-    return not real.is_file() or real.as_posix() != ref_doc_id
+    return not real.is_file() or root.id_of(real) != ref_doc_id

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -12,7 +11,6 @@ from llama_index.core.schema import (
     Document,
     ImageNode,
     Node,
-    NodeRelationship,
     TextNode,
 )
 
@@ -20,24 +18,19 @@ from llama_index_mmrag.checks import instance
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting, MmragError
 from llama_index_mmrag.ingestion.identity import (
-    VOLATILE_KEYS,
     checked_text,
     derived_id,
     is_random,
-    is_uuid,
     stored_key,
     user_metadata,
-    without_volatile,
 )
 from llama_index_mmrag.ingestion.linked import (
     FILE_NAME_KEY,
-    FILE_PATH_KEY,
     IMAGE,
     ORIGINAL_ID_KEY,
     TEXT,
     Draft,
     Origin,
-    Related,
     content_hash,
     linked,
     templates_of,
@@ -51,12 +44,26 @@ from llama_index_mmrag.ingestion.pictures import (
     place_picture,
 )
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
+from llama_index_mmrag.ingestion.relations import (
+    document_of,
+    is_own,
+    lasting_metadata,
+    relations_of,
+    stored_id,
+)
+from llama_index_mmrag.ingestion.roots import MEDIA, known_as, located
 from llama_index_mmrag.nodes.node import (
     CONTENT_HASH_KEY,
     ENTITY_KEY,
+    FILE_PATH_KEY,
     MODALITY_KEY,
     POSITION_KEY,
     CaptionedImageNode,
+)
+from llama_index_mmrag.nodes.places import (
+    Places,
+    places_of,
+    stored_metadata,
 )
 from llama_index_mmrag.nodes.shown import has_picture
 
@@ -66,19 +73,25 @@ _MARKDOWN_TYPES = frozenset({"text/markdown", "text/x-markdown"})
 
 @checked
 def read_documents(
-    documents: Iterable[BaseNode], *, settings: ReadSettings | None = None
+    documents: Iterable[BaseNode],
+    *,
+    settings: ReadSettings | None = None,
+    roots: Mapping[str, str | Path] | None = None,
 ) -> Iterator[SourceRecord | Problem]:
     """Yield one record or problem for each document or node, in the order given."""
     for document in documents:
         try:
-            yield read_document(document, settings=settings)
+            yield read_document(document, settings=settings, roots=roots)
         except MmragError as error:
             source = document.id_ if isinstance(document, BaseNode) else repr(document)
             yield Problem(source, str(error))
 
 
 def read_document(
-    document: BaseNode, *, settings: ReadSettings | None = None
+    document: BaseNode,
+    *,
+    settings: ReadSettings | None = None,
+    roots: Mapping[str, str | Path] | None = None,
 ) -> SourceRecord:
     """Return what one LlamaIndex document or node contributes; it is not changed.
 
@@ -95,9 +108,13 @@ def read_document(
     and is kept as metadata `original_id`. Relationships follow; those to version-4 ids
     are dropped, as nothing is stored under them.
 
+    Ids, pictures, `file_path`, `file_name` and `source` that are absolute paths below a
+    root are named by it: "docs/a.pdf", whatever folder of this machine that is.
+
     Args:
         document: Document, ImageDocument, Node, TextNode or ImageNode.
         settings: Chunk size, folder for inline pictures; None for the defaults.
+        roots: Folders by name that paths are named by; None for none.
 
     Raises:
         ImageUnreadable: Its picture is broken or only a URL, and there is no text.
@@ -105,10 +122,13 @@ def read_document(
     """
     settings = ReadSettings() if settings is None else settings
     instance(settings, "settings", ReadSettings)
+    places = {} if roots is None else places_of(instance(roots, "roots", Mapping))
+    if settings.media_dir is not None:
+        places |= places_of({MEDIA: settings.media_dir})
     if isinstance(document, Document):
-        return _read_document(document, settings)
+        return _read_document(document, settings, places)
     if isinstance(document, (TextNode, Node)):
-        return _read_node(document, settings)
+        return _read_node(document, settings, places)
     raise InvalidSetting(
         f"Cannot index {document!r} of type {type(document).__name__}. Expected a "
         f"LlamaIndex Document, ImageDocument, Node, TextNode or ImageNode."
@@ -116,43 +136,54 @@ def read_document(
 
 
 @checked
-def document_id(document: Document, *, keep_uuid4: bool = False) -> str:
+def document_id(
+    document: Document,
+    *,
+    keep_uuid4: bool = False,
+    roots: Mapping[str, str | Path] | None = None,
+) -> str:
     """Return the id under which `document` is stored, and can be deleted.
 
     That is its own id, unless it is a version-4 UUID: LlamaIndex makes such an id anew
     in every run, so the uuid5 over text, picture and metadata takes its place, and a
     repeated insert changes nothing. Dates that SimpleDirectoryReader takes from the
-    file system do not count.
+    file system do not count. Paths below `roots`, folders by name, are named by them.
 
     Raises:
         ImageUnreadable: The id depends on a picture that cannot be read.
         InvalidSetting: The id depends on text or metadata that cannot be stored.
     """
+    places = places_of(roots or {})
     if keep_uuid4 or not is_random(document.id_):
-        return document.id_
+        return known_as(document.id_, places)
     picture = opened_picture(document) if has_picture(document) else None
-    return _document_id(document, picture)
+    return _document_id(document, picture, places)
 
 
-def _document_id(document: Document, picture: Picture | None) -> str:
+def _document_id(document: Document, picture: Picture | None, places: Places) -> str:
+    path = str(picture.path) if picture and picture.path else None
     return derived_id(
         "document",
         content_hash(checked_text(document.text), picture),
-        picture.path if picture else None,
-        without_volatile(user_metadata(document.metadata)),
+        path and known_as(path, places),
+        lasting_metadata(user_metadata(document.metadata), places),
     )
 
 
-def _read_document(document: Document, settings: ReadSettings) -> SourceRecord:
+def _read_document(
+    document: Document, settings: ReadSettings, places: Places
+) -> SourceRecord:
     text = checked_text(document.text)
     picture, problems = _picture(document, has_text=bool(text.strip()))
-    is_own = _is_own(document.id_, settings)
     origin = Origin(
-        document.id_ if is_own else _document_id(document, picture),
-        metadata=user_metadata(document.metadata),
+        known_as(document.id_, places)
+        if is_own(document.id_, settings)
+        else _document_id(document, picture, places),
+        metadata=located(user_metadata(document.metadata), places),
         hidden_from_embedding=_hidden(document.excluded_embed_metadata_keys),
         hidden_from_llm=_hidden(document.excluded_llm_metadata_keys),
         templates=templates_of(document),
+        places=places,
     )
     if document.image_resource is None and _is_markdown(document):
         path = document.metadata.get(FILE_PATH_KEY)
@@ -177,7 +208,9 @@ def _is_markdown(document: Document) -> bool:
     return any(PurePath(name).suffix.lower() in MARKDOWN_SUFFIXES for name in names)
 
 
-def _read_node(node: Node | TextNode, settings: ReadSettings) -> SourceRecord:
+def _read_node(
+    node: Node | TextNode, settings: ReadSettings, places: Places
+) -> SourceRecord:
     text = checked_text(node.get_content())
     has_text = bool(text.strip())
     is_two = isinstance(node, Node) and has_picture(node) and has_text
@@ -191,15 +224,17 @@ def _read_node(node: Node | TextNode, settings: ReadSettings) -> SourceRecord:
     if picture is not None:
         parts.append((_image_node(node, text, picture, settings), picture))
     # Here, unlike for documents, a modality is the user's word and not renamed.
-    metadata = user_metadata(
-        {key: node.metadata[key] for key in node.metadata if key != MODALITY_KEY}
+    metadata = located(
+        user_metadata(
+            {key: node.metadata[key] for key in node.metadata if key != MODALITY_KEY}
+        ),
+        places,
     )
-    ref_doc_id = _document_of(node, settings)
-    given = node.id_ if _is_own(node.id_, settings) else None
+    ref_doc_id = document_of(node, settings, places)
+    given = known_as(node.id_, places) if is_own(node.id_, settings) else None
     if is_two:
-        about = (
-            [given] if given else [ref_doc_id, content_hash(text, picture), metadata]
-        )
+        said = stored_metadata(metadata, places)
+        about = [given] if given else [ref_doc_id, content_hash(text, picture), said]
         metadata.setdefault(ENTITY_KEY, derived_id("node", *about))
     origin = Origin(
         ref_doc_id,
@@ -212,11 +247,12 @@ def _read_node(node: Node | TextNode, settings: ReadSettings) -> SourceRecord:
         hidden_from_llm=(*_hidden(node.excluded_llm_metadata_keys), ORIGINAL_ID_KEY),
         templates=templates_of(node),
         given_id=given,
-        related=_related(node, settings),
+        related=relations_of(node, settings, places),
+        places=places,
     )
     drafts = []
     for part, opened in parts:
-        modality, id_ = node.metadata.get(MODALITY_KEY), given and _stored_id(given)
+        modality, id_ = node.metadata.get(MODALITY_KEY), given and stored_id(given)
         if is_two:
             modality = TEXT if opened is None else IMAGE
             id_ = given and derived_id("node", given, modality)
@@ -253,14 +289,6 @@ def _image_node(
     return copy
 
 
-def _is_own(id_: str, settings: ReadSettings) -> bool:
-    return settings.keep_uuid4 or not is_random(id_)
-
-
-def _stored_id(given: str) -> str:
-    return str(uuid.UUID(given)) if is_uuid(given) else derived_id("node", given)
-
-
 def _hidden(keys: Iterable[str]) -> tuple[str, ...]:
     return tuple(map(stored_key, keys))
 
@@ -270,35 +298,3 @@ def _position(node: Node | TextNode) -> int:
     position: Any = node.metadata.get(POSITION_KEY)
     is_ours = CONTENT_HASH_KEY in node.metadata and isinstance(position, int)
     return position if is_ours else 0
-
-
-def _document_of(node: Node | TextNode, settings: ReadSettings) -> str | None:
-    source = node.source_node
-    if source is None:
-        return None
-    if _is_own(source.node_id, settings):
-        return source.node_id
-    # The random id of a document that was split before: its hash is the same in each
-    # run, unless its metadata hold the date of a file.
-    if VOLATILE_KEYS & source.metadata.keys():
-        return derived_id("document", without_volatile(source.metadata))
-    return derived_id("document", source.hash) if source.hash else source.node_id
-
-
-def _related(
-    node: Node | TextNode, settings: ReadSettings
-) -> dict[NodeRelationship, Related]:
-    kept: dict[NodeRelationship, Related] = {}
-    for relationship, related in node.relationships.items():
-        if relationship == NodeRelationship.SOURCE:
-            continue
-        moved = [
-            info.model_copy(update={"node_id": _stored_id(info.node_id)})
-            for info in (related if isinstance(related, list) else [related])
-            if _is_own(info.node_id, settings)
-        ]
-        if isinstance(related, list):
-            kept[relationship] = moved
-        elif moved:
-            kept[relationship] = moved[0]
-    return kept

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from llama_index_mmrag.checks.arguments import checked
-from llama_index_mmrag.ingestion.linked import FILE_NAME_KEY, FILE_PATH_KEY, Origin
+from llama_index_mmrag.ingestion.linked import FILE_NAME_KEY, Origin
 from llama_index_mmrag.ingestion.markdown import MARKDOWN_SUFFIXES, markdown_page
 from llama_index_mmrag.ingestion.pages import Page, Section, page_record
 from llama_index_mmrag.ingestion.paths import real_path
@@ -18,7 +18,9 @@ from llama_index_mmrag.ingestion.records import (
     ReadSettings,
     SourceRecord,
 )
+from llama_index_mmrag.ingestion.roots import MEDIA, Root
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
+from llama_index_mmrag.nodes.node import FILE_PATH_KEY, ROOT_KEY
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -43,7 +45,8 @@ def read_file(
     Args:
         path: A .txt, .text, .rst, .md, .markdown, .jpg, .jpeg, .png, .webp, .gif, .bmp,
             .tif or .tiff.
-        root: Folder that links such as "/pix/a.webp" start from.
+        root: Folder that links such as "/pix/a.webp" start from, and whose name ids
+            begin with; None for the file's own.
         settings: Chunk size, encoding; None for the defaults.
 
     Raises:
@@ -52,16 +55,31 @@ def read_file(
     """
     file = real_path(path, READERS)
     start = None if root is None else real_path(root)
-    return read_found(file, root=start, settings=settings or ReadSettings())
+    folder = start if start and file.is_relative_to(start) else file.parent
+    found = settings or ReadSettings()
+    root_ = Root.of(folder)
+    return read_found(file, root_.id_of(file), root_, start, found)
 
 
 def read_found(
-    file: Path, *, root: Path | None, settings: ReadSettings
+    file: Path,
+    ref_doc_id: str,
+    root: Root,
+    links_from: Path | None,
+    settings: ReadSettings,
 ) -> SourceRecord:
-    """Return what `read_file` does, for a file and a root under their real paths."""
-    page = reader_of(file)(file, settings, root)
-    metadata = {FILE_NAME_KEY: file.name, FILE_PATH_KEY: file.as_posix()}
-    return page_record(page, Origin(file.as_posix(), metadata), settings)
+    """Return what `read_file` does, for a file and folders under their real paths."""
+    page = reader_of(file)(file, settings, links_from)
+    metadata = {
+        ROOT_KEY: root.name,
+        FILE_NAME_KEY: ref_doc_id.rpartition("/")[2],
+        FILE_PATH_KEY: file.as_posix(),
+    }
+    places = {root.name: root.folder.as_posix().rstrip("/")}
+    if settings.media_dir is not None:
+        places[MEDIA] = settings.media_dir.absolute().as_posix()
+    origin = Origin(ref_doc_id, metadata, places=places, root=root)
+    return page_record(page, origin, settings)
 
 
 Reader: TypeAlias = Callable[[Path, ReadSettings, Path | None], Page]

@@ -15,9 +15,11 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import (
     CONTENT_HASH_KEY,
     ENTITY_KEY,
+    IMAGE_FILE_KEY,
     MODALITY_KEY,
     POSITION_KEY,
     PROVENANCE_KEY,
+    ROOT_KEY,
 )
 
 NAMESPACE = uuid.UUID("5ed28d3c-657e-5d73-b130-46028ab00f64")
@@ -36,7 +38,16 @@ under one of them would be gone, and a filter on it would find nothing."""
 ORIGINAL = "original_"
 """Put before a key that would be overwritten, so that its value stays findable."""
 
-_OURS = frozenset({MODALITY_KEY, POSITION_KEY, CONTENT_HASH_KEY, PROVENANCE_KEY})
+_OURS = frozenset(
+    {
+        MODALITY_KEY,
+        POSITION_KEY,
+        CONTENT_HASH_KEY,
+        PROVENANCE_KEY,
+        ROOT_KEY,
+        IMAGE_FILE_KEY,
+    }
+)
 
 
 def canonical_json(value: object) -> str:
@@ -115,9 +126,10 @@ def user_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return a user's metadata as JSON data, under keys that survive storing.
 
     `doc_id`, `document_id`, `ref_doc_id`, `_node_content` and `_node_type` become
-    `original_doc_id` and so on, and likewise `modality`, `position`, `content_hash`
-    and `mmrag_provenance`, which we write ourselves. Metadata with a `content_hash`
-    comes from a retrieved node: there, those four are taken out instead. `entity_id`
+    `original_doc_id` and so on, and likewise `modality`, `position`, `content_hash`,
+    `mmrag_provenance`, `root` and `image_file`, which we write ourselves. Metadata with
+    a `content_hash` comes from a retrieved node: there, those six are taken out
+    instead, but for the last two, which paths may still be relative to. `entity_id`
     stays: it is how a user says that things belong together.
 
     Raises:
@@ -132,6 +144,8 @@ def user_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     was_stored = CONTENT_HASH_KEY in metadata
     for key, value in metadata.items():
         if was_stored and key in _OURS:
+            if key in (ROOT_KEY, IMAGE_FILE_KEY):
+                kept[key] = value
             continue
         name = stored_key(key)
         if name != key and name in metadata:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from llama_index.core.schema import (
@@ -25,16 +26,24 @@ from llama_index_mmrag.ingestion.identity import (
 )
 from llama_index_mmrag.ingestion.pictures import Picture
 from llama_index_mmrag.ingestion.records import RecordNode
+from llama_index_mmrag.ingestion.roots import Root
 from llama_index_mmrag.nodes.node import (
     CONTENT_HASH_KEY,
     ENTITY_KEY,
+    FILE_PATH_KEY,
+    IMAGE_FILE_KEY,
     MODALITY_KEY,
     POSITION_KEY,
     hide_bookkeeping,
 )
+from llama_index_mmrag.nodes.places import (
+    Places,
+    here,
+    named_all,
+    stored_metadata,
+)
 
 FILE_NAME_KEY = "file_name"
-FILE_PATH_KEY = "file_path"
 SECTION_KEY = "section"
 """Metadata key of the headings above a node, outermost first, joined by " > "."""
 
@@ -64,6 +73,10 @@ class Origin:
     """The id that a user gave to the node, whether a store takes it or not."""
     related: Mapping[NodeRelationship, Related] = field(default_factory=dict)
     """The node's relationships, besides the one with its document."""
+    places: Places = field(default_factory=dict)
+    """Where the roots lie that nothing stored may depend on."""
+    root: Root | None = None
+    """A file's: what it shows is named from there, also what lies beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +101,10 @@ def linked(drafts: Sequence[Draft], origin: Origin) -> tuple[RecordNode, ...]:
     """Return the drafts' nodes, finished; they are changed."""
     # Without a document, a node is its own: stores cannot delete what has none.
     source = origin.ref_doc_id or origin.given_id
-    for draft in drafts:
+    paths = [getattr(draft.node, "image_path", None) or "" for draft in drafts]
+    files = named_all(paths, origin.places)
+    said = stored_metadata(origin.metadata, origin.places).get(FILE_PATH_KEY)
+    for draft, path, named in zip(drafts, paths, files, strict=True):
         node, picture = draft.node, draft.picture
         node.metadata = {
             **origin.metadata,
@@ -96,11 +112,14 @@ def linked(drafts: Sequence[Draft], origin: Origin) -> tuple[RecordNode, ...]:
             POSITION_KEY: draft.position,
             CONTENT_HASH_KEY: content_hash(node.text, picture),
         }
+        known = node.metadata.pop(IMAGE_FILE_KEY, None)  # of a node that was stored
+        if path and (file := named or _beside(path, origin, known)):
+            node.metadata[IMAGE_FILE_KEY] = file
         if draft.section:
             node.metadata[SECTION_KEY] = draft.section
         if draft.entity_id is not None:
             node.metadata.setdefault(ENTITY_KEY, draft.entity_id)
-    contents = [_content(draft.node, draft.picture) for draft in drafts]
+    contents = [_content(draft.node, draft.picture, said) for draft in drafts]
     ids = [derived_id(origin.ref_doc_id or "", *content) for content in contents]
     for draft, id_ in zip(drafts, ids, strict=True):
         node = draft.node
@@ -125,9 +144,23 @@ def dress(node: RecordNode, origin: Origin, hidden_from_llm: Sequence[str]) -> N
     node.excluded_llm_metadata_keys = [*origin.hidden_from_llm, *hidden_from_llm]
 
 
-def _content(node: RecordNode, picture: Picture | None) -> tuple[object, ...]:
+def _beside(path: str, origin: Origin, known: object) -> str | None:
+    """Return the name of a picture beside a root, if a page there shows it."""
+    if origin.root is not None:
+        return origin.root.id_of(Path(path))
+    name, _, below = str(known or "").partition("/")
+    is_there = name in origin.places and here(origin.places[name], below) == path
+    return str(known) if is_there else None
+
+
+def _content(
+    node: RecordNode, picture: Picture | None, file_path: object
+) -> tuple[object, ...]:
     """Return all that is stored in a node: its id follows from it."""
     metadata = {k: v for k, v in node.metadata.items() if k not in VOLATILE_KEYS}
+    if file_path is not None:
+        metadata[FILE_PATH_KEY] = file_path
+    file = metadata.pop(IMAGE_FILE_KEY, None) or getattr(node, "image_path", None)
     # The path of an inline picture follows from its bytes.
     is_file = picture is not None and picture.path is not None
     return (
@@ -136,7 +169,7 @@ def _content(node: RecordNode, picture: Picture | None) -> tuple[object, ...]:
         metadata.pop(POSITION_KEY),
         metadata.pop(CONTENT_HASH_KEY),
         metadata,
-        getattr(node, "image_path", None) if is_file else None,
+        file if is_file else None,
     )
 
 

@@ -80,6 +80,8 @@ def _resolved(src: str, folder: Path | None, root: Path | None) -> Path:
             if not any(target.is_relative_to(each) for each in allowed):
                 outside = outside or target
             elif path.suffix.lower() in IMAGE_SUFFIXES:
+                if target.name == path.name and str(target).isascii():  # nearly always
+                    return target
                 return known_as(path, target, IMAGE_SUFFIXES)
             else:
                 expected = ", ".join(sorted(IMAGE_SUFFIXES))

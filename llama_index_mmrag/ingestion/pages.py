@@ -14,7 +14,6 @@ from llama_index.core.utils import get_tokenizer
 from llama_index_mmrag.ingestion.identity import derived_id, user_metadata
 from llama_index_mmrag.ingestion.linked import (
     FILE_NAME_KEY,
-    FILE_PATH_KEY,
     HEADING_SEPARATOR,
     SECTION_KEY,
     Draft,
@@ -25,7 +24,11 @@ from llama_index_mmrag.ingestion.linked import (
 from llama_index_mmrag.ingestion.pictures import Caption, place_picture
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
 from llama_index_mmrag.ingestion.sentences import sentences
-from llama_index_mmrag.nodes.node import CaptionedImageNode, hide_bookkeeping
+from llama_index_mmrag.nodes.node import (
+    FILE_PATH_KEY,
+    CaptionedImageNode,
+    hide_bookkeeping,
+)
 
 PARAGRAPH = "\n\n"
 LINE = "\n"
@@ -71,7 +74,7 @@ def page_record(page: Page, origin: Origin, settings: ReadSettings) -> SourceRec
         settings: Chunk size and the folder for inline pictures.
     """
     source = origin.ref_doc_id or ""
-    metadata = user_metadata(page.metadata)
+    metadata = user_metadata(page.metadata) if page.metadata else {}
     origin = replace(
         origin,
         metadata={**metadata, **origin.metadata},
@@ -103,7 +106,8 @@ def page_record(page: Page, origin: Origin, settings: ReadSettings) -> SourceRec
             image = CaptionedImageNode(text=shown.text, **placed)
             drafts.append(draft(image, len(drafts), shown.picture))
     nodes = linked(drafts, origin)
-    problems = tuple(Problem(source, reason) for reason in page.problems)
+    named = origin.metadata[FILE_PATH_KEY] if origin.root else source
+    problems = tuple(Problem(named, reason) for reason in page.problems)
     return SourceRecord(source, nodes, whole=True, problems=problems)
 
 

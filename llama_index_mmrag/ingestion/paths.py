@@ -63,7 +63,7 @@ def known_as(
     """
     is_readable = suffixes is None or target.suffix.lower() in suffixes
     if not is_readable and target.is_file():
-        target = Path(os.path.abspath(path))
+        target = Path(path).parent.resolve() / Path(path).name
     try:
         target.as_posix().encode("utf-8")
     except UnicodeEncodeError as error:

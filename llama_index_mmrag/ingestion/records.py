@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from llama_index.core.schema import ImageNode, TextNode
+from llama_index.core.schema import BaseNode, ImageNode, TextNode
 
 from llama_index_mmrag.checks import whole
 from llama_index_mmrag.checks.arguments import checked_fields
@@ -47,7 +47,7 @@ class SourceRecord:
     """
 
     ref_doc_id: str
-    """A file's absolute POSIX path; a document's own or content-derived id."""
+    """A file's "ROOT/path/below/it"; a document's own or content-derived id."""
 
     nodes: tuple[RecordNode, ...]
     """In document order, with deterministic ids and complete metadata."""
@@ -73,8 +73,11 @@ class Survey:
     """Folders that cannot be listed, links to nothing or out of the folder, pipes and
     devices, names that are not UTF-8."""
 
+    start: Path
+    """The folder or file, symlinks resolved."""
+
     root: Path | None = None
-    """The folder, symlinks resolved; None for a single file."""
+    """The folder; None for a single file."""
 
 
 @dataclass(slots=True)
@@ -94,6 +97,8 @@ class UpsertReport:
     """What was skipped, and why."""
     ignored: Mapping[str, int] = field(default_factory=dict)
     """Files of a folder that are of other kinds: how many, by lower-case suffix."""
+    moved_from: str | None = None
+    """Where the root was before, if it has moved."""
 
     def note(self, problem: Problem) -> None:
         """Keep a problem, and log it."""
@@ -179,3 +184,20 @@ class ReadSettings:
                 f"encoding={self.encoding!r} is no encoding Python knows. Give a name "
                 f'such as "utf-8", "cp1252" or "shift_jis".'
             ) from error
+
+
+def latest(records: Iterable[SourceRecord]) -> list[BaseNode]:
+    """Return the nodes that would stay were the records written one by one."""
+    wanted: dict[str, BaseNode] = {}
+    of_document: dict[str, set[str]] = {}
+    for record in records:
+        mine = of_document.setdefault(record.ref_doc_id, set())
+        if record.whole:
+            for node_id in mine & wanted.keys():
+                if wanted[node_id].ref_doc_id == record.ref_doc_id:
+                    del wanted[node_id]
+            mine.clear()
+        for node in record.nodes:
+            wanted[node.node_id] = node
+            mine.add(node.node_id)
+    return list(wanted.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,17 +14,20 @@ from tqdm.auto import tqdm
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.composing import Composer
-from llama_index_mmrag.ingestion.directory import is_gone, read_surveyed, survey
+from llama_index_mmrag.ingestion.directory import batches, read_surveyed, survey
 from llama_index_mmrag.ingestion.documents import read_documents
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
 from llama_index_mmrag.ingestion.in_flight import InFlight
+from llama_index_mmrag.ingestion.known_files import gone_of, shown_elsewhere
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.ingestion.records import (
     Problem,
     ReadSettings,
     SourceRecord,
     UpsertReport,
+    latest,
 )
+from llama_index_mmrag.ingestion.roots import Roots, known_as
 from llama_index_mmrag.nodes.node import MODALITY_KEY
 from llama_index_mmrag.nodes.shown import source_of
 from llama_index_mmrag.retrieval.channel import Channel
@@ -46,6 +50,7 @@ class Writer:
         composed: The channel of composed vectors, for early fusion; None for none.
         settings: How files and documents become nodes.
         folder: The store's, where what is being replaced is noted; None: it is not.
+        roots: The index's; None for none that is known yet.
         nodes_per_write: Nodes collected before they are encoded and written.
 
     Attributes:
@@ -59,6 +64,7 @@ class Writer:
         composed: Channel | None = None,
         settings: ReadSettings | None = None,
         folder: Path | None = None,
+        roots: Roots | None = None,
         nodes_per_write: int = NODES_PER_WRITE,
     ) -> None:
         self.lock = threading.RLock()
@@ -69,6 +75,9 @@ class Writer:
             else Composer(composed, text=channels[TEXT], image=channels[IMAGE])
         )
         self._settings = settings or ReadSettings()
+        self._roots = roots or Roots(store=folder, media=self._settings.media_dir)
+        for channel in (*channels.values(), *([composed] if composed else ())):
+            channel.collection.places = self._roots.places
         self._in_flight = InFlight(folder)
         self._nodes_per_write = nodes_per_write
         # A random id lives as long as its object; the stored id comes from content.
@@ -96,34 +105,60 @@ class Writer:
         return self.write(self._read(listed), len(listed), show_progress=show_progress)
 
     def insert_directory(
-        self, path: str | Path, *, recursive: bool = True, show_progress: bool = False
+        self,
+        path: str | Path,
+        *,
+        recursive: bool = True,
+        root: str | None = None,
+        moved: bool = False,
+        show_progress: bool = False,
     ) -> UpsertReport:
         """Insert a folder, or one file; return what was done.
 
         Raises:
             DocumentUnreadable: `path` does not exist, or is a file of another kind.
+            InvalidSetting: As `Roots.root_of`.
         """
-        found = survey(path, recursive=recursive)
+        found = survey(path, recursive=recursive, media=self._roots.media)
+        with self.lock:
+            its_root = self._roots.root_of(found, root, moved=moved)
+        records = read_surveyed(
+            found,
+            its_root,
+            settings=self._settings,
+            shown=()
+            if found.start == its_root.folder
+            else shown_elsewhere(self._channels, found, its_root),
+        )
         n_items = len(found.files) + len(found.problems)
-        records = read_surveyed(found, self._settings)
         report = self.write(records, n_items, show_progress=show_progress)
-        report.ignored = found.ignored
+        report.ignored, report.moved_from = found.ignored, its_root.moved_from
         return report
 
     def refresh(
         self,
         source: str | Path | BaseNode | Iterable[BaseNode],
         *,
+        root: str | None = None,
+        moved: bool = False,
         show_progress: bool = False,
     ) -> UpsertReport:
         """Insert a folder or documents; remove what is gone of a folder.
 
         Raises:
             DocumentUnreadable: The folder does not exist.
+            InvalidSetting: As `Roots.root_of`; or documents have a root.
         """
         if not isinstance(source, (str, Path)):
+            if root is not None or moved:
+                raise InvalidSetting(
+                    f"refresh() got documents with root={root!r} and moved={moved!r}, "
+                    f"which belong to a folder. Leave them out."
+                )
             return self.insert(source, show_progress=show_progress)
-        report = self.insert_directory(source, show_progress=show_progress)
+        report = self.insert_directory(
+            source, root=root, moved=moved, show_progress=show_progress
+        )
         report.n_removed += self._delete(self.gone(source, report))
         return report
 
@@ -134,22 +169,19 @@ class Writer:
             path: The folder.
             report: What inserting it returned.
         """
-        present = set(report.ref_doc_ids) | {p.source for p in report.problems}
-        folder = Path(path).resolve().as_posix().rstrip("/") + "/"
-        # What cannot be read now is not gone, nor is what lies in such a folder.
-        unread = tuple(f"{problem.source}/" for problem in report.problems)
-        return [
-            ref_doc_id
-            for ref_doc_id in self.ref_doc_ids()
-            if ref_doc_id.startswith(folder)
-            and ref_doc_id not in present
-            and not ref_doc_id.startswith(unread)
-            and is_gone(ref_doc_id)
-        ]
+        start = Path(path).resolve()
+        root = self._roots.holding(start)
+        return [] if root is None else gone_of(self._channels, root, start, report)
 
     def delete(self, ref_doc_id: str) -> int:
-        """Remove all nodes of a document; return how many there were."""
-        return self._delete([self._stored_ids.get(ref_doc_id, ref_doc_id)])
+        """Remove all nodes of a document; return how many there were.
+
+        Args:
+            ref_doc_id: Its id; of a file, any path of it will do.
+        """
+        stored = self._stored_ids.get(ref_doc_id, ref_doc_id)
+        file = known_as(os.path.abspath(ref_doc_id), self._roots.places)
+        return self._delete([stored]) or self._delete([file])
 
     def write(
         self,
@@ -169,7 +201,7 @@ class Writer:
         had_nodes: dict[str, bool] = {}  # by document
         bar = tqdm(total=n_items, desc="Indexing", disable=not show_progress)
         with self.lock, bar:
-            for batch in _batches(items, self._nodes_per_write):
+            for batch in batches(items, self._nodes_per_write):
                 records = []
                 for item in batch:
                     if isinstance(item, Problem):
@@ -188,7 +220,8 @@ class Writer:
         return report
 
     def _read(self, items: Sequence[BaseNode]) -> Iterator[SourceRecord | Problem]:
-        records = read_documents(items, settings=self._settings)
+        roots = self._roots.places
+        records = read_documents(items, settings=self._settings, roots=roots)
         for item, record in zip(items, records, strict=True):
             if isinstance(record, SourceRecord):
                 # A node's own id must not name its whole document.
@@ -204,7 +237,7 @@ class Writer:
         A document of which nothing can be encoded stays as it was.
         """
         wanted: dict[str, dict[str, BaseNode]] = {m: {} for m in self._channels}
-        for node in _latest(records):
+        for node in latest(records):
             if (modality := node.metadata[MODALITY_KEY]) in wanted:
                 wanted[modality][node.node_id] = node
             else:
@@ -315,36 +348,3 @@ class Writer:
             if ids:
                 self._channels[modality].collection.remove(ids)
         return sum(map(len, gone.values()))
-
-
-def _batches(
-    items: Iterable[SourceRecord | Problem], n_nodes: int
-) -> Iterator[list[SourceRecord | Problem]]:
-    """Yield the items in lists of `n_nodes` nodes or a little more."""
-    batch: list[SourceRecord | Problem] = []
-    n_pending = 0
-    for item in items:
-        batch.append(item)
-        n_pending += max(1, len(getattr(item, "nodes", ())))
-        if n_pending >= n_nodes:
-            yield batch
-            batch, n_pending = [], 0
-    if batch:
-        yield batch
-
-
-def _latest(records: Iterable[SourceRecord]) -> list[BaseNode]:
-    """Return the nodes that would stay were the records written one by one."""
-    wanted: dict[str, BaseNode] = {}
-    of_document: dict[str, set[str]] = {}
-    for record in records:
-        mine = of_document.setdefault(record.ref_doc_id, set())
-        if record.whole:
-            for node_id in mine & wanted.keys():
-                if wanted[node_id].ref_doc_id == record.ref_doc_id:
-                    del wanted[node_id]
-            mine.clear()
-        for node in record.nodes:
-            wanted[node.node_id] = node
-            mine.add(node.node_id)
-    return list(wanted.values())

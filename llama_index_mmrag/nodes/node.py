@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
+from unicodedata import normalize
 
 from llama_index.core.base.llms.types import BaseContentBlock, TextBlock
 from llama_index.core.bridge.pydantic import BaseModel, PlainSerializer
@@ -33,12 +34,22 @@ CONTENT_HASH_KEY = "content_hash"
 PROVENANCE_KEY = "mmrag_provenance"
 """Metadata key under which a fused node carries its provenance as plain data."""
 
+FILE_PATH_KEY = "file_path"
+
+ROOT_KEY = "root"
+"""Metadata key of the root that a node's `file_path` is stored relative to."""
+
+IMAGE_FILE_KEY = "image_file"
+"""Metadata key of a picture's root and path below it: "docs/pix/a.png"."""
+
 BOOKKEEPING_KEYS = (
     ENTITY_KEY,
     MODALITY_KEY,
     POSITION_KEY,
     CONTENT_HASH_KEY,
     PROVENANCE_KEY,
+    ROOT_KEY,
+    IMAGE_FILE_KEY,
 )
 """Metadata keys that are neither embedded nor shown to an LLM."""
 
@@ -67,17 +78,22 @@ class CaptionedImageNode(ImageNode):
 
 
 class ExplainedTextNode(TextNode):
-    """A text node whose hash leaves out its provenance.
+    """A text node whose hash leaves out its provenance, and where its file lies here.
 
     LlamaIndex takes results of one hash for one node (`QueryFusionRetriever` does), and
     a text node's hash covers its metadata: with the provenance in there, no other
-    retriever's result would be the same. The class name stays "TextNode".
+    retriever's result would be the same; nor with an absolute path where the store has
+    one below a root. The class name stays "TextNode".
     """
 
     @property
     def hash(self) -> str:
-        """Return what the hash was before the provenance came along."""
+        """Return what the hash of the stored node is."""
         metadata = {k: v for k, v in self.metadata.items() if k != PROVENANCE_KEY}
+        if below := (self.ref_doc_id or "").removeprefix(f"{metadata.get(ROOT_KEY)}/"):
+            path = normalize("NFC", str(metadata.get(FILE_PATH_KEY)))
+            if path.endswith(f"/{below}"):
+                metadata[FILE_PATH_KEY] = below
         return TextNode(text=self.text, metadata=metadata).hash
 
 

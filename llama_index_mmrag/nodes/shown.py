@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 
 from llama_index.core.schema import BaseNode, ImageNode, Node
 
 from llama_index_mmrag.errors import ImageUnreadable
+from llama_index_mmrag.nodes.node import IMAGE_FILE_KEY
+
+
+class RootUnknown(ImageUnreadable):
+    """A picture lies in a root, and nobody has said where that is on this machine."""
 
 
 def has_picture(node: BaseNode) -> bool:
@@ -28,10 +34,18 @@ def picture_of(node: BaseNode) -> str | bytes:
     A URL is never fetched: nothing leaves the machine by itself.
 
     Raises:
+        RootUnknown: It is a path below a root, and where that lies is not known here.
         ImageUnreadable: There is none, or it is only a URL, or no base64.
     """
     path, data, url = _fields(node)
     if path:
+        if (file := node.metadata.get(IMAGE_FILE_KEY)) and not os.path.isabs(path):
+            root = str(file).partition("/")[0]
+            raise RootUnknown(
+                f"The picture {file!r} lies in the root {root!r}, and where that is on "
+                f"this machine is not known. Open the index with "
+                f"roots={{{root!r}: FOLDER}}, or give --root {root}=FOLDER."
+            )
         return path
     if not data and url.startswith("data:"):
         data = url

@@ -30,6 +30,7 @@ from llama_index_mmrag.concurrency.turns import SEARCHING, in_turn
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.fusion import Background
 from llama_index_mmrag.nodes.node import entity_id_of
+from llama_index_mmrag.nodes.places import Places, placed, stored
 from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY
 from llama_index_mmrag.stores.locks import has_async_client
 from llama_index_mmrag.vectors import Vectors, unit_rows
@@ -65,6 +66,8 @@ class Collection:
         is_light: Whether searches bring ids and entities only, and nodes are read for
             what is left after the fusion: payloads and node parsing are nine tenths of
             a wide query's time.
+        places: Where the roots lie that stored paths are relative to: what is written
+            names no other place, and what is read has absolute paths.
     """
 
     is_light: ClassVar[bool] = False
@@ -74,6 +77,7 @@ class Collection:
         self.way: Literal["here", "thread", "await"] = (
             "await" if has_async_client(store) else "thread"
         )
+        self.places: Places = {}
         self._lock: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         self._sampling = threading.Lock()
         self._sample: tuple[Vectors, bool] | None = None
@@ -101,7 +105,8 @@ class Collection:
         return self._found(await self.store.aquery(query), query.similarity_top_k)
 
     def _found(self, result: VectorStoreQueryResult, most: int) -> list[Found]:
-        nodes, scores = result.nodes or (), result.similarities or ()
+        nodes = placed(result.nodes or (), self.places)
+        scores = result.similarities or ()
         if len(nodes) != len(scores):
             raise InvalidSetting(
                 f"{type(self.store).__name__} returned {len(nodes)} nodes and "
@@ -129,7 +134,8 @@ class Collection:
         """
         if not node_ids:
             return []
-        found = {n.node_id: n for n in self._read_nodes(node_ids, with_vectors)}
+        read = placed(self._read_nodes(node_ids, with_vectors), self.places)
+        found = {node.node_id: node for node in read}
         return [found[i] for i in dict.fromkeys(node_ids) if i in found]
 
     def _read_nodes(self, node_ids: Ids[str], with_vectors: bool) -> list[BaseNode]:  # noqa: ARG002 - other kinds'
@@ -144,7 +150,7 @@ class Collection:
     ) -> list[BaseNode]:
         """Return all nodes that pass `filters`; vectors as for `nodes`."""
         with self._lock:
-            return list(self.store.get_nodes(filters=filters))
+            return placed(self.store.get_nodes(filters=filters), self.places)
 
     async def anodes_where(self, filters: MetadataFilters) -> list[BaseNode]:
         """Return what `nodes_where` does, without blocking the event loop."""
@@ -152,7 +158,7 @@ class Collection:
         if self.way != "await" or is_default:  # LlamaIndex's blocks it
             read = partial(self.nodes_where, filters)
             return await in_turn(read, self, lane=self._lane)
-        return list(await self.store.aget_nodes(filters=filters))
+        return placed(await self.store.aget_nodes(filters=filters), self.places)
 
     def existing(self, node_ids: Ids[str]) -> set[str]:
         """Return which of the nodes are stored."""
@@ -248,8 +254,9 @@ class Collection:
         """Write nodes that have their vectors, replacing those of the same id."""
         if not nodes:
             return []
+        written = stored(nodes, self.places)
         with self._lock:
-            ids: list[str] = self.store.add(list(nodes))
+            ids: list[str] = self.store.add(written)
         self.forget()
         return ids
 

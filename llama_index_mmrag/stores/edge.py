@@ -443,8 +443,11 @@ class QdrantEdgeVectorStore(ThreadedVectorStore):
         folder = self.client
         chosen = filter_of(filters, node_ids=node_ids, indexes=folder.indexes)
         condition = None if chosen is None else chosen.condition
-        pages = folder.scroll(condition, payload=payload, vector=vector)
-        return {str(record.id): record for page in pages for record in page}
+        found: dict[str, qe.Record] = {}
+        for page in folder.scroll(condition, payload=payload, vector=vector):
+            for record in page:
+                found[str(record.id)] = record
+        return found
 
     def _condition(
         self, filters: MetadataFilters | None, node_ids: Sequence[str] | None

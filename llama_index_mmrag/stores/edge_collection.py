@@ -8,6 +8,7 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQuery
 
 from llama_index_mmrag.nodes.node import ENTITY_KEY, entity_id_of
+from llama_index_mmrag.nodes.places import place
 from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found, check_size
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.vectors import Vectors
@@ -22,12 +23,19 @@ class EdgeCollection(Collection):
         super().__init__(store)
         self.store: QdrantEdgeVectorStore = store
         self.way = "here"
+        self._ids_where = store.ids_where  # type: ignore[method-assign]  # as it is
 
     def search(self, query: VectorStoreQuery) -> list[Found]:
         """Return what the store finds, best first, without nodes."""
         rows = self.store.query_ids(query, payload_keys=(ENTITY_KEY,))
         return [
-            Found(node_id, entity_id_of(payload, node_id), score)
+            Found(
+                node_id,
+                named
+                if type(named := payload.get(ENTITY_KEY)) is str and named
+                else entity_id_of(payload, node_id),
+                score,
+            )
             for node_id, score, payload in rows
         ]
 
@@ -35,13 +43,15 @@ class EdgeCollection(Collection):
         self, node_ids: Ids[str], *, with_vectors: bool = False
     ) -> list[BaseNode]:
         """Return the nodes that exist, in the order asked for."""
-        return self.store.get_nodes(list(node_ids), with_embeddings=with_vectors)
+        found = self.store.get_nodes(list(node_ids), with_embeddings=with_vectors)
+        return place(found, self.places)
 
     def nodes_where(
         self, filters: MetadataFilters, *, with_vectors: bool = False
     ) -> list[BaseNode]:
         """Return all nodes that pass `filters`, by ascending id."""
-        return self.store.get_nodes(filters=filters, with_embeddings=with_vectors)
+        found = self.store.get_nodes(filters=filters, with_embeddings=with_vectors)
+        return place(found, self.places)
 
     def existing(self, node_ids: Ids[str]) -> set[str]:
         """Return which of the nodes are stored, by ids alone."""
@@ -50,9 +60,6 @@ class EdgeCollection(Collection):
     def document_ids(self) -> set[str]:
         """Return the ref_doc_ids of all nodes that have one."""
         return self.store.document_ids()
-
-    def _ids_where(self, filters: MetadataFilters) -> list[str]:
-        return self.store.ids_where(filters)
 
     def _read_sample(self) -> tuple[Vectors, bool]:
         return self.store.sample_vectors(N_SAMPLED), self.store.distance == "cosine"

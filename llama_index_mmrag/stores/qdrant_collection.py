@@ -13,6 +13,7 @@ from qdrant_client import models
 
 from llama_index_mmrag.concurrency.turns import in_turn
 from llama_index_mmrag.errors import CollectionMismatch
+from llama_index_mmrag.nodes.places import place
 from llama_index_mmrag.stores.client import (
     POINTS_PER_PAGE,
     is_local,
@@ -186,4 +187,5 @@ class QdrantCollection(Collection):
         return condition
 
     def _parsed(self, points: list[models.Record]) -> list[BaseNode]:
-        return list(self.store.parse_to_query_result(points).nodes or ())
+        nodes = list(self.store.parse_to_query_result(points).nodes or ())
+        return place(nodes, self.places)

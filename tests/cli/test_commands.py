@@ -544,3 +544,30 @@ def test_store_made_without_early_fusion_says_how_to_make_one_with_it(
     refused(ended, f"--fusion {stage} needs vectors")
     refused(ended, "mmrag index DIR --store NEW --early-fusion blend")
     assert run("search", "red", "-s", store, "-f", "late").exit_code == 0
+
+
+def test_root_has_a_name_and_its_pictures_are_shown_from_where_it_is_said_to_be(
+    run, docs, tmp_path
+):
+    store = tmp_path / "store"
+    indexed = run("index", docs, "--store", store, "--root", "house", "--refresh")
+    assert indexed.exit_code == 0
+    there = docs.rename(tmp_path / "there")
+    for roots, shown in (((), "teapot.png"), (("--root", f"house={there}"), None)):
+        found = run("search", "red", "--store", store, "--json", *roots)
+        assert found.exit_code == 0, found.output
+        paths = [card["image_path"] for card in json.loads(found.stdout)]
+        expected = shown or str(there / "teapot.png")
+        assert [path for path in paths if path] == [expected]
+        assert run("ask", "red", "--store", store, *roots).exit_code == 0
+
+
+def test_root_that_is_none_is_refused(run, docs, store):
+    refused(run("index", docs, "--store", store, "--root", "a/b"), "expected a name")
+    other = docs.rename(docs.parent / "others")
+    docs.mkdir()
+    refused(run("index", other, "--store", store, "--root", ""), "expected a name")
+    for root in ("house", "=there", "house="):
+        refused(run("search", "red", "--store", store, "--root", root), "NAME=FOLDER")
+    missing = f"docs={docs / 'missing'}"
+    refused(run("ask", "red", "--store", store, "--root", missing), "no such folder")

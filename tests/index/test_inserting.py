@@ -169,8 +169,12 @@ def test_inline_pictures_are_files_of_the_store(open_index, tmp_path):
     index = open_index(path=tmp_path / "store")
     index.insert([ImageNode(image=inline("red")), ImageDocument(image=inline("red"))])
     (file,) = (tmp_path / "store" / "media").iterdir()
-    stored = {Path(n.image_path) for n in all_of(index.channels[1])}
-    assert stored == {file}
+    stored = {
+        (n.image_path, n.metadata["image_file"]) for n in all_of(index.channels[1])
+    }
+    assert stored == {(file.name, f"media/{file.name}")}
+    shown = index.as_retriever().retrieve("red")
+    assert {Path(result.node.image_path) for result in shown} == {file}
     assert base64.b64encode(file.read_bytes()).decode() == inline("red")
 
 

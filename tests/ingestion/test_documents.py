@@ -219,10 +219,11 @@ def test_relationships_follow_the_ids():
     assert node.prev_node is None
 
 
-def test_stored_node_given_again_is_the_same_node(write, picture):
+def test_stored_node_given_again_is_the_same_node(write, picture, tmp_path):
     write("p.png", picture())
+    roots = {tmp_path.name: tmp_path}
     for node in read_file(write("a.md", "# A\n\n![x](p.png) one")).nodes:
-        (again,) = read_document(node).nodes
+        (again,) = read_document(node, roots=roots).nodes
         assert again.id_ == node.id_
         assert again.metadata == node.metadata
         assert again.ref_doc_id == node.ref_doc_id

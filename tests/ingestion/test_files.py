@@ -48,7 +48,7 @@ def test_every_node_names_its_document(write, picture):
     write("p.png", picture())
     path = write("a.md", "![pie](p.png) one")
     record = read_file(path)
-    assert record.ref_doc_id == path.as_posix()
+    assert record.ref_doc_id == f"{path.parent.name}/a.md"
     assert record.whole
     for node in record.nodes:
         assert node.ref_doc_id == record.ref_doc_id
@@ -210,7 +210,7 @@ def test_picture_that_cannot_be_had_is_reported_and_the_text_goes_in(write, link
     record = read_file(write("a.md", f"one ![two]({link}) three"))
     assert texts(record) == ["one two three"]
     (problem,) = record.problems
-    assert problem.source == record.ref_doc_id
+    assert problem.source == record.nodes[0].metadata["file_path"]
     assert word in problem.reason
 
 

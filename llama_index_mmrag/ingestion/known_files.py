@@ -1,0 +1,78 @@
+"""Known files: what the collections hold of a root, beside what is read of it now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from llama_index.core.vector_stores.types import (
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+)
+
+from llama_index_mmrag.ingestion.directory import is_gone
+from llama_index_mmrag.ingestion.linked import IMAGE
+from llama_index_mmrag.ingestion.records import Survey, UpsertReport
+from llama_index_mmrag.ingestion.roots import Root
+from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
+from llama_index_mmrag.nodes.node import IMAGE_FILE_KEY, ROOT_KEY
+from llama_index_mmrag.retrieval.channel import Channel
+
+
+def shown_elsewhere(
+    channels: Mapping[str, Channel], found: Survey, root: Root
+) -> set[str]:
+    """Return the ids of a part's pictures that pages in the rest of the root show.
+
+    Args:
+        channels: By modality.
+        found: What the part holds.
+        root: What it is a part of.
+    """
+    ids = root.ids_of(found.files)
+    pictures = [ids[f] for f in found.files if f.suffix.lower() in IMAGE_SUFFIXES]
+    if not pictures:
+        return set()
+    is_one = MetadataFilter(
+        key=IMAGE_FILE_KEY, value=pictures, operator=FilterOperator.IN
+    )
+    stored = channels[IMAGE].collection.nodes_where(MetadataFilters(filters=[is_one]))
+    read = set(ids.values())
+    return {n.metadata[IMAGE_FILE_KEY] for n in stored if n.ref_doc_id not in read}
+
+
+def gone_of(
+    channels: Mapping[str, Channel], root: Root, start: Path, report: UpsertReport
+) -> list[str]:
+    """Return the documents of a root, or of a part, whose files are gone since.
+
+    Args:
+        channels: By modality.
+        root: The root.
+        start: The part's folder; the root's own for all of it.
+        report: What inserting it returned.
+    """
+    collections = [channel.collection for channel in channels.values()]
+    within = f"{root.id_of(start)}/"
+    # What cannot be read now is not gone, nor is what lies in such a folder.
+    unread = [root.id_of(Path(problem.source)) for problem in report.problems]
+    present = {*report.ref_doc_ids, *unread}
+    folders = tuple(f"{name}/" for name in unread)
+    stored = sorted(set().union(*(one.document_ids() for one in collections)))
+    gone = [
+        ref_doc_id
+        for ref_doc_id in stored
+        if ref_doc_id.startswith(within)
+        and ref_doc_id not in present
+        and not ref_doc_id.startswith(folders)
+        and is_gone(ref_doc_id, root)
+    ]
+    # A user's own id may look like a file's.
+    files = {
+        node.ref_doc_id
+        for one in collections
+        for node in one.nodes(one.ids_of_documents(gone))
+        if node.metadata.get(ROOT_KEY) == root.name
+    }
+    return [ref_doc_id for ref_doc_id in gone if ref_doc_id in files]
