@@ -6,13 +6,14 @@ makes a page (`pages.py`), whose reader is a row in `files.py`; `linked.py` fini
 nodes. Start at `writer.py`, which encodes and stores what is new.
 """
 
-from llama_index_mmrag.ingestion.directory import discover, read_directory, survey
+from llama_index_mmrag.ingestion.directory import discover, survey
 from llama_index_mmrag.ingestion.documents import (
     document_id,
     read_document,
     read_documents,
 )
 from llama_index_mmrag.ingestion.files import read_file
+from llama_index_mmrag.ingestion.folders import read_directory
 from llama_index_mmrag.ingestion.records import (
     DocumentUnreadable,
     Problem,

@@ -13,6 +13,7 @@ from llama_index.core.schema import BaseNode, ImageNode, TextNode
 from llama_index_mmrag.checks import whole
 from llama_index_mmrag.checks.arguments import checked_fields
 from llama_index_mmrag.errors import InvalidSetting, MmragError
+from llama_index_mmrag.stores.catalogue import FileRow
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,25 @@ class SourceRecord:
     problems: tuple[Problem, ...] = ()
     """Parts of the document that were left out, such as pictures not found."""
 
+    rows: tuple[FileRow, ...] = ()
+    """What to remember of its file, once all its nodes are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A document that stays as it is: its file was not opened."""
+
+    ref_doc_id: str
+    n_nodes: int
+    shows: tuple[str, ...]
+    """Names of the pictures that it shows, as "ROOT/path/below/it"."""
+    rows: tuple[FileRow, ...] = ()
+    """What to remember of its file, where that was touched."""
+
+
+Item: TypeAlias = SourceRecord | Kept | Problem
+"""What becomes of a file or a document."""
+
 
 @dataclass(frozen=True, slots=True)
 class Survey:
@@ -99,12 +119,19 @@ class UpsertReport:
     """Files of a folder that are of other kinds: how many, by lower-case suffix."""
     moved_from: str | None = None
     """Where the root was before, if it has moved."""
+    not_removed: str = ""
+    """Why documents were kept whose files seem to be gone; empty: none was."""
 
     def note(self, problem: Problem) -> None:
         """Keep a problem, and log it."""
         what = "Left out of" if problem.is_part else "Skipped"
         logger.warning("%s %s: %s", what, problem.source, problem.reason)
         self.problems.append(problem)
+
+    def withhold(self, reason: str) -> None:
+        """Keep why nothing was removed, and log it."""
+        logger.warning("%s", reason)
+        self.not_removed = reason
 
     def __str__(self) -> str:
         """Return a sentence with the counts."""

@@ -14,13 +14,14 @@ from tqdm.auto import tqdm
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.composing import Composer
-from llama_index_mmrag.ingestion.directory import batches, read_surveyed, survey
 from llama_index_mmrag.ingestion.documents import read_documents
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
 from llama_index_mmrag.ingestion.in_flight import InFlight
-from llama_index_mmrag.ingestion.known_files import gone_of, shown_elsewhere
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
+from llama_index_mmrag.ingestion.reading import batches
 from llama_index_mmrag.ingestion.records import (
+    Item,
+    Kept,
     Problem,
     ReadSettings,
     SourceRecord,
@@ -28,9 +29,11 @@ from llama_index_mmrag.ingestion.records import (
     latest,
 )
 from llama_index_mmrag.ingestion.roots import Roots, known_as
+from llama_index_mmrag.ingestion.taking_over import alike, take_over
 from llama_index_mmrag.nodes.node import MODALITY_KEY
 from llama_index_mmrag.nodes.shown import source_of
 from llama_index_mmrag.retrieval.channel import Channel
+from llama_index_mmrag.stores.catalogue import Catalogue
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +54,7 @@ class Writer:
         settings: How files and documents become nodes.
         folder: The store's, where what is being replaced is noted; None: it is not.
         roots: The index's; None for none that is known yet.
+        catalogue: What is known of files; None: nothing is, and nothing is kept.
         nodes_per_write: Nodes collected before they are encoded and written.
 
     Attributes:
@@ -65,6 +69,7 @@ class Writer:
         settings: ReadSettings | None = None,
         folder: Path | None = None,
         roots: Roots | None = None,
+        catalogue: Catalogue | None = None,
         nodes_per_write: int = NODES_PER_WRITE,
     ) -> None:
         self.lock = threading.RLock()
@@ -78,6 +83,7 @@ class Writer:
         self._roots = roots or Roots(store=folder, media=self._settings.media_dir)
         for channel in (*channels.values(), *([composed] if composed else ())):
             channel.collection.places = self._roots.places
+        self._catalogue = catalogue or Catalogue(None, "")
         self._in_flight = InFlight(folder)
         self._nodes_per_write = nodes_per_write
         # A random id lives as long as its object; the stored id comes from content.
@@ -104,75 +110,6 @@ class Writer:
         listed = [items] if isinstance(items, BaseNode) else list(items)
         return self.write(self._read(listed), len(listed), show_progress=show_progress)
 
-    def insert_directory(
-        self,
-        path: str | Path,
-        *,
-        recursive: bool = True,
-        root: str | None = None,
-        moved: bool = False,
-        show_progress: bool = False,
-    ) -> UpsertReport:
-        """Insert a folder, or one file; return what was done.
-
-        Raises:
-            DocumentUnreadable: `path` does not exist, or is a file of another kind.
-            InvalidSetting: As `Roots.root_of`.
-        """
-        found = survey(path, recursive=recursive, media=self._roots.media)
-        with self.lock:
-            its_root = self._roots.root_of(found, root, moved=moved)
-        records = read_surveyed(
-            found,
-            its_root,
-            settings=self._settings,
-            shown=()
-            if found.start == its_root.folder
-            else shown_elsewhere(self._channels, found, its_root),
-        )
-        n_items = len(found.files) + len(found.problems)
-        report = self.write(records, n_items, show_progress=show_progress)
-        report.ignored, report.moved_from = found.ignored, its_root.moved_from
-        return report
-
-    def refresh(
-        self,
-        source: str | Path | BaseNode | Iterable[BaseNode],
-        *,
-        root: str | None = None,
-        moved: bool = False,
-        show_progress: bool = False,
-    ) -> UpsertReport:
-        """Insert a folder or documents; remove what is gone of a folder.
-
-        Raises:
-            DocumentUnreadable: The folder does not exist.
-            InvalidSetting: As `Roots.root_of`; or documents have a root.
-        """
-        if not isinstance(source, (str, Path)):
-            if root is not None or moved:
-                raise InvalidSetting(
-                    f"refresh() got documents with root={root!r} and moved={moved!r}, "
-                    f"which belong to a folder. Leave them out."
-                )
-            return self.insert(source, show_progress=show_progress)
-        report = self.insert_directory(
-            source, root=root, moved=moved, show_progress=show_progress
-        )
-        report.n_removed += self._delete(self.gone(source, report))
-        return report
-
-    def gone(self, path: str | Path, report: UpsertReport) -> list[str]:
-        """Return the documents of a folder whose files are gone since.
-
-        Args:
-            path: The folder.
-            report: What inserting it returned.
-        """
-        start = Path(path).resolve()
-        root = self._roots.holding(start)
-        return [] if root is None else gone_of(self._channels, root, start, report)
-
     def delete(self, ref_doc_id: str) -> int:
         """Remove all nodes of a document; return how many there were.
 
@@ -181,11 +118,11 @@ class Writer:
         """
         stored = self._stored_ids.get(ref_doc_id, ref_doc_id)
         file = known_as(os.path.abspath(ref_doc_id), self._roots.places)
-        return self._delete([stored]) or self._delete([file])
+        return self.delete_all([stored]) or self.delete_all([file])
 
     def write(
         self,
-        items: Iterable[SourceRecord | Problem],
+        items: Iterable[Item],
         n_items: int | None = None,
         *,
         show_progress: bool = False,
@@ -202,17 +139,28 @@ class Writer:
         bar = tqdm(total=n_items, desc="Indexing", disable=not show_progress)
         with self.lock, bar:
             for batch in batches(items, self._nodes_per_write):
-                records = []
+                records: list[SourceRecord] = []
+                rows = []
                 for item in batch:
                     if isinstance(item, Problem):
                         report.note(item)
+                        continue
+                    if isinstance(item, Kept):
+                        had_nodes[item.ref_doc_id] = item.n_nodes > 0
+                        report.n_unchanged += item.n_nodes
+                        rows += item.rows
                         continue
                     for problem in item.problems:
                         report.note(replace(problem, is_part=True))
                     known = had_nodes.get(item.ref_doc_id, False)
                     had_nodes[item.ref_doc_id] = known or bool(item.nodes)
                     records.append(item)
-                self._write_batch(records, report)
+                there = self._write_batch(records, report) if records else set()
+                for record in records:
+                    if all(node.node_id in there for node in record.nodes):
+                        rows += record.rows
+                # Only now: what it says is there is on the disk.
+                self._catalogue.remember(rows)
                 # Reading is quick: what counts is what is encoded and written.
                 bar.update(len(batch))
         report.n_documents = sum(had_nodes.values())
@@ -231,10 +179,11 @@ class Writer:
 
     def _write_batch(
         self, records: Sequence[SourceRecord], report: UpsertReport
-    ) -> None:
+    ) -> set[str]:
         """Encode and write what is new, then remove what it makes stale.
 
-        A document of which nothing can be encoded stays as it was.
+        A document of which nothing can be encoded stays as it was. Returns the ids of
+        the nodes that are there.
         """
         wanted: dict[str, dict[str, BaseNode]] = {m: {} for m in self._channels}
         for node in latest(records):
@@ -280,10 +229,16 @@ class Writer:
         changes = any((*new.values(), *stale.values()))
         if changes:
             self._in_flight.begin(replaced, wanted, there)
+        donors = alike(self._catalogue, records) if any(new.values()) else {}
+        if any(stale.values()):
+            self._catalogue.forget(replaced)
         for modality, nodes_to_add in new.items():
             if nodes_to_add:
                 channel = self._channels[modality]
-                encoded = encode_good(channel, nodes_to_add, encode_nodes, report.note)
+                encoded, others = take_over(
+                    channel, nodes_to_add, donors.get(modality, ())
+                )
+                encoded += encode_good(channel, others, encode_nodes, report.note)
                 there.update(channel.collection.add(encoded))
                 report.n_added += len(encoded)
         # Its encoder may be down: what cannot be replaced is not lost.
@@ -297,6 +252,7 @@ class Writer:
         report.n_removed += self._remove(stale, touched, report.note)
         if changes:
             self._in_flight.end()
+        return there
 
     def recover(self) -> None:
         """Finish, or take back, what somebody who was killed had begun.
@@ -320,16 +276,19 @@ class Writer:
                 for one in collections.values()
                 for node in one.nodes(one.ids_of_documents(documents))
             ]
+            self._catalogue.forget(documents)
             self._remove(gone, touched, lambda problem: None)  # noqa: ARG005
             self._in_flight.end()
 
-    def _delete(self, ref_doc_ids: Sequence[str]) -> int:
+    def delete_all(self, ref_doc_ids: Sequence[str]) -> int:
+        """Remove all nodes of documents; return how many there were."""
         # All at once: an embedded store syncs its files at each write.
         with self.lock:
             gone = {
                 modality: channel.collection.ids_of_documents(ref_doc_ids)
                 for modality, channel in self._channels.items()
             }
+            self._catalogue.forget(ref_doc_ids)
             # What stays was composed before: a problem with it is known.
             return self._remove(gone, [], lambda problem: None)  # noqa: ARG005
 

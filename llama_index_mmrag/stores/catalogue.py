@@ -110,6 +110,11 @@ class Catalogue:
             return cls(None, index_id)
         return cls(folder / "mmrag" / f"{index_id}.sqlite", index_id)
 
+    @property
+    def keeps_files(self) -> bool:
+        """Whether files are remembered."""
+        return self._path is not None
+
     # Roots
 
     def roots(self) -> dict[str, Path]:
@@ -121,16 +126,16 @@ class Catalogue:
             return dict(self._roots)
 
     def set_root(self, name: str, place: Path) -> None:
-        """Remember where a root is."""
+        """Remember where a root is; of a new one, on which device too."""
         with self._lock:
             self._roots = {**self.roots(), name: place}
         known = self._read("SELECT place FROM roots WHERE name = ?", name)
         if known != [(str(place),)]:
             upsert = (
-                "INSERT INTO roots (name, place) VALUES (?, ?) "
+                "INSERT INTO roots VALUES (?, ?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET place = excluded.place"
             )
-            self._write(upsert, [(name, str(place))])
+            self._write(upsert, [(name, str(place), device_of(place))])
 
     def device(self, root: str) -> str | None:
         """Return on which device a root was last seen whole; None if not known."""
@@ -256,6 +261,14 @@ class Catalogue:
         if db.execute("SELECT index_id FROM about").fetchall() != [(self._index_id,)]:
             msg = "it belongs to another index"
             raise ValueError(msg)
+
+
+def device_of(folder: Path) -> str | None:
+    """Return a name of the device that a folder is on; None if it is not there."""
+    try:
+        return str(folder.stat().st_dev)
+    except OSError:
+        return None
 
 
 def _is_moved_aside(path: Path) -> bool:
