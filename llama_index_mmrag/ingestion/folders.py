@@ -220,7 +220,7 @@ class Folders:
         report: UpsertReport,
         before: list[str],
     ) -> str:
-        """Return what speaks against documents being gone; nothing where nothing does."""
+        """Return what speaks against documents being gone, or nothing."""
         present = set(report.ref_doc_ids)
         rows = self._catalogue.files(root.name).values() if gone else ()
         hashes = {row.document: row.sha256 for row in rows}

@@ -33,7 +33,7 @@ from llama_index_mmrag.ingestion.taking_over import alike, take_over
 from llama_index_mmrag.nodes.node import MODALITY_KEY
 from llama_index_mmrag.nodes.shown import source_of
 from llama_index_mmrag.retrieval.channel import Channel
-from llama_index_mmrag.stores.catalogue import Catalogue
+from llama_index_mmrag.stores.catalogue import Catalogue, FileRow
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class Writer:
         with self.lock, bar:
             for batch in batches(items, self._nodes_per_write):
                 records: list[SourceRecord] = []
-                rows = []
+                rows: list[FileRow] = []
                 for item in batch:
                     if isinstance(item, Problem):
                         report.note(item)
@@ -229,18 +229,10 @@ class Writer:
         changes = any((*new.values(), *stale.values()))
         if changes:
             self._in_flight.begin(replaced, wanted, there)
-        donors = alike(self._catalogue, records) if any(new.values()) else {}
-        if any(stale.values()):
-            self._catalogue.forget(replaced)
-        for modality, nodes_to_add in new.items():
-            if nodes_to_add:
-                channel = self._channels[modality]
-                encoded, others = take_over(
-                    channel, nodes_to_add, donors.get(modality, ())
-                )
-                encoded += encode_good(channel, others, encode_nodes, report.note)
-                there.update(channel.collection.add(encoded))
-                report.n_added += len(encoded)
+        self._catalogue.forget(replaced if any(stale.values()) else ())
+        for modality, encoded in self._encoded(new, records, report).items():
+            there.update(self._channels[modality].collection.add(encoded))
+            report.n_added += len(encoded)
         # Its encoder may be down: what cannot be replaced is not lost.
         given_up = {n.ref_doc_id or "" for n in touched if n.node_id in written - there}
         given_up -= {n.ref_doc_id or "" for n in touched if n.node_id in there}
@@ -253,6 +245,23 @@ class Writer:
         if changes:
             self._in_flight.end()
         return there
+
+    def _encoded(
+        self,
+        new: Mapping[str, list[BaseNode]],
+        records: Sequence[SourceRecord],
+        report: UpsertReport,
+    ) -> dict[str, list[BaseNode]]:
+        """Return the nodes with their vectors, those of a renamed file with the old."""
+        donors = alike(self._catalogue, records) if any(new.values()) else {}
+        encoded: dict[str, list[BaseNode]] = {}
+        for modality, nodes in new.items():
+            channel = self._channels[modality]
+            encoded[modality], others = take_over(
+                channel, nodes, donors.get(modality, ())
+            )
+            encoded[modality] += encode_good(channel, others, encode_nodes, report.note)
+        return encoded
 
     def recover(self) -> None:
         """Finish, or take back, what somebody who was killed had begun.
