@@ -6,7 +6,6 @@ from collections.abc import Hashable, Iterable, Sequence
 
 from llama_index.core.schema import BaseNode, ImageNode, MetadataMode
 
-from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
 from llama_index_mmrag.ingestion.records import SourceRecord
 from llama_index_mmrag.nodes.node import CONTENT_HASH_KEY
 from llama_index_mmrag.retrieval.channel import Channel
@@ -49,7 +48,8 @@ def take_over(
 
 
 def _encoded(node: BaseNode) -> Hashable:
-    """Return what a node's vector follows from."""
-    if isinstance(node, ImageNode):
-        return IMAGE, node.metadata.get(CONTENT_HASH_KEY, node.node_id)
-    return TEXT, node.get_content(metadata_mode=MetadataMode.EMBED)
+    """Return what a node's vector follows from: words, and a picture's bytes."""
+    words = node.get_content(metadata_mode=MetadataMode.EMBED)
+    if not isinstance(node, ImageNode):
+        return words, None
+    return words, node.metadata.get(CONTENT_HASH_KEY, node.node_id)

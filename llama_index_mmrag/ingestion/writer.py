@@ -230,7 +230,8 @@ class Writer:
         if changes:
             self._in_flight.begin(replaced, wanted, there)
         self._catalogue.forget(replaced if any(stale.values()) else ())
-        for modality, encoded in self._encoded(new, records, report).items():
+        donors = alike(self._catalogue, records if any(new.values()) else ())
+        for modality, encoded in self._encoded(new, donors, report).items():
             there.update(self._channels[modality].collection.add(encoded))
             report.n_added += len(encoded)
         # Its encoder may be down: what cannot be replaced is not lost.
@@ -241,7 +242,9 @@ class Writer:
                 collection = self._channels[modality].collection
                 kept = set(collection.ids_of_documents(sorted(given_up)))
                 stale[modality] = [node_id for node_id in ids if node_id not in kept]
-        report.n_removed += self._remove(stale, touched, report.note)
+        report.n_removed += self._remove(
+            stale, touched, report.note, donors.get(IMAGE, ())
+        )
         if changes:
             self._in_flight.end()
         return there
@@ -249,11 +252,10 @@ class Writer:
     def _encoded(
         self,
         new: Mapping[str, list[BaseNode]],
-        records: Sequence[SourceRecord],
+        donors: Mapping[str, list[str]],
         report: UpsertReport,
     ) -> dict[str, list[BaseNode]]:
         """Return the nodes with their vectors, those of a renamed file with the old."""
-        donors = alike(self._catalogue, records) if any(new.values()) else {}
         encoded: dict[str, list[BaseNode]] = {}
         for modality, nodes in new.items():
             channel = self._channels[modality]
@@ -302,7 +304,11 @@ class Writer:
             return self._remove(gone, [], lambda problem: None)  # noqa: ARG005
 
     def _remove(
-        self, gone: Mapping[str, list[str]], touched: Iterable[BaseNode], note: Note
+        self,
+        gone: Mapping[str, list[str]],
+        touched: Iterable[BaseNode],
+        note: Note,
+        donors: Sequence[str] = (),
     ) -> int:
         """Remove nodes, by modality; compose what depends on them or was written."""
         if self._composer is not None:
@@ -311,7 +317,9 @@ class Writer:
                 for modality, ids in gone.items()
                 for node in self._channels[modality].collection.nodes(ids)
             ]
-            self._composer.update([*touched, *lost], gone=gone, note=note)
+            self._composer.update(
+                [*touched, *lost], gone=gone, note=note, donors=donors
+            )
         for modality, ids in gone.items():
             if ids:
                 self._channels[modality].collection.remove(ids)

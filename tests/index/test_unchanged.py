@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from llama_index_mmrag import MultiModalQdrantIndex
+from llama_index_mmrag import Blend, MultiModalQdrantIndex
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.stores.catalogue import CATALOGUE
 
-from ..support.indexes import contents, painted, texts
+from ..support.indexes import Open, contents, painted, texts
 
 _opened: list[Path] = []
 _watched: list[Path] = []
@@ -74,8 +74,10 @@ def run(open_index, tmp_path) -> Callable[..., MultiModalQdrantIndex]:
     return opened
 
 
-def is_fresh(index: MultiModalQdrantIndex, folder: Path, open_index) -> bool:
-    fresh = open_index()
+def is_fresh(
+    index: MultiModalQdrantIndex, folder: Path, open_index: Open, **settings: object
+) -> bool:
+    fresh = open_index(**settings)
     fresh.insert_directory(folder)
     return contents(index) == contents(fresh)
 
@@ -414,19 +416,20 @@ def test_renamed_page_takes_its_pictures_along(run, folder, open_index, encoder)
     assert is_fresh(index, folder, open_index)
 
 
+@pytest.mark.parametrize("rule", [None, Blend(0.5)])
 def test_page_that_moves_with_its_pictures_is_not_encoded(
-    run, folder, open_index, encoder
+    rule, run, folder, open_index, encoder
 ):
-    run().insert_directory(folder)
+    run(early_fusion=rule).insert_directory(folder)
     below = folder / "below"
     below.mkdir()
     for name in ("fruit.md", "pix"):
         (folder / name).rename(below / name)
     encoder.taken()
-    index = run()
+    index = run(early_fusion=rule)
     index.refresh(folder)
     assert encoder.taken() == (0, 0)
-    assert is_fresh(index, folder, open_index)
+    assert is_fresh(index, folder, open_index, early_fusion=rule)
 
 
 def test_copy_is_not_encoded_and_the_first_stays(run, folder, open_index, encoder):
