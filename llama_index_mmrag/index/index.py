@@ -111,7 +111,7 @@ class MultiModalQdrantIndex:
         catalogue = catalogue or Catalogue(None, "")
         for name, folder in checked_roots(roots or {}).items():
             catalogue.set_root(name, folder)
-        its_roots = Roots(catalogue, store=root, media=media)
+        its_roots = Roots(catalogue.roots(), store=root, media=media)
         self._writer = Writer(
             self._channels,
             composed=self._composed,

@@ -89,8 +89,10 @@ class Composer:
             and not _lacks_caption(node)
             and not (node_id in stored and holds(stored[node_id], node))
         ]
-        taken, left = take_over(self.channel, captioned, donors)
-        self.channel.collection.add(taken)
+        left: Sequence[BaseNode] = captioned
+        if donors:
+            taken, left = take_over(self.channel, captioned, donors)
+            self.channel.collection.add(taken)
         encoded = encode_good(self._parts[TEXT], left, encode_words, note)
         rows: list[_Row] = [(node, node.embedding, None) for node in texts.values()]
         for words in encoded:

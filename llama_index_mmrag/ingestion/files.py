@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
-from llama_index.core.utils import get_tokenizer
-
 from llama_index_mmrag.checks.arguments import checked
-from llama_index_mmrag.ingestion.identity import derived_id
 from llama_index_mmrag.ingestion.linked import FILE_NAME_KEY, Origin
 from llama_index_mmrag.ingestion.markdown import MARKDOWN_SUFFIXES, markdown_page
 from llama_index_mmrag.ingestion.pages import Page, Section, page_record
@@ -25,9 +21,6 @@ from llama_index_mmrag.ingestion.records import (
 from llama_index_mmrag.ingestion.roots import MEDIA, Root
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 from llama_index_mmrag.nodes.node import FILE_PATH_KEY, ROOT_KEY
-
-_PROBE = "One, two; three: 4,567 naïve cafés."
-"""How it is cut tells one tokenizer from another."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -87,24 +80,6 @@ def read_found(
         places[MEDIA] = settings.media_dir.absolute().as_posix()
     origin = Origin(ref_doc_id, metadata, places=places, root=root)
     return page_record(page, origin, settings)
-
-
-def read_as(links_from: Path | None, settings: ReadSettings) -> str:
-    """Return a name of all that a file's nodes follow from, besides the file.
-
-    Args:
-        links_from: As for `read_found`.
-        settings: As for `read_found`.
-    """
-    return derived_id(
-        version("llama-index-mmrag"),
-        links_from is None,
-        settings.chunk_size,
-        settings.chunk_overlap,
-        settings.encoding,
-        settings.media_dir is None,
-        str(list(get_tokenizer()(_PROBE))),
-    )
 
 
 Reader: TypeAlias = Callable[[Path, ReadSettings, Path | None], Page]

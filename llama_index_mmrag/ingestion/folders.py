@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
 from llama_index.core.schema import BaseNode
+from llama_index.core.utils import get_tokenizer
 
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.directory import survey
-from llama_index_mmrag.ingestion.files import read_as
 from llama_index_mmrag.ingestion.known_files import gone_of, shown_elsewhere
 from llama_index_mmrag.ingestion.reading import KnownFiles, read_surveyed
 from llama_index_mmrag.ingestion.records import (
@@ -26,6 +28,9 @@ from llama_index_mmrag.ingestion.roots import Root, Roots
 from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue, device_of
+
+_PROBE = "One, two; three: 4,567 naïve cafés."
+"""How it is cut tells one tokenizer from another."""
 
 _FEW = 20
 """So many files may be gone at once, however few there were."""
@@ -115,16 +120,14 @@ class Folders:
         # A single file was named on purpose, and links to what is around it.
         is_alone = found.root is None and found.start.parent == its_root.folder
         links_from = None if is_alone else its_root.folder
-        known = None
-        if self._catalogue.keeps_files:
-            known = KnownFiles(
-                self._catalogue,
-                self._channels,
-                ids,
-                its_root,
-                read_as=read_as(links_from, self._settings),
-                checksum=checksum,
-            )
+        known = KnownFiles(
+            self._catalogue,
+            self._channels,
+            ids,
+            its_root,
+            read_as=_read_as(links_from, self._settings),
+            checksum=checksum,
+        )
         records = read_surveyed(
             found,
             ids,
@@ -241,3 +244,17 @@ class Folders:
         if len(lost) >= _FEW and len(lost) * 2 > n_known:
             return f"The folder {name} lacks {len(lost)} of the {n_known} files known"
         return ""
+
+
+def _read_as(links_from: Path | None, settings: ReadSettings) -> str:
+    """Return a name of all that a file's nodes follow from, besides the file."""
+    follows_from = (
+        version("llama-index-mmrag"),
+        links_from is None,
+        settings.chunk_size,
+        settings.chunk_overlap,
+        settings.encoding,
+        settings.media_dir is None,
+        list(get_tokenizer()(_PROBE)),
+    )
+    return hashlib.sha256(repr(follows_from).encode()).hexdigest()[:16]

@@ -77,10 +77,13 @@ class KnownFiles:
         self._read_as = read_as
         self._checksum = checksum
         self._started_ns = time.time_ns()
+        rows = catalogue.files(root.name, at=root.folder)
+        self._hashes = catalogue.hashes()
+        self._remembers = catalogue.keeps_files
         self._files = {self._path(ids[file]): file for file in ids}
         # Before anything is read: what changes meanwhile must not be taken for read.
-        self._seen = {path: self._look(path) for path in self._files}
-        rows = catalogue.files(root.name)
+        seen = self._files if self._remembers else ()
+        self._seen = {path: self._look(path) for path in seen}
         self._rows = {p: row for p, row in rows.items() if row.read_as == read_as}
         # A link may mean another picture, now that there is one more.
         self._new_names = {Path(path).name for path in self._files.keys() - rows.keys()}
@@ -115,10 +118,8 @@ class KnownFiles:
             rows=() if changed == row else (changed,),
         )
 
-    def rows_of(
-        self, record: SourceRecord, shows: Iterable[str]
-    ) -> tuple[FileRow, ...]:
-        """Return what to remember of a file that was read, and of pictures beside it.
+    def noted(self, record: SourceRecord, shows: Iterable[str]) -> SourceRecord:
+        """Return a record with what to remember of its file, and of pictures beside it.
 
         Nothing of what changed meanwhile, or has problems that are to be told again.
 
@@ -126,8 +127,8 @@ class KnownFiles:
             record: What was read.
             shows: Names of the pictures that it shows.
         """
-        if record.problems:
-            return ()
+        if record.problems or not self._remembers:
+            return record
         path, ours = self._path(record.ref_doc_id), f"{self._root.name}/"
         shown = [self._path(name) for name in shows if name.startswith(ours)]
         beside = [other for other in shown if other not in self._files]
@@ -135,18 +136,20 @@ class KnownFiles:
             seen = self._seen.setdefault(other, self._look(other))
             # Nobody looked at a young one before it was read.
             if seen is None or seen.mtime_ns is None:
-                return ()
+                return record
         # Hashed first: what is still the same after that was the same all the time.
         rows = [self._row(each) for each in (path, *beside)]
         if not all(map(self._is_still, (path, *shown))) or not all(
             row.sha256 for row in rows
         ):
-            return ()
+            return record
         ids: dict[str, list[str]] = {}
         for node in record.nodes:
             ids.setdefault(node.metadata[MODALITY_KEY], []).append(node.node_id)
         mine = rows[0]._replace(document=record.ref_doc_id, ids=ids, shows=shown)
-        return (mine, *rows[1:])
+        return replace(
+            record, rows=(mine, *rows[1:]), is_copy=mine.sha256 in self._hashes
+        )
 
     def _those_as_left(self, rows: Sequence[FileRow]) -> set[str]:
         """Return the paths of those that have the nodes that they say, and no others.
@@ -274,26 +277,12 @@ def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
         names.update(shows)
         if known:
             shows.pop(ref_doc_id, None)
-            record = replace(record, rows=known.rows_of(record, shows))
+            record = known.noted(record, shows)
         yield record
     if found.start != root.folder:
         for name in names.keys() - ids.values():
             if name.startswith(f"{root.name}/"):
                 yield SourceRecord(name, (), whole=True)
-
-
-def batches(items: Iterable[Item], n_nodes: int) -> Iterator[list[Item]]:
-    """Yield the items in lists of `n_nodes` nodes or a little more."""
-    batch: list[Item] = []
-    n_pending = 0
-    for item in items:
-        batch.append(item)
-        n_pending += max(1, len(getattr(item, "nodes", ())))
-        if n_pending >= n_nodes:
-            yield batch
-            batch, n_pending = [], 0
-    if batch:
-        yield batch
 
 
 def _sha256(file: Path) -> str:

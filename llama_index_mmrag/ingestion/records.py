@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from llama_index.core.schema import BaseNode, ImageNode, TextNode
+from llama_index.core.schema import ImageNode, TextNode
 
 from llama_index_mmrag.checks import whole
 from llama_index_mmrag.checks.arguments import checked_fields
@@ -61,6 +61,9 @@ class SourceRecord:
 
     rows: tuple[FileRow, ...] = ()
     """What to remember of its file, once all its nodes are there."""
+
+    is_copy: bool = False
+    """Whether a file of the same content was known: its vectors may be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,20 +214,3 @@ class ReadSettings:
                 f"encoding={self.encoding!r} is no encoding Python knows. Give a name "
                 f'such as "utf-8", "cp1252" or "shift_jis".'
             ) from error
-
-
-def latest(records: Iterable[SourceRecord]) -> list[BaseNode]:
-    """Return the nodes that would stay were the records written one by one."""
-    wanted: dict[str, BaseNode] = {}
-    of_document: dict[str, set[str]] = {}
-    for record in records:
-        mine = of_document.setdefault(record.ref_doc_id, set())
-        if record.whole:
-            for node_id in mine & wanted.keys():
-                if wanted[node_id].ref_doc_id == record.ref_doc_id:
-                    del wanted[node_id]
-            mine.clear()
-        for node in record.nodes:
-            wanted[node.node_id] = node
-            mine.add(node.node_id)
-    return list(wanted.values())

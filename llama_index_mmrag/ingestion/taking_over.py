@@ -18,7 +18,7 @@ def alike(
     """Return the ids of nodes of files with the same content, by modality."""
     hashes = {row.sha256 for record in records for row in record.rows}
     found: dict[str, list[str]] = {}
-    for row in catalogue.with_hashes(hashes) if hashes else ():
+    for row in catalogue.with_hashes(hashes):
         for modality, ids in row.ids.items():
             found.setdefault(modality, []).extend(ids)
     return found
@@ -34,8 +34,6 @@ def take_over(
         nodes: What is new.
         donors: Ids of nodes that may have been encoded from the same.
     """
-    if not donors:
-        return [], list(nodes)
     there = channel.collection.nodes(donors, with_vectors=True)
     vectors = {_encoded(node): node.embedding for node in there if node.embedding}
     taken = [

@@ -18,7 +18,6 @@ from llama_index_mmrag.ingestion.documents import read_documents
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
 from llama_index_mmrag.ingestion.in_flight import InFlight
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
-from llama_index_mmrag.ingestion.reading import batches
 from llama_index_mmrag.ingestion.records import (
     Item,
     Kept,
@@ -26,7 +25,6 @@ from llama_index_mmrag.ingestion.records import (
     ReadSettings,
     SourceRecord,
     UpsertReport,
-    latest,
 )
 from llama_index_mmrag.ingestion.roots import Roots, known_as
 from llama_index_mmrag.ingestion.taking_over import alike, take_over
@@ -138,7 +136,7 @@ class Writer:
         had_nodes: dict[str, bool] = {}  # by document
         bar = tqdm(total=n_items, desc="Indexing", disable=not show_progress)
         with self.lock, bar:
-            for batch in batches(items, self._nodes_per_write):
+            for batch in _batches(items, self._nodes_per_write):
                 records: list[SourceRecord] = []
                 rows: list[FileRow] = []
                 for item in batch:
@@ -155,11 +153,9 @@ class Writer:
                     known = had_nodes.get(item.ref_doc_id, False)
                     had_nodes[item.ref_doc_id] = known or bool(item.nodes)
                     records.append(item)
-                there = self._write_batch(records, report) if records else set()
-                for record in records:
-                    if all(node.node_id in there for node in record.nodes):
-                        rows += record.rows
-                # Only now: what it says is there is on the disk.
+                if records:
+                    rows += self._write_batch(records, report)
+                # Only now: what they say is there is on the disk.
                 self._catalogue.remember(rows)
                 # Reading is quick: what counts is what is encoded and written.
                 bar.update(len(batch))
@@ -179,14 +175,14 @@ class Writer:
 
     def _write_batch(
         self, records: Sequence[SourceRecord], report: UpsertReport
-    ) -> set[str]:
+    ) -> list[FileRow]:
         """Encode and write what is new, then remove what it makes stale.
 
-        A document of which nothing can be encoded stays as it was. Returns the ids of
-        the nodes that are there.
+        A document of which nothing can be encoded stays as it was. Returns what to
+        remember of files whose nodes are all there.
         """
         wanted: dict[str, dict[str, BaseNode]] = {m: {} for m in self._channels}
-        for node in latest(records):
+        for node in _latest(records):
             if (modality := node.metadata[MODALITY_KEY]) in wanted:
                 wanted[modality][node.node_id] = node
             else:
@@ -229,8 +225,9 @@ class Writer:
         changes = any((*new.values(), *stale.values()))
         if changes:
             self._in_flight.begin(replaced, wanted, there)
-        self._catalogue.forget(replaced if any(stale.values()) else ())
-        donors = alike(self._catalogue, records if any(new.values()) else ())
+        if any(stale.values()):
+            self._catalogue.forget(replaced)
+        donors = self._donors(records if any(new.values()) else ())
         for modality, encoded in self._encoded(new, donors, report).items():
             there.update(self._channels[modality].collection.add(encoded))
             report.n_added += len(encoded)
@@ -247,7 +244,16 @@ class Writer:
         )
         if changes:
             self._in_flight.end()
-        return there
+        return [
+            row
+            for record in records
+            if all(node.node_id in there for node in record.nodes)
+            for row in record.rows
+        ]
+
+    def _donors(self, records: Iterable[SourceRecord]) -> dict[str, list[str]]:
+        copies = [record for record in records if record.is_copy]
+        return alike(self._catalogue, copies) if copies else {}
 
     def _encoded(
         self,
@@ -259,10 +265,13 @@ class Writer:
         encoded: dict[str, list[BaseNode]] = {}
         for modality, nodes in new.items():
             channel = self._channels[modality]
-            encoded[modality], others = take_over(
-                channel, nodes, donors.get(modality, ())
+            taken, others = (
+                take_over(channel, nodes, donors[modality])
+                if modality in donors
+                else ([], nodes)
             )
-            encoded[modality] += encode_good(channel, others, encode_nodes, report.note)
+            others = encode_good(channel, others, encode_nodes, report.note)
+            encoded[modality] = taken + others
         return encoded
 
     def recover(self) -> None:
@@ -324,3 +333,34 @@ class Writer:
             if ids:
                 self._channels[modality].collection.remove(ids)
         return sum(map(len, gone.values()))
+
+
+def _batches(items: Iterable[Item], n_nodes: int) -> Iterator[list[Item]]:
+    """Yield the items in lists of `n_nodes` nodes or a little more."""
+    batch: list[Item] = []
+    n_pending = 0
+    for item in items:
+        batch.append(item)
+        n_pending += max(1, len(getattr(item, "nodes", ())))
+        if n_pending >= n_nodes:
+            yield batch
+            batch, n_pending = [], 0
+    if batch:
+        yield batch
+
+
+def _latest(records: Iterable[SourceRecord]) -> list[BaseNode]:
+    """Return the nodes that would stay were the records written one by one."""
+    wanted: dict[str, BaseNode] = {}
+    of_document: dict[str, set[str]] = {}
+    for record in records:
+        mine = of_document.setdefault(record.ref_doc_id, set())
+        if record.whole:
+            for node_id in mine & wanted.keys():
+                if wanted[node_id].ref_doc_id == record.ref_doc_id:
+                    del wanted[node_id]
+            mine.clear()
+        for node in record.nodes:
+            wanted[node.node_id] = node
+            mine.add(node.node_id)
+    return list(wanted.values())
