@@ -19,6 +19,7 @@ def ask(  # noqa: PLR0913 - each argument is an option of the command
     top_k: options.TopK = 5,
     fusion: options.Fusion = None,
     root: options.Roots = None,
+    catalogue: options.Catalogue = None,
     encoder: options.Encoder = None,
     alignment: options.AlignmentFile = None,
     as_json: options.AsJson = False,
@@ -29,7 +30,12 @@ def ask(  # noqa: PLR0913 - each argument is an option of the command
 
     output = Output(as_json=as_json)
     with existing(
-        store, encoder=encoder, alignment=alignment, fusion=fusion, roots=root
+        store,
+        encoder=encoder,
+        alignment=alignment,
+        fusion=fusion,
+        roots=root,
+        catalogue=catalogue,
     ) as index:
         engine = index.as_query_engine(top_k=top_k, fusion_stage=fusion)
         response = engine.query(query_of(text, image))

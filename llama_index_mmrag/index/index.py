@@ -30,10 +30,10 @@ from llama_index_mmrag.index.opening import (
     encoders_of,
 )
 from llama_index_mmrag.ingestion import ReadSettings
-from llama_index_mmrag.ingestion.folders import Folders
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
 from llama_index_mmrag.ingestion.records import UpsertReport
 from llama_index_mmrag.ingestion.roots import MEDIA, Roots, checked_roots
+from llama_index_mmrag.ingestion.sources import Sources
 from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
@@ -111,16 +111,15 @@ class MultiModalQdrantIndex:
         catalogue = catalogue or Catalogue(None, "")
         for name, folder in checked_roots(roots or {}).items():
             catalogue.set_root(name, folder)
+        if root is None and media is not None:  # nothing else says where they are
+            catalogue.set_root(MEDIA, media.absolute())
         its_roots = Roots(catalogue.roots(), store=root, media=media)
+        for channel in channels:
+            channel.collection.places = its_roots.places
         self._writer = Writer(
-            self._channels,
-            composed=self._composed,
-            settings=settings,
-            folder=root,
-            roots=its_roots,
-            catalogue=catalogue,
+            self._channels, composed=self._composed, folder=root, catalogue=catalogue
         )
-        self._folders = Folders(
+        self._sources = Sources(
             self._writer,
             self._channels,
             settings=settings or ReadSettings(),
@@ -269,7 +268,7 @@ class MultiModalQdrantIndex:
             InvalidSetting: `items` is a text or a path.
         """
         show = truth(show_progress, "show_progress")
-        return self._writer.insert(items, show_progress=show)
+        return self._sources.insert(items, show_progress=show)
 
     @checked
     def insert_directory(
@@ -306,7 +305,7 @@ class MultiModalQdrantIndex:
             InvalidSetting: `root` is no name, or that of another folder; or the folder
                 holds a known root, or is a store.
         """
-        return self._folders.insert(
+        return self._sources.insert_directory(
             path,
             recursive=recursive,
             root=root,
@@ -346,7 +345,7 @@ class MultiModalQdrantIndex:
             DocumentUnreadable: The folder does not exist, and nothing is known of it.
             InvalidSetting: As for `insert_directory`.
         """
-        return self._folders.refresh(
+        return self._sources.refresh(
             source,
             root=root,
             moved=moved,
@@ -363,7 +362,7 @@ class MultiModalQdrantIndex:
             path: The folder.
             report: What inserting it returned.
         """
-        return self._folders.gone(path, report)
+        return self._sources.gone(path, report)
 
     @checked
     def delete_ref_doc(self, ref_doc_id: str) -> int:
@@ -373,7 +372,7 @@ class MultiModalQdrantIndex:
             ref_doc_id: A document's id: a file's is "ROOT/path/below/it", and any path
                 of the file does as well.
         """
-        return self._writer.delete(ref_doc_id)
+        return self._sources.delete(ref_doc_id)
 
     def compress(
         self,

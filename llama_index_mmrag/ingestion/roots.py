@@ -92,15 +92,13 @@ class Roots:
         self.places = places_of(known or {})
         if media is not None:
             self.places |= places_of({MEDIA: media})
-            if store is None:  # nothing else says where they are
-                self._kept.set_root(MEDIA, media.absolute())
 
     def holding(self, path: Path) -> Root | None:
         """Return the known root that a path lies in, or is."""
         return next((r for r in self._known() if path.is_relative_to(r.folder)), None)
 
     def root_of(self, found: Survey, name: str | None, *, moved: bool = False) -> Root:
-        """Return the root that a surveyed folder or file belongs to, and remember it.
+        """Return the root that a surveyed folder or file belongs to.
 
         Args:
             found: What it holds.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,9 +11,7 @@ from pathlib import Path
 from llama_index.core.schema import BaseNode
 from tqdm.auto import tqdm
 
-from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.composing import Composer
-from llama_index_mmrag.ingestion.documents import read_documents
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
 from llama_index_mmrag.ingestion.in_flight import InFlight
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
@@ -22,11 +19,9 @@ from llama_index_mmrag.ingestion.records import (
     Item,
     Kept,
     Problem,
-    ReadSettings,
     SourceRecord,
     UpsertReport,
 )
-from llama_index_mmrag.ingestion.roots import Roots, known_as
 from llama_index_mmrag.ingestion.taking_over import alike, take_over
 from llama_index_mmrag.nodes.node import MODALITY_KEY
 from llama_index_mmrag.nodes.shown import source_of
@@ -49,9 +44,7 @@ class Writer:
     Args:
         channels: By modality.
         composed: The channel of composed vectors, for early fusion; None for none.
-        settings: How files and documents become nodes.
         folder: The store's, where what is being replaced is noted; None: it is not.
-        roots: The index's; None for none that is known yet.
         catalogue: What is known of files; None: nothing is, and nothing is kept.
         nodes_per_write: Nodes collected before they are encoded and written.
 
@@ -64,9 +57,7 @@ class Writer:
         channels: Mapping[str, Channel],
         *,
         composed: Channel | None = None,
-        settings: ReadSettings | None = None,
         folder: Path | None = None,
-        roots: Roots | None = None,
         catalogue: Catalogue | None = None,
         nodes_per_write: int = NODES_PER_WRITE,
     ) -> None:
@@ -77,46 +68,14 @@ class Writer:
             if composed is None
             else Composer(composed, text=channels[TEXT], image=channels[IMAGE])
         )
-        self._settings = settings or ReadSettings()
-        self._roots = roots or Roots(store=folder, media=self._settings.media_dir)
-        for channel in (*channels.values(), *([composed] if composed else ())):
-            channel.collection.places = self._roots.places
         self._catalogue = catalogue or Catalogue(None, "")
         self._in_flight = InFlight(folder)
         self._nodes_per_write = nodes_per_write
-        # A random id lives as long as its object; the stored id comes from content.
-        self._stored_ids: dict[str, str] = {}
 
     def ref_doc_ids(self) -> list[str]:
         """Return the ids of all documents, sorted."""
         collections = [channel.collection for channel in self._channels.values()]
         return sorted(set().union(*(one.document_ids() for one in collections)))
-
-    def insert(
-        self, items: BaseNode | Iterable[BaseNode], *, show_progress: bool = False
-    ) -> UpsertReport:
-        """Insert documents or nodes; return what was done.
-
-        Raises:
-            InvalidSetting: `items` is a text or a path.
-        """
-        if isinstance(items, (str, Path)) or not isinstance(items, Iterable | BaseNode):
-            raise InvalidSetting(
-                f"insert() got {items!r}; expected LlamaIndex documents or nodes, such "
-                f"as Document(text=...). For files use insert_directory()."
-            )
-        listed = [items] if isinstance(items, BaseNode) else list(items)
-        return self.write(self._read(listed), len(listed), show_progress=show_progress)
-
-    def delete(self, ref_doc_id: str) -> int:
-        """Remove all nodes of a document; return how many there were.
-
-        Args:
-            ref_doc_id: Its id; of a file, any path of it will do.
-        """
-        stored = self._stored_ids.get(ref_doc_id, ref_doc_id)
-        file = known_as(os.path.abspath(ref_doc_id), self._roots.places)
-        return self.delete_all([stored]) or self.delete_all([file])
 
     def write(
         self,
@@ -154,32 +113,21 @@ class Writer:
                     had_nodes[item.ref_doc_id] = known or bool(item.nodes)
                     records.append(item)
                 if records:
-                    rows += self._write_batch(records, report)
-                # Only now: what they say is there is on the disk.
-                self._catalogue.remember(rows)
+                    self._write_batch(records, report)
+                if rows:
+                    self._catalogue.remember(rows)
                 # Reading is quick: what counts is what is encoded and written.
                 bar.update(len(batch))
         report.n_documents = sum(had_nodes.values())
         report.ref_doc_ids = list(had_nodes)
         return report
 
-    def _read(self, items: Sequence[BaseNode]) -> Iterator[SourceRecord | Problem]:
-        roots = self._roots.places
-        records = read_documents(items, settings=self._settings, roots=roots)
-        for item, record in zip(items, records, strict=True):
-            if isinstance(record, SourceRecord):
-                # A node's own id must not name its whole document.
-                given = item.ref_doc_id or item.node_id
-                self._stored_ids[given] = record.ref_doc_id
-            yield record
-
     def _write_batch(
         self, records: Sequence[SourceRecord], report: UpsertReport
-    ) -> list[FileRow]:
+    ) -> None:
         """Encode and write what is new, then remove what it makes stale.
 
-        A document of which nothing can be encoded stays as it was. Returns what to
-        remember of files whose nodes are all there.
+        A document of which nothing can be encoded stays as it was.
         """
         wanted: dict[str, dict[str, BaseNode]] = {m: {} for m in self._channels}
         for node in _latest(records):
@@ -242,14 +190,16 @@ class Writer:
         report.n_removed += self._remove(
             stale, touched, report.note, donors.get(IMAGE, ())
         )
-        if changes:
-            self._in_flight.end()
-        return [
+        rows = [
             row
             for record in records
             if all(node.node_id in there for node in record.nodes)
             for row in record.rows
         ]
+        if changes:
+            self._in_flight.end()
+        # Only now: what they say is there is on the disk.
+        self._catalogue.remember(rows)
 
     def _donors(self, records: Iterable[SourceRecord]) -> dict[str, list[str]]:
         copies = [record for record in records if record.is_copy]

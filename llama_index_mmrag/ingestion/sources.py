@@ -1,10 +1,10 @@
-"""Folders: inserted file by file, and followed as their files change, move and go."""
+"""Sources: documents and folders, read, written, and followed as they change and go."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import cast
@@ -15,6 +15,7 @@ from llama_index.core.utils import get_tokenizer
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.directory import survey
+from llama_index_mmrag.ingestion.documents import read_documents
 from llama_index_mmrag.ingestion.known_files import gone_of, shown_elsewhere
 from llama_index_mmrag.ingestion.reading import KnownFiles, read_surveyed
 from llama_index_mmrag.ingestion.records import (
@@ -24,7 +25,7 @@ from llama_index_mmrag.ingestion.records import (
     SourceRecord,
     UpsertReport,
 )
-from llama_index_mmrag.ingestion.roots import Root, Roots
+from llama_index_mmrag.ingestion.roots import Root, Roots, known_as
 from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue, device_of
@@ -70,8 +71,8 @@ def read_directory(
     return cast("Iterator[SourceRecord | Problem]", items)  # where nothing is known
 
 
-class Folders:
-    """The folders of one index.
+class Sources:
+    """The documents and folders of one index.
 
     Args:
         writer: Writes what is read.
@@ -95,8 +96,28 @@ class Folders:
         self._settings = settings
         self._roots = roots
         self._catalogue = catalogue
+        # A random id lives as long as its object; the stored id comes from content.
+        self._stored_ids: dict[str, str] = {}
 
-    def insert(  # noqa: PLR0913 - each has a default, and is documented by the index
+    def insert(
+        self, items: BaseNode | Iterable[BaseNode], *, show_progress: bool = False
+    ) -> UpsertReport:
+        """Insert documents or nodes; return what was done.
+
+        Raises:
+            InvalidSetting: `items` is a text or a path.
+        """
+        if isinstance(items, (str, Path)) or not isinstance(items, Iterable | BaseNode):
+            raise InvalidSetting(
+                f"insert() got {items!r}; expected LlamaIndex documents or nodes, such "
+                f"as Document(text=...). For files use insert_directory()."
+            )
+        listed = [items] if isinstance(items, BaseNode) else list(items)
+        return self._writer.write(
+            self._read(listed), len(listed), show_progress=show_progress
+        )
+
+    def insert_directory(  # noqa: PLR0913 - each has a default, and is documented by the index
         self,
         path: str | Path,
         *,
@@ -164,10 +185,10 @@ class Folders:
                     f"refresh() got documents with root={root!r} and moved={moved!r}, "
                     f"which belong to a folder. Leave them out."
                 )
-            return self._writer.insert(source, show_progress=show_progress)
+            return self.insert(source, show_progress=show_progress)
         before = self._writer.ref_doc_ids()
         try:
-            report = self.insert(
+            report = self.insert_directory(
                 source,
                 root=root,
                 moved=moved,
@@ -191,6 +212,26 @@ class Folders:
         start = Path(path).resolve()
         root = self._roots.holding(start)
         return [] if root is None else gone_of(self._channels, root, start, report)
+
+    def delete(self, ref_doc_id: str) -> int:
+        """Remove all nodes of a document; return how many there were.
+
+        Args:
+            ref_doc_id: Its id; of a file, any path of it will do.
+        """
+        stored = self._stored_ids.get(ref_doc_id, ref_doc_id)
+        file = known_as(os.path.abspath(ref_doc_id), self._roots.places)
+        return self._writer.delete_all([stored]) or self._writer.delete_all([file])
+
+    def _read(self, items: Sequence[BaseNode]) -> Iterator[SourceRecord | Problem]:
+        roots = self._roots.places
+        records = read_documents(items, settings=self._settings, roots=roots)
+        for item, record in zip(items, records, strict=True):
+            if isinstance(record, SourceRecord):
+                # A node's own id must not name its whole document.
+                given = item.ref_doc_id or item.node_id
+                self._stored_ids[given] = record.ref_doc_id
+            yield record
 
     def _remove_gone(
         self, start: Path, report: UpsertReport, before: list[str], allow_gone: bool
