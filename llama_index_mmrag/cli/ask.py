@@ -12,7 +12,7 @@ from llama_index_mmrag.report.plain import plain_line, plain_text
 
 
 @app.command()
-def ask(  # noqa: PLR0913 - each argument is an option of the command
+def ask(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     store: options.Store,
     text: options.Text = "",
     image: options.Picture = None,
