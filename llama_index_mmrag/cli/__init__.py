@@ -6,7 +6,7 @@ imports what it works with when it runs: --help takes no time.
 
 Exit codes: 0 done; 1 nothing was found, something was skipped under --strict, no
 setting keeps a promised recall, or a store is damaged; 2 wrong use or an error, told in
-a sentence; 130 interrupted.
+a sentence; 3 nothing was removed, since the folder may not be mounted; 130 interrupted.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ makes a page (`pages.py`), whose reader is a row in `files.py`; `linked.py` fini
 nodes. Start at `writer.py`, which encodes and stores what is new.
 """
 
-from llama_index_mmrag.ingestion.directory import discover, read_directory, survey
+from llama_index_mmrag.ingestion.directory import discover, survey
 from llama_index_mmrag.ingestion.documents import (
     document_id,
     read_document,
@@ -20,6 +20,7 @@ from llama_index_mmrag.ingestion.records import (
     SourceRecord,
     Survey,
 )
+from llama_index_mmrag.ingestion.sources import read_directory
 
 __all__ = [
     "DocumentUnreadable",

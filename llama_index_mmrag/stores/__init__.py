@@ -3,7 +3,8 @@
 In go LlamaIndex vector stores; out come collections, searched, read, sampled and
 written in the same way whatever kind the store is of: no other folder asks. Start at
 `collection.py`; `edge.py` is the store in this process, `server.py` makes collections
-on a server, `manifest.py` says what an embedded one is, in the format of `format.py`.
+on a server, `manifest.py` says what an embedded one is, in the format of `format.py`,
+and `catalogue.py` keeps what is known of files.
 """
 
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
