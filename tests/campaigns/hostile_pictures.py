@@ -1,6 +1,6 @@
 """Pictures that were damaged at random: a picture or `ImageUnreadable`, nothing else.
 
-Run as a script; prints what came of the cases by format, and every one that did
+Run as a module; prints what came of the cases by format, and every one that did
 something else: another exception, more than 5 s, more than 1 GB. What takes a minute
 ends the process, with the call that it is in.
 """

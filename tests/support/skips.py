@@ -14,6 +14,7 @@ import pytest
 MAY_SKIP = {
     "QDRANT_URL names no server": "a gate has none; by hand one is started",
     "no (cuda|mps) here": "a gate has no accelerator",
+    "nothing can be mounted here": "only root can: by hand, and in the campaign",
     "data (set )?is not (here|beside)": "the data are no part of the repository",
     "this file system (takes only|does not take)": "names that not every one takes",
     "keeps no metadata": "a server older than 1.16 does not",
