@@ -186,9 +186,11 @@ def evidence_blocks(
 ) -> list[ContentBlock]:
     """Return the sources under their labels, and what is said of what is missing."""
     blocks = [block for source in evidence.sources for block in source.blocks()]
-    if evidence.left_out:
-        lost = f"Results that could not be shown: {len(evidence.left_out)}.\n"
-        blocks.append(TextBlock(text=lost))
+    shown = {source.result.node_id for source in evidence.sources}
+    # Of a picture that is missing, the caption may be there.
+    if lost := [each for each, _ in evidence.left_out if each not in shown]:
+        text = f"Results that could not be shown: {len(lost)}.\n"
+        blocks.append(TextBlock(text=text))
     if silent := ", ".join(silent_routes):
         blocks.append(TextBlock(text=f"Searches that gave no answer: {silent}.\n"))
     return blocks

@@ -120,6 +120,8 @@ class Roots:
         self.places = places_of(self._kept.roots())
         if media is not None:
             self.places |= places_of({MEDIA: media})
+            if store is None:  # nothing else says where they are
+                self._kept.set_root(MEDIA, media.absolute())
 
     def holding(self, path: Path) -> Root | None:
         """Return the known root that a path lies in, or is."""

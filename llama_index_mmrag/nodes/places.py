@@ -60,9 +60,12 @@ def here(place: str, below: str) -> str:
 
     Stored names are composed (NFC); those of a folder from a Mac are not.
     """
-    for part in [below] if below.isascii() else below.split("/"):
-        place = _spelled(place, part)
-    return os.path.normpath(place) if ".." in below else place
+    path = f"{place}/{below}"
+    if not below.isascii():
+        path = place
+        for part in below.split("/"):
+            path = _spelled(path, part)
+    return os.path.normpath(path) if ".." in below else path
 
 
 def _spelled(folder: str, name: str) -> str:
