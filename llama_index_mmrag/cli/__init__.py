@@ -5,8 +5,8 @@ sentences on stderr (`output.py`). Start at `app.py`, then `search.py`. A comman
 imports what it works with when it runs: --help takes no time.
 
 Exit codes: 0 done; 1 nothing was found, something was skipped under --strict, or no
-setting keeps a promised recall; 2 wrong use or an error, told in a sentence; 130
-interrupted.
+setting keeps a promised recall; 2 wrong use or an error, told in a sentence; 3
+nothing was removed, since the folder may not be mounted; 130 interrupted.
 """
 
 from __future__ import annotations

@@ -12,13 +12,14 @@ from llama_index_mmrag.report.plain import plain_line, plain_text
 
 
 @app.command()
-def ask(  # noqa: PLR0913 - each argument is an option of the command
+def ask(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     store: options.Store,
     text: options.Text = "",
     image: options.Picture = None,
     top_k: options.TopK = 5,
     fusion: options.Fusion = None,
     root: options.Roots = None,
+    catalogue: options.Catalogue = None,
     encoder: options.Encoder = None,
     alignment: options.AlignmentFile = None,
     as_json: options.AsJson = False,
@@ -29,7 +30,12 @@ def ask(  # noqa: PLR0913 - each argument is an option of the command
 
     output = Output(as_json=as_json)
     with existing(
-        store, encoder=encoder, alignment=alignment, fusion=fusion, roots=root
+        store,
+        encoder=encoder,
+        alignment=alignment,
+        fusion=fusion,
+        roots=root,
+        catalogue=catalogue,
     ) as index:
         engine = index.as_query_engine(top_k=top_k, fusion_stage=fusion)
         response = engine.query(query_of(text, image))

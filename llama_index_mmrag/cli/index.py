@@ -46,6 +46,22 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
             "the other is still there.",
         ),
     ] = False,
+    checksum: Annotated[
+        bool,
+        typer.Option(
+            "--checksum",
+            help="Compare the content of all files; otherwise those are not opened "
+            "whose size and time are as they were.",
+        ),
+    ] = False,
+    allow_gone: Annotated[
+        bool,
+        typer.Option(
+            "--allow-gone",
+            help="Under --refresh, remove what is gone even where it is so much that "
+            "the folder may not be mounted.",
+        ),
+    ] = False,
     early_fusion: Annotated[
         Literal["blend", "concat"] | None,
         typer.Option(
@@ -66,6 +82,7 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
     strict: options.Strict = False,
     encoder: options.Encoder = None,
     alignment: options.AlignmentFile = None,
+    catalogue: options.Catalogue = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Put a folder's texts, Markdown and pictures into a store; again to update it."""
@@ -73,18 +90,31 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
         raise InvalidSetting(
             "--refresh reads a folder's folders too; leave out --no-recursive."
         )
+    if allow_gone and not refresh:
+        raise InvalidSetting(
+            "--allow-gone is for --refresh, which removes what is gone. Add that."
+        )
     from llama_index_mmrag.ingestion.directory import discover
     from llama_index_mmrag.report.results import InsertReport, Skipped
 
     output = Output(as_json=as_json)
-    # What cannot be read must not leave an empty store behind.
-    discover(directory, recursive=False)
+    # What cannot be read must not leave an empty store behind; what is gone is the
+    # store's affair.
+    if not (refresh and holds_store(store)):
+        discover(directory, recursive=False)
     composition = _composition_for(store, early_fusion, alpha)
     embed_model = chosen_encoder(encoder, alignment)
-    with opened(store, embed_model, early_fusion=composition) as index:
+    with opened(
+        store, embed_model, early_fusion=composition, catalogue=catalogue
+    ) as index:
         if refresh:
             report = index.refresh(
-                directory, root=root, moved=moved, show_progress=output.shows_progress
+                directory,
+                root=root,
+                moved=moved,
+                checksum=checksum,
+                allow_gone=allow_gone,
+                show_progress=output.shows_progress,
             )
         else:
             report = index.insert_directory(
@@ -92,6 +122,7 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
                 recursive=recursive,
                 root=root,
                 moved=moved,
+                checksum=checksum,
                 show_progress=output.shows_progress,
             )
         stale = index.gone(directory, report)
@@ -110,17 +141,30 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
             unchanged=report.n_unchanged,
             removed=report.n_removed,
             stale=stale,
+            not_removed=report.not_removed,
             skipped=[Skipped.model_validate(each) for each in report.problems],
             ignored=dict(report.ignored),
         )
     )
     output.show(str(report))
-    if stale and not as_json:
+    _tell_gone(output, report.not_removed, stale)
+    if strict and output.has_skipped:
+        raise typer.Exit(1)
+
+
+def _tell_gone(output: Output, not_removed: str, stale: list[str]) -> None:
+    """Say which documents are stored whose files are gone, and why.
+
+    Raises:
+        Exit: They were to be removed, and were not.
+    """
+    if not_removed:
+        output.tell("Not removed:", not_removed, style="red")
+        raise typer.Exit(3)
+    if stale and not output.as_json:
         n = f"{len(stale)} file is" if len(stale) == 1 else f"{len(stale)} files are"
         said = f"{n} gone and still in the store, such as {stale[0]}; --refresh removes"
         output.tell("Stale:", f"{said} what is gone.")
-    if strict and output.has_skipped:
-        raise typer.Exit(1)
 
 
 def _composition_for(

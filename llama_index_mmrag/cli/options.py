@@ -79,3 +79,11 @@ AlignmentFile = Annotated[
         help="What `mmrag align` wrote: its encoder's vectors go through it.",
     ),
 ]
+Catalogue = Annotated[
+    Path | None,
+    typer.Option(
+        "--catalogue",
+        metavar="FILE",
+        help="What remembers roots and files. Default: catalogue.sqlite in the store.",
+    ),
+]

@@ -11,13 +11,14 @@ from llama_index_mmrag.cli.store import existing, query_of
 
 
 @app.command()
-def search(  # noqa: PLR0913 - each argument is an option of the command
+def search(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     store: options.Store,
     text: options.Text = "",
     image: options.Picture = None,
     top_k: options.TopK = 5,
     fusion: options.Fusion = None,
     root: options.Roots = None,
+    catalogue: options.Catalogue = None,
     encoder: options.Encoder = None,
     alignment: options.AlignmentFile = None,
     as_json: options.AsJson = False,
@@ -30,7 +31,12 @@ def search(  # noqa: PLR0913 - each argument is an option of the command
     output = Output(as_json=as_json)
     with (
         existing(
-            store, encoder=encoder, alignment=alignment, fusion=fusion, roots=root
+            store,
+            encoder=encoder,
+            alignment=alignment,
+            fusion=fusion,
+            roots=root,
+            catalogue=catalogue,
         ) as index,
         collect_degradations() as degraded,
     ):

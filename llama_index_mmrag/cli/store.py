@@ -24,6 +24,7 @@ def existing(
     alignment: Path | None,
     fusion: str | None = None,
     roots: Sequence[str] | None = None,
+    catalogue: Path | None = None,
 ) -> MultiModalQdrantIndex:
     """Return the index of a folder, which must hold one already.
 
@@ -44,7 +45,13 @@ def existing(
             f"--fusion {fusion} needs vectors that {str(store)!r} does not have. "
             f"Make a new store with: mmrag index DIR --store NEW --early-fusion blend"
         )
-    return opened(store, embed_model, early_fusion=composition, roots=places)
+    return opened(
+        store,
+        embed_model,
+        early_fusion=composition,
+        roots=places,
+        catalogue=catalogue,
+    )
 
 
 def _place_of(root: str) -> tuple[str, str]:
@@ -62,6 +69,7 @@ def opened(
     *,
     early_fusion: Composition | None,
     roots: Mapping[str, str] | None = None,
+    catalogue: Path | None = None,
 ) -> MultiModalQdrantIndex:
     """Return the index of a folder, with an encoder where one was asked for.
 
@@ -72,7 +80,11 @@ def opened(
 
     try:
         return MultiModalQdrantIndex.open(
-            store, embed_model=embed_model, early_fusion=early_fusion, roots=roots
+            store,
+            embed_model=embed_model,
+            early_fusion=early_fusion,
+            roots=roots,
+            catalogue=catalogue,
         )
     except CollectionMismatch as error:
         advice = "Give --encoder and --alignment as they were given to mmrag index."

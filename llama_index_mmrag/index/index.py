@@ -22,6 +22,8 @@ from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import CalibratedSum
 from llama_index_mmrag.index.opening import (
+    catalogue_in,
+    catalogue_on,
     channels_in,
     channels_on,
     close_all,
@@ -30,10 +32,12 @@ from llama_index_mmrag.index.opening import (
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
 from llama_index_mmrag.ingestion.records import UpsertReport
-from llama_index_mmrag.ingestion.roots import MEDIA, KeptInMemory, Roots, checked_roots
+from llama_index_mmrag.ingestion.roots import MEDIA, Roots, checked_roots
+from llama_index_mmrag.ingestion.sources import Sources
 from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
+from llama_index_mmrag.stores.catalogue import Catalogue
 from llama_index_mmrag.stores.client import client_at
 
 if TYPE_CHECKING:
@@ -74,6 +78,7 @@ class MultiModalQdrantIndex:
         settings: ReadSettings | None = None,
         root: Path | None = None,
         roots: Mapping[str, str | Path] | None = None,
+        catalogue: Catalogue | None = None,
     ) -> None:
         """Keep the channels; `open` makes them.
 
@@ -83,6 +88,8 @@ class MultiModalQdrantIndex:
             settings: How files and documents become nodes.
             root: The store's folder, where it is embedded.
             roots: Folders of roots that were indexed elsewhere, by name.
+            catalogue: What is known of roots and files; None: nothing outlives this
+                object.
 
         Raises:
             InvalidSetting: There is no channel for texts or none for pictures, or two
@@ -101,14 +108,23 @@ class MultiModalQdrantIndex:
         media = settings.media_dir if settings else None
         if media is None and root is not None:
             media = root / MEDIA
+        catalogue = catalogue or Catalogue(None, "")
+        for name, folder in checked_roots(roots or {}).items():
+            catalogue.set_root(name, folder)
+        if root is None and media is not None:  # nothing else says where they are
+            catalogue.set_root(MEDIA, media.absolute())
+        its_roots = Roots(catalogue.roots(), store=root, media=media)
+        for channel in channels:
+            channel.collection.places = its_roots.places
         self._writer = Writer(
+            self._channels, composed=self._composed, folder=root, catalogue=catalogue
+        )
+        self._sources = Sources(
+            self._writer,
             self._channels,
-            composed=self._composed,
-            settings=settings,
-            folder=root,
-            roots=Roots(
-                KeptInMemory(checked_roots(roots or {})), store=root, media=media
-            ),
+            settings=settings or ReadSettings(),
+            roots=its_roots,
+            catalogue=catalogue,
         )
         self._root = root
         self._opened = ExitStack()
@@ -128,6 +144,7 @@ class MultiModalQdrantIndex:
         early_fusion: Composition | None = None,
         settings: ReadSettings | None = None,
         roots: Mapping[str, str | Path] | None = None,
+        catalogue: str | Path | Literal[False] | None = None,
     ) -> MultiModalQdrantIndex:
         """Return the index in a folder, on a server, or behind a client.
 
@@ -147,6 +164,9 @@ class MultiModalQdrantIndex:
             settings: How files and documents become nodes.
             roots: Where folders that were indexed elsewhere lie on this machine, by
                 their roots' names: their pictures are shown from there.
+            catalogue: The file of the catalogue, which remembers roots and files; None:
+                beside the store's own, or for a server in the user's cache folder;
+                False: there is none.
 
         Raises:
             InvalidSetting: None or several of path, url and client are given, or `path`
@@ -179,6 +199,8 @@ class MultiModalQdrantIndex:
                 advice="Give a server's address as url=, and as client= a "
                 'QdrantClient(":memory:").',
             )
+        if catalogue is not False:
+            instance(catalogue, "open(): catalogue", str, Path, or_none=True)
         encoders = encoders_of(embed_model, text_embed_model)
         if path is not None and aclient is not None:
             raise InvalidSetting(
@@ -191,7 +213,13 @@ class MultiModalQdrantIndex:
             settings = settings or ReadSettings(media_dir=root / MEDIA)
             with ExitStack() as unfinished:
                 unfinished.callback(close_all, channels)
-                index = cls(channels, settings=settings, root=root, roots=roots)
+                index = cls(
+                    channels,
+                    settings=settings,
+                    root=root,
+                    roots=roots,
+                    catalogue=catalogue_in(root, catalogue),
+                )
                 index._writer.recover()
                 unfinished.pop_all()
             return index
@@ -206,7 +234,12 @@ class MultiModalQdrantIndex:
             channels = channels_on(
                 client, collection, encoders, early_fusion, aclient=aclient
             )
-            index = cls(channels, settings=settings, roots=roots)
+            index = cls(
+                channels,
+                settings=settings,
+                roots=roots,
+                catalogue=catalogue_on(client, collection, catalogue),
+            )
             index._opened = opened.pop_all()
         return index
 
@@ -235,7 +268,7 @@ class MultiModalQdrantIndex:
             InvalidSetting: `items` is a text or a path.
         """
         show = truth(show_progress, "show_progress")
-        return self._writer.insert(items, show_progress=show)
+        return self._sources.insert(items, show_progress=show)
 
     @checked
     def insert_directory(
@@ -245,6 +278,7 @@ class MultiModalQdrantIndex:
         recursive: bool = True,
         root: str | None = None,
         moved: bool = False,
+        checksum: bool = False,
         show_progress: bool = False,
     ) -> UpsertReport:
         """Insert all texts, Markdown files and pictures of a folder, or one file.
@@ -262,6 +296,8 @@ class MultiModalQdrantIndex:
             root: The root's name; the folder's own, or a file's folder's, if None.
             moved: Whether a root of this name that is known, and still there, is this
                 folder from now on. One that is gone from its place is without a word.
+            checksum: Whether to compare the content of every file with what is known;
+                otherwise those are not opened whose size and time are as they were.
             show_progress: Show a progress bar.
 
         Raises:
@@ -269,11 +305,12 @@ class MultiModalQdrantIndex:
             InvalidSetting: `root` is no name, or that of another folder; or the folder
                 holds a known root, or is a store.
         """
-        return self._writer.insert_directory(
+        return self._sources.insert_directory(
             path,
             recursive=recursive,
             root=root,
             moved=moved,
+            checksum=checksum,
             show_progress=show_progress,
         )
 
@@ -284,25 +321,37 @@ class MultiModalQdrantIndex:
         *,
         root: str | None = None,
         moved: bool = False,
+        checksum: bool = False,
+        allow_gone: bool = False,
         show_progress: bool = False,
     ) -> UpsertReport:
         """Bring the index up to date with a folder, or with documents.
 
         Of a folder, files that are gone are removed from the index. Documents that
         other readers made of its files stay: whoever inserted them knows when they go.
+        A folder that is gone, empty or on another device than before, or that lacks
+        more than half of its known files, and 20 or more, may not be mounted: nothing
+        is removed, and the report's `not_removed` says so.
 
         Args:
             source: A folder that was inserted before, or documents.
             root: As for `insert_directory`, and so is `moved`.
             moved: Whether the root's folder may be another one from now on.
+            checksum: As for `insert_directory`.
+            allow_gone: Whether to remove what is gone however much it is.
             show_progress: Show a progress bar.
 
         Raises:
-            DocumentUnreadable: The folder does not exist.
+            DocumentUnreadable: The folder does not exist, and nothing is known of it.
             InvalidSetting: As for `insert_directory`.
         """
-        return self._writer.refresh(
-            source, root=root, moved=moved, show_progress=show_progress
+        return self._sources.refresh(
+            source,
+            root=root,
+            moved=moved,
+            checksum=checksum,
+            allow_gone=allow_gone,
+            show_progress=show_progress,
         )
 
     @checked
@@ -313,7 +362,7 @@ class MultiModalQdrantIndex:
             path: The folder.
             report: What inserting it returned.
         """
-        return self._writer.gone(path, report)
+        return self._sources.gone(path, report)
 
     @checked
     def delete_ref_doc(self, ref_doc_id: str) -> int:
@@ -323,7 +372,7 @@ class MultiModalQdrantIndex:
             ref_doc_id: A document's id: a file's is "ROOT/path/below/it", and any path
                 of the file does as well.
         """
-        return self._writer.delete(ref_doc_id)
+        return self._sources.delete(ref_doc_id)
 
     def compress(
         self,

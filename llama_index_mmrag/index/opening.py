@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
@@ -23,8 +23,15 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.composed_query import check_spaces
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.catalogue import CATALOGUE, Catalogue
+from llama_index_mmrag.stores.client import is_in_memory
 from llama_index_mmrag.stores.format import entry_of, new_index_id
-from llama_index_mmrag.stores.manifest import check_manifest, check_ours, write_manifest
+from llama_index_mmrag.stores.manifest import (
+    check_manifest,
+    check_ours,
+    index_id_of,
+    write_manifest,
+)
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -169,6 +176,39 @@ def channels_on(
     if early_fusion is not None and composed is not None:
         channels.append(_composed_channel(composed, early_fusion, encoders))
     return channels
+
+
+def catalogue_in(root: Path, place: str | Path | Literal[False] | None) -> Catalogue:
+    """Return the catalogue of a folder's store.
+
+    Args:
+        root: The folder.
+        place: The file; None: in the folder; False: there is none.
+    """
+    if place is False:
+        return Catalogue(None, "")
+    file = root / CATALOGUE if place is None else Path(place)
+    return Catalogue(file, index_id_of(root) or "")
+
+
+def catalogue_on(
+    server: QdrantClient, collection: str, place: str | Path | Literal[False] | None
+) -> Catalogue:
+    """Return the catalogue of a server's collections, which are there.
+
+    Args:
+        server: Its client.
+        collection: What the collections' names begin with.
+        place: As for `catalogue_in`; None: in the user's cache folder, where the
+            collections have an id and outlive this process.
+    """
+    from llama_index_mmrag.stores.server import index_id_on
+
+    if place is not None and place is not False:
+        return Catalogue(Path(place), index_id_on(server, collection) or collection)
+    lasts = not is_in_memory(server)
+    index_id = index_id_on(server, collection) if place is None and lasts else None
+    return Catalogue(None, "") if index_id is None else Catalogue.in_cache(index_id)
 
 
 def _composed_dim(

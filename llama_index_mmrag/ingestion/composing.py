@@ -13,6 +13,7 @@ from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_words
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
+from llama_index_mmrag.ingestion.taking_over import take_over
 from llama_index_mmrag.nodes.node import POSITION_KEY, entity_of, modality_of
 from llama_index_mmrag.retrieval.channel import Channel
 
@@ -54,7 +55,14 @@ class Composer:
         self._rule: Composition = composed.composition
         self._parts = {TEXT: text, IMAGE: image}
 
-    def update(self, touched: Iterable[BaseNode], *, gone: Gone, note: Note) -> None:
+    def update(
+        self,
+        touched: Iterable[BaseNode],
+        *,
+        gone: Gone,
+        note: Note,
+        donors: Sequence[str] = (),
+    ) -> None:
         """Compose anew what depends on nodes that were written or are to be removed.
 
         Call it after writing to the parts' collections and before removing from them:
@@ -65,6 +73,7 @@ class Composer:
                 were; their vectors are not looked at.
             gone: The nodes among them that are to be removed.
             note: Told of captions that cannot be encoded.
+            donors: Ids of nodes that may be composed of the same.
         """
         listed = list(touched)
         texts = self._present(TEXT, listed, gone)
@@ -80,14 +89,18 @@ class Composer:
             and not _lacks_caption(node)
             and not (node_id in stored and holds(stored[node_id], node))
         ]
-        encoded = encode_good(self._parts[TEXT], captioned, encode_words, note)
+        left: Sequence[BaseNode] = captioned
+        if donors:
+            taken, left = take_over(self.channel, captioned, donors)
+            self.channel.collection.add(taken)
+        encoded = encode_good(self._parts[TEXT], left, encode_words, note)
         rows: list[_Row] = [(node, node.embedding, None) for node in texts.values()]
         for words in encoded:
             picture = pictures[words.node_id]
             rows.append((picture, words.embedding, picture.embedding))
         rows += self._without_caption(pictures.values(), gone)
         self._write(rows, stored)
-        lost = {node.node_id for node in captioned}
+        lost = {node.node_id for node in left}
         lost -= {node.node_id for node in encoded}
         removed = {node_id for ids in gone.values() for node_id in ids} - known.keys()
         self.channel.collection.remove(sorted(removed | (lost & stored.keys())))

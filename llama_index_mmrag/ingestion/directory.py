@@ -1,20 +1,17 @@
-"""Folders: which files there are, and the records of all of them."""
+"""Folders: which files there are, and which are gone."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType
 from unicodedata import normalize
 
-from llama_index.core.schema import ImageNode
-
 from llama_index_mmrag.checks import instance, truth
 from llama_index_mmrag.checks.arguments import checked
-from llama_index_mmrag.errors import MmragError
-from llama_index_mmrag.ingestion.files import READERS, read_found, reader_of
+from llama_index_mmrag.ingestion.files import READERS, reader_of
 from llama_index_mmrag.ingestion.paths import (
     check_inside,
     printable,
@@ -24,13 +21,9 @@ from llama_index_mmrag.ingestion.paths import (
 from llama_index_mmrag.ingestion.records import (
     DocumentUnreadable,
     Problem,
-    ReadSettings,
-    SourceRecord,
     Survey,
 )
 from llama_index_mmrag.ingestion.roots import STORE_FILE, Root
-from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
-from llama_index_mmrag.nodes.node import IMAGE_FILE_KEY
 from llama_index_mmrag.nodes.places import here
 
 
@@ -96,98 +89,6 @@ def survey(
         start,
         root,
     )
-
-
-@checked
-def read_directory(
-    path: str | Path, *, recursive: bool = True, settings: ReadSettings | None = None
-) -> Iterator[SourceRecord | Problem]:
-    """Yield one record or problem for each file, texts first, each kind sorted.
-
-    A picture that a Markdown file of the folder shows is not indexed a second time:
-    its own record has no nodes. Nothing depends on time, on the order in which the
-    system lists files, or on what was read before.
-
-    Args:
-        path: A folder, or one file.
-        recursive: Whether folders in the folder are read too.
-        settings: Chunk size, encoding; None for the defaults.
-
-    Yields:
-        As many items as `discover` lists, and before them a problem for each folder
-        or name that could not even be listed.
-
-    Raises:
-        DocumentUnreadable: As `survey`; by the call, not while iterating.
-    """
-    found = survey(path, recursive=recursive)
-    root = Root.of(found.root or found.start.parent)
-    return read_surveyed(found, root, settings=settings or ReadSettings())
-
-
-def read_surveyed(
-    found: Survey, root: Root, *, settings: ReadSettings, shown: Iterable[str] = ()
-) -> Iterator[SourceRecord | Problem]:
-    """Yield what `read_directory` does of a folder that was surveyed already.
-
-    Of a part of a root, pictures elsewhere in it that this part shows get a record
-    without nodes too.
-
-    Args:
-        found: What the folder holds.
-        root: The root that it is, or is a part of.
-        settings: Chunk size, encoding.
-        shown: Ids of pictures that pages show which are not read now.
-    """
-    yield from found.problems
-    shown = dict.fromkeys(shown)
-    ids = root.ids_of(found.files)
-    # A single file was named on purpose, and links to what is around it.
-    is_alone = found.root is None and found.start.parent == root.folder
-    links_from = None if is_alone else root.folder
-    # Texts first: only they tell which pictures are theirs.
-    for file in sorted(
-        found.files, key=lambda file: file.suffix.lower() in IMAGE_SUFFIXES
-    ):
-        if ids[file] in shown:
-            yield SourceRecord(ids[file], (), whole=True)
-            continue
-        try:
-            record = read_found(file, ids[file], root, links_from, settings)
-        except MmragError as error:
-            yield Problem(file.as_posix(), str(error))
-            continue
-        except Exception as error:  # noqa: BLE001 - one file must not stop the others
-            reason = (
-                f"Cannot read it: {error!r}. This file shows a fault of the program; "
-                f"please report it."
-            )
-            yield Problem(file.as_posix(), reason)
-            continue
-        pictures = [node for node in record.nodes if isinstance(node, ImageNode)]
-        for picture in pictures:
-            shown.setdefault(picture.metadata.get(IMAGE_FILE_KEY, ""))
-        yield record
-    if found.start != root.folder:
-        for name in shown.keys() - ids.values():
-            if name.startswith(f"{root.name}/"):
-                yield SourceRecord(name, (), whole=True)
-
-
-def batches(
-    items: Iterable[SourceRecord | Problem], n_nodes: int
-) -> Iterator[list[SourceRecord | Problem]]:
-    """Yield the items in lists of `n_nodes` nodes or a little more."""
-    batch: list[SourceRecord | Problem] = []
-    n_pending = 0
-    for item in items:
-        batch.append(item)
-        n_pending += max(1, len(getattr(item, "nodes", ())))
-        if n_pending >= n_nodes:
-            yield batch
-            batch, n_pending = [], 0
-    if batch:
-        yield batch
 
 
 def _walk(

@@ -13,7 +13,7 @@ from llama_index.core.vector_stores.types import (
 
 from llama_index_mmrag.ingestion.directory import is_gone
 from llama_index_mmrag.ingestion.linked import IMAGE
-from llama_index_mmrag.ingestion.records import Survey, UpsertReport
+from llama_index_mmrag.ingestion.records import UpsertReport
 from llama_index_mmrag.ingestion.roots import Root
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 from llama_index_mmrag.nodes.node import IMAGE_FILE_KEY, ROOT_KEY
@@ -21,17 +21,15 @@ from llama_index_mmrag.retrieval.channel import Channel
 
 
 def shown_elsewhere(
-    channels: Mapping[str, Channel], found: Survey, root: Root
+    channels: Mapping[str, Channel], ids: Mapping[Path, str]
 ) -> set[str]:
     """Return the ids of a part's pictures that pages in the rest of the root show.
 
     Args:
         channels: By modality.
-        found: What the part holds.
-        root: What it is a part of.
+        ids: Of the part's files.
     """
-    ids = root.ids_of(found.files)
-    pictures = [ids[f] for f in found.files if f.suffix.lower() in IMAGE_SUFFIXES]
+    pictures = [id_ for f, id_ in ids.items() if f.suffix.lower() in IMAGE_SUFFIXES]
     if not pictures:
         return set()
     is_one = MetadataFilter(

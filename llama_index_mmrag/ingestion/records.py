@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from llama_index.core.schema import BaseNode, ImageNode, TextNode
+from llama_index.core.schema import ImageNode, TextNode
 
 from llama_index_mmrag.checks import whole
 from llama_index_mmrag.checks.arguments import checked_fields
 from llama_index_mmrag.errors import InvalidSetting, MmragError
+from llama_index_mmrag.stores.catalogue import FileRow
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,28 @@ class SourceRecord:
     problems: tuple[Problem, ...] = ()
     """Parts of the document that were left out, such as pictures not found."""
 
+    rows: tuple[FileRow, ...] = ()
+    """What to remember of its file, once all its nodes are there."""
+
+    is_copy: bool = False
+    """Whether a file of the same content was known: its vectors may be there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A document that stays as it is: its file was not opened."""
+
+    ref_doc_id: str
+    n_nodes: int
+    shows: tuple[str, ...]
+    """Names of the pictures that it shows, as "ROOT/path/below/it"."""
+    rows: tuple[FileRow, ...] = ()
+    """What to remember of its file, where that was touched."""
+
+
+Item: TypeAlias = SourceRecord | Kept | Problem
+"""What becomes of a file or a document."""
+
 
 @dataclass(frozen=True, slots=True)
 class Survey:
@@ -99,12 +122,19 @@ class UpsertReport:
     """Files of a folder that are of other kinds: how many, by lower-case suffix."""
     moved_from: str | None = None
     """Where the root was before, if it has moved."""
+    not_removed: str = ""
+    """Why documents were kept whose files seem to be gone; empty: none was."""
 
     def note(self, problem: Problem) -> None:
         """Keep a problem, and log it."""
         what = "Left out of" if problem.is_part else "Skipped"
         logger.warning("%s %s: %s", what, problem.source, problem.reason)
         self.problems.append(problem)
+
+    def withhold(self, reason: str) -> None:
+        """Keep why nothing was removed, and log it."""
+        logger.warning("%s", reason)
+        self.not_removed = reason
 
     def __str__(self) -> str:
         """Return a sentence with the counts."""
@@ -184,20 +214,3 @@ class ReadSettings:
                 f"encoding={self.encoding!r} is no encoding Python knows. Give a name "
                 f'such as "utf-8", "cp1252" or "shift_jis".'
             ) from error
-
-
-def latest(records: Iterable[SourceRecord]) -> list[BaseNode]:
-    """Return the nodes that would stay were the records written one by one."""
-    wanted: dict[str, BaseNode] = {}
-    of_document: dict[str, set[str]] = {}
-    for record in records:
-        mine = of_document.setdefault(record.ref_doc_id, set())
-        if record.whole:
-            for node_id in mine & wanted.keys():
-                if wanted[node_id].ref_doc_id == record.ref_doc_id:
-                    del wanted[node_id]
-            mine.clear()
-        for node in record.nodes:
-            wanted[node.node_id] = node
-            mine.add(node.node_id)
-    return list(wanted.values())

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from unicodedata import category, normalize
 
 from llama_index_mmrag.checks import instance
@@ -38,37 +38,6 @@ _PATH_KEYS = (FILE_PATH_KEY, "file_name", "source")
 
 _BREAKS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode's categories of control characters, surrogates, and ends of lines."""
-
-
-class Kept(Protocol):
-    """Remembers where roots were last seen."""
-
-    def roots(self) -> dict[str, Path]:
-        """Return the folders by the roots' names."""
-        ...
-
-    def set_root(self, name: str, place: Path) -> None:
-        """Remember where a root is now."""
-        ...
-
-
-class KeptInMemory:
-    """Remembers roots until it is forgotten itself.
-
-    Args:
-        roots: Folders that are known, by name.
-    """
-
-    def __init__(self, roots: Mapping[str, Path] | None = None) -> None:
-        self._roots = dict(roots or {})
-
-    def roots(self) -> dict[str, Path]:
-        """Return the folders by the roots' names."""
-        return dict(self._roots)
-
-    def set_root(self, name: str, place: Path) -> None:
-        """Remember where a root is now."""
-        self._roots[name] = place
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +71,7 @@ class Roots:
     """The roots of one index, and where they lie on this machine.
 
     Args:
-        kept: Where roots were last seen; what is learnt goes in there.
+        known: Where roots were last seen, by name.
         store: The index's own folder, if it has one.
         media: The folder of pictures that came as bytes; None: there is none.
 
@@ -112,23 +81,24 @@ class Roots:
     """
 
     def __init__(
-        self, kept: Kept | None = None, *, store: Path | None, media: Path | None
+        self,
+        known: Mapping[str, Path] | None = None,
+        *,
+        store: Path | None,
+        media: Path | None,
     ) -> None:
-        self._kept = KeptInMemory() if kept is None else kept
         self._store = None if store is None else store.resolve()
         self.media = media
-        self.places = places_of(self._kept.roots())
+        self.places = places_of(known or {})
         if media is not None:
             self.places |= places_of({MEDIA: media})
-            if store is None:  # nothing else says where they are
-                self._kept.set_root(MEDIA, media.absolute())
 
     def holding(self, path: Path) -> Root | None:
         """Return the known root that a path lies in, or is."""
         return next((r for r in self._known() if path.is_relative_to(r.folder)), None)
 
     def root_of(self, found: Survey, name: str | None, *, moved: bool = False) -> Root:
-        """Return the root that a surveyed folder or file belongs to, and remember it.
+        """Return the root that a surveyed folder or file belongs to.
 
         Args:
             found: What it holds.
@@ -158,7 +128,6 @@ class Roots:
             )
         self._check_around(root)
         before = self._check_place(root, is_file=found.root is None, moved=moved)
-        self._kept.set_root(root.name, folder)
         self.places[root.name] = folder.as_posix().rstrip("/")
         return replace(root, moved_from=before)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,25 +11,22 @@ from pathlib import Path
 from llama_index.core.schema import BaseNode
 from tqdm.auto import tqdm
 
-from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.composing import Composer
-from llama_index_mmrag.ingestion.directory import batches, read_surveyed, survey
-from llama_index_mmrag.ingestion.documents import read_documents
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
 from llama_index_mmrag.ingestion.in_flight import InFlight
-from llama_index_mmrag.ingestion.known_files import gone_of, shown_elsewhere
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.ingestion.records import (
+    Item,
+    Kept,
     Problem,
-    ReadSettings,
     SourceRecord,
     UpsertReport,
-    latest,
 )
-from llama_index_mmrag.ingestion.roots import Roots, known_as
+from llama_index_mmrag.ingestion.taking_over import alike, take_over
 from llama_index_mmrag.nodes.node import MODALITY_KEY
 from llama_index_mmrag.nodes.shown import source_of
 from llama_index_mmrag.retrieval.channel import Channel
+from llama_index_mmrag.stores.catalogue import Catalogue, FileRow
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +44,8 @@ class Writer:
     Args:
         channels: By modality.
         composed: The channel of composed vectors, for early fusion; None for none.
-        settings: How files and documents become nodes.
         folder: The store's, where what is being replaced is noted; None: it is not.
-        roots: The index's; None for none that is known yet.
+        catalogue: What is known of files; None: nothing is, and nothing is kept.
         nodes_per_write: Nodes collected before they are encoded and written.
 
     Attributes:
@@ -62,9 +57,8 @@ class Writer:
         channels: Mapping[str, Channel],
         *,
         composed: Channel | None = None,
-        settings: ReadSettings | None = None,
         folder: Path | None = None,
-        roots: Roots | None = None,
+        catalogue: Catalogue | None = None,
         nodes_per_write: int = NODES_PER_WRITE,
     ) -> None:
         self.lock = threading.RLock()
@@ -74,118 +68,18 @@ class Writer:
             if composed is None
             else Composer(composed, text=channels[TEXT], image=channels[IMAGE])
         )
-        self._settings = settings or ReadSettings()
-        self._roots = roots or Roots(store=folder, media=self._settings.media_dir)
-        for channel in (*channels.values(), *([composed] if composed else ())):
-            channel.collection.places = self._roots.places
+        self._catalogue = catalogue or Catalogue(None, "")
         self._in_flight = InFlight(folder)
         self._nodes_per_write = nodes_per_write
-        # A random id lives as long as its object; the stored id comes from content.
-        self._stored_ids: dict[str, str] = {}
 
     def ref_doc_ids(self) -> list[str]:
         """Return the ids of all documents, sorted."""
         collections = [channel.collection for channel in self._channels.values()]
         return sorted(set().union(*(one.document_ids() for one in collections)))
 
-    def insert(
-        self, items: BaseNode | Iterable[BaseNode], *, show_progress: bool = False
-    ) -> UpsertReport:
-        """Insert documents or nodes; return what was done.
-
-        Raises:
-            InvalidSetting: `items` is a text or a path.
-        """
-        if isinstance(items, (str, Path)) or not isinstance(items, Iterable | BaseNode):
-            raise InvalidSetting(
-                f"insert() got {items!r}; expected LlamaIndex documents or nodes, such "
-                f"as Document(text=...). For files use insert_directory()."
-            )
-        listed = [items] if isinstance(items, BaseNode) else list(items)
-        return self.write(self._read(listed), len(listed), show_progress=show_progress)
-
-    def insert_directory(
-        self,
-        path: str | Path,
-        *,
-        recursive: bool = True,
-        root: str | None = None,
-        moved: bool = False,
-        show_progress: bool = False,
-    ) -> UpsertReport:
-        """Insert a folder, or one file; return what was done.
-
-        Raises:
-            DocumentUnreadable: `path` does not exist, or is a file of another kind.
-            InvalidSetting: As `Roots.root_of`.
-        """
-        found = survey(path, recursive=recursive, media=self._roots.media)
-        with self.lock:
-            its_root = self._roots.root_of(found, root, moved=moved)
-        records = read_surveyed(
-            found,
-            its_root,
-            settings=self._settings,
-            shown=()
-            if found.start == its_root.folder
-            else shown_elsewhere(self._channels, found, its_root),
-        )
-        n_items = len(found.files) + len(found.problems)
-        report = self.write(records, n_items, show_progress=show_progress)
-        report.ignored, report.moved_from = found.ignored, its_root.moved_from
-        return report
-
-    def refresh(
-        self,
-        source: str | Path | BaseNode | Iterable[BaseNode],
-        *,
-        root: str | None = None,
-        moved: bool = False,
-        show_progress: bool = False,
-    ) -> UpsertReport:
-        """Insert a folder or documents; remove what is gone of a folder.
-
-        Raises:
-            DocumentUnreadable: The folder does not exist.
-            InvalidSetting: As `Roots.root_of`; or documents have a root.
-        """
-        if not isinstance(source, (str, Path)):
-            if root is not None or moved:
-                raise InvalidSetting(
-                    f"refresh() got documents with root={root!r} and moved={moved!r}, "
-                    f"which belong to a folder. Leave them out."
-                )
-            return self.insert(source, show_progress=show_progress)
-        report = self.insert_directory(
-            source, root=root, moved=moved, show_progress=show_progress
-        )
-        report.n_removed += self._delete(self.gone(source, report))
-        return report
-
-    def gone(self, path: str | Path, report: UpsertReport) -> list[str]:
-        """Return the documents of a folder whose files are gone since.
-
-        Args:
-            path: The folder.
-            report: What inserting it returned.
-        """
-        start = Path(path).resolve()
-        root = self._roots.holding(start)
-        return [] if root is None else gone_of(self._channels, root, start, report)
-
-    def delete(self, ref_doc_id: str) -> int:
-        """Remove all nodes of a document; return how many there were.
-
-        Args:
-            ref_doc_id: Its id; of a file, any path of it will do.
-        """
-        stored = self._stored_ids.get(ref_doc_id, ref_doc_id)
-        file = known_as(os.path.abspath(ref_doc_id), self._roots.places)
-        return self._delete([stored]) or self._delete([file])
-
     def write(
         self,
-        items: Iterable[SourceRecord | Problem],
+        items: Iterable[Item],
         n_items: int | None = None,
         *,
         show_progress: bool = False,
@@ -201,33 +95,32 @@ class Writer:
         had_nodes: dict[str, bool] = {}  # by document
         bar = tqdm(total=n_items, desc="Indexing", disable=not show_progress)
         with self.lock, bar:
-            for batch in batches(items, self._nodes_per_write):
-                records = []
+            for batch in _batches(items, self._nodes_per_write):
+                records: list[SourceRecord] = []
+                rows: list[FileRow] = []
                 for item in batch:
                     if isinstance(item, Problem):
                         report.note(item)
+                        continue
+                    if isinstance(item, Kept):
+                        had_nodes[item.ref_doc_id] = item.n_nodes > 0
+                        report.n_unchanged += item.n_nodes
+                        rows += item.rows
                         continue
                     for problem in item.problems:
                         report.note(replace(problem, is_part=True))
                     known = had_nodes.get(item.ref_doc_id, False)
                     had_nodes[item.ref_doc_id] = known or bool(item.nodes)
                     records.append(item)
-                self._write_batch(records, report)
+                if records:
+                    self._write_batch(records, report)
+                if rows:
+                    self._catalogue.remember(rows)
                 # Reading is quick: what counts is what is encoded and written.
                 bar.update(len(batch))
         report.n_documents = sum(had_nodes.values())
         report.ref_doc_ids = list(had_nodes)
         return report
-
-    def _read(self, items: Sequence[BaseNode]) -> Iterator[SourceRecord | Problem]:
-        roots = self._roots.places
-        records = read_documents(items, settings=self._settings, roots=roots)
-        for item, record in zip(items, records, strict=True):
-            if isinstance(record, SourceRecord):
-                # A node's own id must not name its whole document.
-                given = item.ref_doc_id or item.node_id
-                self._stored_ids[given] = record.ref_doc_id
-            yield record
 
     def _write_batch(
         self, records: Sequence[SourceRecord], report: UpsertReport
@@ -237,7 +130,7 @@ class Writer:
         A document of which nothing can be encoded stays as it was.
         """
         wanted: dict[str, dict[str, BaseNode]] = {m: {} for m in self._channels}
-        for node in latest(records):
+        for node in _latest(records):
             if (modality := node.metadata[MODALITY_KEY]) in wanted:
                 wanted[modality][node.node_id] = node
             else:
@@ -280,12 +173,12 @@ class Writer:
         changes = any((*new.values(), *stale.values()))
         if changes:
             self._in_flight.begin(replaced, wanted, there)
-        for modality, nodes_to_add in new.items():
-            if nodes_to_add:
-                channel = self._channels[modality]
-                encoded = encode_good(channel, nodes_to_add, encode_nodes, report.note)
-                there.update(channel.collection.add(encoded))
-                report.n_added += len(encoded)
+        if any(stale.values()):
+            self._catalogue.forget(replaced)
+        donors = self._donors(records if any(new.values()) else ())
+        for modality, encoded in self._encoded(new, donors, report).items():
+            there.update(self._channels[modality].collection.add(encoded))
+            report.n_added += len(encoded)
         # Its encoder may be down: what cannot be replaced is not lost.
         given_up = {n.ref_doc_id or "" for n in touched if n.node_id in written - there}
         given_up -= {n.ref_doc_id or "" for n in touched if n.node_id in there}
@@ -294,9 +187,42 @@ class Writer:
                 collection = self._channels[modality].collection
                 kept = set(collection.ids_of_documents(sorted(given_up)))
                 stale[modality] = [node_id for node_id in ids if node_id not in kept]
-        report.n_removed += self._remove(stale, touched, report.note)
+        report.n_removed += self._remove(
+            stale, touched, report.note, donors.get(IMAGE, ())
+        )
+        rows = [
+            row
+            for record in records
+            if all(node.node_id in there for node in record.nodes)
+            for row in record.rows
+        ]
         if changes:
             self._in_flight.end()
+        # Only now: what they say is there is on the disk.
+        self._catalogue.remember(rows)
+
+    def _donors(self, records: Iterable[SourceRecord]) -> dict[str, list[str]]:
+        copies = [record for record in records if record.is_copy]
+        return alike(self._catalogue, copies) if copies else {}
+
+    def _encoded(
+        self,
+        new: Mapping[str, list[BaseNode]],
+        donors: Mapping[str, list[str]],
+        report: UpsertReport,
+    ) -> dict[str, list[BaseNode]]:
+        """Return the nodes with their vectors, those of a renamed file with the old."""
+        encoded: dict[str, list[BaseNode]] = {}
+        for modality, nodes in new.items():
+            channel = self._channels[modality]
+            taken, others = (
+                take_over(channel, nodes, donors[modality])
+                if modality in donors
+                else ([], nodes)
+            )
+            others = encode_good(channel, others, encode_nodes, report.note)
+            encoded[modality] = taken + others
+        return encoded
 
     def recover(self) -> None:
         """Finish, or take back, what somebody who was killed had begun.
@@ -320,21 +246,28 @@ class Writer:
                 for one in collections.values()
                 for node in one.nodes(one.ids_of_documents(documents))
             ]
+            self._catalogue.forget(documents)
             self._remove(gone, touched, lambda problem: None)  # noqa: ARG005
             self._in_flight.end()
 
-    def _delete(self, ref_doc_ids: Sequence[str]) -> int:
+    def delete_all(self, ref_doc_ids: Sequence[str]) -> int:
+        """Remove all nodes of documents; return how many there were."""
         # All at once: an embedded store syncs its files at each write.
         with self.lock:
             gone = {
                 modality: channel.collection.ids_of_documents(ref_doc_ids)
                 for modality, channel in self._channels.items()
             }
+            self._catalogue.forget(ref_doc_ids)
             # What stays was composed before: a problem with it is known.
             return self._remove(gone, [], lambda problem: None)  # noqa: ARG005
 
     def _remove(
-        self, gone: Mapping[str, list[str]], touched: Iterable[BaseNode], note: Note
+        self,
+        gone: Mapping[str, list[str]],
+        touched: Iterable[BaseNode],
+        note: Note,
+        donors: Sequence[str] = (),
     ) -> int:
         """Remove nodes, by modality; compose what depends on them or was written."""
         if self._composer is not None:
@@ -343,8 +276,41 @@ class Writer:
                 for modality, ids in gone.items()
                 for node in self._channels[modality].collection.nodes(ids)
             ]
-            self._composer.update([*touched, *lost], gone=gone, note=note)
+            self._composer.update(
+                [*touched, *lost], gone=gone, note=note, donors=donors
+            )
         for modality, ids in gone.items():
             if ids:
                 self._channels[modality].collection.remove(ids)
         return sum(map(len, gone.values()))
+
+
+def _batches(items: Iterable[Item], n_nodes: int) -> Iterator[list[Item]]:
+    """Yield the items in lists of `n_nodes` nodes or a little more."""
+    batch: list[Item] = []
+    n_pending = 0
+    for item in items:
+        batch.append(item)
+        n_pending += max(1, len(getattr(item, "nodes", ())))
+        if n_pending >= n_nodes:
+            yield batch
+            batch, n_pending = [], 0
+    if batch:
+        yield batch
+
+
+def _latest(records: Iterable[SourceRecord]) -> list[BaseNode]:
+    """Return the nodes that would stay were the records written one by one."""
+    wanted: dict[str, BaseNode] = {}
+    of_document: dict[str, set[str]] = {}
+    for record in records:
+        mine = of_document.setdefault(record.ref_doc_id, set())
+        if record.whole:
+            for node_id in mine & wanted.keys():
+                if wanted[node_id].ref_doc_id == record.ref_doc_id:
+                    del wanted[node_id]
+            mine.clear()
+        for node in record.nodes:
+            wanted[node.node_id] = node
+            mine.add(node.node_id)
+    return list(wanted.values())

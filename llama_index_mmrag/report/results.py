@@ -115,6 +115,8 @@ class InsertReport(BaseModel):
     removed: int
     stale: list[str]
     """Documents whose files are gone, and that are still stored."""
+    not_removed: str = ""
+    """Why a refresh did not remove them; empty: it did, or was not asked."""
     skipped: list[Skipped]
     ignored: dict[str, int]
     """Files of other kinds: how many, by suffix."""

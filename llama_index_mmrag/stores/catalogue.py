@@ -19,8 +19,6 @@ from typing import Any, NamedTuple, TypeVar
 from llama_index.core.utils import get_cache_dir
 from pydantic import Json, TypeAdapter
 
-from llama_index_mmrag.files.reading import check_regular
-
 logger = logging.getLogger(__name__)
 
 CATALOGUE = "catalogue.sqlite"
@@ -110,6 +108,11 @@ class Catalogue:
             return cls(None, index_id)
         return cls(folder / "mmrag" / f"{index_id}.sqlite", index_id)
 
+    @property
+    def keeps_files(self) -> bool:
+        """Whether files are remembered."""
+        return self._path is not None
+
     # Roots
 
     def roots(self) -> dict[str, Path]:
@@ -121,16 +124,16 @@ class Catalogue:
             return dict(self._roots)
 
     def set_root(self, name: str, place: Path) -> None:
-        """Remember where a root is."""
+        """Remember where a root is; of a new one, on which device too."""
         with self._lock:
             self._roots = {**self.roots(), name: place}
         known = self._read("SELECT place FROM roots WHERE name = ?", name)
         if known != [(str(place),)]:
             upsert = (
-                "INSERT INTO roots (name, place) VALUES (?, ?) "
+                "INSERT INTO roots VALUES (?, ?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET place = excluded.place"
             )
-            self._write(upsert, [(name, str(place))])
+            self._write(upsert, [(name, str(place), device_of(place))])
 
     def device(self, root: str) -> str | None:
         """Return on which device a root was last seen whole; None if not known."""
@@ -145,9 +148,20 @@ class Catalogue:
 
     # Files
 
-    def files(self, root: str) -> dict[str, FileRow]:
-        """Return the known files of a root, by path."""
+    def files(self, root: str, *, at: Path | None = None) -> dict[str, FileRow]:
+        """Return the known files of a root, by path.
+
+        Args:
+            root: Its name.
+            at: Where it is now, to be remembered.
+        """
+        if at is not None:
+            self.set_root(root, at)
         return {row.path: row for row in self._rows("root = ?", root)}
+
+    def hashes(self) -> set[str]:
+        """Return the SHA-256s of all known files."""
+        return {sha256 for (sha256,) in self._read("SELECT sha256 FROM files")}
 
     def with_hashes(self, hashes: Iterable[str]) -> list[FileRow]:
         """Return the known files of any root that have one of these SHA-256s."""
@@ -206,10 +220,10 @@ class Catalogue:
                 if path is None or not (make or is_there):
                     return otherwise
                 try:
-                    if is_there:
-                        check_regular(path)
-                    else:
+                    if not is_there:
                         path.parent.mkdir(parents=True, exist_ok=True)
+                    elif not path.is_file():
+                        raise OSError(f"{path.name} is no file")  # noqa: TRY301 - logged here
                     with closing(sqlite3.connect(path, _WAIT_S)) as db, db:
                         self._check(db)
                         return work(db)
@@ -258,13 +272,20 @@ class Catalogue:
             raise ValueError(msg)
 
 
-def _is_moved_aside(path: Path) -> bool:
-    """Rename a file, where it is one; return whether it is out of the way."""
+def device_of(folder: Path) -> str | None:
+    """Return a name of the device that a folder is on; None if it is not there."""
     try:
-        check_regular(path)
+        return str(folder.stat().st_dev)
+    except OSError:
+        return None
+
+
+def _is_moved_aside(path: Path) -> bool:
+    """Rename a file; return whether it is out of the way."""
+    try:
         path.replace(path.with_name(f"{path.name}.aside"))
         # The unfinished writes of one file must not go into another.
         path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
-    except (OSError, ValueError):
+    except OSError:
         return False
     return True

@@ -69,6 +69,11 @@ def is_local(client: Any) -> bool:
     return isinstance(getattr(client, "_client", None), QdrantLocal)
 
 
+def is_in_memory(client: Any) -> bool:
+    """Return whether a client's data end with it."""
+    return is_local(client) and not client._client.persistent
+
+
 def pages(
     client: QdrantClient, collection_name: str, **wanted: Any
 ) -> Iterator[list[models.Record]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -199,12 +200,42 @@ def test_file_that_is_gone_is_told_until_a_refresh_removes_it(run, docs, tmp_pat
     assert "Stale:" not in refreshed.stderr + run(*index).stderr
 
 
+def test_folder_that_may_not_be_mounted_removes_nothing_and_exits_with_3(
+    run, docs, tmp_path
+):
+    index = ("index", docs, "--store", tmp_path / "store")
+    run(*index)
+    shutil.rmtree(docs)
+    assert run(*index).exit_code == 2, "nobody asked to remove anything"
+    refreshed = run(*index, "--refresh")
+    assert refreshed.exit_code == 3
+    assert "0 removed" in refreshed.stdout
+    assert "Not removed: The folder" in refreshed.stderr
+    assert "--allow-gone" in refreshed.stderr
+    as_json = run(*index, "--refresh", "--json")
+    assert (as_json.exit_code, len(json.loads(as_json.stdout)["stale"])) == (3, 1)
+    allowed = run(*index, "--refresh", "--allow-gone")
+    assert (allowed.exit_code, "3 removed" in allowed.stdout) == (0, True)
+    refused(run(*index, "--allow-gone"), "--allow-gone is for --refresh")
+
+
+def test_catalogue_lies_where_it_is_told(run, docs, tmp_path):
+    place = tmp_path / "elsewhere.sqlite"
+    store = tmp_path / "store"
+    index = ("index", docs, "--store", store, "--catalogue", place)
+    for options in ((), ("--checksum",)):
+        assert run(*index, *options).exit_code == 0
+    assert place.exists()
+    assert not (store / "catalogue.sqlite").exists()
+    assert run("search", "x", "--store", store, "--catalogue", place).exit_code == 0
+
+
 def test_index_as_json_prints_json_and_nothing_else(run, docs, tmp_path):
     said = run("index", docs, "--store", tmp_path / "store", "--json")
     report = json.loads(said.stdout)
     (skipped,) = report.pop("skipped")
     counts = {"documents": 1, "added": 3, "unchanged": 0, "removed": 0}
-    assert report == {**counts, "stale": [], "ignored": {}}
+    assert report == {**counts, "stale": [], "not_removed": "", "ignored": {}}
     assert skipped["is_part"] is False
     assert skipped["source"] == str(docs / "broken.png")
 

@@ -40,6 +40,7 @@ def open_index(tmp_path, encoder) -> Iterator[Open]:
                 )
             client = cleanup.enter_context(open_client(kind))
             if kind == "server":
+                settings.setdefault("catalogue", tmp_path / f"{name}.sqlite")
                 for modality in ("text", "image", "composed"):
                     cleanup.callback(client.delete_collection, f"{name}-{modality}")
             return MultiModalQdrantIndex.open(
