@@ -95,7 +95,8 @@ class Roots:
 
     def holding(self, path: Path) -> Root | None:
         """Return the known root that a path lies in, or is."""
-        return next((r for r in self._known() if path.is_relative_to(r.folder)), None)
+        holding = [r for r in self._known() if path.is_relative_to(r.folder)]
+        return max(holding, key=lambda root: len(root.folder.parts), default=None)
 
     def root_of(self, found: Survey, name: str | None, *, moved: bool = False) -> Root:
         """Return the root that a surveyed folder or file belongs to.
@@ -113,6 +114,8 @@ class Roots:
         start = found.start
         folder = start if found.root is not None else start.parent
         self._check_store(folder)
+        if found.root is not None:
+            self._check_around(folder, name)
         inside = self.holding(start)
         if inside is not None and name in {None, inside.name}:
             return inside
@@ -126,7 +129,6 @@ class Roots:
                 f"{inside.name!r}, {str(inside.folder)!r}. Leave root out: it is read "
                 f"as a part of that one."
             )
-        self._check_around(root)
         before = self._check_place(root, is_file=found.root is None, moved=moved)
         self.places[root.name] = folder.as_posix().rstrip("/")
         return replace(root, moved_from=before)
@@ -138,11 +140,12 @@ class Roots:
             if name != MEDIA
         ]
 
-    def _check_around(self, root: Root) -> None:
+    def _check_around(self, folder: Path, name: str | None) -> None:
         for known in self._known():
-            if known.name != root.name and known.folder.is_relative_to(root.folder):
+            is_it = known.folder == folder or known.name == (name or folder.name)
+            if not is_it and known.folder.is_relative_to(folder):
                 raise InvalidSetting(
-                    f"The folder {str(root.folder)!r} holds the root {known.name!r}, "
+                    f"The folder {str(folder)!r} holds the root {known.name!r}, "
                     f"{str(known.folder)!r}, whose files would be in the index twice. "
                     f"Insert its other folders one by one, or make a new store of the "
                     f"whole."

@@ -382,6 +382,11 @@ def test_folder_around_a_root_is_refused_and_the_root_named(open_index, folder):
         with pytest.raises(InvalidSetting, match=r"holds the root 'pix'.*one by one"):
             index.insert_directory(folder, **settings)
     assert index.ref_doc_ids() == ["pix/apple.png"]
+    index.insert_directory(folder / "grass.txt")
+    assert index.ref_doc_ids() == ["docs/grass.txt", "pix/apple.png"]
+    with pytest.raises(InvalidSetting, match="holds the root 'pix'"):
+        index.refresh(folder)
+    assert index.refresh(folder / "pix").n_unchanged == 1
 
 
 def test_two_folders_of_one_name_are_two_roots_or_a_move_that_is_asked_for(
