@@ -3,7 +3,7 @@
 In go folders, files, LlamaIndex documents and nodes; out come nodes in the channel of
 their modality, and a report of what was added, kept, removed and skipped. Every format
 makes a page (`pages.py`), whose reader is a row in `files.py`; `linked.py` finishes
-nodes. Start at `writer.py`, which encodes and stores what is new.
+nodes. Start at `sources.py`; `writer.py` encodes and stores what is new.
 """
 
 from llama_index_mmrag.ingestion.directory import discover, survey

@@ -100,7 +100,7 @@ def test_refresh_leaves_other_folders_alone(open_index, folder):
     index.insert_directory(other)
     shutil.rmtree(folder)
     folder.mkdir()
-    assert index.refresh(folder).n_removed == 4
+    assert index.refresh(folder, allow_gone=True).n_removed == 4
     assert {each.partition("/")[0] for each in index.ref_doc_ids()} == {other.name}
 
 
@@ -154,7 +154,7 @@ def test_refresh_deletes_all_that_is_gone_in_one_write_for_each_store(
             writes.append(batch),
             write(batch),
         )
-    assert index.refresh(gone).n_removed == 21
+    assert index.refresh(gone, allow_gone=True).n_removed == 21
     assert len(writes) == 2
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from llama_index.core.schema import ImageNode
 
 from llama_index_mmrag import Blend, MultiModalQdrantIndex
 from llama_index_mmrag.ingestion import ReadSettings
@@ -382,6 +383,26 @@ def test_failed_document_is_tried_again(run, aged, encoder, monkeypatch):
         assert len(index.insert_directory(aged).problems) == 1
     report = run().insert_directory(aged)
     assert (report.n_added, report.n_unchanged) == (1, 3)
+
+
+def test_root_that_moved_between_two_sessions_is_as_it_was(
+    run, aged, tmp_path, encoder, caplog
+):
+    run().insert_directory(aged)
+    encoder.taken()
+    moved = tmp_path / "elsewhere" / "docs"
+    moved.parent.mkdir()
+    aged.rename(moved)
+    index = run()
+    with opens_in(moved) as opened:
+        report = index.refresh(moved)
+    assert (report.n_added, report.n_removed, report.n_unchanged) == (0, 0, 4)
+    assert (opened, encoder.taken()) == ([], (0, 0))
+    assert "moved" in caplog.text
+    found = [result.node for result in index.as_retriever().retrieve("blue")]
+    shown = {node.image_path for node in found if isinstance(node, ImageNode)}
+    assert shown == {str(moved / "sky.png"), str(moved / "pix" / "apple.png")}
+    assert run().refresh(moved).n_unchanged == 4
 
 
 # Renamed and copied files
