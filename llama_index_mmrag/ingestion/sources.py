@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import cast
+from unicodedata import normalize
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.utils import get_tokenizer
@@ -16,6 +17,7 @@ from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.directory import survey
 from llama_index_mmrag.ingestion.documents import read_documents
+from llama_index_mmrag.ingestion.files import READERS
 from llama_index_mmrag.ingestion.known_files import gone_of, shown_elsewhere
 from llama_index_mmrag.ingestion.reading import KnownFiles, read_surveyed
 from llama_index_mmrag.ingestion.records import (
@@ -135,6 +137,8 @@ class Sources:
         """
         found = survey(path, recursive=recursive, media=self._roots.media)
         with self._writer.lock:
+            if not moved and found.root is not None:
+                self._check_same(found.root, root, found.files)
             its_root = self._roots.root_of(found, root, moved=moved)
         ids = its_root.ids_of(found.files)
         is_part = found.start != its_root.folder
@@ -232,6 +236,33 @@ class Sources:
                 given = item.ref_doc_id or item.node_id
                 self._stored_ids[given] = record.ref_doc_id
             yield record
+
+    def _check_same(
+        self, folder: Path, name: str | None, files: Sequence[Path]
+    ) -> None:
+        """Do nothing if a folder can be the root that its name is of in the index.
+
+        Where nobody remembers the root's place, its files say whether it is this one.
+        """
+        root = Root.of(folder)
+        if name is not None:
+            root = Root(normalize("NFC", name), folder)
+        if root.name in self._roots.places or self._roots.holding(folder) is not None:
+            return
+        theirs = f"{root.name}/"
+        stored = {
+            id_
+            for id_ in self._writer.ref_doc_ids()
+            if id_.startswith(theirs) and Path(id_).suffix.lower() in READERS
+        }
+        n_lacking = len(stored.difference(root.ids_of(files).values()))
+        if n_lacking * 2 > len(stored):
+            raise InvalidSetting(
+                f"The index holds {len(stored)} documents of a root {root.name!r}, and "
+                f"{str(folder)!r} lacks {n_lacking} of their files. Give this folder "
+                f"another name with root=NAME; or, if it is the same one, insert it "
+                f"with moved=True."
+            )
 
     def _remove_gone(
         self, start: Path, report: UpsertReport, before: list[str], allow_gone: bool

@@ -420,6 +420,27 @@ def test_two_folders_of_one_name_are_two_roots_or_a_move_that_is_asked_for(
         index.refresh(folder)
 
 
+def test_another_folder_of_the_name_is_no_root_whose_place_was_forgotten(
+    open_index, folder, tmp_path
+):
+    store = tmp_path / "store"
+    with open_index(path=store) as index:
+        index.insert_directory(folder)
+        before = contents(index)
+    (store / CATALOGUE).unlink()
+    other = tmp_path / "elsewhere" / folder.name
+    other.mkdir(parents=True)
+    (other / "grass.txt").write_text("another's grass")
+    with open_index(path=store) as index:
+        for insert in (index.insert_directory, index.refresh):
+            with pytest.raises(InvalidSetting, match=r"lacks 2 .* moved=True"):
+                insert(other)
+        assert contents(index) == before
+        index.insert_directory(other, root="another")
+        report = index.refresh(folder)  # it has its files
+        assert (report.n_added, report.n_removed) == (0, 0)
+
+
 def test_roots_own_ids_are_not_taken_for_files_that_are_gone(open_index, folder):
     index = open_index()
     index.insert_directory(folder)
