@@ -171,8 +171,8 @@ class Roots:
         if is_file or (is_there and not moved):
             raise InvalidSetting(
                 f"{told} is {place!r}, and not {str(root.folder)!r}. Give this folder "
-                f"another name with root=NAME; or, if it is the same one and has "
-                f"moved, insert it with moved=True."
+                f"another name with root=NAME (--root NAME); or, if it is the same one "
+                f"and has moved, insert it with moved=True (--moved)."
             )
         logger.warning("%s moved: %s -> %s", told, place, root.folder)
         return place

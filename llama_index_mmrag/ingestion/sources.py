@@ -260,8 +260,8 @@ class Sources:
             raise InvalidSetting(
                 f"The index holds {len(stored)} documents of a root {root.name!r}, and "
                 f"{str(folder)!r} lacks {n_lacking} of their files. Give this folder "
-                f"another name with root=NAME; or, if it is the same one, insert it "
-                f"with moved=True."
+                f"another name with root=NAME (--root NAME); or, if it is the same one,"
+                f" insert it with moved=True (--moved)."
             )
 
     def _remove_gone(
