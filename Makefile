@@ -47,6 +47,7 @@ test-everywhere: $(STAMPS)/test ## Run all tests four times, as other machines d
 
 campaign: $(STAMPS)/test ## Try what may break it, at length (minutes); each prints counts
 	$(BIN)/python tests/campaigns/hostile_pictures.py
+	$(BIN)/python tests/campaigns/damage.py
 
 lint: $(STAMPS)/test ## Check format and style
 	$(BIN)/ruff format --check .

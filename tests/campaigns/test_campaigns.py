@@ -12,7 +12,11 @@ from ..test_layers import PACKAGE
 
 
 @pytest.mark.parametrize(
-    ("script", "arguments"), [("hostile_pictures.py", ["--cases", "1000"])]
+    ("script", "arguments"),
+    [
+        ("hostile_pictures.py", ["--cases", "1000"]),
+        ("damage.py", ["--seeds", "1", "--every", "47"]),
+    ],
 )
 def test_short_campaign_finds_nothing(script, arguments):
     # A process of its own: what is tried may end it, and its memory is measured.
