@@ -7,7 +7,6 @@ import itertools
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import qdrant_edge as qe
@@ -19,8 +18,14 @@ from llama_index_mmrag.compression.places import encoder_of
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import InvalidSetting, StoreUnusable
 from llama_index_mmrag.files.writing import put_aside
-from llama_index_mmrag.index.opening import COMPOSED, close_all, encoders_of
+from llama_index_mmrag.index.opening import (
+    COMPOSED,
+    catalogue_in,
+    close_all,
+    encoders_of,
+)
 from llama_index_mmrag.index.whole import (
+    Repair,
     documents_with_gaps,
     whole_node,
     whole_vector,
@@ -28,7 +33,8 @@ from llama_index_mmrag.index.whole import (
 from llama_index_mmrag.ingestion.composing import Composer
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
-from llama_index_mmrag.nodes.node import modality_of
+from llama_index_mmrag.nodes.node import IMAGE_FILE_KEY, modality_of
+from llama_index_mmrag.nodes.places import placed, places_of
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.checking import (
@@ -54,25 +60,6 @@ from llama_index_mmrag.stores.quantisation import (
     read_quantisation,
 )
 from llama_index_mmrag.stores.salvage import points_left
-
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """What was done.
-
-    Attributes:
-        n_copied: Points that were read whole, by collection; of damaged ones alone.
-        n_encoded: Points of which the vector was lost, and made anew.
-        n_lost: Points that could not be read, where it is known how many there were.
-        insert_again: Documents that lost something, as far as they are known.
-        kept_aside: What the damaged folders and pictures are called now.
-    """
-
-    n_copied: Mapping[str, int]
-    n_encoded: Mapping[str, int]
-    n_lost: Mapping[str, int]
-    insert_again: tuple[str, ...]
-    kept_aside: tuple[str, ...]
 
 
 def repair_store(
@@ -142,6 +129,8 @@ class _Work:
         self._media = MEDIA in damaged
         self._on_step = on_step
         self._note: Note = lambda note: on_step(f"{note.source}: {note.reason}")
+        known = catalogue_in(root, None).roots()
+        self._places = places_of({**known, MEDIA: root / MEDIA})
         self._channels: dict[str, Channel] = {}
         self._new: dict[str, Path] = {}
         self._locks: list[FolderLock] = []
@@ -184,19 +173,21 @@ class _Work:
             old = self._root / entry.folder
             for file in old.glob(f"{Path(entry.alignment).stem}.*"):
                 shutil.copyfile(file, folder / file.name)
-        return Channel(
+        channel = Channel(
             name,
             vector_store=store,
             embed_model=encoder,
             text_embed_model=None if composition is None else encoders[TEXT],
             composition=composition,
         )
+        channel.collection.places = self._places
+        return channel
 
     def rebuild(self) -> None:
         """Fill the new collections, and check them."""
         for name in self._damaged:
             self._on_step(f"{name}: reading what is left")
-            lacking = self._copy(name)
+            lacking = placed(self._copy(name), self._channels[name].collection.places)
             if name != COMPOSED:
                 channel = self._channels[name]
                 encoded = encode_good(channel, lacking, encode_nodes, self._note)
@@ -319,10 +310,9 @@ class _Work:
     def _pictures_aside(self) -> list[str]:
         (self._root / RECORD).unlink(missing_ok=True)
         aside = [put_aside(file) for file in [*damaged_pictures(self._root)]]
-        media = self._root / MEDIA
         for node in self._nodes(IMAGE):
-            path = Path(getattr(node, "image_path", None) or "")
-            if path.parent.name == MEDIA and not (media / path.name).exists():
+            root, _, below = str(node.metadata.get(IMAGE_FILE_KEY)).partition("/")
+            if root == MEDIA and not (self._root / MEDIA / below).exists():
                 self._again.add(node.ref_doc_id or node.node_id)
         return aside
 

@@ -1,8 +1,9 @@
-"""What of a damaged collection's points can be told to be whole."""
+"""What of a damaged store can be told to be whole, and what was done about the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import qdrant_edge as qe
@@ -18,6 +19,25 @@ _OF_UNIT_LENGTH = 1e-3
 """A stored unit vector of float16 is off by less; one that lost a number by more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was done.
+
+    Attributes:
+        n_copied: Points that were read whole, by collection; of damaged ones alone.
+        n_encoded: Points of which the vector was lost, and made anew.
+        n_lost: Points that could not be read, where it is known how many there were.
+        insert_again: Documents that lost something, as far as they are known.
+        kept_aside: What the damaged folders and pictures are called now.
+    """
+
+    n_copied: Mapping[str, int]
+    n_encoded: Mapping[str, int]
+    n_lost: Mapping[str, int]
+    insert_again: tuple[str, ...]
+    kept_aside: tuple[str, ...]
+
+
 def whole_node(record: qe.Record) -> BaseNode | None:
     """Return the node of a point; None if it is not the one that was written.
 
@@ -27,7 +47,7 @@ def whole_node(record: qe.Record) -> BaseNode | None:
         node = node_of(record)
     except StoreUnusable:
         return None
-    if known_ids([node.node_id]) != [str(record.id)]:
+    if [str(i) for i in known_ids([node.node_id])] != [str(record.id)]:
         return None
     known = node.metadata.get(CONTENT_HASH_KEY)
     if isinstance(node, ImageNode) or known is None:

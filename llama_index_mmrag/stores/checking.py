@@ -20,7 +20,7 @@ from llama_index_mmrag.stores.edge_layout import LOCK, POINTER
 from llama_index_mmrag.stores.edge_record import RECORD, damage_in, read_record
 from llama_index_mmrag.stores.format import CollectionEntry
 from llama_index_mmrag.stores.locks import FolderLock
-from llama_index_mmrag.stores.manifest import entries_in
+from llama_index_mmrag.stores.manifest import entries_in, index_id_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,6 +66,11 @@ def check_store(
         StoreInUse: It is open elsewhere.
         StoreUnusable: Its manifest cannot be read.
     """
+    if index_id_of(root) is None:
+        raise StoreUnusable(
+            f"There is no mmrag.json in {str(root)!r}: it is no store, or lost its "
+            f"manifest. Restore the file."
+        )
     n_points: dict[str, int] = {}
     damaged: dict[str, tuple[str, ...]] = {}
     unrecorded: list[str] = []

@@ -50,18 +50,29 @@ def build_index(folder: EdgeFolder, *, timeout_s: float | None = None) -> int:
         folder.building.release()
 
 
-def _optimize_in_child(shard: Path, *, timeout_s: float | None) -> None:
+def run_in_child(script: Path, shard: Path, *, timeout_s: float | None = None) -> None:
+    """Run a script over a shard in a child process.
+
+    Raises:
+        CalledProcessError: It failed.
+        TimeoutExpired: It took longer.
+        OSError: It could not be started.
+    """
     # The child finds the engine where this process found it.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run(
+        [sys.executable, str(script), str(shard)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env=environment,
+    )
+
+
+def _optimize_in_child(shard: Path, *, timeout_s: float | None) -> None:
     try:
-        subprocess.run(
-            [sys.executable, str(_SCRIPT), str(shard)],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            env=environment,
-        )
+        run_in_child(_SCRIPT, shard, timeout_s=timeout_s)
     except subprocess.TimeoutExpired as error:
         raise StoreUnusable(
             f"Building the index of {str(shard.parent)!r} took longer than timeout_s="

@@ -18,6 +18,7 @@ from llama_index_mmrag.files.reading import read_json
 from llama_index_mmrag.files.sealing import sealed, unsealed
 from llama_index_mmrag.files.writing import replacing, sync_tree
 from llama_index_mmrag.stores.edge_layout import disk_errors
+from llama_index_mmrag.stores.edge_record import RECORD
 from llama_index_mmrag.stores.format import (
     FORMAT,
     Card,
@@ -179,6 +180,11 @@ def check_ours(root: Path) -> None:
         )
     except OSError:
         return  # the stores will say what is wrong with it
+    if RECORD in theirs:
+        raise StoreUnusable(
+            f"The store {str(root)!r} lost its {_MANIFEST}, which says what filled it. "
+            f"Restore the file, or index into another folder."
+        )
     if theirs:
         raise StoreUnusable(
             f"The folder {str(root)!r} is no store, and holds files that are not ours: "

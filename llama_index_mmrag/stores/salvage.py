@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import shutil
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +21,14 @@ import qdrant_edge as qe
 
 from llama_index_mmrag.errors import StoreUnusable
 from llama_index_mmrag.stores.edge_engine import DISTANCES, engine_errors
+from llama_index_mmrag.stores.edge_index import run_in_child
 from llama_index_mmrag.stores.edge_layout import SHARD_PREFIX, copy_sparse
 from llama_index_mmrag.stores.edge_record import Closed, crc32_of, read_record
 from llama_index_mmrag.stores.format import CollectionEntry
 from llama_index_mmrag.stores.quantisation import shard_config, vector_params
 
 _LOG = logging.getLogger(__name__)
+_READ_ALL = Path(__file__).with_name("edge_read_all.py")
 
 _DESCRIPTIONS = frozenset(
     {"config.json", "edge_config.json", "segment.json", "version.info"}
@@ -58,8 +61,10 @@ def points_left(
             shutil.rmtree(work, ignore_errors=True)
             try:
                 prepare(damaged, work)
+                run_in_child(_READ_ALL, work)
                 yield from _read(work)
-            except (OSError, ValueError) as error:  # the next one may say more
+            except (OSError, ValueError, subprocess.SubprocessError) as error:
+                # The next one may say more.
                 _LOG.info("%s of %r: %s", prepare.__name__, str(shard), error)
     shutil.rmtree(work, ignore_errors=True)
 

@@ -22,6 +22,7 @@ from .full_disk import CANNOT
             *("kills", ["--kills", "12"]),
             marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="has no fork"),
         ),
+        ("damage", ["--seeds", "1", "--every", "47"]),
         ("full_disk", ["--every", "10"]),
     ],
 )
