@@ -280,6 +280,11 @@ VALID: dict[str, Given] = {
         {"pieces": ["a"]},
     ),
     "ReadSettings": new(ingestion.ReadSettings),
+    "resolve_pictures": new(
+        mmrag.resolve_pictures,
+        nodes=lambda w: [TextNode(text="red", metadata={"root": "docs"})],
+        roots=lambda w: {"docs": w.folder},
+    ),
     "discover": new(ingestion.discover, path=lambda w: w.folder),
     "survey": new(ingestion.survey, path=lambda w: w.folder),
     "document_id": new(ingestion.document_id, document=lambda _: Document(text="a")),

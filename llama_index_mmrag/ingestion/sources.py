@@ -100,6 +100,8 @@ class Sources:
         self._catalogue = catalogue
         # A random id lives as long as its object; the stored id comes from content.
         self._stored_ids: dict[str, str] = {}
+        self._forgotten: set[str] | None = None
+        """Roots that were stored before, and of which nobody knows the place."""
 
     def insert(
         self, items: BaseNode | Iterable[BaseNode], *, show_progress: bool = False
@@ -137,8 +139,11 @@ class Sources:
         """
         found = survey(path, recursive=recursive, media=self._roots.media)
         with self._writer.lock:
-            if not moved and found.root is not None:
-                self._check_same(found.root, root, found.files)
+            if self._forgotten is None:
+                self._forgotten = self._without_place()
+            name = normalize("NFC", root or found.start.name)
+            if name in self._forgotten and found.root is not None and not moved:
+                self._check_same(Root(name, found.root), found.files)
             its_root = self._roots.root_of(found, root, moved=moved)
         ids = its_root.ids_of(found.files)
         is_part = found.start != its_root.folder
@@ -237,32 +242,31 @@ class Sources:
                 self._stored_ids[given] = record.ref_doc_id
             yield record
 
-    def _check_same(
-        self, folder: Path, name: str | None, files: Sequence[Path]
-    ) -> None:
-        """Do nothing if a folder can be the root that its name is of in the index.
+    def _without_place(self) -> set[str]:
+        """Return the names of roots that are stored and lie nobody knows where."""
+        stored = self._writer.ref_doc_ids()
+        return {each.partition("/")[0] for each in stored} - self._roots.places.keys()
 
-        Where nobody remembers the root's place, its files say whether it is this one.
+    def _check_same(self, root: Root, files: Sequence[Path]) -> None:
+        """Do nothing if a folder can be the root of its name whose place is forgotten.
+
+        Its files say so: those of a root of which most are there.
         """
-        root = Root.of(folder)
-        if name is not None:
-            root = Root(normalize("NFC", name), folder)
-        if root.name in self._roots.places or self._roots.holding(folder) is not None:
-            return
-        theirs = f"{root.name}/"
+        within = f"{root.name}/"
         stored = {
-            id_
-            for id_ in self._writer.ref_doc_ids()
-            if id_.startswith(theirs) and Path(id_).suffix.lower() in READERS
+            each
+            for each in self._writer.ref_doc_ids()
+            if each.startswith(within) and Path(each).suffix.lower() in READERS
         }
         n_lacking = len(stored.difference(root.ids_of(files).values()))
-        if n_lacking * 2 > len(stored):
+        if n_lacking * 2 > len(stored) and self._roots.holding(root.folder) is None:
             raise InvalidSetting(
                 f"The index holds {len(stored)} documents of a root {root.name!r}, and "
-                f"{str(folder)!r} lacks {n_lacking} of their files. Give this folder "
-                f"another name with root=NAME (--root NAME); or, if it is the same one,"
-                f" insert it with moved=True (--moved)."
+                f"{str(root.folder)!r} lacks {n_lacking} of their files. Give this "
+                f"folder another name with root=NAME (--root NAME); or, if it is the "
+                f"same one, insert it with moved=True (--moved)."
             )
+        self._forgotten = self._without_place() - {root.name}
 
     def _remove_gone(
         self, start: Path, report: UpsertReport, before: list[str], allow_gone: bool
