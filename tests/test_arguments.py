@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from llama_index.core.indices.query.query_transform import HyDEQueryTransform
 from llama_index.core.llms import MockLLM
-from llama_index.core.schema import Document
+from llama_index.core.schema import Document, TextNode
 from llama_index.core.vector_stores.types import VectorStoreQuery
 from PIL import Image
 
@@ -93,8 +93,8 @@ NOT_CALLED = {
     " PairsRead PictureText TrainedAutoencoder TrainedHeads FinetuneEpoch"
     " FinetuneReport SkippedPair": "what comes out",
     "CaptionedImageNode ExplainedTextNode": "LlamaIndex's nodes: pydantic checks them",
-    "entity_id_of entity_of hide_bookkeeping modality_of name_of with_provenance"
-    " report": "called for each node or query, with what the walk has made",
+    "entity_id_of entity_of hide_bookkeeping modality_of name_of stored_as"
+    " with_provenance report": "called for each node, with what a walk has made",
     "collect_routes": "takes nothing",
     "collect_degradations describe_sources provenance_of": "ask, and take any result",
     "RankedList": "channels make them, of what their stores found: scores are checked",
