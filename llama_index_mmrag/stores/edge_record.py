@@ -27,7 +27,12 @@ from llama_index_mmrag.files.reading import read_json
 from llama_index_mmrag.files.sealing import sealed, unsealed
 from llama_index_mmrag.files.writing import replacing, sync_folder
 from llama_index_mmrag.stores.edge_engine import engine_errors
-from llama_index_mmrag.stores.edge_layout import LOCK, POINTER, read_pointer
+from llama_index_mmrag.stores.edge_layout import (
+    LOCK,
+    POINTER,
+    read_pointer,
+    room_to_open,
+)
 
 RECORD = "closed.json"
 _UNFINISHED = RECORD + ".new"
@@ -97,7 +102,7 @@ def write_record(folder: Path, *, count: int, before: Closed | None) -> None:
         closed = Closed(id=uuid.uuid4().hex, count=count, files=files)
         with replacing(folder / RECORD, by=_UNFINISHED) as file:
             file.write(sealed(closed.model_dump()))
-    except OSError as error:
+    except (OSError, StoreUnusable) as error:  # a full disk, for example
         logging.getLogger(__name__).warning(
             "What the store in %r was when it was closed cannot be noted (%s): damage "
             "to it will not be noticed until it is written to and closed again.",
@@ -205,6 +210,7 @@ def _settle(shard: Path) -> None:
     It (0.9) removes its journals then, and changes the versions of deleted points:
     once, whether anybody writes or not.
     """
+    room_to_open(shard)
     with engine_errors(shard.parent):
         loaded = qe.EdgeShard.load(str(shard))
         loaded.flush()
