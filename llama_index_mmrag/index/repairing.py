@@ -39,6 +39,7 @@ from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.checking import (
     MEDIA,
+    StoreCheck,
     check_store,
     damaged_pictures,
     note_media,
@@ -95,15 +96,15 @@ def repair_store(
     check_manifest(root, cards, composition)
     entries = entries_in(root)
     on_step("reading all files")
-    damaged = check_store(root).damaged
-    if not damaged:
+    found = check_store(root)
+    if found.is_whole:
         raise InvalidSetting(
             f"The store {str(root)!r} is not damaged: there is nothing to repair."
         )
-    for name in damaged.keys() & entries.keys():
+    for name in found.damaged.keys() & entries.keys():
         if (root / entries[name].folder).is_dir():
             room_for_repair(root / entries[name].folder)
-    work = _Work(root, entries, encoders, composition, set(damaged), on_step)
+    work = _Work(root, entries, encoders, composition, found, on_step)
     try:
         work.rebuild()
         return work.switch()
@@ -120,13 +121,14 @@ class _Work:
         entries: Mapping[str, CollectionEntry],
         encoders: Mapping[str, BaseEmbedding],
         composition: Composition | None,
-        damaged: set[str],
+        found: StoreCheck,
         on_step: Callable[[str], None],
     ) -> None:
         self._root = root
         self._entries = entries
-        self._damaged = [name for name in entries if name in damaged]
-        self._media = MEDIA in damaged
+        self._damaged = [name for name in entries if name in found.damaged]
+        self._media = MEDIA in found.damaged
+        self._n_points = found.n_points
         self._on_step = on_step
         self._note: Note = lambda note: on_step(f"{note.source}: {note.reason}")
         known = catalogue_in(root, None).roots()
@@ -261,11 +263,11 @@ class _Work:
 
     def switch(self) -> Repair:
         """Let the manifest name the new collections; the old ones are kept."""
-        n_lost = {}
+        n_lost: dict[str, int | None] = {}
         for name in self._damaged:
-            there = self._channels[name].collection.count()
-            n_lost[name] = max(0, (self._count_of(name) or 0) - there)
-        if any(n_lost.values()):
+            there, were = self._channels[name].collection.count(), self._count_of(name)
+            n_lost[name] = None if were is None else max(0, were - there)
+        if any(n != 0 for n in n_lost.values()):
             nodes = itertools.chain(self._nodes(TEXT), self._nodes(IMAGE))
             self._again |= documents_with_gaps(nodes)
         aside = self._pictures_aside() if self._media else []
@@ -304,8 +306,9 @@ class _Work:
         """Return how many points a damaged collection had; None: nobody knows."""
         with contextlib.suppress(StoreUnusable):
             closed = read_record(self._root / self._entries[name].folder)
-            return None if closed is None else closed.count
-        return None
+            if closed is not None:
+                return closed.count
+        return self._n_points.get(name)
 
     def _pictures_aside(self) -> list[str]:
         (self._root / RECORD).unlink(missing_ok=True)

@@ -26,16 +26,21 @@ class Repair:
     Attributes:
         n_copied: Points that were read whole, by collection; of damaged ones alone.
         n_encoded: Points of which the vector was lost, and made anew.
-        n_lost: Points that could not be read, where it is known how many there were.
+        n_lost: Points that could not be read; None: nobody knows how many there were.
         insert_again: Documents that lost something, as far as they are known.
         kept_aside: What the damaged folders and pictures are called now.
     """
 
     n_copied: Mapping[str, int]
     n_encoded: Mapping[str, int]
-    n_lost: Mapping[str, int]
+    n_lost: Mapping[str, int | None]
     insert_again: tuple[str, ...]
     kept_aside: tuple[str, ...]
+
+    @property
+    def may_lack_points(self) -> bool:
+        """Whether points were lost, or may have been."""
+        return any(n_lost != 0 for n_lost in self.n_lost.values())
 
 
 def whole_node(record: qe.Record) -> BaseNode | None:
