@@ -29,6 +29,7 @@ from llama_index_mmrag.index.whole import (
     documents_with_gaps,
     whole_node,
     whole_vector,
+    without_lost_transform,
 )
 from llama_index_mmrag.ingestion.composing import Composer
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
@@ -135,6 +136,7 @@ class _Work:
         self._places = places_of({**known, MEDIA: root / MEDIA})
         self._channels: dict[str, Channel] = {}
         self._new: dict[str, Path] = {}
+        self._becoming: dict[str, CollectionEntry] = {}
         self._locks: list[FolderLock] = []
         self._n_copied: dict[str, int] = {}
         self._n_encoded: dict[str, int] = {}
@@ -157,6 +159,9 @@ class _Work:
     ) -> Channel:
         folder, quantisation = self._root / entry.folder, None
         encoder = encoders[IMAGE if name == COMPOSED else name]
+        if name in self._damaged:
+            entry = without_lost_transform(self._root, name, entry, encoder)
+            self._becoming[name] = entry
         encoder = encoder_of(self._root, name, entry, encoder)
         if name in self._damaged:
             if folder.is_dir():
@@ -215,6 +220,7 @@ class _Work:
     def _copy(self, name: str) -> list[BaseNode]:
         """Copy the points that are whole; return the nodes that lack a vector."""
         entry, new = self._entries[name], self._channels[name].collection.store
+        has_transform = self._becoming[name].space == entry.space
         copied: set[str] = set()
         lacking: dict[str, BaseNode] = {}
         work = self._new[name] / new_name()
@@ -225,7 +231,8 @@ class _Work:
                 node = whole_node(record)
                 if node is None or str(record.id) in copied:
                     continue
-                if (vector := whole_vector(record, entry)) is None:
+                vector = whole_vector(record, entry) if has_transform else None
+                if vector is None:
                     lacking[str(record.id)] = node
                     continue
                 copied.add(str(record.id))
@@ -273,14 +280,13 @@ class _Work:
         aside = self._pictures_aside() if self._media else []
         places = {}
         for name in self._damaged:
-            entry, store = self._entries[name], self._channels[name].collection.store
-            places[name] = Place(
+            entry, store = self._becoming[name], self._channels[name].collection.store
+            new, oversampling = (
                 self._new[name].name,
-                entry.alignment,
-                entry.space,
-                entry.dim,
                 oversampling_of(store.quantisation),
             )
+            its = (entry.alignment, entry.space, entry.dim, oversampling)
+            places[name] = Place(new, *its)
         close_all(self._channels.values())
         self._release()
         for name in self._damaged:
@@ -293,6 +299,8 @@ class _Work:
             old = self._root / self._entries[name].folder
             if old.is_dir():
                 aside.append(put_aside(old))
+        if self._media:  # only now: until here it tells which are gone
+            (self._root / RECORD).unlink(missing_ok=True)
         note_media(self._root)
         return Repair(
             self._n_copied,
@@ -311,7 +319,6 @@ class _Work:
         return self._n_points.get(name)
 
     def _pictures_aside(self) -> list[str]:
-        (self._root / RECORD).unlink(missing_ok=True)
         aside = [put_aside(file) for file in [*damaged_pictures(self._root)]]
         for node in self._nodes(IMAGE):
             root, _, below = str(node.metadata.get(IMAGE_FILE_KEY)).partition("/")

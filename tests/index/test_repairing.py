@@ -130,6 +130,29 @@ def test_damaged_picture_is_noticed_and_its_document_is_to_be_inserted_again(
     assert stored(root, encoder) == before
 
 
+def test_picture_that_is_gone_is_told_until_a_repair(root, open_index, monkeypatch):
+    lost, damaged, _ = (root / "media").iterdir()
+    lost.unlink()
+    truncated(damaged)
+    with open_index(path=root) as index:
+        index.insert(Document(text="more", id_="more"))
+    (root / "text" / RECORD).unlink()  # as if killed
+    assert len(check_store(root).damaged["media"]) == 2
+
+    def killed(path: Path) -> None:
+        path.rename(path.with_name(f"{path.name}.damaged"))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(repairing, "put_aside", killed)
+        with pytest.raises(KeyboardInterrupt):
+            repaired(root, CountingEncoder(modality_gap=0.75))
+    assert len(check_store(root).damaged["media"]) == 2
+    done = repaired(root, CountingEncoder(modality_gap=0.75))
+    assert len(done.insert_again) == 2
+    assert check_store(root).is_whole
+
+
 # Repairing
 
 
