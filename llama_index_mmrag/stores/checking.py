@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
+from llama_index_mmrag.errors import CollectionMismatch, StoreFull, StoreUnusable
 from llama_index_mmrag.files.reading import MOST_BYTES, read_json
 from llama_index_mmrag.files.sealing import sealed, unsealed
 from llama_index_mmrag.files.writing import replacing
@@ -63,6 +63,7 @@ def check_store(
 
     Raises:
         StoreInUse: It is open elsewhere.
+        StoreFull: One that was killed has to be opened, and there is no room for it.
         StoreUnusable: Its manifest cannot be read.
     """
     if index_id_of(root) is None:
@@ -79,6 +80,8 @@ def check_store(
                 found = _of_open(opened[name])
             else:
                 found = _of_closed(root / entry.folder, entry)
+        except StoreFull:
+            raise  # says nothing of what is stored
         except (CollectionMismatch, StoreUnusable) as error:
             damaged[name] = (str(error),)
             continue

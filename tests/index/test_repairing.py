@@ -19,6 +19,7 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.index import repairing
 from llama_index_mmrag.index.repairing import repair_store
+from llama_index_mmrag.stores import edge_folder
 from llama_index_mmrag.stores.checking import check_store, left_as
 from llama_index_mmrag.stores.edge_record import RECORD
 
@@ -76,6 +77,18 @@ def test_store_that_was_killed_is_not_damaged(root):
     assert found.unrecorded == ("text",)
     zero_the_vectors(shard_in(root / "text"))
     assert "of 12 points can be read whole" in str(check_store(root).damaged["text"])
+
+
+def test_full_disk_is_no_damage(root, encoder, monkeypatch):
+    (root / "text" / RECORD).unlink()
+
+    def full(_: Path) -> None:
+        raise StoreFull("there is no room")
+
+    monkeypatch.setattr(edge_folder, "room_to_open", full)
+    for look in (check_store, lambda root: repaired(root, encoder)):
+        with pytest.raises(StoreFull):
+            look(root)
 
 
 def test_records_tell_a_session_that_wrote_from_one_that_searched(root, open_index):
