@@ -37,14 +37,15 @@ def repair(
     output.json(asdict(done))
     for name, n_copied in done.n_copied.items():
         n_encoded, n_lost = done.n_encoded.get(name, 0), done.n_lost[name]
-        said = f"{n_copied} points copied, {n_encoded} encoded anew, {n_lost} lost."
+        lost = "nobody knows how many" if n_lost is None else n_lost
+        said = f"{n_copied} points copied, {n_encoded} encoded anew, {lost} lost."
         output.show(f"{name}: {said}")
     for each in done.kept_aside:
         output.show(f"Kept: {each}")
     for each in done.insert_again:
         output.tell("Insert again:", each)
-    if any(done.n_lost.values()) or done.insert_again:
-        if any(done.n_lost.values()):
+    if done.may_lack_points or done.insert_again:
+        if done.may_lack_points:
             advice = "mmrag index DIR --store NAME adds what is missing."
-            output.tell("Points were lost, maybe of other documents too.", advice)
+            output.tell("Points are or may be lost, maybe of other documents.", advice)
         raise typer.Exit(1)

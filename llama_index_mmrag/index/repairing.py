@@ -29,6 +29,7 @@ from llama_index_mmrag.index.whole import (
     documents_with_gaps,
     whole_node,
     whole_vector,
+    without_lost_transform,
 )
 from llama_index_mmrag.ingestion.composing import Composer
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
@@ -39,6 +40,7 @@ from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.checking import (
     MEDIA,
+    StoreCheck,
     check_store,
     damaged_pictures,
     note_media,
@@ -95,15 +97,15 @@ def repair_store(
     check_manifest(root, cards, composition)
     entries = entries_in(root)
     on_step("reading all files")
-    damaged = check_store(root).damaged
-    if not damaged:
+    found = check_store(root)
+    if found.is_whole:
         raise InvalidSetting(
             f"The store {str(root)!r} is not damaged: there is nothing to repair."
         )
-    for name in damaged.keys() & entries.keys():
+    for name in found.damaged.keys() & entries.keys():
         if (root / entries[name].folder).is_dir():
             room_for_repair(root / entries[name].folder)
-    work = _Work(root, entries, encoders, composition, set(damaged), on_step)
+    work = _Work(root, entries, encoders, composition, found, on_step)
     try:
         work.rebuild()
         return work.switch()
@@ -120,19 +122,21 @@ class _Work:
         entries: Mapping[str, CollectionEntry],
         encoders: Mapping[str, BaseEmbedding],
         composition: Composition | None,
-        damaged: set[str],
+        found: StoreCheck,
         on_step: Callable[[str], None],
     ) -> None:
         self._root = root
         self._entries = entries
-        self._damaged = [name for name in entries if name in damaged]
-        self._media = MEDIA in damaged
+        self._damaged = [name for name in entries if name in found.damaged]
+        self._media = MEDIA in found.damaged
+        self._n_points = found.n_points
         self._on_step = on_step
         self._note: Note = lambda note: on_step(f"{note.source}: {note.reason}")
         known = catalogue_in(root, None).roots()
         self._places = places_of({**known, MEDIA: root / MEDIA})
         self._channels: dict[str, Channel] = {}
         self._new: dict[str, Path] = {}
+        self._becoming: dict[str, CollectionEntry] = {}
         self._locks: list[FolderLock] = []
         self._n_copied: dict[str, int] = {}
         self._n_encoded: dict[str, int] = {}
@@ -155,6 +159,9 @@ class _Work:
     ) -> Channel:
         folder, quantisation = self._root / entry.folder, None
         encoder = encoders[IMAGE if name == COMPOSED else name]
+        if name in self._damaged:
+            entry = without_lost_transform(self._root, name, entry, encoder)
+            self._becoming[name] = entry
         encoder = encoder_of(self._root, name, entry, encoder)
         if name in self._damaged:
             if folder.is_dir():
@@ -213,6 +220,7 @@ class _Work:
     def _copy(self, name: str) -> list[BaseNode]:
         """Copy the points that are whole; return the nodes that lack a vector."""
         entry, new = self._entries[name], self._channels[name].collection.store
+        has_transform = self._becoming[name].space == entry.space
         copied: set[str] = set()
         lacking: dict[str, BaseNode] = {}
         work = self._new[name] / new_name()
@@ -223,7 +231,8 @@ class _Work:
                 node = whole_node(record)
                 if node is None or str(record.id) in copied:
                     continue
-                if (vector := whole_vector(record, entry)) is None:
+                vector = whole_vector(record, entry) if has_transform else None
+                if vector is None:
                     lacking[str(record.id)] = node
                     continue
                 copied.add(str(record.id))
@@ -261,24 +270,23 @@ class _Work:
 
     def switch(self) -> Repair:
         """Let the manifest name the new collections; the old ones are kept."""
-        n_lost = {}
+        n_lost: dict[str, int | None] = {}
         for name in self._damaged:
-            there = self._channels[name].collection.count()
-            n_lost[name] = max(0, (self._count_of(name) or 0) - there)
-        if any(n_lost.values()):
+            there, were = self._channels[name].collection.count(), self._count_of(name)
+            n_lost[name] = None if were is None else max(0, were - there)
+        if any(n != 0 for n in n_lost.values()):
             nodes = itertools.chain(self._nodes(TEXT), self._nodes(IMAGE))
             self._again |= documents_with_gaps(nodes)
         aside = self._pictures_aside() if self._media else []
         places = {}
         for name in self._damaged:
-            entry, store = self._entries[name], self._channels[name].collection.store
-            places[name] = Place(
+            entry, store = self._becoming[name], self._channels[name].collection.store
+            new, oversampling = (
                 self._new[name].name,
-                entry.alignment,
-                entry.space,
-                entry.dim,
                 oversampling_of(store.quantisation),
             )
+            its = (entry.alignment, entry.space, entry.dim, oversampling)
+            places[name] = Place(new, *its)
         close_all(self._channels.values())
         self._release()
         for name in self._damaged:
@@ -291,6 +299,8 @@ class _Work:
             old = self._root / self._entries[name].folder
             if old.is_dir():
                 aside.append(put_aside(old))
+        if self._media:  # only now: until here it tells which are gone
+            (self._root / RECORD).unlink(missing_ok=True)
         note_media(self._root)
         return Repair(
             self._n_copied,
@@ -304,11 +314,11 @@ class _Work:
         """Return how many points a damaged collection had; None: nobody knows."""
         with contextlib.suppress(StoreUnusable):
             closed = read_record(self._root / self._entries[name].folder)
-            return None if closed is None else closed.count
-        return None
+            if closed is not None:
+                return closed.count
+        return self._n_points.get(name)
 
     def _pictures_aside(self) -> list[str]:
-        (self._root / RECORD).unlink(missing_ok=True)
         aside = [put_aside(file) for file in [*damaged_pictures(self._root)]]
         for node in self._nodes(IMAGE):
             root, _, below = str(node.metadata.get(IMAGE_FILE_KEY)).partition("/")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import qdrant_edge as qe
+from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import BaseNode, ImageNode
 
-from llama_index_mmrag.errors import StoreUnusable
+from llama_index_mmrag.compression.places import encoder_of
+from llama_index_mmrag.embeddings.dimension import dimension_of
+from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
 from llama_index_mmrag.ingestion.linked import content_hash
 from llama_index_mmrag.nodes.node import CONTENT_HASH_KEY, POSITION_KEY
 from llama_index_mmrag.stores.edge_points import known_ids, node_of
@@ -26,16 +30,21 @@ class Repair:
     Attributes:
         n_copied: Points that were read whole, by collection; of damaged ones alone.
         n_encoded: Points of which the vector was lost, and made anew.
-        n_lost: Points that could not be read, where it is known how many there were.
+        n_lost: Points that could not be read; None: nobody knows how many there were.
         insert_again: Documents that lost something, as far as they are known.
         kept_aside: What the damaged folders and pictures are called now.
     """
 
     n_copied: Mapping[str, int]
     n_encoded: Mapping[str, int]
-    n_lost: Mapping[str, int]
+    n_lost: Mapping[str, int | None]
     insert_again: tuple[str, ...]
     kept_aside: tuple[str, ...]
+
+    @property
+    def may_lack_points(self) -> bool:
+        """Whether points were lost, or may have been."""
+        return any(n_lost != 0 for n_lost in self.n_lost.values())
 
 
 def whole_node(record: qe.Record) -> BaseNode | None:
@@ -67,6 +76,25 @@ def whole_vector(record: qe.Record, entry: CollectionEntry) -> list[float] | Non
         return None
     is_unit = abs(np.linalg.norm(row) - 1) < _OF_UNIT_LENGTH
     return row.tolist() if is_unit or entry.distance != "cosine" else None
+
+
+def without_lost_transform(
+    root: Path, name: str, entry: CollectionEntry, encoder: BaseEmbedding
+) -> CollectionEntry:
+    """Return an entry; without its transform if that is lost, and the vectors with it.
+
+    Args:
+        root: The store's folder.
+        name: The collection's.
+        entry: What the manifest says of it.
+        encoder: The one that filled it.
+    """
+    try:
+        encoder_of(root, name, entry, encoder)
+    except CollectionMismatch:
+        raw = {"alignment": None, "space": None, "dim": dimension_of(encoder)}
+        return entry.model_copy(update=raw)
+    return entry
 
 
 def documents_with_gaps(nodes: Iterable[BaseNode]) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
+from llama_index_mmrag.errors import CollectionMismatch, StoreFull, StoreUnusable
 from llama_index_mmrag.files.reading import MOST_BYTES, read_json
 from llama_index_mmrag.files.sealing import sealed, unsealed
 from llama_index_mmrag.files.writing import replacing
@@ -64,6 +63,7 @@ def check_store(
 
     Raises:
         StoreInUse: It is open elsewhere.
+        StoreFull: One that was killed has to be opened, and there is no room for it.
         StoreUnusable: Its manifest cannot be read.
     """
     if index_id_of(root) is None:
@@ -80,6 +80,8 @@ def check_store(
                 found = _of_open(opened[name])
             else:
                 found = _of_closed(root / entry.folder, entry)
+        except StoreFull:
+            raise  # says nothing of what is stored
         except (CollectionMismatch, StoreUnusable) as error:
             damaged[name] = (str(error),)
             continue
@@ -150,10 +152,12 @@ def note_media(root: Path) -> None:
     to read, there is none: then pictures that are gone are not noticed.
     """
     try:
-        ids = left_as(root)
-        if ids is None or _media_noted(root, ids) is not None:
+        ids, (noted_with, media) = left_as(root), _media_noted(root)
+        if ids is None or ids == noted_with:
             return
-        beginnings = sorted(file.name[:_NOTED] for file in _pictures(root))
+        # Nothing removes a picture: one that was there and is not, is lost.
+        there = {file.name[:_NOTED] for file in _pictures(root)}
+        beginnings = sorted(there.union(media))
         note = sealed({"collections": ids, "media": beginnings})
         if len(note) <= MOST_BYTES:
             with replacing(root / RECORD, by=RECORD + ".new") as file:
@@ -162,13 +166,13 @@ def note_media(root: Path) -> None:
         _LOG.warning("Which pictures %r has cannot be noted: %s", str(root), error)
 
 
-def _media_noted(root: Path, ids: Mapping[str, str]) -> list[str] | None:
-    """Return how the names of pictures begin, as noted with these records."""
+def _media_noted(root: Path) -> tuple[dict[str, str], list[str]]:
+    """Return the records that pictures were noted with, and how their names begin."""
     try:
         noted = unsealed(read_json(root / RECORD))
-        return list(noted["media"]) if noted["collections"] == ids else None
+        return dict(noted["collections"]), list(noted["media"])
     except FileNotFoundError:
-        return None
+        return {}, []
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise StoreUnusable(f"{RECORD}: {error}") from error
 
@@ -177,15 +181,12 @@ def _media_damage(root: Path) -> Iterator[str]:
     there = {file.name[:_NOTED] for file in _pictures(root)}
     for file in damaged_pictures(root):
         yield f"{file.name}: other content than its name says"
-    ids = None
-    with contextlib.suppress(StoreUnusable):  # it is told of its collection
-        ids = left_as(root)
     try:
-        noted = None if ids is None else _media_noted(root, ids)
+        _, noted = _media_noted(root)
     except StoreUnusable as error:
         yield str(error)
         return
-    for beginning in noted or ():
+    for beginning in noted:
         if beginning not in there:
             yield f"{beginning}...: it is gone"
 

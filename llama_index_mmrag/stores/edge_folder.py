@@ -33,6 +33,7 @@ from llama_index_mmrag.stores.edge_layout import (
     read_pointer,
     room_for_build,
     room_for_write,
+    room_to_open,
     write_pointer,
 )
 from llama_index_mmrag.stores.edge_points import ShardVectors, whole_in
@@ -85,6 +86,7 @@ class EdgeFolder:
                 self._shard_name, self._is_written = shard_in(self.path, spec)
                 if (closed := read_record(self.path)) is not None:
                     check_sizes(self.path, closed)
+                room_to_open(self.path / self._shard_name)
             self._closed = closed
             self._shard = self._load(self._shard_name)
             self.dim, self.distance = described(self.path, self._shard_name, spec)

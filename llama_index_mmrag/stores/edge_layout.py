@@ -88,7 +88,6 @@ def ready_shard(folder: Path) -> str | None:
     Raises:
         StoreUnusable: The folder holds other files and no store, or `read_pointer`
             cannot read the description.
-        StoreFull: There is no room to open it.
     """
     pointer = folder / POINTER
     if pointer.exists():
@@ -96,7 +95,6 @@ def ready_shard(folder: Path) -> str | None:
         if state == "creating":
             shutil.rmtree(folder / name, ignore_errors=True)
             return None
-        room_to_open(folder / name)
         return name
     ours = {LOCK, POINTER + ".new", QUANTISATION}
     if foreign := sorted(e.name for e in folder.iterdir() if e.name not in ours):

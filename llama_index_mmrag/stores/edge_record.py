@@ -28,7 +28,6 @@ from llama_index_mmrag.files.sealing import sealed, unsealed
 from llama_index_mmrag.files.writing import replacing, sync_folder
 from llama_index_mmrag.stores.edge_engine import engine_errors
 from llama_index_mmrag.stores.edge_layout import (
-    LOCK,
     POINTER,
     read_pointer,
     room_to_open,
@@ -226,10 +225,11 @@ def _seen(path: Path, before: File | None) -> File:
 
 def _files_in(folder: Path, shard: str) -> Iterator[tuple[str, Path]]:
     """Yield the files of a store and of its shard in use, by their names below it."""
-    ours = {LOCK, RECORD, _UNFINISHED}
+    ours = {RECORD, _UNFINISHED}
     beside = [path for path in folder.iterdir() if path.name not in ours]
     for path in sorted([*beside, *(folder / shard).rglob("*")]):
-        if path.is_file():
+        # Hidden ones are a desktop's or a share's, which come and go.
+        if path.is_file() and not path.name.startswith("."):
             yield path.relative_to(folder).as_posix(), path
 
 

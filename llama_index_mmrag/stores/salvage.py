@@ -12,7 +12,6 @@ import logging
 import os
 import shutil
 import subprocess
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -165,20 +164,18 @@ def _read(shard: Path) -> Iterator[list[qe.Record]]:
                         with_vector=False,
                     )
                 )
-                ids = [str(record.id) for record in page]
-                yield list(_retrieved(loaded, ids))
+                yield list(_retrieved(loaded, [record.id for record in page]))
                 if offset is None:
                     return
         finally:
             loaded.close()
 
 
-def _retrieved(shard: qe.EdgeShard, ids: list[str]) -> Iterator[qe.Record]:
+def _retrieved(shard: qe.EdgeShard, ids: list[qe.PointId]) -> Iterator[qe.Record]:
     """Yield the points that can be read: a page at once, or halves of it."""
-    wanted: list[int | uuid.UUID | str] = [*ids]
     for with_vector in (True, False):
         try:
-            yield from shard.retrieve(wanted, True, with_vector)
+            yield from shard.retrieve(ids, True, with_vector)
         except Exception:  # noqa: BLE001 - the engine raises bare ones
             continue
         return

@@ -118,7 +118,7 @@ def tried(  # noqa: PLR0911 - one for each way that it ends
         return [f"foreign: {type(error).__name__}: {error}"]
     try:
         done = repair_store(root, embed_model=ENCODER)
-        if not (any(done.n_lost.values()) or done.insert_again):
+        if not (done.may_lack_points or done.insert_again):
             return ["all saved"] if seen(root) == whole else ["lost: not told"]
         with MultiModalQdrantIndex.open(root, embed_model=ENCODER) as index:
             index.insert(items(n))

@@ -37,6 +37,7 @@ from llama_index_mmrag.errors import (
     StoreUnusable,
 )
 from llama_index_mmrag.files.sealing import unsealed
+from llama_index_mmrag.index.repairing import repair_store
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.format import CollectionEntry
 from llama_index_mmrag.stores.manifest import entries_in, switch_places
@@ -246,6 +247,19 @@ def test_transform_that_is_gone_is_told(compressed):
     (folder_of(compressed) / "alignment.json").unlink()
     with pytest.raises(CollectionMismatch, match="its transform cannot be used"):
         opened(compressed)
+
+
+@pytest.mark.parametrize("name", ["alignment.npz", "alignment.json"])
+def test_lost_transform_costs_an_encoding_and_no_text(name, compressed):
+    with opened(compressed) as index:
+        before = stored(index)
+    (folder_of(compressed) / name).unlink()
+    done = repair_store(compressed, embed_model=Seeing())
+    assert (done.n_copied, done.n_encoded) == ({"text": 0}, {"text": N})
+    assert done.n_lost == {"text": 0}
+    with opened(compressed) as index:
+        assert stored(index) == before
+    check_nothing_is_lost(compressed)
 
 
 def test_manifest_that_leads_out_of_the_store_is_refused(compressed):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llama_index.core.schema import Document, ImageNode
+from llama_index.core.schema import Document, ImageNode, TextNode
 
 from llama_index_mmrag import Blend, MultiModalQdrantIndex
 from llama_index_mmrag.errors import (
@@ -19,6 +19,7 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.index import repairing
 from llama_index_mmrag.index.repairing import repair_store
+from llama_index_mmrag.stores import edge_folder
 from llama_index_mmrag.stores.checking import check_store, left_as
 from llama_index_mmrag.stores.edge_record import RECORD
 
@@ -78,6 +79,18 @@ def test_store_that_was_killed_is_not_damaged(root):
     assert "of 12 points can be read whole" in str(check_store(root).damaged["text"])
 
 
+def test_full_disk_is_no_damage(root, encoder, monkeypatch):
+    (root / "text" / RECORD).unlink()
+
+    def full(_: Path) -> None:
+        raise StoreFull("there is no room")
+
+    monkeypatch.setattr(edge_folder, "room_to_open", full)
+    for look in (check_store, lambda root: repaired(root, encoder)):
+        with pytest.raises(StoreFull):
+            look(root)
+
+
 def test_records_tell_a_session_that_wrote_from_one_that_searched(root, open_index):
     before = left_as(root)
     assert before.keys() == {"text", "image"}
@@ -130,6 +143,29 @@ def test_damaged_picture_is_noticed_and_its_document_is_to_be_inserted_again(
     assert stored(root, encoder) == before
 
 
+def test_picture_that_is_gone_is_told_until_a_repair(root, open_index, monkeypatch):
+    lost, damaged, _ = (root / "media").iterdir()
+    lost.unlink()
+    truncated(damaged)
+    with open_index(path=root) as index:
+        index.insert(Document(text="more", id_="more"))
+    (root / "text" / RECORD).unlink()  # as if killed
+    assert len(check_store(root).damaged["media"]) == 2
+
+    def killed(path: Path) -> None:
+        path.rename(path.with_name(f"{path.name}.damaged"))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(repairing, "put_aside", killed)
+        with pytest.raises(KeyboardInterrupt):
+            repaired(root, CountingEncoder(modality_gap=0.75))
+    assert len(check_store(root).damaged["media"]) == 2
+    done = repaired(root, CountingEncoder(modality_gap=0.75))
+    assert len(done.insert_again) == 2
+    assert check_store(root).is_whole
+
+
 # Repairing
 
 
@@ -180,7 +216,8 @@ def test_every_point_that_is_whole_is_there_after_the_repair(damage, root, encod
     encoder.taken()
     done = repaired(root, encoder)
     assert encoder.taken() == (0, 0)
-    assert (done.n_copied, done.n_lost) == ({"text": N}, {"text": 0})
+    n_lost = None if damage is flip_the_record else 0
+    assert (done.n_copied, done.n_lost) == ({"text": N}, {"text": n_lost})
     assert (done.insert_again, done.kept_aside) == ((), ("text.damaged",))
     for file, size in files.items():
         if file.name != ".lock":
@@ -285,3 +322,32 @@ def test_interrupted_it_is_as_it_was_or_repaired(step, root, encoder, monkeypatc
             stored(root, encoder)
         repaired(root, encoder)
     assert stored(root, encoder) == before
+
+
+def test_integers_are_ids_too(root, encoder, open_index):
+    with open_index(path=root) as index:
+        node = TextNode(text="red", id_="7", embedding=[1.0, 0.0, 0.0, 0.0])
+        assert index.channels[0].vector_store.add([node]) == ["7"]
+    before = stored(root, encoder)
+    truncate_the_vectors(shard_in(root / "text"))
+    assert repaired(root, encoder).n_lost == {"text": 0}
+    assert stored(root, encoder) == before
+
+
+def no_record(folder: Path) -> None:
+    (folder / RECORD).unlink()
+
+
+def half_a_record(folder: Path) -> None:
+    os.truncate(folder / RECORD, 40)
+
+
+@pytest.mark.parametrize("record", [no_record, half_a_record])
+def test_where_nobody_knows_what_there_was_nothing_is_said_of_it(record, root, encoder):
+    record(root / "text")
+    zero_the_vectors(shard_in(root / "text"))
+    zero_the_payloads(shard_in(root / "text"))
+    remove_the_log(shard_in(root / "text"))
+    done = repaired(root, encoder)
+    assert (done.n_copied, done.n_lost) == ({"text": 0}, {"text": None})
+    assert done.may_lack_points

@@ -56,10 +56,20 @@ def test_closed_store_is_as_its_record_says(closed):
     assert record is not None
     assert record.count == 40
     shard = next(Path(closed.path).glob("shard-*"))
-    files = {p for p in shard.rglob("*") if p.is_file()}
+    files = {p for p in shard.rglob("[!.]*") if p.is_file()}
     files.add(Path(closed.path) / "store.json")
     assert {Path(closed.path) / name for name in record.files} == files
     assert damage_of(closed) == []
+
+
+def test_hidden_files_of_others_are_not_the_store_s(closed):
+    stray = Path(closed.path) / ".DS_Store"
+    stray.touch()
+    with closed.connect():
+        closed.delete_nodes([node_id(0)])
+    stray.unlink()
+    assert damage_of(closed) == []
+    assert closed.connect().count() == 39
 
 
 def test_session_that_only_searches_leaves_the_record_and_reads_no_file(closed):
