@@ -94,6 +94,12 @@ class Roots:
         if media is not None:
             self.places |= places_of({MEDIA: media})
 
+    def lost(self, stored: Iterable[str]) -> set[str]:
+        """Return the names of roots, these among them, whose folders are not there."""
+        places = self.places.items()
+        gone = {name for name, place in places if not os.path.isdir(place or "/")}
+        return (gone | ({*stored} - self.places.keys())) - {MEDIA}
+
     def holding(self, path: Path) -> Root | None:
         """Return the known root that a path lies in, or is."""
         holding = [r for r in self._known() if path.is_relative_to(r.folder)]

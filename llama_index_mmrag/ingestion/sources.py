@@ -141,7 +141,11 @@ class Sources:
         with self._writer.lock:
             places = self._roots.places.values()
             if not any(map(found.start.is_relative_to, places)):
-                self._recognise(found.root or found.start.parent, root, moved=moved)
+                if self._names is None or self._roots.store is None:
+                    self._learn()  # another index on the server may know more
+                lost = self._roots.lost(self._names or ())
+                if lost and not moved:
+                    self._recognise(found.root or found.start.parent, root, lost)
             its_root = self._roots.root_of(found, root, moved=moved)
         ids = its_root.ids_of(found.files)
         is_part = found.start != its_root.folder
@@ -240,21 +244,19 @@ class Sources:
                 self._stored_ids[given] = record.ref_doc_id
             yield record
 
-    def _recognise(self, folder: Path, name: str | None, *, moved: bool) -> None:
+    def _learn(self) -> None:
+        known = self._catalogue.roots(anew=True)
+        known.pop(MEDIA, None)
+        self._roots.places.update(places_of(known))
+        ids = self._writer.ref_doc_ids()
+        self._names = {each.partition("/")[0] for each in ids}
+
+    def _recognise(self, folder: Path, name: str | None, lost: set[str]) -> None:
         """Find the root whose place is forgotten or gone, and is this folder or around.
 
         Its files say so: those of a root of which most are there.
         """
-        places = self._roots.places
-        if self._roots.store is None:  # another index of it may know more
-            known = self._catalogue.roots(anew=True)
-            places.update(places_of({n: known[n] for n in known.keys() - {MEDIA}}))
-        if self._names is None:
-            ids = self._writer.ref_doc_ids()
-            self._names = {each.partition("/")[0] for each in ids}
-        lost = {n for n, place in places.items() if not os.path.isdir(place or "/")}
-        lost = (lost | (self._names - places.keys())) - {MEDIA}
-        if moved or not lost or self._roots.holding(folder) is not None:
+        if self._roots.holding(folder) is not None:
             return
         stored = self._writer.ref_doc_ids()
         around = [] if name else [Root.of(each) for each in folder.parents]
@@ -273,7 +275,7 @@ class Sources:
                     f"the same one, insert it with moved=True (--moved)."
                 )
             if root.folder != folder and is_it and files:
-                places[root.name] = root.folder.as_posix().rstrip("/")
+                self._roots.places.update(places_of({root.name: root.folder}))
                 return
 
     def _remove_gone(
