@@ -120,6 +120,11 @@ def _walk(
         yield from (this / name for name in names if not name.startswith("."))
 
 
+def is_file_id(ref_doc_id: str) -> bool:
+    """Return whether a document of a root looks like one of its files."""
+    return Path(ref_doc_id).suffix.lower() in READERS
+
+
 def is_gone(ref_doc_id: str, root: Root) -> bool:
     """Return whether a document of a root was a file that is not there now.
 
@@ -127,7 +132,7 @@ def is_gone(ref_doc_id: str, root: Root) -> bool:
     files too, as in "docs/a.pdf_part_0"; those are theirs.
     """
     below = ref_doc_id.removeprefix(f"{root.name}/")
-    if Path(below).suffix.lower() not in READERS:
+    if not is_file_id(below):
         return False
     try:
         real = real_path(here(root.folder.as_posix(), below), READERS)

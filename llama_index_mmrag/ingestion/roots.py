@@ -77,6 +77,7 @@ class Roots:
 
     Attributes:
         places: Where they lie, as `nodes.places` takes it; kept up to date.
+        store: The index's own folder, symlinks resolved.
         media: The folder of pictures that came as bytes.
     """
 
@@ -87,11 +88,17 @@ class Roots:
         store: Path | None,
         media: Path | None,
     ) -> None:
-        self._store = None if store is None else store.resolve()
+        self.store = None if store is None else store.resolve()
         self.media = media
         self.places = places_of(known or {})
         if media is not None:
             self.places |= places_of({MEDIA: media})
+
+    def lost(self, stored: Iterable[str]) -> set[str]:
+        """Return the names of roots, these among them, whose folders are not there."""
+        places = self.places.items()
+        gone = {name for name, place in places if not os.path.isdir(place or "/")}
+        return (gone | ({*stored} - self.places.keys())) - {MEDIA}
 
     def holding(self, path: Path) -> Root | None:
         """Return the known root that a path lies in, or is."""
@@ -152,7 +159,7 @@ class Roots:
                 )
 
     def _check_store(self, folder: Path) -> None:
-        inside = self._store is not None and folder.is_relative_to(self._store)
+        inside = self.store is not None and folder.is_relative_to(self.store)
         if inside or (folder / STORE_FILE).exists():
             raise InvalidSetting(
                 f"The folder {str(folder)!r} is a store, or lies in this index's own; "

@@ -15,9 +15,8 @@ from llama_index.core.utils import get_tokenizer
 
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.ingestion.directory import survey
+from llama_index_mmrag.ingestion.directory import is_file_id, is_gone, survey
 from llama_index_mmrag.ingestion.documents import read_documents
-from llama_index_mmrag.ingestion.files import READERS
 from llama_index_mmrag.ingestion.known_files import gone_of, shown_elsewhere
 from llama_index_mmrag.ingestion.reading import KnownFiles, read_surveyed
 from llama_index_mmrag.ingestion.records import (
@@ -27,8 +26,9 @@ from llama_index_mmrag.ingestion.records import (
     SourceRecord,
     UpsertReport,
 )
-from llama_index_mmrag.ingestion.roots import Root, Roots, known_as
+from llama_index_mmrag.ingestion.roots import MEDIA, Root, Roots, known_as
 from llama_index_mmrag.ingestion.writer import Writer
+from llama_index_mmrag.nodes.places import places_of
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue, device_of
 
@@ -100,8 +100,8 @@ class Sources:
         self._catalogue = catalogue
         # A random id lives as long as its object; the stored id comes from content.
         self._stored_ids: dict[str, str] = {}
-        self._forgotten: set[str] | None = None
-        """Roots that were stored before, and of which nobody knows the place."""
+        self._names: set[str] | None = None
+        """Of roots that were stored before."""
 
     def insert(
         self, items: BaseNode | Iterable[BaseNode], *, show_progress: bool = False
@@ -139,11 +139,13 @@ class Sources:
         """
         found = survey(path, recursive=recursive, media=self._roots.media)
         with self._writer.lock:
-            if self._forgotten is None:
-                self._forgotten = self._without_place()
-            name = normalize("NFC", root or found.start.name)
-            if name in self._forgotten and found.root is not None and not moved:
-                self._check_same(Root(name, found.root), found.files)
+            places = self._roots.places.values()
+            if not any(map(found.start.is_relative_to, places)):
+                if self._names is None or self._roots.store is None:
+                    self._learn()  # another index on the server may know more
+                lost = self._roots.lost(self._names or ())
+                if lost and not moved:
+                    self._recognise(found.root or found.start.parent, root, lost)
             its_root = self._roots.root_of(found, root, moved=moved)
         ids = its_root.ids_of(found.files)
         is_part = found.start != its_root.folder
@@ -242,31 +244,39 @@ class Sources:
                 self._stored_ids[given] = record.ref_doc_id
             yield record
 
-    def _without_place(self) -> set[str]:
-        """Return the names of roots that are stored and lie nobody knows where."""
-        stored = self._writer.ref_doc_ids()
-        return {each.partition("/")[0] for each in stored} - self._roots.places.keys()
+    def _learn(self) -> None:
+        known = self._catalogue.roots(anew=True)
+        known.pop(MEDIA, None)
+        self._roots.places.update(places_of(known))
+        ids = self._writer.ref_doc_ids()
+        self._names = {each.partition("/")[0] for each in ids}
 
-    def _check_same(self, root: Root, files: Sequence[Path]) -> None:
-        """Do nothing if a folder can be the root of its name whose place is forgotten.
+    def _recognise(self, folder: Path, name: str | None, lost: set[str]) -> None:
+        """Find the root whose place is forgotten or gone, and is this folder or around.
 
         Its files say so: those of a root of which most are there.
         """
-        within = f"{root.name}/"
-        stored = {
-            each
-            for each in self._writer.ref_doc_ids()
-            if each.startswith(within) and Path(each).suffix.lower() in READERS
-        }
-        n_lacking = len(stored.difference(root.ids_of(files).values()))
-        if n_lacking * 2 > len(stored) and self._roots.holding(root.folder) is None:
-            raise InvalidSetting(
-                f"The index holds {len(stored)} documents of a root {root.name!r}, and "
-                f"{str(root.folder)!r} lacks {n_lacking} of their files. Give this "
-                f"folder another name with root=NAME (--root NAME); or, if it is the "
-                f"same one, insert it with moved=True (--moved)."
-            )
-        self._forgotten = self._without_place() - {root.name}
+        if self._roots.holding(folder) is not None:
+            return
+        stored = self._writer.ref_doc_ids()
+        around = [] if name else [Root.of(each) for each in folder.parents]
+        for root in [Root(normalize("NFC", name or folder.name), folder), *around]:
+            if root.name not in lost:
+                continue
+            within = f"{root.name}/"
+            files = [i for i in stored if i.startswith(within) and is_file_id(i)]
+            n_lacking = sum(is_gone(each, root) for each in files)
+            is_it = n_lacking * 2 <= len(files)
+            if root.folder == folder and not is_it:
+                raise InvalidSetting(
+                    f"The index holds {len(files)} documents of a root {root.name!r}, "
+                    f"and {str(folder)!r} lacks {n_lacking} of their files. Give this "
+                    f"folder another name with root=NAME (--root NAME); or, if it is "
+                    f"the same one, insert it with moved=True (--moved)."
+                )
+            if root.folder != folder and is_it and files:
+                self._roots.places.update(places_of({root.name: root.folder}))
+                return
 
     def _remove_gone(
         self, start: Path, report: UpsertReport, before: list[str], allow_gone: bool

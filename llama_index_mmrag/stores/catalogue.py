@@ -115,12 +115,17 @@ class Catalogue:
 
     # Roots
 
-    def roots(self) -> dict[str, Path]:
-        """Return where each root was last seen, by its name; the file is read once."""
+    def roots(self, *, anew: bool = False) -> dict[str, Path]:
+        """Return where each root was last seen, by its name.
+
+        Args:
+            anew: Whether to read the file again, which others may have written to.
+        """
         with self._lock:
-            if self._roots is None:
+            if self._roots is None or anew:
                 rows = self._read("SELECT name, place FROM roots")
-                self._roots = {name: Path(place) for name, place in rows}
+                known = {name: Path(place) for name, place in rows}
+                self._roots = {**(self._roots or {}), **known}
             return dict(self._roots)
 
     def set_root(self, name: str, place: Path) -> None:

@@ -15,9 +15,11 @@ from llama_index.core import SimpleDirectoryReader
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import BaseNode, Document, ImageNode, TextNode
 from llama_index.core.vector_stores.types import VectorStoreQuery
+from qdrant_client import QdrantClient
 
 from llama_index_mmrag import MultiModalQdrantIndex, resolve_pictures
 from llama_index_mmrag.answers.evidence import PictureBudget, gather_evidence
+from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion import ReadSettings, document_id
 from llama_index_mmrag.stores.catalogue import CATALOGUE
@@ -439,6 +441,66 @@ def test_another_folder_of_the_name_is_no_root_whose_place_was_forgotten(
         index.insert_directory(other, root="another")
         report = index.refresh(folder)  # it has its files
         assert (report.n_added, report.n_removed) == (0, 0)
+
+
+def test_another_folder_of_the_name_is_no_root_whose_place_is_gone(
+    open_index, folder, tmp_path
+):
+    index = open_index()
+    index.insert_directory(folder)
+    before = contents(index)
+    folder.rename(tmp_path / "unmounted")
+    other = tmp_path / "elsewhere" / folder.name
+    other.mkdir(parents=True)
+    (other / "mine.txt").write_text("white")
+    for source in (other, other / "mine.txt"):
+        for insert in (index.insert_directory, index.refresh):
+            with pytest.raises(InvalidSetting, match=r"another name.*moved=True"):
+                insert(source)
+    assert contents(index) == before
+    index.refresh(other, root="another")
+    (tmp_path / "unmounted").rename(folder)
+    report = index.refresh(folder)
+    assert (report.n_added, report.n_removed) == (0, 0)
+
+
+@pytest.mark.parametrize("how", ["forgotten", "moved"])
+@pytest.mark.parametrize("part", ["pix", "pix/apple.png"])
+def test_part_of_a_root_whose_place_is_not_known_is_a_part_of_it(
+    part, how, open_index, folder, tmp_path
+):
+    store = tmp_path / "store"
+    with open_index(path=store) as index:
+        index.insert_directory(folder)
+        before = contents(index)
+    if how == "forgotten":
+        (store / CATALOGUE).unlink()
+    else:
+        (tmp_path / "y").mkdir()
+        folder = folder.rename(tmp_path / "y" / "docs")
+    with open_index(path=store) as index:
+        report = index.refresh(folder / part)
+        assert (report.n_added, report.n_removed) == (0, 0)
+        report = index.refresh(folder)
+        assert (report.n_added, report.n_removed) == (0, 0)
+        held = contents(index)
+    assert {m: list(held[m]) for m in held} == {m: list(before[m]) for m in before}
+
+
+def test_root_that_another_index_of_the_catalogue_brought_is_known(folder, tmp_path):
+    client, place = QdrantClient(":memory:"), tmp_path / "catalogue.sqlite"
+    one, two = (
+        MultiModalQdrantIndex.open(
+            client=client, embed_model=ColourEncoder(), catalogue=place
+        )
+        for _ in range(2)
+    )
+    one.insert_directory(folder)
+    before = one.ref_doc_ids()
+    assert two.refresh(folder / "pix").n_added == 0
+    assert two.ref_doc_ids() == before
+    with pytest.raises(InvalidSetting, match="holds the root 'docs'"):
+        two.insert_directory(tmp_path)
 
 
 def test_roots_own_ids_are_not_taken_for_files_that_are_gone(open_index, folder):
