@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import BaseNode, NodeWithScore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
@@ -33,8 +33,9 @@ KINDS: dict[Any, Any] = {"edge": QdrantEdgeVectorStore, "local": QdrantVectorSto
 # A gate must not depend on luck: there the same examples are tried every time. New ones
 # are looked for wherever people work.
 # No example fails for being slow: the machines are shared.
-settings.register_profile("here", deadline=None)
-settings.register_profile("gate", derandomize=True, deadline=None)
+_PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("here", **_PATIENT)
+settings.register_profile("gate", derandomize=True, **_PATIENT)
 settings.load_profile("gate" if os.environ.get("CI") else "here")
 
 
