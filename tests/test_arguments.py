@@ -37,6 +37,7 @@ from llama_index_mmrag import (
 from llama_index_mmrag.alignment import finetuning
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidSetting, MmragError
+from llama_index_mmrag.ingestion.sources import Sources
 from llama_index_mmrag.stores import rescoring
 
 from .support.called import ALIGNMENT, COMPONENTS, ENCODERS, Given, new, of
@@ -322,6 +323,8 @@ def public_callables() -> Iterator[str]:
                 continue
             yield name
             members = vars(found) if isinstance(found, type) else {}
+            if found is mmrag.MultiModalQdrantIndex:
+                members = {**vars(Sources), **members}  # its part
             for method, member in members.items():
                 function = getattr(member, "__func__", member)
                 if (

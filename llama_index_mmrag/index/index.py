@@ -15,7 +15,7 @@ from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.answers.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.answers.synthesizer import MultiModalSynthesizer
-from llama_index_mmrag.checks import instance, no_address, one_of, truth
+from llama_index_mmrag.checks import instance, no_address, one_of
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.threads import athread
@@ -54,7 +54,7 @@ FusionStage = Literal["late", "early", "both"]
 _OF_SYNTHESIZER = frozenset(signature(MultiModalSynthesizer).parameters)
 
 
-class MultiModalQdrantIndex:
+class MultiModalQdrantIndex(Sources):
     """Texts and pictures in a collection each, opened, filled and searched as one.
 
     Use `open`. Inserting is incremental: ids come from content, so what is there is
@@ -98,9 +98,9 @@ class MultiModalQdrantIndex:
                 for one modality, or two with a composition.
         """
         composed = [c for c in channels if c.composition is not None]
-        self._channels = {c.modality: c for c in channels if c.composition is None}
-        n_expected = len(self._channels) + min(1, len(composed))
-        if not {TEXT, IMAGE} <= self._channels.keys() or n_expected != len(channels):
+        parts = {c.modality: c for c in channels if c.composition is None}
+        n_expected = len(parts) + min(1, len(composed))
+        if not {TEXT, IMAGE} <= parts.keys() or n_expected != len(channels):
             given = [(c.name, c.modality) for c in channels]
             raise InvalidSetting(
                 f"An index got the channels {given!r}; expected one for each modality, "
@@ -118,12 +118,9 @@ class MultiModalQdrantIndex:
         its_roots = Roots(catalogue.roots(), store=root, media=media)
         for channel in channels:
             channel.collection.places = its_roots.places
-        self._writer = Writer(
-            self._channels, composed=self._composed, folder=root, catalogue=catalogue
-        )
-        self._sources = Sources(
-            self._writer,
-            self._channels,
+        super().__init__(
+            Writer(parts, composed=self._composed, folder=root, catalogue=catalogue),
+            parts,
             settings=settings or ReadSettings(),
             roots=its_roots,
             catalogue=catalogue,
@@ -251,130 +248,7 @@ class MultiModalQdrantIndex:
         composed = () if self._composed is None else (self._composed,)
         return (*self._channels.values(), *composed)
 
-    # Writing
-
-    def insert(
-        self, items: BaseNode | Iterable[BaseNode], *, show_progress: bool = False
-    ) -> UpsertReport:
-        """Insert documents or nodes; return what was done.
-
-        A document replaces what was stored of it before. Documents without an id of
-        their own are known by their content, so that running a script twice adds
-        nothing.
-
-        Args:
-            items: LlamaIndex documents (split into nodes here) or nodes (kept whole).
-            show_progress: Show a progress bar.
-
-        Raises:
-            InvalidSetting: `items` is a text or a path.
-        """
-        show = truth(show_progress, "show_progress")
-        return self._sources.insert(items, show_progress=show)
-
-    @checked
-    def insert_directory(
-        self,
-        path: str | Path,
-        *,
-        recursive: bool = True,
-        root: str | None = None,
-        moved: bool = False,
-        checksum: bool = False,
-        show_progress: bool = False,
-    ) -> UpsertReport:
-        """Insert all texts, Markdown files and pictures of a folder, or one file.
-
-        Unreadable files are reported and those of other kinds counted; the rest goes
-        in. Links out of the folder are not followed. Files that were deleted stay in
-        the index; `refresh` removes them too.
-
-        The folder is a root: a file's document is "NAME/path/below/it", wherever the
-        folder lies. A folder in a known root, or a file, is a part of that root.
-
-        Args:
-            path: The folder or file.
-            recursive: Whether folders in the folder are read too.
-            root: The root's name; the folder's own, or a file's folder's, if None.
-            moved: Whether a root of this name that is known, and still there, is this
-                folder from now on. One that is gone from its place is without a word.
-            checksum: Whether to compare the content of every file with what is known;
-                otherwise those are not opened whose size and time are as they were.
-            show_progress: Show a progress bar.
-
-        Raises:
-            DocumentUnreadable: `path` does not exist, or is a file of another kind.
-            InvalidSetting: `root` is no name, or that of another folder; or the folder
-                holds a known root, or is a store.
-        """
-        return self._sources.insert_directory(
-            path,
-            recursive=recursive,
-            root=root,
-            moved=moved,
-            checksum=checksum,
-            show_progress=show_progress,
-        )
-
-    @checked
-    def refresh(
-        self,
-        source: str | Path | BaseNode | Iterable[BaseNode],
-        *,
-        root: str | None = None,
-        moved: bool = False,
-        checksum: bool = False,
-        allow_gone: bool = False,
-        show_progress: bool = False,
-    ) -> UpsertReport:
-        """Bring the index up to date with a folder, or with documents.
-
-        Of a folder, files that are gone are removed from the index. Documents that
-        other readers made of its files stay: whoever inserted them knows when they go.
-        A folder that is gone, empty or on another device than before, or that lacks
-        more than half of its known files, and 20 or more, may not be mounted: nothing
-        is removed, and the report's `not_removed` says so.
-
-        Args:
-            source: A folder that was inserted before, or documents.
-            root: As for `insert_directory`, and so is `moved`.
-            moved: Whether the root's folder may be another one from now on.
-            checksum: As for `insert_directory`.
-            allow_gone: Whether to remove what is gone however much it is.
-            show_progress: Show a progress bar.
-
-        Raises:
-            DocumentUnreadable: The folder does not exist, and nothing is known of it.
-            InvalidSetting: As for `insert_directory`.
-        """
-        return self._sources.refresh(
-            source,
-            root=root,
-            moved=moved,
-            checksum=checksum,
-            allow_gone=allow_gone,
-            show_progress=show_progress,
-        )
-
-    @checked
-    def gone(self, path: str | Path, report: UpsertReport) -> list[str]:
-        """Return the documents of a folder whose files are gone since.
-
-        Args:
-            path: The folder.
-            report: What inserting it returned.
-        """
-        return self._sources.gone(path, report)
-
-    @checked
-    def delete_ref_doc(self, ref_doc_id: str) -> int:
-        """Remove all nodes of a document; return how many there were.
-
-        Args:
-            ref_doc_id: A document's id: a file's is "ROOT/path/below/it", and any path
-                of the file does as well.
-        """
-        return self._sources.delete(ref_doc_id)
+    # Writing: what `Sources` does, and
 
     def compress(
         self,

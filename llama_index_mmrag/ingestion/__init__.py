@@ -13,6 +13,7 @@ from llama_index_mmrag.ingestion.documents import (
     read_documents,
 )
 from llama_index_mmrag.ingestion.files import read_file
+from llama_index_mmrag.ingestion.reading import read_directory
 from llama_index_mmrag.ingestion.records import (
     DocumentUnreadable,
     Problem,
@@ -20,7 +21,6 @@ from llama_index_mmrag.ingestion.records import (
     SourceRecord,
     Survey,
 )
-from llama_index_mmrag.ingestion.sources import read_directory
 
 __all__ = [
     "DocumentUnreadable",

@@ -18,6 +18,10 @@ from llama_index_mmrag.ingestion.roots import Root
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 from llama_index_mmrag.nodes.node import IMAGE_FILE_KEY, ROOT_KEY
 from llama_index_mmrag.retrieval.channel import Channel
+from llama_index_mmrag.stores.catalogue import Catalogue, device_of
+
+_FEW = 20
+"""So many files may be gone at once, however few there were."""
 
 
 def shown_elsewhere(
@@ -74,3 +78,45 @@ def gone_of(
         if node.metadata.get(ROOT_KEY) == root.name
     }
     return [ref_doc_id for ref_doc_id in gone if ref_doc_id in files]
+
+
+def doubt_of(
+    catalogue: Catalogue,
+    root: Root,
+    start: Path,
+    gone: list[str],
+    report: UpsertReport,
+    before: list[str],
+) -> str:
+    """Return what speaks against documents being gone, or nothing.
+
+    A share that is not mounted looks like a folder whose files were all deleted.
+
+    Args:
+        catalogue: What was known of the root before.
+        root: The root.
+        start: The part's folder; the root's own for all of it.
+        gone: The documents.
+        report: What inserting it returned.
+        before: The documents of the index before that.
+    """
+    present = set(report.ref_doc_ids)
+    rows = catalogue.files(root.name).values()
+    hashes = {row.document: row.sha256 for row in rows}
+    there = {hashes[each] for each in present if each in hashes}
+    # What goes by another name now is not gone.
+    lost = [each for each in gone if hashes.get(each) not in there]
+    n_known = len((present | set(gone)) & set(before))
+    device, was_on = device_of(root.folder), catalogue.device(root.name)
+    name = repr(str(start))
+    if not lost:
+        return ""
+    if device is None or not start.exists():
+        return f"The folder {name} is gone"
+    if not present and not report.problems:
+        return f"The folder {name} is empty"
+    if was_on is not None and device != was_on:
+        return f"The folder {name} is on another device than before"
+    if len(lost) >= _FEW and len(lost) * 2 > n_known:
+        return f"The folder {name} lacks {len(lost)} of the {n_known} files known"
+    return ""

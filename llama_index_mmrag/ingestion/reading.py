@@ -11,11 +11,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from llama_index.core.schema import ImageNode
 
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import MmragError
+from llama_index_mmrag.ingestion.directory import survey
 from llama_index_mmrag.ingestion.files import read_found
 from llama_index_mmrag.ingestion.records import (
     Item,
@@ -220,6 +222,40 @@ class KnownFiles:
 
     def _file(self, path: str) -> Path:
         return self._files.get(path) or Path(here(self._root.folder.as_posix(), path))
+
+
+@checked
+def read_directory(
+    path: str | Path, *, recursive: bool = True, settings: ReadSettings | None = None
+) -> Iterator[SourceRecord | Problem]:
+    """Yield one record or problem for each file, texts first, each kind sorted.
+
+    A picture that a Markdown file of the folder shows is not indexed a second time:
+    its own record has no nodes. Nothing depends on time, on the order in which the
+    system lists files, or on what was read before.
+
+    Args:
+        path: A folder, or one file.
+        recursive: Whether folders in the folder are read too.
+        settings: Chunk size, encoding; None for the defaults.
+
+    Yields:
+        As many items as `discover` lists, and before them a problem for each folder
+        or name that could not even be listed.
+
+    Raises:
+        DocumentUnreadable: As `survey`; by the call, not while iterating.
+    """
+    found = survey(path, recursive=recursive)
+    root = Root.of(found.root or found.start.parent)
+    items = read_surveyed(
+        found,
+        root.ids_of(found.files),
+        root,
+        links_from=found.root,
+        settings=settings or ReadSettings(),
+    )
+    return cast("Iterator[SourceRecord | Problem]", items)  # where nothing is known
 
 
 def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be

@@ -7,17 +7,17 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
 from unicodedata import normalize
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.utils import get_tokenizer
 
+from llama_index_mmrag.checks import truth
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.directory import is_file_id, is_gone, survey
 from llama_index_mmrag.ingestion.documents import read_documents
-from llama_index_mmrag.ingestion.known_files import gone_of, shown_elsewhere
+from llama_index_mmrag.ingestion.known_files import doubt_of, gone_of, shown_elsewhere
 from llama_index_mmrag.ingestion.reading import KnownFiles, read_surveyed
 from llama_index_mmrag.ingestion.records import (
     DocumentUnreadable,
@@ -34,43 +34,6 @@ from llama_index_mmrag.stores.catalogue import Catalogue, device_of
 
 _PROBE = "One, two; three: 4,567 naïve cafés."
 """How it is cut tells one tokenizer from another."""
-
-_FEW = 20
-"""So many files may be gone at once, however few there were."""
-
-
-@checked
-def read_directory(
-    path: str | Path, *, recursive: bool = True, settings: ReadSettings | None = None
-) -> Iterator[SourceRecord | Problem]:
-    """Yield one record or problem for each file, texts first, each kind sorted.
-
-    A picture that a Markdown file of the folder shows is not indexed a second time:
-    its own record has no nodes. Nothing depends on time, on the order in which the
-    system lists files, or on what was read before.
-
-    Args:
-        path: A folder, or one file.
-        recursive: Whether folders in the folder are read too.
-        settings: Chunk size, encoding; None for the defaults.
-
-    Yields:
-        As many items as `discover` lists, and before them a problem for each folder
-        or name that could not even be listed.
-
-    Raises:
-        DocumentUnreadable: As `survey`; by the call, not while iterating.
-    """
-    found = survey(path, recursive=recursive)
-    root = Root.of(found.root or found.start.parent)
-    items = read_surveyed(
-        found,
-        root.ids_of(found.files),
-        root,
-        links_from=found.root,
-        settings=settings or ReadSettings(),
-    )
-    return cast("Iterator[SourceRecord | Problem]", items)  # where nothing is known
 
 
 class Sources:
@@ -108,20 +71,28 @@ class Sources:
     ) -> UpsertReport:
         """Insert documents or nodes; return what was done.
 
+        A document replaces what was stored of it before. Documents without an id of
+        their own are known by their content, so that running a script twice adds
+        nothing.
+
+        Args:
+            items: LlamaIndex documents (split into nodes here) or nodes (kept whole).
+            show_progress: Show a progress bar.
+
         Raises:
             InvalidSetting: `items` is a text or a path.
         """
+        show = truth(show_progress, "show_progress")
         if isinstance(items, (str, Path)) or not isinstance(items, Iterable | BaseNode):
             raise InvalidSetting(
                 f"insert() got {items!r}; expected LlamaIndex documents or nodes, such "
                 f"as Document(text=...). For files use insert_directory()."
             )
         listed = [items] if isinstance(items, BaseNode) else list(items)
-        return self._writer.write(
-            self._read(listed), len(listed), show_progress=show_progress
-        )
+        return self._writer.write(self._read(listed), len(listed), show_progress=show)
 
-    def insert_directory(  # noqa: PLR0913 - each has a default, and is documented by the index
+    @checked
+    def insert_directory(  # noqa: PLR0913 - each has a default
         self,
         path: str | Path,
         *,
@@ -131,11 +102,29 @@ class Sources:
         checksum: bool = False,
         show_progress: bool = False,
     ) -> UpsertReport:
-        """Insert a folder, or one file; return what was done.
+        """Insert all texts, Markdown files and pictures of a folder, or one file.
+
+        Unreadable files are reported and those of other kinds counted; the rest goes
+        in. Links out of the folder are not followed. Files that were deleted stay in
+        the index; `refresh` removes them too.
+
+        The folder is a root: a file's document is "NAME/path/below/it", wherever the
+        folder lies. A folder in a known root, or a file, is a part of that root.
+
+        Args:
+            path: The folder or file.
+            recursive: Whether folders in the folder are read too.
+            root: The root's name; the folder's own, or a file's folder's, if None.
+            moved: Whether a root of this name that is known, and still there, is this
+                folder from now on. One that is gone from its place is without a word.
+            checksum: Whether to compare the content of every file with what is known;
+                otherwise those are not opened whose size and time are as they were.
+            show_progress: Show a progress bar.
 
         Raises:
             DocumentUnreadable: `path` does not exist, or is a file of another kind.
-            InvalidSetting: As `Roots.root_of`.
+            InvalidSetting: `root` is no name, or that of another folder; or the folder
+                holds a known root, or is a store.
         """
         found = survey(path, recursive=recursive, media=self._roots.media)
         with self._writer.lock:
@@ -174,7 +163,8 @@ class Sources:
         report.ignored, report.moved_from = found.ignored, its_root.moved_from
         return report
 
-    def refresh(  # noqa: PLR0913 - each has a default, and is documented by the index
+    @checked
+    def refresh(  # noqa: PLR0913 - each has a default
         self,
         source: str | Path | BaseNode | Iterable[BaseNode],
         *,
@@ -184,11 +174,25 @@ class Sources:
         allow_gone: bool = False,
         show_progress: bool = False,
     ) -> UpsertReport:
-        """Insert a folder or documents; remove what is gone of a folder.
+        """Bring the index up to date with a folder, or with documents.
+
+        Of a folder, files that are gone are removed from the index. Documents that
+        other readers made of its files stay: whoever inserted them knows when they go.
+        A folder that is gone, empty or on another device than before, or that lacks
+        more than half of its known files, and 20 or more, may not be mounted: nothing
+        is removed, and the report's `not_removed` says so.
+
+        Args:
+            source: A folder that was inserted before, or documents.
+            root: As for `insert_directory`, and so is `moved`.
+            moved: Whether the root's folder may be another one from now on.
+            checksum: As for `insert_directory`.
+            allow_gone: Whether to remove what is gone however much it is.
+            show_progress: Show a progress bar.
 
         Raises:
-            DocumentUnreadable: The folder does not exist, and is no known root.
-            InvalidSetting: As `Roots.root_of`; or documents have a root.
+            DocumentUnreadable: The folder does not exist, and nothing is known of it.
+            InvalidSetting: As for `insert_directory`.
         """
         if not isinstance(source, (str, Path)):
             if root is not None or moved:
@@ -213,6 +217,7 @@ class Sources:
         self._remove_gone(Path(source).resolve(), report, before, allow_gone)
         return report
 
+    @checked
     def gone(self, path: str | Path, report: UpsertReport) -> list[str]:
         """Return the documents of a folder whose files are gone since.
 
@@ -224,11 +229,13 @@ class Sources:
         root = self._roots.holding(start)
         return [] if root is None else gone_of(self._channels, root, start, report)
 
-    def delete(self, ref_doc_id: str) -> int:
+    @checked
+    def delete_ref_doc(self, ref_doc_id: str) -> int:
         """Remove all nodes of a document; return how many there were.
 
         Args:
-            ref_doc_id: Its id; of a file, any path of it will do.
+            ref_doc_id: A document's id: a file's is "ROOT/path/below/it", and any path
+                of the file does as well.
         """
         stored = self._stored_ids.get(ref_doc_id, ref_doc_id)
         file = known_as(os.path.abspath(ref_doc_id), self._roots.places)
@@ -281,15 +288,14 @@ class Sources:
     def _remove_gone(
         self, start: Path, report: UpsertReport, before: list[str], allow_gone: bool
     ) -> None:
-        """Remove documents whose files are gone, or say in the report why not.
-
-        A share that is not mounted looks like a folder whose files were all deleted.
-        """
+        """Remove documents whose files are gone, or say in the report why not."""
         root = self._roots.holding(start)
         if root is None:
             return
         gone = gone_of(self._channels, root, start, report)
-        doubt = "" if allow_gone else self._doubt(root, start, gone, report, before)
+        doubt = ""
+        if gone and not allow_gone:
+            doubt = doubt_of(self._catalogue, root, start, gone, report, before)
         if doubt:
             report.withhold(
                 f"{doubt}. None of the {len(gone)} documents whose files are gone was "
@@ -300,36 +306,6 @@ class Sources:
         report.n_removed += self._writer.delete_all(gone)
         if start == root.folder and (device := device_of(root.folder)) is not None:
             self._catalogue.set_device(root.name, device)
-
-    def _doubt(
-        self,
-        root: Root,
-        start: Path,
-        gone: list[str],
-        report: UpsertReport,
-        before: list[str],
-    ) -> str:
-        """Return what speaks against documents being gone, or nothing."""
-        present = set(report.ref_doc_ids)
-        rows = self._catalogue.files(root.name).values() if gone else ()
-        hashes = {row.document: row.sha256 for row in rows}
-        there = {hashes[each] for each in present if each in hashes}
-        # What goes by another name now is not gone.
-        lost = [each for each in gone if hashes.get(each) not in there]
-        n_known = len((present | set(gone)) & set(before))
-        device, was_on = device_of(root.folder), self._catalogue.device(root.name)
-        name = repr(str(start))
-        if not lost:
-            return ""
-        if device is None or not start.exists():
-            return f"The folder {name} is gone"
-        if not present and not report.problems:
-            return f"The folder {name} is empty"
-        if was_on is not None and device != was_on:
-            return f"The folder {name} is on another device than before"
-        if len(lost) >= _FEW and len(lost) * 2 > n_known:
-            return f"The folder {name} lacks {len(lost)} of the {n_known} files known"
-        return ""
 
 
 def _read_as(links_from: Path | None, settings: ReadSettings) -> str:

@@ -69,9 +69,9 @@ def test_what_may_not_be_mounted_removes_nothing_until_it_is_allowed(
     before = contents(index)
     harm(share)
     # What it was on; there is one disk here.
-    index._sources._catalogue.set_device("share", "7" if harm is other_device else "0")
+    index._catalogue.set_device("share", "7" if harm is other_device else "0")
     if harm is not other_device:
-        index._sources._catalogue.set_device("share", device(tmp_path))
+        index._catalogue.set_device("share", device(tmp_path))
     if not has_catalogue and harm is not other_device:
         (tmp_path / "store" / CATALOGUE).unlink()
     report = index.refresh(share)
@@ -140,7 +140,7 @@ def test_changed_files_go_in_though_nothing_is_removed(index, share):
 def test_folder_on_another_device_that_lacks_nothing_is_known_there_from_now_on(
     index, share
 ):
-    catalogue = index._sources._catalogue
+    catalogue = index._catalogue
     catalogue.set_device("share", "7")
     assert index.refresh(share).not_removed == ""
     assert catalogue.device("share") == device(share)
