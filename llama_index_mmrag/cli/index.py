@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -107,24 +107,12 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
     with opened(
         store, embed_model, early_fusion=composition, catalogue=catalogue
     ) as index:
+        how: dict[str, Any] = {"root": root, "moved": moved, "checksum": checksum}
+        how["show_progress"] = output.shows_progress
         if refresh:
-            report = index.refresh(
-                directory,
-                root=root,
-                moved=moved,
-                checksum=checksum,
-                allow_gone=allow_gone,
-                show_progress=output.shows_progress,
-            )
+            report = index.refresh(directory, allow_gone=allow_gone, **how)
         else:
-            report = index.insert_directory(
-                directory,
-                recursive=recursive,
-                root=root,
-                moved=moved,
-                checksum=checksum,
-                show_progress=output.shows_progress,
-            )
+            report = index.insert_directory(directory, recursive=recursive, **how)
         stale = index.gone(directory, report)
     if report.moved_from is not None:
         output.tell("Moved:", f"{report.moved_from} is now {directory}.")

@@ -11,7 +11,7 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
 )
 
-from llama_index_mmrag.ingestion.directory import is_gone
+from llama_index_mmrag.ingestion.directory import is_file_id, is_gone
 from llama_index_mmrag.ingestion.linked import IMAGE
 from llama_index_mmrag.ingestion.records import UpsertReport
 from llama_index_mmrag.ingestion.roots import Root
@@ -52,7 +52,7 @@ def gone_of(
     Args:
         channels: By modality.
         root: The root.
-        start: The part's folder; the root's own for all of it.
+        start: The part's folder, or a file; the root's own for all of it.
         report: What inserting it returned.
     """
     collections = [channel.collection for channel in channels.values()]
@@ -65,7 +65,7 @@ def gone_of(
     gone = [
         ref_doc_id
         for ref_doc_id in stored
-        if ref_doc_id.startswith(within)
+        if f"{ref_doc_id}/".startswith(within)
         and ref_doc_id not in present
         and not ref_doc_id.startswith(folders)
         and is_gone(ref_doc_id, root)
@@ -112,7 +112,8 @@ def doubt_of(
     if not lost:
         return ""
     if device is None or not start.exists():
-        return f"The folder {name} is gone"
+        kind = "file" if is_file_id(start.name) else "folder"
+        return f"The {kind} {name} is gone"
     if not present and not report.problems:
         return f"The folder {name} is empty"
     if was_on is not None and device != was_on:

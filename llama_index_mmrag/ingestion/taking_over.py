@@ -18,7 +18,7 @@ def alike(
     """Return the ids of nodes of files with the same content, by modality."""
     hashes = {row.sha256 for record in records for row in record.rows}
     found: dict[str, list[str]] = {}
-    for row in catalogue.with_hashes(hashes):
+    for row in catalogue.with_hashes(hashes) if hashes else ():
         for modality, ids in row.ids.items():
             found.setdefault(modality, []).extend(ids)
     return found

@@ -170,7 +170,8 @@ class Writer:
                 if node_id not in nodes
             ]
         # Before anything is written: an encoder that is down leaves all as it was.
-        donors = self._donors(records if any(new.values()) else ())
+        copies = [r for r in records if r.is_copy] if any(new.values()) else []
+        donors = alike(self._catalogue, copies)
         new = self._encoded(new, donors, report)
         there = {n.node_id for some in (*new.values(), *kept.values()) for n in some}
         # What cannot be replaced is not lost.
@@ -193,10 +194,6 @@ class Writer:
         # Only now: what they say is there is on the disk.
         whole = [r for r in records if all(node.node_id in there for node in r.nodes)]
         self._catalogue.remember([row for record in whole for row in record.rows])
-
-    def _donors(self, records: Iterable[SourceRecord]) -> dict[str, list[str]]:
-        copies = [record for record in records if record.is_copy]
-        return alike(self._catalogue, copies) if copies else {}
 
     def _encoded(
         self,

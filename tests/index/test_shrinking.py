@@ -157,6 +157,15 @@ def test_part_of_a_root_is_not_believed_to_be_empty_either(open_index, share):
     assert index.refresh(share).n_removed == 1, "of the whole it is one file"
 
 
+def test_known_file_that_is_gone_is_told_and_removed_when_allowed(index, share):
+    (share / "0.txt").unlink()
+    report = index.refresh(share / "0.txt")
+    assert report.not_removed.startswith(f"The file {str(share / '0.txt')!r} is gone")
+    assert report.n_removed == 0
+    assert index.refresh(share / "0.txt", allow_gone=True).n_removed == 1
+    assert len(index.ref_doc_ids()) == N - 1
+
+
 def test_folder_that_is_gone_and_of_which_nothing_is_known_is_an_error(
     open_index, tmp_path
 ):
