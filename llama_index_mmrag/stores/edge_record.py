@@ -207,7 +207,8 @@ def _settle(shard: Path) -> None:
     """Let the engine repeat the end of its log, as it would at the next opening.
 
     It (0.9) removes its journals then, and changes the versions of deleted points:
-    once, whether anybody writes or not.
+    once, whether anybody writes or not. To leave these files out would be quicker, and
+    damage to them silent: the engine ignores writes to a point of a later version.
     """
     room_to_open(shard)
     with engine_errors(shard.parent):
