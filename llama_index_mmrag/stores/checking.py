@@ -103,7 +103,7 @@ class _Found:
 
 
 def _of_closed(folder: Path, entry: CollectionEntry) -> _Found:
-    if not (folder / POINTER).exists():
+    if not any((folder / name).exists() for name in (POINTER, RECORD)):
         raise StoreUnusable(f"the folder {folder.name!r} is gone, or is empty")
     lock = FolderLock(folder / LOCK)
     try:

@@ -186,6 +186,10 @@ def empty_the_description(shard: Path) -> None:
     (shard.parent / "store.json").write_text("")
 
 
+def remove_the_description(shard: Path) -> None:
+    (shard.parent / "store.json").unlink()
+
+
 def flip_the_record(shard: Path) -> None:
     record = shard.parent / RECORD
     record.write_bytes(record.read_bytes().replace(b"12", b"13", 1))
@@ -204,6 +208,7 @@ def remove_the_log(shard: Path) -> None:
         truncate_a_status,
         zero_the_payloads,
         empty_the_description,
+        remove_the_description,
         flip_the_record,
         remove_the_log,
     ],
