@@ -19,18 +19,14 @@ def check(store: options.Store, as_json: options.AsJson = False) -> None:
     which takes longer. Nothing is changed. Exits with 1 if something is damaged;
     `mmrag repair` saves what can be read.
     """
+    from dataclasses import asdict
+
     from llama_index_mmrag.stores.checking import check_store
 
     output = Output(as_json=as_json)
     check_exists(store)
     found = check_store(store)
-    output.json(
-        {
-            "n_points": dict(found.n_points),
-            "damaged": dict(found.damaged),
-            "unrecorded": found.unrecorded,
-        }
-    )
+    output.json(asdict(found))
     for name, n_points in found.n_points.items():
         how = "all points read" if name in found.unrecorded else "all files compared"
         output.show(f"{name}: {n_points} points; {how}.")

@@ -47,7 +47,7 @@ from llama_index_mmrag.stores.checking import (
 )
 from llama_index_mmrag.stores.edge_layout import LOCK, new_name, room_for_repair
 from llama_index_mmrag.stores.edge_points import node_of
-from llama_index_mmrag.stores.edge_record import RECORD, read_record
+from llama_index_mmrag.stores.edge_record import RECORD
 from llama_index_mmrag.stores.format import CollectionEntry, Place
 from llama_index_mmrag.stores.locks import FolderLock
 from llama_index_mmrag.stores.manifest import (
@@ -56,11 +56,7 @@ from llama_index_mmrag.stores.manifest import (
     stored_composition,
     switch_places,
 )
-from llama_index_mmrag.stores.quantisation import (
-    Quantisation,
-    oversampling_of,
-    read_quantisation,
-)
+from llama_index_mmrag.stores.quantisation import oversampling_of, read_quantisation
 from llama_index_mmrag.stores.salvage import points_left
 
 
@@ -105,8 +101,9 @@ def repair_store(
     for name in found.damaged.keys() & entries.keys():
         if (root / entries[name].folder).is_dir():
             room_for_repair(root / entries[name].folder)
-    work = _Work(root, entries, encoders, composition, found, on_step)
+    work = _Work(root, entries, found, on_step)
     try:
+        work.open(encoders, composition)
         work.rebuild()
         return work.switch()
     finally:
@@ -116,12 +113,10 @@ def repair_store(
 class _Work:
     """A store that is repaired: its collections, new ones in place of damaged ones."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a store is, and what is wrong with it
+    def __init__(
         self,
         root: Path,
         entries: Mapping[str, CollectionEntry],
-        encoders: Mapping[str, BaseEmbedding],
-        composition: Composition | None,
         found: StoreCheck,
         on_step: Callable[[str], None],
     ) -> None:
@@ -137,18 +132,18 @@ class _Work:
         self._channels: dict[str, Channel] = {}
         self._new: dict[str, Path] = {}
         self._becoming: dict[str, CollectionEntry] = {}
-        self._locks: list[FolderLock] = []
+        self._locks = contextlib.ExitStack()
         self._n_copied: dict[str, int] = {}
         self._n_encoded: dict[str, int] = {}
         self._again: set[str] = set()
-        try:
-            for name, entry in entries.items():
-                self._channels[name] = self._opened(
-                    name, entry, encoders, composition if name == COMPOSED else None
-                )
-        except BaseException:
-            self.close()
-            raise
+
+    def open(
+        self, encoders: Mapping[str, BaseEmbedding], composition: Composition | None
+    ) -> None:
+        """Open the whole collections, and new ones in place of the damaged."""
+        for name, entry in self._entries.items():
+            composes = composition if name == COMPOSED else None
+            self._channels[name] = self._opened(name, entry, encoders, composes)
 
     def _opened(
         self,
@@ -165,8 +160,10 @@ class _Work:
         encoder = encoder_of(self._root, name, entry, encoder)
         if name in self._damaged:
             if folder.is_dir():
-                self._locks.append(FolderLock(folder / LOCK))
-            quantisation = _quantisation_of(folder)
+                self._locks.callback(FolderLock(folder / LOCK).release)
+            with contextlib.suppress(StoreUnusable):
+                # Else all that is lost is that it was small.
+                quantisation = read_quantisation(folder, None)
             folder = self._root / f"{name}-{uuid.uuid4().hex[:12]}"
             self._new[name] = folder
         store = QdrantEdgeVectorStore.open(
@@ -241,7 +238,7 @@ class _Work:
                 )
             if points:
                 new.client.write([qe.UpdateOperation.upsert_points(points)])
-            if len(copied) == self._count_of(name):
+            if len(copied) == self._n_points.get(name):
                 break
         self._n_copied[name] = len(copied)
         return [node for key, node in lacking.items() if key not in copied]
@@ -257,22 +254,21 @@ class _Work:
     def _compose(self) -> None:
         composed, text, image = (self._channels[n] for n in (COMPOSED, TEXT, IMAGE))
         before = composed.collection.count()
+        composer = Composer(composed, text=text, image=image)
         for part in (text, image):
-            composer = Composer(composed, text=text, image=image)
-            for page in part.collection.store.client.scroll(
-                None, payload=True, vector=False
-            ):
-                nodes = {str(record.id): node_of(record) for record in page}
-                known = composed.collection.existing(list(nodes))
-                lacking = [node for key, node in nodes.items() if key not in known]
-                composer.update(lacking, gone={}, note=self._note)
+            folder = part.collection.store.client
+            for page in folder.scroll(None, payload=True, vector=False):
+                composer.update(map(node_of, page), gone={}, note=self._note)
         self._n_encoded[COMPOSED] = composed.collection.count() - before
 
     def switch(self) -> Repair:
         """Let the manifest name the new collections; the old ones are kept."""
         n_lost: dict[str, int | None] = {}
         for name in self._damaged:
-            there, were = self._channels[name].collection.count(), self._count_of(name)
+            there, were = (
+                self._channels[name].collection.count(),
+                self._n_points.get(name),
+            )
             n_lost[name] = None if were is None else max(0, were - there)
         if any(n != 0 for n in n_lost.values()):
             nodes = itertools.chain(self._nodes(TEXT), self._nodes(IMAGE))
@@ -281,14 +277,15 @@ class _Work:
         places = {}
         for name in self._damaged:
             entry, store = self._becoming[name], self._channels[name].collection.store
-            new, oversampling = (
-                self._new[name].name,
-                oversampling_of(store.quantisation),
+            places[name] = Place(
+                folder=self._new[name].name,
+                alignment=entry.alignment,
+                space=entry.space,
+                dim=entry.dim,
+                oversampling=oversampling_of(store.quantisation),
             )
-            its = (entry.alignment, entry.space, entry.dim, oversampling)
-            places[name] = Place(new, *its)
         close_all(self._channels.values())
-        self._release()
+        self._locks.close()
         for name in self._damaged:
             # Without its lock it is no store, which the next opening would remove.
             (self._root / self._entries[name].folder / LOCK).unlink(missing_ok=True)
@@ -310,14 +307,6 @@ class _Work:
             tuple(aside),
         )
 
-    def _count_of(self, name: str) -> int | None:
-        """Return how many points a damaged collection had; None: nobody knows."""
-        with contextlib.suppress(StoreUnusable):
-            closed = read_record(self._root / self._entries[name].folder)
-            if closed is not None:
-                return closed.count
-        return self._n_points.get(name)
-
     def _pictures_aside(self) -> list[str]:
         aside = [put_aside(file) for file in [*damaged_pictures(self._root)]]
         for node in self._nodes(IMAGE):
@@ -331,20 +320,9 @@ class _Work:
         for page in folder.scroll(None, payload=True, vector=False):
             yield from map(node_of, page)
 
-    def _release(self) -> None:
-        while self._locks:
-            self._locks.pop().release()
-
     def close(self) -> None:
         """Let go of everything; what is not switched to is removed."""
         close_all(self._channels.values())
         for folder in self._new.values():
             shutil.rmtree(folder, ignore_errors=True)
-        self._release()
-
-
-def _quantisation_of(folder: Path) -> Quantisation | None:
-    try:
-        return read_quantisation(folder, None)
-    except StoreUnusable:
-        return None  # all that is lost is that it was small
+        self._locks.close()

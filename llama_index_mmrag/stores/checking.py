@@ -103,7 +103,7 @@ class _Found:
 
 
 def _of_closed(folder: Path, entry: CollectionEntry) -> _Found:
-    if not (folder / POINTER).exists():
+    if not any((folder / name).exists() for name in (POINTER, RECORD)):
         raise StoreUnusable(f"the folder {folder.name!r} is gone, or is empty")
     lock = FolderLock(folder / LOCK)
     try:
@@ -127,66 +127,44 @@ def _of_open(folder: EdgeFolder) -> _Found:
     return _Found(n_points, damaged, is_recorded=False)
 
 
-def left_as(root: Path) -> dict[str, str] | None:
-    """Return the ids of the records that a store was left with, by collection.
-
-    They are others each time that something was written: what is kept about the
-    collections elsewhere is true while they are the same. None: the store is new, or
-    was killed, or is open and was written to.
-
-    Raises:
-        StoreUnusable: The manifest or a record cannot be read.
-    """
-    entries = entries_in(root)
-    records = {
-        name: read_record(root / entry.folder) for name, entry in entries.items()
-    }
-    ids = {name: record.id for name, record in records.items() if record is not None}
-    return ids if ids and len(ids) == len(entries) else None
-
-
 def note_media(root: Path) -> None:
-    """Put on disk which pictures a store has, if it was written to and closed.
+    """Put on disk which pictures a store has, if it has others than were noted.
 
     Their names are their checksums. Where it cannot be written, or would be too large
     to read, there is none: then pictures that are gone are not noticed.
     """
     try:
-        ids, (noted_with, media) = left_as(root), _media_noted(root)
-        if ids is None or ids == noted_with:
-            return
+        noted = _media_noted(root)
         # Nothing removes a picture: one that was there and is not, is lost.
-        there = {file.name[:_NOTED] for file in _pictures(root)}
-        beginnings = sorted(there.union(media))
-        note = sealed({"collections": ids, "media": beginnings})
-        if len(note) <= MOST_BYTES:
+        media = sorted(_beginnings(root).union(noted or ()))
+        note = sealed({"media": media})
+        if media != noted and len(note) <= MOST_BYTES:
             with replacing(root / RECORD, by=RECORD + ".new") as file:
                 file.write(note)
     except OSError as error:
         _LOG.warning("Which pictures %r has cannot be noted: %s", str(root), error)
 
 
-def _media_noted(root: Path) -> tuple[dict[str, str], list[str]]:
-    """Return the records that pictures were noted with, and how their names begin."""
+def _media_noted(root: Path) -> list[str] | None:
+    """Return how the names of a store's pictures begin; None: nothing was noted."""
     try:
-        noted = unsealed(read_json(root / RECORD))
-        return dict(noted["collections"]), list(noted["media"])
+        return list(unsealed(read_json(root / RECORD))["media"])
     except FileNotFoundError:
-        return {}, []
+        return None
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise StoreUnusable(f"{RECORD}: {error}") from error
 
 
 def _media_damage(root: Path) -> Iterator[str]:
-    there = {file.name[:_NOTED] for file in _pictures(root)}
+    there = _beginnings(root)
     for file in damaged_pictures(root):
         yield f"{file.name}: other content than its name says"
     try:
-        _, noted = _media_noted(root)
+        noted = _media_noted(root)
     except StoreUnusable as error:
         yield str(error)
         return
-    for beginning in noted:
+    for beginning in noted or ():
         if beginning not in there:
             yield f"{beginning}...: it is gone"
 
@@ -196,6 +174,10 @@ def damaged_pictures(root: Path) -> Iterator[Path]:
     for file in _pictures(root):
         if hashlib.sha256(file.read_bytes()).hexdigest() != file.stem:
             yield file
+
+
+def _beginnings(root: Path) -> set[str]:
+    return {file.name[:_NOTED] for file in _pictures(root)}
 
 
 def _pictures(root: Path) -> list[Path]:

@@ -36,7 +36,7 @@ from llama_index_mmrag.stores.edge_layout import (
     room_to_open,
     write_pointer,
 )
-from llama_index_mmrag.stores.edge_points import ShardVectors, whole_in
+from llama_index_mmrag.stores.edge_points import n_whole_in
 from llama_index_mmrag.stores.edge_record import (
     Closed,
     check_count,
@@ -212,8 +212,10 @@ class EdgeFolder:
     def n_whole(self) -> int:
         """Return how many points have a payload, and a vector that could be stored."""
         pages = self.scroll(None, payload=True, vector=True)
-        how = ShardVectors(self._vector_name, self.dim, self.distance == "cosine")
-        return sum(int(whole_in(page, how).sum()) for page in pages)
+        name, dim, cosine = self._vector_name, self.dim, self.distance == "cosine"
+        return sum(
+            n_whole_in(page, vector_name=name, dim=dim, cosine=cosine) for page in pages
+        )
 
     @property
     def is_open(self) -> bool:

@@ -6,7 +6,7 @@ Ids, vectors and metadata are checked here, before anything is written.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import qdrant_edge as qe
@@ -15,7 +15,6 @@ from llama_index.core.vector_stores.utils import (
     metadata_dict_to_node,
     node_to_metadata_dict,
 )
-from numpy.typing import NDArray
 
 from llama_index_mmrag.errors import (
     InvalidSetting,
@@ -172,27 +171,21 @@ def vectors_of(records: Sequence[qe.Record], *, vector_name: str, dim: int) -> V
     return np.array(rows, dtype=np.float32).reshape(len(rows), dim)
 
 
-class ShardVectors(NamedTuple):
-    """What a shard's vectors are."""
-
-    name: str
-    dim: int
-    is_cosine: bool
-
-
-def whole_in(page: Sequence[qe.Record], how: ShardVectors) -> NDArray[np.bool_]:
-    """Return which points have a payload, and a vector that could be stored.
+def n_whole_in(
+    page: Sequence[qe.Record], *, vector_name: str, dim: int, cosine: bool
+) -> int:
+    """Return how many points have a payload, and a vector that could be stored.
 
     Args:
         page: Points, read with payloads and vectors.
-        how: What their vectors are.
+        vector_name: Name of the vector in each point.
+        dim: Its length.
+        cosine: Whether it needs a direction.
     """
-    vectors = vectors_of(page, vector_name=how.name, dim=how.dim)
-    usable = (
-        has_direction(vectors) if how.is_cosine else np.isfinite(vectors).all(axis=-1)
-    )
-    has_payload = np.array([bool(record.payload) for record in page], dtype=bool)
-    return np.asarray(usable & has_payload)
+    vectors = vectors_of(page, vector_name=vector_name, dim=dim)
+    usable = has_direction(vectors) if cosine else np.isfinite(vectors).all(axis=-1)
+    has_payload = [bool(record.payload) for record in page]
+    return int(np.logical_and(usable, has_payload).sum())
 
 
 def _embedding_of(node: BaseNode, dim: int) -> Sequence[float]:

@@ -13,7 +13,6 @@ import logging
 import mmap
 import os
 import tempfile
-import uuid
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,14 +51,12 @@ class Closed(BaseModel):
     """What a store was when it was closed.
 
     Attributes:
-        id: Random: no two records have the same.
         count: How many points it holds.
         files: By path below its folder.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    id: str
     count: int
     files: dict[str, File]
 
@@ -98,7 +95,7 @@ def write_record(folder: Path, *, count: int, before: Closed | None) -> None:
             name: _seen(path, known.get(name))
             for name, path in _files_in(folder, shard)
         }
-        closed = Closed(id=uuid.uuid4().hex, count=count, files=files)
+        closed = Closed(count=count, files=files)
         with replacing(folder / RECORD, by=_UNFINISHED) as file:
             file.write(sealed(closed.model_dump()))
     except (OSError, StoreUnusable) as error:  # a full disk, for example
@@ -207,7 +204,8 @@ def _settle(shard: Path) -> None:
     """Let the engine repeat the end of its log, as it would at the next opening.
 
     It (0.9) removes its journals then, and changes the versions of deleted points:
-    once, whether anybody writes or not.
+    once, whether anybody writes or not. To leave these files out would be quicker, and
+    damage to them silent: the engine ignores writes to a point of a later version.
     """
     room_to_open(shard)
     with engine_errors(shard.parent):

@@ -34,6 +34,7 @@ _DESCRIPTIONS = frozenset(
 )
 """Files that say the same in every shard of one kind, or what the log says too."""
 _LOG_FOLDER = "wal"
+_INDEXES = "payload_index"
 _PER_PAGE = 256
 
 
@@ -56,7 +57,7 @@ def points_left(
         closed = None
     for shard in sorted(folder.glob(SHARD_PREFIX + "*")):
         damaged = _Damaged(shard, entry, [*_damaged_files(shard, closed)])
-        for prepare in (_log_alone, _mended, _without_indexes):
+        for prepare in (_log_alone, _mended):
             shutil.rmtree(work, ignore_errors=True)
             try:
                 prepare(damaged, work)
@@ -107,7 +108,10 @@ def _log_alone(damaged: _Damaged, target: Path) -> None:
 
 
 def _mended(damaged: _Damaged, target: Path) -> None:
-    """Make a copy: files with their sizes, a new shard's descriptions, and its log."""
+    """Make a copy: files with their sizes, a new shard's descriptions, and its log.
+
+    Indexes of payloads are made of the points, and left out.
+    """
     template = target.with_name(target.name + "-new")
     try:
         _new_shard(damaged, template)
@@ -115,8 +119,10 @@ def _mended(damaged: _Damaged, target: Path) -> None:
         if damaged.has_log_damage():
             shutil.rmtree(target / _LOG_FOLDER, ignore_errors=True)
             copy_sparse(template / _LOG_FOLDER, target / _LOG_FOLDER)
+        for indexes in target.glob(f"segments/*/{_INDEXES}"):
+            shutil.rmtree(indexes)
         for path, size in damaged.files:
-            if path.parts[0] == _LOG_FOLDER:
+            if path.parts[0] == _LOG_FOLDER or _INDEXES in path.parts:
                 continue
             file = target / path
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -133,21 +139,8 @@ def _description_in(template: Path, path: Path) -> Path | None:
     """Return the file of a new shard that says what this one said."""
     if path.name not in _DESCRIPTIONS:
         return None
-    alike = template.rglob(path.name)
-    return next(
-        (
-            f
-            for f in alike
-            if f.parent.name == path.parent.name or path.name != "config.json"
-        ),
-        None,
-    )
-
-
-def _without_indexes(damaged: _Damaged, target: Path) -> None:
-    _mended(damaged, target)
-    for indexes in target.glob("segments/*/payload_index"):
-        shutil.rmtree(indexes)
+    in_segment = "/".join(path.parts[2:])
+    return next(template.rglob(in_segment or path.name), None)
 
 
 def _read(shard: Path) -> Iterator[list[qe.Record]]:
