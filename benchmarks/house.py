@@ -20,14 +20,13 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import (
     BaseNode,
     ImageNode,
@@ -37,6 +36,7 @@ from llama_index.core.schema import (
 )
 
 from llama_index_mmrag import Channel, MultiModalQdrantIndex
+from llama_index_mmrag.embeddings.encoder import PictureEncoder
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
 HERE = Path(__file__).resolve().parent
@@ -49,22 +49,20 @@ CENTRES = np.random.default_rng(0).normal(size=(64, DIM))
 PACKAGES = ["qdrant-edge-py", "llama-index-core", "numpy"]
 
 
-class Prepared(MultiModalEmbedding):
-    """Encodes a number, written out, as the vector that it stands for, at once."""
+class Prepared(PictureEncoder):
+    """Encodes a number, written out, as the vector that it stands for, at once.
 
-    def _get_query_embedding(self, query: str) -> list[float]:
-        return vector_of(int(query))
+    In this process, as an index's own encoder does: one that may ask a server gets a
+    thread.
+    """
 
-    _get_text_embedding = _get_query_embedding
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors of numbers, `(n, dim)`."""
+        return np.array([vector_of(int(text)) for text in texts])
 
-    def _get_image_embedding(self, img_file_path: object) -> list[float]:  # noqa: ARG002
-        return [0.0] * DIM
-
-    async def _aget_query_embedding(self, query: str) -> list[float]:
-        return self._get_query_embedding(query)
-
-    async def _aget_image_embedding(self, img_file_path: object) -> list[float]:
-        return self._get_image_embedding(img_file_path)
+    def encode_images(self, pictures: Sequence[object]) -> np.ndarray:
+        """Return zeros: no query here is a picture."""
+        return np.zeros((len(pictures), DIM))
 
 
 def vectors_of(kind: str, n: int, *, seed: int) -> np.ndarray:

@@ -144,23 +144,25 @@ def world(tmp_path_factory) -> Iterator[SimpleNamespace]:
         )
 
 
-def _rule(rule: Any, method: str, **given: Any) -> Given:
-    return lambda _: (getattr(rule, method), given)
-
-
 VECTORS = [[1.0, 0.0]]
 ASKED = VectorStoreQuery(query_embedding=[1.0, 0.0, 0.0, 0.0])
 BLEND, JOINED = mmrag.Blend(), mmrag.Concatenate()
+CHECKER = citations.CitationChecker(1)
+QUOTING = mmrag.MultiModalSynthesizer(None, embed_model=ENCODER)
 NODES = {"node_ids": [uid("text red")]}
 
 VALID: dict[str, Given] = {
-    "RRF": new(fusion.RRF),
-    "WeightedSum": new(fusion.WeightedSum),
-    "CalibratedSum": new(fusion.CalibratedSum),
-    "Blend": new(mmrag.Blend),
-    "Concatenate": new(mmrag.Concatenate),
     **{
-        f"{type(rule).__name__}.{method}": _rule(rule, method, **given)
+        made.__name__: new(made)
+        for made in (
+            *(fusion.RRF, fusion.WeightedSum, fusion.CalibratedSum),
+            *(mmrag.Blend, mmrag.Concatenate, mmrag.MultiModalSynthesizer),
+            *(compression.Candidates, compression.CompressSettings),
+            ingestion.ReadSettings,
+        )
+    },
+    **{
+        f"{type(rule).__name__}.{method}": new(getattr(rule, method), **given)
         for rule in (BLEND, JOINED)
         for method, given in {
             "out_dim": {"text_dim": 2, "image_dim": 2},
@@ -240,11 +242,9 @@ VALID: dict[str, Given] = {
     "MultiModalQueryEngineTool": new(
         mmrag.MultiModalQueryEngineTool, query_engine=lambda w: w.engine
     ),
-    "MultiModalSynthesizer": new(mmrag.MultiModalSynthesizer),
     **{
-        f"MultiModalSynthesizer.{method}": lambda w, method=method: (
-            getattr(mmrag.MultiModalSynthesizer(embed_model=ENCODER), method),
-            {"query": "red", "nodes": w.results},
+        f"MultiModalSynthesizer.{method}": new(
+            getattr(QUOTING, method), query="red", nodes=lambda w: w.results
         )
         for method in ("synthesize", "asynthesize")
     },
@@ -268,19 +268,9 @@ VALID: dict[str, Given] = {
     "QdrantEdgeVectorStore.ids_where": of("store", "ids_where"),
     "QdrantEdgeVectorStore.count": of("store", "count"),
     "CitationChecker": new(citations.CitationChecker, n_sources=2),
-    "CitationChecker.feed": lambda _: (
-        citations.CitationChecker(1).feed,
-        {"piece": "a"},
-    ),
-    "CitationChecker.check": lambda _: (
-        citations.CitationChecker(1).check,
-        {"answer": "a"},
-    ),
-    "CitationChecker.check_stream": lambda _: (
-        citations.CitationChecker(1).check_stream,
-        {"pieces": ["a"]},
-    ),
-    "ReadSettings": new(ingestion.ReadSettings),
+    "CitationChecker.feed": new(CHECKER.feed, piece="a"),
+    "CitationChecker.check": new(CHECKER.check, answer="a"),
+    "CitationChecker.check_stream": new(CHECKER.check_stream, pieces=["a"]),
     "resolve_pictures": new(
         mmrag.resolve_pictures,
         nodes=lambda w: [TextNode(text="red", metadata={"root": "docs"})],
@@ -301,8 +291,6 @@ VALID: dict[str, Given] = {
     "Quantisation.from_dict": new(
         stores.Quantisation.from_dict, settings={"scheme": "int8"}
     ),
-    "Candidates": new(compression.Candidates),
-    "CompressSettings": new(compression.CompressSettings),
     **ALIGNMENT,
     **COMPONENTS,
     **ENCODERS,

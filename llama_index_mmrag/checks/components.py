@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import numpy as np
+
 from llama_index_mmrag.errors import InvalidSetting, MmragError
 
 
@@ -27,18 +29,24 @@ class CheckedComponent:
     }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        plain = {name: _plain(value) for name, value in kwargs.items()}
         with as_settings(type(self).__name__):
-            super().__init__(*args, **kwargs)
+            super().__init__(*args, **plain)
 
     def __setattr__(self, name: str, value: Any) -> None:
         before = dict(self.__dict__)
         try:
             with as_settings(type(self).__name__):
-                super().__setattr__(name, value)
+                super().__setattr__(name, _plain(value))
         except InvalidSetting:
             # What a validator of the whole refuses was assigned before it was asked.
             self.__dict__.update(before)
             raise
+
+
+def _plain(value: Any) -> Any:
+    # A strict field takes Python's numbers alone, and numpy's whole ones are none.
+    return value.item() if isinstance(value, np.generic) else value
 
 
 @contextlib.contextmanager

@@ -57,21 +57,20 @@ class RRFPostprocessor(CheckedComponent, BaseNodePostprocessor):
         nodes: list[NodeWithScore],
         query_bundle: QueryBundle | None = None,  # noqa: ARG002 - LlamaIndex's name
     ) -> list[NodeWithScore]:
-        known = {id(result): provenance_of(result) for result in nodes}
+        said = [(result, provenance_of(result)) for result in nodes]
         fusion = RRF(k=self.k, weights=self.weights)
-        tagged = {p.entity_id: p for p in known.values() if p is not None}
-        untagged = [result for result in nodes if known[id(result)] is None]
+        tagged = {p.entity_id: p for _, p in said if p is not None}
+        untagged = [result for result, provenance in said if provenance is None]
         lists = [*self._routes(tagged.values()), *self._grouped(untagged)]
         routes = tuple(ranked.route for ranked in lists)
         by_entity: dict[str, dict[tuple[str, str], BaseNode]] = {}
-        for result in nodes:
-            provenance, node = known[id(result)], result.node
+        for result, provenance in said:
+            node = result.node
             channel, stored_id = stored_as(node)
             if provenance is None:
                 channel = self._group(node)
             entity = provenance.entity_id if provenance else _entity(channel, node)
-            place = channel, stored_id
-            by_entity.setdefault(entity, {}).setdefault(place, node)
+            by_entity.setdefault(entity, {}).setdefault((channel, stored_id), node)
         fused = [
             (
                 node,

@@ -172,24 +172,19 @@ class Ranking:
         """
         explained: list[tuple[BaseNode, Provenance]] = []
         for entity_id, score, found in self.entities:
+            read = [(hit, self.nodes[hit.channel].get(hit.node_id)) for hit in found]
+            # Under one id an entity has one node of each modality: the best.
             chosen: dict[object, tuple[str, BaseNode]] = {}
-            contributions = found
-            for place, hit in enumerate(found):
-                node = self.nodes[hit.channel].get(hit.node_id)
-                if node is None:
-                    continue
-                # Under one id an entity has one node of each modality: the best.
-                key = (
-                    (one_spelling(hit.node_id), modality_of(node))
-                    if len(found) > 1
-                    else None
-                )
-                chosen.setdefault(key, (hit.channel, node))
-                if node.node_id != hit.node_id:  # in the spelling of a light search
-                    own = hit._replace(node_id=node.node_id)
-                    contributions = (
-                        *contributions[:place], own, *contributions[place + 1 :]
-                    )  # fmt: skip
+            for hit, node in read:
+                if node is not None:
+                    key = found[1:] and (one_spelling(hit.node_id), modality_of(node))
+                    chosen.setdefault(key, (hit.channel, node))
+            contributions = tuple(
+                hit
+                if node is None or node.node_id == hit.node_id
+                else hit._replace(node_id=node.node_id)  # as its caller spelled it
+                for hit, node in read
+            )
             shown = list(chosen.values())
             if related := self.kin.get(entity_id):
                 shown += _one_of_each_modality(related, shown)

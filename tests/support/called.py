@@ -73,9 +73,7 @@ def saved(w: SimpleNamespace) -> Path:
     return file
 
 
-def transformed() -> Any:
-    return mmrag.TransformedEmbedding(ENCODER)
-
+TRANSFORMED = mmrag.TransformedEmbedding(ENCODER)
 
 ALIGNMENT: dict[str, Given] = {
     "PictureParts": new(
@@ -84,7 +82,14 @@ ALIGNMENT: dict[str, Given] = {
     "PictureParts.of": new(
         alignment.PictureParts.of, encoder=encoder, text_dim=4, image_dim=4
     ),
-    "Fit": new(alignment.Fit),
+    **{
+        made.__name__: new(made)
+        for made in (
+            *(alignment.Fit, alignment.AutoencoderSettings, alignment.Normalize),
+            *(alignment.Chain, alignment.Head, alignment.RunningMean),
+            *(alignment.TrainSettings, FinetuneSettings),
+        )
+    },
     "align": new(
         alignment.align,
         encoded=ENCODED,
@@ -104,7 +109,6 @@ ALIGNMENT: dict[str, Given] = {
     "Alignment.check_encoders": new(
         FITTED.check_encoders, text_space="b", image_space="c"
     ),
-    "AutoencoderSettings": new(alignment.AutoencoderSettings),
     "fit_autoencoder": new(
         alignment.fit_autoencoder,
         vectors=ROWS,
@@ -121,9 +125,7 @@ ALIGNMENT: dict[str, Given] = {
         bias=[0.0],
     ),
     "PCA": new(alignment.PCA, mean=[1.0], components=[[1.0]]),
-    "Normalize": new(alignment.Normalize),
     "Transform.apply": new(LINEAR.apply, vectors=ROWS),
-    "Chain": new(alignment.Chain),
     "Columns": new(alignment.Columns, start=0, stop=1),
     "Truncate": new(alignment.Truncate, dim=1),
     "Mix": new(alignment.Mix, parts=[LINEAR], weights=[1.0]),
@@ -149,20 +151,16 @@ ALIGNMENT: dict[str, Given] = {
         groups=GROUPS,
         pictures=np.arange(24),
     ),
-    "Head": new(alignment.Head),
     "read_pairs": new(alignment.read_pairs, path=pairs_file),
     "Pairs": new(alignment.Pairs, texts=ROWS, images=ROWS, groups=GROUPS),
     "Pairs.of": new(alignment.Pairs.of, texts=ROWS, images=ROWS),
     "Pairs.where": new(PAIRS.where, rows=MASK),
     "Pairs.split": new(PAIRS.split, held_out=0.5, seed=0),
-    "RunningMean": new(alignment.RunningMean),
     "RunningMean.updated": new(MEAN.updated, vectors=ROWS),
     "RunningMean.merged": new(MEAN.merged, other=MEAN),
-    "TrainSettings": new(alignment.TrainSettings),
     "train_heads": new(
         alignment.train_heads, pairs=PAIRS, settings=QUICK, show_progress=False
     ),
-    "FinetuneSettings": new(FinetuneSettings),
 }
 
 COMPONENTS: dict[str, Given] = {
@@ -196,8 +194,8 @@ ENCODERS: dict[str, Given] = {
         ),
         text_encoder=encoder,
     ),
-    "TransformedEmbedding.encode_texts": new(transformed().encode_texts, texts=["a"]),
+    "TransformedEmbedding.encode_texts": new(TRANSFORMED.encode_texts, texts=["a"]),
     "TransformedEmbedding.encode_images": new(
-        transformed().encode_images, pictures=[Image.new("RGB", (8, 8), "red")]
+        TRANSFORMED.encode_images, pictures=[Image.new("RGB", (8, 8), "red")]
     ),
 }
