@@ -22,6 +22,8 @@ from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
 from llama_index_mmrag.vectors import wide_unit_rows
 
+from ..support.tiny_models import near
+
 torch = pytest.importorskip("torch", reason="install extra 'clip'")
 
 # torch: clip.load, which ClipEmbedding calls, first tries an archive of TorchScript.
@@ -66,14 +68,10 @@ def photographs(tmp_path_factory) -> list[str]:
     return paths
 
 
-def close(expected: Any) -> Any:
-    return pytest.approx(np.asarray(expected), abs=1e-5)
-
-
 def test_text_vectors_are_those_of_clip_embedding_at_unit_length(encoder, reference):
     ours = encoder.get_text_embedding_batch(MIXED_LENGTHS)
     theirs = reference.get_text_embedding_batch(MIXED_LENGTHS)
-    assert np.asarray(ours) == close(wide_unit_rows(theirs))
+    assert np.asarray(ours) == near(wide_unit_rows(theirs))
 
 
 def test_picture_vectors_are_those_of_clip_embedding_at_unit_length(
@@ -81,7 +79,7 @@ def test_picture_vectors_are_those_of_clip_embedding_at_unit_length(
 ):
     ours = encoder.get_image_embedding_batch(photographs)
     theirs = [reference.get_image_embedding(path) for path in photographs]
-    assert np.asarray(ours) == close(wide_unit_rows(theirs))
+    assert np.asarray(ours) == near(wide_unit_rows(theirs))
     assert np.linalg.norm(ours, axis=1) == pytest.approx([1.0] * 8, abs=1e-6)
 
 
@@ -102,7 +100,7 @@ def test_batch_equals_one_by_one_in_the_same_order(three_layers, encoder, budget
     batched = BatchedClipEmbedding(model_name=three_layers, text_batch_tokens=budget)
     alone = [encoder.get_text_embedding(text) for text in MIXED_LENGTHS]
     together = np.asarray(batched.get_text_embedding_batch(MIXED_LENGTHS))
-    assert together == close(alone)
+    assert together == near(alone)
     assert together[0] == pytest.approx(together[5], abs=1e-6)
     assert not np.allclose(together[0], together[2])
 
@@ -112,8 +110,8 @@ def test_pictures_in_batches_equal_pictures_alone_in_the_same_order(
 ):
     alone = [encoder.get_image_embedding(path) for path in photographs]
     together = encoder.encode_images(photographs)
-    assert together == close(alone)
-    assert encoder.encode_images(photographs[::-1])[::-1] == close(together)
+    assert together == near(alone)
+    assert encoder.encode_images(photographs[::-1])[::-1] == near(together)
 
 
 def test_vectors_do_not_depend_on_threads_and_torchs_threads_stay_as_they_are(
@@ -124,9 +122,9 @@ def test_vectors_do_not_depend_on_threads_and_torchs_threads_stay_as_they_are(
         BatchedClipEmbedding(model_name=three_layers, num_threads=n) for n in (1, 5)
     )
     texts = [f"{text} {i}" for i in range(40) for text in MIXED_LENGTHS]
-    assert five.encode_texts(texts) == close(one.encode_texts(texts))
+    assert five.encode_texts(texts) == near(one.encode_texts(texts))
     pictures = photographs * 3
-    assert five.encode_images(pictures) == close(one.encode_images(pictures))
+    assert five.encode_images(pictures) == near(one.encode_images(pictures))
     assert torch.get_num_threads() == before
     with ThreadPoolExecutor(1) as thread:
         assert thread.submit(torch.get_num_threads).result() == before
@@ -151,9 +149,10 @@ def test_long_text_is_cut_at_77_tokens_and_counted(
         vectors = encoder.encode_texts(["short", LONG, "one two", LONG + "more"])
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "2 of 4 texts were longer than the 77 tokens" in caplog.text
+    tokens = clip_module.tokenize([LONG], truncate=True).to(reference._device)
     with torch.no_grad():
-        cut = reference._model.encode_text(clip_module.tokenize([LONG], truncate=True))
-    assert vectors[[1]] == close(wide_unit_rows(cut.numpy()))
+        cut = reference._model.encode_text(tokens)
+    assert vectors[[1]] == near(wide_unit_rows(cut.cpu().numpy()))
     assert vectors[3] == pytest.approx(vectors[1], abs=1e-6)
 
 
@@ -178,9 +177,9 @@ def test_bad_picture_among_good_ones_is_named(encoder, photographs, tmp_path):
 
 async def test_async_equals_sync(encoder, photographs):
     texts = await encoder.aget_text_embedding_batch(MIXED_LENGTHS)
-    assert np.asarray(texts) == close(encoder.encode_texts(MIXED_LENGTHS))
+    assert np.asarray(texts) == near(encoder.encode_texts(MIXED_LENGTHS))
     pictures = await encoder.aget_image_embedding_batch(photographs)
-    assert np.asarray(pictures) == close(encoder.encode_images(photographs))
+    assert np.asarray(pictures) == near(encoder.encode_images(photographs))
     awaited = await encoder.aget_query_embedding("cat")
     assert awaited == pytest.approx(encoder.get_query_embedding("cat"), abs=1e-6)
 
@@ -210,10 +209,10 @@ def test_wrapped_clip_embedding_shares_its_model_and_leaves_it_as_it_was(
     before = reference.get_text_embedding("cat")
     wrapped = BatchedClipEmbedding.from_clip_embedding(reference, picture_batch_size=2)
     assert wrapped._loaded().model is reference._model
-    assert wrapped.encode_images(photographs) == close(
+    assert wrapped.encode_images(photographs) == near(
         encoder.encode_images(photographs)
     )
-    assert wrapped.encode_texts(MIXED_LENGTHS) == close(
+    assert wrapped.encode_texts(MIXED_LENGTHS) == near(
         encoder.encode_texts(MIXED_LENGTHS)
     )
     assert wrapped.space_id == encoder.space_id
@@ -235,7 +234,7 @@ def test_resnet_clip_is_encoded_too(tmp_path, clip_module, photographs):
     wrapped = BatchedClipEmbedding.from_clip_embedding(reference)
     assert wrapped.dimension == 16
     theirs = [reference.get_image_embedding(path) for path in photographs]
-    assert wrapped.encode_images(photographs) == close(wide_unit_rows(theirs))
+    assert wrapped.encode_images(photographs) == near(wide_unit_rows(theirs))
 
 
 def test_settings_survive_a_round_trip_and_so_do_vectors(encoder):
