@@ -60,6 +60,9 @@ _NO_LENGTH, _END, _SCAN = (b"\x01", b"\xd8"), b"\xd9", b"\xda"
 # Modes with 16 or 32 bits a sample; Pillow's convert() clips them instead of scaling.
 _DEEP_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 
+# One of them is Windows' and the other is not.
+_WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
 
 def load_image(
     source: ImageSource, *, max_side: int | None = None, max_pixels: int = MAX_PIXELS
@@ -198,16 +201,16 @@ def _read(path: Path) -> bytes:
     it is, for what was put in its place meanwhile.
     """
     _check_regular(path.stat())
-    with open(path, "rb", opener=_without_waiting) as file:
-        _check_regular(os.fstat(file.fileno()))
-        data = file.read(MAX_BYTES + 1)  # one with holes may say any size
+    handle = os.open(path, os.O_RDONLY | _WITHOUT_WAITING)
+    try:
+        _check_regular(os.fstat(handle))
+        with open(handle, "rb", closefd=False) as file:
+            data = file.read(MAX_BYTES + 1)  # one with holes may say any size
+    finally:
+        os.close(handle)
     if len(data) > MAX_BYTES:
         raise ValueError(f"it has more than {MAX_BYTES >> 20} MiB")
     return data
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # Windows has none
 
 
 def _check_regular(found: os.stat_result) -> None:
