@@ -92,8 +92,8 @@ def opened(
 
 
 def holds_store(folder: Path) -> bool:
-    """Return whether a folder holds a store."""
-    return (folder / "mmrag.json").exists()
+    """Return whether a folder holds a store, or one that lost its manifest."""
+    return any((folder / f"mmrag{of}.json").exists() for of in ("", ".copy"))
 
 
 def check_exists(store: Path) -> None:

@@ -7,6 +7,7 @@ import itertools
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import qdrant_edge as qe
@@ -53,6 +54,7 @@ from llama_index_mmrag.stores.locks import FolderLock
 from llama_index_mmrag.stores.manifest import (
     check_manifest,
     entries_in,
+    restore_manifest,
     stored_composition,
     switch_places,
 )
@@ -70,8 +72,9 @@ def repair_store(
     """Rebuild the damaged collections of a store from what can be read of them.
 
     New shards are built beside the damaged ones, on the disk and checked before the
-    manifest names them; the damaged ones are kept, as "<name>.damaged". Killed at any
-    moment, the store is as it was, or repaired.
+    manifest names them; the damaged ones are kept, as "<name>.damaged". A manifest is
+    put back from its copy first. Killed at any moment, the store is as it was, or
+    repaired.
 
     Args:
         root: The store's folder.
@@ -85,8 +88,9 @@ def repair_store(
         StoreInUse: The store is open.
         StoreFull: There is no room for the new shards.
         CollectionMismatch: It was filled by other encoders.
-        StoreUnusable: Its manifest cannot be read.
+        StoreUnusable: Neither its manifest nor the copy can be read.
     """
+    restored = restore_manifest(root)
     encoders = encoders_of(embed_model, text_embed_model)
     composition = stored_composition(root)
     cards = {name: card_of(model) for name, model in encoders.items()}
@@ -94,7 +98,7 @@ def repair_store(
     entries = entries_in(root)
     on_step("reading all files")
     found = check_store(root)
-    if found.is_whole:
+    if found.is_whole and not restored:
         raise InvalidSetting(
             f"The store {str(root)!r} is not damaged: there is nothing to repair."
         )
@@ -105,9 +109,12 @@ def repair_store(
     try:
         work.open(encoders, composition)
         work.rebuild()
-        return work.switch()
+        done = work.switch()
     finally:
         work.close()
+    if restored is not None:
+        done = replace(done, kept_aside=(restored, *done.kept_aside))
+    return done
 
 
 class _Work:

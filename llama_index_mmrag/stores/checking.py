@@ -19,7 +19,7 @@ from llama_index_mmrag.stores.edge_layout import LOCK, POINTER
 from llama_index_mmrag.stores.edge_record import RECORD, damage_in, read_record
 from llama_index_mmrag.stores.format import CollectionEntry
 from llama_index_mmrag.stores.locks import FolderLock
-from llama_index_mmrag.stores.manifest import entries_in, index_id_of
+from llama_index_mmrag.stores.manifest import copy_damage, entries_in, index_id_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ class StoreCheck:
     Attributes:
         n_points: Of each collection that could be read.
         damaged: What is damaged, by collection: files and what is wrong with them, or
-            why it cannot be opened; and, under "media", pictures.
+            why it cannot be opened; under "media", pictures; under "manifest", its
+            copy.
         unrecorded: Collections that were not closed since they were written to: there
             are no checksums to compare, and all points were read instead.
     """
@@ -69,7 +70,7 @@ def check_store(
     if index_id_of(root) is None:
         raise StoreUnusable(
             f"There is no mmrag.json in {str(root)!r}: it is no store, or lost its "
-            f"manifest. Restore the file."
+            f"manifest. Put it back from its copy: mmrag repair --store {root}"
         )
     n_points: dict[str, int] = {}
     damaged: dict[str, tuple[str, ...]] = {}
@@ -90,6 +91,8 @@ def check_store(
             damaged[name] = tuple(found.damaged)
         if not found.is_recorded:
             unrecorded.append(name)
+    if wrong := copy_damage(root):
+        damaged["manifest"] = (wrong,)
     if pictures := tuple(_media_damage(root)):
         damaged[MEDIA] = pictures
     return StoreCheck(n_points, damaged, tuple(unrecorded))

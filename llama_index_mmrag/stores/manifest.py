@@ -2,11 +2,13 @@
 
 It names the store, by an id that moves with it, and says of each collection which
 encoder filled it, what its vectors are, and in which folder it is. One file says all of
-it and is replaced in one step: a switch happened or did not.
+it and is replaced in one step: a switch happened or did not. All else hangs by it, so
+that there is a copy, which is read where the file is damaged.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from llama_index_mmrag.composition import Composition, composition_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
 from llama_index_mmrag.files.reading import read_json
 from llama_index_mmrag.files.sealing import sealed, unsealed
-from llama_index_mmrag.files.writing import replacing, sync_tree
+from llama_index_mmrag.files.writing import put_aside, replacing, sync_tree
 from llama_index_mmrag.stores.edge_layout import disk_errors
 from llama_index_mmrag.stores.edge_record import RECORD
 from llama_index_mmrag.stores.format import (
@@ -29,7 +31,7 @@ from llama_index_mmrag.stores.format import (
     new_index_id,
 )
 
-_MANIFEST = "mmrag.json"
+_MANIFEST, _COPY = "mmrag.json", "mmrag.copy.json"
 _COMPOSED = "composed"
 _UNFINISHED = "mmrag.part"
 _OURS = frozenset({"text", "image", _COMPOSED, "media", _UNFINISHED, "in-flight.json"})
@@ -42,7 +44,7 @@ def index_id_of(root: Path) -> str | None:
     Raises:
         StoreUnusable: Its manifest cannot be read.
     """
-    stored = _read(root)
+    stored = _read(root / _MANIFEST)
     return None if stored is None else stored.index_id
 
 
@@ -107,7 +109,7 @@ def entries_in(root: Path) -> dict[str, CollectionEntry]:
     Raises:
         StoreUnusable: Its manifest cannot be read.
     """
-    stored = _read(root)
+    stored = _read(root / _MANIFEST)
     return {} if stored is None else stored.collections
 
 
@@ -125,7 +127,7 @@ def check_manifest(
         CollectionMismatch: It was filled by others.
         StoreUnusable: Its manifest cannot be read, or has another format.
     """
-    if (stored := _read(root)) is None:
+    if (stored := _read(root / _MANIFEST)) is None:
         return
     entries = stored.collections
     given = None if composition is None else composition.space_id
@@ -153,7 +155,7 @@ def switch_places(root: Path, places: Mapping[str, Place]) -> None:
     Raises:
         StoreUnusable: The manifest cannot be read or written; nothing was switched.
     """
-    stored = _read(root)
+    stored = _read(root / _MANIFEST)
     if stored is None:
         raise _unreadable(root / _MANIFEST, "there is none")
     for place in places.values():
@@ -180,11 +182,8 @@ def check_ours(root: Path) -> None:
         )
     except OSError:
         return  # the stores will say what is wrong with it
-    if RECORD in theirs:
-        raise StoreUnusable(
-            f"The store {str(root)!r} lost its {_MANIFEST}, which says what filled it. "
-            f"Restore the file, or index into another folder."
-        )
+    if RECORD in theirs or _COPY in theirs:
+        raise _unreadable(root / _MANIFEST, "it is gone")
     if theirs:
         raise StoreUnusable(
             f"The folder {str(root)!r} is no store, and holds files that are not ours: "
@@ -204,11 +203,11 @@ def write_manifest(root: Path, entries: Mapping[str, CollectionEntry]) -> None:
         CollectionMismatch: It says something else.
         StoreUnusable: The folder cannot be written.
     """
-    stored = _read(root)
+    stored = _read(root / _MANIFEST)
     if stored is None:
         made = {"format": FORMAT, "index_id": new_index_id(), "collections": entries}
-        _write(root, Manifest.model_validate(made))
-        return
+        stored = Manifest.model_validate(made)
+        _write(root, stored)
     for name, found in entries.items():
         told, is_so = (_told(each) for each in (stored.collections[name], found))
         if told != is_so:
@@ -217,24 +216,57 @@ def write_manifest(root: Path, entries: Mapping[str, CollectionEntry]) -> None:
                 f"says {told}. Restore both from one backup, or index again into "
                 f"another folder."
             )
+    if _readable(root / _COPY) != stored:  # killed before it was written, say
+        _write_copy(root, stored)
+
+
+def copy_damage(root: Path) -> str:
+    """Return why the copy of a store's manifest cannot be read; "": nothing is wrong.
+
+    One that is gone, or older, is written at the next opening.
+    """
+    try:
+        _read(root / _COPY)
+    except StoreUnusable as error:
+        return str(error)
+    return ""
+
+
+def restore_manifest(root: Path) -> str | None:
+    """Write a manifest from its copy, or the copy anew, where one cannot be read.
+
+    Returns:
+        What the damaged file is called now; None: none is, or both are.
+
+    Raises:
+        StoreUnusable: The folder cannot be written.
+    """
+    manifest, copy = _readable(root / _MANIFEST), _readable(root / _COPY)
+    if manifest == copy:
+        return None
+    damaged = root / (_COPY if manifest else _MANIFEST)
+    aside = put_aside(damaged) if damaged.exists() else damaged.name
+    if whole := manifest or copy:
+        _write(root, whole)
+    return aside
 
 
 def _told(entry: CollectionEntry) -> dict[str, object]:
     return entry.model_dump(include={"vector", "dim", "distance", "oversampling"})
 
 
-def _read(root: Path) -> Manifest | None:
-    """Return a store's manifest; None of a new store.
+def _read(file: Path) -> Manifest | None:
+    """Return a store's manifest, or its copy; None of a new store.
 
     None too of a path whose store will say what is wrong with it.
     """
-    file = root / _MANIFEST
     try:
         stored = read_json(file)
         if isinstance(stored, dict):
             # Asked first: another version's file may be of another shape altogether.
             anew = "into a new store: mmrag index DIR --store NEW"
-            check_format(stored.get("format"), f"The store {str(root)!r}", anew=anew)
+            where = f"The store {str(file.parent)!r}"
+            check_format(stored.get("format"), where, anew=anew)
         return Manifest.model_validate(unsealed(stored))
     except StoreUnusable:
         raise
@@ -248,10 +280,17 @@ def _read(root: Path) -> Manifest | None:
         raise _unreadable(file, error) from error
 
 
+def _readable(file: Path) -> Manifest | None:
+    with contextlib.suppress(StoreUnusable):
+        return _read(file)
+    return None
+
+
 def _unreadable(manifest: Path, reason: object) -> StoreUnusable:
     return StoreUnusable(
-        f"Cannot read {str(manifest)!r}: {reason}. Restore the file, or index into "
-        f"another folder."
+        f"Cannot read {str(manifest)!r}: {reason}. Put it back from its copy: mmrag "
+        f"repair --store {manifest.parent}. Or restore both, or index into another "
+        f"folder."
     )
 
 
@@ -259,9 +298,20 @@ def _write(root: Path, content: Manifest) -> None:
     manifest = root / _MANIFEST
     try:
         # Half a manifest would lock the store's owner out.
-        with replacing(manifest, by=_UNFINISHED) as file:
-            file.write(sealed(content.model_dump(exclude_unset=True)))
+        _replace(manifest, content)
     except OSError as error:
         raise StoreUnusable(
             f"Cannot write {str(manifest)!r}: {error.strerror}. Choose another folder."
         ) from error
+    _write_copy(root, content)
+
+
+def _write_copy(root: Path, content: Manifest) -> None:
+    # Where there is no room, say: it is made at the next opening.
+    with contextlib.suppress(OSError):
+        _replace(root / _COPY, content)
+
+
+def _replace(file: Path, content: Manifest) -> None:
+    with replacing(file, by=_UNFINISHED) as unfinished:
+        unfinished.write(sealed(content.model_dump(exclude_unset=True)))

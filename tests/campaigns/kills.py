@@ -1,10 +1,10 @@
 """Writers that are killed: what was acknowledged is there, once, and the store opens.
 
-A process inserts, refreshes a changed folder, compresses and switches, or builds a
-search graph; it is killed at a random moment, or before its n-th step (a file renamed
-or removed, a write to the engine), for every n that there is. Run as a module, on a
-system that can fork; prints how many were killed where, and every store that is not as
-it must be.
+A process inserts, refreshes a changed folder, compresses and switches, builds a search
+graph, or repairs a damaged store; it is killed at a random moment, or before its n-th
+step (a file renamed or removed, a write to the engine), for every n that there is. Run
+as a module, on a system that can fork; prints how many were killed where, and every
+store that is not as it must be.
 """
 
 from __future__ import annotations
@@ -34,10 +34,13 @@ from llama_index.core.vector_stores.types import VectorStoreQuery
 
 from llama_index_mmrag import MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
+from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.index.repairing import repair_store
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
 from tests.compression import test_live as live
 from tests.support.colours import uid
+from tests.support.damage import zero_the_vectors
 
 STEPS = {"os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
 """Audit events between which a process is killed; a replacement is a rename."""
@@ -174,11 +177,40 @@ def built(place: Path, said: list[str]) -> Iterator[str]:
         yield f"left over: {[p.name for p in left]}"
 
 
+def damaged(place: Path) -> None:
+    with opened(place) as index:
+        index.insert([Document(text=f"red {n}", id_=f"{n}") for n in range(N_FILES)])
+    zero_the_vectors(next((place / "store" / "text").glob("shard-*")))
+    (place / "store" / "mmrag.json").write_text("{")
+
+
+def repairing(place: Path, out: TextIO) -> None:
+    print("begun", file=out)
+    repair_store(place / "store", embed_model=ColourEncoder())
+    print("done", file=out)
+
+
+def repaired(place: Path, said: list[str]) -> Iterator[str]:
+    if not said:
+        # Killed after its last step it has nothing left to do.
+        with contextlib.suppress(InvalidSetting):
+            repair_store(place / "store", embed_model=ColourEncoder())
+    with opened(place) as index:
+        if texts_of(index) != Counter(f"red {n}" for n in range(N_FILES)):
+            yield f"{texts_of(index).total()} documents"
+        if not index.check().is_whole:
+            yield "it is damaged"
+    kept = [p.name for p in (place / "store").iterdir() if p.is_dir()]
+    if any(name.partition(".")[0] not in {"text", "image", "media"} for name in kept):
+        yield f"left over: {kept}"
+
+
 ACTIONS: dict[str, tuple[Callable[[Path], None], Work, Check]] = {
     "compress": (full, compressing, compressed),
     "build": (nodes, building, built),
     "refresh": (folder, refreshing, refreshed),
     "insert": (empty, inserting, inserted),
+    "repair": (damaged, repairing, repaired),
 }
 
 
@@ -298,7 +330,8 @@ def main() -> int:
     logging.disable()
     warnings.simplefilter("ignore")
     rng = random.Random(given.seed)
-    turns = ("compress", "build", "compress", "refresh", "compress", "build", "insert")
+    turns = ("compress", "build", "repair", "refresh", "compress", "build", "repair")
+    turns += ("compress", "insert")
     killed: Counter[tuple[str, str]] = Counter()
     next_step: Counter[str] = Counter()
     wrongs: list[str] = []

@@ -181,7 +181,7 @@ def test_broken_manifest_is_told(open_index, tmp_path):
 def test_manifest_that_is_gone_is_not_made_anew(open_index, tmp_path):
     open_index(path=tmp_path / "store").close()
     (tmp_path / "store" / "mmrag.json").unlink()
-    with pytest.raises(StoreUnusable, match=r"lost its mmrag\.json.*Restore"):
+    with pytest.raises(StoreUnusable, match=r"mmrag\.json.*is gone.*mmrag repair"):
         open_index(path=tmp_path / "store")
     with pytest.raises(StoreUnusable, match=r"no mmrag\.json"):
         check_store(tmp_path / "store")
@@ -246,6 +246,7 @@ def test_folder_with_files_of_others_is_refused_and_left_as_it_was(tmp_path, enc
 def test_store_whose_first_opening_was_interrupted_is_opened(tmp_path, encoder):
     MultiModalQdrantIndex.open(tmp_path, embed_model=encoder).close()
     (tmp_path / "mmrag.json").rename(tmp_path / "mmrag.part")
+    (tmp_path / "mmrag.copy.json").unlink()
     (tmp_path / "closed.json").unlink()
     (tmp_path / ".DS_Store").touch()
     with MultiModalQdrantIndex.open(tmp_path, embed_model=encoder) as index:

@@ -293,6 +293,48 @@ def test_store_of_another_encoder_is_not_repaired(root):
         repaired(root, CountingEncoder(modality_gap=0.5))
 
 
+def flip_a_bit(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, Path.unlink])
+def test_manifest_is_put_back_from_its_copy(damage, root, encoder):
+    manifest = root / "mmrag.json"
+    before, there = manifest.read_bytes(), stored(root, encoder)
+    damage(manifest)
+    for refused in (check_store, lambda root: stored(root, encoder)):
+        with pytest.raises(StoreUnusable, match=r"mmrag\.json.*mmrag repair --store"):
+            refused(root)
+    done = repaired(root, encoder)
+    assert not done.may_lack_points
+    assert manifest.read_bytes() == before
+    assert check_store(root).is_whole
+    assert stored(root, encoder) == there
+
+
+def test_copy_of_the_manifest_is_checked_and_made_anew(root, encoder):
+    manifest, copy = root / "mmrag.json", root / "mmrag.copy.json"
+    flip_a_bit(copy)
+    assert "mmrag.copy.json" in str(check_store(root).damaged["manifest"])
+    assert repaired(root, encoder).kept_aside == ("mmrag.copy.json.damaged",)
+    assert copy.read_bytes() == manifest.read_bytes()
+    for damage in (flip_a_bit, Path.unlink):
+        damage(copy)
+        stored(root, encoder)  # an opening does it too
+        assert copy.read_bytes() == manifest.read_bytes()
+
+
+def test_damage_is_repaired_beside_that_of_the_manifest(root, encoder):
+    before = stored(root, encoder)
+    truncate_the_vectors(shard_in(root / "text"))
+    flip_a_bit(root / "mmrag.json")
+    aside = repaired(root, encoder).kept_aside
+    assert aside == ("mmrag.json.damaged", "text.damaged")
+    assert stored(root, encoder) == before
+
+
 def interrupted(*_: Any) -> None:
     raise KeyboardInterrupt
 
