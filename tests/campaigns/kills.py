@@ -200,8 +200,8 @@ def repaired(place: Path, said: list[str]) -> Iterator[str]:
             yield f"{texts_of(index).total()} documents"
         if not index.check().is_whole:
             yield "it is damaged"
-    kept = [p.name for p in (place / "store").iterdir() if p.is_dir()]
-    if any(name.partition(".")[0] not in {"text", "image", "media"} for name in kept):
+    kept = sorted(p.name for p in (place / "store").iterdir() if p.is_dir())
+    if sum(not name.endswith(".damaged") for name in kept) != 2:
         yield f"left over: {kept}"
 
 
