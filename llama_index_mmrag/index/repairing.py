@@ -46,7 +46,12 @@ from llama_index_mmrag.stores.checking import (
     damaged_pictures,
     note_media,
 )
-from llama_index_mmrag.stores.edge_layout import LOCK, new_name, room_for_repair
+from llama_index_mmrag.stores.edge_layout import (
+    LOCK,
+    POINTER,
+    new_name,
+    room_for_repair,
+)
 from llama_index_mmrag.stores.edge_points import node_of
 from llama_index_mmrag.stores.edge_record import RECORD
 from llama_index_mmrag.stores.format import CollectionEntry, Place
@@ -90,7 +95,7 @@ def repair_store(
         CollectionMismatch: It was filled by other encoders.
         StoreUnusable: Neither its manifest nor the copy can be read.
     """
-    restored = restore_manifest(root)
+    aside = [name for name in (restore_manifest(root),) if name is not None]
     encoders = encoders_of(embed_model, text_embed_model)
     composition = stored_composition(root)
     cards = {name: card_of(model) for name, model in encoders.items()}
@@ -98,7 +103,8 @@ def repair_store(
     entries = entries_in(root)
     on_step("reading all files")
     found = check_store(root)
-    if found.is_whole and not restored:
+    aside += map(put_aside, _replaced(root, entries))
+    if found.is_whole and not aside:
         raise InvalidSetting(
             f"The store {str(root)!r} is not damaged: there is nothing to repair."
         )
@@ -112,9 +118,20 @@ def repair_store(
         done = work.switch()
     finally:
         work.close()
-    if restored is not None:
-        done = replace(done, kept_aside=(restored, *done.kept_aside))
-    return done
+    return replace(done, kept_aside=(*aside, *done.kept_aside))
+
+
+def _replaced(root: Path, entries: Mapping[str, CollectionEntry]) -> list[Path]:
+    """Return damaged folders that a repair was killed over after its switch."""
+    in_use = {entry.folder for entry in entries.values()}
+    return [
+        pointer.parent
+        for name in entries
+        for pointer in root.glob(f"{name}*/{POINTER}")
+        if pointer.parent.name not in in_use
+        and ".damaged" not in pointer.parent.name
+        and not pointer.with_name(LOCK).exists()  # as `switch` leaves it
+    ]
 
 
 class _Work:
@@ -272,10 +289,8 @@ class _Work:
         """Let the manifest name the new collections; the old ones are kept."""
         n_lost: dict[str, int | None] = {}
         for name in self._damaged:
-            there, were = (
-                self._channels[name].collection.count(),
-                self._n_points.get(name),
-            )
+            there = self._channels[name].collection.count()
+            were = self._n_points.get(name)
             n_lost[name] = None if were is None else max(0, were - there)
         if any(n != 0 for n in n_lost.values()):
             nodes = itertools.chain(self._nodes(TEXT), self._nodes(IMAGE))

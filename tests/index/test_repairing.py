@@ -339,6 +339,20 @@ def interrupted(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
+def test_killed_after_its_switch_the_next_repair_puts_aside(root, encoder, monkeypatch):
+    before = stored(root, encoder)
+    truncate_the_vectors(shard_in(root / "text"))
+    with monkeypatch.context() as patched:
+        patched.setattr(repairing, "put_aside", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            repaired(root, encoder)
+    assert stored(root, encoder) == before
+    assert repaired(root, encoder).kept_aside == ("text.damaged",)
+    assert stored(root, encoder) == before
+    with pytest.raises(InvalidSetting, match="not damaged"):
+        repaired(root, encoder)
+
+
 @pytest.mark.parametrize("step", ["switch_places", "points_left", "note_media"])
 def test_interrupted_it_is_as_it_was_or_repaired(step, root, encoder, monkeypatch):
     before = stored(root, encoder)
