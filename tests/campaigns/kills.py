@@ -26,7 +26,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from llama_index.core import Document
 from llama_index.core.schema import TextNode
@@ -37,13 +37,11 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.index.repairing import repair_store
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
-from llama_index_mmrag.stores.edge_folder import EdgeFolder
 from tests.compression import test_live as live
 from tests.support.colours import uid
 from tests.support.damage import zero_the_vectors
+from tests.support.killing import die_at
 
-STEPS = {"os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
-"""Audit events between which a process is killed; a replacement is a rename."""
 N_FILES = 40
 N_BATCHES = 12
 WAIT_S = 300
@@ -219,26 +217,6 @@ def copied(source: Path, target: Path) -> None:
     subprocess.run(["cp", "-a", str(source), str(target)], check=True)
 
 
-def die_at(step: int, count: Callable[[], int]) -> None:
-    """Kill this process before its n-th rename, removal or write from now on."""
-
-    def stepped() -> None:
-        if count() == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def seen(event: str, _: object) -> None:
-        if event in STEPS:
-            stepped()
-
-    def written(self: EdgeFolder, *args: Any, **settings: Any) -> None:
-        stepped()
-        write(self, *args, **settings)
-
-    write = EdgeFolder.write
-    EdgeFolder.write = written  # type: ignore[method-assign]
-    sys.addaudithook(seen)
-
-
 def in_a_process(
     work: Callable[[TextIO], None], *, at: int = -1, after_s: float | None = None
 ) -> tuple[list[str], int, float]:
@@ -254,15 +232,8 @@ def in_a_process(
         try:
             os.close(reader)
             with os.fdopen(writer, "w", buffering=1) as out:
-                n_seen = 0
-
-                def counted() -> int:
-                    nonlocal n_seen
-                    n_seen += 1
-                    return n_seen - 1
-
                 if at >= 0:
-                    die_at(at, counted)
+                    die_at(at)
                 work(out)
             os._exit(0)
         except BaseException:  # noqa: BLE001 - whatever it is, it is not the parent's

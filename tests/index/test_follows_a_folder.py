@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from pathlib import Path
@@ -9,20 +10,24 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from llama_index_mmrag import MultiModalQdrantIndex
 from llama_index_mmrag.stores.catalogue import CATALOGUE
 
-from ..support.indexes import COLOURS, Open, contents, painted
+from ..support.indexes import COLOURS, CountingEncoder, Open, contents, painted
+from ..support.killing import killed_at
 
 NAMES = ("a.md", "sub/b.md", "t.txt", "sub/u.txt", "p.png", "sub/p.png", "q.png")
 LINKS = ("p.png", "q.png", "../p.png", "/q.png", "sub/p.png")
 FILE, NUMBER = st.sampled_from(NAMES), st.integers(0, 5)
 VERBS = ("refresh", "insert", "move", "copy a root", "catalogue", "reopen", "part")
+KILL = st.just("kill" if hasattr(os, "fork") else "reopen")
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("write"), FILE, NUMBER),
         st.tuples(st.sampled_from(["rename", "copy", "swap"]), FILE, FILE),
         st.tuples(st.just("delete"), FILE, NUMBER),
         st.tuples(st.sampled_from(VERBS), NUMBER, NUMBER),
+        st.tuples(KILL, NUMBER, NUMBER),
     ),
     min_size=4,
     max_size=12,
@@ -53,6 +58,12 @@ def change(root: Path, verb: str, name: str, other: str) -> None:
         two.write_bytes(held)
 
 
+def refresh(store: Path, root: Path) -> None:
+    encoder = CountingEncoder(modality_gap=0.75)  # as the fixture's
+    with MultiModalQdrantIndex.open(store, embed_model=encoder) as index:
+        index.refresh(root, moved=True, allow_gone=True)
+
+
 class World:
     """Folders, and the index that follows them."""
 
@@ -72,6 +83,9 @@ class World:
             (root / one).unlink(missing_ok=True)
         elif isinstance(one, str):
             change(root, verb, one, two)
+        elif verb == "kill":
+            write(root, NAMES[one], two)  # else there is nothing to do
+            self.kill(root, one + two)
         else:
             getattr(self, verb.replace(" ", "_"))(root)
 
@@ -91,6 +105,11 @@ class World:
         self.index.close()
         self.index = self.open_index(path=self.store)
 
+    def kill(self, root: Path, step: int) -> None:
+        self.index.close()
+        killed_at(step, refresh, self.store, root)
+        self.index = self.open_index(path=self.store)
+
     def insert(self, root: Path) -> None:
         self.index.insert_directory(root, moved=True)
 
@@ -105,7 +124,7 @@ class World:
 
 def test_refreshed_index_equals_a_fresh_build_of_its_folders(open_index, tmp_path):
     @settings(
-        max_examples=10,
+        max_examples=12,
         derandomize=True,
         database=None,
         deadline=None,
