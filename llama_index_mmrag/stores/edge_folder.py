@@ -31,6 +31,7 @@ from llama_index_mmrag.stores.edge_layout import (
     leftovers,
     new_name,
     read_pointer,
+    remove_tree,
     room_for_build,
     room_for_write,
     room_to_open,
@@ -207,7 +208,7 @@ class EdgeFolder:
                 "removed: restore a backup, or what it replaced."
             )
         for path in replaced:
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)
 
     def n_whole(self) -> int:
         """Return how many points have a payload, and a vector that could be stored."""

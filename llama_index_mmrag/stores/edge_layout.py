@@ -111,6 +111,15 @@ def leftovers(folder: Path, ready: str) -> list[Path]:
     return [e for e in folder.glob(SHARD_PREFIX + "*") if e.name != ready]
 
 
+def remove_tree(folder: Path) -> None:
+    """Remove a folder as far as can be, its lock last: it is known by that again."""
+    inner = [part for part in folder.glob("*") if part.is_dir()]
+    for part in inner:
+        shutil.rmtree(part, ignore_errors=True)
+    if not any(part.exists() for part in inner):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def vectors_in(shard: Path) -> dict[str, tuple[int, str]]:
     """Return size and distance of a shard's vectors, by their names.
 

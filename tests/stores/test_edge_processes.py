@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from llama_index_mmrag.errors import (
     StoreUnusable,
 )
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.edge_layout import LOCK, remove_tree
 
 from ..support import indexes as support
 from .conftest import DIM, asking, expected_hits, make_node, make_nodes, node_id
@@ -254,6 +256,23 @@ def test_what_a_kill_leaves_behind_is_cleaned_up_at_the_next_open(small):
     small.connect()
     assert small.count() == 10
     assert not (folder / "shard-half-copied").exists()
+
+
+def test_folder_of_which_something_stays_keeps_its_lock(tmp_path, monkeypatch):
+    """By it the next opening knows it, and removes the rest."""
+    folder, remove = tmp_path / "text-1", shutil.rmtree
+    (folder / "shard-1").mkdir(parents=True)
+    (folder / LOCK).touch()
+    with monkeypatch.context() as patched:
+        # As where somebody who outlived a kill still writes into it.
+        patched.setattr(
+            shutil, "rmtree", lambda p, **k: None if p.name == "shard-1" else remove(p)
+        )
+        remove_tree(folder)
+    assert (folder / LOCK).exists()
+    remove_tree(folder)
+    assert not folder.exists()
+    remove_tree(folder)
 
 
 def test_kill_while_creating_starts_afresh(tmp_path):
