@@ -37,6 +37,7 @@ from llama_index_mmrag.ingestion.roots import MEDIA, Roots, checked_roots
 from llama_index_mmrag.ingestion.sources import Sources
 from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.retrieval.channel import Channel
+from llama_index_mmrag.retrieval.links import BY_ENTITY
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
 from llama_index_mmrag.stores.catalogue import Catalogue
 from llama_index_mmrag.stores.checking import StoreCheck
@@ -340,7 +341,7 @@ class MultiModalQdrantIndex(Sources):
         settings.setdefault("complete_entities", True)
         settings.setdefault("fusion", CalibratedSum())
         # Composed vectors lie under the ids of what they were composed of.
-        settings.setdefault("linked_by", "id")
+        settings.setdefault("linked_by", BY_ENTITY)
         channels = self._channels_at(fusion_stage)
         return MultiModalFusionRetriever(channels, **settings)
 

@@ -29,6 +29,7 @@ from llama_index_mmrag.embeddings.encoder import computes_here
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.retrieval.composed_query import QueryComposer
+from llama_index_mmrag.retrieval.links import BY_ID
 from llama_index_mmrag.retrieval.query import PartKind
 from llama_index_mmrag.retrieval.search import Answer, Search
 from llama_index_mmrag.retrieval.settings import checked_settings
@@ -223,12 +224,12 @@ class Channel:
 
         What a search must not find does not come along either: `filters` and the
         channel's own hold here too. With `linked_by` those count as the entities' too
-        of which this metadata key says so.
+        of which this metadata key says so, or with "id" their own ids.
         """
-        if not entity_ids:
-            return []
-        theirs = self._of(entity_ids, filters, linked_by)
-        return self.collection.nodes_where(theirs, with_vectors=with_vectors)
+        found: list[BaseNode] = []
+        for how in self._of(entity_ids, filters, linked_by):
+            found += self.collection.nodes_where(**how, with_vectors=with_vectors)
+        return found
 
     async def aof_entities(
         self,
@@ -238,29 +239,35 @@ class Channel:
         linked_by: str | None = None,
     ) -> list[BaseNode]:
         """Return what `of_entities` does, over the store's asynchronous client."""
-        if not entity_ids:
-            return []
-        theirs = self._of(entity_ids, filters, linked_by)
-        return await self.collection.anodes_where(theirs)
+        reads = self._of(entity_ids, filters, linked_by)
+        finding = [self.collection.anodes_where(**how) for how in reads]
+        return [node for nodes in await asyncio.gather(*finding) for node in nodes]
 
     def _of(
         self,
         entity_ids: Sequence[str],
         filters: MetadataFilters | None,
         linked_by: str | None,
-    ) -> MetadataFilters:
+    ) -> list[dict[str, Any]]:
+        """Return what to read, as `Collection.nodes_where` is asked."""
         ids = list(entity_ids)
+        if not ids:
+            return []
+        keys = {ENTITY_KEY, linked_by or ENTITY_KEY} - {BY_ID}
         # Numbers are stored as numbers.
         numbers = [int(i) for i in ids if _is_number(i)]
         wanted: list[MetadataFilter | MetadataFilters] = [
             _one_of(key, some)
-            for key in dict.fromkeys((ENTITY_KEY, linked_by or ENTITY_KEY))
+            for key in sorted(keys)
             for some in (ids, numbers)
             if some
         ]
         allowed = both_filters(self.filters, filters)
         mine = MetadataFilters(filters=wanted, condition=FilterCondition.OR)
-        return both_filters(mine, allowed) or mine
+        reads: list[dict[str, Any]] = [{"filters": both_filters(mine, allowed)}]
+        if linked_by == BY_ID:
+            reads.append({"filters": allowed, "node_ids": ids})
+        return reads
 
     def _query(self, search: Search) -> tuple[VectorStoreQuery, bool]:
         """Return what the store is asked, but for the vector.

@@ -14,6 +14,8 @@ from llama_index_mmrag.stores.collection import Collection, Found
 
 BY_ID = "id"
 """What `linked_by` says where nodes of one id are one entity in all channels."""
+BY_ENTITY = "id:"
+"""Likewise in an index, whose nodes of one entity have it in their metadata."""
 
 _TYPE_KEY = "_node_type"  # LlamaIndex's payload field
 _PICTURE = ImageNode.class_name()
@@ -44,23 +46,30 @@ class Link:
             `MultiModalVectorStoreIndex` writes captioned pictures into both of its
             collections.
         key: Metadata key whose value is the entity, where a node has one.
+        by_id: Whether other channels have nodes of the entity under its node's id.
     """
 
     space: str
     pictures: str | None = None
     key: str | None = None
+    by_id: bool = False
     payload_keys: tuple[str, ...] = field(init=False)
     """What a search must bring of each hit."""
     own: tuple[str, ...] = field(init=False)
-    """What stands before a node's id in an entity of its own."""
+    """What stands before a node's id in an entity that it is alone."""
 
     def __post_init__(self) -> None:
         more = (self.key, None if self.pictures is None else _TYPE_KEY)
         keys = (ENTITY_KEY, *(key for key in more if key is not None))
         object.__setattr__(self, "payload_keys", keys)
-        spaces = (self.space, self.pictures)
+        spaces = () if self.by_id else (self.space, self.pictures)
         own = tuple(own_entity(space, "") for space in spaces if space is not None)
         object.__setattr__(self, "own", own)
+
+    @property
+    def named_by(self) -> str | None:
+        """What says besides `entity_id` which entity a node is of: a key, or "id"."""
+        return BY_ID if self.by_id else self.key
 
     def scored(self, found: Sequence[Found]) -> list[tuple[str, str, float]]:
         """Return each hit's node id, entity and score."""
@@ -105,8 +114,9 @@ def links_of(channels: Sequence[_Named], linked_by: str | None) -> dict[str, Lin
             f"linked_by is {linked_by!r}; expected 'id' or a metadata key that the "
             f"nodes of several channels have. Leave it out if nothing links them."
         )
-    if linked_by == BY_ID:
-        return {channel.name: Link("") for channel in channels}
+    if linked_by in (BY_ID, BY_ENTITY):
+        by_id = linked_by == BY_ID
+        return {channel.name: Link("", by_id=by_id) for channel in channels}
     spaces: dict[str, str] = {}
     owners: dict[object, str] = {}
     for channel in channels:
@@ -128,7 +138,7 @@ def check_key(linked_by: str | None, channels: Sequence[_Stored]) -> None:
     Raises:
         InvalidSetting: None has it.
     """
-    if linked_by in (None, BY_ID) or not channels:
+    if linked_by in (None, BY_ID, BY_ENTITY) or not channels:
         return
     key = str(linked_by)
     if not any(channel.collection.has_key(key) for channel in channels):

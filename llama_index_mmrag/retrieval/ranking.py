@@ -111,8 +111,8 @@ class Ranking:
                 continue
             if kin := self._incomplete(name):
                 how: dict[str, Any] = {"filters": filters}
-                if key := self.links[name].key:
-                    how["linked_by"] = key
+                if named_by := self.links[name].named_by:
+                    how["linked_by"] = named_by
                 read = partial(channel.of_entities, kin, **how)
                 aread = partial(channel.aof_entities, kin, **how)
                 kindred.append((channel, f"complete {name}", read, aread))

@@ -95,7 +95,7 @@ class SearchChannel(Protocol):
     ) -> list[BaseNode]:
         """Return this channel's nodes of the entities, whole.
 
-        Those too, if given, of which the metadata key `linked_by` says so.
+        Those too, if given, of which the metadata key `linked_by`, or "id", says so.
         """
         ...
 

@@ -160,21 +160,31 @@ class Collection:
 
     def nodes_where(
         self,
-        filters: MetadataFilters,
+        filters: MetadataFilters | None,
         *,
+        node_ids: Ids[str] | None = None,
         with_vectors: bool = False,  # noqa: ARG002 - other kinds'
     ) -> list[BaseNode]:
-        """Return all nodes that pass `filters`; vectors as for `nodes`."""
-        with self._lock:
-            return placed(self.store.get_nodes(filters=filters), self.places)
+        """Return all nodes that pass `filters`, or those of them with these ids.
 
-    async def anodes_where(self, filters: MetadataFilters) -> list[BaseNode]:
+        Vectors as for `nodes`.
+        """
+        ids = None if node_ids is None else list(node_ids)
+        with self._lock:
+            found = self.store.get_nodes(node_ids=ids, filters=filters)
+        return placed(found, self.places)
+
+    async def anodes_where(
+        self, filters: MetadataFilters | None, *, node_ids: Ids[str] | None = None
+    ) -> list[BaseNode]:
         """Return what `nodes_where` does, without blocking the event loop."""
         is_default = type(self.store).aget_nodes is BasePydanticVectorStore.aget_nodes
         if self.way != "await" or is_default:  # LlamaIndex's blocks it
-            read = partial(self.nodes_where, filters)
+            read = partial(self.nodes_where, filters, node_ids=node_ids)
             return await in_turn(read, self, lane=self._lane)
-        return placed(await self.store.aget_nodes(filters=filters), self.places)
+        ids = None if node_ids is None else list(node_ids)
+        found = await self.store.aget_nodes(node_ids=ids, filters=filters)
+        return placed(found, self.places)
 
     def existing(self, node_ids: Ids[str]) -> set[str]:
         """Return which of the nodes are stored."""

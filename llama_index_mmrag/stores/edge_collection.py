@@ -42,10 +42,15 @@ class EdgeCollection(Collection):
         return place(found, self.places)
 
     def nodes_where(
-        self, filters: MetadataFilters, *, with_vectors: bool = False
+        self,
+        filters: MetadataFilters | None,
+        *,
+        node_ids: Ids[str] | None = None,
+        with_vectors: bool = False,
     ) -> list[BaseNode]:
-        """Return all nodes that pass `filters`, by ascending id."""
-        found = self.store.get_nodes(filters=filters, with_embeddings=with_vectors)
+        """Return all nodes that pass `filters`, or those of them with these ids."""
+        ids = None if node_ids is None else list(node_ids)
+        found = self.store.get_nodes(ids, filters, with_embeddings=with_vectors)
         return place(found, self.places)
 
     def existing(self, node_ids: Ids[str]) -> set[str]:

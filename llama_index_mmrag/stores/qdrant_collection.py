@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection as Ids
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,24 +70,32 @@ class QdrantCollection(Collection):
         return self._parsed(self._points(node_ids, with_vectors=with_vectors))
 
     def nodes_where(
-        self, filters: MetadataFilters, *, with_vectors: bool = False
+        self,
+        filters: MetadataFilters | None,
+        *,
+        node_ids: Ids[str] | None = None,
+        with_vectors: bool = False,
     ) -> list[BaseNode]:
-        """Return all nodes that pass `filters`, by ascending id."""
+        """Return all nodes that pass `filters`, or those of them with these ids."""
+        how: dict[str, Any] = {"node_ids": node_ids, "with_vectors": with_vectors}
         if self._reads_itself:
-            return super().nodes_where(filters, with_vectors=with_vectors)
-        points = self._scrolled(filters, with_payload=True, with_vectors=with_vectors)
-        return self._parsed(points)
+            return super().nodes_where(filters, **how)
+        return self._parsed(self._scrolled(filters, with_payload=True, **how))
 
-    async def anodes_where(self, filters: MetadataFilters) -> list[BaseNode]:
+    async def anodes_where(
+        self, filters: MetadataFilters | None, *, node_ids: Ids[str] | None = None
+    ) -> list[BaseNode]:
         """Return what `nodes_where` does, without blocking the event loop."""
         if self.way != "await" or self._reads_itself:
-            return await in_turn(lambda: self.nodes_where(filters), self)
+            read = partial(self.nodes_where, filters, node_ids=node_ids)
+            return await in_turn(read, self)
+        condition = self._condition(filters, node_ids)
         points: list[Any] = []
         offset = None
         while True:
             page, offset = await self.store._aclient.scroll(  # noqa: SLF001
                 self.store.collection_name,
-                scroll_filter=self._condition(filters),
+                scroll_filter=condition,
                 limit=POINTS_PER_PAGE,
                 offset=offset,
             )
@@ -209,19 +218,27 @@ class QdrantCollection(Collection):
         )
 
     def _scrolled(
-        self, filters: MetadataFilters | None, **wanted: Any
+        self,
+        filters: MetadataFilters | None,
+        node_ids: Ids[str] | None = None,
+        **wanted: Any,
     ) -> list[models.Record]:
-        condition = self._condition(filters)
+        condition = self._condition(filters, node_ids)
         name = self.store.collection_name
         with self._lock:
             found = pages(self._client, name, scroll_filter=condition, **wanted)
             return [point for page in found for point in page]
 
-    def _condition(self, filters: MetadataFilters | None) -> models.Filter | None:
+    def _condition(
+        self, filters: MetadataFilters | None, node_ids: Ids[str] | None = None
+    ) -> models.Filter | None:
         # The one that a search has: a filter means the same for both.
         asked = VectorStoreQuery(filters=filters)
         condition: models.Filter | None = self.store._build_query_filter(asked)  # noqa: SLF001
-        return condition
+        if node_ids is None:
+            return condition
+        has_id = models.HasIdCondition(has_id=self._asked(node_ids))
+        return models.Filter(must=[has_id, *([condition] if condition else [])])
 
     def _parsed(self, points: list[models.Record]) -> list[BaseNode]:
         nodes = list(self.store.parse_to_query_result(points).nodes or ())

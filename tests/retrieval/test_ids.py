@@ -14,6 +14,7 @@ from llama_index.core.indices import MultiModalVectorStoreIndex
 from llama_index.core.llms import MockLLM
 from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.schema import ImageNode, NodeWithScore, TextNode
+from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import QdrantClient, models
 
@@ -268,6 +269,46 @@ def test_a_metadata_key_links(complete, kind, open_store, paint):
     assert [why(r).entity_id for r in found] == ["0", "0", "1", "1"]
     assert ids_of(found)[:2] == [uid("text red"), uid("image red")]
     assert found[0].score == (1 / 61 if complete else 2 / 61)
+
+
+@pytest.mark.parametrize("way", ["retrieve", "aretrieve"])
+@pytest.mark.parametrize("hidden", [False, True])
+def test_by_id_an_entity_brings_what_the_other_channel_did_not_find(
+    hidden, way, kind, open_store, paint
+):
+    ids = [uid(f"node {n}") for n in range(len(COLOURS))]
+    texts, pictures = (
+        [make(i, colour, shelf=i[0]) for i, colour in zip(ids, COLOURS, strict=True)]
+        for make in (
+            lambda i, colour, **said: text_node(colour, **said).model_copy(
+                update={"id_": i.upper()}  # the same id, as others spell it
+            ),
+            lambda i, colour, **said: image_node(paint(colour), **said).model_copy(
+                update={"id_": i}
+            ),
+        )
+    )
+    filters = MetadataFilters(filters=[MetadataFilter(key="shelf", value="none")])
+    retriever = retriever_of(
+        channel("text", open_store(kind, texts)),
+        channel(
+            "image",
+            open_store(kind, pictures),
+            accepts=frozenset({"image"}),
+            filters=filters if hidden else None,
+        ),
+        linked_by="id",
+        complete_entities=True,
+        top_k=1,
+    )
+    found = asked(way, retriever)
+    assert [stored_as(r.node)[0] for r in found] == (
+        ["text"] if hidden else ["text", "image"]
+    )
+    assert {why(r).entity_id for r in found} == {ids[0]}
+    assert [r.node.image_path for r in found[1:]] == [str(paint("red"))] * len(
+        found[1:]
+    )
 
 
 @pytest.mark.parametrize("key", ["entity_id", "product"])
