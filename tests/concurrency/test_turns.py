@@ -67,16 +67,18 @@ async def test_hundreds_at_once_take_a_lanes_threads_and_no_more(lane, most):
     assert not turns._lanes
 
 
-async def test_sources_take_turns(monkeypatch):
+async def test_sources_take_turns(monkeypatch, held):
     monkeypatch.setattr(turns, "MOST_OF_OURS", 1)
     counted, one, other = Counted(), object(), object()
     asked = [(one, "a1"), (one, "a2"), (one, "a3"), (other, "b1"), (other, "b2")]
-    await asyncio.gather(
-        *(
-            in_turn(lambda name=name: counted.work(name), source, lane=SEARCHING)
-            for source, name in asked
-        )
-    )
+    # The only thread is taken until all are there.
+    waiting = [asyncio.ensure_future(in_turn(held.wait, object(), lane=SEARCHING))]
+    for source, name in asked:
+        job = in_turn(lambda name=name: counted.work(name), source, lane=SEARCHING)
+        waiting.append(asyncio.ensure_future(job))
+    await asyncio.sleep(0.01)
+    held.set()
+    await asyncio.gather(*waiting)
     assert counted.begun == ["a1", "b1", "a2", "b2", "a3"]
 
 
