@@ -52,8 +52,11 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         for name, value in given.items():
             if not _fits(value, hints[name]):
                 expected = signature.parameters[name].annotation
+                who = named
+                if "." in named and "self" in given:  # its own class, not a base's
+                    who = f"{type(given['self']).__name__}.{function.__name__}"
                 raise InvalidSetting(
-                    f"{named}: {name} is {value!r}; expected {expected}."
+                    f"{who}: {name} is {value!r}; expected {expected}."
                 )
         return function(*args, **kwargs)
 

@@ -156,10 +156,9 @@ def remove_leftovers(root: Path, channels: Iterable[Channel]) -> None:
     stores: dict[str, QdrantEdgeVectorStore] = {
         channel.name: channel.collection.store for channel in channels
     }
-    ours = re.compile(rf"({'|'.join(map(re.escape, stores))})(-[0-9a-f]{{12}})?")
     for entry in root.iterdir():
-        known = ours.fullmatch(entry.name)
-        if known is None or entry.name in _in_use(root, stores):
+        name = is_place(entry.name, stores)
+        if name is None or entry.name in _in_use(root, stores):
             continue
         if not (entry / LOCK).exists():
             continue  # no store, or one that somebody is making at this moment
@@ -170,9 +169,16 @@ def remove_leftovers(root: Path, channels: Iterable[Channel]) -> None:
         try:
             # Looked up again: its builder may have switched to it and let it go since.
             if entry.name not in _in_use(root, stores):
-                stores[known[1]].client.remove([entry])
+                stores[name].client.remove([entry])
         finally:
             lock.release()
+
+
+def is_place(folder: str, names: Iterable[str]) -> str | None:
+    """Return the collection that a folder of this name is of, or was."""
+    ours = re.compile(rf"({'|'.join(map(re.escape, names))})(-[0-9a-f]{{12}})?")
+    known = ours.fullmatch(folder)
+    return known and known[1]
 
 
 def _in_use(root: Path, names: Iterable[str]) -> set[str]:

@@ -15,7 +15,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.composition import Composition
-from llama_index_mmrag.compression.places import encoder_of
+from llama_index_mmrag.compression.places import encoder_of, is_place
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import InvalidSetting, StoreUnusable
 from llama_index_mmrag.files.writing import put_aside
@@ -46,12 +46,7 @@ from llama_index_mmrag.stores.checking import (
     damaged_pictures,
     note_media,
 )
-from llama_index_mmrag.stores.edge_layout import (
-    LOCK,
-    POINTER,
-    new_name,
-    room_for_repair,
-)
+from llama_index_mmrag.stores.edge_layout import LOCK, new_name, room_for_repair
 from llama_index_mmrag.stores.edge_points import node_of
 from llama_index_mmrag.stores.edge_record import RECORD
 from llama_index_mmrag.stores.format import CollectionEntry, Place
@@ -95,16 +90,16 @@ def repair_store(
         CollectionMismatch: It was filled by other encoders.
         StoreUnusable: Neither its manifest nor the copy can be read.
     """
-    aside = [name for name in (restore_manifest(root),) if name is not None]
     encoders = encoders_of(embed_model, text_embed_model)
-    composition = stored_composition(root)
     cards = {name: card_of(model) for name, model in encoders.items()}
+    restored = restore_manifest(root, cards)
+    composition = stored_composition(root)
     check_manifest(root, cards, composition)
     entries = entries_in(root)
     on_step("reading all files")
     found = check_store(root)
-    aside += map(put_aside, _replaced(root, entries))
-    if found.is_whole and not aside:
+    aside = [*(restored or ()), *map(put_aside, _replaced(root, entries))]
+    if found.is_whole and restored is None and not aside:
         raise InvalidSetting(
             f"The store {str(root)!r} is not damaged: there is nothing to repair."
         )
@@ -125,12 +120,12 @@ def _replaced(root: Path, entries: Mapping[str, CollectionEntry]) -> list[Path]:
     """Return damaged folders that a repair was killed over after its switch."""
     in_use = {entry.folder for entry in entries.values()}
     return [
-        pointer.parent
-        for name in entries
-        for pointer in root.glob(f"{name}*/{POINTER}")
-        if pointer.parent.name not in in_use
-        and ".damaged" not in pointer.parent.name
-        and not pointer.with_name(LOCK).exists()  # as `switch` leaves it
+        folder
+        for folder in root.iterdir()
+        if folder.is_dir()
+        and is_place(folder.name, entries)
+        and folder.name not in in_use
+        and not (folder / LOCK).exists()  # as `switch` leaves it
     ]
 
 

@@ -23,7 +23,7 @@ from llama_index_mmrag.ingestion.records import (
     Problem,
     Survey,
 )
-from llama_index_mmrag.ingestion.roots import STORE_FILE, Root
+from llama_index_mmrag.ingestion.roots import STORE_FILES, Root
 from llama_index_mmrag.nodes.places import here
 
 
@@ -102,7 +102,7 @@ def _walk(
     seen = {start}
     for folder, subfolders, names in os.walk(start, onerror=report, followlinks=True):
         this = Path(folder)
-        if this == passed or (this != start and STORE_FILE in names):
+        if this == passed or (this != start and not STORE_FILES.isdisjoint(names)):
             subfolders.clear()
             continue
         inside = []

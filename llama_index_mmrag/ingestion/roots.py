@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 MEDIA = "media"
 """The root of pictures that came as bytes."""
 
-STORE_FILE = "mmrag.json"
-"""Names a folder that is a store, and no folder of documents."""
+STORE_FILES = frozenset({"mmrag.json", "mmrag.copy.json"})
+"""One names a folder that is a store, and no folder of documents."""
 
 MOST_BYTES = 200
 """Of a root's name, in UTF-8: an id of such a name and a path is still a key."""
@@ -160,7 +160,7 @@ class Roots:
 
     def _check_store(self, folder: Path) -> None:
         inside = self.store is not None and folder.is_relative_to(self.store)
-        if inside or (folder / STORE_FILE).exists():
+        if inside or any((folder / name).exists() for name in STORE_FILES):
             raise InvalidSetting(
                 f"The folder {str(folder)!r} is a store, or lies in this index's own; "
                 f"expected a folder of documents. Give that one."

@@ -19,7 +19,12 @@ from llama_index_mmrag.stores.edge_layout import LOCK, POINTER
 from llama_index_mmrag.stores.edge_record import RECORD, damage_in, read_record
 from llama_index_mmrag.stores.format import CollectionEntry
 from llama_index_mmrag.stores.locks import FolderLock
-from llama_index_mmrag.stores.manifest import copy_damage, entries_in, index_id_of
+from llama_index_mmrag.stores.manifest import (
+    copy_damage,
+    entries_in,
+    index_id_of,
+    lost_manifest,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,10 +73,7 @@ def check_store(
         StoreUnusable: Its manifest cannot be read.
     """
     if index_id_of(root) is None:
-        raise StoreUnusable(
-            f"There is no mmrag.json in {str(root)!r}: it is no store, or lost its "
-            f"manifest. Put it back from its copy: mmrag repair --store {root}"
-        )
+        raise lost_manifest(root)
     n_points: dict[str, int] = {}
     damaged: dict[str, tuple[str, ...]] = {}
     unrecorded: list[str] = []
@@ -141,7 +143,7 @@ def note_media(root: Path) -> None:
         # Nothing removes a picture: one that was there and is not, is lost.
         media = sorted(_beginnings(root).union(noted or ()))
         note = sealed({"media": media})
-        if media != noted and len(note) <= MOST_BYTES:
+        if media != (noted or []) and len(note) <= MOST_BYTES:
             with replacing(root / RECORD, by=RECORD + ".new") as file:
                 file.write(note)
     except OSError as error:

@@ -19,6 +19,7 @@ import numpy as np
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
+    FilterCondition,
     FilterOperator,
     MetadataFilter,
     MetadataFilters,
@@ -169,10 +170,10 @@ class Collection:
 
         Vectors as for `nodes`.
         """
-        ids = None if node_ids is None else list(node_ids)
+        if (asked := self._both(filters, node_ids)) is None:
+            return []
         with self._lock:
-            found = self.store.get_nodes(node_ids=ids, filters=filters)
-        return placed(found, self.places)
+            return placed(self.store.get_nodes(**asked), self.places)
 
     async def anodes_where(
         self, filters: MetadataFilters | None, *, node_ids: Ids[str] | None = None
@@ -182,9 +183,22 @@ class Collection:
         if self.way != "await" or is_default:  # LlamaIndex's blocks it
             read = partial(self.nodes_where, filters, node_ids=node_ids)
             return await in_turn(read, self, lane=self._lane)
-        ids = None if node_ids is None else list(node_ids)
-        found = await self.store.aget_nodes(node_ids=ids, filters=filters)
-        return placed(found, self.places)
+        if (asked := self._both(filters, node_ids)) is None:
+            return []
+        return placed(await self.store.aget_nodes(**asked), self.places)
+
+    def _both(
+        self, filters: MetadataFilters | None, node_ids: Ids[str] | None
+    ) -> dict[str, Any] | None:
+        """Return what a store's `get_nodes` is asked; None: no node can pass."""
+        if node_ids is None:
+            return {"filters": filters}
+        if not (ids := self._asked(node_ids)):
+            return None
+        if filters is not None and filters.condition != FilterCondition.AND:
+            # LlamaIndex's (0.10.4) Qdrant store puts ids among the alternatives.
+            filters = MetadataFilters(filters=[filters])
+        return {"node_ids": ids, "filters": filters}
 
     def existing(self, node_ids: Ids[str]) -> set[str]:
         """Return which of the nodes are stored."""

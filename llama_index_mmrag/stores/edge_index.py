@@ -15,6 +15,17 @@ from llama_index_mmrag.errors import InvalidSetting, StoreUnusable
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
 
 _SCRIPT = Path(__file__).with_name("edge_optimize.py")
+_UNTIL_ITS_PARENT_ENDS = """
+import ctypes, os, runpy, signal, sys
+parent, script = int(sys.argv[1]), sys.argv[2]
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        sys.exit("the process that wanted it has ended")
+del sys.argv[:2]
+runpy.run_path(script, run_name="__main__")
+"""
+"""Else it would write on into a copy that the next opening removes."""
 
 
 def build_index(folder: EdgeFolder, *, timeout_s: float | None = None) -> int:
@@ -60,8 +71,9 @@ def run_in_child(script: Path, shard: Path, *, timeout_s: float | None = None) -
     """
     # The child finds the engine where this process found it.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    parent = str(os.getpid())
     subprocess.run(
-        [sys.executable, str(script), str(shard)],
+        [sys.executable, "-c", _UNTIL_ITS_PARENT_ENDS, parent, str(script), str(shard)],
         check=True,
         capture_output=True,
         text=True,

@@ -113,10 +113,13 @@ def leftovers(folder: Path, ready: str) -> list[Path]:
 
 def remove_tree(folder: Path) -> None:
     """Remove a folder as far as can be, its lock last: it is known by that again."""
-    inner = [part for part in folder.glob("*") if part.is_dir()]
-    for part in inner:
-        shutil.rmtree(part, ignore_errors=True)
-    if not any(part.exists() for part in inner):
+    for part in folder.glob("*"):
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        elif part.name != LOCK:
+            with contextlib.suppress(OSError):
+                part.unlink()
+    if {part.name for part in folder.glob("*")} <= {LOCK}:
         shutil.rmtree(folder, ignore_errors=True)
 
 

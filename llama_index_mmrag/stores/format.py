@@ -11,8 +11,8 @@ from typing import Annotated, NamedTuple, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 
-from llama_index_mmrag.composition import Composition
-from llama_index_mmrag.errors import StoreUnusable
+from llama_index_mmrag.composition import Composition, composition_of
+from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.quantisation import oversampling_of
 
@@ -149,3 +149,43 @@ def check_format(given: object, where: str, *, anew: str) -> None:
             f"{where} has format {given}; this version reads {FORMAT}. Nothing was "
             f"changed: open it with the version that wrote it, or index again {anew}"
         )
+
+
+def check_composed(filled_by: str | None, given: str | None, *, where: str) -> None:
+    """Do nothing if a store's composed vectors are what an index is opened for.
+
+    Args:
+        filled_by: `space_id` of the store's composition; None if it has none.
+        given: The one of the index.
+        where: The store's name.
+
+    Raises:
+        CollectionMismatch: They differ.
+    """
+    if filled_by == given:
+        return
+    if filled_by is None:
+        msg = (
+            f"The store {where!r} has no composed vectors, and early_fusion is "
+            f"{given}. Open it without early_fusion, or index into a new store with it."
+        )
+    elif given is None:
+        msg = (
+            f"The store {where!r} has composed vectors of {filled_by}, and no "
+            f"early_fusion was given: inserting would leave them behind. Open it with "
+            f"early_fusion={_spelt(filled_by)}; queries may still be late."
+        )
+    else:
+        msg = (
+            f"The composed vectors of {where!r} are of {filled_by}; early_fusion is "
+            f"{given}. Open it with early_fusion={_spelt(filled_by)}, or index into a "
+            f"new store."
+        )
+    raise CollectionMismatch(msg)
+
+
+def _spelt(space_id: str) -> str:
+    try:
+        return repr(composition_of(space_id))
+    except InvalidSetting:
+        return "the composition that filled it"

@@ -15,11 +15,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from llama_index_mmrag.composition import Composition, composition_of
-from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
+from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
 from llama_index_mmrag.files.reading import read_json
 from llama_index_mmrag.files.sealing import sealed, unsealed
 from llama_index_mmrag.files.writing import put_aside, replacing, sync_tree
-from llama_index_mmrag.stores.edge_layout import disk_errors
+from llama_index_mmrag.stores.edge_layout import LOCK, disk_errors
 from llama_index_mmrag.stores.edge_record import RECORD
 from llama_index_mmrag.stores.format import (
     FORMAT,
@@ -27,9 +27,11 @@ from llama_index_mmrag.stores.format import (
     CollectionEntry,
     Manifest,
     Place,
+    check_composed,
     check_format,
     new_index_id,
 )
+from llama_index_mmrag.stores.locks import FolderLock
 
 _MANIFEST, _COPY = "mmrag.json", "mmrag.copy.json"
 _COMPOSED = "composed"
@@ -63,46 +65,6 @@ def _composed_by(entries: Mapping[str, CollectionEntry]) -> str | None:
     return entries[_COMPOSED].composition if _COMPOSED in entries else None
 
 
-def check_composed(filled_by: str | None, given: str | None, *, where: str) -> None:
-    """Do nothing if a store's composed vectors are what an index is opened for.
-
-    Args:
-        filled_by: `space_id` of the store's composition; None if it has none.
-        given: The one of the index.
-        where: The store's name.
-
-    Raises:
-        CollectionMismatch: They differ.
-    """
-    if filled_by == given:
-        return
-    if filled_by is None:
-        msg = (
-            f"The store {where!r} has no composed vectors, and early_fusion is "
-            f"{given}. Open it without early_fusion, or index into a new store with it."
-        )
-    elif given is None:
-        msg = (
-            f"The store {where!r} has composed vectors of {filled_by}, and no "
-            f"early_fusion was given: inserting would leave them behind. Open it with "
-            f"early_fusion={_spelt(filled_by)}; queries may still be late."
-        )
-    else:
-        msg = (
-            f"The composed vectors of {where!r} are of {filled_by}; early_fusion is "
-            f"{given}. Open it with early_fusion={_spelt(filled_by)}, or index into a "
-            f"new store."
-        )
-    raise CollectionMismatch(msg)
-
-
-def _spelt(space_id: str) -> str:
-    try:
-        return repr(composition_of(space_id))
-    except InvalidSetting:
-        return "the composition that filled it"
-
-
 def entries_in(root: Path) -> dict[str, CollectionEntry]:
     """Return what a store says of its collections, by name; nothing of a new store.
 
@@ -132,6 +94,12 @@ def check_manifest(
     entries = stored.collections
     given = None if composition is None else composition.space_id
     check_composed(_composed_by(entries), given, where=str(root))
+    _check_filled(root, entries, cards)
+
+
+def _check_filled(
+    root: Path, entries: Mapping[str, CollectionEntry], cards: Mapping[str, Card]
+) -> None:
     for name, card in cards.items():
         filled_by = entries[name].encoder if name in entries else None
         if filled_by != card:
@@ -157,13 +125,20 @@ def switch_places(root: Path, places: Mapping[str, Place]) -> None:
     """
     stored = _read(root / _MANIFEST)
     if stored is None:
-        raise _unreadable(root / _MANIFEST, "there is none")
+        raise lost_manifest(root)
     for place in places.values():
         with disk_errors(root / place.folder):
             sync_tree(root / place.folder)
     known = stored.collections
     now = {k: known[k].model_copy(update=v._asdict()) for k, v in places.items()}
-    _write(root, stored.model_copy(update={"collections": {**known, **now}}))
+    switched = stored.model_copy(update={"collections": {**known, **now}})
+    # The copy first: what it names is there, and what it named goes.
+    _write_copy(root, switched)
+    try:
+        _write(root, switched)
+    except StoreUnusable:
+        _write_copy(root, stored)
+        raise
 
 
 def check_ours(root: Path) -> None:
@@ -183,7 +158,7 @@ def check_ours(root: Path) -> None:
     except OSError:
         return  # the stores will say what is wrong with it
     if RECORD in theirs or _COPY in theirs:
-        raise _unreadable(root / _MANIFEST, "it is gone")
+        raise lost_manifest(root)
     if theirs:
         raise StoreUnusable(
             f"The folder {str(root)!r} is no store, and holds files that are not ours: "
@@ -216,7 +191,7 @@ def write_manifest(root: Path, entries: Mapping[str, CollectionEntry]) -> None:
                 f"says {told}. Restore both from one backup, or index again into "
                 f"another folder."
             )
-    if _readable(root / _COPY) != stored:  # killed before it was written, say
+    if _whole(root / _COPY) != stored:  # killed before it was written, say
         _write_copy(root, stored)
 
 
@@ -232,22 +207,40 @@ def copy_damage(root: Path) -> str:
     return ""
 
 
-def restore_manifest(root: Path) -> str | None:
-    """Write a manifest from its copy, or the copy anew, where one cannot be read.
+def lost_manifest(root: Path) -> StoreUnusable:
+    """Return the error of a store without its manifest."""
+    return _damaged(root / _MANIFEST, "it is gone")
+
+
+def restore_manifest(root: Path, cards: Mapping[str, Card]) -> list[str] | None:
+    """Write a manifest from its copy, or the copy anew, where one is damaged.
+
+    Args:
+        root: The store's folder.
+        cards: The encoders' cards, by collection.
 
     Returns:
-        What the damaged file is called now; None: none is, or both are.
+        What damaged files are called now; None: nothing was restored.
 
     Raises:
-        StoreUnusable: The folder cannot be written.
+        StoreInUse: The store is open.
+        CollectionMismatch: Other encoders filled it.
+        StoreUnusable: The manifest has another format, or the folder cannot be written.
     """
-    manifest, copy = _readable(root / _MANIFEST), _readable(root / _COPY)
-    if manifest == copy:
-        return None
+    manifest, copy = _whole(root / _MANIFEST), _whole(root / _COPY)
     damaged = root / (_COPY if manifest else _MANIFEST)
-    aside = put_aside(damaged) if damaged.exists() else damaged.name
-    if whole := manifest or copy:
-        _write(root, whole)
+    stored = manifest or copy
+    if stored is None or (manifest and not copy_damage(root)):
+        return None
+    folders = [root / entry.folder for entry in stored.collections.values()]
+    if stored is copy and not all(map(Path.is_dir, folders)):
+        return None  # an older one
+    _check_filled(root, stored.collections, cards)
+    for folder in filter(Path.is_dir, folders):
+        FolderLock(folder / LOCK).release()
+    with disk_errors(root):
+        aside = [put_aside(damaged)] if damaged.exists() else []
+    _write(root, stored)
     return aside
 
 
@@ -266,7 +259,11 @@ def _read(file: Path) -> Manifest | None:
             # Asked first: another version's file may be of another shape altogether.
             anew = "into a new store: mmrag index DIR --store NEW"
             where = f"The store {str(file.parent)!r}"
-            check_format(stored.get("format"), where, anew=anew)
+            try:
+                check_format(stored.get("format"), where, anew=anew)
+            except StoreUnusable:
+                unsealed(stored)  # else a bit of the number may have flipped
+                raise
         return Manifest.model_validate(unsealed(stored))
     except StoreUnusable:
         raise
@@ -275,22 +272,35 @@ def _read(file: Path) -> Manifest | None:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise _unreadable(file, f"{place}: {first['msg']}") from error
-    except (OSError, ValueError) as error:
-        raise _unreadable(file, error) from error
+        raise _damaged(file, f"{place}: {first['msg']}") from error
+    except ValueError as error:
+        raise _damaged(file, error) from error
+    except OSError as error:
+        raise StoreUnusable(
+            f"Cannot read {str(file)!r}: {error.strerror}. Make it readable, or "
+            f"restore it."
+        ) from error
 
 
-def _readable(file: Path) -> Manifest | None:
-    with contextlib.suppress(StoreUnusable):
+class _Damaged(StoreUnusable):
+    """What is written is not what was."""
+
+
+def _whole(file: Path) -> Manifest | None:
+    """Return what a manifest or a copy says, if it is there and not damaged."""
+    with contextlib.suppress(_Damaged):
         return _read(file)
     return None
 
 
-def _unreadable(manifest: Path, reason: object) -> StoreUnusable:
-    return StoreUnusable(
-        f"Cannot read {str(manifest)!r}: {reason}. Put it back from its copy: mmrag "
-        f"repair --store {manifest.parent}. Or restore both, or index into another "
-        f"folder."
+def _damaged(file: Path, reason: object) -> _Damaged:
+    root, has_copy = file.parent, False
+    with contextlib.suppress(StoreUnusable):
+        has_copy = file.name == _COPY or _read(root / _COPY) is not None
+    restored = f"from the other one: mmrag repair --store {root}"
+    return _Damaged(
+        f"Cannot read {str(file)!r}: {reason}. Restore the file "
+        f"{restored if has_copy else 'from a backup'}, or index into another folder."
     )
 
 
@@ -307,9 +317,13 @@ def _write(root: Path, content: Manifest) -> None:
 
 
 def _write_copy(root: Path, content: Manifest) -> None:
-    # Where there is no room, say: it is made at the next opening.
-    with contextlib.suppress(OSError):
-        _replace(root / _COPY, content)
+    copy = root / _COPY
+    try:
+        _replace(copy, content)
+    except OSError:
+        # No room, say. None is safer than an older one; it is made at an opening.
+        with contextlib.suppress(OSError):
+            copy.unlink(missing_ok=True)
 
 
 def _replace(file: Path, content: Manifest) -> None:

@@ -12,8 +12,7 @@ from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.client import create_collection, vector_params
 from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.encoder_card import check_record, record_in
-from llama_index_mmrag.stores.format import Record, new_index_id
-from llama_index_mmrag.stores.manifest import check_composed
+from llama_index_mmrag.stores.format import Record, check_composed, new_index_id
 
 if TYPE_CHECKING:
     from llama_index.vector_stores.qdrant import QdrantVectorStore

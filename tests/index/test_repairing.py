@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ from llama_index.core.schema import Document, ImageNode, TextNode
 
 from llama_index_mmrag import Blend, MultiModalQdrantIndex
 from llama_index_mmrag.errors import (
+    CollectionMismatch,
     InvalidSetting,
     StoreFull,
     StoreInUse,
@@ -19,7 +21,7 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.index import repairing
 from llama_index_mmrag.index.repairing import repair_store
-from llama_index_mmrag.stores import edge_folder
+from llama_index_mmrag.stores import edge_folder, manifest
 from llama_index_mmrag.stores.checking import check_store
 from llama_index_mmrag.stores.edge_record import RECORD
 
@@ -299,31 +301,95 @@ def flip_a_bit(file: Path) -> None:
     file.write_bytes(data)
 
 
+def an_older_copy(root: Path, encoder: CountingEncoder) -> None:
+    """Repair a collection, and put back the copy of the manifest from before."""
+    copy = root / "mmrag.copy.json"
+    older = copy.read_bytes()
+    truncate_the_vectors(shard_in(root / "text"))
+    repaired(root, encoder)
+    assert copy.read_bytes() == (root / "mmrag.json").read_bytes() != older
+    copy.write_bytes(older)
+
+
+def test_older_copy_takes_no_collections_place(root, encoder):
+    before = stored(root, encoder)
+    an_older_copy(root, encoder)
+    flip_a_bit(root / "mmrag.json")
+    there = sorted(p.name for p in root.iterdir())
+    with pytest.raises(StoreUnusable, match=r"mmrag\.json"):
+        repaired(root, encoder)
+    assert sorted(p.name for p in root.iterdir()) == there
+    flip_a_bit(root / "mmrag.json")  # again: as it was
+    assert stored(root, encoder) == before
+
+
+def test_copy_that_cannot_be_written_is_none(root, encoder, monkeypatch):
+    def full(file: Path, content: Any) -> None:
+        if file.name == "mmrag.copy.json":
+            raise OSError(28, "No space left on device")
+        replace(file, content)
+
+    replace = manifest._replace
+    monkeypatch.setattr(manifest, "_replace", full)
+    truncate_the_vectors(shard_in(root / "text"))
+    repaired(root, encoder)
+    assert not (root / "mmrag.copy.json").exists()
+    monkeypatch.undo()
+    stored(root, encoder)
+    copy = root / "mmrag.copy.json"
+    assert copy.read_bytes() == (root / "mmrag.json").read_bytes()
+
+
+def test_manifest_of_a_later_version_is_not_replaced(root, encoder):
+    later = json.loads((root / "mmrag.json").read_text()) | {"format": 99}
+    del later["crc32"]
+    (root / "mmrag.json").write_text(json.dumps(later))
+    with pytest.raises(StoreUnusable, match="format 99"):
+        repaired(root, encoder)
+    assert json.loads((root / "mmrag.json").read_text()) == later
+
+
+@pytest.mark.parametrize("refused", [StoreInUse, CollectionMismatch])
+def test_manifest_of_an_open_store_or_of_others_is_not_put_back(
+    refused, root, encoder, open_index
+):
+    if refused is StoreInUse:
+        open_index(path=root)
+    else:
+        encoder = CountingEncoder(modality_gap=0.5)
+    flip_a_bit(root / "mmrag.json")
+    there = (root / "mmrag.json").read_bytes()
+    with pytest.raises(refused):
+        repaired(root, encoder)
+    assert (root / "mmrag.json").read_bytes() == there
+
+
 @pytest.mark.parametrize("damage", [flip_a_bit, Path.unlink])
 def test_manifest_is_put_back_from_its_copy(damage, root, encoder):
-    manifest = root / "mmrag.json"
-    before, there = manifest.read_bytes(), stored(root, encoder)
-    damage(manifest)
+    file = root / "mmrag.json"
+    before, there = file.read_bytes(), stored(root, encoder)
+    damage(file)
     for refused in (check_store, lambda root: stored(root, encoder)):
         with pytest.raises(StoreUnusable, match=r"mmrag\.json.*mmrag repair --store"):
             refused(root)
+    kept = ["mmrag.json.damaged"] if file.exists() else []
     done = repaired(root, encoder)
-    assert not done.may_lack_points
-    assert manifest.read_bytes() == before
+    assert (done.may_lack_points, [*done.kept_aside]) == (False, kept)
+    assert file.read_bytes() == before
     assert check_store(root).is_whole
     assert stored(root, encoder) == there
 
 
 def test_copy_of_the_manifest_is_checked_and_made_anew(root, encoder):
-    manifest, copy = root / "mmrag.json", root / "mmrag.copy.json"
+    file, copy = root / "mmrag.json", root / "mmrag.copy.json"
     flip_a_bit(copy)
     assert "mmrag.copy.json" in str(check_store(root).damaged["manifest"])
     assert repaired(root, encoder).kept_aside == ("mmrag.copy.json.damaged",)
-    assert copy.read_bytes() == manifest.read_bytes()
+    assert copy.read_bytes() == file.read_bytes()
     for damage in (flip_a_bit, Path.unlink):
         damage(copy)
         stored(root, encoder)  # an opening does it too
-        assert copy.read_bytes() == manifest.read_bytes()
+        assert copy.read_bytes() == file.read_bytes()
 
 
 def test_damage_is_repaired_beside_that_of_the_manifest(root, encoder):
@@ -339,9 +405,16 @@ def interrupted(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_killed_after_its_switch_the_next_repair_puts_aside(root, encoder, monkeypatch):
+def remove_the_pointer(shard: Path) -> None:
+    (shard.parent / "store.json").unlink()
+
+
+@pytest.mark.parametrize("damage", [truncate_the_vectors, remove_the_pointer])
+def test_killed_after_its_switch_the_next_repair_puts_aside(
+    damage, root, encoder, monkeypatch
+):
     before = stored(root, encoder)
-    truncate_the_vectors(shard_in(root / "text"))
+    damage(shard_in(root / "text"))
     with monkeypatch.context() as patched:
         patched.setattr(repairing, "put_aside", interrupted)
         with pytest.raises(KeyboardInterrupt):

@@ -14,7 +14,11 @@ from llama_index.core.indices import MultiModalVectorStoreIndex
 from llama_index.core.llms import MockLLM
 from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.schema import ImageNode, NodeWithScore, TextNode
-from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
+from llama_index.core.vector_stores.types import (
+    FilterCondition,
+    MetadataFilter,
+    MetadataFilters,
+)
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import QdrantClient, models
 
@@ -309,6 +313,27 @@ def test_by_id_an_entity_brings_what_the_other_channel_did_not_find(
     assert [r.node.image_path for r in found[1:]] == [str(paint("red"))] * len(
         found[1:]
     )
+
+
+class Logged(QdrantVectorStore):
+    """Reads its nodes itself."""
+
+    def get_nodes(self, *given: Any, **settings: Any) -> Any:
+        return super().get_nodes(*given, **settings)
+
+
+def test_by_id_nothing_comes_that_one_of_two_conditions_hides(open_store, paint):
+    shelf = [MetadataFilter(key="shelf", value=value) for value in "ab"]
+    either = MetadataFilters(filters=shelf, condition=FilterCondition.OR)
+    store = Logged("pictures", client=QdrantClient(":memory:"))
+    ids = [uid(f"node {n}") for n in range(2)]
+    for id_, value in zip(ids, ("secret", "a"), strict=True):
+        picture = image_node(paint("red"), shelf=value)
+        picture.embedding = ENCODER.get_image_embedding(picture.image_path)
+        store.add([picture.model_copy(update={"id_": id_})])
+    there = channel("image", store, filters=either)
+    found = there.of_entities([*ids, "an entity"], linked_by="id")
+    assert ids_of([NodeWithScore(node=node) for node in found]) == [ids[1]]
 
 
 @pytest.mark.parametrize("key", ["entity_id", "product"])

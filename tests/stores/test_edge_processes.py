@@ -262,6 +262,7 @@ def test_folder_of_which_something_stays_keeps_its_lock(tmp_path, monkeypatch):
     """By it the next opening knows it, and removes the rest."""
     folder, remove = tmp_path / "text-1", shutil.rmtree
     (folder / "shard-1").mkdir(parents=True)
+    (folder / "store.json").touch()
     (folder / LOCK).touch()
     with monkeypatch.context() as patched:
         # As where somebody who outlived a kill still writes into it.
@@ -269,7 +270,7 @@ def test_folder_of_which_something_stays_keeps_its_lock(tmp_path, monkeypatch):
             shutil, "rmtree", lambda p, **k: None if p.name == "shard-1" else remove(p)
         )
         remove_tree(folder)
-    assert (folder / LOCK).exists()
+    assert sorted(p.name for p in folder.iterdir()) == [LOCK, "shard-1"]
     remove_tree(folder)
     assert not folder.exists()
     remove_tree(folder)

@@ -201,7 +201,7 @@ def test_whatever_lies_in_its_place_is_one_sentence(damage, tmp_path):
     damage(tmp_path / "mmrag.json")
     with (
         little_memory(),
-        pytest.raises(StoreUnusable, match=r"mmrag\.json.*mmrag repair --store"),
+        pytest.raises(StoreUnusable, match=r"mmrag\.json.*Restore the file"),
     ):
         check_manifest(tmp_path, {"text": CARD}, None)
 
