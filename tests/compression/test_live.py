@@ -46,8 +46,8 @@ from llama_index_mmrag.stores.quantisation import Quantisation
 from ..support.damage import zero_the_vectors
 
 N = 240
-FILES = ["closed.json", "image", "mmrag.copy.json", "mmrag.json", "text"]
-"""What a store's folder holds, beside pictures."""
+FILES = ["image", "mmrag.copy.json", "mmrag.json", "text"]
+"""What a store without pictures holds."""
 QUERIES = [f"document {i}" for i in range(40)]
 EARLY = {"early_fusion": Blend(0.5)}
 
