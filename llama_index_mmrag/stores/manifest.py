@@ -191,7 +191,7 @@ def write_manifest(root: Path, entries: Mapping[str, CollectionEntry]) -> None:
                 f"says {told}. Restore both from one backup, or index again into "
                 f"another folder."
             )
-    if _whole(root / _COPY) != stored:  # killed before it was written, say
+    if _whole(root / _COPY) != stored:  # a new store, or there was no room
         _write_copy(root, stored)
 
 
@@ -240,7 +240,8 @@ def restore_manifest(root: Path, cards: Mapping[str, Card]) -> list[str] | None:
         FolderLock(folder / LOCK).release()
     with disk_errors(root):
         aside = [put_aside(damaged)] if damaged.exists() else []
-    _write(root, stored)
+    write = _write if stored is copy else _write_copy
+    write(root, stored)
     return aside
 
 
@@ -313,7 +314,6 @@ def _write(root: Path, content: Manifest) -> None:
         raise StoreUnusable(
             f"Cannot write {str(manifest)!r}: {error.strerror}. Choose another folder."
         ) from error
-    _write_copy(root, content)
 
 
 def _write_copy(root: Path, content: Manifest) -> None:
