@@ -47,7 +47,7 @@ from llama_index_mmrag.stores.checking import (
     note_media,
 )
 from llama_index_mmrag.stores.edge_layout import LOCK, new_name, room_for_repair
-from llama_index_mmrag.stores.edge_points import node_of
+from llama_index_mmrag.stores.edge_points import node_of, payload_of
 from llama_index_mmrag.stores.edge_record import RECORD
 from llama_index_mmrag.stores.format import CollectionEntry, Place
 from llama_index_mmrag.stores.locks import FolderLock
@@ -252,9 +252,9 @@ class _Work:
                     lacking[str(record.id)] = node
                     continue
                 copied.add(str(record.id))
-                points.append(
-                    qe.Point(record.id, {entry.vector: vector}, record.payload)
-                )
+                # Made anew: the fields beside the content have no checksum.
+                payload = payload_of(node)
+                points.append(qe.Point(record.id, {entry.vector: vector}, payload))
             if points:
                 new.client.write([qe.UpdateOperation.upsert_points(points)])
             if len(copied) == self._n_points.get(name):

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import qdrant_edge as qe
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.schema import BaseNode, ImageNode
+from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.compression.places import encoder_of
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
-from llama_index_mmrag.ingestion.linked import content_hash
-from llama_index_mmrag.nodes.node import CONTENT_HASH_KEY, POSITION_KEY
-from llama_index_mmrag.stores.edge_points import known_ids, node_of
+from llama_index_mmrag.nodes.node import POSITION_KEY
+from llama_index_mmrag.stores.edge_points import is_whole, known_ids, node_of
 from llama_index_mmrag.stores.format import CollectionEntry
 
 _OF_UNIT_LENGTH = 1e-3
@@ -48,20 +47,13 @@ class Repair:
 
 
 def whole_node(record: qe.Record) -> BaseNode | None:
-    """Return the node of a point; None if it is not the one that was written.
-
-    Words are compared with their hash, where the index wrote one.
-    """
+    """Return the node of a point; None if it is not the one that was written."""
     try:
         node = node_of(record)
     except StoreUnusable:
         return None
-    if [str(i) for i in known_ids([node.node_id])] != [str(record.id)]:
-        return None
-    known = node.metadata.get(CONTENT_HASH_KEY)
-    if isinstance(node, ImageNode) or known is None:
-        return node
-    return node if known == content_hash(node.get_content(), None) else None
+    is_of_it = [str(i) for i in known_ids([node.node_id])] == [str(record.id)]
+    return node if is_of_it and is_whole(record.payload) else None
 
 
 def whole_vector(record: qe.Record, entry: CollectionEntry) -> list[float] | None:

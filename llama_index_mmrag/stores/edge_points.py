@@ -5,8 +5,9 @@ Ids, vectors and metadata are checked here, before anything is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import qdrant_edge as qe
@@ -28,6 +29,7 @@ from llama_index_mmrag.vectors import Vectors, has_direction, stored_rows
 CONTENT_KEYS = ["_node_content", "_node_type"]
 """Payload fields that a whole node is read from."""
 
+_CRC_KEY = "_node_crc32"
 _POINTS_PER_WRITE = 1024
 
 PointId: TypeAlias = "str | int"
@@ -138,6 +140,24 @@ def upserts_of(
     return given, operations, n_bytes
 
 
+def payload_of(node: BaseNode) -> dict[str, Any]:
+    """Return what LlamaIndex writes of a node, and the CRC-32 of its content."""
+    payload = node_to_metadata_dict(node, remove_text=False, flat_metadata=False)
+    return {**payload, _CRC_KEY: _crc32_of(payload)}
+
+
+def is_whole(payload: Mapping[str, Any] | None) -> bool:
+    """Return whether a payload's content is what was written, as far as it is told."""
+    if not payload:
+        return False
+    return bool(payload.get(_CRC_KEY, found := _crc32_of(payload)) == found)
+
+
+def _crc32_of(payload: Mapping[str, Any]) -> int:
+    content = "".join(str(payload.get(key)) for key in CONTENT_KEYS)
+    return zlib.crc32(content.encode())
+
+
 def node_of(record: qe.Record | qe.ScoredPoint) -> BaseNode:
     """Return the node that a point's payload describes.
 
@@ -174,7 +194,7 @@ def vectors_of(records: Sequence[qe.Record], *, vector_name: str, dim: int) -> V
 def n_whole_in(
     page: Sequence[qe.Record], *, vector_name: str, dim: int, cosine: bool
 ) -> int:
-    """Return how many points have a payload, and a vector that could be stored.
+    """Return how many points have a whole payload, and a vector that could be stored.
 
     Args:
         page: Points, read with payloads and vectors.
@@ -184,8 +204,7 @@ def n_whole_in(
     """
     vectors = vectors_of(page, vector_name=vector_name, dim=dim)
     usable = has_direction(vectors) if cosine else np.isfinite(vectors).all(axis=-1)
-    has_payload = [bool(record.payload) for record in page]
-    return int(np.logical_and(usable, has_payload).sum())
+    return int(np.logical_and(usable, [is_whole(r.payload) for r in page]).sum())
 
 
 def _embedding_of(node: BaseNode, dim: int) -> Sequence[float]:
@@ -205,8 +224,7 @@ def _embedding_of(node: BaseNode, dim: int) -> Sequence[float]:
 
 def _point(key: PointId, node: BaseNode, vectors: dict[str, list[float]]) -> qe.Point:
     try:
-        payload = node_to_metadata_dict(node, remove_text=False, flat_metadata=False)
-        return qe.Point(key, dict(vectors), payload)
+        return qe.Point(key, dict(vectors), payload_of(node))
     except (TypeError, ValueError) as error:
         raise InvalidSetting(
             f"The metadata of node {node.node_id!r} cannot be stored: {error}. "

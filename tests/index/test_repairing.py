@@ -243,6 +243,21 @@ def test_what_cannot_be_read_is_counted_and_inserted_again(root, encoder, open_i
     assert stored(root, encoder) == before
 
 
+def test_metadata_of_which_a_bit_flipped_are_not_believed(root, encoder, open_index):
+    noted = Document(text="more", id_="more", metadata={"note": "certain"})
+    with open_index(path=root) as index:
+        index.insert(noted)
+    before = stored(root, encoder)
+    shard = shard_in(root / "text")
+    remove_the_log(shard)
+    page = next(shard.rglob("payload_storage/page_0.dat"))
+    page.write_bytes(page.read_bytes().replace(b"certain", b"certaim", 1))
+    assert repaired(root, encoder).n_lost == {"text": 1}
+    with open_index(path=root) as index:
+        assert index.insert([*items(), noted]).n_added == 1
+    assert stored(root, encoder) == before
+
+
 def test_folder_that_is_gone_is_made_anew(root, encoder, open_index):
     shutil.rmtree(root / "text")
     assert repaired(root, encoder).kept_aside == ()
