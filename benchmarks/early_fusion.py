@@ -255,7 +255,7 @@ def measure(corpus: Corpus, encoder: Remembering) -> Iterator[tuple[str, str, li
         with (
             tempfile.TemporaryDirectory() as folder,
             MultiModalQdrantIndex.open(
-                folder, embed_model=encoder, early_fusion=rule
+                folder, embed_model=encoder, composition=rule
             ) as index,
         ):
             corpus.insert(index)
@@ -264,9 +264,9 @@ def measure(corpus: Corpus, encoder: Remembering) -> Iterator[tuple[str, str, li
                 for channel in index.channels
                 for node in channel.vector_store.get_nodes()
             }
-            stages = [("early", f"early, {rule!r}", CalibratedSum())]
+            stages = [("composed", f"early, {rule!r}", CalibratedSum())]
             if n == 0:
-                stages += [("late", name, fusion) for name, fusion in LATE.items()]
+                stages += [("parts", name, fusion) for name, fusion in LATE.items()]
             if rule.alpha == 0.5:  # type: ignore[attr-defined]
                 stages += [
                     ("both", f"both, {rule!r}, {name.split()[1]}", fusion)
@@ -274,7 +274,7 @@ def measure(corpus: Corpus, encoder: Remembering) -> Iterator[tuple[str, str, li
                 ]
             for stage, name, fusion in stages:
                 retriever = index.as_retriever(
-                    fusion_stage=stage,
+                    search=stage,
                     fusion=fusion,
                     top_k=CUT_OFF,
                     complete_entities=False,

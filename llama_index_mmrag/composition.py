@@ -213,7 +213,7 @@ def composition_of(space_id: str) -> Composition:
         raise InvalidSetting(
             f"No composition is called {space_id!r}; expected one of {sorted(_KNOWN)}, "
             f"such as {Blend().space_id!r}. Open the store from Python, with the "
-            f"composition that filled it as early_fusion."
+            f"composition that filled it as composition."
         )
     return _KNOWN[named["name"]](float(named["alpha"]))
 

@@ -190,8 +190,8 @@ VALID: dict[str, Given] = {
         mmrag.MultiModalFusionRetriever.from_vector_stores,
         text_store=lambda w: w.store,
         image_store=lambda w: w.store,
-        text_embed=lambda _: ENCODER,
-        image_embed=lambda _: ENCODER,
+        embed_model=lambda _: ENCODER,
+        image_embed_model=lambda _: ENCODER,
     ),
     "MultiModalFusionRetriever.with_top_k": of("retriever", "with_top_k", top_k=1),
     "MultiModalFusionRetriever.with_filters": of(

@@ -130,8 +130,8 @@ def our_retriever(
     return MultiModalFusionRetriever.from_vector_stores(
         text_store=stores[0],
         image_store=stores[1],
-        text_embed=text_encoder or encoder,
-        image_embed=encoder,
+        embed_model=text_encoder or encoder,
+        image_embed_model=encoder,
     )
 
 

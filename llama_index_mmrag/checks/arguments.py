@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from llama_index_mmrag.checks.keywords import refuse_unknown
 from llama_index_mmrag.errors import InvalidSetting
 
 P = ParamSpec("P")
@@ -41,6 +42,13 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     named = function.__qualname__.removesuffix(".__init__")
     hints: dict[str, Any] = {}  # at the first call: then all names are known
 
+    def who_of(args: tuple[Any, ...]) -> str:
+        if "self" not in signature.parameters or not args:
+            return named
+        # Its own class, not a base's.
+        made = function.__name__.replace("__init__", "")
+        return f"{type(args[0]).__name__}.{made}".removesuffix(".")
+
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if not hints:
@@ -48,13 +56,15 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         try:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError:
+            names = [
+                name for name in signature.parameters if name not in ("self", "cls")
+            ]
+            refuse_unknown(kwargs, who_of(args), names)
             return function(*args, **kwargs)  # Python says what is wrong, and of what
         for name, value in given.items():
             if not _fits(value, hints[name]):
                 expected = signature.parameters[name].annotation
-                who = named
-                if "." in named and "self" in given:  # its own class, not a base's
-                    who = f"{type(given['self']).__name__}.{function.__name__}"
+                who = who_of(args)
                 raise InvalidSetting(
                     f"{who}: {name} is {value!r}; expected {expected}."
                 )

@@ -17,7 +17,7 @@ def ask(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     text: options.Text = "",
     image: options.Picture = None,
     top_k: options.TopK = 5,
-    fusion: options.Fusion = None,
+    search: options.Search = None,
     root: options.Roots = None,
     catalogue: options.Catalogue = None,
     encoder: options.Encoder = None,
@@ -33,11 +33,11 @@ def ask(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
         store,
         encoder=encoder,
         alignment=alignment,
-        fusion=fusion,
+        search=search,
         roots=root,
         catalogue=catalogue,
     ) as index:
-        engine = index.as_query_engine(top_k=top_k, fusion_stage=fusion)
+        engine = index.as_query_engine(top_k=top_k, search=search)
         response = engine.query(query_of(text, image))
     metadata = response.metadata or {}
     answer = Answer.model_validate({**metadata, "answer": str(response)})

@@ -103,8 +103,8 @@ def _of_pairs(
         read_pairs,
     )
 
-    model = encoders.chosen_encoder(encoder, alignment)
-    model = model or encoders.base_encoder(encoders.OFFLINE)
+    chosen = encoders.chosen_encoder(encoder, alignment)
+    model = encoders.seeing(chosen or encoders.base_encoder(encoders.OFFLINE))
     read = read_pairs(pairs, show_progress=output.shows_progress)
     encoded = encode_pairs(read, model, show_progress=output.shows_progress)
     seen = diagnose(encoded.texts, encoded.images, paired=True)

@@ -3,46 +3,49 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from llama_index_mmrag.errors import InvalidSetting
 
 if TYPE_CHECKING:
+    from llama_index.core.base.embeddings.base import BaseEmbedding
     from llama_index.core.embeddings import MultiModalEmbedding
 
 OFFLINE = "offline"
 
 
 def base_encoder(name: str, *, with_features: bool = False) -> MultiModalEmbedding:
-    """Return an encoder by the name that --encoder takes.
+    """Return an encoder of texts and pictures by the name that --encoder takes.
 
     Args:
-        name: "offline", or what `BatchedClipEmbedding` takes.
+        name: As for `encoder_named`.
         with_features: Of the offline encoder the one that heads are learned on.
 
     Raises:
-        InvalidSetting: The name is empty.
+        InvalidSetting: It names none, or one of texts alone.
         MissingExtra: Its packages are not installed.
     """
     from llama_index_mmrag import embeddings
+    from llama_index_mmrag.embeddings.named import encoder_named
     from llama_index_mmrag.embeddings.weights import check_offline
 
-    if not name.strip():
-        raise InvalidSetting(
-            f"--encoder {name!r} names no encoder; expected the name, folder or file "
-            f"of a CLIP model. Leave it out for 'offline'."
-        )
-    if name != OFFLINE:
-        return embeddings.BatchedClipEmbedding(model_name=name)
-    check_offline(needed_for="The offline encoder")
-    if with_features:
+    if with_features and name == OFFLINE:
+        check_offline(needed_for="The offline encoder")
         return embeddings.OfflineFeaturesEmbedding()
-    return embeddings.OfflineMultiModalEmbedding()
+    return seeing(encoder_named(name, "--encoder"))
 
 
-def chosen_encoder(
-    encoder: str | None, alignment: Path | None
-) -> MultiModalEmbedding | None:
+def seeing(model: BaseEmbedding) -> MultiModalEmbedding:
+    """Return an encoder, which must encode pictures too."""
+    from llama_index.core.embeddings import MultiModalEmbedding
+
+    from llama_index_mmrag.checks import instance
+
+    instance(model, "--encoder", MultiModalEmbedding)
+    return cast("MultiModalEmbedding", model)
+
+
+def chosen_encoder(encoder: str | None, alignment: Path | None) -> BaseEmbedding | None:
     """Return what --encoder and --alignment ask for; None: neither was given.
 
     An alignment remembers the encoder that `mmrag align` was given, and --encoder
@@ -54,8 +57,10 @@ def chosen_encoder(
         OSError: There is no such file.
         MissingExtra: The encoder's packages are not installed.
     """
+    from llama_index_mmrag.embeddings.named import encoder_named
+
     if alignment is None:
-        return None if encoder is None else base_encoder(encoder)
+        return None if encoder is None else encoder_named(encoder, "--encoder")
     from llama_index_mmrag.alignment import Alignment
     from llama_index_mmrag.alignment.transformed import TransformedEmbedding
     from llama_index_mmrag.embeddings.offline_features import FEATURES_SPACE
@@ -70,7 +75,7 @@ def chosen_encoder(
     name = encoder
     if name is None:
         name = str(loaded.figures.get("encoder", OFFLINE))
-        if name != OFFLINE and not Path(name).exists():
+        if name != OFFLINE and not Path(name.removeprefix("clip:")).exists():
             raise InvalidSetting(
                 f"The alignment {str(alignment)!r} was fitted with the encoder "
                 f"{name!r}, which is no file or folder here. Give --encoder NAME."

@@ -62,12 +62,13 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
             "the folder may not be mounted.",
         ),
     ] = False,
-    early_fusion: Annotated[
+    composition: Annotated[
         Literal["blend", "concat"] | None,
         typer.Option(
-            help="Also keep one vector for a picture with its text, for --fusion "
-            "early. blend: the weighted mean of the two. concat: one behind the other, "
-            "each compared with its like. Chosen when the store is made; it remembers.",
+            help="Also keep one vector for a picture with its text, for --search "
+            "composed. blend: the weighted mean of the two. concat: one behind the "
+            "other, each compared with its like. Chosen when the store is made, which "
+            "remembers.",
         ),
     ] = None,
     alpha: Annotated[
@@ -75,7 +76,7 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Share of the text under --early-fusion; the picture has the rest. "
+            help="Share of the text under --composition; the picture has the rest. "
             "Default: 0.5.",
         ),
     ] = None,
@@ -102,11 +103,9 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
     # store's affair.
     if not (refresh and holds_store(store)):
         discover(directory, recursive=False)
-    composition = _composition_for(store, early_fusion, alpha)
+    rule = _composition_for(store, composition, alpha)
     embed_model = chosen_encoder(encoder, alignment)
-    with opened(
-        store, embed_model, early_fusion=composition, catalogue=catalogue
-    ) as index:
+    with opened(store, embed_model, composition=rule, catalogue=catalogue) as index:
         how: dict[str, Any] = {"root": root, "moved": moved, "checksum": checksum}
         how["show_progress"] = output.shows_progress
         if refresh:
@@ -169,7 +168,7 @@ def _composition_for(
 
     if rule is None and alpha is not None:
         raise InvalidSetting(
-            f"--alpha {alpha} needs --early-fusion blend or concat. Add it."
+            f"--alpha {alpha} needs --composition blend or concat. Add it."
         )
     known = stored_composition(store)
     if rule is None:
@@ -177,9 +176,9 @@ def _composition_for(
     kind = Blend if rule == "blend" else Concatenate
     asked = kind() if alpha is None else kind(alpha)
     if known != asked and holds_store(store):
-        made = "without --early-fusion" if known is None else f"for {known!r}"
+        made = "without --composition" if known is None else f"for {known!r}"
         raise InvalidSetting(
             f"The store {str(store)!r} was made {made}; asked for was {asked!r}. Leave "
-            f"--early-fusion out to go on as it is, or give another --store."
+            f"--composition out to go on as it is, or give another --store."
         )
     return asked

@@ -51,13 +51,12 @@ Text = Annotated[str, typer.Argument(help="Words; may be left out with --image."
 Picture = Annotated[
     Path | None, typer.Option("--image", "-i", help="A picture to search by.")
 ]
-Fusion = Annotated[
-    Literal["late", "early", "both"] | None,
+Search = Annotated[
+    Literal["parts", "composed", "both"] | None,
     typer.Option(
-        "--fusion",
-        "-f",
-        help="late: fuse the rankings of texts and pictures. early: search the one "
-        "vector of words and picture (a store made with --early-fusion). both: all of "
+        "--search",
+        help="parts: fuse the rankings of texts and pictures. composed: search the one "
+        "vector of words and picture (a store made with --composition). both: all of "
         "it. Default: all that the store has.",
     ),
 ]
@@ -67,7 +66,8 @@ Encoder = Annotated[
         "--encoder",
         "-e",
         metavar="NAME",
-        help="'offline' (default), or a CLIP model: its name, folder or file.",
+        help="'offline' (default), 'clip', 'clip:NAME', or a CLIP model's folder or "
+        "file; or what LlamaIndex's resolve_embed_model takes.",
     ),
 ]
 AlignmentFile = Annotated[

@@ -16,7 +16,7 @@ def search(  # noqa: PLR0913, PLR0917 - each argument is an option of the comman
     text: options.Text = "",
     image: options.Picture = None,
     top_k: options.TopK = 5,
-    fusion: options.Fusion = None,
+    search: options.Search = None,
     root: options.Roots = None,
     catalogue: options.Catalogue = None,
     encoder: options.Encoder = None,
@@ -34,13 +34,13 @@ def search(  # noqa: PLR0913, PLR0917 - each argument is an option of the comman
             store,
             encoder=encoder,
             alignment=alignment,
-            fusion=fusion,
+            search=search,
             roots=root,
             catalogue=catalogue,
         ) as index,
         collect_degradations() as degraded,
     ):
-        retriever = index.as_retriever(top_k=top_k, fusion_stage=fusion)
+        retriever = index.as_retriever(top_k=top_k, search=search)
         results = retriever.retrieve(query_of(text, image))
     for lost in degraded:
         output.tell("No answer from", f"{lost.route}: {lost.reason}")

@@ -10,7 +10,7 @@ from llama_index_mmrag.cli.encoders import chosen_encoder
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
 
 if TYPE_CHECKING:
-    from llama_index.core.embeddings import MultiModalEmbedding
+    from llama_index.core.base.embeddings.base import BaseEmbedding
     from llama_index.core.schema import QueryBundle
 
     from llama_index_mmrag import MultiModalQdrantIndex
@@ -22,7 +22,7 @@ def existing(
     *,
     encoder: str | None,
     alignment: Path | None,
-    fusion: str | None = None,
+    search: str | None = None,
     roots: Sequence[str] | None = None,
     catalogue: Path | None = None,
 ) -> MultiModalQdrantIndex:
@@ -30,7 +30,7 @@ def existing(
 
     Raises:
         StoreUnusable: It does not.
-        InvalidSetting: It does not have the vectors that --fusion asks for, or a root
+        InvalidSetting: It does not have the vectors that --search asks for, or a root
             is not NAME=FOLDER.
         CollectionMismatch: It was filled by another encoder.
     """
@@ -40,15 +40,15 @@ def existing(
     embed_model = chosen_encoder(encoder, alignment)
     check_exists(store)
     composition = stored_composition(store)
-    if fusion in ("early", "both") and composition is None:
+    if search in ("composed", "both") and composition is None:
         raise InvalidSetting(
-            f"--fusion {fusion} needs vectors that {str(store)!r} does not have. "
-            f"Make a new store with: mmrag index DIR --store NEW --early-fusion blend"
+            f"--search {search} needs vectors that {str(store)!r} does not have. "
+            f"Make a new store with: mmrag index DIR --store NEW --composition blend"
         )
     return opened(
         store,
         embed_model,
-        early_fusion=composition,
+        composition=composition,
         roots=places,
         catalogue=catalogue,
     )
@@ -65,9 +65,9 @@ def _place_of(root: str) -> tuple[str, str]:
 
 def opened(
     store: Path,
-    embed_model: MultiModalEmbedding | None,
+    embed_model: BaseEmbedding | None,
     *,
-    early_fusion: Composition | None,
+    composition: Composition | None,
     roots: Mapping[str, str] | None = None,
     catalogue: Path | None = None,
 ) -> MultiModalQdrantIndex:
@@ -82,7 +82,7 @@ def opened(
         return MultiModalQdrantIndex.open(
             store,
             embed_model=embed_model,
-            early_fusion=early_fusion,
+            composition=composition,
             roots=roots,
             catalogue=catalogue,
         )

@@ -9,7 +9,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.embeddings.utils import EmbedType
 from llama_index.core.llms import LLM
 from llama_index.core.schema import BaseNode
 
@@ -21,6 +21,7 @@ from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import CalibratedSum
+from llama_index_mmrag.index.encoders import encoders_of
 from llama_index_mmrag.index.opening import (
     catalogue_in,
     catalogue_on,
@@ -28,7 +29,6 @@ from llama_index_mmrag.index.opening import (
     channels_on,
     check_channels,
     close_all,
-    encoders_of,
 )
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from llama_index_mmrag.agents.retriever_tool import MultiModalRetrieverTool
     from llama_index_mmrag.compression import CompressSettings, IndexCompression
 
-FusionStage = Literal["late", "early", "both"]
-"""Where parts meet: in rankings (late), in vectors (early), or the one in the other."""
+Searched = Literal["parts", "composed", "both"]
+"""Texts and pictures apart (late fusion), their composed vectors (early), or both."""
 
 _OF_SYNTHESIZER = frozenset(signature(MultiModalSynthesizer).parameters)
 
@@ -139,9 +139,9 @@ class MultiModalQdrantIndex(Sources):
         client: QdrantClient | None = None,
         aclient: AsyncQdrantClient | None = None,
         collection: str = "mmrag",
-        embed_model: BaseEmbedding | None = None,
-        text_embed_model: BaseEmbedding | None = None,
-        early_fusion: Composition | None = None,
+        embed_model: EmbedType | None = None,
+        image_embed_model: EmbedType | None = None,
+        composition: Composition | None = None,
         settings: ReadSettings | None = None,
         roots: Mapping[str, str | Path] | None = None,
         catalogue: str | Path | Literal[False] | None = None,
@@ -154,11 +154,13 @@ class MultiModalQdrantIndex(Sources):
             client: An existing client of one.
             aclient: An asynchronous client of the same server, for async queries.
             collection: The server's collections are "<this>-text" and "<this>-image".
-            embed_model: Encodes texts and pictures into one space; the offline encoder
-                (extra `offline`) if None.
-            text_embed_model: Encodes the text collection, where another encoder is
-                better at that; `embed_model` if None.
-            early_fusion: How a text and a picture become one vector, such as
+            embed_model: Encodes texts, and pictures too where it is multimodal; or its
+                name: "offline", "clip", "clip:ViT-B/32", or what LlamaIndex resolves,
+                such as "local:BAAI/bge-small-en". None: `Settings.embed_model` where it
+                was set, else the offline encoder (extra `offline`).
+            image_embed_model: Encodes pictures, and what asks for them; None:
+                `embed_model`, or the offline encoder beside one of texts alone.
+            composition: How a text and a picture become one vector, such as
                 `Blend(0.5)`; those are kept in a collection of their own, beside the
                 others. None for late fusion alone. A store remembers it.
             settings: How files and documents become nodes.
@@ -170,8 +172,8 @@ class MultiModalQdrantIndex(Sources):
 
         Raises:
             InvalidSetting: None or several of path, url and client are given, or `path`
-                is an address, or a root is no folder, or `embed_model` has no pictures,
-                or pictures and texts of two lengths.
+                is an address, or a root is no folder, or `image_embed_model` has no
+                pictures, or pictures and texts of two lengths.
             CollectionMismatch: The store was filled by other encoders, or with other
                 early fusion. A server's collection that does not say by which is
                 opened with a logged warning.
@@ -201,7 +203,7 @@ class MultiModalQdrantIndex(Sources):
             )
         if catalogue is not False:
             instance(catalogue, "open(): catalogue", str, Path, or_none=True)
-        encoders = encoders_of(embed_model, text_embed_model)
+        encoders = encoders_of(embed_model, image_embed_model)
         if path is not None and aclient is not None:
             raise InvalidSetting(
                 "open() got a path and aclient; expected aclient, a server's, beside "
@@ -209,7 +211,8 @@ class MultiModalQdrantIndex(Sources):
             )
         if path is not None:
             root = Path(path)
-            channels = channels_in(root, encoders, early_fusion)
+            with encoders.told():
+                channels = channels_in(root, encoders.of, composition)
             settings = settings or ReadSettings(media_dir=root / MEDIA)
             with ExitStack() as unfinished:
                 unfinished.callback(close_all, channels)
@@ -231,9 +234,10 @@ class MultiModalQdrantIndex(Sources):
             if client is None:
                 client = client_at(str(url))
                 opened.callback(client.close)
-            channels = channels_on(
-                client, collection, encoders, early_fusion, aclient=aclient
-            )
+            with encoders.told():
+                channels = channels_on(
+                    client, collection, encoders.of, composition, aclient=aclient
+                )
             index = cls(
                 channels,
                 settings=settings,
@@ -323,14 +327,14 @@ class MultiModalQdrantIndex(Sources):
         return self._writer.ref_doc_ids()
 
     def as_retriever(
-        self, *, fusion_stage: FusionStage | None = None, **settings: Any
+        self, *, search: Searched | None = None, **settings: Any
     ) -> MultiModalFusionRetriever:
         """Return a retriever over the channels.
 
         Args:
-            fusion_stage: "late" searches texts and pictures apart and fuses rankings,
-                "early" searches composed vectors alone, "both" does both; None does all
-                that the index was opened for.
+            search: "parts" searches texts and pictures apart and fuses rankings,
+                "composed" searches composed vectors alone, "both" does both; None does
+                all that the index was opened for.
             **settings: Arguments of `MultiModalFusionRetriever`. Three defaults differ:
                 `complete_entities` is True, so that a picture comes with its section
                 and a section with its picture; ids are one for all collections
@@ -342,22 +346,22 @@ class MultiModalQdrantIndex(Sources):
         settings.setdefault("fusion", CalibratedSum())
         # Composed vectors lie under the ids of what they were composed of.
         settings.setdefault("linked_by", BY_ENTITY)
-        channels = self._channels_at(fusion_stage)
+        channels = self._channels_at(search)
         return MultiModalFusionRetriever(channels, **settings)
 
-    def _channels_at(self, stage: FusionStage | None) -> tuple[Channel, ...]:
-        if stage is not None:
-            one_of(stage, "fusion_stage", get_args(FusionStage))
+    def _channels_at(self, search: Searched | None) -> tuple[Channel, ...]:
+        if search is not None:
+            one_of(search, "search", get_args(Searched))
         parts = tuple(self._channels.values())
-        if stage in ("early", "both") and self._composed is None:
+        if search in ("composed", "both") and self._composed is None:
             raise InvalidSetting(
-                f"fusion_stage is {stage!r}, and the index has no composed vectors. "
-                f"Open it, with a new store, with early_fusion=Blend(0.5), or search "
-                f'with "late".'
+                f"search is {search!r}, and the index has no composed vectors. "
+                f"Open it, with a new store, with composition=Blend(0.5), or search "
+                f'the "parts".'
             )
-        if stage == "late" or self._composed is None:
+        if search == "parts" or self._composed is None:
             return parts
-        if stage == "early":
+        if search == "composed":
             # The parts are asked for the kin of what is found, and not searched.
             parts = tuple(replace(channel, accepts=frozenset()) for channel in parts)
         return (*parts, self._composed)
@@ -394,17 +398,17 @@ class MultiModalQdrantIndex(Sources):
 
     @checked
     def as_tool(
-        self, *, fusion_stage: FusionStage | None = None, **settings: Any
+        self, *, search: Searched | None = None, **settings: Any
     ) -> MultiModalRetrieverTool:
         """Return an agent's tool that searches this index.
 
         Args:
-            fusion_stage: As for `as_retriever`.
+            search: As for `as_retriever`.
             **settings: Arguments of `MultiModalRetrieverTool`.
         """
         from llama_index_mmrag.agents.retriever_tool import MultiModalRetrieverTool
 
-        retriever = self.as_retriever(fusion_stage=fusion_stage)
+        retriever = self.as_retriever(search=search)
         return MultiModalRetrieverTool(retriever, **settings)
 
     # Closing

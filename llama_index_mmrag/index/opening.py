@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from llama_index_mmrag.composition import Composition
@@ -17,11 +16,10 @@ from llama_index_mmrag.compression.places import (
     opened_places,
     remove_leftovers,
 )
-from llama_index_mmrag.embeddings.dimension import check_one_length, dimension_of
+from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import (
     CollectionMismatch,
-    InvalidSetting,
     StoreUnusable,
 )
 from llama_index_mmrag.retrieval.channel import Channel
@@ -46,42 +44,15 @@ COMPOSED = "composed"
 name."""
 
 
-def encoders_of(
-    embed_model: BaseEmbedding | None, text_embed_model: BaseEmbedding | None
-) -> dict[str, BaseEmbedding]:
-    """Return an index's encoders by collection, checked; the offline one for none.
-
-    Raises:
-        InvalidSetting: `embed_model` has no pictures, or pictures and texts of two
-            lengths.
-        MissingExtra: The default encoder's packages are not installed.
-    """
-    if embed_model is None:
-        from llama_index_mmrag.embeddings import OfflineMultiModalEmbedding
-        from llama_index_mmrag.embeddings.weights import check_offline
-
-        # Before anything is made: an empty store would be left behind.
-        check_offline(needed_for="The default encoder")
-        embed_model = OfflineMultiModalEmbedding()
-    if not isinstance(embed_model, MultiModalEmbedding):
-        raise InvalidSetting(
-            f"embed_model is {embed_model.class_name()}, which cannot encode pictures. "
-            f"Give a MultiModalEmbedding; an encoder of texts alone goes beside it, as "
-            f"text_embed_model."
-        )
-    check_one_length(embed_model)
-    return {"text": text_embed_model or embed_model, "image": embed_model}
-
-
 def channels_in(
-    root: Path, encoders: Mapping[str, BaseEmbedding], early_fusion: Composition | None
+    root: Path, encoders: Mapping[str, BaseEmbedding], composition: Composition | None
 ) -> list[Channel]:
     """Return the open channels of a folder, which is made a store if it is none.
 
     Args:
         root: The folder.
-        encoders: By collection, from `encoders_of`.
-        early_fusion: What composes a text's and a picture's vectors; None: nothing.
+        encoders: By collection.
+        composition: What composes a text's and a picture's vectors; None: nothing.
 
     Raises:
         InvalidSetting: The composition cannot compose vectors of these encoders.
@@ -91,19 +62,19 @@ def channels_in(
     """
     cards = {name: card_of(model) for name, model in encoders.items()}
     collections = dict(encoders)
-    if early_fusion is not None:
-        dim = _composed_dim(early_fusion, encoders)
+    if composition is not None:
+        dim = _composed_dim(composition, encoders)
         collections[COMPOSED] = encoders["image"]
-    check_manifest(root, cards, early_fusion)
+    check_manifest(root, cards, composition)
     check_ours(root)
     channels: list[Channel] = []
     with ExitStack() as unfinished:
         unfinished.callback(close_all, channels)
         places = opened_places(root, collections)
         for name, (folder, model) in places.items():
-            if early_fusion is not None and name == COMPOSED:
+            if composition is not None and name == COMPOSED:
                 store = QdrantEdgeVectorStore.open(folder, dim=dim)
-                channels.append(_composed_channel(store, early_fusion, encoders))
+                channels.append(_composed_channel(store, composition, encoders))
             else:
                 store = QdrantEdgeVectorStore.open(folder, dim=dimension_of(model))
                 channels.append(Channel(name, vector_store=store, embed_model=model))
@@ -127,7 +98,7 @@ def channels_on(
     server: QdrantClient,
     collection: str,
     encoders: Mapping[str, BaseEmbedding],
-    early_fusion: Composition | None,
+    composition: Composition | None,
     *,
     aclient: AsyncQdrantClient | None = None,
 ) -> list[Channel]:
@@ -137,7 +108,7 @@ def channels_on(
         server: Its client.
         collection: What the collections' names begin with.
         encoders: As for `channels_in`.
-        early_fusion: As for `channels_in`.
+        composition: As for `channels_in`.
         aclient: For queries that hold no thread.
 
     Raises:
@@ -152,7 +123,7 @@ def channels_on(
         open_server_composed,
     )
 
-    dim = 0 if early_fusion is None else _composed_dim(early_fusion, encoders)
+    dim = 0 if composition is None else _composed_dim(composition, encoders)
     index_id = index_id_on(server, collection) or new_index_id()
     channels = [
         Channel(
@@ -169,7 +140,7 @@ def channels_on(
         )
         for name, model in encoders.items()
     ]
-    space_id = None if early_fusion is None else early_fusion.space_id
+    space_id = None if composition is None else composition.space_id
     composed = open_server_composed(
         server,
         collection,
@@ -178,8 +149,8 @@ def channels_on(
         index_id=index_id,
         aclient=aclient,
     )
-    if early_fusion is not None and composed is not None:
-        channels.append(_composed_channel(composed, early_fusion, encoders))
+    if composition is not None and composed is not None:
+        channels.append(_composed_channel(composed, composition, encoders))
     return channels
 
 
@@ -233,8 +204,8 @@ def _composed_channel(
     return Channel(
         COMPOSED,
         vector_store=vector_store,
-        embed_model=encoders["image"],
-        text_embed_model=encoders["text"],
+        embed_model=encoders["text"],
+        image_embed_model=encoders["image"],
         composition=composition,
     )
 
@@ -266,8 +237,7 @@ def check_channels(channels: Iterable[Channel], root: Path | None) -> StoreCheck
             if composition is None:
                 channel.collection.check(dimension_of(model), card_of(model))
             else:
-                text = channel.text_embed_model or model
-                encoders = {"text": text, "image": model}
+                encoders = {"text": model, "image": channel.image_embed_model or model}
                 channel.collection.check(_composed_dim(composition, encoders))
             n_points[channel.name] = channel.collection.count()
         except (CollectionMismatch, StoreUnusable) as error:

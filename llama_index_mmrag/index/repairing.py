@@ -12,6 +12,7 @@ from pathlib import Path
 
 import qdrant_edge as qe
 from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.embeddings.utils import EmbedType
 from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.composition import Composition
@@ -19,11 +20,11 @@ from llama_index_mmrag.compression.places import encoder_of, is_place
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import InvalidSetting, StoreUnusable
 from llama_index_mmrag.files.writing import put_aside
+from llama_index_mmrag.index.encoders import encoders_of
 from llama_index_mmrag.index.opening import (
     COMPOSED,
     catalogue_in,
     close_all,
-    encoders_of,
 )
 from llama_index_mmrag.index.whole import (
     Repair,
@@ -65,8 +66,8 @@ from llama_index_mmrag.stores.salvage import points_left
 def repair_store(
     root: Path,
     *,
-    embed_model: BaseEmbedding | None = None,
-    text_embed_model: BaseEmbedding | None = None,
+    embed_model: EmbedType | None = None,
+    image_embed_model: EmbedType | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Repair:
     """Rebuild the damaged collections of a store from what can be read of them.
@@ -80,7 +81,7 @@ def repair_store(
         root: The store's folder.
         embed_model: As for `MultiModalQdrantIndex.open`: for points whose vector is
             lost.
-        text_embed_model: As there.
+        image_embed_model: As there.
         on_step: Told what is done next.
 
     Raises:
@@ -90,7 +91,7 @@ def repair_store(
         CollectionMismatch: It was filled by other encoders.
         StoreUnusable: Neither its manifest nor the copy can be read.
     """
-    encoders = encoders_of(embed_model, text_embed_model)
+    encoders = encoders_of(embed_model, image_embed_model).of
     cards = {name: card_of(model) for name, model in encoders.items()}
     restored = restore_manifest(root, cards)
     composition = stored_composition(root)
@@ -172,7 +173,7 @@ class _Work:
         composition: Composition | None,
     ) -> Channel:
         folder, quantisation = self._root / entry.folder, None
-        encoder = encoders[IMAGE if name == COMPOSED else name]
+        encoder = encoders[TEXT if name == COMPOSED else name]
         if name in self._damaged:
             entry = without_lost_transform(self._root, name, entry, encoder)
             self._becoming[name] = entry
@@ -200,7 +201,7 @@ class _Work:
             name,
             vector_store=store,
             embed_model=encoder,
-            text_embed_model=None if composition is None else encoders[TEXT],
+            image_embed_model=None if composition is None else encoders[IMAGE],
             composition=composition,
         )
         channel.collection.places = self._places

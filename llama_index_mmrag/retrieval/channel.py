@@ -66,7 +66,7 @@ class Channel:
         composition: For early fusion: how a query's words and pictures become the one
             vector that is searched for. `Blend` suits any collection of a space that
             both are encoded into; others, a collection that was filled by them.
-        text_embed_model: Beside a composition: encodes the words, where that is
+        image_embed_model: Beside a composition: encodes the pictures, where that is
             another encoder; `embed_model` if None.
 
     Raises:
@@ -89,7 +89,7 @@ class Channel:
     )
     alpha: float | None = field(default=None, kw_only=True)
     composition: Composition | None = field(default=None, kw_only=True)
-    text_embed_model: BaseEmbedding | None = field(default=None, kw_only=True)
+    image_embed_model: BaseEmbedding | None = field(default=None, kw_only=True)
     can_filter: bool = field(default=True, init=False, repr=False, compare=False)
     source: object = field(init=False, repr=False, compare=False)
     way: Way = field(init=False, repr=False, compare=False)
@@ -108,8 +108,8 @@ class Channel:
         instance(self.modality, f"{of}: modality", str)
         instance(self.filters, f"{of}: filters", MetadataFilters, or_none=True)
         instance(self.composition, f"{of}: composition", Composition, or_none=True)
-        words, model = self.text_embed_model, BaseEmbedding
-        instance(words, f"{of}: text_embed_model", model, or_none=True)
+        pictures, model = self.image_embed_model, BaseEmbedding
+        instance(pictures, f"{of}: image_embed_model", model, or_none=True)
         modes = [mode.value for mode in VectorStoreQueryMode]
         mode = getattr(self.mode, "value", self.mode)
         collection = collection_of(self.vector_store)
@@ -142,15 +142,15 @@ class Channel:
         if self.accepts & {"image", "composed"} and not self._sees:
             raise InvalidSetting(
                 f"{of} accepts pictures, but its encoder "
-                f"{self.embed_model.class_name()} is no MultiModalEmbedding. Give it "
+                f"{self._image_model.class_name()} is no MultiModalEmbedding. Give it "
                 f"one, or leave 'image' out of accepts."
             )
         if self.composition is None and (
-            "composed" in self.accepts or self.text_embed_model is not None
+            "composed" in self.accepts or self.image_embed_model is not None
         ):
             raise InvalidSetting(
-                f"{of} has no composition, and accepts 'composed' or has a "
-                f"text_embed_model. Give it one, such as Blend(0.5), or leave both out."
+                f"{of} has no composition, and accepts 'composed' or has an "
+                f"image_embed_model. Give it one such as Blend(0.5), or leave them out."
             )
 
     def _composer(self) -> QueryComposer | None:
@@ -158,8 +158,8 @@ class Channel:
             return None
         return QueryComposer(
             self.composition,
-            text_model=self.text_embed_model or self.embed_model,
-            image_model=self.embed_model,
+            text_model=self.embed_model,
+            image_model=self._image_model,
         )
 
     @property
@@ -168,12 +168,16 @@ class Channel:
         return self.collection.place
 
     @property
+    def _image_model(self) -> BaseEmbedding:
+        return self.image_embed_model or self.embed_model
+
+    @property
     def _sees(self) -> bool:
-        return isinstance(self.embed_model, MultiModalEmbedding)
+        return isinstance(self._image_model, MultiModalEmbedding)
 
     @property
     def _computes_here(self) -> bool:
-        models = (self.embed_model, self.text_embed_model)
+        models = (self.embed_model, self.image_embed_model)
         return all(computes_here(model) for model in models if model is not None)
 
     def _suits(self) -> frozenset[PartKind]:

@@ -115,7 +115,7 @@ def check_spaces(
         raise InvalidSetting(
             f"{composition!r} got texts of the space {spaces[0]!r} ({dims[0]} numbers) "
             f"and pictures of {spaces[1]!r} ({dims[1]} numbers); expected one space. "
-            f"Use one encoder for both (leave text_embed_model out, or bring the two "
+            f"Use one encoder for both (leave image_embed_model out, or bring the two "
             f"together with TransformedEmbedding), or Concatenate."
         )
 

@@ -8,8 +8,8 @@ from inspect import unwrap
 from typing import Any, Literal, get_args
 
 from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CallbackManager
+from llama_index.core.embeddings.utils import EmbedType
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle, QueryType
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -22,6 +22,7 @@ from llama_index_mmrag.checks import one_of, truth, whole
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
 from llama_index_mmrag.concurrency.jobs import Steps, awalk, walk
 from llama_index_mmrag.embeddings.dimension import dimension_of
+from llama_index_mmrag.embeddings.named import encoder_named
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import AllRoutesFailed, InvalidQuery
 from llama_index_mmrag.events.degraded import failure_of, reasons, report
@@ -130,8 +131,8 @@ class MultiModalFusionRetriever(SingleRoutes):
         *,
         text_store: BasePydanticVectorStore,
         image_store: BasePydanticVectorStore,
-        text_embed: BaseEmbedding,
-        image_embed: BaseEmbedding,
+        embed_model: EmbedType,
+        image_embed_model: EmbedType | None = None,
         **settings: Any,
     ) -> MultiModalFusionRetriever:
         """Return a retriever over an existing pair of collections, checked.
@@ -143,9 +144,10 @@ class MultiModalFusionRetriever(SingleRoutes):
         Args:
             text_store: The collection of texts.
             image_store: The collection of pictures.
-            text_embed: The encoder that filled the text collection.
-            image_embed: The encoder that filled the image collection; to be asked with
-                pictures it must be a `MultiModalEmbedding`.
+            embed_model: The encoder that filled the text collection, or its name, as
+                for `MultiModalQdrantIndex.open`.
+            image_embed_model: The encoder that filled the image collection; to be asked
+                with pictures it must be a `MultiModalEmbedding`. `embed_model` if None.
             **settings: Arguments of the constructor.
 
         Raises:
@@ -156,9 +158,12 @@ class MultiModalFusionRetriever(SingleRoutes):
         """
         hybrid = getattr(text_store, "enable_hybrid", False)
         mode = VectorStoreQueryMode.HYBRID if hybrid else VectorStoreQueryMode.DEFAULT
+        texts = images = encoder_named(embed_model, "embed_model")
+        if image_embed_model is not None:
+            images = encoder_named(image_embed_model, "image_embed_model")
         channels = [
-            Channel("text", vector_store=text_store, embed_model=text_embed, mode=mode),
-            Channel("image", vector_store=image_store, embed_model=image_embed),
+            Channel("text", vector_store=text_store, embed_model=texts, mode=mode),
+            Channel("image", vector_store=image_store, embed_model=images),
         ]
         for channel in channels:
             model = channel.embed_model

@@ -247,7 +247,7 @@ def plan(  # noqa: PLR0913 - what all of a query's searches have in common
         accepted = {c.name: sorted(c.accepts) for c in channels}
         advice = "Add a channel whose encoder is a MultiModalEmbedding."
         if channels and not any(accepted.values()):
-            advice = "To search parts apart, use fusion_stage 'late' or 'both'."
+            advice = "To search parts apart, use search='parts' or 'both'."
         raise InvalidQuery(
             f"The query has {' and '.join(kinds)}, and no channel takes that: "
             f"{accepted}. {advice}"

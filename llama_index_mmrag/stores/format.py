@@ -166,19 +166,19 @@ def check_composed(filled_by: str | None, given: str | None, *, where: str) -> N
         return
     if filled_by is None:
         msg = (
-            f"The store {where!r} has no composed vectors, and early_fusion is "
-            f"{given}. Open it without early_fusion, or index into a new store with it."
+            f"The store {where!r} has no composed vectors, and composition is "
+            f"{given}. Open it without composition, or index into a new store with it."
         )
     elif given is None:
         msg = (
             f"The store {where!r} has composed vectors of {filled_by}, and no "
-            f"early_fusion was given: inserting would leave them behind. Open it with "
-            f"early_fusion={_spelt(filled_by)}; queries may still be late."
+            f"composition was given: inserting would leave them behind. Open it with "
+            f"composition={_spelt(filled_by)}; queries may still be late."
         )
     else:
         msg = (
-            f"The composed vectors of {where!r} are of {filled_by}; early_fusion is "
-            f"{given}. Open it with early_fusion={_spelt(filled_by)}, or index into a "
+            f"The composed vectors of {where!r} are of {filled_by}; composition is "
+            f"{given}. Open it with composition={_spelt(filled_by)}, or index into a "
             f"new store."
         )
     raise CollectionMismatch(msg)

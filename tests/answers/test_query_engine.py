@@ -34,7 +34,7 @@ async def test_answer_that_found_nothing_says_what_could_not_be_searched(
     tmp_path, paint
 ):
     with MultiModalQdrantIndex.open(
-        tmp_path / "store", embed_model=Down(), text_embed_model=ColourEncoder()
+        tmp_path / "store", embed_model=ColourEncoder(), image_embed_model=Down()
     ) as index:
         index.insert_directory(paint("red"))
         engine = index.as_query_engine()

@@ -271,7 +271,7 @@ def test_head_is_fitted_again_over_the_old_one(pairs, tmp_path):
     ("option", "given", "said"),
     [
         ("--alignment", "no.npz", "mmrag align --pairs FILE --out"),
-        ("--encoder", " ", "names no encoder"),
+        ("--encoder", " ", "--encoder is ' '; expected an encoder"),
     ],
 )
 def test_encoder_that_is_not_there_is_told(tmp_path, option, given, said):

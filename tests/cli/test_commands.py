@@ -519,7 +519,7 @@ def test_store_made_with_early_fusion_is_searched_by_words_and_picture_at_once(
     run, docs, tmp_path
 ):
     store = tmp_path / "store"
-    made = run("index", docs, "-s", store, "--early-fusion", "blend", "--alpha", 0.25)
+    made = run("index", docs, "-s", store, "--composition", "blend", "--alpha", 0.25)
     assert made.exit_code == 0, made.output
     collections = json.loads((store / "mmrag.json").read_text())["collections"]
     assert collections["composed"]["composition"] == "blend-v1(alpha=0.25)"
@@ -528,17 +528,19 @@ def test_store_made_with_early_fusion_is_searched_by_words_and_picture_at_once(
 
     query = ("red", "--image", docs / "teapot.png", "--store", store, "--json")
     expected = {
-        "late": {"text→text", "text→image", "image→image"},
-        "early": {"composed→composed"},
+        "parts": {"text→text", "text→image", "image→image"},
+        "composed": {"composed→composed"},
     }
-    expected["both"] = expected["late"] | expected["early"]
+    expected["both"] = expected["parts"] | expected["composed"]
     for stage, routes in expected.items():
-        rows = rows_of(run("search", *query, "--fusion", stage))
+        rows = rows_of(run("search", *query, "--search", stage))
         assert routes_of(rows)
         assert routes_of(rows) <= routes
         assert rows[0]["source"] in {"teapot.png", "house.md"}
-    assert run("search", *query).stdout == run("search", *query, "-f", "both").stdout
-    answered = run("ask", "What is red?", "-s", store, "--fusion", "early")
+    assert (
+        run("search", *query).stdout == run("search", *query, "--search", "both").stdout
+    )
+    answered = run("ask", "What is red?", "-s", store, "--search", "composed")
     assert answered.exit_code == 0
     assert "(text→composed rank" in answered.output
 
@@ -546,18 +548,18 @@ def test_store_made_with_early_fusion_is_searched_by_words_and_picture_at_once(
 @pytest.mark.parametrize(
     ("first", "then", "said"),
     [
-        ("", "--early-fusion blend", "made without --early-fusion"),
+        ("", "--composition blend", "made without --composition"),
         (
-            "--early-fusion concat",
-            "--early-fusion blend",
+            "--composition concat",
+            "--composition blend",
             "made for Concatenate(alpha=0.5); asked for was Blend(alpha=0.5)",
         ),
         (
-            "--early-fusion blend",
-            "--early-fusion blend --alpha 0.25",
-            "Leave --early-fusion out to go on as it is",
+            "--composition blend",
+            "--composition blend --alpha 0.25",
+            "Leave --composition out to go on as it is",
         ),
-        ("", "--alpha 0.25", "--alpha 0.25 needs --early-fusion"),
+        ("", "--alpha 0.25", "--alpha 0.25 needs --composition"),
     ],
 )
 def test_store_made_otherwise_is_not_filled(first, then, said, run, docs, tmp_path):
@@ -567,14 +569,14 @@ def test_store_made_otherwise_is_not_filled(first, then, said, run, docs, tmp_pa
     assert run(*index).exit_code == 0
 
 
-@pytest.mark.parametrize("stage", ["early", "both"])
+@pytest.mark.parametrize("stage", ["composed", "both"])
 def test_store_made_without_early_fusion_says_how_to_make_one_with_it(
     stage, run, store
 ):
-    ended = run("search", "red", "-s", store, "--fusion", stage)
-    refused(ended, f"--fusion {stage} needs vectors")
-    refused(ended, "mmrag index DIR --store NEW --early-fusion blend")
-    assert run("search", "red", "-s", store, "-f", "late").exit_code == 0
+    ended = run("search", "red", "-s", store, "--search", stage)
+    refused(ended, f"--search {stage} needs vectors")
+    refused(ended, "mmrag index DIR --store NEW --composition blend")
+    assert run("search", "red", "-s", store, "--search", "parts").exit_code == 0
 
 
 def test_root_has_a_name_and_its_pictures_are_shown_from_where_it_is_said_to_be(

@@ -49,7 +49,7 @@ N = 240
 FILES = ["image", "mmrag.copy.json", "mmrag.json", "text"]
 """What a store without pictures holds."""
 QUERIES = [f"document {i}" for i in range(40)]
-EARLY = {"early_fusion": Blend(0.5)}
+EARLY = {"composition": Blend(0.5)}
 
 
 def trying(
@@ -317,7 +317,7 @@ def test_quantised_alone_keeps_the_encoder_as_it_is(root):
 
 
 def test_encoder_of_texts_alone_is_wrapped_too(tmp_path):
-    encoders = {"embed_model": Seeing(), "text_embed_model": Hashed()}
+    encoders = {"embed_model": Hashed(), "image_embed_model": Seeing()}
     with opened(tmp_path / "s", **encoders) as index:
         index.insert(documents())
         index.compress(PCA_INT8, apply=True)
@@ -429,10 +429,10 @@ def test_index_with_early_fusion_is_quantised_and_never_transformed(tmp_path):
         assert composed.vector_store.quantisation == Quantisation("int8", 2.0)
         assert composed.vector_store.count() == N + 1
         assert best(index, f"document {N}") == f"document {N}"
-        early = index.as_retriever(top_k=1, fusion_stage="early")
+        early = index.as_retriever(top_k=1, search="composed")
         (hit,) = early.retrieve(f"document {N}")
         assert hit.node.get_content() == f"document {N}"
-    with pytest.raises(CollectionMismatch, match="early_fusion"):
+    with pytest.raises(CollectionMismatch, match="composition"):
         opened(root)
 
 
@@ -442,7 +442,7 @@ def test_pictures_are_asked_for_by_texts_and_not_by_composed_vectors(tmp_path):
         path = tmp_path / f"{i}.png"
         Image.new("RGB", (8, 8), (i, i * 7 % 256, 0)).save(path)
         pictures.append(ImageNode(id_=f"p{i}", image_path=str(path)))
-    with opened(tmp_path / "store", early_fusion=Concatenate(0.5)) as index:
+    with opened(tmp_path / "store", composition=Concatenate(0.5)) as index:
         index.insert([*documents(), *pictures])
         done = index.compress(INT8)
     assert {name: report.queries for name, report in done.reports.items()} == {

@@ -60,7 +60,7 @@ def test_clip_for_pictures_beside_another_encoder_for_texts(library, encoder):
     # Passages are longer than CLIP's 77 tokens: they need an encoder of their own.
     long = Document(text="red " * 150, doc_id="long")
     with MultiModalQdrantIndex.open(
-        library / "store", embed_model=encoder, text_embed_model=ColourEncoder()
+        library / "store", embed_model=ColourEncoder(), image_embed_model=encoder
     ) as index:
         index.insert_directory(library, recursive=False)
         assert index.insert([long]).problems == []

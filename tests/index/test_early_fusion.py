@@ -29,7 +29,7 @@ from llama_index_mmrag.retrieval.channel import Channel
 
 from ..support.indexes import KINDS, CountingEncoder, all_of, contents, inline, painted
 
-STAGES = ("late", "early", "both")
+STAGES = ("parts", "composed", "both")
 
 PAGE = """\
 # Red fruit
@@ -66,7 +66,7 @@ def open_page(open_index, page):
     """Return a function that opens an index with early fusion, of that page."""
 
     def opened(kind="edge", rule=Blend(0.5)) -> MultiModalQdrantIndex:  # noqa: B008
-        index = open_index(kind, early_fusion=rule)
+        index = open_index(kind, composition=rule)
         index.insert_directory(page)
         return index
 
@@ -100,9 +100,14 @@ def test_each_stage_asks_its_routes(kind, open_page, page):
     query = QueryBundle("red", image_path=str(page / "pix" / "green.png"))
     late = {"text→text", "text→image", "image→image"}
     early = {"composed→composed"}
-    expected = {"late": late, "early": early, "both": late | early, None: late | early}
+    expected = {
+        "parts": late,
+        "composed": early,
+        "both": late | early,
+        None: late | early,
+    }
     for stage, wanted in expected.items():
-        results = index.as_retriever(fusion_stage=stage).retrieve(query)
+        results = index.as_retriever(search=stage).retrieve(query)
         assert routes(results) == wanted
         assert found(results)[0] in {"Red fruit", "green.png"}
 
@@ -113,7 +118,7 @@ def test_early_fusion_alone_finds_by_words_by_picture_and_by_both(
     kind, rule, open_page, page
 ):
     index = open_page(kind, rule)
-    retriever = index.as_retriever(fusion_stage="early", top_k=1)
+    retriever = index.as_retriever(search="composed", top_k=1)
     green = str(page / "pix" / "green.png")
     assert found(retriever.retrieve("yellow")) == ["Sun"]
     assert set(found(retriever.retrieve("blue"))) == {"Water", "red.png"}
@@ -144,7 +149,7 @@ def test_early_results_are_the_nodes_of_the_parts(open_page):
             update=without
         )
     for stage in STAGES:
-        results = index.as_retriever(fusion_stage=stage).retrieve("blue")
+        results = index.as_retriever(search=stage).retrieve("blue")
         assert all(r.node.node_id in whole for r in results)
         assert {r.node.metadata["modality"] for r in results} == {"text", "image"}
 
@@ -153,7 +158,7 @@ def test_pictures_are_composed_with_their_caption_or_else_with_their_entitys_tex
     open_index, page
 ):
     """Red heading, green picture; cyan caption, red picture; blue text, lime one."""
-    index = open_index(early_fusion=Blend(0.5), embed_model=CountingEncoder())
+    index = open_index(composition=Blend(0.5), embed_model=CountingEncoder())
     index.insert_directory(page)
     entity = {"entity_id": "pair"}
     alone = painted(page, "lime", name="alone.png")
@@ -180,7 +185,7 @@ async def test_sync_and_async_give_the_same_at_every_stage(kind, open_page, page
     index = open_page(kind, Concatenate(0.3))
     query = QueryBundle("red", image_path=str(page / "pix" / "green.png"))
     for stage in STAGES:
-        retriever = index.as_retriever(fusion_stage=stage)
+        retriever = index.as_retriever(search=stage)
         ours, theirs = retriever.retrieve(query), await retriever.aretrieve(query)
         assert found(ours) == found(theirs)
         assert [r.provenance for r in ours] == [r.provenance for r in theirs]
@@ -191,7 +196,7 @@ async def test_sync_and_async_give_the_same_at_every_stage(kind, open_page, page
 def test_provenance_adds_up_at_every_stage(stage, fusion, open_page, page):
     index = open_page()
     settings = {} if fusion is None else {"fusion": fusion}
-    results = index.as_retriever(fusion_stage=stage, **settings).retrieve(
+    results = index.as_retriever(search=stage, **settings).retrieve(
         MultiModalQuery("red", images=[str(page / "pix" / "green.png")])
     )
     assert results
@@ -206,7 +211,7 @@ def test_provenance_adds_up_at_every_stage(stage, fusion, open_page, page):
 @KINDS
 def test_alpha_at_its_ends_ranks_as_the_single_channel(kind, alpha, open_index, page):
     """Documents of a text and a picture each; queries of both."""
-    index = open_index(kind, early_fusion=Blend(alpha))
+    index = open_index(kind, composition=Blend(alpha))
     colours = ("red", "blue", "yellow", "cyan", "magenta", "white")
     index.insert(
         ImageNode(
@@ -217,7 +222,7 @@ def test_alpha_at_its_ends_ranks_as_the_single_channel(kind, alpha, open_index, 
         for n, (colour, other) in enumerate(zip(colours, colours[::-1], strict=True))
     )
     query = QueryBundle("red and a little blue", image_path=str(painted(page, "cyan")))
-    early = index.as_retriever(fusion_stage="early", fusion=RRF()).retrieve(query)
+    early = index.as_retriever(search="composed", fusion=RRF()).retrieve(query)
     encoder = index.channels[0].embed_model
     pictures = all_of(by_modality(index)["image"])
     if alpha:
@@ -234,7 +239,7 @@ def test_alpha_at_its_ends_ranks_as_the_single_channel(kind, alpha, open_index, 
 
 
 def test_filters_hold_at_every_stage(open_index):
-    index = open_index(early_fusion=Blend(0.5))
+    index = open_index(composition=Blend(0.5))
     index.insert(
         [
             Document(text="red", id_="a", metadata={"shelf": 1}),
@@ -244,7 +249,7 @@ def test_filters_hold_at_every_stage(open_index):
     )
     filters = MetadataFilters(filters=[MetadataFilter(key="shelf", value=2)])
     for stage in STAGES:
-        retriever = index.as_retriever(fusion_stage=stage, filters=filters)
+        retriever = index.as_retriever(search=stage, filters=filters)
         results = retriever.retrieve("red")
         assert {r.node.metadata["shelf"] for r in results} == {2}
         assert len(results) == 2
@@ -252,9 +257,9 @@ def test_filters_hold_at_every_stage(open_index):
 
 def test_engine_and_tool_pass_the_stage_on(open_page):
     index = open_page()
-    answer = index.as_query_engine(fusion_stage="early").query("What is yellow?")
+    answer = index.as_query_engine(search="composed").query("What is yellow?")
     assert routes(answer.source_nodes) == {"text→composed"}
-    output = index.as_tool(fusion_stage="early").call(query="yellow", top_k=20)
+    output = index.as_tool(search="composed").call(query="yellow", top_k=20)
     assert routes(output.raw_output) == {"text→composed"}
     output = index.as_tool().call(query="yellow")
     assert routes(output.raw_output) == {"text→text", "text→image", "text→composed"}
@@ -263,7 +268,7 @@ def test_engine_and_tool_pass_the_stage_on(open_page):
 @KINDS
 def test_deeper_retriever_keeps_its_stage(kind, open_page):
     index = open_page(kind)
-    few = index.as_retriever(fusion_stage="early", top_k=1)
+    few = index.as_retriever(search="composed", top_k=1)
     assert found(few.retrieve("yellow")) == ["Sun"]
     many = few.with_top_k(12).retrieve("yellow")
     assert found(many)[0] == "Sun"
@@ -276,7 +281,7 @@ def test_deeper_retriever_keeps_its_stage(kind, open_page):
 
 @KINDS
 def test_removed_text_leaves_its_picture_alone(kind, open_index, tmp_path):
-    index = open_index(kind, early_fusion=Blend(0.5))
+    index = open_index(kind, composition=Blend(0.5))
     entity = {"entity_id": "pair"}
     index.insert(
         [
@@ -299,7 +304,7 @@ def test_removed_text_leaves_its_picture_alone(kind, open_index, tmp_path):
 
 
 def test_parts_are_encoded_once_for_all_collections(open_index, page, encoder):
-    index = open_index(early_fusion=Blend(0.5))
+    index = open_index(composition=Blend(0.5))
     report = index.insert_directory(page)
     assert (report.n_added, len(all_of(index.channels[0]))) == (5, 3)
     assert encoder.taken() == (3 + 2, 2), "three texts, two captions, two pictures"
@@ -312,7 +317,7 @@ def test_refreshed_folder_equals_a_fresh_one(open_page, page, open_index):
     (page / "page.md").write_text(PAGE.replace("A ripe one.", "A magenta one."))
     (page / "more.txt").write_text("white")
     index.refresh(page)
-    fresh = open_index(early_fusion=Concatenate(0.5))
+    fresh = open_index(composition=Concatenate(0.5))
     fresh.insert_directory(page)
     assert contents(index) == contents(fresh)
     (page / "page.md").unlink()
@@ -339,7 +344,7 @@ def test_insert_that_was_interrupted_before_composing_is_made_good(
     broken = Interrupted(modality_gap=0.75)
     path = tmp_path / "store"
     settings = {
-        "early_fusion": Blend(0.5),
+        "composition": Blend(0.5),
         "settings": ReadSettings(media_dir=tmp_path / "media"),
     }
     with open_index(path=path, embed_model=broken, **settings) as index:
@@ -372,11 +377,11 @@ def test_caption_that_cannot_be_encoded_is_told_and_the_rest_goes_in(
     ]
     path, rule = tmp_path / "store", Blend(0.5)
     choosy = Choosy(modality_gap=0.75)
-    with open_index(path=path, early_fusion=rule, embed_model=choosy) as index:
+    with open_index(path=path, composition=rule, embed_model=choosy) as index:
         report = index.insert(items)
         assert [problem.reason for problem in report.problems] == ["unsayable"]
         assert [len(all_of(c)) for c in index.channels] == [0, 2, 1]
-    with open_index(path=path, early_fusion=rule) as index:
+    with open_index(path=path, composition=rule) as index:
         index.insert(items)
         assert [len(all_of(c)) for c in index.channels] == [0, 2, 2], "the next time"
 
@@ -386,17 +391,17 @@ def test_caption_that_cannot_be_encoded_is_told_and_the_rest_goes_in(
 
 def test_store_remembers_its_composition(open_index, tmp_path, page):
     path = tmp_path / "store"
-    open_index(path=path, early_fusion=Blend(0.25)).close()
+    open_index(path=path, composition=Blend(0.25)).close()
     collections = json.loads((path / "mmrag.json").read_text())["collections"]
     assert collections["composed"]["composition"] == "blend-v1(alpha=0.25)"
     for other, said in (
-        (Blend(0.5), r"of blend-v1\(alpha=0\.25\); early_fusion is blend-v1\(alpha=0"),
-        (Concatenate(0.25), r"Open it with early_fusion=Blend\(alpha=0\.25\)"),
-        (None, r"no early_fusion was given.*early_fusion=Blend\(alpha=0\.25\)"),
+        (Blend(0.5), r"of blend-v1\(alpha=0\.25\); composition is blend-v1\(alpha=0"),
+        (Concatenate(0.25), r"Open it with composition=Blend\(alpha=0\.25\)"),
+        (None, r"no composition was given.*composition=Blend\(alpha=0\.25\)"),
     ):
         with pytest.raises(CollectionMismatch, match=said):
-            open_index(path=path, early_fusion=other)
-    with open_index(path=path, early_fusion=Blend(0.25)) as index:
+            open_index(path=path, composition=other)
+    with open_index(path=path, composition=Blend(0.25)) as index:
         assert [c.name for c in index.channels] == ["text", "image", "composed"]
 
 
@@ -405,7 +410,7 @@ def test_store_without_composed_vectors_is_not_opened_for_early_fusion(
 ):
     open_index(path=tmp_path / "store").close()
     with pytest.raises(CollectionMismatch, match="no composed vectors.*new store"):
-        open_index(path=tmp_path / "store", early_fusion=Blend(0.5))
+        open_index(path=tmp_path / "store", composition=Blend(0.5))
     assert not (tmp_path / "store" / "composed").exists()
     open_index(path=tmp_path / "store")
 
@@ -415,7 +420,7 @@ def test_server_remembers_its_composition(encoder):
 
     def opened(rule: Any) -> MultiModalQdrantIndex:
         return MultiModalQdrantIndex.open(
-            client=client, embed_model=encoder, early_fusion=rule
+            client=client, embed_model=encoder, composition=rule
         )
 
     opened(Blend(0.25)).insert(Document(text="red"))
@@ -423,7 +428,7 @@ def test_server_remembers_its_composition(encoder):
     assert [c.name for c in opened(Blend(0.25)).channels][-1] == "composed"
     for other, said in (
         (Blend(0.5), r"'mmrag' are of blend-v1\(alpha=0\.25\)"),
-        (None, r"no early_fusion was given.*Blend\(alpha=0\.25\)"),
+        (None, r"no composition was given.*Blend\(alpha=0\.25\)"),
     ):
         with pytest.raises(CollectionMismatch, match=said):
             opened(other)
@@ -434,12 +439,12 @@ def test_server_collections_without_composed_vectors_are_not_opened_for_them(enc
     client = QdrantClient(":memory:")
     plain = MultiModalQdrantIndex.open(client=client, embed_model=encoder)
     MultiModalQdrantIndex.open(
-        client=client, embed_model=encoder, collection="x", early_fusion=Blend()
+        client=client, embed_model=encoder, collection="x", composition=Blend()
     )
     plain.insert(Document(text="red"))
     with pytest.raises(CollectionMismatch, match="no composed vectors"):
         MultiModalQdrantIndex.open(
-            client=client, embed_model=encoder, early_fusion=Blend()
+            client=client, embed_model=encoder, composition=Blend()
         )
     assert not client.collection_exists("mmrag-composed")
     client.close()
@@ -451,19 +456,19 @@ def test_server_collections_without_composed_vectors_are_not_opened_for_them(enc
 def test_index_without_composed_vectors_has_no_early_stage(open_index):
     index = open_index()
     assert routes(index.as_retriever().retrieve("red")) == set()
-    for stage in ("early", "both"):
+    for stage in ("composed", "both"):
         with pytest.raises(InvalidSetting, match=f"{stage!r}.*no composed vectors"):
-            index.as_retriever(fusion_stage=stage)
-    assert len(index.as_retriever(fusion_stage="late").channels) == 2
-    with pytest.raises(InvalidSetting, match="'earlier'; expected 'late', 'early'"):
-        index.as_retriever(fusion_stage="earlier")
+            index.as_retriever(search=stage)
+    assert len(index.as_retriever(search="parts").channels) == 2
+    with pytest.raises(InvalidSetting, match="'earlier'; expected 'parts', 'composed'"):
+        index.as_retriever(search="earlier")
 
 
 def test_early_stage_searches_no_part_apart_and_says_so(open_index):
-    index = open_index(early_fusion=Blend(0.5))
+    index = open_index(composition=Blend(0.5))
     index.insert(Document(text="red"))
-    with pytest.raises(InvalidQuery, match=r"'text': \[\].*'late' or 'both'"):
-        index.as_retriever(fusion_stage="early").text_retrieve("red")
+    with pytest.raises(InvalidQuery, match=r"'text': \[\].*'parts' or 'both'"):
+        index.as_retriever(search="composed").text_retrieve("red")
     (hit,) = index.as_retriever().text_retrieve("red")
     assert routes([hit]) == {"text→text"}
 
@@ -473,25 +478,27 @@ def test_blend_of_two_encoders_is_refused_before_anything_is_made(tmp_path, enco
         with pytest.raises(InvalidSetting, match="one space.*Concatenate"):
             MultiModalQdrantIndex.open(
                 tmp_path / "store",
-                embed_model=encoder,
-                text_embed_model=texts,
-                early_fusion=Blend(0.5),
+                embed_model=texts,
+                image_embed_model=encoder,
+                composition=Blend(0.5),
             )
     assert not (tmp_path / "store").exists()
 
 
-def test_concatenation_takes_two_encoders(open_index):
+def test_concatenation_takes_two_encoders(open_index, encoder):
     index = open_index(
-        text_embed_model=MockEmbedding(embed_dim=3), early_fusion=Concatenate(0.5)
+        embed_model=MockEmbedding(embed_dim=3),
+        image_embed_model=encoder,
+        composition=Concatenate(0.5),
     )
     index.insert([Document(text="red"), ImageNode(text="red", image=inline("red"))])
     assert {len(n.embedding or ()) for n in all_of(index.channels[-1])} == {7}
-    results = index.as_retriever(fusion_stage="early").retrieve("red")
+    results = index.as_retriever(search="composed").retrieve("red")
     assert len(results) == 2
 
 
 def test_two_composed_channels_are_refused(open_index):
-    channels = open_index(early_fusion=Blend(0.5)).channels
+    channels = open_index(composition=Blend(0.5)).channels
     with pytest.raises(InvalidSetting, match="one for each modality"):
         MultiModalQdrantIndex([*channels, channels[-1]])
     assert MultiModalQdrantIndex(channels).channels == channels

@@ -127,7 +127,7 @@ def test_any_inserts_and_deletes_equal_a_fresh_build_of_what_is_left(
     def check(steps):
         items = pool(media)
         index, fresh = (
-            open_index(kind, settings=read, early_fusion=rule) for _ in range(2)
+            open_index(kind, settings=read, composition=rule) for _ in range(2)
         )
         left: dict[str, BaseNode] = {}
         for step in steps:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from llama_index.core import Settings
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.schema import Document, ImageNode
 from qdrant_client import QdrantClient
 
 from llama_index_mmrag import MultiModalQdrantIndex
+from llama_index_mmrag.embeddings import OfflineMultiModalEmbedding
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import (
     CollectionMismatch,
@@ -19,6 +22,7 @@ from llama_index_mmrag.errors import (
     StoreInUse,
     StoreUnusable,
 )
+from llama_index_mmrag.index.encoders import encoders_of
 from llama_index_mmrag.nodes.node import modality_of
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.checking import check_store
@@ -94,7 +98,7 @@ def test_reopened_index_finds_what_is_there(open_index, tmp_path, encoder):
         assert hit.node.get_content() == "red"
 
 
-@pytest.mark.parametrize("which", ["embed_model", "text_embed_model"])
+@pytest.mark.parametrize("which", ["embed_model", "image_embed_model"])
 def test_store_filled_by_another_encoder_is_refused(which, open_index, tmp_path):
     open_index(path=tmp_path / "store").close()
     with pytest.raises(CollectionMismatch, match=r"colour-v1-gap0\.75.*gap0\.5"):
@@ -103,14 +107,78 @@ def test_store_filled_by_another_encoder_is_refused(which, open_index, tmp_path)
 
 
 def test_encoder_without_pictures_is_refused_before_anything_is_made(tmp_path):
-    with pytest.raises(InvalidSetting, match="MockEmbedding.*text_embed_model"):
+    with pytest.raises(InvalidSetting, match="MockEmbedding.*as embed_model"):
         MultiModalQdrantIndex.open(
-            tmp_path / "store", embed_model=MockEmbedding(embed_dim=3)
+            tmp_path / "store", image_embed_model=MockEmbedding(embed_dim=3)
         )
     assert not (tmp_path / "store").exists()
 
 
-def test_texts_may_have_an_encoder_of_their_own(open_index):
+@pytest.mark.parametrize("old", ["text_embed_model", "early_fusion"])
+def test_old_names_say_the_new_ones(old, open_index):
+    new = {"text_embed_model": "image_embed_model", "early_fusion": "composition"}[old]
+    with pytest.raises(InvalidSetting, match=f"open.. takes no '{old}'.*{new}"):
+        open_index(**{old: None})
+
+
+@pytest.fixture
+def unset(monkeypatch) -> Any:
+    """Leave LlamaIndex's Settings as they are before anything is set."""
+    monkeypatch.setattr(Settings, "_embed_model", None)
+    return Settings
+
+
+def test_encoder_of_settings_is_used_where_none_is_given(unset, tmp_path, encoder):
+    unset.embed_model = encoder
+    with MultiModalQdrantIndex.open(tmp_path / "store") as index:
+        assert all(channel.embed_model is encoder for channel in index.channels)
+    unset.embed_model = MockEmbedding(embed_dim=3)
+    with MultiModalQdrantIndex.open(
+        tmp_path / "other", image_embed_model=encoder
+    ) as index:
+        texts, pictures = index.channels
+        assert (texts.embed_model, pictures.embed_model) == (unset.embed_model, encoder)
+
+
+def test_none_of_settings_is_none(unset, encoder):
+    unset.embed_model = None  # LlamaIndex makes a mock of it
+    found = encoders_of(None, encoder)
+    assert found.of == {"text": encoder, "image": encoder}
+    assert encoders_of(None, None).whence["texts"] == "is the default"
+
+
+def test_settings_are_not_read_where_nothing_was_set(unset):
+    assert encoders_of(None, None).whence == dict.fromkeys(
+        ("texts", "pictures"), "is the default"
+    )
+    assert unset._embed_model is None
+
+
+def test_encoder_of_texts_alone_leaves_pictures_to_the_offline_one(unset, caplog):
+    caplog.set_level("INFO")
+    found = encoders_of(MockEmbedding(embed_dim=3), None)
+    assert isinstance(found.of["image"], OfflineMultiModalEmbedding)
+    assert "MockEmbedding encodes no pictures: the offline encoder does" in caplog.text
+
+
+def test_mismatch_says_where_the_encoders_come_from(unset, open_index, tmp_path):
+    open_index(path=tmp_path / "store").close()
+    unset.embed_model = ColourEncoder(modality_gap=0.5)
+    for given, whence in [
+        (
+            {},
+            "of texts is Settings.embed_model and of pictures is Settings.em",
+        ),
+        (
+            {"embed_model": ColourEncoder(), "image_embed_model": ColourEncoder()},
+            "of texts is the argument embed_model and of pictures is the argument im",
+        ),
+    ]:
+        with pytest.raises(CollectionMismatch, match=whence):
+            MultiModalQdrantIndex.open(tmp_path / "store", **given)
+
+
+def test_texts_may_have_an_encoder_of_their_own(open_index, encoder):
     class Longer(ColourEncoder):
         @property
         def dimension(self) -> int:
@@ -119,7 +187,7 @@ def test_texts_may_have_an_encoder_of_their_own(open_index):
         def _get_text_embedding(self, text: str) -> list[float]:
             return [*super()._get_text_embedding(text), 0.0]
 
-    index = open_index(text_embed_model=Longer())
+    index = open_index(embed_model=Longer(), image_embed_model=encoder)
     index.insert([Document(text="red"), ImageNode(image=inline("red"))])
     stored = [[len(n.embedding) for n in all_of(c)] for c in index.channels]
     assert stored == [[5], [4]]
@@ -148,6 +216,7 @@ def test_folder_of_somebody_else_is_an_unusable_store(tmp_path):
     code = """
 import os, sys
 from llama_index_mmrag import MultiModalQdrantIndex
+from llama_index_mmrag.embeddings import OfflineMultiModalEmbedding
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import StoreUnusable
 if os.geteuid() == 0:

@@ -268,7 +268,7 @@ def test_folder_that_is_gone_is_made_anew(root, encoder, open_index):
 def test_composed_vectors_are_made_of_the_parts_and_give_back_their_nodes(
     open_index, encoder, tmp_path
 ):
-    root, early = tmp_path / "early", {"early_fusion": Blend(0.5)}
+    root, early = tmp_path / "early", {"composition": Blend(0.5)}
     with open_index(path=root, **early) as index:
         index.insert(items())
     before = stored(root, encoder, **early)

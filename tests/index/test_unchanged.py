@@ -441,16 +441,16 @@ def test_renamed_page_takes_its_pictures_along(run, folder, open_index, encoder)
 def test_page_that_moves_with_its_pictures_is_not_encoded(
     rule, run, folder, open_index, encoder
 ):
-    run(early_fusion=rule).insert_directory(folder)
+    run(composition=rule).insert_directory(folder)
     below = folder / "below"
     below.mkdir()
     for name in ("fruit.md", "pix"):
         (folder / name).rename(below / name)
     encoder.taken()
-    index = run(early_fusion=rule)
+    index = run(composition=rule)
     index.refresh(folder)
     assert encoder.taken() == (0, 0)
-    assert is_fresh(index, folder, open_index, early_fusion=rule)
+    assert is_fresh(index, folder, open_index, composition=rule)
 
 
 def test_copy_is_not_encoded_and_the_first_stays(run, folder, open_index, encoder):

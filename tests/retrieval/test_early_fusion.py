@@ -42,6 +42,7 @@ from ..support.colours import (
 from ..support.retrievers import Scripted, scored
 
 COMPOSED = frozenset({"composed"})
+SEEING = ColourEncoder(modality_gap=0.75)
 COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta", "white")
 
 
@@ -219,7 +220,8 @@ def test_concatenation_compares_texts_with_texts_and_pictures_with_pictures(
             channel(
                 "pair",
                 store,
-                text_embed_model=Long(),
+                Long(),
+                image_embed_model=SEEING,
                 composition=Concatenate(0.36),
             )
         )
@@ -245,14 +247,22 @@ def test_concatenation_compares_texts_with_texts_and_pictures_with_pictures(
     ("settings", "said"),
     [
         ({"accepts": COMPOSED}, "no composition.*Blend"),
-        ({"text_embed_model": ColourEncoder()}, "no composition.*text_embed_model"),
+        ({"image_embed_model": ColourEncoder()}, "no composition.*image_embed_model"),
         ({"embed_model": MockEmbedding(4), "composition": Blend()}, "accepts pictures"),
         (
-            {"text_embed_model": Long(), "composition": Blend(0.5)},
+            {
+                "embed_model": Long(),
+                "image_embed_model": SEEING,
+                "composition": Blend(0.5),
+            },
             r"Blend\(alpha=0.5\) got texts of the space 'Long:long'.*Concatenate",
         ),
         (
-            {"text_embed_model": ColourEncoder(), "composition": Blend(0.5)},
+            {
+                "image_embed_model": SEEING,
+                "embed_model": ColourEncoder(),
+                "composition": Blend(0.5),
+            },
             "'colour-v1-gap0'.*'colour-v1-gap0.75'",
         ),
     ],

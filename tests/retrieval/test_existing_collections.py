@@ -59,8 +59,8 @@ def one_retriever(
     return MultiModalFusionRetriever.from_vector_stores(
         text_store=text_store or QdrantVectorStore("texts", client=client),
         image_store=QdrantVectorStore("pictures", client=client),
-        text_embed=ENCODER,
-        image_embed=ENCODER,
+        embed_model=ENCODER,
+        image_embed_model=ENCODER,
     )
 
 

@@ -620,8 +620,8 @@ def test_pair_of_collections_makes_a_retriever(kind, open_store, encoder, paint)
     retriever = MultiModalFusionRetriever.from_vector_stores(
         text_store=open_store(kind, [text_node("red")]),
         image_store=open_store(kind, [image_node(paint("red"))]),
-        text_embed=encoder,
-        image_embed=encoder,
+        embed_model=encoder,
+        image_embed_model=encoder,
         top_k=1,
     )
     assert [c.name for c in retriever.channels] == ["text", "image"]

@@ -213,10 +213,10 @@ def test_retriever_over_the_collections_refuses_another_encoder(client, name):
         for modality in ("text", "image")
     }
     fits = MultiModalFusionRetriever.from_vector_stores(
-        **stores, text_embed=ENCODER, image_embed=ENCODER
+        **stores, embed_model=ENCODER, image_embed_model=ENCODER
     )
     assert [hit.node.get_content() for hit in fits.retrieve("red")] == ["a red cube"]
     with pytest.raises(CollectionMismatch, match=f"'{name}-image' was filled by"):
         MultiModalFusionRetriever.from_vector_stores(
-            **stores, text_embed=ENCODER, image_embed=OTHER
+            **stores, embed_model=ENCODER, image_embed_model=OTHER
         )

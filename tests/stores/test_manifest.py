@@ -157,7 +157,7 @@ def test_composition_is_remembered(tmp_path):
     written(tmp_path, format=3, index_id=ID, collections={"composed": composed})
     assert stored_composition(tmp_path) == Blend(0.25)
     check_manifest(tmp_path, {}, Blend(0.25))
-    with pytest.raises(CollectionMismatch, match="early_fusion"):
+    with pytest.raises(CollectionMismatch, match="composition"):
         check_manifest(tmp_path, {}, None)
 
 
