@@ -36,6 +36,7 @@ class Draft:
         evidence: The sources that the answer may cite.
         nodes: All results, those that are not shown among them.
         additional: Nodes that LlamaIndex wants listed after the sources.
+        pictures: The query's own, shown beside the sources.
     """
 
     def __init__(
@@ -43,8 +44,11 @@ class Draft:
         evidence: Evidence,
         nodes: Sequence[NodeWithScore],
         additional: Sequence[NodeWithScore] = (),
+        *,
+        pictures: Sequence[EncodedPicture] = (),
     ) -> None:
         self.evidence = evidence
+        self.pictures = pictures
         self._listed = [source.result for source in evidence.sources] + [*additional]
         self._checker = CitationChecker(len(evidence.sources))
         self._cited: dict[str, int] = {}
@@ -55,7 +59,9 @@ class Draft:
             "image_bytes": 0,
             "image_pixels": 0,
         }
-        self.count(evidence.pictures)
+        self._count_pictures(evidence.pictures)
+        if evidence.sources:  # else no model is asked
+            self._count_pictures(pictures)
         self._metadata: dict[str, Any] = {
             "citations": {
                 str(shown.label): SourceCard.of(shown.result).model_dump()
@@ -71,8 +77,7 @@ class Draft:
             **RoutesAsked.of(filter(None, map(provenance_of, nodes))).to_dict(),
         }
 
-    def count(self, pictures: Iterable[EncodedPicture]) -> None:
-        """Count pictures as shown."""
+    def _count_pictures(self, pictures: Iterable[EncodedPicture]) -> None:
         for picture in pictures:
             self._shown["n_images"] += 1
             self._shown["image_bytes"] += picture.n_bytes

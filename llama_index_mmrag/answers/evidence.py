@@ -10,23 +10,20 @@ from typing import Literal, get_args
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore
 
+from llama_index_mmrag.answers.window import Window
 from llama_index_mmrag.checks import whole
 from llama_index_mmrag.citations.unlabelled import unlabelled
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.nodes.encoded_picture import EncodedPicture, encode_picture
 from llama_index_mmrag.nodes.node import POSITION_KEY, modality_of, stored_as
-from llama_index_mmrag.nodes.shown import (
-    RootUnknown,
-    has_picture,
-    name_of,
-    picture_of,
-)
+from llama_index_mmrag.nodes.shown import has_picture, name_of, picture_of
 from llama_index_mmrag.report.plain import plain_line
 
 logger = logging.getLogger(__name__)
 
 EvidenceOrder = Literal["ranking", "document"]
 EVIDENCE_ORDERS = get_args(EvidenceOrder)
+_CAPTION_ALONE = "Its caption is shown."
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +107,14 @@ def gather_evidence(
     *,
     budget: PictureBudget,
     order: EvidenceOrder = "ranking",
+    window: Window | None = None,
 ) -> Evidence:
-    """Return the results as labelled sources, within a budget of pictures.
+    """Return the results as labelled sources, within a budget of pictures and tokens.
 
     Each picture is read once. One that cannot be read, or that is over the budget, is
-    left out with a reason: what is listed as a source is what was shown. Of one in a
-    root whose place is not known here, the caption is shown all the same. The budget is
-    spent on the best-ranked pictures, whatever the order of showing.
+    left out with a reason: what is listed as a source is what was shown. Of one that
+    cannot be read, or for which the window has no room, the caption is shown all the
+    same. Both budgets are spent on the best-ranked, whatever the order of showing.
 
     Args:
         results: The ranking, best first; a node that occurs twice, by its channel
@@ -126,6 +124,7 @@ def gather_evidence(
             documents in the order of their best-ranked nodes, the nodes of one as they
             stand in it. A document whose nodes do not all say where they stand keeps
             the order of the ranking.
+        window: What the model has room for; None for no limit.
     """
     sources: list[Source] = []
     left_out: list[tuple[str, str]] = []
@@ -134,52 +133,58 @@ def gather_evidence(
     for result in results:
         unique.setdefault(stored_as(result.node), result)
     for result in unique.values():
-        node = result.node
-        picture: EncodedPicture | None = None
-        text = unlabelled(node.get_content(metadata_mode=MetadataMode.NONE).strip())
-        if has_picture(node) and budget.max_images > 0:
-            try:
-                fitting = _fitting(node, budget, shown)
-            except RootUnknown as error:
-                left_out.append((node.node_id, f"{error} Its caption is shown."))
-                if not text:
-                    continue
-            else:
-                if isinstance(fitting, str):
-                    left_out.append((node.node_id, fitting))
-                    continue
-                picture = fitting
-                shown.append(picture)
-        if not text and picture is None:
-            left_out.append((node.node_id, "neither text nor a picture to show"))
-            continue
-        rank = len(sources) + 1
-        sources.append(Source(rank, rank, result, text, picture))
+        text, picture, reason = _content(result.node, budget, shown)
+        if text or picture is not None:
+            rank = len(sources) + 1
+            full = Source(rank, rank, result, text, picture)
+            source, over = _within(full, window)
+            reason = over or reason
+            if source is not None:
+                sources.append(source)
+                shown += [source.picture] if source.picture else []
+        if reason:
+            left_out.append((result.node.node_id, reason))
     if order == "document":
         sources = _by_document(sources)
     return Evidence(tuple(sources), tuple(left_out))
 
 
-def _fitting(
+def _content(
     node: BaseNode, budget: PictureBudget, shown: Sequence[EncodedPicture]
-) -> EncodedPicture | str:
-    """Return a node's picture, or why it is not shown beside those shown already."""
+) -> tuple[str, EncodedPicture | None, str]:
+    """Return a node's text and picture, and why it is not all of it."""
+    text = unlabelled(node.get_content(metadata_mode=MetadataMode.NONE).strip())
+    if not has_picture(node) or not budget.max_images:
+        return text, None, "" if text else "neither text nor a picture to show"
     if len(shown) >= budget.max_images:
-        return f"over the budget of pictures ({budget.max_images})"
+        return "", None, f"over the budget of pictures ({budget.max_images})"
     try:
         picture = encode_picture(picture_of(node), max_side=budget.max_side)
-    except RootUnknown:
-        raise
     except ImageUnreadable as error:
         logger.warning("A picture is left out of the evidence: %s", error)
-        return str(error)
+        return text, None, f"{error} {_CAPTION_ALONE}" if text else str(error)
     spent = sum(other.n_bytes for other in shown)
-    if budget.max_bytes is not None and spent + picture.n_bytes > budget.max_bytes:
-        return (
+    if budget.max_bytes is None or spent + picture.n_bytes <= budget.max_bytes:
+        return text, picture, ""
+    return (
+        "",
+        None,
+        (
             f"over the budget of bytes ({budget.max_bytes:,}): it has "
             f"{picture.n_bytes:,}, and {spent:,} are taken"
-        )
-    return picture
+        ),
+    )
+
+
+def _within(source: Source, window: Window | None) -> tuple[Source | None, str]:
+    """Return what of a source a window has room for, and why not all of it."""
+    if window is None or window.takes(source.blocks()):
+        return source, ""
+    reason = "over the model's window: see its context_window, or max_context_tokens"
+    caption = replace(source, picture=None)
+    if source.picture and source.text and window.takes(caption.blocks()):
+        return caption, f"{reason}. {_CAPTION_ALONE}"
+    return None, reason
 
 
 def _by_document(sources: Sequence[Source]) -> list[Source]:

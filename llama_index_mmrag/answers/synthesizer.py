@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -28,22 +29,26 @@ from llama_index_mmrag.answers.evidence import (
     EVIDENCE_ORDERS,
     EvidenceOrder,
     PictureBudget,
+    Source,
     gather_evidence,
 )
 from llama_index_mmrag.answers.extractive import extract_answer
+from llama_index_mmrag.answers.llm import SETTINGS, chosen_llm
 from llama_index_mmrag.answers.messages import INSTRUCTIONS, QUESTION, compose_messages
 from llama_index_mmrag.answers.structured import unwrapped
-from llama_index_mmrag.checks import listed, one_of
+from llama_index_mmrag.answers.window import Window
+from llama_index_mmrag.checks import listed, one_of, whole
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.citations.unlabelled import unlabelled
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.nodes.encoded_picture import encode_picture
+from llama_index_mmrag.nodes.encoded_picture import EncodedPicture, encode_picture
 from llama_index_mmrag.report.plain import plain_line
 from llama_index_mmrag.retrieval.query import pictures_of
 from llama_index_mmrag.retrieval.retriever import bundle_of
 
 dispatcher = get_dispatcher(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 class MultiModalSynthesizer(BaseSynthesizer):
@@ -66,9 +71,11 @@ class MultiModalSynthesizer(BaseSynthesizer):
       an answer, and those that gave none, with the reason.
 
     Args:
-        llm: A chat model; one with eyes to use the pictures. None answers with the
-            evidence's own sentences, with the same citations. A `StructuredLLM` is its
-            LLM and its `output_cls`.
+        llm: A model, or what LlamaIndex's `resolve_llm` takes; one with eyes to use the
+            pictures. "settings" is `Settings.llm` where it was set. None, or nobody
+            set one: the answer is the evidence's own sentences, with the same
+            citations. A completion model is shown captions instead of pictures. A
+            `StructuredLLM` is its LLM and its `output_cls`.
         output_cls: The Pydantic class of the answer: the response is a
             `PydanticResponse`, and the citations in the object's strings are checked.
             Where there is nothing to show, it is a `Response` with `empty_response`.
@@ -77,6 +84,9 @@ class MultiModalSynthesizer(BaseSynthesizer):
         max_image_side: Longest side of a picture in pixels; none is enlarged.
         max_image_bytes: Most bytes of the sources' pictures together, as files; a
             request holds 4/3 of them. None for no limit.
+        max_context_tokens: Most tokens of the sources together, as LlamaIndex counts
+            them; what is ranked lowest is left out first. None is what the model's
+            window leaves beside the prompt and the answer.
         evidence_order: "ranking" shows, numbers and lists the sources best first;
             "document" does so document by document, each from its beginning to its
             end, so that steps and figures stay in order.
@@ -87,20 +97,21 @@ class MultiModalSynthesizer(BaseSynthesizer):
         empty_response: The answer where nothing was found, or nothing could be shown.
 
     Raises:
-        InvalidSetting: A budget is out of range, the LLM cannot be shown pictures, or
-            an object is to be streamed or to be written without an LLM.
+        InvalidSetting: A budget is out of range, `llm` names no model, or an object is
+            to be streamed or to be written without an LLM.
     """
 
     @checked
     def __init__(  # noqa: PLR0913 - a budget, two prompts and the base class's own
         self,
-        llm: LLM | None = None,
+        llm: LLM | str | None = SETTINGS,
         *,
         output_cls: type[BaseModel] | None = None,
         embed_model: BaseEmbedding | None = None,
         max_images: int = 6,
         max_image_side: int = 1024,
         max_image_bytes: int | None = None,
+        max_context_tokens: int | None = None,
         evidence_order: EvidenceOrder = "ranking",
         streaming: bool = False,
         instructions: BasePromptTemplate | None = None,
@@ -108,29 +119,33 @@ class MultiModalSynthesizer(BaseSynthesizer):
         callback_manager: CallbackManager | None = None,
         empty_response: str = "Nothing was found that answers this.",
     ) -> None:
+        writer, output_cls = unwrapped(chosen_llm(llm), output_cls)
+        if writer is not None and max_images and not writer.metadata.is_chat_model:
+            _LOG.info(
+                "%s is no chat model, and only chat messages hold pictures: it is "
+                "shown captions.",
+                writer.class_name(),
+            )
+            max_images = 0
         self._budget = PictureBudget(max_images, max_image_side, max_image_bytes)
+        if max_context_tokens is not None:
+            whole(max_context_tokens, "max_context_tokens", at_least=1)
+        self._max_context_tokens = max_context_tokens
         self._order = one_of(evidence_order, "evidence_order", EVIDENCE_ORDERS)
-        llm, output_cls = unwrapped(llm, output_cls)
         if output_cls is not None and streaming:
             raise InvalidSetting(
                 f"streaming is True and the answer is a {output_cls.__name__}, which "
                 f"can be checked as a whole alone. Leave out one of the two."
             )
-        if llm is not None and max_images and not llm.metadata.is_chat_model:
-            raise InvalidSetting(
-                f"{llm.class_name()} is no chat model, and only chat messages hold "
-                f"pictures. Give one, say that this is one "
-                f"(OpenAILike(is_chat_model=True)), or set max_images=0."
-            )
         # The base class would ask Settings for an LLM, which needs OpenAI's package.
         super().__init__(
-            llm=llm or MockLLM(),
+            llm=writer or MockLLM(),
             callback_manager=callback_manager,
             streaming=streaming,
             output_cls=output_cls,
             empty_response=empty_response,
         )
-        self._writer = llm
+        self._writer = writer
         self._embed_model = embed_model
         self._instructions = instructions or INSTRUCTIONS
         self._question = question or QUESTION
@@ -139,6 +154,12 @@ class MultiModalSynthesizer(BaseSynthesizer):
         return {"instructions": self._instructions, "question": self._question}
 
     def _update_prompts(self, prompts: PromptDictType) -> None:
+        if unknown := [name for name in prompts if name not in self._get_prompts()]:
+            raise InvalidSetting(
+                f"There is no prompt {unknown[0]!r}: an answer is written in one "
+                f"request of 'instructions' and 'question'. Change those, or give "
+                f"the engine a response_synthesizer of LlamaIndex's."
+            )
         self._instructions = prompts.get("instructions", self._instructions)
         self._question = prompts.get("question", self._question)
 
@@ -163,7 +184,7 @@ class MultiModalSynthesizer(BaseSynthesizer):
             ImageUnreadable: A picture of the query cannot be read.
         """
         with self._announced(query) as (bundle, finished):
-            draft = self._draft(nodes, additional_source_nodes)
+            draft = self._draft(bundle, nodes, additional_source_nodes)
             answer = self._write(bundle, draft, response_kwargs)
             return finished(draft.respond(answer))
 
@@ -177,7 +198,9 @@ class MultiModalSynthesizer(BaseSynthesizer):
     ) -> RESPONSE_TYPE:
         """Return what `synthesize` does; pictures are read in a thread."""
         with self._announced(query) as (bundle, finished):
-            draft = await athread(lambda: self._draft(nodes, additional_source_nodes))
+            draft = await athread(
+                lambda: self._draft(bundle, nodes, additional_source_nodes)
+            )
             answer = await self._awrite(bundle, draft, response_kwargs)
             return finished(draft.respond(answer))
 
@@ -203,25 +226,43 @@ class MultiModalSynthesizer(BaseSynthesizer):
         self, query_str: str, text_chunks: Sequence[str], **response_kwargs: Any
     ) -> RESPONSE_TEXT_TYPE:
         """Return the answer from bare texts, labelled in their order."""
-        draft = self._draft(_as_results(text_chunks))
-        return self._write(QueryBundle(query_str), draft, response_kwargs)
+        bundle = QueryBundle(query_str)
+        draft = self._draft(bundle, _as_results(text_chunks))
+        return self._write(bundle, draft, response_kwargs)
 
     async def aget_response(
         self, query_str: str, text_chunks: Sequence[str], **response_kwargs: Any
     ) -> RESPONSE_TEXT_TYPE:
         """Return the answer from bare texts, labelled in their order."""
-        draft = self._draft(_as_results(text_chunks))
-        return await self._awrite(QueryBundle(query_str), draft, response_kwargs)
+        bundle = QueryBundle(query_str)
+        draft = self._draft(bundle, _as_results(text_chunks))
+        return await self._awrite(bundle, draft, response_kwargs)
 
     def _draft(
         self,
+        query: QueryBundle,
         nodes: Sequence[NodeWithScore],
         additional: Sequence[NodeWithScore] | None = None,
     ) -> Draft:
         nodes = listed(nodes, "nodes", NodeWithScore)
         additional = listed(additional or (), "additional_source_nodes", NodeWithScore)
-        evidence = gather_evidence(nodes, budget=self._budget, order=self._order)
-        return Draft(evidence, nodes, additional)
+        pictures: list[EncodedPicture] = []
+        window = None
+        if self._writer is not None and nodes:
+            # One that cannot be read is an error: without it the question is another.
+            pictures = [
+                encode_picture(picture, max_side=self._budget.max_side)
+                for picture in (pictures_of(query) if self._budget.max_images else ())
+            ]
+            if self._max_context_tokens is None:
+                frame = self._messages(query, (), pictures)
+                window = Window.beside(frame, self._writer, self._output_cls)
+            else:
+                window = Window(self._max_context_tokens)
+        evidence = gather_evidence(
+            nodes, budget=self._budget, order=self._order, window=window
+        )
+        return Draft(evidence, nodes, additional, pictures=pictures)
 
     def _write(
         self, query: QueryBundle, draft: Draft, kwargs: dict[str, Any]
@@ -229,7 +270,7 @@ class MultiModalSynthesizer(BaseSynthesizer):
         if self._writer is None or not draft.evidence.sources:
             pieces = self._without_llm(query, draft)
             return (piece for piece in pieces) if self._streaming else "".join(pieces)
-        messages = self._messages(query, draft)
+        messages = self._messages(query, draft.evidence.sources, draft.pictures)
         if self._output_cls is not None:
             prompt = ChatPromptTemplate(messages)
             written = self._writer.structured_predict(
@@ -248,7 +289,9 @@ class MultiModalSynthesizer(BaseSynthesizer):
         if self._writer is None or not draft.evidence.sources:
             pieces = await athread(lambda: self._without_llm(query, draft))
             return _astream(pieces) if self._streaming else "".join(pieces)
-        messages = await athread(lambda: self._messages(query, draft))
+        messages = await athread(
+            lambda: self._messages(query, draft.evidence.sources, draft.pictures)
+        )
         if self._output_cls is not None:
             prompt = ChatPromptTemplate(messages)
             written = await self._writer.astructured_predict(
@@ -261,24 +304,19 @@ class MultiModalSynthesizer(BaseSynthesizer):
         reply = await self._writer.achat(messages, **kwargs)
         return draft.checked(reply.message.content or "")
 
-    def _messages(self, query: QueryBundle, draft: Draft) -> list[ChatMessage]:
-        """Return what the LLM is shown; the query's pictures are read here.
-
-        One that cannot be read is an error: without it the question is another one.
-        """
-        has_eyes = self._budget.max_images > 0
-        pictures = [
-            encode_picture(picture, max_side=self._budget.max_side)
-            for picture in (pictures_of(query) if has_eyes else ())
-        ]
-        draft.count(pictures)
+    def _messages(
+        self,
+        query: QueryBundle,
+        sources: Sequence[Source],
+        pictures: Sequence[EncodedPicture],
+    ) -> list[ChatMessage]:
         return compose_messages(
             query,
-            draft.evidence.sources,
+            sources,
             pictures=pictures,
             instructions=self._instructions,
             question=self._question,
-            has_eyes=has_eyes,
+            has_eyes=self._budget.max_images > 0,
         )
 
     def _without_llm(self, query: QueryBundle, draft: Draft) -> list[str]:
@@ -311,8 +349,8 @@ def describe_sources(response: RESPONSE_TYPE) -> str:
 
 def _as_results(text_chunks: Sequence[str]) -> list[NodeWithScore]:
     return [
-        NodeWithScore(node=TextNode(id_=f"chunk-{number}", text=text))
-        for number, text in enumerate(text_chunks, start=1)
+        NodeWithScore(node=TextNode(text=text, metadata={"file_name": f"chunk-{n}"}))
+        for n, text in enumerate(text_chunks, start=1)
     ]
 
 

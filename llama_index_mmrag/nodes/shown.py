@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import os
+import textwrap
 from pathlib import Path
 
 from llama_index.core.schema import BaseNode, ImageNode, Node
 
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.nodes.node import IMAGE_FILE_KEY
+
+_WORDS = 40
+"""Characters of the first words in a name."""
 
 
 class RootUnknown(ImageUnreadable):
@@ -90,12 +94,16 @@ def from_base64(encoded: str | bytes, *, name: str) -> bytes:
 
 
 def name_of(node: BaseNode) -> str:
-    """Return what a person would call a node: its file's name, else its id.
+    """Return what a person would call a node: its file's name, else title and words.
 
     A picture goes by its own file, not by the document that shows it.
     """
-    name = Path(_file_of(node)).name or node.metadata.get("file_name") or node.node_id
-    return str(name)
+    if name := Path(_file_of(node)).name or node.metadata.get("file_name"):
+        return str(name)
+    titles = (node.metadata.get(key) for key in ("title", "document_title"))
+    words = textwrap.shorten(node.get_content(), _WORDS, placeholder="…")
+    told = [str(part) for part in (*titles, words) if part]
+    return ", ".join(told) or node.node_id
 
 
 def source_of(node: BaseNode) -> str:

@@ -136,6 +136,8 @@ class TestSearching:
         away = path.rename(path.with_suffix(".away"))
         output = index.as_tool().call(query="red", top_k=1)
         away.rename(path)
+        assert texts(output) == RED[:2], "its caption"
+        output = index.as_tool(max_image_bytes=1).call(query="red", top_k=1)
         assert texts(output)[-1] == "Results that could not be shown: 1.\n"
         assert len(output.raw_output) == 1
 

@@ -164,8 +164,13 @@ def test_what_has_nothing_to_show_is_left_out_and_captions_stay(paint: Paint):
 def test_a_picture_behind_a_url_is_not_fetched_and_reported():
     node = ImageNode(id_="far", image_url="http://127.0.0.1:9/a.png", text="A cat")
     evidence = gather(node)
-    assert evidence.sources == ()
-    assert "URLs are not fetched" in evidence.left_out[0][1]
+    (source,) = evidence.sources
+    assert (source.text, source.picture) == ("A cat", None)
+    ((_, reason),) = evidence.left_out
+    assert "URLs are not fetched" in reason
+    assert reason.endswith("Its caption is shown.")
+    node.text = ""
+    assert gather(node).sources == ()
 
 
 def test_inline_pictures_and_those_of_plain_nodes_are_shown(paint: Paint):

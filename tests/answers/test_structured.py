@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from llama_index.core.base.response.schema import PydanticResponse, Response
-from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import NodeWithScore
 from llama_index.llms.openai_like import OpenAILike
@@ -194,14 +193,13 @@ class TestSettings:
         structured = llm.as_structured_llm(Manual)
         MultiModalSynthesizer(structured, output_cls=Manual)
         refused: list[tuple[str, dict[str, Any]]] = [
-            ("output_cls is Manual.*no LLM", {"output_cls": Manual}),
+            ("output_cls is Manual.*no LLM", {"llm": None, "output_cls": Manual}),
             (r"Step.*StructuredLLM.*Manual", {"llm": structured, "output_cls": Step}),
             (r"streaming is True.*Manual", {"llm": structured, "streaming": True}),
             (
                 r"streaming is True.*Manual",
                 {"llm": llm, "output_cls": Manual, "streaming": True},
             ),
-            ("no chat model", {"llm": MockLLM().as_structured_llm(Manual)}),
         ]
         for said, settings in refused:
             with pytest.raises(InvalidSetting, match=said):

@@ -243,11 +243,13 @@ class TestWhatTheModelIsShown:
         paint("red").unlink()
         response = MultiModalSynthesizer(llm).synthesize(QUESTION, found)
         assert str(response) == "Red [1]."
-        assert ids_of(response.source_nodes) == [uid("text red"), uid("image blue")]
+        assert ids_of(response.source_nodes) == ids_of(found)
+        assert response.metadata["shown"]["n_images"] == 1
         (left_out,) = response.metadata["left_out"]
         assert left_out["node_id"] == uid("image red")
         assert "red.png" in left_out["reason"]
-        assert response.metadata["citations"]["1"]["node_id"] == uid("text red")
+        assert left_out["reason"].endswith("Its caption is shown.")
+        assert response.metadata["citations"]["1"]["node_id"] == uid("image red")
 
     async def test_an_unreadable_picture_of_the_query_is_an_error_not_another_question(
         self, server, answered, red_text, tmp_path
@@ -417,12 +419,15 @@ class TestFailures:
         assert response.metadata["cited"] == {"1": 1}
         assert response.metadata["removed_citations"] == {"9": 1}
 
-    async def test_a_model_that_takes_no_chat_messages_is_refused_with_the_way_out(
-        self, make_llm, server, found
+    async def test_a_model_that_takes_no_chat_messages_is_shown_captions(
+        self, server, make_llm, found, caplog
     ):
-        with pytest.raises(InvalidSetting, match=r"OpenAILike.*max_images=0"):
-            MultiModalSynthesizer(make_llm(is_chat_model=False))
-        MultiModalSynthesizer(MockLLM(), max_images=0)
+        caplog.set_level("INFO")
+        completes = MockLLM()
+        response = MultiModalSynthesizer(completes).synthesize(QUESTION, found)
+        assert "A red cube" in str(response), "a mock says what it is shown"
+        assert response.metadata["shown"]["n_images"] == 0
+        assert "MockLLM is no chat model" in caplog.text
 
     @pytest.mark.parametrize(
         ("settings", "said"),

@@ -97,7 +97,13 @@ PAGE = {"file_path": "docs/page.md", "file_name": "other name"}
         (TextNode(id_="n", metadata={"file_name": "b.txt"}), "b.txt", "n"),
         (TextNode(id_="n", relationships=DOCUMENT), "n", "doc"),
         (TextNode(id_="n"), "n", "n"),
+        (TextNode(id_="n", text="Tea is\nsteeped."), "Tea is steeped.", "n"),
+        (
+            TextNode(id_="n", text="word " * 20, metadata={"title": "Tea"}),
+            "Tea, word word word word word word word word…",
+            "n",
+        ),
     ],
 )
-def test_node_goes_by_its_file_or_else_its_id(node, name, source):
+def test_node_goes_by_its_file_or_else_its_words(node, name, source):
     assert (name_of(node), source_of(node)) == (name, source)

@@ -117,7 +117,7 @@ async def clients_of(server: OpenAIServer) -> AsyncIterator[Callable[..., OpenAI
                     max_retries=0,
                     http_client=client,
                     async_http_client=aclient,
-                    **{"is_chat_model": True, **settings},
+                    **{"is_chat_model": True, "context_window": 128_000, **settings},
                 )
 
             yield make
