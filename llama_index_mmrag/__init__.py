@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from llama_index_mmrag.agents.retriever_tool import MultiModalRetrieverTool
     from llama_index_mmrag.alignment.transformed import TransformedEmbedding
     from llama_index_mmrag.answers.captions import CaptionsAsText
-    from llama_index_mmrag.answers.synthesizer import (
-        MultiModalSynthesizer,
-        describe_sources,
-    )
+    from llama_index_mmrag.answers.describing import describe_sources
+    from llama_index_mmrag.answers.synthesizer import MultiModalSynthesizer
     from llama_index_mmrag.composition import Blend, Composition, Concatenate
     from llama_index_mmrag.embeddings import (
         BatchedClipEmbedding,
@@ -107,7 +105,7 @@ _HOMES = {
     "TransformedEmbedding": "alignment.transformed",
     "WeightedSum": "fusion",
     "collect_degradations": "events.degraded",
-    "describe_sources": "answers.synthesizer",
+    "describe_sources": "answers.describing",
     "provenance_of": "nodes.node",
     "resolve_pictures": "nodes.places",
 }

@@ -61,7 +61,6 @@ LOCKS = {"has_async_client", "search_lock"}
 
 MOST_LINES = 350
 LONG = {
-    "index/index.py": "the one object of the user: opening, writing, reading by turns",
     "stores/edge.py": "LlamaIndex's whole vector store interface, documented",
 }
 """Files of more than `MOST_LINES`, each with its reason."""

@@ -19,7 +19,7 @@ from llama_index_mmrag.answers.evidence import (
     PictureBudget,
     gather_evidence,
 )
-from llama_index_mmrag.checks import one_of
+from llama_index_mmrag.checks import one_of, whole
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import MmragError
@@ -110,6 +110,7 @@ class MultiModalRetrieverTool(SearchTool):
 
     Args:
         retriever: What is searched; as deep as the agent asks.
+        default_top_k: How deep where it does not ask; None: as the retriever is.
         name: The tool's name.
         description: What the model is told of it.
         image_roots: Folders that `image_path` may point into, by a path relative to one
@@ -135,6 +136,7 @@ class MultiModalRetrieverTool(SearchTool):
         *,
         name: str = "search_texts_and_pictures",
         description: str = _DESCRIPTION,
+        default_top_k: int | None = None,
         image_roots: Sequence[str | Path] = (),
         filter_keys: Mapping[str, str] | Sequence[str] = (),
         max_images: int = 4,
@@ -144,8 +146,11 @@ class MultiModalRetrieverTool(SearchTool):
     ) -> None:
         self._budget = PictureBudget(max_images, max_image_side, max_image_bytes)
         self._order = one_of(evidence_order, "evidence_order", EVIDENCE_ORDERS)
+        depth = retriever.similarity_top_k if default_top_k is None else default_top_k
         arguments = ToolArguments(
-            image_roots=image_roots, filter_keys=filter_keys, default_top_k=5
+            image_roots=image_roots,
+            filter_keys=filter_keys,
+            default_top_k=whole(depth, "default_top_k", at_least=1),
         )
         # Fails here rather than when a model asks.
         retriever.with_filters(arguments.filters_nothing_out)

@@ -39,11 +39,9 @@ from llama_index_mmrag.answers.structured import unwrapped
 from llama_index_mmrag.answers.window import Window
 from llama_index_mmrag.checks import listed, one_of, whole
 from llama_index_mmrag.checks.arguments import checked
-from llama_index_mmrag.citations.unlabelled import unlabelled
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.encoded_picture import EncodedPicture, encode_picture
-from llama_index_mmrag.report.plain import plain_line
 from llama_index_mmrag.retrieval.query import pictures_of
 from llama_index_mmrag.retrieval.retriever import bundle_of
 
@@ -325,26 +323,6 @@ class MultiModalSynthesizer(BaseSynthesizer):
             return [self._empty_response]
         pieces = extract_answer(query.query_str, sources, embed_model=self._embed_model)
         return list(draft.checked_stream(pieces))
-
-
-def describe_sources(response: RESPONSE_TYPE) -> str:
-    """Return a sentence on what an answer used: "image cat.png [1] and text a.md [2]".
-
-    Args:
-        response: An answer of `MultiModalSynthesizer`; a stream must have ended.
-    """
-    metadata = response.metadata or {}
-    cards = metadata.get("citations", {})
-    used = [
-        unlabelled(plain_line(f"{cards[label]['modality']} {cards[label]['name']}"))
-        + f" [{label}]"
-        for label in metadata.get("cited", {})
-    ]
-    if not used:
-        return "This answer cites no source."
-    *most, last = used
-    listed = f"{', '.join(most)} and {last}" if most else last
-    return f"This answer used {listed}."
 
 
 def _as_results(text_chunks: Sequence[str]) -> list[NodeWithScore]:

@@ -14,6 +14,25 @@ OUR_WORDS = {
     "image_embed": "image_embed_model",
     "early_fusion": "composition",
     "fusion_stage": 'search: "parts", "composed" or "both"',
+    # LlamaIndex's
+    **dict.fromkeys(
+        (
+            *("response_mode", "text_qa_template", "refine_template"),
+            *("summary_template", "simple_template", "image_qa_template"),
+            *("chat_content_qa_template", "chat_content_refine_template"),
+            *("citation_qa_template", "citation_refine_template"),
+        ),
+        "instructions and question, our prompts, or response_synthesizer= for one of "
+        "LlamaIndex's",
+    ),
+    "use_async": "aquery() and aretrieve()",
+    "multimodal": "max_images=0 for captions instead of pictures",
+    "citation_chunk_size": "Settings.chunk_size, or transformations at ingestion",
+    # Qdrant's
+    "limit": "top_k",
+    "using": "QdrantVectorStore(dense_vector_name=...)",
+    "with_payload": "results as they are: they have their metadata",
+    "with_vectors": "channel.vector_store.get_nodes(), whose nodes have embeddings",
 }
 """What others call, or we called, what is now called so here."""
 

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from llama_index.core.embeddings.utils import EmbedType
-from llama_index.core.llms import LLM
 from llama_index.core.schema import BaseNode
 
-from llama_index_mmrag.answers.query_engine import MultiModalQueryEngine
-from llama_index_mmrag.answers.synthesizer import MultiModalSynthesizer
-from llama_index_mmrag.checks import instance, no_address, one_of
+from llama_index_mmrag.checks import instance, no_address
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.fusion import CalibratedSum
 from llama_index_mmrag.index.encoders import encoders_of
+from llama_index_mmrag.index.engines import Engines
 from llama_index_mmrag.index.opening import (
     catalogue_in,
     catalogue_on,
@@ -37,8 +32,6 @@ from llama_index_mmrag.ingestion.roots import MEDIA, Roots, checked_roots
 from llama_index_mmrag.ingestion.sources import Sources
 from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.retrieval.channel import Channel
-from llama_index_mmrag.retrieval.links import BY_ENTITY
-from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
 from llama_index_mmrag.stores.catalogue import Catalogue
 from llama_index_mmrag.stores.checking import StoreCheck
 from llama_index_mmrag.stores.client import client_at
@@ -46,16 +39,10 @@ from llama_index_mmrag.stores.client import client_at
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
 
-    from llama_index_mmrag.agents.retriever_tool import MultiModalRetrieverTool
     from llama_index_mmrag.compression import CompressSettings, IndexCompression
 
-Searched = Literal["parts", "composed", "both"]
-"""Texts and pictures apart (late fusion), their composed vectors (early), or both."""
 
-_OF_SYNTHESIZER = frozenset(signature(MultiModalSynthesizer).parameters)
-
-
-class MultiModalQdrantIndex(Sources):
+class MultiModalQdrantIndex(Sources, Engines):
     """Texts and pictures in a collection each, opened, filled and searched as one.
 
     Use `open`. Inserting is incremental: ids come from content, so what is there is
@@ -320,96 +307,11 @@ class MultiModalQdrantIndex(Sources):
         with self._writer.lock:
             return check_channels(self.channels, self._root)
 
-    # Reading
+    # Reading: what `Engines` does, and
 
     def ref_doc_ids(self) -> list[str]:
         """Return the ids of all documents, sorted."""
         return self._writer.ref_doc_ids()
-
-    def as_retriever(
-        self, *, search: Searched | None = None, **settings: Any
-    ) -> MultiModalFusionRetriever:
-        """Return a retriever over the channels.
-
-        Args:
-            search: "parts" searches texts and pictures apart and fuses rankings,
-                "composed" searches composed vectors alone, "both" does both; None does
-                all that the index was opened for.
-            **settings: Arguments of `MultiModalFusionRetriever`. Three defaults differ:
-                `complete_entities` is True, so that a picture comes with its section
-                and a section with its picture; ids are one for all collections
-                (`linked_by`); and `fusion` is `CalibratedSum()`, since
-                ranks alone let two poor hits of an illustrated section outrank the one
-                good hit of a plain one.
-        """
-        settings.setdefault("complete_entities", True)
-        settings.setdefault("fusion", CalibratedSum())
-        # Composed vectors lie under the ids of what they were composed of.
-        settings.setdefault("linked_by", BY_ENTITY)
-        channels = self._channels_at(search)
-        return MultiModalFusionRetriever(channels, **settings)
-
-    def _channels_at(self, search: Searched | None) -> tuple[Channel, ...]:
-        if search is not None:
-            one_of(search, "search", get_args(Searched))
-        parts = tuple(self._channels.values())
-        if search in ("composed", "both") and self._composed is None:
-            raise InvalidSetting(
-                f"search is {search!r}, and the index has no composed vectors. "
-                f"Open it, with a new store, with composition=Blend(0.5), or search "
-                f'the "parts".'
-            )
-        if search == "parts" or self._composed is None:
-            return parts
-        if search == "composed":
-            # The parts are asked for the kin of what is found, and not searched.
-            parts = tuple(replace(channel, accepts=frozenset()) for channel in parts)
-        return (*parts, self._composed)
-
-    @checked
-    def as_query_engine(
-        self, llm: LLM | None = None, *, streaming: bool = False, **settings: Any
-    ) -> MultiModalQueryEngine:
-        """Return a query engine that answers with checked citations.
-
-        Args:
-            llm: A chat model, with eyes to use the pictures; None answers with the
-                evidence's own sentences.
-            streaming: Answer piece by piece.
-            **settings: Arguments of `as_retriever` (`top_k` is 5 if not given), of
-                `MultiModalSynthesizer` (such as `max_images` and `output_cls`), and
-                `node_postprocessors`. A `callback_manager` goes to both.
-        """
-        postprocessors = settings.pop("node_postprocessors", None)
-        finding: dict[str, Any] = {"top_k": 5}
-        writing: dict[str, Any] = {"embed_model": self._channels["text"].embed_model}
-        for key, value in settings.items():
-            if key in _OF_SYNTHESIZER:
-                writing[key] = value
-            if key not in _OF_SYNTHESIZER or key == "callback_manager":
-                finding[key] = value
-        return MultiModalQueryEngine(
-            self.as_retriever(**finding),
-            response_synthesizer=MultiModalSynthesizer(
-                llm, streaming=streaming, **writing
-            ),
-            node_postprocessors=postprocessors,
-        )
-
-    @checked
-    def as_tool(
-        self, *, search: Searched | None = None, **settings: Any
-    ) -> MultiModalRetrieverTool:
-        """Return an agent's tool that searches this index.
-
-        Args:
-            search: As for `as_retriever`.
-            **settings: Arguments of `MultiModalRetrieverTool`.
-        """
-        from llama_index_mmrag.agents.retriever_tool import MultiModalRetrieverTool
-
-        retriever = self.as_retriever(search=search)
-        return MultiModalRetrieverTool(retriever, **settings)
 
     # Closing
 

@@ -21,7 +21,7 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
 )
 
-from llama_index_mmrag.checks import instance, number, one_of
+from llama_index_mmrag.checks import instance, number, one_of, whole
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.jobs import Way
 from llama_index_mmrag.concurrency.turns import in_turn
@@ -63,6 +63,8 @@ class Channel:
             `QdrantVectorStore(enable_hybrid=True)`, by vector and by terms. Pictures
             are always searched for by vector.
         alpha: Share of the vector in a hybrid search, from 0 (terms) to 1.
+        sparse_top_k: Hits by terms in a hybrid search; None: as many as by vector.
+        hybrid_top_k: Hits of a hybrid search in all; None: as many.
         composition: For early fusion: how a query's words and pictures become the one
             vector that is searched for. `Blend` suits any collection of a space that
             both are encoded into; others, a collection that was filled by them.
@@ -88,6 +90,8 @@ class Channel:
         default=VectorStoreQueryMode.DEFAULT, kw_only=True
     )
     alpha: float | None = field(default=None, kw_only=True)
+    sparse_top_k: int | None = field(default=None, kw_only=True)
+    hybrid_top_k: int | None = field(default=None, kw_only=True)
     composition: Composition | None = field(default=None, kw_only=True)
     image_embed_model: BaseEmbedding | None = field(default=None, kw_only=True)
     can_filter: bool = field(default=True, init=False, repr=False, compare=False)
@@ -137,6 +141,9 @@ class Channel:
             known["alpha"] = number(
                 self.alpha, f"{of}: alpha", at_least=0, at_most=1, advice=advice
             )
+        for name in ("sparse_top_k", "hybrid_top_k"):
+            if (most := getattr(self, name)) is not None:
+                known[name] = whole(most, f"{of}: {name}", at_least=1)
         for name, value in known.items():
             object.__setattr__(self, name, value)
         if self.accepts & {"image", "composed"} and not self._sees:
@@ -285,7 +292,8 @@ class Channel:
             return query, search.with_background
         query.mode, query.alpha = self.mode, self.alpha
         query.query_str = search.part.words
-        query.sparse_top_k = query.hybrid_top_k = depth
+        query.sparse_top_k = self.sparse_top_k or depth
+        query.hybrid_top_k = self.hybrid_top_k or depth
         # A hybrid score is no cosine: the sample says nothing about it.
         return query, False
 

@@ -52,9 +52,12 @@ class Ranking:
         links: Mapping[str, Link],
         fusion: Fusion,
         top_k: int,
+        image_top_k: int | None,
         reading: Deadline | None,
     ) -> Steps[Ranking]:
         """Return the `top_k` best entities of what the searches found.
+
+        With `image_top_k`, so many whose best node is a picture, and `top_k` others.
 
         Yields lookups only where channels found one id in one entity: whether that is
         one node, which counts once, its texts say.
@@ -77,7 +80,17 @@ class Ranking:
             lists = with_doubles(lists, suspects, nodes)
             with Span("fuse", about):
                 fused = fusion.fuse(lists)
-        return cls(rule, tuple(fused[:top_k]), nodes, links)
+        if image_top_k is None:
+            return cls(rule, tuple(fused[:top_k]), nodes, links)
+        pictures = {c.name for c in channels if c.modality == "image"}
+        left = {True: image_top_k, False: top_k}
+        best: list[FusedEntity] = []
+        for entity in fused:
+            is_picture = entity.contributions[0].channel in pictures
+            if left[is_picture]:
+                left[is_picture] -= 1
+                best.append(entity)
+        return cls(rule, tuple(best), nodes, links)
 
     def lookups(
         self,

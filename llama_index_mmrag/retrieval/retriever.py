@@ -9,10 +9,8 @@ from typing import Any, Literal, get_args
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.callbacks import CallbackManager
-from llama_index.core.embeddings.utils import EmbedType
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle, QueryType
 from llama_index.core.vector_stores.types import (
-    BasePydanticVectorStore,
     MetadataFilters,
     VectorStoreQueryMode,
 )
@@ -21,15 +19,13 @@ from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATT
 from llama_index_mmrag.checks import one_of, truth, whole
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
 from llama_index_mmrag.concurrency.jobs import Steps, awalk, walk
-from llama_index_mmrag.embeddings.dimension import dimension_of
-from llama_index_mmrag.embeddings.named import encoder_named
-from llama_index_mmrag.embeddings.space import card_of
-from llama_index_mmrag.errors import AllRoutesFailed, InvalidQuery
+from llama_index_mmrag.errors import AllRoutesFailed, InvalidQuery, InvalidSetting
 from llama_index_mmrag.events.degraded import failure_of, reasons, report
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import RRF, Fusion
-from llama_index_mmrag.retrieval.channel import Channel, both_filters
-from llama_index_mmrag.retrieval.links import check_key, links_of
+from llama_index_mmrag.retrieval.channel import both_filters
+from llama_index_mmrag.retrieval.existing import ExistingCollections
+from llama_index_mmrag.retrieval.links import links_of
 from llama_index_mmrag.retrieval.query import (
     QueryPart,
     parts_in_time,
@@ -41,7 +37,9 @@ from llama_index_mmrag.retrieval.settings import (
     base_settings,
     checked_channels,
     checked_filters,
+    checked_image_top_k,
     checked_timeout,
+    in_mode,
 )
 from llama_index_mmrag.retrieval.single_routes import SingleRoutes
 
@@ -51,6 +49,8 @@ OnDegraded = Literal["report", "raise"]
 _retrieve = unwrap(BaseRetriever.retrieve)
 _aretrieve = unwrap(BaseRetriever.aretrieve)
 
+_DEPTH = 10
+
 LOOKUP_SHARE = 0.2
 """Part of a query's time that is kept for reading nodes after the fusion."""
 
@@ -59,7 +59,7 @@ FOUND_S = 0.05
 store's answer, while it is parsed, may hold the interpreter beyond the deadline."""
 
 
-class MultiModalFusionRetriever(SingleRoutes):
+class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
     """Searches every channel at once and fuses what they found, entity by entity.
 
     Takes a string, a LlamaIndex `QueryBundle` (text, `image_path`, or both) or a
@@ -71,7 +71,13 @@ class MultiModalFusionRetriever(SingleRoutes):
         channels: At least one; names are unique. Their order breaks ties.
         fusion: The rule; reciprocal rank fusion with k = 60 if None.
         top_k: Entities returned at most, at least 1; each channel is searched for as
-            many hits, or for more if it says so.
+            many hits, or for more if it says so. LlamaIndex's `similarity_top_k` is it
+            too, also as a property to read and set.
+        image_similarity_top_k: Beside it: entities at most whose best node is a
+            picture; then `top_k` is for the others, in the one ranking.
+        vector_store_query_mode: "default" is each channel's own; "hybrid" by vector and
+            by terms, in the channels whose store has it, with `alpha` (share of the
+            vector), `sparse_top_k` and `hybrid_top_k` as LlamaIndex has them.
         linked_by: What makes nodes of several channels one entity, beside their own
             `entity_id`: "id", where ids mean the same in all channels, or a metadata
             key. Without it (channel, id) is an entity, but in channels over one
@@ -103,7 +109,13 @@ class MultiModalFusionRetriever(SingleRoutes):
         channels: Sequence[SearchChannel],
         *,
         fusion: Fusion | None = None,
-        top_k: int = 10,
+        top_k: int | None = None,
+        similarity_top_k: int | None = None,
+        image_similarity_top_k: int | None = None,
+        vector_store_query_mode: VectorStoreQueryMode | str = "default",
+        alpha: float | None = None,
+        sparse_top_k: int | None = None,
+        hybrid_top_k: int | None = None,
         linked_by: str | None = None,
         filters: MetadataFilters | None = None,
         complete_entities: bool = False,
@@ -115,62 +127,25 @@ class MultiModalFusionRetriever(SingleRoutes):
         verbose: bool = False,
     ) -> None:
         self._fusion: Fusion = RRF() if fusion is None else fusion
-        self._channels = checked_channels(channels, self._fusion)
+        terms = {"alpha": alpha, "sparse_top_k": sparse_top_k}
+        terms["hybrid_top_k"] = hybrid_top_k
+        channels = checked_channels(channels, self._fusion)
+        self._channels = in_mode(channels, vector_store_query_mode, terms)
         self._links = links_of(self._channels, linked_by)
-        self._top_k = whole(top_k, "Retriever: top_k", at_least=1)
+        if top_k is not None and similarity_top_k is not None:
+            raise InvalidSetting(
+                "A retriever got top_k and similarity_top_k, which is the same. Leave "
+                "one of the two out."
+            )
+        depth = top_k if similarity_top_k is None else similarity_top_k
+        self.similarity_top_k = _DEPTH if depth is None else depth
+        self._image_top_k = checked_image_top_k(image_similarity_top_k, self._channels)
         self._filters = checked_filters(filters, self._channels)
         self._complete_entities = truth(complete_entities, "complete_entities")
         self._on_degraded = one_of(on_degraded, "on_degraded", get_args(OnDegraded))
         self._timeout_s = checked_timeout(timeout_s, of="Retriever")
         base = base_settings(callback_manager, object_map, objects, verbose)
         super().__init__(**base)
-
-    @classmethod
-    def from_vector_stores(
-        cls,
-        *,
-        text_store: BasePydanticVectorStore,
-        image_store: BasePydanticVectorStore,
-        embed_model: EmbedType,
-        image_embed_model: EmbedType | None = None,
-        **settings: Any,
-    ) -> MultiModalFusionRetriever:
-        """Return a retriever over an existing pair of collections, checked.
-
-        They may be those of LlamaIndex's `VectorStoreIndex` or
-        `MultiModalVectorStoreIndex`, with named or unnamed vectors. A text store made
-        with `enable_hybrid=True` is searched by vector and by terms.
-
-        Args:
-            text_store: The collection of texts.
-            image_store: The collection of pictures.
-            embed_model: The encoder that filled the text collection, or its name, as
-                for `MultiModalQdrantIndex.open`.
-            image_embed_model: The encoder that filled the image collection; to be asked
-                with pictures it must be a `MultiModalEmbedding`. `embed_model` if None.
-            **settings: Arguments of the constructor.
-
-        Raises:
-            CollectionMismatch: A collection does not exist, has no vector of the name
-                that its store asks for, or one of another size or distance than the
-                encoder's; or it says that another encoder filled it.
-            InvalidSetting: No node has the metadata key `linked_by`.
-        """
-        hybrid = getattr(text_store, "enable_hybrid", False)
-        mode = VectorStoreQueryMode.HYBRID if hybrid else VectorStoreQueryMode.DEFAULT
-        texts = images = encoder_named(embed_model, "embed_model")
-        if image_embed_model is not None:
-            images = encoder_named(image_embed_model, "image_embed_model")
-        channels = [
-            Channel("text", vector_store=text_store, embed_model=texts, mode=mode),
-            Channel("image", vector_store=image_store, embed_model=images),
-        ]
-        for channel in channels:
-            model = channel.embed_model
-            channel.collection.check(dimension_of(model), card_of(model))
-        made = cls(channels, **settings)
-        check_key(settings.get("linked_by"), channels)
-        return made
 
     @property
     def channels(self) -> tuple[SearchChannel, ...]:
@@ -182,6 +157,15 @@ class MultiModalFusionRetriever(SingleRoutes):
         """The rule that ranked lists are fused by."""
         return self._fusion
 
+    @property
+    def similarity_top_k(self) -> int:
+        """Entities returned at most, or beside pictures."""
+        return self._top_k
+
+    @similarity_top_k.setter
+    def similarity_top_k(self, top_k: int) -> None:
+        self._top_k = whole(top_k, "Retriever: top_k", at_least=1)
+
     def with_top_k(self, top_k: int) -> MultiModalFusionRetriever:
         """Return a retriever of `top_k` entities that shares all else with this one.
 
@@ -189,7 +173,7 @@ class MultiModalFusionRetriever(SingleRoutes):
             InvalidSetting: `top_k` is less than 1.
         """
         other = copy(self)
-        other._top_k = whole(top_k, "Retriever: top_k", at_least=1)
+        other.similarity_top_k = top_k
         return other
 
     def with_filters(
@@ -278,7 +262,7 @@ class MultiModalFusionRetriever(SingleRoutes):
         searches = plan(
             [part for part in parts if kind in (None, part.kind)],
             [c for c in self._channels if modality in (None, c.modality)],
-            depth=self._top_k,
+            depth=self._top_k + (self._image_top_k or 0),
             filters=self._filters,
             with_background=self._fusion.needs_background,
             links=self._links,
@@ -302,6 +286,7 @@ class MultiModalFusionRetriever(SingleRoutes):
             links=self._links,
             fusion=self._fusion,
             top_k=self._top_k,
+            image_top_k=self._image_top_k,
             reading=reading,
         )
         kin = late if self._complete_entities else None

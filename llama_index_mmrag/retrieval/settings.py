@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import IndexNode
-from llama_index.core.vector_stores.types import MetadataFilters
+from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQueryMode
 
 from llama_index_mmrag.checks import instance, listed, number, one_of, truth, whole
 from llama_index_mmrag.errors import InvalidSetting
@@ -60,6 +61,63 @@ def checked_filters(
             f"them: they would show what the filters hide. Leave one of the two out."
         )
     return filters
+
+
+def in_mode(
+    channels: tuple[SearchChannel, ...],
+    mode: VectorStoreQueryMode | str,
+    terms: Mapping[str, Any],
+) -> tuple[SearchChannel, ...]:
+    """Return the channels, searched by terms too where that is asked for and can be.
+
+    Args:
+        channels: A retriever's.
+        mode: LlamaIndex's `vector_store_query_mode`.
+        terms: What belongs to a hybrid search; None for what was not given.
+
+    Raises:
+        InvalidSetting: There is no such mode here, or no channel has it, or what
+            belongs to it was given without it.
+    """
+    name, given = "vector_store_query_mode", {k: v for k, v in terms.items() if v}
+    mode = one_of(getattr(mode, "value", mode), name, ("default", "hybrid"))
+    if mode == "default":
+        if given:
+            raise InvalidSetting(
+                f"{next(iter(given))} belongs to a hybrid search. Add {name}='hybrid', "
+                f"or leave it out."
+            )
+        return channels
+    can = [c for c in channels if getattr(_store_of(c), "enable_hybrid", False)]
+    if not can:
+        raise InvalidSetting(
+            f"{name} is 'hybrid', and no channel's store searches by terms. A "
+            f"QdrantVectorStore(enable_hybrid=True) does."
+        )
+    how: dict[str, Any] = {"mode": VectorStoreQueryMode.HYBRID, **given}
+    return tuple(replace(c, **how) if c in can else c for c in channels)  # type: ignore[type-var]
+
+
+def _store_of(channel: SearchChannel) -> object:
+    return getattr(channel, "vector_store", None)
+
+
+def checked_image_top_k(
+    top_k: int | None, channels: Sequence[SearchChannel]
+) -> int | None:
+    """Return how many pictures come at most; None: as many as texts leave room for.
+
+    Raises:
+        InvalidSetting: It is below 1, or a channel is of neither modality.
+    """
+    if top_k is None:
+        return None
+    if any(c.accepts and getattr(c, "composition", None) for c in channels):
+        raise InvalidSetting(
+            "image_similarity_top_k counts pictures beside texts, and a composed "
+            'vector is of neither. Search the "parts", or use top_k alone.'
+        )
+    return whole(top_k, "Retriever: image_similarity_top_k", at_least=1)
 
 
 def checked_settings(  # noqa: PLR0913 - one argument a setting, all by name

@@ -117,7 +117,7 @@ class TestSearching:
         tool = MultiModalRetrieverTool(retriever)
         assert len(tool.call(query="red", top_k=25).raw_output) == 25
         assert len((await tool.acall(query="red", top_k=25)).raw_output) == 25
-        assert len(tool.call(query="red").raw_output) == 5
+        assert len(tool.call(query="red").raw_output) == 3
         assert len(retriever.retrieve("red")) == 3
         assert retriever.channels[0].top_k == 5
 
