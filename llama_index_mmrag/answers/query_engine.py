@@ -40,15 +40,15 @@ class MultiModalQueryEngine(RetrieverQueryEngine):
         )
 
     def query(self, str_or_query_bundle: QueryType) -> RESPONSE_TYPE:
-        """Return the answer; what is no query is `InvalidQuery`."""
-        bundle_of(str_or_query_bundle)
-        response: RESPONSE_TYPE = _asked(self, str_or_query_bundle)
+        """Return the answer; a picture is a query, what is none `InvalidQuery`."""
+        bundle = bundle_of(str_or_query_bundle)
+        response: RESPONSE_TYPE = _asked(self, bundle)
         return response
 
     async def aquery(self, str_or_query_bundle: QueryType) -> RESPONSE_TYPE:
         """Return what `query` does."""
-        bundle_of(str_or_query_bundle)
-        response: RESPONSE_TYPE = await _aasked(self, str_or_query_bundle)
+        bundle = bundle_of(str_or_query_bundle)
+        response: RESPONSE_TYPE = await _aasked(self, bundle)
         return response
 
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import base64
 import os
 import textwrap
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
+from llama_index.core.base.llms.types import ImageBlock
 from llama_index.core.schema import BaseNode, ImageNode, Node
 
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.nodes.node import IMAGE_FILE_KEY
+
+_BASE64 = 64
+"""Characters of the shortest picture in base64."""
 
 _WORDS = 40
 """Characters of the first words in a name."""
@@ -66,6 +72,38 @@ def picture_of(node: BaseNode) -> str | bytes:
             f"base64 data, or use a TextNode."
         )
     raise ImageUnreadable(msg)
+
+
+def picture_in(given: Any) -> Any:
+    """Return the picture that something holds: a path, bytes, or a PIL image.
+
+    Args:
+        given: A picture in one of those forms, which is returned as it is; an open
+            file, which is read; an image node, document or block; base64, or a `data:`
+            URI of it. Anything else is returned too.
+
+    Raises:
+        ImageUnreadable: It holds no picture, or only a URL.
+    """
+    if isinstance(given, BaseNode):
+        return picture_of(given)
+    if isinstance(given, BufferedReader):
+        return given.read()
+    encoded = False
+    if isinstance(given, ImageBlock):
+        encoded = given.path is None and given.image is not None
+        given = given.path or given.image or str(given.url or "")
+    if isinstance(given, str):
+        if given.startswith(("http://", "https://")):
+            raise ImageUnreadable(
+                f"The picture {given!r} is a URL, and URLs are not fetched. Download "
+                f"it and give its path or its bytes."
+            )
+        # A picture's path has a suffix, and base64 has no point.
+        encoded = given.startswith("data:") or (
+            len(given) >= _BASE64 and "." not in given
+        )
+    return from_base64(given, name="the query") if encoded else given
 
 
 def from_base64(encoded: str | bytes, *, name: str) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from llama_index.core.schema import QueryBundle
+from llama_index.core.base.llms.types import ImageBlock
+from llama_index.core.schema import ImageDocument, ImageNode, QueryBundle
 from PIL import Image
 
 from llama_index_mmrag.checks import listed, numbers
@@ -22,8 +24,14 @@ from llama_index_mmrag.nodes.images import (
     image_bytes,
     load_image,
 )
+from llama_index_mmrag.nodes.shown import picture_in
+
+PICTURES = (Path, Image.Image, ImageBlock, ImageNode, ImageDocument)
+"""What is a query by itself: a picture to search by."""
 
 PartKind = Literal["text", "image", "composed"]
+_DATA = "data:application/octet-stream;base64,"
+_PLAIN = ("query_str", "custom_embedding_strs", "embedding")
 
 
 @dataclass
@@ -34,7 +42,9 @@ class MultiModalQuery(QueryBundle):
 
     Args:
         query_str: The words; empty for a query by picture alone.
-        images: Paths, encoded bytes or PIL images; `image_path` counts as one more.
+        images: Paths, encoded bytes, open files, PIL images, LlamaIndex's image nodes,
+            documents and blocks, base64 or `data:` URIs; `image_path` counts as one
+            more. They are kept as paths, bytes and PIL images. URLs are not fetched.
         part_weights: Factor of the routes of a part, by its name: "text", "image" (the
             first picture), "image#2" and so on. Parts that are not named have 1.
 
@@ -47,8 +57,27 @@ class MultiModalQuery(QueryBundle):
     part_weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if isinstance(self.images, (list, tuple)):
+            self.images = [picture_in(picture) for picture in self.images]
         pictures_of(self)
         self.checked_weights()
+
+    def to_dict(self, encode_json: bool = False) -> dict[str, Any]:  # noqa: ARG002, FBT001, FBT002 - LlamaIndex's
+        """Return the query as JSON data: pictures as paths or `data:` URIs."""
+        path = None if self.image_path is None else str(self.image_path)
+        pictures = map(_as_file, self.images)
+        written = [p if isinstance(p, str) else _DATA + _base64(p) for p in pictures]
+        return {
+            **{name: getattr(self, name) for name in _PLAIN},
+            "image_path": path,
+            "images": written,
+            "part_weights": dict(self.part_weights),
+        }
+
+    @classmethod
+    def from_dict(cls, kvs: Any, *, infer_missing: bool = False) -> MultiModalQuery:  # noqa: ARG003 - LlamaIndex's
+        """Return the query that `to_dict` wrote."""
+        return cls(**kvs)
 
     def checked_weights(self) -> dict[str, float]:
         """Return the weights, which may have been changed since they were given."""
@@ -215,6 +244,10 @@ def pictures_of(query: str | QueryBundle) -> list[ImageSource]:
         return first
     kinds = get_args(ImageSource)
     return [*first, *listed(query.images, "images", *kinds, error=InvalidQuery)]
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _as_file(picture: ImageSource) -> str | bytes:

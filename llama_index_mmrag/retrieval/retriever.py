@@ -27,6 +27,8 @@ from llama_index_mmrag.retrieval.channel import both_filters
 from llama_index_mmrag.retrieval.existing import ExistingCollections
 from llama_index_mmrag.retrieval.links import links_of
 from llama_index_mmrag.retrieval.query import (
+    PICTURES,
+    MultiModalQuery,
     QueryPart,
     parts_in_time,
     parts_of,
@@ -193,14 +195,18 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
         return other
 
     def retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
-        """Return what the query finds; what is no query is `InvalidQuery`."""
-        bundle_of(str_or_query_bundle)
-        return list(_retrieve(self, str_or_query_bundle))
+        """Return what the query finds; what is no query is `InvalidQuery`.
+
+        A picture is a query too: a `Path`, a PIL image, or LlamaIndex's `ImageNode`,
+        `ImageDocument` or `ImageBlock`.
+        """
+        bundle = bundle_of(str_or_query_bundle)
+        return list(_retrieve(self, bundle))
 
     async def aretrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Return what `retrieve` does."""
-        bundle_of(str_or_query_bundle)
-        return list(await _aretrieve(self, str_or_query_bundle))
+        bundle = bundle_of(str_or_query_bundle)
+        return list(await _aretrieve(self, bundle))
 
     # Spans as LlamaIndex's own, in a tenth of the time.
 
@@ -312,13 +318,16 @@ def bundle_of(query: QueryType) -> QueryBundle:
     """Return a query as a bundle that LlamaIndex's events can carry.
 
     Raises:
-        InvalidQuery: It is neither a text nor a bundle, or has lone surrogates.
+        InvalidQuery: It is neither a text, a picture nor a bundle, or has lone
+            surrogates.
     """
     bundle = QueryBundle(query) if isinstance(query, str) else query
+    if isinstance(bundle, PICTURES):
+        return MultiModalQuery(images=[bundle])
     words = bundle.query_str if isinstance(bundle, QueryBundle) else None
     if not isinstance(words, str) or words.encode(errors="ignore").decode() != words:
         raise InvalidQuery(
             f"The query is {query!r}; expected a text without lone surrogates, a "
-            f"QueryBundle or a MultiModalQuery of one."
+            f"picture (Path, PIL, ImageNode), a QueryBundle or a MultiModalQuery."
         )
     return bundle

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
@@ -10,16 +12,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llama_index.core.base.llms.types import ImageBlock
 from llama_index.core.embeddings import MockEmbedding
-from llama_index.core.schema import QueryBundle
+from llama_index.core.schema import ImageDocument, ImageNode, QueryBundle
 from PIL import ExifTags, Image
 
-from llama_index_mmrag import MultiModalQuery
+from llama_index_mmrag import MultiModalQuery, MultiModalSynthesizer
+from llama_index_mmrag.answers.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
 from llama_index_mmrag.nodes.images import load_image
 from llama_index_mmrag.retrieval.encodings import encode
 from llama_index_mmrag.retrieval.query import parts_of, pictures_of
+
+from ..support.colours import channel, ids_of, image_node, retriever_of
 
 
 def shape(query: str | QueryBundle) -> list[tuple[str, str, float]]:
@@ -114,21 +120,92 @@ def test_query_is_not_written_to(paint):
     assert query == before
 
 
-@pytest.mark.parametrize("form", ["path", "str", "bytes", "stream", "pil"])
+FORMS = [
+    *("path", "str", "bytes", "stream", "pil", "node", "node of base64", "document"),
+    *("block", "block of bytes", "block of a path", "base64", "data"),
+]
+
+
+@pytest.mark.parametrize("form", [*FORMS, "file"])
 def test_picture_in_every_form_has_the_same_vector(form, paint):
     path: Path = paint("orange")
-    source: Any = {
-        "path": path,
-        "str": str(path),
-        "bytes": path.read_bytes(),
-        "stream": io.BytesIO(path.read_bytes()),
-        "pil": Image.new("RGB", (16, 12), "orange"),
-    }[form]
-    (part,) = parts_of(MultiModalQuery(images=[source]))
+    encoded = base64.b64encode(path.read_bytes()).decode()
+    with path.open("rb") as file:
+        query = MultiModalQuery(
+            images=[file if form == "file" else picture_as(form, path, encoded)]
+        )
+    (part,) = parts_of(query)
     expected = ColourEncoder().get_image_embedding(str(path))
     assert encode(part, ColourEncoder()) == expected
     # A stream is read from its start each time.
     assert encode(part, ColourEncoder()) == expected
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_query_is_written_as_json_and_read(form, paint):
+    path: Path = paint("orange")
+    encoded = base64.b64encode(path.read_bytes()).decode()
+    query = MultiModalQuery(
+        "red", images=[picture_as(form, path, encoded)], part_weights={"text": 2.0}
+    )
+    for again in (
+        MultiModalQuery.from_dict(json.loads(json.dumps(query.to_dict()))),
+        MultiModalQuery.from_json(query.to_json()),
+    ):
+        assert (again.query_str, again.part_weights) == ("red", {"text": 2.0})
+        text, image = parts_of(again)
+        expected = ColourEncoder().get_image_embedding(str(path))
+        assert encode(image, ColourEncoder()) == expected
+        assert text.weight == 2.0
+
+
+@pytest.mark.parametrize("form", ["path", "pil", "node", "document", "block"])
+async def test_picture_is_a_query(form, paint, open_store):
+    path: Path = paint("orange")
+    nodes = [image_node(path), image_node(paint("blue"))]
+    retriever = retriever_of(channel("image", open_store("edge", nodes)))
+    asked = picture_as(form, path, "")
+    expected = ids_of(retriever.retrieve(MultiModalQuery(images=[path])))
+    assert ids_of(retriever.retrieve(asked)) == expected
+    assert ids_of(await retriever.aretrieve(asked)) == expected
+    engine = MultiModalQueryEngine(
+        retriever, response_synthesizer=MultiModalSynthesizer(None)
+    )
+    assert ids_of(engine.query(asked).source_nodes) == expected
+    assert ids_of((await engine.aquery(asked)).source_nodes) == expected
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "https://example.org/cat.png",
+        ImageNode(image_url="https://example.org/cat.png"),
+        ImageBlock(url="https://example.org/cat.png"),
+        "data:image/png;base64,????",
+        ImageNode(),
+    ],
+)
+def test_picture_that_is_none_is_refused_where_it_is_given(given):
+    with pytest.raises(ImageUnreadable):
+        MultiModalQuery(images=[given])
+
+
+def picture_as(form: str, path: Path, encoded: str) -> Any:
+    return {
+        "node": lambda: ImageNode(image_path=str(path)),
+        "node of base64": lambda: ImageNode(image=encoded),
+        "document": lambda: ImageDocument(image_path=str(path)),
+        "block": lambda: ImageBlock(path=path),
+        "block of bytes": lambda: ImageBlock(image=path.read_bytes()),
+        "block of a path": lambda: ImageBlock(path=str(path)),
+        "base64": lambda: encoded,
+        "data": lambda: f"data:image/png;base64,{encoded}",
+        "path": lambda: path,
+        "str": lambda: str(path),
+        "bytes": path.read_bytes,
+        "stream": lambda: io.BytesIO(path.read_bytes()),
+        "pil": lambda: Image.new("RGB", (16, 12), "orange"),
+    }[form]()
 
 
 def test_encoder_without_eyes_is_refused_with_its_name(paint):
