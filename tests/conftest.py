@@ -28,7 +28,9 @@ from .support.colours import DIM, GAP, OpenStore, Paint
 from .support.stores import open_client
 from .support.tiny_models import make_torchvision_importable
 
-KINDS: dict[Any, Any] = {"edge": QdrantEdgeVectorStore, "local": QdrantVectorStore}
+KINDS: dict[Any, Any] = {"edge": QdrantEdgeVectorStore} | dict.fromkeys(
+    ("local", "server"), QdrantVectorStore
+)
 
 # A gate must not depend on luck: there the same examples are tried every time. New ones
 # are looked for wherever people work.
@@ -67,8 +69,8 @@ def paint(tmp_path) -> Paint:
 def open_store(tmp_path) -> Iterator[OpenStore]:
     """Return a function that opens a store of some kind and fills it.
 
-    Kinds: "edge" (Qdrant Edge in a folder), "local" (Qdrant's local mode), or a
-    subclass of either's store. Each has a client of its own.
+    Kinds: "edge" (Qdrant Edge in a folder), "local" (Qdrant's local mode), "server"
+    (QDRANT_URL), or a subclass of a store of the first two. Each has its own client.
     """
     with ExitStack() as cleanup:
 
@@ -81,8 +83,9 @@ def open_store(tmp_path) -> Iterator[OpenStore]:
             if issubclass(make, QdrantEdgeVectorStore):
                 store = cleanup.enter_context(make.open(tmp_path / name, dim=DIM))
             else:
-                client = QdrantClient(":memory:")
-                cleanup.callback(client.close)
+                client = cleanup.enter_context(open_client(str(kind)))
+                if kind == "server":
+                    cleanup.callback(client.delete_collection, name)
                 store = make(name, client=client)
             if nodes:
                 store.add(list(nodes))

@@ -503,6 +503,32 @@ def test_root_that_another_index_of_the_catalogue_brought_is_known(folder, tmp_p
         two.insert_directory(tmp_path)
 
 
+def test_two_machines_with_their_own_catalogues_skip_nothing_that_is_gone(
+    client, name, folder, tmp_path
+):
+    one, two = (
+        MultiModalQdrantIndex.open(
+            client=client,
+            collection=name,
+            embed_model=ColourEncoder(),
+            catalogue=tmp_path / f"{machine}.sqlite",
+        )
+        for machine in ("one", "two")
+    )
+    one.insert_directory(folder)
+    before = contents(one)
+    report = two.refresh(folder)
+    assert (report.n_added, report.n_removed) == (0, 0)
+    assert two.delete_ref_doc("docs/grass.txt")
+    assert "docs/grass.txt" not in one.ref_doc_ids()
+    assert one.refresh(folder).n_added == 1, "its catalogue says that it is there"
+    assert contents(one) == contents(two) == before
+    (folder / "grass.txt").write_text("blue grass")
+    assert one.refresh(folder).n_added == 1
+    report = two.refresh(folder)
+    assert (report.n_added, report.n_removed) == (0, 0)
+
+
 def test_roots_own_ids_are_not_taken_for_files_that_are_gone(open_index, folder):
     index = open_index()
     index.insert_directory(folder)

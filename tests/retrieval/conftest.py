@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture(params=["edge", "local"])
+@pytest.fixture(params=["edge", "local", "server"])
 def kind(request) -> str:
     return str(request.param)
 

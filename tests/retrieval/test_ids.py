@@ -181,7 +181,8 @@ def same_ids(open_store, paint):
 
 @WAYS
 @pytest.mark.parametrize(
-    ("kind", "ids"), [("edge", "uuids"), ("edge", "integers"), ("local", "uuids")]
+    ("kind", "ids"),
+    [("edge", "uuids"), ("edge", "integers"), ("local", "uuids"), ("server", "uuids")],
 )
 def test_same_id_in_two_collections_loses_no_picture(way, kind, ids, same_ids, paint):
     found = asked(way, same_ids(kind, ids))
