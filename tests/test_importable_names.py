@@ -42,6 +42,9 @@ PUBLIC = {
     "llama_index_mmrag.alignment.pair_files": """
         read_pairs
     """,
+    "llama_index_mmrag.answers.illustrated": """
+        to_blocks to_html to_markdown
+    """,
     "llama_index_mmrag.citations": """
         CitationChecker
     """,

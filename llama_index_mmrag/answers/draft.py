@@ -6,17 +6,17 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Seque
 from typing import Any, TypeAlias
 
 from llama_index.core.base.llms.types import ChatResponse
-from llama_index.core.base.response.schema import (
-    RESPONSE_TYPE,
-    AsyncStreamingResponse,
-    PydanticResponse,
-    Response,
-    StreamingResponse,
-)
+from llama_index.core.base.response.schema import RESPONSE_TYPE
 from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.schema import NodeWithScore
 
 from llama_index_mmrag.answers.evidence import Evidence
+from llama_index_mmrag.answers.illustrated import (
+    AsyncMultiModalStreamingResponse,
+    MultiModalPydanticResponse,
+    MultiModalResponse,
+    MultiModalStreamingResponse,
+)
 from llama_index_mmrag.answers.structured import map_strings
 from llama_index_mmrag.citations.checking import CitationChecker
 from llama_index_mmrag.nodes.encoded_picture import EncodedPicture
@@ -70,6 +70,7 @@ class Draft:
             "cited": self._cited,
             "removed_citations": self._removed,
             "shown": self._shown,
+            "max_image_side": evidence.max_side,
             "left_out": [
                 {"node_id": node_id, "reason": reason}
                 for node_id, reason in evidence.left_out
@@ -114,16 +115,16 @@ class Draft:
             self._count()
 
     def respond(self, answer: Answer) -> RESPONSE_TYPE:
-        """Return LlamaIndex's response object around the answer."""
+        """Return the response around the answer: LlamaIndex's, and pictures with it."""
         nodes = [result.node for result in self._listed]
         metadata = {node.node_id: node.metadata for node in nodes} | self._metadata
-        kind: Callable[..., RESPONSE_TYPE] = StreamingResponse
+        kind: Callable[..., RESPONSE_TYPE] = MultiModalStreamingResponse
         if isinstance(answer, str):
-            kind = Response
+            kind = MultiModalResponse
         elif isinstance(answer, BaseModel):
-            kind = PydanticResponse
+            kind = MultiModalPydanticResponse
         elif isinstance(answer, AsyncGenerator):
-            kind = AsyncStreamingResponse
+            kind = AsyncMultiModalStreamingResponse
         return kind(answer, source_nodes=self._listed, metadata=metadata)
 
     def _count(self) -> None:

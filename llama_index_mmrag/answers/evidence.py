@@ -93,8 +93,10 @@ class Evidence:
     """The sources that are shown, and what was left out and why."""
 
     sources: tuple[Source, ...]
-    left_out: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[tuple[str, str], ...]
     """(node id, reason)."""
+    max_side: int
+    """Longest side of a picture in pixels, as it is shown."""
 
     @property
     def pictures(self) -> tuple[EncodedPicture, ...]:
@@ -146,7 +148,7 @@ def gather_evidence(
             left_out.append((result.node.node_id, reason))
     if order == "document":
         sources = _by_document(sources)
-    return Evidence(tuple(sources), tuple(left_out))
+    return Evidence(tuple(sources), tuple(left_out), budget.max_side)
 
 
 def _content(

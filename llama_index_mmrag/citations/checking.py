@@ -164,14 +164,15 @@ class CitationChecker:
         self._spaces.append(text[len(body) :])
 
     def _kept(self, content: str) -> str:
-        labels = dict.fromkeys(_labels(content))
+        labels = dict.fromkeys(labels_in(content))
         known = [label for label in labels if 1 <= label <= self.n_sources]
         self._cited.update(known)
         self._removed.update(label for label in labels if label not in known)
         return "".join(f"[{label}]" for label in known)
 
 
-def _labels(content: str) -> Iterator[int]:
+def labels_in(content: str) -> Iterator[int]:
+    """Yield the labels that a bracket's content names, each as often as it does."""
     for first, last in _RANGE.findall(content):
         start = _label(first)
         stop = _label(last) if last else start

@@ -22,10 +22,13 @@ def ask(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     catalogue: options.Catalogue = None,
     encoder: options.Encoder = None,
     alignment: options.AlignmentFile = None,
+    out: options.Out = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Answer from the store's own sentences and pictures, with citations."""
     from llama_index_mmrag import describe_sources
+    from llama_index_mmrag.answers.illustrated import to_html, to_markdown
+    from llama_index_mmrag.files.writing import replacing
     from llama_index_mmrag.report.results import Answer
 
     output = Output(as_json=as_json)
@@ -52,5 +55,10 @@ def ask(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
         routes = ", ".join(f"{hit.route} rank {hit.rank}" for hit in source.found_by)
         said = f"[{label}] {source.modality} {source.name} ({routes or 'linked'})"
         output.show(plain_line(said), style="dim")
+    if out is not None:
+        page = (to_html if out.suffix.lower() == ".html" else to_markdown)(response)
+        with replacing(out, by=f".{out.name}.part") as file:
+            file.write(page.encode(errors="replace"))
+        output.show(plain_line(f"Written to {out}"), style="dim")
     if not answer.citations:
         raise typer.Exit(1)

@@ -8,6 +8,20 @@ from typing import Annotated, Literal
 import typer
 
 
+def answer_file(given: str) -> Path:
+    """Return the path of a page that an answer is to be written to."""
+    path = Path(given)
+    if path.suffix.lower() not in (".md", ".html"):
+        raise typer.BadParameter(
+            f"{given!r} is neither FILE.md nor FILE.html; name one of the two."
+        )
+    if not path.parent.is_dir():
+        raise typer.BadParameter(
+            f"the folder {str(path.parent)!r} does not exist; make it first."
+        )
+    return path
+
+
 def place(given: str) -> Path:
     """Return a path that was given, which must not be empty or a server's address."""
     from llama_index_mmrag.checks import no_address
@@ -32,6 +46,17 @@ Store = Annotated[
         parser=place,
         metavar="DIR",
         help="Folder of the embedded store.",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        parser=answer_file,
+        metavar="FILE",
+        help="Also write the answer with its pictures: FILE.md links them, FILE.html "
+        "holds them.",
     ),
 ]
 Roots = Annotated[

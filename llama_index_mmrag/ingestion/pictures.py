@@ -93,7 +93,7 @@ def save_inline(picture: Picture, media_dir: Path) -> Path:
             file.write(picture.data)
     except OSError as error:
         raise StoreUnusable(
-            f"Cannot save an inline picture in media_dir={str(media_dir)!r}: "
+            f"Cannot save a picture in the folder {str(media_dir)!r}: "
             f"{error.strerror}. Give a folder that can be written."
         ) from error
     return target

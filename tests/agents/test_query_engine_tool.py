@@ -89,7 +89,7 @@ class TestTheAnswer:
         tool = MultiModalQueryEngineTool(engine_of(index, llm))
         output = await both(tool, query="red")
         response = output.raw_output
-        assert type(response) is Response
+        assert isinstance(response, Response)
         assert len(response.source_nodes) == 3
         assert response.metadata["cited"] == {"1": 1}
         assert response.metadata["citations"]["1"]["found_by"]
@@ -118,7 +118,7 @@ class TestTheAnswer:
         engine = engine_of(index, llm, output_cls=Weight)
         output = await both(MultiModalQueryEngineTool(engine), query="red")
         assert texts(output)[0] == '{"text":"Heavy [1]."}\n'
-        assert type(output.raw_output) is PydanticResponse
+        assert isinstance(output.raw_output, PydanticResponse)
         assert output.raw_output.response == Weight(text="Heavy [1].")
 
     async def test_without_an_llm_it_is_the_evidences_own(self, index):

@@ -196,7 +196,7 @@ def test_a_texts_footnotes_and_a_files_name_cannot_pass_for_labels():
 
 
 def test_no_results_are_no_evidence():
-    assert gather() == gather_evidence([], budget=PictureBudget(0, 1))
+    assert gather() == gather_evidence([], budget=PictureBudget(0, 64))
     assert gather().sources == ()
 
 

@@ -105,7 +105,7 @@ class TestThroughAClient:
             settings = {"llm": llms[way].as_structured_llm(Manual)}
         synthesizer = MultiModalSynthesizer(**settings)
         response = await ask(synthesizer, mode, "What is red?", found)
-        assert type(response) is PydanticResponse
+        assert isinstance(response, PydanticResponse)
         assert response.response == CHECKED
         assert ids_of(response.source_nodes) == [uid("image red"), uid("text red")]
         assert response.metadata["cited"] == {"1": 2, "2": 2}
@@ -154,7 +154,7 @@ class TestThroughAClient:
     ):
         synthesizer = MultiModalSynthesizer(llms[way], output_cls=Manual)
         response = await ask(synthesizer, mode, "What is red?", [])
-        assert type(response) is Response
+        assert isinstance(response, Response)
         assert str(response) == "Nothing was found that answers this."
         assert server.requests == []
 

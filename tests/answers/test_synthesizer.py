@@ -115,12 +115,12 @@ def answered(request, llm) -> Callable[..., Any]:
         else:
             response = await synthesizer.asynthesize(query, list(nodes))
         if mode == "stream":
-            assert type(response) is StreamingResponse
+            assert isinstance(response, StreamingResponse)
             return "".join(response.response_gen), response
         if mode == "astream":
-            assert type(response) is AsyncStreamingResponse
+            assert isinstance(response, AsyncStreamingResponse)
             return "".join([piece async for piece in response.response_gen]), response
-        assert type(response) is Response
+        assert isinstance(response, Response)
         return response.response, response
 
     return answer

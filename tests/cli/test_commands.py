@@ -336,6 +336,28 @@ def test_search_shows_why_and_nothing_is_wider_than_the_terminal(columns, run, s
     assert "text→image (rank 1" in why
 
 
+@pytest.mark.parametrize("suffix", [".md", ".html", ".HTML"])
+def test_answer_is_written_with_its_pictures(suffix, run, docs, store, tmp_path):
+    file = tmp_path / f"answer{suffix}"
+    file.write_text("old")
+    picture = ("--image", docs / "teapot.png")
+    said = run("ask", *picture, "--store", store, "--out", file)
+    assert (said.exit_code, said.stderr) == (0, "")
+    assert f"Written to {file}" in said.stdout
+    page = file.read_text(encoding="utf-8")
+    picture = "/docs/teapot.png)" if suffix == ".md" else '<img src="data:image/'
+    assert page.count(picture) == 1
+    assert "A red teapot" in page
+    written = [path.name for path in tmp_path.iterdir()]
+    assert sorted(written) == [file.name, "docs", "store"]
+
+
+@pytest.mark.parametrize("name", ["", "answer", "answer.txt", "none/answer.md"])
+def test_answer_that_cannot_be_written_is_not_asked_for(name, run, store, tmp_path):
+    ended = run("ask", "red", "--store", store, "--out", name and tmp_path / name)
+    refused(ended, "make it first" if "/" in name else "neither FILE.md nor FILE.html")
+
+
 def rows_of(said: Any) -> list[dict[str, Any]]:
     """Return what a search printed for machines."""
     rows: list[dict[str, Any]] = json.loads(said.stdout)
