@@ -12,6 +12,7 @@ from PIL import Image
 from llama_index_mmrag.checks import needs
 from llama_index_mmrag.embeddings.clip_torch import first_line
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable, ClipTowers
+from llama_index_mmrag.embeddings.clip_transformers import unread_by
 from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -90,6 +91,13 @@ class OpenClip(ClipTowers):
         return [
             [own.sot_token_id, *own.encode(text), own.eot_token_id] for text in texts
         ]
+
+    def unread(self, words: str) -> float:
+        """Return the share of words that the tokenizer takes apart, in [0, 1]."""
+        own = None
+        if not hasattr(self._tokenizer, "sot_token_id"):
+            own = unread_by(self._tokenizer.tokenizer, words)
+        return super().unread(words) if own is None else own
 
     def pixels(self, picture: Image.Image) -> Vectors:
         """Return an RGB picture as the model's own transform prepares it."""

@@ -100,6 +100,15 @@ class OfflineTextEmbedding(TextEncoder):
             n_threads=self.num_threads or usable_cpus(),
         )
 
+    @checked
+    def unread(self, texts: Sequence[str]) -> list[float]:
+        """Return what share of each text is taken apart: above .7, not in Latin script.
+
+        Raises:
+            MissingExtra: A package of the extra `offline` is not installed.
+        """
+        return _loaded(MiniLM, self.class_name()).unread(texts)
+
 
 class OfflinePictures(OfflineTextEmbedding, PictureEncoder):
     """The text encoder and the image classifier; subclasses say what to make of it."""
