@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from llama_index_mmrag.composition import Blend, Composition, Concatenate
     from llama_index_mmrag.embeddings import (
         BatchedClipEmbedding,
+        ConseEmbedding,
         OfflineMultiModalEmbedding,
         OfflineTextEmbedding,
     )
@@ -53,6 +54,7 @@ __all__ = [
     "Channel",
     "Composition",
     "Concatenate",
+    "ConseEmbedding",
     "Contribution",
     "Degradation",
     "FusedNode",
@@ -87,6 +89,7 @@ _HOMES = {
     "Channel": "retrieval.channel",
     "Composition": "composition",
     "Concatenate": "composition",
+    "ConseEmbedding": "embeddings",
     "Contribution": "provenance",
     "Degradation": "provenance",
     "FusedNode": "nodes.node",
