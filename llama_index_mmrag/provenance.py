@@ -198,7 +198,6 @@ class RoutesAsked:
             "requested": list(self.requested),
             "searched": list(_answered(tuple(self.requested), self.degraded)),
             "degraded": [lost.to_dict() for lost in self.degraded],
-            "warnings": list(self.warnings),
         }
 
 
