@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from llama_index_mmrag.composition import Blend, Composition, Concatenate
     from llama_index_mmrag.embeddings import (
         BatchedClipEmbedding,
+        ConseEmbedding,
         OfflineMultiModalEmbedding,
         OfflineTextEmbedding,
     )
@@ -51,6 +52,7 @@ __all__ = [
     "Channel",
     "Composition",
     "Concatenate",
+    "ConseEmbedding",
     "Contribution",
     "Degradation",
     "FusedNode",
@@ -85,6 +87,7 @@ _HOMES = {
     "Channel": "retrieval.channel",
     "Composition": "composition",
     "Concatenate": "composition",
+    "ConseEmbedding": "embeddings",
     "Contribution": "provenance",
     "Degradation": "provenance",
     "FusedNode": "nodes.node",

@@ -168,6 +168,8 @@ class RoutesAsked:
     """In the order they were asked for, each once."""
     degraded: list[Degradation] = field(default_factory=list)
     """Those that gave no answer, and lookups that failed after them."""
+    warnings: list[str] = field(default_factory=list)
+    """What makes the results doubtful though they are there, each once."""
 
     @classmethod
     def of(cls, provenances: Iterable[Provenance]) -> RoutesAsked:
@@ -180,9 +182,13 @@ class RoutesAsked:
         return routes
 
     def add(
-        self, requested: Iterable[str] = (), degraded: Iterable[Degradation] = ()
+        self,
+        requested: Iterable[str] = (),
+        degraded: Iterable[Degradation] = (),
+        warnings: Iterable[str] = (),
     ) -> None:
         """Take note of one more search."""
+        self.warnings += [w for w in warnings if w not in self.warnings]
         self.requested += [r for r in requested if r not in self.requested]
         self.degraded += degraded
 

@@ -83,6 +83,8 @@ NOT_CALLED = {
     "BatchedClipEmbedding.from_clip_embedding BatchedClipEmbedding.encode_texts"
     " BatchedClipEmbedding.encode_images OfflineTextEmbedding.encode_texts"
     " OfflineMultiModalEmbedding.encode_images OfflineFeaturesEmbedding.encode_images"
+    " BatchedClipEmbedding.unread OfflineTextEmbedding.unread ConseEmbedding.unread"
+    " ConseEmbedding.encode_texts ConseEmbedding.encode_images"
     " finetune Captioner FinetuneSettings.weight": "need a model's files, or are"
     " asked by what has them: decorated as TransformedEmbedding's",
     "RescoringVectorStore.query RescoringVectorStore.aquery": "LlamaIndex's arguments:"

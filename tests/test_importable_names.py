@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 PUBLIC = {
     "llama_index_mmrag": """
         BatchedClipEmbedding Blend CalibratedSum CaptionsAsText Channel
-        Composition Concatenate Contribution Degradation FusedNode KeepPicture
-        MultiModalFusionRetriever MultiModalQdrantIndex MultiModalQuery
+        Composition Concatenate ConseEmbedding Contribution Degradation FusedNode
+        KeepPicture MultiModalFusionRetriever MultiModalQdrantIndex MultiModalQuery
         MultiModalQueryEngineTool MultiModalRetrieverTool MultiModalSynthesizer
         OfflineMultiModalEmbedding OfflineTextEmbedding Provenance
         QdrantEdgeVectorStore RRF RRFPostprocessor RetrieverChannel
@@ -56,7 +56,8 @@ PUBLIC = {
         ServerCompression compress compress_collection
     """,
     "llama_index_mmrag.embeddings": """
-        BatchedClipEmbedding OfflineFeaturesEmbedding OfflineMultiModalEmbedding
+        BatchedClipEmbedding ConseEmbedding OfflineFeaturesEmbedding
+        OfflineMultiModalEmbedding
         OfflineTextEmbedding
     """,
     "llama_index_mmrag.embeddings.colour": """

@@ -23,6 +23,7 @@ from llama_index_mmrag.checks import one_of, whole
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import MmragError
+from llama_index_mmrag.events.degraded import collect_routes
 from llama_index_mmrag.nodes.node import provenance_of
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
 
@@ -55,8 +56,9 @@ class SearchTool(AsyncBaseTool):
         """Return the tool's blocks; a failed search is an output with `is_error`."""
         asked = _merged(input, arguments)
         try:
-            found = self._ask(self._arguments.read(asked))
-            return self._output(asked, *self._shown(found))
+            with collect_routes() as routes:
+                found = self._ask(self._arguments.read(asked))
+            return self._output(asked, *self._told(found, routes.warnings))
         except MmragError as error:
             return self._failure(asked, error)
 
@@ -65,8 +67,10 @@ class SearchTool(AsyncBaseTool):
         asked = _merged(input, arguments)
         try:
             request = await athread(lambda: self._arguments.read(asked))
-            found = await self._aask(request)
-            return self._output(asked, *await athread(lambda: self._shown(found)))
+            with collect_routes() as routes:
+                found = await self._aask(request)
+            told = await athread(lambda: self._told(found, routes.warnings))
+            return self._output(asked, *told)
         except MmragError as error:
             return self._failure(asked, error)
 
@@ -81,6 +85,12 @@ class SearchTool(AsyncBaseTool):
     @abstractmethod
     def _shown(self, found: Any) -> tuple[list[ContentBlock], Any]:
         """Return the blocks for the model, and the raw output."""
+
+    def _told(
+        self, found: Any, warnings: Sequence[str]
+    ) -> tuple[list[ContentBlock], Any]:
+        blocks, raw = self._shown(found)
+        return [*blocks, *(TextBlock(text=f"Note: {w}\n") for w in warnings)], raw
 
     def _output(
         self, asked: dict[str, Any], blocks: list[ContentBlock], raw: Any, **more: Any

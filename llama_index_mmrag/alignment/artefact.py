@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from llama_index_mmrag.alignment.chain import Chain, Columns, Mix, Truncate
-from llama_index_mmrag.alignment.npz import DAMAGED, Arrays, read_npz, write_npz
 from llama_index_mmrag.alignment.transforms import (
     PCA,
     Center,
@@ -25,6 +24,7 @@ from llama_index_mmrag.alignment.transforms import (
 )
 from llama_index_mmrag.checks.arguments import checked, checked_fields
 from llama_index_mmrag.errors import InvalidSetting, MmragError
+from llama_index_mmrag.files.npz import DAMAGED, Arrays, read_npz, write_npz
 from llama_index_mmrag.files.reading import read_json
 from llama_index_mmrag.files.writing import replacing
 

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from llama_index_mmrag.alignment.chain import Chain
 from llama_index_mmrag.alignment.fitting import fit_directions
 from llama_index_mmrag.alignment.heads import of_side
-from llama_index_mmrag.alignment.npz import Arrays
 from llama_index_mmrag.alignment.settings import checked_seed
 from llama_index_mmrag.alignment.training import one_cycle
 from llama_index_mmrag.alignment.transforms import (
@@ -26,6 +25,7 @@ from llama_index_mmrag.checks import needs, number, whole
 from llama_index_mmrag.checks import rows as checked_rows
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidVector
+from llama_index_mmrag.files.npz import Arrays
 from llama_index_mmrag.vectors import Vectors, unit_rows
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from llama_index_mmrag.alignment.heads import Head, of_side
-from llama_index_mmrag.alignment.npz import DAMAGED, Arrays, read_npz, write_npz
 from llama_index_mmrag.alignment.pairs import Pairs
 from llama_index_mmrag.alignment.settings import Epoch, TrainSettings
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.files.npz import DAMAGED, Arrays, read_npz, write_npz
 from llama_index_mmrag.files.reading import parsed_json
 
 _SIDES = ("weights", "moments", "best")

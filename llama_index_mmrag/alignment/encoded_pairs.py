@@ -14,12 +14,12 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from llama_index_mmrag.alignment.npz import DAMAGED, Arrays, read_npz, write_npz
 from llama_index_mmrag.alignment.pair_files import PairProblem, PairsRead
 from llama_index_mmrag.alignment.pairs import Groups, Pairs
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting, InvalidVector
+from llama_index_mmrag.files.npz import DAMAGED, Arrays, read_npz, write_npz
 from llama_index_mmrag.vectors import Vectors, has_direction
 
 _AT_ONCE = 256

@@ -20,11 +20,11 @@ from llama_index_mmrag.alignment.heads import (
     of_side,
 )
 from llama_index_mmrag.alignment.losses import info_nce, triplet
-from llama_index_mmrag.alignment.npz import Arrays
 from llama_index_mmrag.alignment.pairs import Pairs
 from llama_index_mmrag.alignment.settings import Epoch, TrainSettings
 from llama_index_mmrag.alignment.transforms import Transform
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.files.npz import Arrays
 from llama_index_mmrag.vectors import unit_rows
 
 if TYPE_CHECKING:

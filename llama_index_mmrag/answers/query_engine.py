@@ -25,7 +25,9 @@ class MultiModalQueryEngine(RetrieverQueryEngine):
     """LlamaIndex's `RetrieverQueryEngine`, whose answers say what was searched.
 
     `response.metadata` has the routes that were "requested", those that were "searched"
-    and those "degraded" with the reason, whichever synthesizer wrote the answer.
+    and those "degraded" with the reason, whichever synthesizer wrote the answer; and
+    "warnings", sentences on what makes it doubtful, such as a question in a script that
+    the encoder does not read.
     Provenance rides on results. A query that found nothing has none, and "nothing was
     found" must be told from "nobody could look".
     """
@@ -63,5 +65,6 @@ class MultiModalQueryEngine(RetrieverQueryEngine):
 
 
 def _told(response: RESPONSE_TYPE, routes: RoutesAsked) -> RESPONSE_TYPE:
-    response.metadata = {**(response.metadata or {}), **routes.to_dict()}
+    known = response.metadata or {}
+    response.metadata = {**known, **routes.to_dict(), "warnings": routes.warnings}
     return response

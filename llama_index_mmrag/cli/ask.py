@@ -46,6 +46,8 @@ def ask(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     answer = Answer.model_validate({**metadata, "answer": str(response)})
     for lost in answer.degraded:
         output.tell("No answer from", f"{lost.route}: {lost.reason}")
+    for said in answer.warnings:
+        output.tell("Warning:", said)
     output.json(answer)
     output.show(plain_text(answer.answer))
     output.show("")

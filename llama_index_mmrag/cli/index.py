@@ -127,6 +127,7 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
             added=report.n_added,
             unchanged=report.n_unchanged,
             removed=report.n_removed,
+            unread=report.n_unread,
             stale=stale,
             not_removed=report.not_removed,
             skipped=[Skipped.model_validate(each) for each in report.problems],

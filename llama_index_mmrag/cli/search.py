@@ -24,7 +24,7 @@ def search(  # noqa: PLR0913, PLR0917 - each argument is an option of the comman
     as_json: options.AsJson = False,
 ) -> None:
     """Show the best texts and pictures, and where each score came from."""
-    from llama_index_mmrag import collect_degradations
+    from llama_index_mmrag.events import collect_routes
     from llama_index_mmrag.report.results import ResultCard
     from llama_index_mmrag.report.table import ranking_table
 
@@ -38,12 +38,14 @@ def search(  # noqa: PLR0913, PLR0917 - each argument is an option of the comman
             roots=root,
             catalogue=catalogue,
         ) as index,
-        collect_degradations() as degraded,
+        collect_routes() as routes,
     ):
         retriever = index.as_retriever(top_k=top_k, search=search)
         results = retriever.retrieve(query_of(text, image))
-    for lost in degraded:
+    for lost in routes.degraded:
         output.tell("No answer from", f"{lost.route}: {lost.reason}")
+    for said in routes.warnings:
+        output.tell("Warning:", said)
     output.json([ResultCard.of(result) for result in results])
     if results:
         output.show(ranking_table(results))

@@ -2,12 +2,14 @@
 
 In go texts and pictures, singly or in batches; out come vectors, and the name of the
 space that they lie in. Start at `encoder.py`, LlamaIndex's ten methods over two of
-ours; `offline.py` needs no model hub, `clip.py` runs CLIP and SigLIP, `colour.py` has
-answers that can be worked out by hand. Importing this package loads no model: weights
-are read at the first use.
+ours; `offline.py` needs no model hub, `clip.py` runs CLIP and SigLIP,
+`conse_embedding.py` gives any text encoder a picture side, `colour.py` has answers to
+work out by hand, `unread.py` tells what a tokenizer cannot read. Importing this package
+loads no model: weights are read at the first use.
 """
 
 from llama_index_mmrag.embeddings.clip import BatchedClipEmbedding
+from llama_index_mmrag.embeddings.conse_embedding import ConseEmbedding
 from llama_index_mmrag.embeddings.offline import (
     OfflineMultiModalEmbedding,
     OfflineTextEmbedding,
@@ -16,6 +18,7 @@ from llama_index_mmrag.embeddings.offline_features import OfflineFeaturesEmbeddi
 
 __all__ = [
     "BatchedClipEmbedding",
+    "ConseEmbedding",
     "OfflineFeaturesEmbedding",
     "OfflineMultiModalEmbedding",
     "OfflineTextEmbedding",

@@ -25,6 +25,7 @@ from llama_index_mmrag.embeddings.clip_towers import (
     encode_texts,
 )
 from llama_index_mmrag.embeddings.encoder import PictureEncoder
+from llama_index_mmrag.embeddings.unread import unread_shares
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.images import ImageSource
 from llama_index_mmrag.vectors import Vectors
@@ -179,6 +180,18 @@ class BatchedClipEmbedding(PictureEncoder):
                 n_cut, len(texts), towers.max_tokens, self.model_name,
             )  # fmt: skip
         return vectors
+
+    @checked
+    def unread(self, texts: Sequence[str]) -> list[float]:
+        """Return what share of each text is taken apart, in [0, 1]; loads the model.
+
+        Of a byte-pair tokenizer, such as CLIP's, it is tokens a letter.
+
+        Raises:
+            CheckpointUnusable: The model cannot be loaded.
+            MissingExtra: A package that runs the model is not installed.
+        """
+        return unread_shares(texts, self._loaded().unread)
 
     @checked
     def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:

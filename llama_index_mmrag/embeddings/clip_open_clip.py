@@ -12,6 +12,7 @@ from PIL import Image
 from llama_index_mmrag.checks import needs
 from llama_index_mmrag.embeddings.clip_torch import first_line
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable, ClipTowers
+from llama_index_mmrag.embeddings.clip_transformers import unread_by
 from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ def load_open_clip(
 class OpenClip(ClipTowers):
     """A loaded model of open_clip.
 
-    OpenAI's kind of text tower is causal, and runs on as many positions as the longest
-    text of a batch has; others run at full width, because they look in both directions
-    or read their vector off the last position.
+    OpenAI's kind of text tower is causal, and transformers' have a mask: they run on as
+    many positions as the longest text of a batch has. Others run at full width, because
+    they look in both directions or read their vector off the last position.
 
     Args:
         model: The model. Its weights are changed if `dtype` is not float32.
@@ -74,8 +75,19 @@ class OpenClip(ClipTowers):
             # A layer here, not a matrix, where the text tower has an extra bias.
             and type(model.text_projection).__name__ == "Parameter"
         )
-        max_tokens = int(model.context_length)
-        self.width = None if self._is_causal else max_tokens
+        # A text tower of transformers has more positions than it was trained on, or
+        # takes: what is read is its tokenizer's to say.
+        max_tokens = int(tokenizer.context_length or model.context_length)
+        inner = getattr(tokenizer, "tokenizer", None)
+        self._is_masked = (
+            hasattr(getattr(model, "text", None), "pooler")
+            and getattr(inner, "padding_side", None) == "right"
+            and not (tokenizer.tokenizer_mode or tokenizer.strip_sep_token)
+        )
+        if self._is_masked:
+            self.fill = int(model.text.config.pad_token_id)
+        is_short = self._is_causal or self._is_masked
+        self.width = None if is_short else max_tokens
         colours = (tuple(model.visual.image_mean), tuple(model.visual.image_std))
         recipe = ("open_clip", colours)
         super().__init__(model, max_tokens=max_tokens, recipe=recipe, dtype=dtype)
@@ -83,13 +95,25 @@ class OpenClip(ClipTowers):
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's tokens with start and end marks, however many."""
         own = self._tokenizer
+        rows: list[list[int]]
+        if self._is_masked:
+            clean = [own.clean_fn(text) for text in texts]
+            rows = own.tokenizer(clean, verbose=False)["input_ids"]
+            return rows
         if not hasattr(own, "sot_token_id"):
             # Tokenizers of other families cut by themselves, and cannot be counted.
-            rows: list[list[int]] = own(list(texts), self.max_tokens).tolist()
+            rows = own(list(texts), self.max_tokens).tolist()
             return rows
         return [
             [own.sot_token_id, *own.encode(text), own.eot_token_id] for text in texts
         ]
+
+    def unread(self, words: str) -> float:
+        """Return the share of words that the tokenizer takes apart, in [0, 1]."""
+        own = None
+        if not hasattr(self._tokenizer, "sot_token_id"):
+            own = unread_by(self._tokenizer.tokenizer, words)
+        return super().unread(words) if own is None else own
 
     def pixels(self, picture: Image.Image) -> Vectors:
         """Return an RGB picture as the model's own transform prepares it."""

@@ -26,6 +26,7 @@ from llama_index_mmrag.embeddings.clip_torch import (
     to_numpy,
     weights_sha8,
 )
+from llama_index_mmrag.embeddings.unread import share_of_bytes
 from llama_index_mmrag.errors import InvalidVector, MmragError
 from llama_index_mmrag.nodes.images import ImageSource, load_image
 from llama_index_mmrag.vectors import Vectors, has_direction, unit_rows
@@ -102,6 +103,11 @@ class ClipTowers(ABC):
     @abstractmethod
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's tokens with start and end marks, however many."""
+
+    def unread(self, words: str) -> float:
+        """Return the share of words that the tokenizer takes apart, in [0, 1]."""
+        (ids,) = self.token_ids([words])
+        return share_of_bytes(len(ids) - 2, words)  # without the start and end marks
 
     @abstractmethod
     def pixels(self, picture: Image.Image) -> Vectors:

@@ -1,4 +1,4 @@
-"""CLIP and SigLIP through transformers."""
+"""CLIP, SigLIP, Chinese-CLIP and AltCLIP through transformers."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from PIL import Image
 from llama_index_mmrag.checks import needs
 from llama_index_mmrag.embeddings.clip_torch import first_line
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable, ClipTowers
+from llama_index_mmrag.embeddings.unread import share_of_tokens
 from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     import torch
 
-_KINDS = ("clip", "siglip")
+_MASKED = ("chinese_clip", "altclip")
+"""Their text towers look in both directions, and must not see what pads a row."""
+_KINDS = ("clip", "siglip", *_MASKED)
 
 
 def load_transformers(
     name: str, place: torch.device, dtype: torch.dtype, *, needed_for: str
 ) -> TransformersClip:
-    """Return a CLIP or SigLIP from a folder, or by its name on the model hub.
+    """Return a model from a folder, or by its name on the model hub.
 
     Args:
         name: A folder with config.json, weights, tokenizer and image processor; or a
@@ -45,7 +48,7 @@ class Parts(NamedTuple):
     """What a folder of `save_pretrained` holds."""
 
     model: Any
-    """A `CLIPModel` or `SiglipModel`, in float32 on the CPU."""
+    """A `CLIPModel`, `SiglipModel` or one of the others, in float32 on the CPU."""
     tokenizer: Any
     """Its tokenizer."""
     processor: Any
@@ -53,7 +56,7 @@ class Parts(NamedTuple):
 
 
 def load_parts(name: str, *, needed_for: str) -> Parts:
-    """Return a CLIP or SigLIP with its tokenizer and image processor.
+    """Return a model with its tokenizer and image processor.
 
     Raises:
         CheckpointUnusable: No such model, another kind of model, or parts missing.
@@ -83,10 +86,10 @@ def load_parts(name: str, *, needed_for: str) -> Parts:
 
 
 class TransformersClip(ClipTowers):
-    """A loaded `CLIPModel` or `SiglipModel`.
+    """A loaded `CLIPModel`, `SiglipModel`, `ChineseCLIPModel` or `AltCLIPModel`.
 
     CLIP needs no mask: what pads a row comes after its first end mark, and the
-    attention is causal.
+    attention is causal. SigLIP was trained without one.
 
     Args:
         model: The model. Its weights are changed if `dtype` is not float32.
@@ -101,7 +104,15 @@ class TransformersClip(ClipTowers):
         self.tokenizer = tokenizer
         self.processor = processor
         self.fill = tokenizer.pad_token_id
-        max_tokens = int(model.config.text_config.max_position_embeddings)
+        text = model.config.text_config
+        max_tokens = int(text.max_position_embeddings)
+        self._is_masked = model.config.model_type in _MASKED
+        if self._is_masked:
+            if model.config.model_type == "altclip":
+                # Of XLM-RoBERTa's kind: positions are counted from the padding's on.
+                max_tokens -= int(text.pad_token_id) + 1
+            # The positions are BERT's; trained on were fewer, which the tokenizer says.
+            max_tokens = min(max_tokens, tokenizer.model_max_length)
         # SigLIP's text tower looks in both directions and reads its vector off the
         # last position: it was trained on, and needs, full width.
         self.width = max_tokens if model.config.model_type == "siglip" else None
@@ -116,16 +127,35 @@ class TransformersClip(ClipTowers):
         )["input_ids"]
         return ids
 
+    def unread(self, words: str) -> float:
+        """Return the share of words that the tokenizer takes apart, in [0, 1]."""
+        own = unread_by(self.tokenizer, words)
+        return super().unread(words) if own is None else own
+
     def pixels(self, picture: Image.Image) -> Vectors:
         """Return an RGB picture as the model's image processor prepares it."""
         prepared = self.processor(images=picture, return_tensors="np")
         return np.asarray(prepared["pixel_values"][0], dtype=np.float32)
 
     def _text_features(self, ids: torch.Tensor) -> torch.Tensor:
-        return pooled(self.model.get_text_features(input_ids=ids))
+        mask = {"attention_mask": (ids != self.fill).long()} if self._is_masked else {}
+        return pooled(self.model.get_text_features(input_ids=ids, **mask))
 
     def _picture_features(self, pixels: torch.Tensor) -> torch.Tensor:
         return pooled(self.model.get_image_features(pixel_values=pixels))
+
+
+def unread_by(tokenizer: Any, words: str) -> float | None:
+    """Return the share of words that a tokenizer of transformers takes apart.
+
+    None: it has no token for what is unknown, as CLIP's, and takes all apart to bytes.
+    """
+    if tokenizer.unk_token_id in (None, tokenizer.eos_token_id):
+        return None
+    # Through their numbers: `tokenize` shows the text of what is unknown.
+    ids = tokenizer(words, add_special_tokens=False, verbose=False)["input_ids"]
+    tokens = tokenizer.convert_ids_to_tokens(ids)
+    return share_of_tokens(tokens, tokenizer.unk_token, whole=1)
 
 
 def _check_kind(name: str, kind: str) -> None:
@@ -142,7 +172,8 @@ def pooled(output: Any) -> torch.Tensor:
 
 def _unusable(name: str, reason: str) -> CheckpointUnusable:
     return CheckpointUnusable(
-        f"Cannot load {name!r} with transformers: {reason}. Expected a CLIP or SigLIP "
-        f"model (a folder with config.json, weights, tokenizer and image processor, or "
-        f"its name on the model hub). Check model_name, or choose another backend."
+        f"Cannot load {name!r} with transformers: {reason}. Expected a CLIP, SigLIP, "
+        f"Chinese-CLIP or AltCLIP (a folder with config.json, weights, tokenizer and "
+        f"image processor, or its name on the model hub). Check model_name, or choose "
+        f"another backend."
     )

@@ -40,6 +40,15 @@ class TextEncoder(CheckedComponent, InProcess, BaseEmbedding):
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return one vector for each text, `(n, dim)`, in the texts' order."""
 
+    def unread(self, texts: Sequence[str]) -> list[float]:
+        """Return what share of each text the tokenizer takes apart, in [0, 1].
+
+        Into unknown or single characters, of which the model makes no meaning; above
+        .7 the text is of a script that the encoder does not read. Of an encoder that
+        does not know, 0.
+        """
+        return [0.0] * len(texts)
+
     def _get_text_embedding(self, text: str) -> Embedding:
         return _as_lists(self.encode_texts([text]))[0]
 

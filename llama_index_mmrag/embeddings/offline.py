@@ -93,19 +93,28 @@ class OfflineTextEmbedding(TextEncoder):
     @checked
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector for each text, `(n, 384)`, in the texts' order."""
-        tower = _loaded(MiniLM, self.class_name())
+        tower = loaded(MiniLM, self.class_name())
         return tower.encode(
             texts,
             max_tokens=self.max_tokens,
             n_threads=self.num_threads or usable_cpus(),
         )
 
+    @checked
+    def unread(self, texts: Sequence[str]) -> list[float]:
+        """Return what share of each text is taken apart: above .7, not in Latin script.
+
+        Raises:
+            MissingExtra: A package of the extra `offline` is not installed.
+        """
+        return loaded(MiniLM, self.class_name()).unread(texts)
+
 
 class OfflinePictures(OfflineTextEmbedding, PictureEncoder):
     """The text encoder and the image classifier; subclasses say what to make of it."""
 
     def _seen(self, pictures: Sequence[ImageSource]) -> ImageFeatures:
-        tower = _loaded(PictureTower, self.class_name())
+        tower = loaded(PictureTower, self.class_name())
         return tower.features(pictures, n_threads=self.num_threads or usable_cpus())
 
 
@@ -163,7 +172,8 @@ class OfflineMultiModalEmbedding(OfflinePictures):
         return in_text_space(self._seen(pictures), head_weight=self.head_weight)
 
 
-def _loaded(kind: type[Tower], needed_for: str) -> Tower:
+def loaded(kind: type[Tower], needed_for: str) -> Tower:
+    """Return a model, loaded once for all encoders of the process."""
     with _LOADING:  # two threads at their first call must not load twice
         if kind not in _LOADED:
             _LOADED[kind] = kind(needed_for=needed_for)

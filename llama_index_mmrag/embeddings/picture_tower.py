@@ -30,6 +30,8 @@ from llama_index_mmrag.embeddings.weights import (
 from llama_index_mmrag.nodes.images import ImageSource, load_image
 from llama_index_mmrag.vectors import Vectors
 
+_DATA = files("llama_index_mmrag.embeddings").joinpath("data")
+
 # Decoded at most this large before the squash: a panorama of 4 : 1 keeps all the pixels
 # the network can use, and a camera's JPEG is decoded at a fraction of its size.
 _DECODE_SIDE = 4 * IMAGE_SIDE
@@ -53,6 +55,16 @@ class OpenHead(NamedTuple):
     """Shape `(384,)`."""
     sha8: str
     """First 8 hexadecimal digits of the SHA-256 over weight and bias as stored."""
+
+
+class ClassWordings(NamedTuple):
+    """What the classifier's 1,000 classes are called, each in three ways, in order."""
+
+    names: list[str]
+    photographs: list[str]
+    """"a photo of a" name."""
+    definitions: list[str]
+    """WordNet's."""
 
 
 class PictureTower:
@@ -112,6 +124,17 @@ def in_text_space(seen: ImageFeatures, *, head_weight: float) -> Vectors:
 
 
 @cache
+def class_wordings() -> ClassWordings:
+    """Return the English texts that class vectors are made of."""
+    table = _DATA.joinpath("imagenet_classes.tsv").read_text(encoding="utf-8")
+    names, definitions = zip(
+        *(line.split("\t") for line in table.splitlines()), strict=True
+    )
+    photographs = [f"a photo of a {name}" for name in names]
+    return ClassWordings([*names], photographs, [*definitions])
+
+
+@cache
 def class_vectors() -> Vectors:
     """Return the centred text vectors of the 1,000 classes, `(1000, 384)`."""
     return np.asarray(_packaged("conse_classes.npz")["class_emb"], dtype=np.float32)
@@ -131,6 +154,8 @@ def open_head() -> OpenHead:
 
 
 def _packaged(name: str) -> dict[str, NDArray[Any]]:
-    data = files("llama_index_mmrag.embeddings").joinpath("data").joinpath(name)
-    with data.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+    with (
+        _DATA.joinpath(name).open("rb") as file,
+        np.load(file, allow_pickle=False) as arrays,
+    ):
         return dict(arrays)

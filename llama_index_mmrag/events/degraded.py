@@ -35,7 +35,7 @@ class RouteDegradedEvent(BaseEvent):
 
 @contextmanager
 def collect_routes() -> Iterator[RoutesAsked]:
-    """Give an object that fills with the routes of the queries within.
+    """Give an object that fills with routes and warnings of the queries within.
 
     Provenance rides on results; a query that found nothing has none, and this tells
     "there is nothing" from "nobody could look". Holds for queries of this thread or
@@ -50,7 +50,7 @@ def collect_routes() -> Iterator[RoutesAsked]:
         _collected.reset(token)
         # What is collected within is known without, too.
         if outer is not None:
-            outer.add(routes.requested, routes.degraded)
+            outer.add(routes.requested, routes.degraded, routes.warnings)
 
 
 @contextmanager
@@ -83,6 +83,12 @@ def report(
         dispatcher.event(RouteDegradedEvent(**lost.to_dict()))
     if (collected := _collected.get()) is not None:
         collected.add(requested, lost_routes)
+
+
+def warn(said: str) -> None:
+    """Make known, to whoever collects it, what makes a query's results doubtful."""
+    if (collected := _collected.get()) is not None:
+        collected.add(warnings=[said])
 
 
 def failure_of(lost: Sequence[Degradation], of: str) -> RouteFailed:

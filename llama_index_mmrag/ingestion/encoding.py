@@ -10,6 +10,7 @@ import numpy as np
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import BaseNode, ImageNode, MetadataMode
 
+from llama_index_mmrag.embeddings.unread import warn_of_unread
 from llama_index_mmrag.errors import (
     ImageUnreadable,
     InvalidSetting,
@@ -95,6 +96,12 @@ def encode_words(channel: Channel, nodes: Sequence[BaseNode]) -> list[list[float
     texts = [node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
     vectors = channel.embed_model.get_text_embedding_batch(texts)
     return _checked(vectors, nodes, channel)
+
+
+def n_unread(channel: Channel, nodes: Sequence[BaseNode]) -> int:
+    """Return how many texts the channel's encoder does not read; warn of them."""
+    texts = [node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
+    return warn_of_unread(channel.embed_model, texts)
 
 
 def _encode_pictures(channel: Channel, nodes: Sequence[ImageNode]) -> list[list[float]]:

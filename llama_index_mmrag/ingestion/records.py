@@ -114,6 +114,9 @@ class UpsertReport:
     """Nodes that were there already; they were not encoded again."""
     n_removed: int = 0
     """Stale nodes: of documents that changed or went away."""
+    n_unread: int = 0
+    """Texts among the added of which the encoder does not read the script: what they
+    are found by is chance. See docs/languages.md."""
     ref_doc_ids: list[str] = field(default_factory=list)
     """The documents, in the order they were read; `delete_ref_doc` takes them."""
     problems: list[Problem] = field(default_factory=list)
@@ -143,6 +146,9 @@ class UpsertReport:
             f"{self.n_unchanged} unchanged",
             f"{self.n_removed} removed",
         ]
+        if self.n_unread:
+            said = f"{self.n_unread} texts in a script that the encoder does not read"
+            parts.append(f"{said} (see docs/languages.md)")
         n_parts = sum(problem.is_part for problem in self.problems)
         if n_skipped := len(self.problems) - n_parts:
             parts.append(f"{n_skipped} skipped")

@@ -12,7 +12,12 @@ from llama_index.core.schema import BaseNode
 from tqdm.auto import tqdm
 
 from llama_index_mmrag.ingestion.composing import Composer
-from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
+from llama_index_mmrag.ingestion.encoding import (
+    Note,
+    encode_good,
+    encode_nodes,
+    n_unread,
+)
 from llama_index_mmrag.ingestion.in_flight import InFlight
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.ingestion.records import (
@@ -212,6 +217,10 @@ class Writer:
             )
             others = encode_good(channel, others, encode_nodes, report.note)
             encoded[modality] = taken + others
+        texts = encoded.get(TEXT, [])
+        # What is in ASCII is read by every encoder.
+        if not all(node.get_content().isascii() for node in texts):
+            report.n_unread += n_unread(self._channels[TEXT], texts)
         return encoded
 
     def recover(self) -> None:

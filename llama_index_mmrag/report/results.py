@@ -104,6 +104,7 @@ class Answer(BaseModel):
     citations: dict[str, SourceCard] = {}
     """Label → the source."""
     degraded: list[Degradation] = []
+    warnings: list[str] = []
 
 
 class Skipped(BaseModel):
@@ -123,6 +124,8 @@ class InsertReport(BaseModel):
     added: int
     unchanged: int
     removed: int
+    unread: int = 0
+    """Texts added of which the encoder does not read the script."""
     stale: list[str]
     """Documents whose files are gone, and that are still stored."""
     not_removed: str = ""

@@ -16,6 +16,7 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index_mmrag.concurrency.jobs import AskerAtFault, Unrepeatable
 from llama_index_mmrag.concurrency.turns import ENCODING, MOST_OF_AN_ENCODER, in_turn
 from llama_index_mmrag.embeddings.encoder import computes_here
+from llama_index_mmrag.embeddings.unread import warn_of_unread
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
 from llama_index_mmrag.retrieval.query import QueryPart
 
@@ -104,6 +105,8 @@ def _fill(
         return
     try:
         future.set_result(encode(part, embed_model))
+        if not all(map(str.isascii, part.texts)):
+            warn_of_unread(embed_model, part.texts)
     except (ImageUnreadable, InvalidQuery) as error:
         future.set_exception(Unrepeatable(AskerAtFault(error)))
     except BaseException as error:  # noqa: BLE001 - handed to whoever waits

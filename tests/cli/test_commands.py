@@ -234,7 +234,7 @@ def test_index_as_json_prints_json_and_nothing_else(run, docs, tmp_path):
     said = run("index", docs, "--store", tmp_path / "store", "--json")
     report = json.loads(said.stdout)
     (skipped,) = report.pop("skipped")
-    counts = {"documents": 1, "added": 3, "unchanged": 0, "removed": 0}
+    counts = {"documents": 1, "added": 3, "unchanged": 0, "removed": 0, "unread": 0}
     assert report == {**counts, "stale": [], "not_removed": "", "ignored": {}}
     assert skipped["is_part"] is False
     assert skipped["source"] == str(docs / "broken.png")
@@ -401,12 +401,25 @@ def test_fifty_are_found_where_fifty_were_asked_for(run, tmp_path):
 def test_answer_lists_the_sources_it_cites_alone(run, store):
     question = ("ask", "How long is green tea steeped?", "--store", store)
     answer = json.loads(run(*question, "--json").stdout)
-    assert set(answer) == {"answer", "cited", "citations", "degraded"}
-    assert answer["degraded"] == []
+    assert set(answer) == {"answer", "cited", "citations", "degraded", "warnings"}
+    assert answer["degraded"] == answer["warnings"] == []
     assert answer["citations"]["1"]["found_by"][0]["rank"] == 1
     assert len(answer["citations"]) > len(answer["cited"]) > 0
     listed = [x for x in run(*question).stdout.splitlines() if x.startswith("[")]
     assert [line[1 : line.index("]")] for line in listed] == list(answer["cited"])
+
+
+@needs_offline
+def test_texts_and_questions_in_a_script_that_the_encoder_does_not_read_are_told_of(
+    tmp_path,
+):
+    (tmp_path / "tea.md").write_text("Зелёный чай заваривают три минуты.")
+    store = ("--store", tmp_path / "new")
+    counted = run_process("index", tmp_path, *store, "--json")
+    assert json.loads(counted.stdout)["unread"] == 1
+    for command in ("search", "ask"):
+        found = run_process(command, "Как заваривать чай?", *store)
+        assert found.stderr.count("does not read Cyrillic") == 1
 
 
 @pytest.mark.parametrize("command", ["search", "ask"])

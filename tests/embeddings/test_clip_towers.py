@@ -21,6 +21,8 @@ from ..support.tiny_models import near, write_model, write_open_clip
 torch = pytest.importorskip("torch", reason="install extra 'clip'")
 
 TEXTS = ["cat", "A bowl of soup with leeks and cream", "", "two words", "cat"]
+OTHERS = ["红色的杯子", "красная кошка", "แมวในสวน", "a red 猫 и кошка", "猫"]
+OF_TRANSFORMERS = ("clip", "siglip", "siglip-multilingual", "chinese_clip", "altclip")
 LONG = "one two three " * 40
 
 # open_clip and timm use torch.jit.script and other parts that torch deprecates.
@@ -53,7 +55,9 @@ def of_transformers(folder: Path, kind: str) -> Own:
     tokenizer = package.AutoTokenizer.from_pretrained(name)
     processor = package.AutoImageProcessor.from_pretrained(name)
     full = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
-    full["max_length"] = model.config.text_config.max_position_embeddings
+    full["max_length"] = tokenizer.model_max_length
+    masked = ("chinese_clip", "altclip")
+    inputs = ("input_ids", "attention_mask") if kind in masked else ("input_ids",)
 
     def features(output: Any) -> Any:
         return getattr(output, "pooler_output", output)
@@ -61,7 +65,9 @@ def of_transformers(folder: Path, kind: str) -> Own:
     return Own(
         name,
         lambda texts: features(
-            model.get_text_features(input_ids=tokenizer(texts, **full)["input_ids"])
+            model.get_text_features(
+                **{name: tokenizer(texts, **full)[name] for name in inputs}
+            )
         ),
         lambda picture: features(
             model.get_image_features(**processor(images=picture, return_tensors="pt"))
@@ -86,12 +92,16 @@ def of_open_clip(folder: Path, kind: str) -> Own:
 
 
 @pytest.fixture(
-    scope="module", params=["openai", "clip", "siglip", "causal", "both-ways"]
+    scope="module",
+    params=[
+        *("openai", *OF_TRANSFORMERS),
+        *("causal", "both-ways", "multilingual"),
+    ],
 )
 def own(request, clip_module, three_layers, tmp_path_factory) -> Own:
     if request.param == "openai":
         return of_openai(three_layers, clip_module)
-    make = of_transformers if request.param in {"clip", "siglip"} else of_open_clip
+    make = of_transformers if request.param in OF_TRANSFORMERS else of_open_clip
     return make(tmp_path_factory.mktemp(request.param), request.param)
 
 
@@ -113,8 +123,8 @@ def pictures() -> list[Image.Image]:
 
 def test_texts_equal_the_models_own_at_full_width(encoder, own):
     with torch.no_grad():
-        theirs = own.texts([*TEXTS, LONG])
-    ours = encoder.encode_texts([*TEXTS, LONG])
+        theirs = own.texts([*TEXTS, *OTHERS, LONG])
+    ours = encoder.encode_texts([*TEXTS, *OTHERS, LONG])
     assert ours == near(wide_unit_rows(theirs.numpy()))
     assert ours[0] == pytest.approx(ours[4], abs=1e-6)
     assert not np.allclose(ours[0], ours[3])
@@ -132,6 +142,21 @@ def test_dimension_space_and_unit_length(encoder, pictures):
     assert rows.shape == (10, encoder.dimension)
     assert np.linalg.norm(rows, axis=1) == pytest.approx([1.0] * 10, abs=1e-6)
     assert encoder.space_id.endswith(f":{encoder.dimension}:unit")
+
+
+@pytest.mark.parametrize(
+    ("own", "reads"),
+    [
+        ("chinese_clip", {"红色的猫": True, "красная кошка": False}),
+        ("altclip", {"红色的猫": True, "красная кошка": True, "قطة حمراء": False}),
+        ("multilingual", {"红色的猫": True, "красная кошка": True, "חתול": False}),
+        ("clip", {"красная кошка": False, "a purple boat": True}),
+    ],
+    indirect=["own"],
+)
+def test_scripts_that_a_tokenizer_lacks_are_unread(encoder, reads):
+    shares = encoder.unread([*reads])
+    assert [share <= 0.7 for share in shares] == [*reads.values()]
 
 
 def test_long_text_is_cut_and_counted(encoder, caplog):

@@ -25,7 +25,7 @@ def test_folder_of_another_kind_of_model_is_refused(tmp_path, transformers):
 
 
 def test_empty_folder_is_refused(tmp_path, transformers):
-    with pytest.raises(CheckpointUnusable, match="Expected a CLIP or SigLIP"):
+    with pytest.raises(CheckpointUnusable, match="Expected a CLIP, SigLIP"):
         _ = BatchedClipEmbedding(model_name=str(tmp_path)).dimension
 
 

@@ -165,6 +165,7 @@ ALIGNMENT: dict[str, Given] = {
 
 COMPONENTS: dict[str, Given] = {
     "BatchedClipEmbedding": new(mmrag.BatchedClipEmbedding),
+    "ConseEmbedding": new(mmrag.ConseEmbedding, text_encoder=encoder),
     "CaptionsAsText": new(mmrag.CaptionsAsText),
     "OfflineTextEmbedding": new(mmrag.OfflineTextEmbedding),
     "OfflineMultiModalEmbedding": new(mmrag.OfflineMultiModalEmbedding),

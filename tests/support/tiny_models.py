@@ -1,4 +1,4 @@
-"""A tiny CLIP or SigLIP with random weights, and 64 pictures that words can tell apart.
+"""Tiny models of the CLIP family, random weights, and 64 pictures with their words.
 
 Also run as a program: `python tiny_models.py SCRIPT` runs a script of a test in a
 process of its own, torchvision importable there too.
@@ -75,14 +75,56 @@ def write_tokenizer(folder: Path, max_tokens: int) -> int:
     return len(vocabulary)
 
 
+def write_word_pieces(folder: Path, max_tokens: int) -> int:
+    """Write a tokenizer of BERT's kind that knows letters and some Chinese."""
+    import transformers
+
+    signs = [*"abcdefghijklmnopqrstuvwxyz", *"红色的杯子猫狗在花园里"]
+    pieces = [*signs, *(f"##{sign}" for sign in signs), *COLOURS, *THINGS]
+    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = {piece: number for number, piece in enumerate([*marks, *pieces])}
+    transformers.BertTokenizer(
+        vocab=vocabulary, model_max_length=max_tokens
+    ).save_pretrained(folder)
+    return len(vocabulary)
+
+
+def write_unigrams(folder: Path, max_tokens: int) -> int:
+    """Write a tokenizer of SentencePiece's kind that knows letters of four scripts."""
+    import transformers
+
+    cyrillic = "абвгдежзийклмнопрстуфхцчшщъыьэюя"
+    signs = f"abcdefghijklmnopqrstuvwxyz{cyrillic}红色的杯子猫狗在花园里เมวแ"
+    marks = ["<s>", "<pad>", "</s>", "<unk>"]
+    words = [f"▁{word}" for word in (*COLOURS, *THINGS, "красная", "кошка")]
+    pieces = [*marks, "▁", *dict.fromkeys(signs), *words]
+    scores = [(piece, -float(len(piece) < 3)) for piece in pieces]
+    transformers.XLMRobertaTokenizer(
+        vocab=[*scores, ("<mask>", 0.0)], model_max_length=max_tokens
+    ).save_pretrained(folder)
+    return len(scores) + 1
+
+
 def write_model(folder: Path, kind: str = "clip", *, seed: int = 0) -> str:
-    """Write a checkpoint as `save_pretrained` does; return its folder."""
+    """Write a checkpoint as `save_pretrained` does; return its folder.
+
+    Args:
+        folder: Where.
+        kind: "clip", "siglip", or "chinese_clip", "altclip" and "siglip-multilingual",
+            which read other scripts too.
+        seed: Of the weights.
+    """
     import torch
     import transformers
 
     folder.mkdir(parents=True, exist_ok=True)
     max_tokens = 16
-    size = write_tokenizer(folder, max_tokens)
+    write = write_tokenizer
+    if kind in ("altclip", "siglip-multilingual"):
+        write = write_unigrams
+    elif kind == "chinese_clip":
+        write = write_word_pieces
+    size = write(folder, max_tokens)
     torch.manual_seed(seed)
     tower = {
         "hidden_size": 64,
@@ -110,6 +152,19 @@ def write_model(folder: Path, kind: str = "clip", *, seed: int = 0) -> str:
         processor = transformers.CLIPImageProcessor(
             size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
         )
+    elif kind in ("chinese_clip", "altclip"):
+        name = {"chinese_clip": "ChineseCLIP", "altclip": "AltCLIP"}[kind]
+        more = {"max_position_embeddings": 40, "hidden_dropout_prob": 0.1}
+        more["pad_token_id"] = 1 if kind == "altclip" else 0
+        config = getattr(transformers, f"{name}Config")(
+            text_config={**text, **more, "project_dim": 64},
+            vision_config=vision,
+            projection_dim=32,
+        )
+        model = getattr(transformers, f"{name}Model")(config)
+        processor = transformers.CLIPImageProcessor(
+            size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
+        )
     else:
         model = transformers.SiglipModel(
             transformers.SiglipConfig(text_config=text, vision_config=vision)
@@ -126,25 +181,51 @@ def write_model(folder: Path, kind: str = "clip", *, seed: int = 0) -> str:
 
 
 def write_open_clip(folder: Path, kind: str) -> str:
-    """Write a "causal" or "both-ways" model; return its architecture and weights."""
+    """Write a "causal", "both-ways" or "multilingual" model; return its full name."""
     import open_clip
     import torch
 
     text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2}
     if kind == "both-ways":
         text |= {"context_length": 20, "no_causal_mask": True, "pool_type": "last"}
+    if kind == "multilingual":
+        text = {"context_length": 20, **write_xlm_roberta(folder / "xlm-roberta")}
     vision = {"image_size": SIDE, "layers": 2, "width": 32, "head_width": 16}
     config = {
         "embed_dim": 16,
         "vision_cfg": {**vision, "patch_size": 8},
-        "text_cfg": {**text, "layers": 2},
+        "text_cfg": text if kind == "multilingual" else {**text, "layers": 2},
     }
     (folder / f"tiny-{kind}.json").write_text(json.dumps(config))
     open_clip.add_model_config(folder)
     torch.manual_seed(0)
-    weights = open_clip.create_model(f"tiny-{kind}").state_dict()
+    model = open_clip.create_model(f"tiny-{kind}", pretrained_text=False)
+    weights = model.state_dict()
     torch.save(weights, folder / "weights.pt")
     return f"tiny-{kind}:{folder / 'weights.pt'}"
+
+
+def write_xlm_roberta(folder: Path) -> dict[str, Any]:
+    """Write a text tower of transformers; return how open_clip's config names it."""
+    import transformers
+
+    size = write_unigrams(folder, 512)
+    transformers.XLMRobertaConfig(
+        vocab_size=size,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=40,
+        pad_token_id=1,
+        tokenizer_class="XLMRobertaTokenizer",
+    ).save_pretrained(folder)
+    return {
+        "hf_model_name": str(folder),
+        "hf_tokenizer_name": str(folder),
+        "hf_model_pretrained": False,
+        "hf_pooler_type": "mean_pooler",
+    }
 
 
 def make_torchvision_importable() -> Any:

@@ -212,6 +212,11 @@ def _loaded(name: str, place: torch.device) -> TransformersClip:
     import torch
 
     clip = load_transformers(name, place, torch.float32, needed_for=_NEEDED_FOR)
+    if (kind := clip.model.config.model_type) not in ("clip", "siglip"):
+        raise CheckpointUnusable(
+            f"{name!r} is a model of type {kind!r}; expected a CLIP or SigLIP, which "
+            f"are all that is fine-tuned. Align its vectors instead: mmrag align."
+        )
     for weight_name, weight in clip.model.named_parameters():
         if not bool(weight.isfinite().all()):
             raise CheckpointUnusable(

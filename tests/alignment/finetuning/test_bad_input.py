@@ -245,6 +245,14 @@ def test_towers_of_different_lengths_are_refused(quick, few_pairs, tmp_path):
         quick(str(folder), few_pairs)
 
 
+def test_kinds_of_model_that_are_encoded_with_alone_are_refused(
+    quick, few_pairs, tmp_path
+):
+    chinese = write_model(tmp_path / "chinese", "chinese_clip")
+    with pytest.raises(CheckpointUnusable, match="'chinese_clip'; expected a CLIP or"):
+        quick(chinese, few_pairs)
+
+
 def test_weights_that_do_not_fit_the_configuration_are_refused(
     quick, few_pairs, tmp_path
 ):
