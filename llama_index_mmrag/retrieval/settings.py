@@ -79,7 +79,7 @@ def in_mode(
         InvalidSetting: There is no such mode here, or no channel has it, or what
             belongs to it was given without it.
     """
-    name, given = "vector_store_query_mode", {k: v for k, v in terms.items() if v}
+    name, given = "vector_store_query_mode", {k: v for k, v in terms.items() if v is not None}
     mode = one_of(getattr(mode, "value", mode), name, ("default", "hybrid"))
     if mode == "default":
         if given:

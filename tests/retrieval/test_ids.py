@@ -359,7 +359,7 @@ def test_linked_by_a_key_that_no_node_has_is_refused(kind, open_store, paint):
         "image_store": open_store(kind, [image_node(paint("red"))]),
     }
     made = MultiModalFusionRetriever.from_vector_stores
-    encoders = {"text_embed": ENCODER, "image_embed": ENCODER}
+    encoders = {"embed_model": ENCODER, "image_embed_model": ENCODER}
     for key in ("product", "id", "modality"):
         assert made(**stores, **encoders, linked_by=key).retrieve("red")
     with pytest.raises(InvalidSetting, match=r"'colour'.*\['text', 'image'\]"):
