@@ -63,6 +63,46 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+def answered(words: Mapping[str, str]) -> Callable[[C], C]:
+    """Answer another library's words, given as keywords, with a sentence.
+
+    Decorates a function, or a class for what it is made of.
+
+    Args:
+        words: By keyword, a sentence that says what there is instead.
+
+    Example:
+        >>> @answered({"limit": "It is called top_k here."})
+        ... def search(*, top_k: int = 1) -> int:
+        ...     return top_k
+        >>> search(limit=3)
+        Traceback (most recent call last):
+        ...
+        llama_index_mmrag.errors.InvalidSetting: search() has no argument 'limit'. \
+It is called top_k here.
+    """
+
+    def decorated(what: C) -> C:
+        function: Any = what.__init__ if isinstance(what, type) else what  # type: ignore[misc]
+        named = function.__qualname__.removesuffix(".__init__")
+
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            for keyword in kwargs:
+                if keyword in words:
+                    raise InvalidSetting(
+                        f"{named}() has no argument {keyword!r}. {words[keyword]}"
+                    )
+            return function(*args, **kwargs)
+
+        if not isinstance(what, type):
+            return typing.cast(C, call)
+        what.__init__ = call  # type: ignore[misc]
+        return what
+
+    return decorated
+
+
 def checked_fields(cls: type[C]) -> type[C]:
     """Return a dataclass whose fields are checked, as by `checked`, when it is made."""
     cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]

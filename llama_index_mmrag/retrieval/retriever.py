@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from inspect import unwrap
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -13,12 +13,12 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle, QueryType
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
-    MetadataFilters,
     VectorStoreQueryMode,
 )
 from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR
 
 from llama_index_mmrag.checks import one_of, truth, whole
+from llama_index_mmrag.checks.arguments import answered
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
 from llama_index_mmrag.concurrency.jobs import Steps, awalk, walk
 from llama_index_mmrag.embeddings.dimension import dimension_of
@@ -37,12 +37,16 @@ from llama_index_mmrag.retrieval.query import (
 from llama_index_mmrag.retrieval.ranking import Ranking
 from llama_index_mmrag.retrieval.search import SearchChannel, plan
 from llama_index_mmrag.retrieval.settings import (
+    OF_CHANNELS,
     base_settings,
     checked_channels,
     checked_filters,
     checked_timeout,
 )
 from llama_index_mmrag.retrieval.single_routes import SingleRoutes
+
+if TYPE_CHECKING:
+    from llama_index_mmrag.stores.native import FilterLike
 
 OnDegraded = Literal["report", "raise"]
 
@@ -75,7 +79,9 @@ class MultiModalFusionRetriever(SingleRoutes):
             `entity_id`: "id", where ids mean the same in all channels, or a metadata
             key. Without it (channel, id) is an entity, but in channels over one
             collection, and for pictures in a collection of texts.
-        filters: Conditions for every route, beside the channels' own.
+        filters: Conditions for every route, beside the channels' own, of any kind that
+            `Channel` takes.
+        query_filter: The same argument under Qdrant's name.
         complete_entities: Also fetch, for each result, its entity's first node from
             the channels that did not find it: the picture to a section and the section
             to a picture. One lookup a channel.
@@ -97,6 +103,7 @@ class MultiModalFusionRetriever(SingleRoutes):
         llama_index_mmrag.errors.InvalidSetting: A retriever needs at least one channel.
     """
 
+    @answered(OF_CHANNELS)
     def __init__(  # noqa: PLR0913 - the base class's arguments come along
         self,
         channels: Sequence[SearchChannel],
@@ -104,7 +111,8 @@ class MultiModalFusionRetriever(SingleRoutes):
         fusion: Fusion | None = None,
         top_k: int = 10,
         linked_by: str | None = None,
-        filters: MetadataFilters | None = None,
+        filters: FilterLike | None = None,
+        query_filter: FilterLike | None = None,
         complete_entities: bool = False,
         on_degraded: OnDegraded = "report",
         timeout_s: float | None = None,
@@ -117,7 +125,9 @@ class MultiModalFusionRetriever(SingleRoutes):
         self._channels = checked_channels(channels, self._fusion)
         self._links = links_of(self._channels, linked_by)
         self._top_k = whole(top_k, "Retriever: top_k", at_least=1)
-        self._filters = checked_filters(filters, self._channels)
+        self._filters = checked_filters(
+            filters, self._channels, query_filter=query_filter
+        )
         self._complete_entities = truth(complete_entities, "complete_entities")
         self._on_degraded = one_of(on_degraded, "on_degraded", get_args(OnDegraded))
         self._timeout_s = checked_timeout(timeout_s, of="Retriever")
@@ -187,9 +197,7 @@ class MultiModalFusionRetriever(SingleRoutes):
         other._top_k = whole(top_k, "Retriever: top_k", at_least=1)
         return other
 
-    def with_filters(
-        self, filters: MetadataFilters | None
-    ) -> MultiModalFusionRetriever:
+    def with_filters(self, filters: FilterLike | None) -> MultiModalFusionRetriever:
         """Return a retriever whose results meet `filters` as well as this one's own.
 
         Conditions add up: what this retriever must not show, the other does not show

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import IndexNode
@@ -15,6 +15,41 @@ from llama_index_mmrag.fusion import Fusion
 from llama_index_mmrag.nodes.node import SEPARATOR
 from llama_index_mmrag.retrieval.query import PartKind
 from llama_index_mmrag.retrieval.search import SearchChannel
+from llama_index_mmrag.stores.collection import Collection
+from llama_index_mmrag.stores.native import metadata_filters, refuse_natives
+
+if TYPE_CHECKING:
+    from llama_index_mmrag.stores.native import FilterLike
+
+_WHOLE = "Results are whole nodes, read when it is known which are shown. Leave it out."
+_STORES = "Give it to the store, or to its client."
+
+QDRANTS_WORDS = {
+    "collection_name": "The collection is the store's: vector_store=.",
+    "query": "Queries are the retriever's: retrieve(...).",
+    "using": "The vector's name is the store's: QdrantVectorStore(dense_vector_name=) "
+    "or QdrantEdgeVectorStore(vector_name=).",
+    "prefetch": "A channel is one search; a retriever fuses several channels.",
+    "limit": "It is called top_k here.",
+    "offset": "There are no pages. Ask for more with top_k.",
+    "with_payload": _WHOLE,
+    "with_vectors": _WHOLE,
+    "lookup_from": "Queries are encoded by embed_model. Leave it out.",
+    "consistency": _STORES,
+    "shard_key_selector": _STORES,
+    "timeout": "It is called timeout_s here.",
+    "similarity_top_k": "It is called top_k here.",
+}
+"""By the name of an argument of Qdrant's or LlamaIndex's: what a channel has for it."""
+
+OF_CHANNELS = {
+    "score_threshold": "Scores of different channels do not compare, and fused ones "
+    "are sums of their own (1/61 for a first rank with RRF). For a collection's own "
+    "scores give Channel(score_threshold=); cut fused ones with LlamaIndex's "
+    "SimilarityPostprocessor.",
+    "search_params": "They are a channel's: Channel(search_params=).",
+}
+"""The same, for arguments of a channel that a retriever does not have."""
 
 
 def checked_timeout(timeout_s: float | None, *, of: str) -> float | None:
@@ -45,20 +80,32 @@ def base_settings(
 
 
 def checked_filters(
-    filters: MetadataFilters | None, channels: Sequence[SearchChannel]
+    given: FilterLike | None,
+    channels: Sequence[SearchChannel],
+    *,
+    query_filter: FilterLike | None = None,
 ) -> MetadataFilters | None:
     """Return conditions for all of the channels; None for none.
 
     Raises:
-        InvalidSetting: They are no `MetadataFilters`, or a channel cannot apply any.
+        InvalidSetting: They are no filters, or a channel cannot apply them.
+        InvalidQuery: One has a value that its operator cannot compare.
+        UnsupportedQuery: One has a condition that a channel's engine does not have.
     """
-    instance(filters, "Retriever: filters", MetadataFilters, or_none=True)
+    of = "Retriever: filters"
+    filters = metadata_filters(given, of, query_filter=query_filter)
     cannot = [channel.name for channel in channels if not channel.can_filter]
     if filters is not None and cannot:
         raise InvalidSetting(
             f"The retriever has filters, and the channels {cannot!r} cannot apply "
             f"them: they would show what the filters hide. Leave one of the two out."
         )
+    for channel in channels:
+        collection = getattr(channel, "collection", None)
+        if isinstance(collection, Collection):
+            collection.check_filters(filters)
+        else:  # a channel of the user's own
+            refuse_natives(filters, channel)
     return filters
 
 
