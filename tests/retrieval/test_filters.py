@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.schema import ImageNode
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
+from llama_index.vector_stores.qdrant import QdrantVectorStore
+from qdrant_client import AsyncQdrantClient
 from qdrant_client.http import models
 
 from llama_index_mmrag import (
@@ -21,6 +24,7 @@ from llama_index_mmrag import (
 )
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import InvalidQuery, InvalidSetting
+from llama_index_mmrag.fusion import RRF, CalibratedSum
 from llama_index_mmrag.stores import (
     QdrantEdgeVectorStore,
     Quantisation,
@@ -226,6 +230,31 @@ async def test_scores_below_the_threshold_are_absent(
     for least, n_found in ((None, 3), (-1, 3), (0.5, 2), (0.99, 1), (1.5, 0)):
         one = channel("text", store, encoder, score_threshold=least)
         assert len(await retrieve(retriever_of(one), "red")) == n_found
+
+
+@pytest.mark.filterwarnings("ignore:Local mode performs exact")
+async def test_asynchronous_client_alone_obeys_all_of_it(encoder):
+    aclient = AsyncQdrantClient(":memory:")
+    store = QdrantVectorStore("c", aclient=aclient)
+    nodes = [
+        text_node(f"red{more}", shop=s)
+        for s, more in zip("AAB", ("", " blue", " green"), strict=True)
+    ]
+    await store.async_add(nodes)
+    how = {"filters": {"shop": "A"}, "search_params": {"exact": True}}
+    for least, n_found in ((None, 2), (0.9, 1)):
+        one = channel("text", store, encoder, score_threshold=least, **how)
+        for fusion in (RRF(), CalibratedSum()):
+            narrowed = retriever_of(one, filters=A, fusion=fusion)
+            assert len(await narrowed.aretrieve("red")) == n_found
+    await aclient.close()
+
+
+def test_channel_can_be_made_anew_from_another(open_store, encoder):
+    one = channel("text", open_store("edge"), encoder, query_filter=A)
+    deeper = replace(one, top_k=3)
+    assert deeper.filters == one.filters
+    assert deeper.filters is not None
 
 
 @pytest.mark.parametrize("wrong", ["0.5", float("nan"), True, []])
