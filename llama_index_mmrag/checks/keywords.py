@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
+from functools import wraps
+from inspect import signature
+from types import MappingProxyType
+from typing import Any, TypeVar, cast
 
 from llama_index_mmrag.errors import InvalidSetting
+
+C = TypeVar("C")
 
 OUR_WORDS = {
     # As they were called here
@@ -38,7 +44,10 @@ OUR_WORDS = {
 
 
 def refuse_unknown(
-    given: Iterable[str], who: str, known: Collection[str], *, so: str = ""
+    given: Iterable[str],
+    who: str,
+    known: Collection[str],
+    words: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Do nothing if each keyword is known.
 
@@ -46,7 +55,7 @@ def refuse_unknown(
         given: Keywords of a call.
         who: What was called, such as "as_retriever".
         known: Those that it takes.
-        so: A sentence that says what to do where no name is near.
+        words: By keyword of others, a sentence that says what there is instead.
 
     Raises:
         InvalidSetting: One is not.
@@ -63,5 +72,41 @@ Use top_k.
             continue
         nearest = get_close_matches(name, known, n=1)
         word = OUR_WORDS.get(name) or (nearest[0] if nearest else "")
-        advice = f"Use {word}." if word else so or f"It takes {', '.join(known)}."
+        advice = f"Use {word}." if word else f"It takes {', '.join(sorted(known))}."
+        advice = words.get(name, advice)
         raise InvalidSetting(f"{who}() takes no {name!r}. {advice}")
+
+
+def answered(words: Mapping[str, str]) -> Callable[[C], C]:
+    """Answer keywords that a function, or a class when it is made, does not take.
+
+    Args:
+        words: As for `refuse_unknown`.
+
+    Example:
+        >>> @answered({"limit": "It is called top_k here."})
+        ... def search(*, top_k: int = 1) -> int:
+        ...     return top_k
+        >>> search(limit=3)
+        Traceback (most recent call last):
+        ...
+        llama_index_mmrag.errors.InvalidSetting: search() takes no 'limit'. \
+It is called top_k here.
+    """
+
+    def decorated(what: C) -> C:
+        function: Any = what.__init__ if isinstance(what, type) else what  # type: ignore[misc]
+        named = function.__qualname__.removesuffix(".__init__")
+        known = [name for name in signature(function).parameters if name != "self"]
+
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            refuse_unknown(kwargs, named, known, words)
+            return function(*args, **kwargs)
+
+        if not isinstance(what, type):
+            return cast(C, call)
+        what.__init__ = call  # type: ignore[misc]
+        return what
+
+    return decorated

@@ -24,6 +24,7 @@ from llama_index_mmrag.fusion import CalibratedSum
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.links import BY_ENTITY
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
+from llama_index_mmrag.retrieval.settings import OF_CHANNELS
 
 if TYPE_CHECKING:
     from llama_index_mmrag.agents.query_engine_tool import MultiModalQueryEngineTool
@@ -66,7 +67,7 @@ class Engines:
                 ranks alone let two poor hits of an illustrated section outrank the one
                 good hit of a plain one.
         """
-        refuse_unknown(settings, "as_retriever", _OF_RETRIEVER)
+        refuse_unknown(settings, "as_retriever", _OF_RETRIEVER, OF_CHANNELS)
         settings.setdefault("complete_entities", True)
         settings.setdefault("fusion", CalibratedSum())
         # Composed vectors lie under the ids of what they were composed of.
@@ -111,7 +112,9 @@ class Engines:
                 `MultiModalSynthesizer` (such as `max_images` and `output_cls`), and
                 `node_postprocessors`. A `callback_manager` goes to both.
         """
-        refuse_unknown(settings, "as_query_engine", _OF_ENGINE | _OF_RETRIEVER)
+        refuse_unknown(
+            settings, "as_query_engine", _OF_ENGINE | _OF_RETRIEVER, OF_CHANNELS
+        )
         postprocessors = settings.pop("node_postprocessors", None)
         if "multi_modal_llm" in settings:
             llm = settings.pop("multi_modal_llm")
@@ -174,7 +177,9 @@ class Engines:
         if mode == "condense_question":
             known -= {"system_prompt", "prefix_messages"}  # there they are refused
             asking |= _OF_ENGINE
-        refuse_unknown(settings, f"as_chat_engine({mode!r})", known | asking)
+        refuse_unknown(
+            settings, f"as_chat_engine({mode!r})", known | asking, OF_CHANNELS
+        )
         chat = {k: settings.pop(k) for k in list(settings) if k in known - asking}
         if mode == "simple":
             return made(llm=model, **chat)
@@ -199,7 +204,7 @@ class Engines:
         from llama_index_mmrag.agents.retriever_tool import MultiModalRetrieverTool
 
         known = _keywords(MultiModalRetrieverTool, "retriever")
-        refuse_unknown(settings, "as_tool", known | _OF_RETRIEVER)
+        refuse_unknown(settings, "as_tool", known | _OF_RETRIEVER, OF_CHANNELS)
         tool = {k: settings.pop(k) for k in list(settings) if k in known}
         retriever = self.as_retriever(search=search, **_few(settings))
         return MultiModalRetrieverTool(retriever, **tool)
@@ -219,7 +224,7 @@ class Engines:
 
         known = _keywords(MultiModalQueryEngineTool, "query_engine")
         all_known = known | _OF_ENGINE | _OF_RETRIEVER
-        refuse_unknown(settings, "as_query_engine_tool", all_known)
+        refuse_unknown(settings, "as_query_engine_tool", all_known, OF_CHANNELS)
         tool = {k: settings.pop(k) for k in list(settings) if k in known}
         return MultiModalQueryEngineTool(self.as_query_engine(llm, **settings), **tool)
 

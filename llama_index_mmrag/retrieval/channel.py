@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import InitVar, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
@@ -21,7 +21,8 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
 )
 
-from llama_index_mmrag.checks import instance, number, one_of, whole
+from llama_index_mmrag.checks import instance, one_of
+from llama_index_mmrag.checks.keywords import answered
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.jobs import Way
 from llama_index_mmrag.concurrency.turns import in_turn
@@ -32,11 +33,20 @@ from llama_index_mmrag.retrieval.composed_query import QueryComposer
 from llama_index_mmrag.retrieval.links import BY_ID
 from llama_index_mmrag.retrieval.query import PartKind
 from llama_index_mmrag.retrieval.search import Answer, Search
-from llama_index_mmrag.retrieval.settings import checked_settings
-from llama_index_mmrag.stores.collection import Collection
+from llama_index_mmrag.retrieval.settings import (
+    QDRANTS_WORDS,
+    checked_scores,
+    checked_settings,
+)
+from llama_index_mmrag.stores.collection import Collection, Found
 from llama_index_mmrag.stores.collection_of import collection_of
+from llama_index_mmrag.stores.native import metadata_filters, search_params_of
+
+if TYPE_CHECKING:
+    from llama_index_mmrag.stores.native import FilterLike, SearchParamsLike
 
 
+@answered(QDRANTS_WORDS)
 @dataclass(frozen=True, slots=True)
 class Channel:
     """One modality's collection: a name, a vector store and the encoder that filled it.
@@ -58,7 +68,16 @@ class Channel:
         n_retries: How often a search or lookup is repeated after its connection failed
             or the server had too much to do, within the deadline. Encodings are not:
             their clients have retries of their own.
-        filters: Conditions that hold for every search of this channel.
+        filters: Conditions that hold for every search of this channel:
+            `MetadataFilters`, a dictionary of equal values, over a store of Qdrant's a
+            `qdrant_client.models.Filter`, or a list of these, which must all hold.
+        query_filter: The same argument under Qdrant's name.
+        score_threshold: What scores below it is absent, in the store's own scores (a
+            cosine or dot product; what a hybrid search makes of both); None for none.
+            Nodes that only complete an entity have no score, and stay.
+        search_params: How a store of Qdrant's searches: "hnsw_ef", "exact",
+            "quantization", "indexed_only" and "acorn", as a mapping or
+            `qdrant_client.models.SearchParams`.
         mode: How the store searches for words: DEFAULT is by vector; HYBRID, for a
             `QdrantVectorStore(enable_hybrid=True)`, by vector and by terms. Pictures
             are always searched for by vector.
@@ -72,8 +91,10 @@ class Channel:
             another encoder; `embed_model` if None.
 
     Raises:
-        InvalidSetting: A setting is out of range, `accepts` asks for pictures of an
-            encoder that has none, or the composition does not fit the encoders.
+        InvalidSetting: A setting is out of range, or the store cannot obey it;
+            `accepts` asks for pictures of an encoder that has none, or the composition
+            does not fit the encoders.
+        InvalidQuery: A filter has a value that its operator cannot compare.
     """
 
     name: str
@@ -86,6 +107,9 @@ class Channel:
     timeout_s: float | None = field(default=None, kw_only=True)
     n_retries: int = field(default=0, kw_only=True)
     filters: MetadataFilters | None = field(default=None, kw_only=True)
+    query_filter: InitVar[FilterLike | None] = field(default=None, kw_only=True)
+    score_threshold: float | None = field(default=None, kw_only=True)
+    search_params: SearchParamsLike | None = field(default=None, kw_only=True)
     mode: VectorStoreQueryMode = field(
         default=VectorStoreQueryMode.DEFAULT, kw_only=True
     )
@@ -102,25 +126,38 @@ class Channel:
     )
     collection: Collection = field(init=False, repr=False, compare=False)
     """What is behind the store, which knows what differs from kind to kind."""
+    _how: dict[str, Any] = field(init=False, repr=False, compare=False)
     composer: QueryComposer | None = field(init=False, repr=False, compare=False)
     """What composes queries, where there is a composition."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, query_filter: FilterLike | None) -> None:
         of = f"Channel {self.name!r}"
         instance(self.vector_store, f"{of}: vector_store", BasePydanticVectorStore)
         instance(self.embed_model, f"{of}: embed_model", BaseEmbedding)
         instance(self.modality, f"{of}: modality", str)
-        instance(self.filters, f"{of}: filters", MetadataFilters, or_none=True)
         instance(self.composition, f"{of}: composition", Composition, or_none=True)
         pictures, model = self.image_embed_model, BaseEmbedding
         instance(pictures, f"{of}: image_embed_model", model, or_none=True)
         modes = [mode.value for mode in VectorStoreQueryMode]
         mode = getattr(self.mode, "value", self.mode)
         collection = collection_of(self.vector_store)
+        filters = metadata_filters(
+            self.filters, f"{of}: filters", query_filter=query_filter
+        )
+        collection.check_filters(filters)
+        params = search_params_of(self.search_params, f"{of}: search_params")
+        if params and not collection.is_qdrant:
+            raise InvalidSetting(
+                f"{of} has search_params, which are Qdrant's, and a "
+                f"{type(self.vector_store).__name__}. Leave them out."
+            )
         known: dict[str, object] = {
             "modality": self.modality or self.name,
             "mode": VectorStoreQueryMode(one_of(mode, f"{of}: mode", modes)),
             "collection": collection,
+            "filters": filters,
+            "search_params": params or None,
+            "_how": {"search_params": params} if params else {},
             "source": self.vector_store,
             # An encoder that may ask a server is awaited, though the store is here.
             "way": "await"
@@ -135,15 +172,14 @@ class Channel:
                 n_retries=self.n_retries,
                 accepts=self._suits() if self.accepts is None else self.accepts,
             ),
+            **checked_scores(
+                of,
+                alpha=self.alpha,
+                score_threshold=self.score_threshold,
+                sparse_top_k=self.sparse_top_k,
+                hybrid_top_k=self.hybrid_top_k,
+            ),
         }
-        if self.alpha is not None:
-            advice = "0 is terms alone, 1 the vector alone."
-            known["alpha"] = number(
-                self.alpha, f"{of}: alpha", at_least=0, at_most=1, advice=advice
-            )
-        for name in ("sparse_top_k", "hybrid_top_k"):
-            if (most := getattr(self, name)) is not None:
-                known[name] = whole(most, f"{of}: {name}", at_least=1)
         for name, value in known.items():
             object.__setattr__(self, name, value)
         if self.accepts & {"image", "composed"} and not self._sees:
@@ -159,6 +195,10 @@ class Channel:
                 f"{of} has no composition, and accepts 'composed' or has an "
                 f"image_embed_model. Give it one such as Blend(0.5), or leave them out."
             )
+
+    def _kept(self, found: list[Found], least: float) -> list[Found]:
+        # What is no number stays: the ranking refuses it.
+        return [hit for hit in found if not hit.score < least]
 
     def _composer(self) -> QueryComposer | None:
         if self.composition is None:
@@ -202,7 +242,9 @@ class Channel:
         else:
             vector = self.composer.vector(search.part, search.encodings)
         query.query_embedding = vector
-        found = self.collection.search(query, search.link.payload_keys)
+        found = self.collection.search(query, search.link.payload_keys, **self._how)
+        if self.score_threshold is not None:
+            found = self._kept(found, self.score_threshold)
         background = self.collection.background(vector) if is_calibrated else None
         return search.answered(found, background)
 
@@ -215,12 +257,14 @@ class Channel:
         else:
             vector = await in_turn(lambda: composer.vector(part, encodings), self)
         query.query_embedding = vector
-        finding = self.collection.asearch(query, search.link.payload_keys)
-        if not is_calibrated:
-            return search.answered(await finding)
-        found, background = await asyncio.gather(
-            finding, in_turn(lambda: self.collection.background(vector), self)
-        )
+        finding = self.collection.asearch(query, search.link.payload_keys, **self._how)
+        if is_calibrated:
+            sampling = in_turn(lambda: self.collection.background(vector), self)
+            found, background = await asyncio.gather(finding, sampling)
+        else:
+            found, background = await finding, None
+        if self.score_threshold is not None:
+            found = self._kept(found, self.score_threshold)
         return search.answered(found, background)
 
     def of_entities(

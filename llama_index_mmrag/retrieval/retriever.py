@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from inspect import unwrap
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle, QueryType
 from llama_index.core.vector_stores.types import (
-    MetadataFilters,
     VectorStoreQueryMode,
 )
 from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR
 
 from llama_index_mmrag.checks import one_of, truth, whole
+from llama_index_mmrag.checks.keywords import answered
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
 from llama_index_mmrag.concurrency.jobs import Steps, awalk, walk
 from llama_index_mmrag.errors import AllRoutesFailed, InvalidQuery, InvalidSetting
@@ -36,6 +36,7 @@ from llama_index_mmrag.retrieval.query import (
 from llama_index_mmrag.retrieval.ranking import Ranking
 from llama_index_mmrag.retrieval.search import SearchChannel, plan
 from llama_index_mmrag.retrieval.settings import (
+    OF_CHANNELS,
     base_settings,
     checked_channels,
     checked_filters,
@@ -44,6 +45,9 @@ from llama_index_mmrag.retrieval.settings import (
     in_mode,
 )
 from llama_index_mmrag.retrieval.single_routes import SingleRoutes
+
+if TYPE_CHECKING:
+    from llama_index_mmrag.stores.native import FilterLike
 
 OnDegraded = Literal["report", "raise"]
 
@@ -84,7 +88,9 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
             `entity_id`: "id", where ids mean the same in all channels, or a metadata
             key. Without it (channel, id) is an entity, but in channels over one
             collection, and for pictures in a collection of texts.
-        filters: Conditions for every route, beside the channels' own.
+        filters: Conditions for every route, beside the channels' own, of any kind that
+            `Channel` takes.
+        query_filter: The same argument under Qdrant's name.
         complete_entities: Also fetch, for each result, its entity's first node from
             the channels that did not find it: the picture to a section and the section
             to a picture. One lookup a channel.
@@ -106,6 +112,7 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
         llama_index_mmrag.errors.InvalidSetting: A retriever needs at least one channel.
     """
 
+    @answered(OF_CHANNELS)
     def __init__(  # noqa: PLR0913 - the base class's arguments come along
         self,
         channels: Sequence[SearchChannel],
@@ -119,7 +126,8 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
         sparse_top_k: int | None = None,
         hybrid_top_k: int | None = None,
         linked_by: str | None = None,
-        filters: MetadataFilters | None = None,
+        filters: FilterLike | None = None,
+        query_filter: FilterLike | None = None,
         complete_entities: bool = False,
         on_degraded: OnDegraded = "report",
         timeout_s: float | None = None,
@@ -142,7 +150,9 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
         depth = top_k if similarity_top_k is None else similarity_top_k
         self.similarity_top_k = _DEPTH if depth is None else depth
         self._image_top_k = checked_image_top_k(image_similarity_top_k, self._channels)
-        self._filters = checked_filters(filters, self._channels)
+        self._filters = checked_filters(
+            filters, self._channels, query_filter=query_filter
+        )
         self._complete_entities = truth(complete_entities, "complete_entities")
         self._on_degraded = one_of(on_degraded, "on_degraded", get_args(OnDegraded))
         self._timeout_s = checked_timeout(timeout_s, of="Retriever")
@@ -178,9 +188,7 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
         other.similarity_top_k = top_k
         return other
 
-    def with_filters(
-        self, filters: MetadataFilters | None
-    ) -> MultiModalFusionRetriever:
+    def with_filters(self, filters: FilterLike | None) -> MultiModalFusionRetriever:
         """Return a retriever whose results meet `filters` as well as this one's own.
 
         Conditions add up: what this retriever must not show, the other does not show

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
 
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import IndexNode
@@ -16,6 +17,41 @@ from llama_index_mmrag.fusion import Fusion
 from llama_index_mmrag.nodes.node import SEPARATOR
 from llama_index_mmrag.retrieval.query import PartKind
 from llama_index_mmrag.retrieval.search import SearchChannel
+from llama_index_mmrag.stores.collection import Collection
+from llama_index_mmrag.stores.native import metadata_filters, refuse_natives
+
+if TYPE_CHECKING:
+    from llama_index_mmrag.stores.native import FilterLike
+
+_WHOLE = "Results are whole nodes, read when it is known which are shown. Leave it out."
+_STORES = "Give it to the store, or to its client."
+
+QDRANTS_WORDS = {
+    "collection_name": "The collection is the store's: vector_store=.",
+    "query": "Queries are the retriever's: retrieve(...).",
+    "using": "The vector's name is the store's: QdrantVectorStore(dense_vector_name=) "
+    "or QdrantEdgeVectorStore(vector_name=).",
+    "prefetch": "A channel is one search; a retriever fuses several channels.",
+    "limit": "It is called top_k here.",
+    "offset": "There are no pages. Ask for more with top_k.",
+    "with_payload": _WHOLE,
+    "with_vectors": _WHOLE,
+    "lookup_from": "Queries are encoded by embed_model. Leave it out.",
+    "consistency": _STORES,
+    "shard_key_selector": _STORES,
+    "timeout": "It is called timeout_s here.",
+    "similarity_top_k": "It is called top_k here.",
+}
+"""By the name of an argument of Qdrant's or LlamaIndex's: what a channel has for it."""
+
+OF_CHANNELS = {
+    "score_threshold": "Scores of different channels do not compare, and fused ones "
+    "are sums of their own (1/61 for a first rank with RRF). For a collection's own "
+    "scores give Channel(score_threshold=); cut fused ones with LlamaIndex's "
+    "SimilarityPostprocessor.",
+    "search_params": "They are a channel's: Channel(search_params=).",
+}
+"""The same, for arguments of a channel that a retriever does not have."""
 
 
 def checked_timeout(timeout_s: float | None, *, of: str) -> float | None:
@@ -46,20 +82,32 @@ def base_settings(
 
 
 def checked_filters(
-    filters: MetadataFilters | None, channels: Sequence[SearchChannel]
+    given: FilterLike | None,
+    channels: Sequence[SearchChannel],
+    *,
+    query_filter: FilterLike | None = None,
 ) -> MetadataFilters | None:
     """Return conditions for all of the channels; None for none.
 
     Raises:
-        InvalidSetting: They are no `MetadataFilters`, or a channel cannot apply any.
+        InvalidSetting: They are no filters, or a channel cannot apply them.
+        InvalidQuery: One has a value that its operator cannot compare.
+        UnsupportedQuery: One has a condition that a channel's engine does not have.
     """
-    instance(filters, "Retriever: filters", MetadataFilters, or_none=True)
+    of = "Retriever: filters"
+    filters = metadata_filters(given, of, query_filter=query_filter)
     cannot = [channel.name for channel in channels if not channel.can_filter]
     if filters is not None and cannot:
         raise InvalidSetting(
             f"The retriever has filters, and the channels {cannot!r} cannot apply "
             f"them: they would show what the filters hide. Leave one of the two out."
         )
+    for channel in channels:
+        collection = getattr(channel, "collection", None)
+        if isinstance(collection, Collection):
+            collection.check_filters(filters)
+        else:  # a channel of the user's own
+            refuse_natives(filters, channel)
     return filters
 
 
@@ -79,7 +127,10 @@ def in_mode(
         InvalidSetting: There is no such mode here, or no channel has it, or what
             belongs to it was given without it.
     """
-    name, given = "vector_store_query_mode", {k: v for k, v in terms.items() if v is not None}
+    name, given = (
+        "vector_store_query_mode",
+        {k: v for k, v in terms.items() if v is not None},
+    )
     mode = one_of(getattr(mode, "value", mode), name, ("default", "hybrid"))
     if mode == "default":
         if given:
@@ -150,6 +201,34 @@ def checked_settings(  # noqa: PLR0913 - one argument a setting, all by name
         "timeout_s": checked_timeout(timeout_s, of=of),
         "n_retries": whole(n_retries, f"{of}: n_retries", at_least=0),
         "accepts": frozenset(accepts),
+    }
+
+
+def checked_scores(
+    of: str,
+    *,
+    alpha: float | None,
+    score_threshold: float | None,
+    sparse_top_k: int | None,
+    hybrid_top_k: int | None,
+) -> dict[str, object]:
+    """Return what a channel has for its scores, in plain types; None stays.
+
+    Raises:
+        InvalidSetting: A number is out of its range.
+    """
+    advice = "0 is terms alone, 1 the vector alone."
+    within = partial(number, at_least=0, at_most=1, advice=advice)
+    some = partial(whole, at_least=1)
+    checks: dict[str, tuple[Any, Any]] = {
+        "alpha": (alpha, within),
+        "score_threshold": (score_threshold, number),
+        "sparse_top_k": (sparse_top_k, some),
+        "hybrid_top_k": (hybrid_top_k, some),
+    }
+    return {
+        name: None if given is None else check(given, f"{of}: {name}")
+        for name, (given, check) in checks.items()
     }
 
 

@@ -28,12 +28,13 @@ from llama_index.core.vector_stores.types import (
 )
 
 from llama_index_mmrag.concurrency.turns import SEARCHING, in_turn
-from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
+from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Background
 from llama_index_mmrag.nodes.node import ENTITY_KEY, one_spelling
 from llama_index_mmrag.nodes.places import Places, placed, stored
 from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY
 from llama_index_mmrag.stores.locks import has_async_client
+from llama_index_mmrag.stores.native import refuse_natives
 from llama_index_mmrag.vectors import Vectors, unit_rows
 
 N_SAMPLED = 256
@@ -68,11 +69,13 @@ class Collection:
         is_light: Whether searches bring ids and entities only, and nodes are read for
             what is left after the fusion: payloads and node parsing are nine tenths of
             a wide query's time.
+        is_qdrant: Whether it is searched with Qdrant's own search parameters.
         places: Where the roots lie that stored paths are relative to: what is written
             names no other place, and what is read has absolute paths.
     """
 
     is_light: ClassVar[bool] = False
+    is_qdrant: ClassVar[bool] = False
 
     def __init__(self, store: BasePydanticVectorStore) -> None:
         self.store: Any = store
@@ -100,27 +103,34 @@ class Collection:
         self,
         query: VectorStoreQuery,
         payload_keys: Sequence[str] = (ENTITY_KEY,),  # noqa: ARG002 - other kinds'
+        **how: Any,
     ) -> list[Found]:
         """Return what the store finds, best first.
 
         Args:
             query: What is asked.
             payload_keys: Fields that a light search brings of each node.
+            **how: `search_params`, as `search_params_of` returns them, where the
+                collection is Qdrant's.
 
         Raises:
             InvalidSetting: The store returns no nodes, or no similarities.
         """
         with self._lock:
-            return self._found(self.store.query(query), query.similarity_top_k)
+            return self._found(self.store.query(query, **how), query.similarity_top_k)
 
     async def asearch(
-        self, query: VectorStoreQuery, payload_keys: Sequence[str] = (ENTITY_KEY,)
+        self,
+        query: VectorStoreQuery,
+        payload_keys: Sequence[str] = (ENTITY_KEY,),
+        **how: Any,
     ) -> list[Found]:
         """Return what `search` does, without blocking the event loop."""
         if self.way != "await":
-            find = partial(self.search, query, payload_keys)
+            find = partial(self.search, query, payload_keys, **how)
             return await in_turn(find, self, lane=self._lane)
-        return self._found(await self.store.aquery(query), query.similarity_top_k)
+        found = await self.store.aquery(query, **how)
+        return self._found(found, query.similarity_top_k)
 
     def _found(self, result: VectorStoreQueryResult, most: int) -> list[Found]:
         nodes = placed(result.nodes or (), self.places)
@@ -275,6 +285,15 @@ class Collection:
 
     # Before use
 
+    def check_filters(self, filters: MetadataFilters | None) -> None:
+        """Do nothing if the collection can apply the filters.
+
+        Raises:
+            InvalidSetting: A filter of Qdrant's, and the store is none of Qdrant's.
+            InvalidQuery, UnsupportedQuery: What Qdrant, or Edge, cannot compare.
+        """
+        refuse_natives(filters, self.store)
+
     def check(self, dim: int, card: dict[str, str] | None = None) -> None:
         """Do nothing if vectors of size `dim` can be searched for in the collection.
 
@@ -329,12 +348,3 @@ def background_of(scores: Vectors) -> Background:
     mean = scores.mean()
     around = scores - mean
     return Background(float(mean), math.sqrt(around @ around / len(scores)), n_items)
-
-
-def check_size(found: int | None, dim: int, where: str) -> None:
-    """Raise `CollectionMismatch` unless a collection's vectors have the size `dim`."""
-    if found != dim:
-        raise CollectionMismatch(
-            f"The {where} has vectors of size {found}; the encoder makes {dim}. Search "
-            f"it with the encoder that filled it."
-        )

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qdrant_edge as qe
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
-    MetadataFilters,
     VectorStoreQuery,
     VectorStoreQueryResult,
 )
@@ -49,6 +48,9 @@ from llama_index_mmrag.stores.edge_search import nearest
 from llama_index_mmrag.stores.quantisation import Quantisation
 from llama_index_mmrag.stores.threaded import ThreadedVectorStore
 from llama_index_mmrag.vectors import Vectors
+
+if TYPE_CHECKING:
+    from llama_index_mmrag.stores.native import FilterLike, SearchParamsLike
 
 DEFAULT_PAYLOAD_INDEXES = {
     DOC_ID_KEY: "keyword",
@@ -268,7 +270,7 @@ class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
     def delete_nodes(
         self,
         node_ids: Sequence[str] | None = None,
-        filters: MetadataFilters | None = None,
+        filters: FilterLike | None = None,
         **unknown: Any,
     ) -> None:
         """Remove the nodes with these ids that also pass `filters`.
@@ -320,22 +322,41 @@ class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
 
     # Reading
 
-    def query(self, query: VectorStoreQuery, **unknown: Any) -> VectorStoreQueryResult:
+    def query(
+        self,
+        query: VectorStoreQuery,
+        *,
+        qdrant_filters: FilterLike | None = None,
+        search_params: SearchParamsLike | None = None,
+        **unknown: Any,
+    ) -> VectorStoreQueryResult:
         """Return the nearest nodes, best first, ties by id.
 
         Scores are cosine or dot products: larger is better. `node_ids`, `doc_ids` and
-        `filters` must all pass. `node.embedding` is None: ask `get_nodes` for vectors.
+        all filters must pass. `node.embedding` is None: ask `get_nodes` for vectors.
+        Without a query vector the nodes that pass come by ascending id, with score 1.
+
+        Args:
+            query: What is asked.
+            qdrant_filters: Filters beside the query's, as in `QdrantVectorStore`; there
+                they replace the query's, here both must pass.
+            search_params: How the engine searches: "hnsw_ef", "exact", "indexed_only",
+                "quantization", "acorn", as in `qdrant_client.models.SearchParams`. Left
+                out, it is exact where no payload index serves the filters.
+            **unknown: None.
 
         Raises:
-            InvalidQuery: no query vector, a negative `similarity_top_k`, or a filter
-                that cannot be built.
+            InvalidQuery: neither a query vector nor a condition, a negative
+                `similarity_top_k`, or a filter that cannot be built.
+            InvalidSetting: a keyword is not known or cannot be used.
             InvalidVector: the query vector has another size, is not finite, or is all
                 zeros under cosine.
-            UnsupportedQuery: a mode other than DEFAULT, or a filter operator that
-                Qdrant has no condition for.
+            UnsupportedQuery: a mode other than DEFAULT, or a condition that the engine
+                does not have.
         """
         no_keywords(unknown, "query")
-        hits = self._nearest(query, CONTENT_KEYS)
+        also = {"also": qdrant_filters, "search_params": search_params}
+        hits = self._nearest(query, CONTENT_KEYS, **also)
         nodes = [node_of(hit) for hit in hits]
         return VectorStoreQueryResult(
             nodes=nodes,
@@ -344,7 +365,11 @@ class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
         )
 
     def query_ids(
-        self, query: VectorStoreQuery, payload_keys: Sequence[str] = ()
+        self,
+        query: VectorStoreQuery,
+        payload_keys: Sequence[str] = (),
+        *,
+        search_params: SearchParamsLike | None = None,
     ) -> list[tuple[str, float, dict[str, Any]]]:
         """Return (id, score, few payload values) of the nearest nodes, best first.
 
@@ -355,6 +380,7 @@ class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
         Args:
             query: As for `query`.
             payload_keys: Payload fields to return; absent ones are left out.
+            search_params: As for `query`.
 
         Raises:
             InvalidQuery: as `query`.
@@ -363,13 +389,14 @@ class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
         """
         if not _holds(payload_keys, str):
             listed(payload_keys, "payload_keys", str)
-        hits = self._nearest(query, list(payload_keys) or False)
+        keys = list(payload_keys) or False
+        hits = self._nearest(query, keys, search_params=search_params)
         return [(str(hit.id), hit.score, hit.payload or {}) for hit in hits]
 
     def get_nodes(
         self,
         node_ids: Sequence[str] | None = None,
-        filters: MetadataFilters | None = None,
+        filters: FilterLike | None = None,
         *,
         with_embeddings: bool = True,
     ) -> list[BaseNode]:
@@ -429,23 +456,23 @@ class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
         found = {str(p[DOC_ID_KEY]) for p in payloads if DOC_ID_KEY in p}
         return found - {NO_DOCUMENT}
 
-    def ids_where(self, filters: MetadataFilters | None = None) -> list[str]:
+    def ids_where(self, filters: FilterLike | None = None) -> list[str]:
         """Return the ids that pass `filters`, ascending, spelled as by `query_ids`."""
         return list(self._matching(filters, None, payload=False, vector=False))
 
-    def count(self, filters: MetadataFilters | None = None) -> int:
+    def count(self, filters: FilterLike | None = None) -> int:
         """Return how many nodes there are, or how many pass `filters`."""
         return self.client.count(self._condition(filters, None))
 
     def _nearest(
-        self, query: VectorStoreQuery, payload: bool | list[str]
+        self, query: VectorStoreQuery, payload: bool | list[str], **also: Any
     ) -> list[qe.ScoredPoint]:
         name = self.vector_name
-        return nearest(self.client, query, vector_name=name, payload=payload)
+        return nearest(self.client, query, vector_name=name, payload=payload, **also)
 
     def _matching(
         self,
-        filters: MetadataFilters | None,
+        filters: FilterLike | None,
         node_ids: Sequence[str] | None,
         *,
         payload: bool | list[str],
@@ -461,7 +488,7 @@ class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
         return found
 
     def _condition(
-        self, filters: MetadataFilters | None, node_ids: Sequence[str] | None
+        self, filters: FilterLike | None, node_ids: Sequence[str] | None
     ) -> qe.Filter | None:
         chosen = filter_of(filters, node_ids=node_ids, indexes=self.client.indexes)
         return None if chosen is None else chosen.condition

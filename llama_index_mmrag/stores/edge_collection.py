@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection as Ids
 from collections.abc import Sequence
+from typing import Any
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQuery
 
 from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.nodes.places import place
-from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found, check_size
+from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
-from llama_index_mmrag.stores.edge_filters import having
+from llama_index_mmrag.stores.edge_filters import filter_of
+from llama_index_mmrag.stores.encoder_card import check_size
+from llama_index_mmrag.stores.native import having
 from llama_index_mmrag.vectors import Vectors
 
 
@@ -20,6 +23,7 @@ class EdgeCollection(Collection):
     """The collection of a `QdrantEdgeVectorStore`, which has its own lock."""
 
     is_light = True
+    is_qdrant = True
 
     def __init__(self, store: QdrantEdgeVectorStore) -> None:
         super().__init__(store)
@@ -27,11 +31,18 @@ class EdgeCollection(Collection):
         self.way = "here"
         self._ids_where = store.ids_where  # type: ignore[method-assign]  # as it is
 
+    def check_filters(self, filters: MetadataFilters | None) -> None:
+        """Do nothing if the engine can apply the filters."""
+        filter_of(filters, indexes={})
+
     def search(
-        self, query: VectorStoreQuery, payload_keys: Sequence[str] = (ENTITY_KEY,)
+        self,
+        query: VectorStoreQuery,
+        payload_keys: Sequence[str] = (ENTITY_KEY,),
+        **how: Any,
     ) -> list[Found]:
         """Return what the store finds, best first, without nodes."""
-        rows = self.store.query_ids(query, payload_keys)
+        rows = self.store.query_ids(query, payload_keys, **how)
         return [Found(node_id, payload, score) for node_id, score, payload in rows]
 
     def nodes(

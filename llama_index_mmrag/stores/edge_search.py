@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import qdrant_edge as qe
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
@@ -13,7 +15,11 @@ from llama_index_mmrag.stores.edge_filters import (
     filter_of,
 )
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
+from llama_index_mmrag.stores.native import metadata_filters, search_params_of
 from llama_index_mmrag.vectors import stored_rows
+
+if TYPE_CHECKING:
+    from llama_index_mmrag.stores.native import FilterLike, SearchParamsLike
 
 _MORE_TIES = 4
 """How many times as many hits are asked for while the last ones have equal scores."""
@@ -25,18 +31,30 @@ def nearest(
     *,
     vector_name: str,
     payload: bool | list[str],
+    also: FilterLike | None = None,
+    search_params: SearchParamsLike | None = None,
 ) -> list[qe.ScoredPoint]:
     """Return the nearest points that pass the query's filters, best first, ties by id.
 
-    A tie at the cut-off is cut by id too, whatever was inserted first.
+    A tie at the cut-off is cut by id too, whatever was inserted first. Without a query
+    vector all points that pass score 1: those with the lowest ids are returned.
+
+    Args:
+        folder: The store's.
+        query: What is asked.
+        vector_name: Name of the vector in each point.
+        payload: Which payload fields are returned.
+        also: Filters that hold beside the query's.
+        search_params: How the engine is to search, as `search_params_of` takes it.
 
     Raises:
-        InvalidQuery: no query vector, a negative `similarity_top_k`, or a filter that
-            cannot be built.
+        InvalidQuery: neither a query vector nor a condition, a negative
+            `similarity_top_k`, or a filter that cannot be built.
+        InvalidSetting: `search_params` cannot be used.
         InvalidVector: the query vector has another size, is not finite, or is all
             zeros under cosine.
-        UnsupportedQuery: a mode other than DEFAULT, or a filter operator that Qdrant
-            has no condition for.
+        UnsupportedQuery: a mode other than DEFAULT, or a condition that the engine does
+            not have.
     """
     top_k = _checked_top_k(query)
     if query.mode != VectorStoreQueryMode.DEFAULT:
@@ -44,40 +62,27 @@ def nearest(
             f"Query mode {query.mode.value!r} is not supported by this store; expected "
             "'default'."
         )
-    if query.query_embedding is None:
+    chosen = _chosen(query, folder, also)
+    condition = None if chosen is None else chosen.condition
+    nearest_to = None
+    if query.query_embedding is not None:
+        vector = _checked_vector(query.query_embedding, folder)
+        nearest_to = qe.Query.Nearest(vector, using=vector_name)
+    elif condition is None:
         raise InvalidQuery(
-            "The query has no query_embedding. Expected a vector: embed the query, or "
-            "search through a retriever, which embeds."
-        )
-    given, dim = query.query_embedding, folder.dim
-    if len(given) != dim:
-        raise InvalidVector(
-            f"The query vector has {len(given)} numbers; this store holds vectors of "
-            f"{dim}. Embed the query with the model that the store was filled with."
-        )
-    cosine = folder.distance == "cosine"
-    vector = stored_rows([given], ["The query vector"], cosine=cosine)[0].tolist()
-    chosen = None
-    # Empty lists mean "not given": VectorStoreIndex.as_retriever passes node_ids=[] for
-    # every store that keeps the text (llama-index-core 0.14).
-    if query.filters is not None or query.node_ids or query.doc_ids:
-        chosen = filter_of(
-            query.filters,
-            node_ids=query.node_ids or None,
-            doc_ids=query.doc_ids or None,
-            indexes=folder.indexes,
+            "The query has no query_embedding, and no filters either. Expected a "
+            "vector: embed the query, or search through a retriever, which embeds."
         )
     if top_k == 0:
         return []
-    condition = None if chosen is None else chosen.condition
-    params = _params(chosen, folder)
+    params = _params(chosen, folder, search_params)
 
     def best(
         limit: int, within: qe.Filter | None, payload: bool | list[str]
     ) -> list[qe.ScoredPoint]:
         request = qe.QueryRequest(
             limit=limit,
-            query=qe.Query.Nearest(vector, using=vector_name),
+            query=nearest_to,
             filter=within,
             params=params,
             with_payload=payload,
@@ -88,6 +93,9 @@ def nearest(
         # The engine's order among equal scores depends on its segments.
         return sorted(hits, key=lambda hit: (-hit.score, str(hit.id)))
 
+    if nearest_to is None:
+        by_id = qe.QueryRequest(limit=top_k, filter=condition, with_payload=payload)
+        return folder.query(by_id)
     hits = best(top_k + 1, condition, payload)
     if not _is_cut_in_a_tie(hits, top_k):
         return hits[:top_k]
@@ -109,11 +117,46 @@ def _checked_top_k(query: VectorStoreQuery) -> int:
     return whole(top_k, "similarity_top_k", at_least=0, error=InvalidQuery)
 
 
+def _checked_vector(given: list[float], folder: EdgeFolder) -> list[float]:
+    if len(given) != folder.dim:
+        raise InvalidVector(
+            f"The query vector has {len(given)} numbers; this store holds vectors of "
+            f"{folder.dim}. Embed the query with the model that the store was filled "
+            f"with."
+        )
+    cosine = folder.distance == "cosine"
+    vector = stored_rows([given], ["The query vector"], cosine=cosine)[0]
+    return vector.tolist()  # type: ignore[no-any-return]
+
+
+def _chosen(
+    query: VectorStoreQuery, folder: EdgeFolder, also: FilterLike | None
+) -> EdgeFilter | None:
+    filters = query.filters
+    if also is not None:
+        both = [one for one in (filters, also) if one is not None]
+        filters = metadata_filters(both, "qdrant_filters")
+    # Empty lists mean "not given": VectorStoreIndex.as_retriever passes node_ids=[] for
+    # every store that keeps the text (llama-index-core 0.14).
+    if filters is None and not query.node_ids and not query.doc_ids:
+        return None
+    return filter_of(
+        filters,
+        node_ids=query.node_ids or None,
+        doc_ids=query.doc_ids or None,
+        indexes=folder.indexes,
+    )
+
+
 def _is_cut_in_a_tie(hits: list[qe.ScoredPoint], top_k: int) -> bool:
     return len(hits) > top_k and hits[top_k].score == hits[top_k - 1].score
 
 
-def _params(chosen: EdgeFilter | None, folder: EdgeFolder) -> qe.SearchParams:
+def _params(
+    chosen: EdgeFilter | None, folder: EdgeFolder, given: SearchParamsLike | None
+) -> qe.SearchParams:
+    if given is not None:
+        return _params_given(chosen, folder, search_params_of(given))
     if chosen is not None and not chosen.indexed:
         # Without a payload index the graph is not connected under the filter, and a
         # search loses up to 80 % of its hits.
@@ -121,3 +164,24 @@ def _params(chosen: EdgeFilter | None, folder: EdgeFolder) -> qe.SearchParams:
     # ACORN closes the holes that remain with a payload index.
     acorn = None if chosen is None else qe.AcornSearchParams(enable=True)
     return qe.SearchParams(acorn=acorn, quantization=folder.rescoring)
+
+
+def _params_given(
+    chosen: EdgeFilter | None, folder: EdgeFolder, given: dict[str, Any]
+) -> qe.SearchParams:
+    """Return what was asked for, and our own defaults for the rest."""
+    codes, acorn = given.get("quantization"), given.get("acorn")
+    ours = {
+        "exact": chosen is not None and not chosen.indexed,
+        "indexed_only": False,
+        "hnsw_ef": None,
+    }
+    return qe.SearchParams(
+        **{**ours, **{name: given[name] for name in ours.keys() & given}},
+        quantization=folder.rescoring
+        if codes is None
+        else qe.QuantizationSearchParams(**codes),
+        acorn=qe.AcornSearchParams(
+            **({"enable": chosen is not None} if acorn is None else acorn)
+        ),
+    )

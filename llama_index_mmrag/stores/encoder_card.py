@@ -150,3 +150,12 @@ def is_filled_by(
 
 def _metadata(client: QdrantClient, collection_name: str) -> Mapping[str, Any] | None:
     return client.get_collection(collection_name).config.metadata
+
+
+def check_size(found: int | None, dim: int, where: str) -> None:
+    """Raise `CollectionMismatch` unless a collection's vectors have the size `dim`."""
+    if found != dim:
+        raise CollectionMismatch(
+            f"The {where} has vectors of size {found}; the encoder makes {dim}. Search "
+            f"it with the encoder that filled it."
+        )

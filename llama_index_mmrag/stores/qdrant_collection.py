@@ -14,7 +14,7 @@ from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import models
 
 from llama_index_mmrag.concurrency.turns import in_turn
-from llama_index_mmrag.errors import CollectionMismatch
+from llama_index_mmrag.errors import CollectionMismatch, InvalidQuery
 from llama_index_mmrag.nodes.node import ENTITY_KEY, one_spelling
 from llama_index_mmrag.nodes.places import place
 from llama_index_mmrag.stores.client import (
@@ -23,14 +23,20 @@ from llama_index_mmrag.stores.client import (
     pages,
     vector_params,
 )
-from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found, check_size
-from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT, having
+from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found
+from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT, as_json
 from llama_index_mmrag.stores.edge_points import point_id_of
-from llama_index_mmrag.stores.encoder_card import is_filled_by
+from llama_index_mmrag.stores.encoder_card import check_size, is_filled_by
 from llama_index_mmrag.stores.locks import search_lock
+from llama_index_mmrag.stores.native import having
+from llama_index_mmrag.stores.rescoring import RescoringVectorStore
 from llama_index_mmrag.vectors import Vectors
 
 _LARGER_IS_BETTER = ("cosine", "dot")
+_FILTERING = (
+    *("query", "aquery", "get_nodes", "aget_nodes"),
+    *("_build_query_filter", "_build_subfilter"),
+)
 
 
 class QdrantCollection(Collection):
@@ -40,12 +46,24 @@ class QdrantCollection(Collection):
     and ends silently at 9,999 nodes; but not past a subclass's: it may hide some.
     """
 
+    is_qdrant = True
+
     def __init__(self, store: QdrantVectorStore) -> None:
         super().__init__(store)
         self.store: QdrantVectorStore = store
         self._lock = search_lock(store)
         self._client: Any = store.client  # None with an asynchronous one alone
         self._reads_itself = type(store).get_nodes is not QdrantVectorStore.get_nodes
+        # LlamaIndex's (0.10.4) `query(qdrant_filters=...)` takes them instead of the
+        # query's own, to which a subclass may have added what it hides.
+        self._filters_itself = any(
+            getattr(type(store), name)
+            not in {
+                getattr(QdrantVectorStore, name),
+                getattr(RescoringVectorStore, name),
+            }
+            for name in _FILTERING
+        )
 
     @property
     def place(self) -> object:
@@ -54,15 +72,42 @@ class QdrantCollection(Collection):
         client = (self._client or store._aclient)._client  # noqa: SLF001
         return getattr(client, "rest_uri", id(client)), store.collection_name
 
+    def search(
+        self,
+        query: VectorStoreQuery,
+        payload_keys: Sequence[str] = (ENTITY_KEY,),
+        **how: Any,
+    ) -> list[Found]:
+        """Return what the store finds, best first."""
+        return super().search(query, payload_keys, **self._how(query, **how))
+
     async def asearch(
-        self, query: VectorStoreQuery, payload_keys: Sequence[str] = (ENTITY_KEY,)
+        self,
+        query: VectorStoreQuery,
+        payload_keys: Sequence[str] = (ENTITY_KEY,),
+        **how: Any,
     ) -> list[Found]:
         """Return what `search` does, without blocking the event loop."""
         # LlamaIndex's asynchronous hybrid search takes alpha=0.0 for "not given" and
         # searches with 0.5 (QdrantVectorStore 0.10.4); the synchronous one is right.
         if query.alpha == 0:
-            return await in_turn(lambda: self.search(query, payload_keys), self)
-        return await super().asearch(query, payload_keys)
+            find = partial(self.search, query, payload_keys, **how)
+            return await in_turn(find, self)
+        if self.way == "await":
+            how = self._how(query, **how)
+        return await super().asearch(query, payload_keys, **how)
+
+    def _how(self, query: VectorStoreQuery, **how: Any) -> dict[str, Any]:
+        asked: dict[str, Any] = {
+            name: models.SearchParams(**what) for name, what in how.items()
+        }
+        if query.filters is None or self._filters_itself:
+            return asked
+        # Instead of the query's own filters, which all are in it.
+        ids = (query.node_ids or None, query.doc_ids or None)
+        if (condition := self._condition(query.filters, *ids)) is not None:
+            asked["qdrant_filters"] = condition
+        return asked
 
     def _read_nodes(self, node_ids: Ids[str], with_vectors: bool) -> list[BaseNode]:
         if self._reads_itself:
@@ -229,16 +274,36 @@ class QdrantCollection(Collection):
             found = pages(self._client, name, scroll_filter=condition, **wanted)
             return [point for page in found for point in page]
 
+    def check_filters(self, filters: MetadataFilters | None) -> None:
+        """Do nothing if the collection can apply the filters."""
+        if self._filters_itself:
+            super().check_filters(filters)
+        self._condition(filters)
+
     def _condition(
-        self, filters: MetadataFilters | None, node_ids: Ids[str] | None = None
+        self,
+        filters: MetadataFilters | None,
+        node_ids: Ids[str] | None = None,
+        doc_ids: Ids[str] | None = None,
     ) -> models.Filter | None:
-        # The one that a search has: a filter means the same for both.
-        asked = VectorStoreQuery(filters=filters)
-        condition: models.Filter | None = self.store._build_query_filter(asked)  # noqa: SLF001
-        if node_ids is None:
-            return condition
-        has_id = models.HasIdCondition(has_id=self._asked(node_ids))
-        return models.Filter(must=[has_id, *([condition] if condition else [])])
+        # One for searches and for lookups: a filter means the same for both.
+        must: list[Any] = []
+        if node_ids is not None:
+            must.append(models.HasIdCondition(has_id=self._asked(node_ids)))
+        if doc_ids is not None:
+            must.append({"key": DOC_ID_KEY, "match": {"any": list(doc_ids)}})
+        if self._filters_itself:
+            own = self.store._build_query_filter(VectorStoreQuery(filters=filters))  # noqa: SLF001
+        else:
+            own = as_json(filters) if filters is not None else None
+        must += [] if own is None else [own]
+        try:
+            return models.Filter(must=must) if must else None
+        except ValueError as error:
+            raise InvalidQuery(
+                f"The filter {filters!r} cannot be built: {error}. Expected keys and "
+                f"values as Qdrant documents them."
+            ) from error
 
     def _parsed(self, points: list[models.Record]) -> list[BaseNode]:
         nodes = list(self.store.parse_to_query_result(points).nodes or ())

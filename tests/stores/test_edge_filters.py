@@ -9,6 +9,7 @@ from llama_index.core.vector_stores.types import (
     MetadataFilter,
     MetadataFilters,
 )
+from qdrant_client.http import models
 
 from llama_index_mmrag.stores.edge_filters import filter_of
 
@@ -18,6 +19,8 @@ INDEXES = {
     "n": "integer",
     "price": "float",
     "note": "text",
+    "day": "datetime",
+    "seen": "bool",
 }
 
 
@@ -45,12 +48,48 @@ def leaf(key: str, operator: str, value: object) -> MetadataFilter:
         (leaf("price", "==", 1), False),
         (leaf("note", "text_match", "oak"), True),
         (leaf("note", "==", "oak"), False),
+        (leaf("day", ">", "2020-01-01"), True),
+        (leaf("n", ">", "2020-01-01"), False),
+        (leaf("n", ">", "2020"), True),
+        (leaf("kind", "any", ["lamp"]), True),
+        (leaf("kind", "all", ["lamp", "chair"]), True),
+        (leaf("kind", "contains", "lamp"), True),
+        (leaf("n", "contains", 3), True),
         (leaf("colour", "==", "red"), False),
         (leaf("colour", "is_empty", None), False),
     ],
 )
 def test_index_serves_a_condition_of_its_kind(condition, indexed):
     built = filter_of(MetadataFilters(filters=[condition]), indexes=INDEXES)
+    assert built.indexed is indexed
+
+
+def field(key: str, **how: object) -> models.FieldCondition:
+    return models.FieldCondition(key=key, **how)
+
+
+@pytest.mark.parametrize(
+    ("condition", "indexed"),
+    [
+        (field("seen", match=models.MatchValue(value=True)), True),
+        (field("n", match=models.MatchValue(value=1)), True),
+        (field("n", match=models.MatchValue(value=True)), False),
+        (field("kind", match=models.MatchAny(any=[])), False),
+        (field("note", match=models.MatchPhrase(phrase="oak")), True),
+        (field("kind", match=models.MatchPrefix(prefix="la")), False),
+        (field("day", range=models.DatetimeRange(gt="2020-01-01")), True),
+        (field("n", values_count=models.ValuesCount(gt=1)), False),
+        (models.IsNullCondition(is_null=models.PayloadField(key="n")), True),
+        (models.HasIdCondition(has_id=[1]), False),
+        (models.HasVectorCondition(has_vector="text-dense"), False),
+    ],
+)
+@pytest.mark.parametrize("clause", ["must", "should", "must_not", "min_should"])
+def test_index_serves_a_condition_of_qdrants_own(condition, indexed, clause):
+    some = [condition]
+    if clause == "min_should":
+        some = models.MinShould(conditions=some, min_count=1)
+    built = filter_of(models.Filter(**{clause: some}), indexes=INDEXES)
     assert built.indexed is indexed
 
 
