@@ -6,6 +6,7 @@ import asyncio
 import base64
 import logging
 import os
+import re
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -163,7 +164,7 @@ class TestGeneratedAnswers:
     ):
         for response in responses:
             written = response.to_markdown()
-            lines = written.splitlines()
+            lines = written.split("\n")
             tree = SyntaxTreeNode(READER.parse(written))
             for node in tree.walk():
                 label = label_of_figure(node, sources)
@@ -222,7 +223,7 @@ def outline(text: str, sources: list[BaseNode]) -> list[tuple[str, str]]:
 def assert_only_lines_are_added(answer: str, written: str) -> None:
     """Nothing of the answer is lost or changed; what is added is known."""
     at, added = 0, []
-    for line in written.splitlines(keepends=True):
+    for line in re.findall(r"[^\n]*\n|[^\n]+", written):
         is_last = answer[at:] == line.rstrip("\n") != ""
         if answer.startswith(line, at) or is_last:
             at += len(answer[at:] if is_last else line)
@@ -269,7 +270,8 @@ class TestPlaces:
             ("- a\n  ~~~\n  [2]\n\nb", "- a\n  ~~~\n  [2]\n\n  ~~~\n\n  <2>\n\nb\n"),
             ("Red [2]\n```\nopen", "Red [2]\n\n<2>\n\n```\nopen\n```\n"),
             ("<!-- [2]", "<!-- [2]\n-->\n\n<2>\n"),
-            ("[2]: a.md\n[1]: b.md", "[2]: a.md\n[1]: b.md\n\n<2>\n"),
+            ("[2]: a.md\n\nb", "[2]: a.md\n\nb\n\n<2>\n"),
+            ("[2]: a.md\n\n<pre>", "[2]: a.md\n\n<pre>\n</pre>\n\n<2>\n"),
             ("Red [2].\r\n\r\nBlue", "Red [2].\r\n\n<2>\n\r\nBlue\n"),
         ],
     )
