@@ -6,6 +6,7 @@ import asyncio
 import base64
 import logging
 import os
+import pickle
 import re
 from html.parser import HTMLParser
 from io import BytesIO
@@ -17,6 +18,7 @@ import pytest
 from llama_index.core.base.llms.types import ImageBlock, TextBlock
 from llama_index.core.base.response.schema import Response
 from llama_index.core.bridge.pydantic import BaseModel
+from llama_index.core.instrumentation.events.synthesis import SynthesizeEndEvent
 from llama_index.core.schema import BaseNode, ImageNode, TextNode
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
@@ -475,6 +477,19 @@ class TestResponses:
     def test_response_of_another_synthesizer_is_refused(self):
         with pytest.raises(InvalidSetting, match="MultiModalSynthesizer"):
             to_html(Response("Red [1]."))
+
+    @pytest.mark.parametrize("write", [to_markdown, to_html, to_blocks])
+    @pytest.mark.parametrize("wrong", ["Red [1].", None, 3])
+    def test_what_is_no_response_is_refused(self, write, wrong):
+        with pytest.raises(InvalidSetting, match="response is"):
+            write(wrong)
+
+    def test_responses_are_those_of_llamaindex_in_its_events_too(self, sources):
+        ours = respond("Red [2].", sources)
+        event = SynthesizeEndEvent(query="red?", response=ours)
+        assert event.response is ours
+        assert event.model_dump()["response"]["response"] == "Red [2]."
+        assert pickle.loads(pickle.dumps(ours)).to_html() == ours.to_html()
 
     @pytest.mark.parametrize("wrong", ["", " ", "https://a.b/c", 3, None])
     def test_what_is_no_folder_is_refused(self, wrong, sources):
