@@ -110,7 +110,7 @@ def to_markdown(response: RESPONSE_TYPE, pictures: str | Path = "link") -> str:
     for figure in answer.figures:
         block = page.block_at(figure.start)
         lines = _figure_in_markdown(figure, pictures, answer.max_side)
-        add(lines, block.end if block else end, block)
+        add(lines, block.end if block else end, block or page.last_block())
     if answer.sources:
         listed = "".join(f"- {_escaped(source)}\n" for source in answer.sources)
         add(f"**Sources**\n\n{listed}", end, page.last_block())

@@ -58,12 +58,11 @@ class Block:
 class Page:
     """A Markdown text, parsed.
 
-    Definitions of links are text: in "[1]: kitchen.md" stands a label, and no later [1]
-    becomes a link.
-
     Args:
         text: Markdown.
-        html: Whether HTML in it is HTML, as most readers of Markdown take it, or text.
+        html: Whether HTML in it is HTML, as readers of Markdown take it, or text. Where
+            it is, "[1]: kitchen.md" defines a link as well; where not, it is text too,
+            so that it is shown and no later [1] becomes a link.
     """
 
     def __init__(self, text: str, *, html: bool) -> None:
@@ -84,7 +83,7 @@ class Page:
     def block_at(self, offset: int) -> Block | None:
         """Return the outermost block around a place, lists and their items apart.
 
-        None for a text that is nested too deep to be read.
+        None in the definition of a link, and for a text nested too deep to be read.
         """
         line = bisect_right(self._starts, offset, hi=len(self._starts) - 1) - 1
         for index, token in enumerate(self._tokens):
@@ -179,7 +178,9 @@ class Page:
 @lru_cache(maxsize=2)
 def _parser(html: bool) -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": html, "maxNesting": MAX_NESTING})
-    parser.enable(["table", "strikethrough"]).disable("reference")
+    parser.enable(["table", "strikethrough"])
+    if not html:
+        parser.disable("reference")
     parser.block.ruler.before("table", "column", _note_column)
     parser.add_render_rule("image", _as_text)
     return parser

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import logging
 import os
+import pickle
+import re
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 from llama_index.core.base.llms.types import ImageBlock, TextBlock
 from llama_index.core.base.response.schema import Response
 from llama_index.core.bridge.pydantic import BaseModel
+from llama_index.core.instrumentation.events.synthesis import SynthesizeEndEvent
 from llama_index.core.schema import BaseNode, ImageNode, TextNode
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
@@ -163,7 +166,7 @@ class TestGeneratedAnswers:
     ):
         for response in responses:
             written = response.to_markdown()
-            lines = written.splitlines()
+            lines = written.split("\n")
             tree = SyntaxTreeNode(READER.parse(written))
             for node in tree.walk():
                 label = label_of_figure(node, sources)
@@ -222,7 +225,7 @@ def outline(text: str, sources: list[BaseNode]) -> list[tuple[str, str]]:
 def assert_only_lines_are_added(answer: str, written: str) -> None:
     """Nothing of the answer is lost or changed; what is added is known."""
     at, added = 0, []
-    for line in written.splitlines(keepends=True):
+    for line in re.findall(r"[^\n]*\n|[^\n]+", written):
         is_last = answer[at:] == line.rstrip("\n") != ""
         if answer.startswith(line, at) or is_last:
             at += len(answer[at:] if is_last else line)
@@ -269,7 +272,8 @@ class TestPlaces:
             ("- a\n  ~~~\n  [2]\n\nb", "- a\n  ~~~\n  [2]\n\n  ~~~\n\n  <2>\n\nb\n"),
             ("Red [2]\n```\nopen", "Red [2]\n\n<2>\n\n```\nopen\n```\n"),
             ("<!-- [2]", "<!-- [2]\n-->\n\n<2>\n"),
-            ("[2]: a.md\n[1]: b.md", "[2]: a.md\n[1]: b.md\n\n<2>\n"),
+            ("[2]: a.md\n\nb", "[2]: a.md\n\nb\n\n<2>\n"),
+            ("[2]: a.md\n\n<pre>", "[2]: a.md\n\n<pre>\n</pre>\n\n<2>\n"),
             ("Red [2].\r\n\r\nBlue", "Red [2].\r\n\n<2>\n\r\nBlue\n"),
         ],
     )
@@ -473,6 +477,19 @@ class TestResponses:
     def test_response_of_another_synthesizer_is_refused(self):
         with pytest.raises(InvalidSetting, match="MultiModalSynthesizer"):
             to_html(Response("Red [1]."))
+
+    @pytest.mark.parametrize("write", [to_markdown, to_html, to_blocks])
+    @pytest.mark.parametrize("wrong", ["Red [1].", None, 3])
+    def test_what_is_no_response_is_refused(self, write, wrong):
+        with pytest.raises(InvalidSetting, match="response is"):
+            write(wrong)
+
+    def test_responses_are_those_of_llamaindex_in_its_events_too(self, sources):
+        ours = respond("Red [2].", sources)
+        event = SynthesizeEndEvent(query="red?", response=ours)
+        assert event.response is ours
+        assert event.model_dump()["response"]["response"] == "Red [2]."
+        assert pickle.loads(pickle.dumps(ours)).to_html() == ours.to_html()
 
     @pytest.mark.parametrize("wrong", ["", " ", "https://a.b/c", 3, None])
     def test_what_is_no_folder_is_refused(self, wrong, sources):
