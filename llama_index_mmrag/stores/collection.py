@@ -30,7 +30,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index_mmrag.concurrency.turns import SEARCHING, in_turn
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.fusion import Background
-from llama_index_mmrag.nodes.node import ENTITY_KEY, one_spelling
+from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, one_spelling
 from llama_index_mmrag.nodes.places import Places, placed, stored
 from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY
 from llama_index_mmrag.stores.locks import has_async_client
@@ -211,18 +211,23 @@ class Collection:
             found = {node.ref_doc_id for node in self.store.get_nodes()}
         return {ref_doc_id for ref_doc_id in found if ref_doc_id}
 
-    def ids_of_documents(self, ref_doc_ids: Sequence[str]) -> list[str]:
+    def ids_of_documents(
+        self, ref_doc_ids: Sequence[str], given_ids: Sequence[str] = ()
+    ) -> list[str]:
         """Return the ids of all nodes that come from the documents.
 
-        Args:
-            ref_doc_ids: The documents; unknown ones have no nodes.
+        Unknown ones have none; `given_ids` are random ones that documents came with.
         """
         if not ref_doc_ids:
             return []
-        is_theirs = MetadataFilter(
-            key=DOC_ID_KEY, value=list(ref_doc_ids), operator=FilterOperator.IN
-        )
-        return self._ids_where(MetadataFilters(filters=[is_theirs]))
+        named = {DOC_ID_KEY: ref_doc_ids, GIVEN_ID_KEY: given_ids}
+        theirs: Any = [
+            MetadataFilter(key=key, value=list(ids), operator=FilterOperator.IN)
+            for key, ids in named.items()
+            if ids
+        ]
+        either = MetadataFilters(filters=theirs, condition=FilterCondition.OR)
+        return self._ids_where(either)
 
     def has_key(self, key: str) -> bool:  # noqa: ARG002 - other kinds'
         """Return whether a node has the metadata key; True where that is not known."""
