@@ -14,6 +14,8 @@ OUR_WORDS = {
     "image_embed": "image_embed_model",
     "early_fusion": "composition",
     "fusion_stage": 'search: "parts", "composed" or "both"',
+    # As LlamaIndex calls them
+    "callback_manager": "Settings.callback_manager, or as_query_engine's",
 }
 """What others call, or we called, what is now called so here."""
 
