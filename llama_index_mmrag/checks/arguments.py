@@ -43,11 +43,12 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     hints: dict[str, Any] = {}  # at the first call: then all names are known
 
     def who_of(args: tuple[Any, ...]) -> str:
-        if "self" not in signature.parameters or not args:
+        if not {"self", "cls"} & signature.parameters.keys() or not args:
             return named
         # Its own class, not a base's.
+        own = args[0] if isinstance(args[0], type) else type(args[0])
         made = function.__name__.replace("__init__", "")
-        return f"{type(args[0]).__name__}.{made}".removesuffix(".")
+        return f"{own.__name__}.{made}".removesuffix(".")
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from llama_index.core.embeddings.utils import EmbedType
-from llama_index.core.schema import BaseNode
 
-from llama_index_mmrag.checks import instance, no_address
+from llama_index_mmrag.checks import instance
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.composition import Composition
-from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.index.encoders import encoders_of
 from llama_index_mmrag.index.engines import Engines
+from llama_index_mmrag.index.making import Made
 from llama_index_mmrag.index.opening import (
+    MEMORY,
     catalogue_in,
     catalogue_on,
     channels_in,
     channels_on,
     check_channels,
+    check_place,
     close_all,
+    temporary_folder,
 )
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
-from llama_index_mmrag.ingestion.records import UpsertReport
 from llama_index_mmrag.ingestion.roots import MEDIA, Roots, checked_roots
-from llama_index_mmrag.ingestion.sources import Sources
 from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from llama_index_mmrag.compression import CompressSettings, IndexCompression
 
 
-class MultiModalQdrantIndex(Sources, Engines):
+class MultiModalQdrantIndex(Made, Engines):
     """Texts and pictures in a collection each, opened, filled and searched as one.
 
     Use `open`. Inserting is incremental: ids come from content, so what is there is
@@ -115,6 +115,7 @@ class MultiModalQdrantIndex(Sources, Engines):
         )
         self._root = root
         self._opened = ExitStack()
+        self._owns_stores = True
 
     @classmethod
     @checked
@@ -122,6 +123,7 @@ class MultiModalQdrantIndex(Sources, Engines):
         cls,
         path: str | Path | None = None,
         *,
+        location: str | None = None,
         url: str | None = None,
         client: QdrantClient | None = None,
         aclient: AsyncQdrantClient | None = None,
@@ -136,7 +138,9 @@ class MultiModalQdrantIndex(Sources, Engines):
         """Return the index in a folder, on a server, or behind a client.
 
         Args:
-            path: A folder for the embedded engine; created if it is missing.
+            path: A folder for the embedded engine; created if it is missing. With
+                ":memory:", a temporary one, which `close` removes.
+            location: ":memory:", or a server's address, as a `QdrantClient` takes it.
             url: A Qdrant server, such as "http://localhost:6333".
             client: An existing client of one.
             aclient: An asynchronous client of the same server, for async queries.
@@ -158,9 +162,9 @@ class MultiModalQdrantIndex(Sources, Engines):
                 False: there is none.
 
         Raises:
-            InvalidSetting: None or several of path, url and client are given, or `path`
-                is an address, or a root is no folder, or `image_embed_model` has no
-                pictures, or pictures and texts of two lengths.
+            InvalidSetting: None or several of path, location, url and client are given,
+                or `path` is an address, or a root is no folder, or `image_embed_model`
+                has no pictures, or pictures and texts of two lengths.
             CollectionMismatch: The store was filled by other encoders, or with other
                 early fusion. A server's collection that does not say by which is
                 opened with a logged warning.
@@ -169,68 +173,45 @@ class MultiModalQdrantIndex(Sources, Engines):
                 other files and no store; or the server does not answer.
             MissingExtra: The default encoder's packages are not installed.
         """
-        places = {"path": path, "url": url, "client": client}
-        given = [name for name, place in places.items() if place is not None]
-        if len(given) != 1:
-            raise InvalidSetting(
-                f"open() got {' and '.join(given) or 'no place'}; expected exactly one "
-                f"of path (a folder), url (a server) and client."
-            )
-        if "" in (path, url):
-            raise InvalidSetting(
-                f"open() got {given[0]}=''; expected a folder's name or a server's "
-                f'address. Give "." for the folder that you are in.'
-            )
-        if path is not None:
-            no_address(
-                str(path),
-                "open(): path",
-                advice="Give a server's address as url=, and as client= a "
-                'QdrantClient(":memory:").',
-            )
+        check_place(path=path, location=location, url=url, client=client)
         if catalogue is not False:
             instance(catalogue, "open(): catalogue", str, Path, or_none=True)
         encoders = encoders_of(embed_model, image_embed_model)
-        if path is not None and aclient is not None:
+        is_temporary = MEMORY in (path, location)
+        if aclient is not None and (path is not None or is_temporary):
             raise InvalidSetting(
                 "open() got a path and aclient; expected aclient, a server's, beside "
                 "url or client alone. Leave one of the two out."
             )
-        if path is not None:
-            root = Path(path)
-            with encoders.told():
-                channels = channels_in(root, encoders.of, composition)
-            settings = settings or ReadSettings(media_dir=root / MEDIA)
-            with ExitStack() as unfinished:
+        with ExitStack() as opened, ExitStack() as unfinished:
+            if is_temporary:
+                path = opened.enter_context(temporary_folder())
+            if path is not None:
+                root = Path(path)
+                with encoders.told():
+                    channels = channels_in(root, encoders.of, composition)
                 unfinished.callback(close_all, channels)
-                index = cls(
-                    channels,
-                    settings=settings,
-                    root=root,
-                    roots=roots,
-                    catalogue=catalogue_in(root, catalogue),
-                )
-                index._writer.recover()
-                unfinished.pop_all()
-            return index
-        from qdrant_client import AsyncQdrantClient, QdrantClient
+                known = catalogue_in(root, catalogue)
+                settings = settings or ReadSettings(media_dir=root / MEDIA)
+            else:
+                from qdrant_client import AsyncQdrantClient, QdrantClient
 
-        instance(client, "open(): client", QdrantClient, or_none=True)
-        instance(aclient, "open(): aclient", AsyncQdrantClient, or_none=True)
-        with ExitStack() as opened:
-            if client is None:
-                client = client_at(str(url))
-                opened.callback(client.close)
-            with encoders.told():
-                channels = channels_on(
-                    client, collection, encoders.of, composition, aclient=aclient
-                )
+                root = None
+                instance(client, "open(): client", QdrantClient, or_none=True)
+                instance(aclient, "open(): aclient", AsyncQdrantClient, or_none=True)
+                if client is None:
+                    client = client_at(str(url or location))
+                    opened.callback(client.close)
+                with encoders.told():
+                    channels = channels_on(
+                        client, collection, encoders.of, composition, aclient=aclient
+                    )
+                known = catalogue_on(client, collection, catalogue)
             index = cls(
-                channels,
-                settings=settings,
-                roots=roots,
-                catalogue=catalogue_on(client, collection, catalogue),
+                channels, settings=settings, root=root, roots=roots, catalogue=known
             )
+            index._writer.recover()
+            unfinished.pop_all()
             index._opened = opened.pop_all()
         return index
 
@@ -240,7 +221,7 @@ class MultiModalQdrantIndex(Sources, Engines):
         composed = () if self._composed is None else (self._composed,)
         return (*self._channels.values(), *composed)
 
-    # Writing: what `Sources` does, and
+    # Writing: what `Verbs` and `Sources` do, and
 
     def compress(
         self,
@@ -286,16 +267,6 @@ class MultiModalQdrantIndex(Sources, Engines):
                 on_step=on_step,
             )
 
-    async def ainsert(self, items: BaseNode | Iterable[BaseNode]) -> UpsertReport:
-        """Insert without blocking the event loop."""
-        return await athread(lambda: self.insert(items))
-
-    async def ainsert_directory(
-        self, path: str | Path, *, root: str | None = None
-    ) -> UpsertReport:
-        """Insert a folder without blocking the event loop."""
-        return await athread(lambda: self.insert_directory(path, root=root))
-
     def check(self) -> StoreCheck:
         """Return what of the store is damaged, after reading all of it.
 
@@ -307,11 +278,7 @@ class MultiModalQdrantIndex(Sources, Engines):
         with self._writer.lock:
             return check_channels(self.channels, self._root)
 
-    # Reading: what `Engines` does, and
-
-    def ref_doc_ids(self) -> list[str]:
-        """Return the ids of all documents, sorted."""
-        return self._writer.ref_doc_ids()
+    # Reading: what `Engines` does
 
     # Closing
 
@@ -321,7 +288,8 @@ class MultiModalQdrantIndex(Sources, Engines):
         An embedded store that was written to notes what its files are, so that damage
         to them is noticed later.
         """
-        close_all(self.channels, self._root)
+        if self._owns_stores:
+            close_all(self.channels, self._root)
         self._opened.close()
 
     def __enter__(self) -> MultiModalQdrantIndex:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
+from llama_index_mmrag.checks import no_address
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.compression.places import (
     check_places,
@@ -20,6 +22,7 @@ from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import (
     CollectionMismatch,
+    InvalidSetting,
     StoreUnusable,
 )
 from llama_index_mmrag.retrieval.channel import Channel
@@ -42,6 +45,38 @@ if TYPE_CHECKING:
 COMPOSED = "composed"
 """Name and modality of the channel of early fusion, and the end of its collection's
 name."""
+
+
+MEMORY = ":memory:"
+"""Where Qdrant's client keeps what ends with it."""
+
+
+def check_place(**places: object) -> None:
+    """Do nothing if one place is given: a path, a location, a url or a client."""
+    given = [name for name, place in places.items() if place is not None]
+    if len(given) != 1:
+        raise InvalidSetting(
+            f"open() got {' and '.join(given) or 'no place'}; expected exactly one of "
+            f"path (a folder), url or location (a server) and client."
+        )
+    if (place := places[given[0]]) == "":
+        raise InvalidSetting(
+            f"open() got {given[0]}=''; expected a folder's name or a server's "
+            f'address. Give "." for the folder that you are in.'
+        )
+    if given == ["path"] and place != MEMORY:
+        no_address(
+            str(place),
+            "open(): path",
+            advice="Give a server's address as url=, and as client= a "
+            'QdrantClient(":memory:").',
+        )
+
+
+def temporary_folder() -> TemporaryDirectory[str]:
+    """Return a new folder for a store, which goes with the context."""
+    # A store that was never closed has files open, which one system does not remove.
+    return TemporaryDirectory(prefix="mmrag-", ignore_cleanup_errors=True)
 
 
 def channels_in(
@@ -161,10 +196,8 @@ def catalogue_in(root: Path, place: str | Path | Literal[False] | None) -> Catal
         root: The folder.
         place: The file; None: in the folder; False: there is none.
     """
-    if place is False:
-        return Catalogue(None, "")
-    file = root / CATALOGUE if place is None else Path(place)
-    return Catalogue(file, index_id_of(root) or "")
+    file = root / CATALOGUE if place is None else Path(place or "")
+    return Catalogue(None if place is False else file, index_id_of(root) or "")
 
 
 def catalogue_on(
@@ -180,11 +213,12 @@ def catalogue_on(
     """
     from llama_index_mmrag.stores.server import index_id_on
 
+    index_id = index_id_on(server, collection) or ""
     if place is not None and place is not False:
-        return Catalogue(Path(place), index_id_on(server, collection) or collection)
-    lasts = not is_in_memory(server)
-    index_id = index_id_on(server, collection) if place is None and lasts else None
-    return Catalogue(None, "") if index_id is None else Catalogue.in_cache(index_id)
+        return Catalogue(Path(place), index_id or collection)
+    if place is False or is_in_memory(server) or not index_id:
+        return Catalogue(None, index_id)
+    return Catalogue.in_cache(index_id)
 
 
 def _composed_dim(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
+from llama_index.core.ingestion import run_transformations
 from llama_index.core.schema import (
     BaseNode,
     Document,
     ImageNode,
     Node,
     TextNode,
+    TransformComponent,
 )
 
-from llama_index_mmrag.checks import instance
+from llama_index_mmrag.checks import instance, listed
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting, MmragError
 from llama_index_mmrag.ingestion.identity import (
@@ -77,11 +79,13 @@ def read_documents(
     *,
     settings: ReadSettings | None = None,
     roots: Mapping[str, str | Path] | None = None,
+    transformations: Sequence[TransformComponent] = (),
 ) -> Iterator[SourceRecord | Problem]:
     """Yield one record or problem for each document or node, in the order given."""
+    how: dict[str, Any] = {"roots": roots, "transformations": transformations}
     for document in documents:
         try:
-            yield read_document(document, settings=settings, roots=roots)
+            yield read_document(document, settings=settings, **how)
         except MmragError as error:
             source = document.id_ if isinstance(document, BaseNode) else repr(document)
             yield Problem(source, str(error))
@@ -92,6 +96,7 @@ def read_document(
     *,
     settings: ReadSettings | None = None,
     roots: Mapping[str, str | Path] | None = None,
+    transformations: Sequence[TransformComponent] = (),
 ) -> SourceRecord:
     """Return what one LlamaIndex document or node contributes; it is not changed.
 
@@ -104,9 +109,10 @@ def read_document(
     Metadata's `entity_id` and `modality` are the user's word.
 
     Ids of nodes: a UUID that is not of version 4 stays; a version-4 one, which
-    LlamaIndex made, becomes the uuid5 over the content; any other becomes its own uuid5
-    and is kept as metadata `original_id`. Relationships follow; those to version-4 ids
-    are dropped, as nothing is stored under them.
+    LlamaIndex made, becomes the uuid5 over the content, and any other its own uuid5;
+    both are kept as metadata `original_id`. A document's or source's version-4 id is
+    kept as `given_id`. Relationships follow; those to version-4 ids are dropped, as
+    nothing is stored under them.
 
     Ids, pictures, `file_path`, `file_name` and `source` that are absolute paths below a
     root are named by it: "docs/a.pdf", whatever folder of this machine that is.
@@ -115,6 +121,7 @@ def read_document(
         document: Document, ImageDocument, Node, TextNode or ImageNode.
         settings: Chunk size, folder for inline pictures; None for the defaults.
         roots: Folders by name that paths are named by; None for none.
+        transformations: LlamaIndex's, which split documents that show no picture.
 
     Raises:
         ImageUnreadable: Its picture is broken or only a URL, and there is no text.
@@ -126,6 +133,9 @@ def read_document(
     if settings.media_dir is not None:
         places |= places_of({MEDIA: settings.media_dir})
     if isinstance(document, Document):
+        steps = listed(transformations, "transformations", TransformComponent)
+        if steps and not has_picture(document):
+            return _transformed(document, steps, settings, places)
         return _read_document(document, settings, places)
     if isinstance(document, (TextNode, Node)):
         return _read_node(document, settings, places)
@@ -175,10 +185,10 @@ def _read_document(
 ) -> SourceRecord:
     text = checked_text(document.text)
     picture, problems = _picture(document, has_text=bool(text.strip()))
+    ref_doc_id, random_id = _ids(document, picture, settings, places)
     origin = Origin(
-        known_as(document.id_, places)
-        if is_own(document.id_, settings)
-        else _document_id(document, picture, places),
+        ref_doc_id,
+        random_id=random_id,
         metadata=located(user_metadata(document.metadata), places),
         hidden_from_embedding=_hidden(document.excluded_embed_metadata_keys),
         hidden_from_llm=_hidden(document.excluded_llm_metadata_keys),
@@ -199,6 +209,33 @@ def _read_document(
     return page_record(page, origin, settings)
 
 
+def _ids(
+    document: Document, picture: Picture | None, settings: ReadSettings, places: Places
+) -> tuple[str, str | None]:
+    """Return the id that a document is stored under, and the one that was made up."""
+    if is_own(document.id_, settings):
+        return known_as(document.id_, places), None
+    return _document_id(document, picture, places), document.id_
+
+
+def _transformed(
+    document: Document,
+    transformations: Sequence[TransformComponent],
+    settings: ReadSettings,
+    places: Places,
+) -> SourceRecord:
+    ids = _ids(document, None, settings, places)
+    made = run_transformations([document], transformations)
+    parts: Any = listed(made, "What transformations return", TextNode, Node)
+    records = [
+        _read_node(part, settings, places, ids, at=position)
+        for position, part in enumerate(parts)
+    ]
+    nodes = tuple(node for record in records for node in record.nodes)
+    problems = tuple(problem for record in records for problem in record.problems)
+    return SourceRecord(ids[0], nodes, True, problems, random_id=ids[1])
+
+
 def _is_markdown(document: Document) -> bool:
     resource = document.text_resource
     declared = (document.metadata.get("file_type"), resource and resource.mimetype)
@@ -209,8 +246,14 @@ def _is_markdown(document: Document) -> bool:
 
 
 def _read_node(
-    node: Node | TextNode, settings: ReadSettings, places: Places
+    node: Node | TextNode,
+    settings: ReadSettings,
+    places: Places,
+    ids: tuple[str, str | None] | None = None,
+    *,
+    at: int | None = None,
 ) -> SourceRecord:
+    """Return a node's record; `ids` are its document's, stored and made up."""
     text = checked_text(node.get_content())
     has_text = bool(text.strip())
     is_two = isinstance(node, Node) and has_picture(node) and has_text
@@ -230,7 +273,11 @@ def _read_node(
         ),
         places,
     )
-    ref_doc_id = document_of(node, settings, places)
+    source_id = node.source_node.node_id if node.source_node else node.id_
+    ref_doc_id, random_id = ids or (
+        document_of(node, settings, places),
+        None if is_own(source_id, settings) else source_id,
+    )
     given = known_as(node.id_, places) if is_own(node.id_, settings) else None
     if is_two:
         said = stored_metadata(metadata, places)
@@ -247,6 +294,8 @@ def _read_node(
         hidden_from_llm=(*_hidden(node.excluded_llm_metadata_keys), ORIGINAL_ID_KEY),
         templates=templates_of(node),
         given_id=given,
+        random_id=random_id,
+        node_id=given or node.id_,
         related=relations_of(node, settings, places),
         places=places,
     )
@@ -257,7 +306,8 @@ def _read_node(
             modality = TEXT if opened is None else IMAGE
             id_ = given and derived_id("node", given, modality)
         word = str(modality) if modality else None
-        drafts.append(Draft(part, _position(node), opened, modality=word, id_=id_))
+        position = _position(node) if at is None else at
+        drafts.append(Draft(part, position, opened, modality=word, id_=id_))
     nodes = linked(drafts, origin)
     source = (nodes[0].ref_doc_id if nodes else ref_doc_id) or node.id_
     noted = tuple(Problem(source, reason) for reason in problems)

@@ -15,6 +15,7 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import (
     CONTENT_HASH_KEY,
     ENTITY_KEY,
+    GIVEN_ID_KEY,
     IMAGE_FILE_KEY,
     MODALITY_KEY,
     POSITION_KEY,
@@ -25,8 +26,16 @@ from llama_index_mmrag.nodes.node import (
 NAMESPACE = uuid.UUID("5ed28d3c-657e-5d73-b130-46028ab00f64")
 """Root of every id made here; changing it makes every stored node a stranger."""
 
-VOLATILE_KEYS = frozenset({"creation_date", "last_modified_date", "last_accessed_date"})
-"""Metadata that SimpleDirectoryReader takes from the clock: not part of any id."""
+VOLATILE_KEYS = frozenset(
+    {
+        "creation_date",
+        "last_modified_date",
+        "last_accessed_date",
+        GIVEN_ID_KEY,
+    }
+)
+"""Metadata that may differ in each run, such as what SimpleDirectoryReader takes from
+the clock: not part of any id."""
 
 
 OVERWRITTEN_KEYS = frozenset(
@@ -46,8 +55,11 @@ _OURS = frozenset(
         PROVENANCE_KEY,
         ROOT_KEY,
         IMAGE_FILE_KEY,
+        GIVEN_ID_KEY,
     }
 )
+_LASTING = (ROOT_KEY, IMAGE_FILE_KEY, GIVEN_ID_KEY)
+"""Those that a node which was stored keeps."""
 
 
 def canonical_json(value: object) -> str:
@@ -127,10 +139,10 @@ def user_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
     `doc_id`, `document_id`, `ref_doc_id`, `_node_content` and `_node_type` become
     `original_doc_id` and so on, and likewise `modality`, `position`, `content_hash`,
-    `mmrag_provenance`, `root` and `image_file`, which we write ourselves. Metadata with
-    a `content_hash` comes from a retrieved node: there, those six are taken out
-    instead, but for the last two, which paths may still be relative to. `entity_id`
-    stays: it is how a user says that things belong together.
+    `mmrag_provenance`, `root`, `image_file` and `given_id`, which we write ourselves.
+    Metadata with a `content_hash` comes from a retrieved node: there, those seven are
+    taken out instead, but for the last three, which hold for as long as it is stored.
+    `entity_id` stays: it is how a user says that things belong together.
 
     Raises:
         InvalidSetting: A value has no JSON form, or both `doc_id` and
@@ -144,7 +156,7 @@ def user_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     was_stored = CONTENT_HASH_KEY in metadata
     for key, value in metadata.items():
         if was_stored and key in _OURS:
-            if key in (ROOT_KEY, IMAGE_FILE_KEY):
+            if key in _LASTING:
                 kept[key] = value
             continue
         name = stored_key(key)

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from llama_index_mmrag.errors import StoreUnusable
 from llama_index_mmrag.files.reading import check_regular
 from llama_index_mmrag.files.writing import replacing
+from llama_index_mmrag.nodes.node import GIVEN_ID_KEY
 from llama_index_mmrag.stores.collection import Collection
 
 IN_FLIGHT = "in-flight.json"
@@ -64,7 +65,8 @@ class InFlight:
         """Note what is about to be written and removed.
 
         Args:
-            ref_doc_ids: The documents that are replaced, or removed.
+            ref_doc_ids: The documents that are replaced, or removed, and the random
+                ids that they came with.
             new: Nodes that are written, by modality: those that have their vectors, so
                 that they will be there.
             kept: Nodes that are there and stay, by the same modalities.
@@ -81,8 +83,9 @@ class InFlight:
         for modality in kept:
             for place, nodes in enumerate((new.get(modality, ()), kept[modality])):
                 for node in nodes:
-                    if versions := documents.get(node.ref_doc_id or ""):
-                        versions[modality][place].append(node.node_id)
+                    for name in (node.ref_doc_id, node.metadata.get(GIVEN_ID_KEY)):
+                        if versions := documents.get(name or ""):
+                            versions[modality][place].append(node.node_id)
         try:
             with replacing(self._file, by=f"{IN_FLIGHT}.part") as file:
                 file.write(_DOCUMENTS.dump_json(documents))
@@ -115,7 +118,8 @@ class InFlight:
         gone: dict[str, list[str]] = {modality: [] for modality in collections}
         left = self._left(collections.keys())
         for ref_doc_id, versions in left.items():
-            there = {m: collections[m].ids_of_documents([ref_doc_id]) for m in versions}
+            names = [ref_doc_id]
+            there = {m: collections[m].ids_of_documents(names, names) for m in versions}
             is_whole = all(set(v.new) <= set(there[m]) for m, v in versions.items())
             for modality, (new, kept) in versions.items():
                 wanted = {*new, *kept} if is_whole else set(there[modality]) - {*new}

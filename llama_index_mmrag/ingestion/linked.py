@@ -22,6 +22,7 @@ from llama_index.core.schema import (
 from llama_index_mmrag.ingestion.identity import (
     VOLATILE_KEYS,
     derived_id,
+    is_random,
     without_volatile,
 )
 from llama_index_mmrag.ingestion.pictures import Picture
@@ -31,6 +32,7 @@ from llama_index_mmrag.nodes.node import (
     CONTENT_HASH_KEY,
     ENTITY_KEY,
     FILE_PATH_KEY,
+    GIVEN_ID_KEY,
     IMAGE_FILE_KEY,
     MODALITY_KEY,
     POSITION_KEY,
@@ -48,7 +50,7 @@ SECTION_KEY = "section"
 """Metadata key of the headings above a node, outermost first, joined by " > "."""
 
 ORIGINAL_ID_KEY = "original_id"
-"""Metadata key of a node's own id, where a vector store would not take it."""
+"""Metadata key of the id that a node came with, where it is stored under another."""
 
 HEADING_SEPARATOR = " > "
 
@@ -71,6 +73,10 @@ class Origin:
     """Text and metadata templates of a LlamaIndex document, by field name."""
     given_id: str | None = None
     """The id that a user gave to the node, whether a store takes it or not."""
+    random_id: str | None = None
+    """The one that the document came with, where LlamaIndex made it."""
+    node_id: str | None = None
+    """The one that the node came with, whoever made it."""
     related: Mapping[NodeRelationship, Related] = field(default_factory=dict)
     """The node's relationships, besides the one with its document."""
     places: Places = field(default_factory=dict)
@@ -124,8 +130,10 @@ def linked(drafts: Sequence[Draft], origin: Origin) -> tuple[RecordNode, ...]:
     for draft, id_ in zip(drafts, ids, strict=True):
         node = draft.node
         node.id_ = draft.id_ or id_
-        if origin.given_id not in (None, node.id_):
-            node.metadata.setdefault(ORIGINAL_ID_KEY, origin.given_id)
+        if origin.node_id not in (None, node.id_):
+            node.metadata.setdefault(ORIGINAL_ID_KEY, origin.node_id)
+        if origin.random_id is not None:
+            node.metadata.setdefault(GIVEN_ID_KEY, origin.random_id)
         node.metadata.setdefault(ENTITY_KEY, node.id_)
         source = source or node.id_
         info = RelatedNodeInfo(node_id=source)
@@ -184,10 +192,12 @@ def content_hash(text: str, picture: Picture | None) -> str:
 
 def holds(stored: BaseNode, wanted: BaseNode) -> bool:
     """Return whether a stored node has the content, metadata and links of another."""
+    is_made_up = is_random(str(wanted.metadata.get(ORIGINAL_ID_KEY)))
+    own = {ORIGINAL_ID_KEY} if is_made_up else set()  # the first stays
     one, other = (
         (
             node.get_content(),
-            without_volatile(node.metadata),
+            {k: v for k, v in without_volatile(node.metadata).items() if k not in own},
             node.relationships,
             set(node.excluded_embed_metadata_keys),
         )

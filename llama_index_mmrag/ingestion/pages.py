@@ -108,7 +108,9 @@ def page_record(page: Page, origin: Origin, settings: ReadSettings) -> SourceRec
     nodes = linked(drafts, origin)
     named = origin.metadata[FILE_PATH_KEY] if origin.root else source
     problems = tuple(Problem(named, reason) for reason in page.problems)
-    return SourceRecord(source, nodes, whole=True, problems=problems)
+    return SourceRecord(
+        source, nodes, whole=True, problems=problems, random_id=origin.random_id
+    )
 
 
 def _chunks(

@@ -62,6 +62,10 @@ class SourceRecord:
     rows: tuple[FileRow, ...] = ()
     """What to remember of its file, once all its nodes are there."""
 
+    random_id: str | None = None
+    """The id that the document came with, where LlamaIndex made it: what is stored of
+    that id is stale, too."""
+
     is_copy: bool = False
     """Whether a file of the same content was known: its vectors may be there."""
 

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from unicodedata import normalize
 
-from llama_index.core.schema import BaseNode
+from llama_index.core.schema import BaseNode, TransformComponent
 from llama_index.core.utils import get_tokenizer
 
 from llama_index_mmrag.checks import truth
@@ -63,6 +63,7 @@ class Sources:
         self._catalogue = catalogue
         # A random id lives as long as its object; the stored id comes from content.
         self._stored_ids: dict[str, str] = {}
+        self._transformations: Sequence[TransformComponent] = ()
         self._names: set[str] | None = None
         """Of roots that were stored before."""
 
@@ -230,20 +231,31 @@ class Sources:
         return [] if root is None else gone_of(self._channels, root, start, report)
 
     @checked
-    def delete_ref_doc(self, ref_doc_id: str) -> int:
+    def delete_ref_doc(
+        self,
+        ref_doc_id: str,
+        delete_from_docstore: bool = False,  # noqa: ARG002 - LlamaIndex's
+    ) -> int:
         """Remove all nodes of a document; return how many there were.
 
         Args:
-            ref_doc_id: A document's id: a file's is "ROOT/path/below/it", and any path
-                of the file does as well.
+            ref_doc_id: A document's id, or the one that it came with: a file's is
+                "ROOT/path/below/it", and any path of the file does as well.
+            delete_from_docstore: No matter which: there is none beside the collections.
         """
         stored = self._stored_ids.get(ref_doc_id, ref_doc_id)
         file = known_as(os.path.abspath(ref_doc_id), self._roots.places)
-        return self._writer.delete_all([stored]) or self._writer.delete_all([file])
+        n_removed = self._writer.delete_all(list({stored, ref_doc_id}))
+        return n_removed or self._writer.delete_all([file])
 
     def _read(self, items: Sequence[BaseNode]) -> Iterator[SourceRecord | Problem]:
         roots = self._roots.places
-        records = read_documents(items, settings=self._settings, roots=roots)
+        records = read_documents(
+            items,
+            settings=self._settings,
+            roots=roots,
+            transformations=self._transformations,
+        )
         for item, record in zip(items, records, strict=True):
             if isinstance(record, SourceRecord):
                 # A node's own id must not name its whole document.

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llama_index.core.schema import BaseNode
+from llama_index.core.vector_stores.types import MetadataFilters
 from tqdm.auto import tqdm
 
 from llama_index_mmrag.ingestion.composing import Composer
@@ -18,8 +19,9 @@ from llama_index_mmrag.ingestion.encoding import (
     encode_nodes,
     n_unread,
 )
+from llama_index_mmrag.ingestion.identity import is_random
 from llama_index_mmrag.ingestion.in_flight import InFlight
-from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
+from llama_index_mmrag.ingestion.linked import IMAGE, ORIGINAL_ID_KEY, TEXT, holds
 from llama_index_mmrag.ingestion.records import (
     Item,
     Kept,
@@ -28,7 +30,7 @@ from llama_index_mmrag.ingestion.records import (
     UpsertReport,
 )
 from llama_index_mmrag.ingestion.taking_over import alike, take_over
-from llama_index_mmrag.nodes.node import MODALITY_KEY
+from llama_index_mmrag.nodes.node import GIVEN_ID_KEY, MODALITY_KEY, one_spelling
 from llama_index_mmrag.nodes.shown import source_of
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue, FileRow
@@ -148,13 +150,18 @@ class Writer:
                 )
                 report.note(Problem(source_of(node), reason))
         replaced = [record.ref_doc_id for record in records if record.whole]
+        random = {r.ref_doc_id: r.random_id for r in records if r.whole and r.random_id}
+        given_ids = list(random.values())
         written = {node_id for nodes in wanted.values() for node_id in nodes}
         loose = {n.node_id for r in records if not r.whole for n in r.nodes} & written
         touched: list[BaseNode] = []
         kept: dict[str, list[BaseNode]] = {}
         new: dict[str, list[BaseNode]] = {}
         stale: dict[str, list[str]] = {}
-        stored = {m: c.ids_of_documents(replaced) for m, c in self._collections.items()}
+        stored = {
+            modality: collection.ids_of_documents(replaced, given_ids)
+            for modality, collection in self._collections.items()
+        }
         for modality, nodes in wanted.items():
             collection, ids = self._collections[modality], stored[modality]
             # A document's node ids hold its content, so that being there is enough; a
@@ -184,10 +191,14 @@ class Writer:
         given_up -= {n.ref_doc_id or "" for n in touched if n.node_id in there}
         if given_up:
             for modality, ids in stale.items():
-                left = {*self._collections[modality].ids_of_documents([*given_up])}
+                names = [random[i] for i in given_up if i in random]
+                asked = self._collections[modality].ids_of_documents
+                left = {*asked([*given_up], names)}
                 stale[modality] = [node_id for node_id in ids if node_id not in left]
         if any((*new.values(), *stale.values())):
-            self._in_flight.begin({*replaced} - given_up, new, kept)
+            going = {*replaced} - given_up
+            going |= {id_ for of, id_ in random.items() if of not in given_up}
+            self._in_flight.begin(going, new, kept)
         if any(stale.values()):
             self._catalogue.forget(replaced)
         for modality, encoded in new.items():
@@ -217,8 +228,7 @@ class Writer:
             )
             others = encode_good(channel, others, encode_nodes, report.note)
             encoded[modality] = taken + others
-        texts = encoded.get(TEXT, [])
-        # What is in ASCII is read by every encoder.
+        texts = encoded.get(TEXT, [])  # in ASCII, every encoder reads them
         if not all(node.get_content().isascii() for node in texts):
             report.n_unread += n_unread(self._channels[TEXT], texts)
         return encoded
@@ -239,26 +249,49 @@ class Writer:
             touched = [
                 node
                 for one in self._collections.values()
-                for node in one.nodes(one.ids_of_documents(documents))
+                for node in one.nodes(one.ids_of_documents(documents, documents))
             ]
             self._catalogue.forget(documents)
             self._remove(gone, touched)
             self._in_flight.end()
 
     def delete_all(self, ref_doc_ids: Sequence[str]) -> int:
-        """Remove all nodes of documents; return how many there were."""
+        """Remove all nodes of documents; return how many there were.
+
+        Args:
+            ref_doc_ids: The documents, or random ids that they came with.
+        """
         # All at once: an embedded store syncs its files at each write.
         with self.lock:
             if self._in_flight.is_noted:
                 self.recover()
             collections = self._collections.items()
-            gone = {m: one.ids_of_documents(ref_doc_ids) for m, one in collections}
+            random = [id_ for id_ in ref_doc_ids if is_random(id_)]
+            gone = {m: o.ids_of_documents(ref_doc_ids, random) for m, o in collections}
             if any(gone.values()):
                 self._in_flight.begin(ref_doc_ids, {}, dict.fromkeys(gone, ()))
             self._catalogue.forget(ref_doc_ids)
             n_removed = self._remove(gone)
             self._in_flight.end()
             return n_removed
+
+    def delete_nodes(self, node_ids: Sequence[str]) -> int:
+        """Remove nodes; return how many there were.
+
+        Args:
+            node_ids: Their ids, or those that they came with; unknown ones are none.
+        """
+        came_with = {"key": ORIGINAL_ID_KEY, "value": [*node_ids], "operator": "in"}
+        named = MetadataFilters.from_dicts([came_with])
+        with self.lock:
+            if self._in_flight.is_noted:
+                self.recover()
+            gone: dict[str, list[str]] = {}
+            for modality, one in self._collections.items():
+                ids = {node.node_id for node in one.nodes_where(named)}
+                ids.update(map(one_spelling, one.existing(node_ids)))
+                gone[modality] = sorted(ids)
+            return self._remove(gone)
 
     def _remove(
         self,
@@ -301,13 +334,17 @@ def _latest(records: Iterable[SourceRecord]) -> list[BaseNode]:
     wanted: dict[str, BaseNode] = {}
     of_document: dict[str, set[str]] = {}
     for record in records:
-        mine = of_document.setdefault(record.ref_doc_id, set())
+        names = {record.ref_doc_id, record.random_id} - {None}
+        known: dict[str, BaseNode] = {}
         if record.whole:
+            mine = set().union(*(of_document.pop(str(name), ()) for name in names))
             for node_id in mine & wanted.keys():
-                if wanted[node_id].ref_doc_id == record.ref_doc_id:
-                    del wanted[node_id]
-            mine.clear()
+                node = wanted[node_id]
+                if names & {node.ref_doc_id, node.metadata.get(GIVEN_ID_KEY)}:
+                    known[node_id] = wanted.pop(node_id)
         for node in record.nodes:
-            wanted[node.node_id] = node
-            mine.add(node.node_id)
+            # Of one content under several random ids the first stays.
+            wanted[node.node_id] = known.get(node.node_id, node)
+            for name in names:
+                of_document.setdefault(str(name), set()).add(node.node_id)
     return list(wanted.values())

@@ -41,6 +41,10 @@ STORED_ID_KEY = "stored_id"
 """Metadata key of a node's id in its collection, where a result has another one: of
 results of one id, LlamaIndex would drop all but the first."""
 
+GIVEN_ID_KEY = "given_id"
+"""Metadata key of the random id that a node's document or source came with, where it is
+stored under another: the first, if it came with several."""
+
 FILE_PATH_KEY = "file_path"
 
 ROOT_KEY = "root"
@@ -58,6 +62,7 @@ BOOKKEEPING_KEYS = (
     PROVENANCE_KEY,
     ROOT_KEY,
     IMAGE_FILE_KEY,
+    GIVEN_ID_KEY,
 )
 """Metadata keys that are neither embedded nor shown to an LLM."""
 

@@ -38,7 +38,7 @@ from llama_index_mmrag.retrieval.settings import (
     checked_scores,
     checked_settings,
 )
-from llama_index_mmrag.stores.collection import Collection, Found
+from llama_index_mmrag.stores.collection import Collection
 from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.native import metadata_filters, search_params_of
 
@@ -136,8 +136,7 @@ class Channel:
         instance(self.embed_model, f"{of}: embed_model", BaseEmbedding)
         instance(self.modality, f"{of}: modality", str)
         instance(self.composition, f"{of}: composition", Composition, or_none=True)
-        pictures, model = self.image_embed_model, BaseEmbedding
-        instance(pictures, f"{of}: image_embed_model", model, or_none=True)
+        instance(self._image_model, f"{of}: image_embed_model", BaseEmbedding)
         modes = [mode.value for mode in VectorStoreQueryMode]
         mode = getattr(self.mode, "value", self.mode)
         collection = collection_of(self.vector_store)
@@ -145,12 +144,9 @@ class Channel:
             self.filters, f"{of}: filters", query_filter=query_filter
         )
         collection.check_filters(filters)
-        params = search_params_of(self.search_params, f"{of}: search_params")
-        if params and not collection.is_qdrant:
-            raise InvalidSetting(
-                f"{of} has search_params, which are Qdrant's, and a "
-                f"{type(self.vector_store).__name__}. Leave them out."
-            )
+        params = search_params_of(
+            self.search_params, f"{of}: search_params", qdrant=collection.is_qdrant
+        )
         known: dict[str, object] = {
             "modality": self.modality or self.name,
             "mode": VectorStoreQueryMode(one_of(mode, f"{of}: mode", modes)),
@@ -196,10 +192,6 @@ class Channel:
                 f"image_embed_model. Give it one such as Blend(0.5), or leave them out."
             )
 
-    def _kept(self, found: list[Found], least: float) -> list[Found]:
-        # What is no number stays: the ranking refuses it.
-        return [hit for hit in found if not hit.score < least]
-
     def _composer(self) -> QueryComposer | None:
         if self.composition is None:
             return None
@@ -230,8 +222,7 @@ class Channel:
     def _suits(self) -> frozenset[PartKind]:
         if self.composition is not None:
             return frozenset({"composed"})
-        is_of_texts = (self.modality or self.name) == "text"
-        both = self._sees and not is_of_texts
+        both = self._sees and (self.modality or self.name) != "text"
         return frozenset({"text", "image"} if both else {"text"})
 
     def answer(self, search: Search) -> Answer:
@@ -244,7 +235,8 @@ class Channel:
         query.query_embedding = vector
         found = self.collection.search(query, search.link.payload_keys, **self._how)
         if self.score_threshold is not None:
-            found = self._kept(found, self.score_threshold)
+            # What is no number stays: the ranking refuses it.
+            found = [hit for hit in found if not hit.score < self.score_threshold]
         background = self.collection.background(vector) if is_calibrated else None
         return search.answered(found, background)
 
@@ -264,7 +256,7 @@ class Channel:
         else:
             found, background = await finding, None
         if self.score_threshold is not None:
-            found = self._kept(found, self.score_threshold)
+            found = [hit for hit in found if not hit.score < self.score_threshold]
         return search.answered(found, background)
 
     def of_entities(

@@ -90,11 +90,14 @@ class Catalogue:
         path: The file, made at the first write; None: nothing outlives this object,
             and files are not remembered at all.
         index_id: The index's.
+
+    Attributes:
+        index_id: The index's.
     """
 
     def __init__(self, path: Path | None, index_id: str) -> None:
         self._path = path
-        self._index_id = index_id
+        self.index_id = index_id
         self._lock = threading.RLock()
         self._roots: dict[str, Path] | None = None
 
@@ -267,12 +270,12 @@ class Catalogue:
             db.execute("BEGIN IMMEDIATE")
             for statement in _TABLES.split(";"):
                 db.execute(statement)
-            db.execute("INSERT OR IGNORE INTO about VALUES (?)", (self._index_id,))
+            db.execute("INSERT OR IGNORE INTO about VALUES (?)", (self.index_id,))
             db.execute(f"PRAGMA user_version = {_VERSION}")
         elif version != _VERSION or not tables >= _NAMES:
             msg = f"its version is {version}, and this one reads {_VERSION}"
             raise ValueError(msg)
-        if db.execute("SELECT index_id FROM about").fetchall() != [(self._index_id,)]:
+        if db.execute("SELECT index_id FROM about").fetchall() != [(self.index_id,)]:
             msg = "it belongs to another index"
             raise ValueError(msg)
 

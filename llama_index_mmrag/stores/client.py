@@ -128,8 +128,15 @@ def create_collection(
     client.create_collection(
         collection_name, vectors_config=vectors, metadata=dict(metadata or {}) or None
     )
+    # Before the points: the server's graph is connected under the indexed fields.
+    index_fields(client, collection_name, indexes)
+
+
+def index_fields(
+    client: QdrantClient, collection_name: str, indexes: Mapping[str, Any]
+) -> None:
+    """Index payload fields of a collection, each as its kind says."""
     # Local mode has none and warns of each.
     if not is_local(client):
-        # Before the points: the server's graph is connected under the indexed fields.
         for field, schema in indexes.items():
             client.create_payload_index(collection_name, field, schema, wait=True)

@@ -20,8 +20,6 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
     FilterCondition,
-    FilterOperator,
-    MetadataFilter,
     MetadataFilters,
     VectorStoreQuery,
     VectorStoreQueryResult,
@@ -30,7 +28,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index_mmrag.concurrency.turns import SEARCHING, in_turn
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Background
-from llama_index_mmrag.nodes.node import ENTITY_KEY, one_spelling
+from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, one_spelling
 from llama_index_mmrag.nodes.places import Places, placed, stored
 from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY
 from llama_index_mmrag.stores.locks import has_async_client
@@ -110,8 +108,7 @@ class Collection:
         Args:
             query: What is asked.
             payload_keys: Fields that a light search brings of each node.
-            **how: `search_params`, as `search_params_of` returns them, where the
-                collection is Qdrant's.
+            **how: `search_params` of `search_params_of`, for a collection of Qdrant's.
 
         Raises:
             InvalidSetting: The store returns no nodes, or no similarities.
@@ -129,8 +126,8 @@ class Collection:
         if self.way != "await":
             find = partial(self.search, query, payload_keys, **how)
             return await in_turn(find, self, lane=self._lane)
-        found = await self.store.aquery(query, **how)
-        return self._found(found, query.similarity_top_k)
+        most = query.similarity_top_k
+        return self._found(await self.store.aquery(query, **how), most)
 
     def _found(self, result: VectorStoreQueryResult, most: int) -> list[Found]:
         nodes = placed(result.nodes or (), self.places)
@@ -221,18 +218,22 @@ class Collection:
             found = {node.ref_doc_id for node in self.store.get_nodes()}
         return {ref_doc_id for ref_doc_id in found if ref_doc_id}
 
-    def ids_of_documents(self, ref_doc_ids: Sequence[str]) -> list[str]:
+    def ids_of_documents(
+        self, ref_doc_ids: Sequence[str], given_ids: Sequence[str] = ()
+    ) -> list[str]:
         """Return the ids of all nodes that come from the documents.
 
-        Args:
-            ref_doc_ids: The documents; unknown ones have no nodes.
+        Unknown ones have none; `given_ids` are random ones that documents came with.
         """
         if not ref_doc_ids:
             return []
-        is_theirs = MetadataFilter(
-            key=DOC_ID_KEY, value=list(ref_doc_ids), operator=FilterOperator.IN
-        )
-        return self._ids_where(MetadataFilters(filters=[is_theirs]))
+        named = {DOC_ID_KEY: ref_doc_ids, GIVEN_ID_KEY: given_ids}
+        given = [
+            {"key": key, "value": [*ids], "operator": "in"}
+            for key, ids in named.items()
+            if ids
+        ]
+        return self._ids_where(MetadataFilters.from_dicts(given, FilterCondition.OR))
 
     def has_key(self, key: str) -> bool:  # noqa: ARG002 - other kinds'
         """Return whether a node has the metadata key; True where that is not known."""
@@ -345,6 +346,5 @@ def background_of(scores: Vectors) -> Background:
     """Return the background that a query's scores with a sample make, shape (n,)."""
     # Only of a collection that is sampled whole is a hit certainly a part.
     n_items = len(scores) if len(scores) < N_SAMPLED else None
-    mean = scores.mean()
-    around = scores - mean
+    around = scores - (mean := scores.mean())
     return Background(float(mean), math.sqrt(around @ around / len(scores)), n_items)

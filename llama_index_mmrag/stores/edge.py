@@ -29,7 +29,7 @@ from llama_index_mmrag.checks import (
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.checks.components import CheckedComponent
 from llama_index_mmrag.errors import InvalidSetting, StoreClosed
-from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
+from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.edge_engine import DISTANCES, SCHEMAS, ShardSpec
 from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT, filter_of
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
@@ -57,6 +57,7 @@ DEFAULT_PAYLOAD_INDEXES = {
     "ref_doc_id": "keyword",
     ENTITY_KEY: "keyword",
     MODALITY_KEY: "keyword",
+    GIVEN_ID_KEY: "keyword",
 }
 """Payload fields that are indexed unless others are declared."""
 

@@ -174,7 +174,10 @@ _PARAMS: dict[str, Any] = {
 
 
 def search_params_of(
-    given: SearchParamsLike | None, name: str = "search_params"
+    given: SearchParamsLike | None,
+    name: str = "search_params",
+    *,
+    qdrant: bool = True,
 ) -> dict[str, Any]:
     """Return how Qdrant is to search, as its JSON; what is not given is left out.
 
@@ -184,15 +187,22 @@ def search_params_of(
             "indexed_only", "quantization" ("ignore", "rescore", "oversampling") and
             "acorn" ("enable", "max_selectivity").
         name: What it is called where it was given.
+        qdrant: Whether the store that is searched is Qdrant's.
 
     Raises:
-        InvalidSetting: A name is not known, or a value is out of its range.
+        InvalidSetting: A name is not known, or a value is out of its range, or the
+            store is none of Qdrant's.
 
     Example:
         >>> search_params_of({"hnsw_ef": 128, "quantization": {"rescore": True}})
         {'hnsw_ef': 128, 'quantization': {'rescore': True}}
     """
-    return {} if given is None else _within(given, name, _PARAMS)
+    found = {} if given is None else _within(given, name, _PARAMS)
+    if found and not qdrant:
+        raise InvalidSetting(
+            f"{name} are Qdrant's, and the store is none of Qdrant's. Leave them out."
+        )
+    return found
 
 
 def _within(given: Any, name: str, known: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from llama_index_mmrag.errors import StoreUnusable
-from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY
-from llama_index_mmrag.stores.client import create_collection, vector_params
+from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, MODALITY_KEY
+from llama_index_mmrag.stores.client import (
+    create_collection,
+    index_fields,
+    vector_params,
+)
 from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.encoder_card import check_record, record_in
 from llama_index_mmrag.stores.format import Record, check_composed, new_index_id
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from llama_index.vector_stores.qdrant import QdrantVectorStore
     from qdrant_client import AsyncQdrantClient, QdrantClient
 
-_INDEXED_FIELDS = ("doc_id", ENTITY_KEY, MODALITY_KEY)
+_INDEXES = dict.fromkeys(("doc_id", ENTITY_KEY, MODALITY_KEY, GIVEN_ID_KEY), "keyword")
 
 
 def open_server_collection(
@@ -61,9 +65,7 @@ def open_server_collection(
                 client,
                 collection_name,
                 vectors=models.VectorParams(size=dim, distance=models.Distance.COSINE),
-                indexes=dict.fromkeys(
-                    _INDEXED_FIELDS, models.PayloadSchemaType.KEYWORD
-                ),
+                indexes=_INDEXES,
             )
         store = QdrantVectorStore(collection_name, client=client, aclient=aclient)
         collection_of(store).check(dim)
@@ -71,6 +73,38 @@ def open_server_collection(
             record = _record_of(store, encoder=card, composition=composition)
             check_record(client, collection_name, record, index_id or new_index_id())
     return store
+
+
+def check_store(store: QdrantVectorStore, dim: int, card: dict[str, str]) -> None:
+    """Do nothing if a store's collection is missing, or fits the encoder."""
+    with _server_errors(store.collection_name):
+        if store.client.collection_exists(store.collection_name):
+            collection_of(store).check(dim, card)
+
+
+def open_store(
+    store: QdrantVectorStore, dim: int, card: dict[str, str], index_id: str
+) -> str:
+    """Make a store's collection ready, and return the id of its index.
+
+    Args:
+        store: One that a user made, with a client.
+        dim: As for `open_server_collection`, and so is `card`.
+        card: Of the encoder.
+        index_id: Of the index that a new collection is part of; "": of a new one.
+    """
+    client, name = store.client, store.collection_name
+    with _server_errors(name):
+        if not client.collection_exists(name):
+            # By its own settings: sharding, sparse vectors, quantisation.
+            store._create_collection(name, dim)  # noqa: SLF001
+            store._detect_vector_format(name)  # noqa: SLF001
+            index_fields(client, name, _INDEXES)
+        collection_of(store).check(dim)
+        record = _record_of(store, encoder=card)
+        check_record(client, name, record, index_id or new_index_id())
+        metadata = client.get_collection(name).config.metadata
+        return str(record_in(metadata, name).get("index_id", ""))
 
 
 def index_id_on(client: QdrantClient, collection: str) -> str | None:

@@ -295,7 +295,7 @@ def test_one_of_many_that_is_missing_is_found_by_few_calls(run, tmp_path, monkey
     monkeypatch.setattr(
         collection,
         "ids_of_documents",
-        lambda self, ids: (asked.append(len(ids)), ask(self, ids))[1],
+        lambda self, ids, *given: (asked.append(len(ids)), ask(self, ids, *given))[1],
     )
     with opens_in(many) as opened:
         assert index.insert_directory(many).n_added == 1

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import uuid
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -41,6 +42,14 @@ def inline(data):
     return base64.b64encode(data).decode()
 
 
+def lasting(record):
+    """Return the record without the ids that LlamaIndex makes anew in each run."""
+    for node in record.nodes:
+        for key in ("given_id", "original_id"):
+            node.metadata.pop(key, None)
+    return replace(record, random_id=None)
+
+
 def read_one(item, **how):
     (node,) = read_document(item, **how).nodes
     return node
@@ -54,7 +63,7 @@ def text_and_picture(data, **fields):
 def test_document_without_id_has_the_same_nodes_in_every_run():
     one, two = (Document(text="hello", metadata={"a": 1}) for _ in range(2))
     assert one.doc_id != two.doc_id
-    assert read_document(one) == read_document(two)
+    assert lasting(read_document(one)) == lasting(read_document(two))
     assert read_document(one).ref_doc_id == document_id(two)
 
 
@@ -184,7 +193,7 @@ def test_node_id_rules():
     assert read_one(TextNode(text="b", id_="sku")).id_ == named.id_
     random = [read_one(TextNode(text="a")) for _ in range(2)]
     assert random[0].id_ == random[1].id_
-    assert "original_id" not in random[0].metadata
+    assert len({node.metadata["original_id"] for node in random}) == 2
 
 
 def test_loose_node_without_document_is_its_own_document():
@@ -198,7 +207,7 @@ def test_nodes_split_by_the_user_have_the_same_ids_in_every_run():
     def run():
         documents = [Document(text="The lake is deep. " * 50)]
         nodes = SentenceSplitter(chunk_size=60, chunk_overlap=0)(documents)
-        return [read_document(node) for node in nodes]
+        return [lasting(read_document(node)) for node in nodes]
 
     first, second = run(), run()
     assert len(first) > 2
@@ -336,7 +345,8 @@ MARKUP = st.text(
 @pytest.mark.parametrize("name", ["a.md", "a.txt"])
 def test_any_text_is_read_the_same_way_twice(text, name):
     def read():
-        return read_document(Document(text=text, metadata={"file_name": name}))
+        document = Document(text=text, metadata={"file_name": name})
+        return lasting(read_document(document))
 
     record = read()
     assert record == read()

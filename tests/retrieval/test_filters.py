@@ -285,7 +285,7 @@ async def test_search_params_reach_the_engine(encoder, retrieve, tmp_path):
 
 
 def test_search_params_are_refused_where_they_mean_nothing(open_store, encoder):
-    with pytest.raises(InvalidSetting, match="which are Qdrant's, and a SimpleVector"):
+    with pytest.raises(InvalidSetting, match="are Qdrant's, and the store is none"):
         channel("text", SimpleVectorStore(), encoder, search_params={"exact": True})
     with pytest.raises(InvalidSetting, match="Channel 'text': search_params is 'x'"):
         channel("text", open_store("edge"), encoder, search_params="x")
