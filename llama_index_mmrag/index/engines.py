@@ -150,6 +150,7 @@ class Engines:
                 "context" asks with each message as it is; "condense_question" asks
                 `as_query_engine`; "simple" looks nothing up.
             llm: A model, with eyes to use the pictures; `Settings.llm` by default.
+                LlamaIndex's `multi_modal_llm` is it too.
             **settings: Arguments of that chat engine's `from_defaults`, such as
                 `memory` and `system_prompt`, and of `as_retriever` (`top_k` is 5 if not
                 given), or for "condense_question" of `as_query_engine`.
@@ -157,7 +158,7 @@ class Engines:
         Raises:
             InvalidSetting: There is no model, or the mode is none that there is.
         """
-        model = chosen_llm(llm)
+        model = chosen_llm(settings.pop("multi_modal_llm", llm))
         if model is None:
             raise InvalidSetting(
                 "A chat needs a model to write it: give llm=, or set Settings.llm. "

@@ -19,7 +19,7 @@ from llama_index_mmrag.checks import one_of, truth, whole
 from llama_index_mmrag.checks.keywords import answered
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
 from llama_index_mmrag.concurrency.jobs import Steps, awalk, walk
-from llama_index_mmrag.errors import AllRoutesFailed, InvalidQuery, InvalidSetting
+from llama_index_mmrag.errors import AllRoutesFailed, InvalidQuery
 from llama_index_mmrag.events.degraded import failure_of, reasons, report
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import RRF, Fusion
@@ -42,6 +42,7 @@ from llama_index_mmrag.retrieval.settings import (
     checked_filters,
     checked_image_top_k,
     checked_timeout,
+    depth_of,
     in_mode,
 )
 from llama_index_mmrag.retrieval.single_routes import SingleRoutes
@@ -54,8 +55,6 @@ OnDegraded = Literal["report", "raise"]
 # Overridden methods get a span of their own; the originals without theirs.
 _retrieve = unwrap(BaseRetriever.retrieve)
 _aretrieve = unwrap(BaseRetriever.aretrieve)
-
-_DEPTH = 10
 
 LOOKUP_SHARE = 0.2
 """Part of a query's time that is kept for reading nodes after the fusion."""
@@ -90,7 +89,11 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
             collection, and for pictures in a collection of texts.
         filters: Conditions for every route, beside the channels' own, of any kind that
             `Channel` takes.
-        query_filter: The same argument under Qdrant's name.
+        query_filter: The same argument under Qdrant's name; likewise
+            `vector_store_kwargs={"qdrant_filters": ...}`.
+        doc_ids: Documents, by stored id, whose nodes alone are shown, in all channels
+            and lookups; over stores of Qdrant's. None for all.
+        node_ids: Nodes, by stored id in any spelling, likewise.
         complete_entities: Also fetch, for each result, its entity's first node from
             the channels that did not find it: the picture to a section and the section
             to a picture. One lookup a channel.
@@ -128,6 +131,9 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
         linked_by: str | None = None,
         filters: FilterLike | None = None,
         query_filter: FilterLike | None = None,
+        doc_ids: Sequence[str] | None = None,
+        node_ids: Sequence[str] | None = None,
+        vector_store_kwargs: dict[str, Any] | None = None,
         complete_entities: bool = False,
         on_degraded: OnDegraded = "report",
         timeout_s: float | None = None,
@@ -142,16 +148,15 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
         channels = checked_channels(channels, self._fusion)
         self._channels = in_mode(channels, vector_store_query_mode, terms)
         self._links = links_of(self._channels, linked_by)
-        if top_k is not None and similarity_top_k is not None:
-            raise InvalidSetting(
-                "A retriever got top_k and similarity_top_k, which is the same. Leave "
-                "one of the two out."
-            )
-        depth = top_k if similarity_top_k is None else similarity_top_k
-        self.similarity_top_k = _DEPTH if depth is None else depth
+        self.similarity_top_k = depth_of(top_k, similarity_top_k)
         self._image_top_k = checked_image_top_k(image_similarity_top_k, self._channels)
         self._filters = checked_filters(
-            filters, self._channels, query_filter=query_filter
+            filters,
+            self._channels,
+            query_filter=query_filter,
+            doc_ids=doc_ids,
+            node_ids=node_ids,
+            vector_store_kwargs=vector_store_kwargs,
         )
         self._complete_entities = truth(complete_entities, "complete_entities")
         self._on_degraded = one_of(on_degraded, "on_degraded", get_args(OnDegraded))

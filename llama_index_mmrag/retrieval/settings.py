@@ -18,13 +18,16 @@ from llama_index_mmrag.nodes.node import SEPARATOR
 from llama_index_mmrag.retrieval.query import PartKind
 from llama_index_mmrag.retrieval.search import SearchChannel
 from llama_index_mmrag.stores.collection import Collection
-from llama_index_mmrag.stores.native import metadata_filters, refuse_natives
+from llama_index_mmrag.stores.native import metadata_filters, only_of, refuse_natives
 
 if TYPE_CHECKING:
     from llama_index_mmrag.stores.native import FilterLike
 
 _WHOLE = "Results are whole nodes, read when it is known which are shown. Leave it out."
 _STORES = "Give it to the store, or to its client."
+
+_DEPTH = 10
+"""Entities that a retriever returns unless it is told."""
 
 QDRANTS_WORDS = {
     "collection_name": "The collection is the store's: vector_store=.",
@@ -86,16 +89,32 @@ def checked_filters(
     channels: Sequence[SearchChannel],
     *,
     query_filter: FilterLike | None = None,
+    doc_ids: Sequence[str] | None = None,
+    node_ids: Sequence[str] | None = None,
+    vector_store_kwargs: Mapping[str, Any] | None = None,
 ) -> MetadataFilters | None:
-    """Return conditions for all of the channels; None for none.
+    """Return conditions for all of the channels, which must all hold; None for none.
 
     Raises:
-        InvalidSetting: They are no filters, or a channel cannot apply them.
+        InvalidSetting: They are no filters, or a channel cannot apply them, or there
+            are other `vector_store_kwargs` than `qdrant_filters`.
         InvalidQuery: One has a value that its operator cannot compare.
         UnsupportedQuery: One has a condition that a channel's engine does not have.
     """
     of = "Retriever: filters"
+    instance(vector_store_kwargs, "vector_store_kwargs", Mapping, or_none=True)
+    kwargs = dict(vector_store_kwargs or {})
+    also = [kwargs.pop("qdrant_filters", None), only_of(doc_ids, node_ids)]
+    if kwargs:
+        raise InvalidSetting(
+            f"vector_store_kwargs has {next(iter(kwargs))!r}; a retriever passes on "
+            f"'qdrant_filters'. For all else there is Channel, such as its "
+            f"search_params=."
+        )
     filters = metadata_filters(given, of, query_filter=query_filter)
+    also = [one for one in (filters, *also) if one is not None]
+    if also[1:] or (also and filters is None):
+        filters = metadata_filters(also, of)
     cannot = [channel.name for channel in channels if not channel.can_filter]
     if filters is not None and cannot:
         raise InvalidSetting(
@@ -151,6 +170,21 @@ def in_mode(
 
 def _store_of(channel: SearchChannel) -> object:
     return getattr(channel, "vector_store", None)
+
+
+def depth_of(top_k: int | None, similarity_top_k: int | None) -> int:
+    """Return how many entities are returned at most, under either name.
+
+    Raises:
+        InvalidSetting: Both were given.
+    """
+    if top_k is not None and similarity_top_k is not None:
+        raise InvalidSetting(
+            "A retriever got top_k and similarity_top_k, which is the same. Leave one "
+            "of the two out."
+        )
+    depth = top_k if similarity_top_k is None else similarity_top_k
+    return _DEPTH if depth is None else depth
 
 
 def checked_image_top_k(

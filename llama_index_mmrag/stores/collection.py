@@ -30,9 +30,8 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Background
 from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, one_spelling
 from llama_index_mmrag.nodes.places import Places, placed, stored
-from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY
 from llama_index_mmrag.stores.locks import has_async_client
-from llama_index_mmrag.stores.native import refuse_natives
+from llama_index_mmrag.stores.native import DOC_ID_KEY, refuse_natives
 from llama_index_mmrag.vectors import Vectors, unit_rows
 
 N_SAMPLED = 256

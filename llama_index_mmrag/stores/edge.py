@@ -31,7 +31,7 @@ from llama_index_mmrag.checks.components import CheckedComponent
 from llama_index_mmrag.errors import InvalidSetting, StoreClosed
 from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.edge_engine import DISTANCES, SCHEMAS, ShardSpec
-from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT, filter_of
+from llama_index_mmrag.stores.edge_filters import NO_DOCUMENT, filter_of
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
 from llama_index_mmrag.stores.edge_index import build_index
 from llama_index_mmrag.stores.edge_points import (
@@ -45,6 +45,7 @@ from llama_index_mmrag.stores.edge_points import (
     vectors_of,
 )
 from llama_index_mmrag.stores.edge_search import nearest
+from llama_index_mmrag.stores.native import DOC_ID_KEY
 from llama_index_mmrag.stores.quantisation import Quantisation
 from llama_index_mmrag.stores.threaded import ThreadedVectorStore
 from llama_index_mmrag.vectors import Vectors

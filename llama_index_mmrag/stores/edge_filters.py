@@ -25,15 +25,12 @@ from llama_index.core.vector_stores.types import (
 from llama_index_mmrag.errors import InvalidQuery, MmragError
 from llama_index_mmrag.stores.edge_points import known_ids
 from llama_index_mmrag.stores.edge_ranges import RANGES, is_of_dates
-from llama_index_mmrag.stores.native import NativeFilter, metadata_filters
+from llama_index_mmrag.stores.native import DOC_ID_KEY, NativeFilter, metadata_filters
 
 if TYPE_CHECKING:
     from qdrant_edge import ConditionType
 
     from llama_index_mmrag.stores.native import FilterLike
-
-DOC_ID_KEY = "doc_id"
-"""Payload key under which LlamaIndex keeps a node's source document."""
 
 NO_DOCUMENT = "None"
 """What it stores there for a node without one."""

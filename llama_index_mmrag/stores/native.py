@@ -18,8 +18,9 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
 )
 
-from llama_index_mmrag.checks import instance, number, one_of, truth, whole
+from llama_index_mmrag.checks import instance, listed, number, one_of, truth, whole
 from llama_index_mmrag.errors import InvalidSetting, MmragError
+from llama_index_mmrag.stores.edge_points import known_ids
 
 if TYPE_CHECKING:
     from qdrant_client.http import models
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
         | Sequence[Any]
     )
     SearchParamsLike: TypeAlias = models.SearchParams | Mapping[str, Any]
+
+DOC_ID_KEY = "doc_id"
+"""Payload field of LlamaIndex's that names a node's document."""
 
 _FORMS = (
     "MetadataFilters, a list of them, a dictionary of equal values such as "
@@ -87,6 +91,34 @@ def metadata_filters(
         return MetadataFilters(filters=found)
     # Conditions that were lost on the way here would hide nothing.
     raise error(f"{name} is {filters!r}, without a condition; expected {_FORMS}.")
+
+
+def only_of(
+    doc_ids: Sequence[str] | None, node_ids: Sequence[str] | None
+) -> models.Filter | None:
+    """Return the filter that nodes of these documents, and of these ids, pass.
+
+    Args:
+        doc_ids: Documents, by stored id; None for all.
+        node_ids: Nodes, by stored id in any spelling; None for all.
+
+    Raises:
+        InvalidSetting: One is no list of texts, or is empty.
+    """
+    if doc_ids is None and node_ids is None:
+        return None
+    for name, ids in {"doc_ids": doc_ids, "node_ids": node_ids}.items():
+        if ids is not None and not listed(ids, name, str):
+            raise InvalidSetting(f"{name} is empty. Leave it out to search all.")
+    from qdrant_client.http import models
+
+    must: list[Any] = []
+    if doc_ids is not None:
+        named = models.MatchAny(any=list(doc_ids))
+        must.append(models.FieldCondition(key=DOC_ID_KEY, match=named))
+    if node_ids is not None:
+        must.append(models.HasIdCondition(has_id=known_ids(node_ids)))
+    return models.Filter(must=must)
 
 
 def having(key: str) -> MetadataFilters:

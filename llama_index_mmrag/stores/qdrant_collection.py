@@ -24,11 +24,11 @@ from llama_index_mmrag.stores.client import (
     vector_params,
 )
 from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found
-from llama_index_mmrag.stores.edge_filters import DOC_ID_KEY, NO_DOCUMENT, as_json
+from llama_index_mmrag.stores.edge_filters import NO_DOCUMENT, as_json
 from llama_index_mmrag.stores.edge_points import point_id_of
 from llama_index_mmrag.stores.encoder_card import check_size, is_filled_by
 from llama_index_mmrag.stores.locks import search_lock
-from llama_index_mmrag.stores.native import having
+from llama_index_mmrag.stores.native import DOC_ID_KEY, having
 from llama_index_mmrag.stores.rescoring import RescoringVectorStore
 from llama_index_mmrag.vectors import Vectors
 

@@ -82,7 +82,7 @@ class Note(Enum):
         Claim.CAPTIONS,
         "LlamaIndex's multimodal chat engines and `SimpleMultiModalQueryEngine` send "
         "the pictures of image nodes and leave their text out. Give them "
-        "`node_postprocessors=[CaptionsAsText()]`.",
+        "`node_postprocessors=[CaptionsAsText()]`; `index.as_chat_engine()` does.",
     )
     OTHER_RETRIEVER = (
         Claim.ANSWERS,
