@@ -210,7 +210,7 @@ class MultiModalQdrantIndex(Sources, Engines):
                     roots=roots,
                     catalogue=catalogue_in(root, catalogue),
                 )
-                index._writer.recover()
+                index._writer.recover(can_wait=True)
                 unfinished.pop_all()
             return index
         from qdrant_client import AsyncQdrantClient, QdrantClient

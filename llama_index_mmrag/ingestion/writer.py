@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from llama_index.core.schema import BaseNode
 from tqdm.auto import tqdm
 
+from llama_index_mmrag.errors import StoreFull
 from llama_index_mmrag.ingestion.composing import Composer
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
 from llama_index_mmrag.ingestion.in_flight import InFlight
@@ -149,7 +151,7 @@ class Writer:
         kept: dict[str, list[BaseNode]] = {}
         new: dict[str, list[BaseNode]] = {}
         stale: dict[str, list[str]] = {}
-        stored = {m: c.ids_of_documents(replaced) for m, c in self._collections.items()}
+        stored = self._ids_of(replaced)
         for modality, nodes in wanted.items():
             collection, ids = self._collections[modality], stored[modality]
             # A document's node ids hold its content, so that being there is enough; a
@@ -181,15 +183,16 @@ class Writer:
             for modality, ids in stale.items():
                 left = {*self._collections[modality].ids_of_documents([*given_up])}
                 stale[modality] = [node_id for node_id in ids if node_id not in left]
-        if any((*new.values(), *stale.values())):
-            self._in_flight.begin({*replaced} - given_up, new, kept)
-        if any(stale.values()):
-            self._catalogue.forget(replaced)
-        for modality, encoded in new.items():
-            self._collections[modality].add(encoded)
-            report.n_added += len(encoded)
-        copied = donors.get(IMAGE, ())
-        report.n_removed += self._remove(stale, touched, report.note, copied)
+        with self._refusals_forgotten(replaced, stored):
+            if any((*new.values(), *stale.values())):
+                self._in_flight.begin({*replaced} - given_up, new, kept)
+            if any(stale.values()):
+                self._catalogue.forget(replaced)
+            for modality, encoded in new.items():
+                self._collections[modality].add(encoded)
+                report.n_added += len(encoded)
+            copied = donors.get(IMAGE, ())
+            report.n_removed += self._remove(stale, touched, report.note, copied)
         self._in_flight.end()
         # Only now: what they say is there is on the disk.
         whole = [r for r in records if all(node.node_id in there for node in r.nodes)]
@@ -214,27 +217,55 @@ class Writer:
             encoded[modality] = taken + others
         return encoded
 
-    def recover(self) -> None:
+    def _ids_of(self, ref_doc_ids: Sequence[str]) -> dict[str, list[str]]:
+        ids_of = {m: c.ids_of_documents for m, c in self._collections.items()}
+        return {modality: ids(ref_doc_ids) for modality, ids in ids_of.items()}
+
+    @contextlib.contextmanager
+    def _refusals_forgotten(
+        self, ref_doc_ids: Sequence[str], there: Mapping[str, list[str]]
+    ) -> Iterator[None]:
+        """Forget the note of a write that was refused before anything was written."""
+        try:
+            yield
+        except (StoreFull, ValueError):
+            if self._ids_of(ref_doc_ids) == there:
+                self._in_flight.end()
+            raise
+
+    def recover(self, *, can_wait: bool = False) -> None:
         """Finish, or take back, what was begun and cut off.
 
         A document whose new nodes are all there loses its old ones, another its new
         ones: each is there in one version, or not at all if it was new or deleted.
 
+        Args:
+            can_wait: Whether it is left to the next write where there is no room.
+
         Raises:
             StoreUnusable: The note of it cannot be read.
+            StoreFull: There is no room for it, and it cannot wait.
         """
         documents, gone = self._in_flight.unsettled(self._collections)
-        if documents:
-            told = "A write of %d documents was cut off: now done or undone. Repeat it."
-            logger.warning(told, len(documents))
-            touched = [
-                node
-                for one in self._collections.values()
-                for node in one.nodes(one.ids_of_documents(documents))
-            ]
-            self._catalogue.forget(documents)
-            self._remove(gone, touched)
-            self._in_flight.end()
+        if not documents:
+            return
+        there = [(c, c.ids_of_documents(documents)) for c in self._collections.values()]
+        self._catalogue.forget(documents)
+        try:
+            self._remove(gone, [node for one, ids in there for node in one.nodes(ids)])
+        except StoreFull as error:
+            if not can_wait:
+                raise
+            told = (
+                "A write of %d documents was cut off, and there is no room to finish "
+                "or undo it: that is done before the next write, or at the next "
+                "opening. Until then two versions of a document may be found. %s"
+            )
+            logger.warning(told, len(documents), error)
+            return
+        self._in_flight.end()
+        told = "A write of %d documents was cut off: now done or undone. Repeat it."
+        logger.warning(told, len(documents))
 
     def delete_all(self, ref_doc_ids: Sequence[str]) -> int:
         """Remove all nodes of documents; return how many there were."""
@@ -242,12 +273,12 @@ class Writer:
         with self.lock:
             if self._in_flight.is_noted:
                 self.recover()
-            collections = self._collections.items()
-            gone = {m: one.ids_of_documents(ref_doc_ids) for m, one in collections}
-            if any(gone.values()):
-                self._in_flight.begin(ref_doc_ids, {}, dict.fromkeys(gone, ()))
-            self._catalogue.forget(ref_doc_ids)
-            n_removed = self._remove(gone)
+            gone = self._ids_of(ref_doc_ids)
+            with self._refusals_forgotten(ref_doc_ids, gone):
+                if any(gone.values()):
+                    self._in_flight.begin(ref_doc_ids, {}, dict.fromkeys(gone, ()))
+                self._catalogue.forget(ref_doc_ids)
+                n_removed = self._remove(gone)
             self._in_flight.end()
             return n_removed
 

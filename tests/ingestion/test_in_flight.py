@@ -6,18 +6,19 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from llama_index.core.schema import Document
 
-from llama_index_mmrag import MultiModalQdrantIndex
+from llama_index_mmrag import Blend, MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import MissingExtra, StoreFull, StoreUnusable
 from llama_index_mmrag.ingestion.in_flight import IN_FLIGHT
 
-from ..support.indexes import contents, painted
+from ..support.indexes import contents, painted, texts
 
 KILLED = """
 import os, sys
@@ -202,3 +203,69 @@ def test_a_write_that_failed_is_taken_back_before_the_next(
         there = of_documents(index)
         assert there["page.md"] == before["page.md"]
         assert not (store / IN_FLIGHT).exists()
+
+
+@pytest.fixture
+def disk(monkeypatch) -> Callable[[int], None]:
+    """Return what leaves so many bytes free; the campaign fills real disks."""
+
+    def leave(free: int) -> None:
+        usage = shutil._ntuple_diskusage(1 << 40, (1 << 40) - free, free)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    return leave
+
+
+@pytest.mark.parametrize("composition", [None, Blend(0.5)])
+def test_a_write_that_was_refused_is_not_done_later(
+    composition, folder, tmp_path, disk
+):
+    def opened() -> MultiModalQdrantIndex:
+        return MultiModalQdrantIndex.open(
+            tmp_path / "store", embed_model=Picky(), composition=composition
+        )
+
+    with opened() as index:
+        index.insert_directory(folder)
+        before = contents(index)
+        disk(1 << 20)
+        (folder / "page.md").write_text("# Fruit\n\nAnother one.")
+        for write in (
+            lambda: index.insert(Document(text="green", id_="new")),
+            lambda: index.insert_directory(folder / "page.md"),
+            lambda: index.delete_ref_doc("docs/partly.md"),
+        ):
+            with pytest.raises(StoreFull, match="Nothing was written"):
+                write()
+            assert not (tmp_path / "store" / IN_FLIGHT).exists()
+    disk(1 << 30)
+    with opened() as index:
+        assert contents(index) == before
+        assert index.delete_ref_doc("docs/partly.md") == len(
+            [n for n in before["text"].values() if n["document"] == "docs/partly.md"]
+            + [n for n in before["image"].values() if n["document"] == "docs/partly.md"]
+        )
+
+
+def test_a_write_that_was_cut_off_waits_for_room(folder, tmp_path, disk, caplog):
+    store = tmp_path / "store"
+    with opened(store) as index:
+        index.insert_directory(folder)
+    written(folder, "new")
+    command = [sys.executable, "-c", KILLED, store, folder, "5"]
+    assert subprocess.run(command, check=False, timeout=120).returncode == 9
+    assert (store / IN_FLIGHT).exists()
+    disk(1 << 20)
+    caplog.clear()
+    with opened(store) as index:
+        (line,) = [r for r in caplog.records if r.levelname == "WARNING"]
+        assert "before the next write" in line.getMessage()
+        assert index.as_retriever().retrieve("red")
+        with pytest.raises(StoreFull):
+            index.insert(Document(text="green"))
+        assert (store / IN_FLIGHT).exists()
+        disk(1 << 30)
+        index.insert(Document(text="green"))
+        assert not (store / IN_FLIGHT).exists()
+        versions = {t.rpartition(" ")[2] for t in texts(index) if "A red one" in t}
+        assert len(versions) == 1
