@@ -231,6 +231,7 @@ class MultiModalQdrantIndex(Sources, Engines):
                 roots=roots,
                 catalogue=catalogue_on(client, collection, catalogue),
             )
+            index._writer.recover(can_wait=True)
             index._opened = opened.pop_all()
         return index
 

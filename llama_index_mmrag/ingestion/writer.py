@@ -46,7 +46,8 @@ class Writer:
     Args:
         channels: By modality.
         composed: The channel of composed vectors, for early fusion; None for none.
-        folder: The store's, where what is being replaced is noted; None: it is not.
+        folder: The store's, where what is being replaced is noted; None: that is beside
+            the catalogue.
         catalogue: What is known of files; None: nothing is, and nothing is kept.
         nodes_per_write: Nodes collected before they are encoded and written.
 
@@ -72,7 +73,7 @@ class Writer:
             else Composer(composed, text=channels[TEXT], image=channels[IMAGE])
         )
         self._catalogue = catalogue or Catalogue(None, "")
-        self._in_flight = InFlight(folder)
+        self._in_flight = InFlight(folder, self._catalogue)
         self._nodes_per_write = nodes_per_write
 
     def ref_doc_ids(self) -> list[str]:

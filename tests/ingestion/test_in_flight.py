@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from llama_index.core.schema import Document
+from qdrant_client import QdrantClient
 
 from llama_index_mmrag import Blend, MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
@@ -269,3 +271,81 @@ def test_a_write_that_was_cut_off_waits_for_room(folder, tmp_path, disk, caplog)
         assert not (store / IN_FLIGHT).exists()
         versions = {t.rpartition(" ")[2] for t in texts(index) if "A red one" in t}
         assert len(versions) == 1
+
+
+KILLED_ON_A_SERVER = """
+import os, sys
+from pathlib import Path
+from llama_index_mmrag.stores.qdrant_collection import QdrantCollection
+from tests.ingestion.test_in_flight import on_a_server
+
+with on_a_server(*map(Path, sys.argv[1:3])) as index:
+    QdrantCollection.remove = lambda *_: os._exit(9)
+    index.refresh(Path(sys.argv[3]))
+"""
+
+
+@contextlib.contextmanager
+def on_a_server(
+    path: Path, catalogue: Path | None = None
+) -> Iterator[MultiModalQdrantIndex]:
+    """Yield an index in Qdrant's local mode, which is a server's client too."""
+    client = QdrantClient(path=str(path))
+    if catalogue == Path("cache"):
+        catalogue = None
+    with contextlib.closing(client):
+        yield MultiModalQdrantIndex.open(
+            client=client, embed_model=Picky(), catalogue=catalogue
+        )
+
+
+@pytest.mark.parametrize("place", ["here/cat.sqlite", "cache"])
+def test_note_of_a_server_is_beside_its_catalogue(place, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("LLAMA_INDEX_CACHE_DIR", str(tmp_path / "cached"))
+    catalogue = tmp_path / place if place != "cache" else Path(place)
+    with on_a_server(tmp_path / "q", catalogue) as index:
+        index.insert_directory(folder)
+    written(folder, "new")
+    command = [sys.executable, "-c", KILLED_ON_A_SERVER]
+    command += [tmp_path / "q", catalogue, folder]
+    assert subprocess.run(command, check=False, timeout=120).returncode == 9
+    (note,) = tmp_path.rglob(f"*.{IN_FLIGHT}")
+    assert sorted(note.parent.glob("*.sqlite"))
+    with on_a_server(tmp_path / "q", catalogue) as index:
+        assert not note.exists()
+        (page,) = [t for t in texts(index) if "A red one" in t]
+        assert "new" in page
+
+
+def test_note_of_a_writer_that_lives_is_left_to_it(folder, tmp_path, monkeypatch):
+    client = QdrantClient(":memory:")
+
+    def opened() -> MultiModalQdrantIndex:
+        return MultiModalQdrantIndex.open(
+            client=client, embed_model=Picky(), catalogue=tmp_path / "cat.sqlite"
+        )
+
+    index = opened()
+    pictures = index.channels[1].collection
+    add = pictures.add
+
+    def add_while_another_opens(nodes: Any) -> Any:
+        assert list(tmp_path.glob(f"*.{IN_FLIGHT}"))
+        opened()
+        return add(nodes)
+
+    monkeypatch.setattr(pictures, "add", add_while_another_opens)
+    index.insert_directory(folder)
+    assert len([t for t in texts(index) if "A red one" in t]) == 1
+    assert not list(tmp_path.glob(f"*.{IN_FLIGHT}"))
+
+
+def test_place_of_a_servers_note_that_cannot_be_written_stops_nothing(tmp_path, caplog):
+    index = MultiModalQdrantIndex.open(
+        client=QdrantClient(":memory:"),
+        embed_model=Picky(),
+        catalogue=tmp_path / "cat.sqlite",
+    )
+    (tmp_path / f"{IN_FLIGHT}.part").mkdir()
+    assert index.insert(Document(text="green")).n_added == 1
+    assert "may be in two versions" in caplog.text
