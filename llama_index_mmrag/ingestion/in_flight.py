@@ -7,17 +7,18 @@ the note says what the next opening has to finish, and what to take back.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Collection as Ids
 from collections.abc import Mapping, Sequence, Set
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from llama_index.core.schema import BaseNode
-from pydantic import TypeAdapter
 
 from llama_index_mmrag.errors import StoreInUse, StoreUnusable
-from llama_index_mmrag.files.reading import check_regular
+from llama_index_mmrag.files.reading import MOST_BYTES, read_json
 from llama_index_mmrag.files.writing import replacing
 from llama_index_mmrag.stores.catalogue import Catalogue
 from llama_index_mmrag.stores.collection import Collection
@@ -37,13 +38,8 @@ class Version(NamedTuple):
     kept: list[str]
 
 
-_MOST_BYTES = 1 << 24
-"""A note of 400,000 nodes, where a batch has hundreds."""
-
 _Documents: TypeAlias = "dict[str, dict[str, Version]]"
 """By document and modality."""
-
-_DOCUMENTS = TypeAdapter(dict[str, dict[str, Version]])
 
 
 class InFlight:
@@ -95,9 +91,18 @@ class InFlight:
                 for node in nodes:
                     if versions := documents.get(node.ref_doc_id or ""):
                         versions[modality][place].append(node.node_id)
+        note = json.dumps(documents).encode()
+        if len(note) > MOST_BYTES:
+            self._unlock()
+            logger.warning(
+                "%d documents have more nodes than can be noted: if this session is "
+                "killed they may be in two versions until they are inserted again.",
+                len(documents),
+            )
+            return
         try:
             with replacing(self._file, by=f"{IN_FLIGHT}.part") as file:
-                file.write(_DOCUMENTS.dump_json(documents))
+                file.write(note)
         except OSError as error:
             if self._is_shared:
                 self._go_on_without(error)
@@ -143,20 +148,13 @@ class InFlight:
             return {}
         self.is_noted = True
         try:
-            check_regular(self._file)
-            with self._file.open("rb") as file:
-                documents = _DOCUMENTS.validate_json(file.read(_MOST_BYTES))
-            known = [versions.keys() <= modalities for versions in documents.values()]
-            if not all(known):
-                told = f"expected nodes of {sorted(modalities)}"
-                raise ValueError(told)  # noqa: TRY301 - told as what is no JSON is
+            return _documents(read_json(self._file), modalities)
         except (OSError, ValueError) as error:
             raise StoreUnusable(
                 f"Cannot read {str(self._file)!r}, which says what a write that was "
                 f"cut off had begun: {error}. Remove the file, open the store, and "
                 f"insert again what was being inserted."
             ) from error
-        return documents
 
     def _is_ours(self) -> bool:
         """Return whether the note is this object's to write, or of nobody who lives."""
@@ -184,3 +182,25 @@ class InFlight:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+
+def _documents(stored: Any, modalities: Set[str]) -> _Documents:
+    """Return what a note says.
+
+    By hand: pydantic notes every entry that is wrong, in more memory than there may be.
+
+    Raises:
+        ValueError: It is none, or of other collections.
+    """
+    documents: _Documents = {}
+    try:
+        for ref_doc_id, versions in stored.items():
+            found = {name: Version(*lists) for name, lists in versions.items()}
+            ids = chain.from_iterable(chain.from_iterable(found.values()))
+            if found.keys() != modalities or not all(type(i) is str for i in ids):
+                raise TypeError(ref_doc_id)  # noqa: TRY301 - as other shapes are
+            documents[ref_doc_id] = found
+    except (AttributeError, TypeError) as error:
+        told = f"expected, by document, new and kept ids of {sorted(modalities)}"
+        raise ValueError(told) from error
+    return documents

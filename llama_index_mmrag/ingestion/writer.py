@@ -32,6 +32,9 @@ from llama_index_mmrag.stores.catalogue import Catalogue, FileRow
 
 logger = logging.getLogger(__name__)
 
+_DOCUMENTS_PER_NOTE = 2_000
+"""A note is read as far as 2 MiB."""
+
 NODES_PER_WRITE = 256
 """An embedded store syncs its files once a write (61 ms): smaller writes are slower."""
 
@@ -270,18 +273,23 @@ class Writer:
 
     def delete_all(self, ref_doc_ids: Sequence[str]) -> int:
         """Remove all nodes of documents; return how many there were."""
-        # All at once: an embedded store syncs its files at each write.
+        # Many at once: an embedded store syncs its files at each write.
         with self.lock:
             if self._in_flight.is_noted:
                 self.recover()
-            gone = self._ids_of(ref_doc_ids)
-            with self._refusals_forgotten(ref_doc_ids, gone):
-                if any(gone.values()):
-                    self._in_flight.begin(ref_doc_ids, {}, dict.fromkeys(gone, ()))
-                self._catalogue.forget(ref_doc_ids)
-                n_removed = self._remove(gone)
-            self._in_flight.end()
-            return n_removed
+            starts = range(0, len(ref_doc_ids), _DOCUMENTS_PER_NOTE)
+            parts = (ref_doc_ids[at : at + _DOCUMENTS_PER_NOTE] for at in starts)
+            return sum(map(self._delete, parts))
+
+    def _delete(self, ref_doc_ids: Sequence[str]) -> int:
+        gone = self._ids_of(ref_doc_ids)
+        with self._refusals_forgotten(ref_doc_ids, gone):
+            if any(gone.values()):
+                self._in_flight.begin(ref_doc_ids, {}, dict.fromkeys(gone, ()))
+            self._catalogue.forget(ref_doc_ids)
+            n_removed = self._remove(gone)
+        self._in_flight.end()
+        return n_removed
 
     def _remove(
         self,

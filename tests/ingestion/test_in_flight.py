@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -18,8 +19,10 @@ from qdrant_client import QdrantClient
 from llama_index_mmrag import Blend, MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import MissingExtra, StoreFull, StoreUnusable
-from llama_index_mmrag.ingestion.in_flight import IN_FLIGHT
+from llama_index_mmrag.files.reading import MOST_BYTES
+from llama_index_mmrag.ingestion.in_flight import IN_FLIGHT, InFlight
 
+from ..support.damage import little_memory
 from ..support.indexes import contents, painted, texts
 
 KILLED = """
@@ -145,12 +148,20 @@ def test_note_that_cannot_be_read_says_what_to_do(folder, tmp_path):
         whole = contents(index)
     note = store / IN_FLIGHT
     for damage in (
-        *("", "{", "[1]", "[" * 100_000, '{"a": {"text": [1]}}'),
+        *("", "{", "[1]", "null", "[" * 100_000, '{"a": {"text": [1]}}'),
         '{"a": {"sound": [["b"], []]}}',  # no collection of the store's
+        '{"a": {"text": [["b"], []], "image": [[1], []]}}',
+        json.dumps(dict.fromkeys(range(120_000), {})),
+        json.dumps(dict.fromkeys(range(1_200_000), {})),
+        '{"a": {"text": [[' + '"",' * 600_000 + "1], []]}}",
     ):
         note.write_text(damage)
-        with pytest.raises(StoreUnusable, match="Remove the file"):
+        with (
+            little_memory(),
+            pytest.raises(StoreUnusable, match="Remove the file") as told,
+        ):
             opened(store)
+        assert "\n" not in str(told.value)
     note.unlink()
     for other in (note.mkdir, lambda: os.mkfifo(note)):
         other()
@@ -349,3 +360,18 @@ def test_place_of_a_servers_note_that_cannot_be_written_stops_nothing(tmp_path, 
     (tmp_path / f"{IN_FLIGHT}.part").mkdir()
     assert index.insert(Document(text="green")).n_added == 1
     assert "may be in two versions" in caplog.text
+
+
+def test_many_documents_are_removed_with_notes_that_can_be_read(tmp_path, monkeypatch):
+    begin, sizes = InFlight.begin, []
+
+    def watched(self: InFlight, *args: Any) -> None:
+        begin(self, *args)
+        sizes.append((tmp_path / "store" / IN_FLIGHT).stat().st_size)
+
+    with opened(tmp_path / "store") as index:
+        ids = [f"{n:0200}" for n in range(9_000)]
+        index.insert([Document(text="red", id_=one) for one in ids[:300]])
+        monkeypatch.setattr(InFlight, "begin", watched)
+        assert index._writer.delete_all(ids) == 300
+    assert max(sizes) < MOST_BYTES
