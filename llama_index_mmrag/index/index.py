@@ -210,7 +210,7 @@ class MultiModalQdrantIndex(Made, Engines):
             index = cls(
                 channels, settings=settings, root=root, roots=roots, catalogue=known
             )
-            index._writer.recover()
+            index._writer.recover(can_wait=True)
             unfinished.pop_all()
             index._opened = opened.pop_all()
         return index

@@ -7,19 +7,25 @@ the note says what the next opening has to finish, and what to take back.
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Collection as Ids
 from collections.abc import Mapping, Sequence, Set
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from llama_index.core.schema import BaseNode
-from pydantic import TypeAdapter
 
-from llama_index_mmrag.errors import StoreUnusable
-from llama_index_mmrag.files.reading import check_regular
+from llama_index_mmrag.errors import StoreInUse, StoreUnusable
+from llama_index_mmrag.files.reading import MOST_BYTES, read_json
 from llama_index_mmrag.files.writing import replacing
 from llama_index_mmrag.nodes.node import GIVEN_ID_KEY
+from llama_index_mmrag.stores.catalogue import Catalogue
 from llama_index_mmrag.stores.collection import Collection
+from llama_index_mmrag.stores.locks import FolderLock
+
+logger = logging.getLogger(__name__)
 
 IN_FLIGHT = "in-flight.json"
 """The note's name in a store's folder."""
@@ -33,27 +39,29 @@ class Version(NamedTuple):
     kept: list[str]
 
 
-_MOST_BYTES = 1 << 24
-"""A note of 400,000 nodes, where a batch has hundreds."""
-
 _Documents: TypeAlias = "dict[str, dict[str, Version]]"
 """By document and modality."""
-
-_DOCUMENTS = TypeAdapter(dict[str, dict[str, Version]])
 
 
 class InFlight:
     """The note of one store.
 
+    Several may write to a server with one catalogue: the note is that of one of them,
+    who keeps it locked, and what the others write meanwhile is not noted.
+
     Args:
-        folder: The store's; None: nothing is noted, such as for a server.
+        folder: The store's; None: it is on a server.
+        catalogue: Beside that of a server is its note; where it has no file, nothing is
+            noted.
 
     Attributes:
         is_noted: Whether something was begun and not ended, as far as is known.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self._file = None if folder is None else folder / IN_FLIGHT
+    def __init__(self, folder: Path | None, catalogue: Catalogue) -> None:
+        self._is_shared = folder is None
+        self._file = folder / IN_FLIGHT if folder else catalogue.beside(IN_FLIGHT)
+        self._lock: FolderLock | None = None
         self.is_noted = False
 
     def begin(
@@ -72,9 +80,9 @@ class InFlight:
             kept: Nodes that are there and stay, by the same modalities.
 
         Raises:
-            StoreUnusable: The note cannot be written; then nothing must be.
+            StoreUnusable: The note in a folder cannot be written; then nothing must be.
         """
-        if self._file is None or not ref_doc_ids:
+        if self._file is None or not ref_doc_ids or not self._is_ours():
             return
         documents: _Documents = {
             ref_doc_id: {modality: Version([], []) for modality in kept}
@@ -86,10 +94,22 @@ class InFlight:
                     for name in (node.ref_doc_id, node.metadata.get(GIVEN_ID_KEY)):
                         if versions := documents.get(name or ""):
                             versions[modality][place].append(node.node_id)
+        note = json.dumps(documents).encode()
+        if len(note) > MOST_BYTES:
+            self._unlock()
+            logger.warning(
+                "%d documents have more nodes than can be noted: if this session is "
+                "killed they may be in two versions until they are inserted again.",
+                len(documents),
+            )
+            return
         try:
             with replacing(self._file, by=f"{IN_FLIGHT}.part") as file:
-                file.write(_DOCUMENTS.dump_json(documents))
+                file.write(note)
         except OSError as error:
+            if self._is_shared:
+                self._go_on_without(error)
+                return
             raise StoreUnusable(
                 f"Cannot write {str(self._file)!r}: {error.strerror}. Nothing was "
                 f"written. Make room, or make the folder writable, and insert again."
@@ -101,6 +121,7 @@ class InFlight:
         if self._file is not None and self.is_noted:
             self._file.unlink(missing_ok=True)
             self.is_noted = False
+            self._unlock()
 
     def unsettled(
         self, collections: Mapping[str, Collection]
@@ -127,21 +148,63 @@ class InFlight:
         return list(left), gone
 
     def _left(self, modalities: Set[str]) -> _Documents:
-        if self._file is None or not self._file.exists():
+        if self._file is None or not self._file.exists() or not self._is_ours():
             return {}
         self.is_noted = True
         try:
-            check_regular(self._file)
-            with self._file.open("rb") as file:
-                documents = _DOCUMENTS.validate_json(file.read(_MOST_BYTES))
-            known = [versions.keys() <= modalities for versions in documents.values()]
-            if not all(known):
-                told = f"expected nodes of {sorted(modalities)}"
-                raise ValueError(told)  # noqa: TRY301 - told as what is no JSON is
+            return _documents(read_json(self._file), modalities)
         except (OSError, ValueError) as error:
             raise StoreUnusable(
                 f"Cannot read {str(self._file)!r}, which says what a write that was "
                 f"cut off had begun: {error}. Remove the file, open the store, and "
                 f"insert again what was being inserted."
             ) from error
-        return documents
+
+    def _is_ours(self) -> bool:
+        """Return whether the note is this object's to write, or of nobody who lives."""
+        if not self._is_shared or self._lock is not None or self._file is None:
+            return True
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = FolderLock(self._file.with_suffix(".lock"))
+        except StoreInUse:
+            return False
+        except OSError as error:
+            self._go_on_without(error)
+        return self._lock is not None
+
+    def _go_on_without(self, error: OSError) -> None:
+        logger.warning(
+            "What is being replaced cannot be noted in %s (%s). Where this session is "
+            "killed, documents may be in two versions until they are inserted again.",
+            *(self._file, error.strerror),
+        )
+        self._file = None
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+
+def _documents(stored: Any, modalities: Set[str]) -> _Documents:
+    """Return what a note says.
+
+    By hand: pydantic notes every entry that is wrong, in more memory than there may be.
+
+    Raises:
+        ValueError: It is none, or of other collections.
+    """
+    documents: _Documents = {}
+    try:
+        for ref_doc_id, versions in stored.items():
+            found = {name: Version(*lists) for name, lists in versions.items()}
+            ids = chain.from_iterable(chain.from_iterable(found.values()))
+            if found.keys() != modalities or not all(type(i) is str for i in ids):
+                raise TypeError(ref_doc_id)  # noqa: TRY301 - as other shapes are
+            documents[ref_doc_id] = found
+    except (AttributeError, TypeError) as error:
+        told = f"expected, by document, new and kept ids of {sorted(modalities)}"
+        raise ValueError(told) from error
+    return documents

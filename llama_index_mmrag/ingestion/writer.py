@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from llama_index.core.schema import BaseNode
-from llama_index.core.vector_stores.types import MetadataFilters
 from tqdm.auto import tqdm
 
+from llama_index_mmrag.errors import StoreFull
 from llama_index_mmrag.ingestion.composing import Composer
 from llama_index_mmrag.ingestion.encoding import (
     Note,
@@ -19,9 +20,8 @@ from llama_index_mmrag.ingestion.encoding import (
     encode_nodes,
     n_unread,
 )
-from llama_index_mmrag.ingestion.identity import is_random
 from llama_index_mmrag.ingestion.in_flight import InFlight
-from llama_index_mmrag.ingestion.linked import IMAGE, ORIGINAL_ID_KEY, TEXT, holds
+from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.ingestion.records import (
     Item,
     Kept,
@@ -29,8 +29,9 @@ from llama_index_mmrag.ingestion.records import (
     SourceRecord,
     UpsertReport,
 )
+from llama_index_mmrag.ingestion.removing import Removing
 from llama_index_mmrag.ingestion.taking_over import alike, take_over
-from llama_index_mmrag.nodes.node import GIVEN_ID_KEY, MODALITY_KEY, one_spelling
+from llama_index_mmrag.nodes.node import GIVEN_ID_KEY, MODALITY_KEY
 from llama_index_mmrag.nodes.shown import source_of
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue, FileRow
@@ -41,7 +42,7 @@ NODES_PER_WRITE = 256
 """An embedded store syncs its files once a write (61 ms): smaller writes are slower."""
 
 
-class Writer:
+class Writer(Removing):
     """Writes what is read to the channel of each node's modality, in large batches.
 
     Repeating an interrupted run is safe and cheap: ids come from content, a node is
@@ -51,7 +52,8 @@ class Writer:
     Args:
         channels: By modality.
         composed: The channel of composed vectors, for early fusion; None for none.
-        folder: The store's, where what is being replaced is noted; None: it is not.
+        folder: The store's, where what is being replaced is noted; None: that is beside
+            the catalogue.
         catalogue: What is known of files; None: nothing is, and nothing is kept.
         nodes_per_write: Nodes collected before they are encoded and written.
 
@@ -77,7 +79,7 @@ class Writer:
             else Composer(composed, text=channels[TEXT], image=channels[IMAGE])
         )
         self._catalogue = catalogue or Catalogue(None, "")
-        self._in_flight = InFlight(folder)
+        self._in_flight = InFlight(folder, self._catalogue)
         self._nodes_per_write = nodes_per_write
 
     def ref_doc_ids(self) -> list[str]:
@@ -158,10 +160,7 @@ class Writer:
         kept: dict[str, list[BaseNode]] = {}
         new: dict[str, list[BaseNode]] = {}
         stale: dict[str, list[str]] = {}
-        stored = {
-            modality: collection.ids_of_documents(replaced, given_ids)
-            for modality, collection in self._collections.items()
-        }
+        stored = self._ids_of(replaced, given_ids)
         for modality, nodes in wanted.items():
             collection, ids = self._collections[modality], stored[modality]
             # A document's node ids hold its content, so that being there is enough; a
@@ -195,17 +194,18 @@ class Writer:
                 asked = self._collections[modality].ids_of_documents
                 left = {*asked([*given_up], names)}
                 stale[modality] = [node_id for node_id in ids if node_id not in left]
-        if any((*new.values(), *stale.values())):
-            going = {*replaced} - given_up
-            going |= {id_ for of, id_ in random.items() if of not in given_up}
-            self._in_flight.begin(going, new, kept)
-        if any(stale.values()):
-            self._catalogue.forget(replaced)
-        for modality, encoded in new.items():
-            self._collections[modality].add(encoded)
-            report.n_added += len(encoded)
-        copied = donors.get(IMAGE, ())
-        report.n_removed += self._remove(stale, touched, report.note, copied)
+        going = {*replaced} - given_up
+        going |= {id_ for of, id_ in random.items() if of not in given_up}
+        with self._refusals_forgotten(replaced, given_ids, stored):
+            if any((*new.values(), *stale.values())):
+                self._in_flight.begin(going, new, kept)
+            if any(stale.values()):
+                self._catalogue.forget(replaced)
+            for modality, encoded in new.items():
+                self._collections[modality].add(encoded)
+                report.n_added += len(encoded)
+            copied = donors.get(IMAGE, ())
+            report.n_removed += self._remove(stale, touched, report.note, copied)
         self._in_flight.end()
         # Only now: what they say is there is on the disk.
         whole = [r for r in records if all(node.node_id in there for node in r.nodes)]
@@ -233,65 +233,28 @@ class Writer:
             report.n_unread += n_unread(self._channels[TEXT], texts)
         return encoded
 
-    def recover(self) -> None:
-        """Finish, or take back, what was begun and cut off.
+    def _ids_of(
+        self, ref_doc_ids: Sequence[str], given_ids: Sequence[str]
+    ) -> dict[str, list[str]]:
+        return {
+            modality: one.ids_of_documents(ref_doc_ids, given_ids)
+            for modality, one in self._collections.items()
+        }
 
-        A document whose new nodes are all there loses its old ones, another its new
-        ones: each is there in one version, or not at all if it was new or deleted.
-
-        Raises:
-            StoreUnusable: The note of it cannot be read.
-        """
-        documents, gone = self._in_flight.unsettled(self._collections)
-        if documents:
-            told = "A write of %d documents was cut off: now done or undone. Repeat it."
-            logger.warning(told, len(documents))
-            touched = [
-                node
-                for one in self._collections.values()
-                for node in one.nodes(one.ids_of_documents(documents, documents))
-            ]
-            self._catalogue.forget(documents)
-            self._remove(gone, touched)
-            self._in_flight.end()
-
-    def delete_all(self, ref_doc_ids: Sequence[str]) -> int:
-        """Remove all nodes of documents; return how many there were.
-
-        Args:
-            ref_doc_ids: The documents, or random ids that they came with.
-        """
-        # All at once: an embedded store syncs its files at each write.
-        with self.lock:
-            if self._in_flight.is_noted:
-                self.recover()
-            collections = self._collections.items()
-            random = [id_ for id_ in ref_doc_ids if is_random(id_)]
-            gone = {m: o.ids_of_documents(ref_doc_ids, random) for m, o in collections}
-            if any(gone.values()):
-                self._in_flight.begin(ref_doc_ids, {}, dict.fromkeys(gone, ()))
-            self._catalogue.forget(ref_doc_ids)
-            n_removed = self._remove(gone)
-            self._in_flight.end()
-            return n_removed
-
-    def delete_nodes(self, node_ids: Sequence[str]) -> int:
-        """Remove nodes; return how many there were.
-
-        Args:
-            node_ids: Their ids, or those that they came with; unknown ones are none.
-        """
-        came_with = {"key": ORIGINAL_ID_KEY, "value": [*node_ids], "operator": "in"}
-        named = MetadataFilters.from_dicts([came_with])
-        with self.lock:
-            if self._in_flight.is_noted:
-                self.recover()
-            gone: dict[str, list[str]] = {}
-            for modality, one in self._collections.items():
-                ids = {node.node_id for node in one.nodes_where(named)}
-                ids.update(map(one_spelling, one.existing(node_ids)))
-                gone[modality] = sorted(ids)
-            return self._remove(gone)
+    @contextlib.contextmanager
+    def _refusals_forgotten(
+        self,
+        ref_doc_ids: Sequence[str],
+        given_ids: Sequence[str],
+        there: Mapping[str, list[str]],
+    ) -> Iterator[None]:
+        """Forget the note of a write that was refused before anything was written."""
+        try:
+            yield
+        except (StoreFull, ValueError):
+            if self._ids_of(ref_doc_ids, given_ids) == there:
+                self._in_flight.end()
+            raise
 
     def _remove(
         self,

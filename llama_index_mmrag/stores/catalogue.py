@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
 from llama_index.core.utils import get_cache_dir
 from pydantic import Json, TypeAdapter
@@ -115,6 +116,11 @@ class Catalogue:
     def keeps_files(self) -> bool:
         """Whether files are remembered."""
         return self._path is not None
+
+    def beside(self, name: str) -> Path | None:
+        """Return this index's file of that name beside it; None: there is no place."""
+        its_name = f"{quote(self.index_id, safe='')}.{name}"
+        return None if self._path is None else self._path.with_name(its_name)
 
     # Roots
 

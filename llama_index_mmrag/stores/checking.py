@@ -153,7 +153,7 @@ def note_media(root: Path) -> None:
 def _media_noted(root: Path) -> list[str] | None:
     """Return how the names of a store's pictures begin; None: nothing was noted."""
     try:
-        return list(unsealed(read_json(root / RECORD))["media"])
+        return [str(each) for each in unsealed(read_json(root / RECORD))["media"]]
     except FileNotFoundError:
         return None
     except (OSError, KeyError, TypeError, ValueError) as error:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import logging
 import mmap
 import os
 import tempfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import qdrant_edge as qe
-from pydantic import BaseModel, ConfigDict
 
 from llama_index_mmrag.errors import StoreUnusable
 from llama_index_mmrag.files.reading import read_json
@@ -47,18 +48,14 @@ class File(NamedTuple):
     mtime_ns: int
 
 
-class Closed(BaseModel):
-    """What a store was when it was closed.
-
-    Attributes:
-        count: How many points it holds.
-        files: By path below its folder.
-    """
-
-    model_config = ConfigDict(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What a store was when it was closed."""
 
     count: int
+    """How many points it holds."""
     files: dict[str, File]
+    """By path below its folder."""
 
 
 def read_record(folder: Path) -> Closed | None:
@@ -69,11 +66,30 @@ def read_record(folder: Path) -> Closed | None:
     """
     file = folder / RECORD
     try:
-        return Closed.model_validate(unsealed(read_json(file)))
+        return _closed(unsealed(read_json(file)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise damaged(folder, [f"{RECORD}: {error}"]) from error
+
+
+def _closed(stored: Any) -> Closed:
+    """Return what a record says.
+
+    By hand: pydantic notes every entry that is wrong, in more memory than there may be.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        files = {name: File(*file) for name, file in stored["files"].items()}
+        closed = Closed(stored["count"], files)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError("it is no record of a close") from error
+    numbers = itertools.chain([closed.count], *files.values())
+    if not all(type(number) is int for number in numbers):
+        raise ValueError("it is no record of a close: a number is expected")
+    return closed
 
 
 def write_record(folder: Path, *, count: int, before: Closed | None) -> None:
@@ -97,7 +113,7 @@ def write_record(folder: Path, *, count: int, before: Closed | None) -> None:
         }
         closed = Closed(count=count, files=files)
         with replacing(folder / RECORD, by=_UNFINISHED) as file:
-            file.write(sealed(closed.model_dump()))
+            file.write(sealed(asdict(closed)))
     except (OSError, StoreUnusable) as error:  # a full disk, for example
         logging.getLogger(__name__).warning(
             "What the store in %r was when it was closed cannot be noted (%s): damage "

@@ -1,10 +1,11 @@
-"""A store on a disk that fills up: `StoreFull`, no process ends, nothing is lost.
+"""An index on a disk that fills up: `StoreFull`, no process ends, nothing is lost.
 
 Disks in memory and loop-mounted ext4 of several sizes, which only root can mount. On
-each a process inserts until there is no room, closes the store or is killed; then the
-last byte is taken, and the store is opened, read and written to; then room is made, and
-all that was acknowledged must be there. Run as a module; prints what came of each step
-by kind of disk, and every step that came to something else.
+each a process inserts until there is no room, closes the index or is killed; then the
+last byte is taken, and the index is opened, read and written to; then room is made, and
+all that was acknowledged must be there, what was to be deleted and refused too. Run as
+a module; prints what came of each step by kind of disk, and every step that came to
+something else.
 """
 
 from __future__ import annotations
@@ -21,65 +22,67 @@ from pathlib import Path
 
 from tests.support.indexes import end, start_child
 
-SIZES_MB = (30, 36, 44, 52, 60, 72, 84, 100, 120, 150)
-BALLAST_MB = 90
-"""Taken away when room is made; a store's holes on a disk in memory are 55 MB."""
+SIZES_MB = (60, 66, 74, 82, 90, 102, 114, 130, 150, 180)
+BALLAST_MB = 180
+"""Taken away when room is made; on a disk in memory an index has 110 MB of holes."""
 KINDS = ("tmpfs", "ext4")
 CANNOT = "nothing can be mounted here"
 
 CHILD = """
 import os, sys, uuid
-from llama_index.core.schema import TextNode
+from llama_index.core.schema import Document
+from llama_index_mmrag import MultiModalQdrantIndex
+from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import StoreFull
-from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
-def nodes():
+def documents():
+    kinds = ("embed", "llm")
+    unread = {f"excluded_{kind}_metadata_keys": ["b"] for kind in kinds}
     return [
-        TextNode(
+        Document(
             id_=str(uuid.uuid4()),
-            text=os.urandom(40_000).hex(),
-            metadata={"entity_id": str(uuid.uuid4())},
-            embedding=[1.0] * 64,
+            text="red " + os.urandom(8).hex(),
+            metadata={"b": os.urandom(40_000).hex()},
+            **unread,
         )
         for _ in range(8)
     ]
 
 def step(name, do):
     try:
-        do()
+        done = do()
         print(name, "done", flush=True)
-        return True
+        return done
     except StoreFull:
         print(name, "StoreFull", flush=True)
-        return False
 
-indexes = {"entity_id": "keyword"}
-store = QdrantEdgeVectorStore(sys.argv[1], dim=64, payload_indexes=indexes)
+def connect():
+    return MultiModalQdrantIndex.open(sys.argv[1], embed_model=ColourEncoder())
 """
 
 FILL = """
-if step("create", store.connect):
+if index := step("create", connect):
     while True:
         try:
-            for acknowledged in store.add(nodes()):
+            for acknowledged in index.insert(documents()).ref_doc_ids:
                 print("+", acknowledged, flush=True)
         except StoreFull:
             break
     print("insert StoreFull", flush=True)
-    step("build", store.build_index)
+    step("build", index.channels[0].vector_store.build_index)
     if sys.argv[2] == "killed":
         sys.stdin.read()
-    store.close()
+    index.close()
 """
 
 READ = """
 known = sys.stdin.read().split()
-if step("open", store.connect):
-    lost = set(known) - {node.node_id for node in store.get_nodes(known)}
+if index := step("open", connect):
+    lost = set(known) - set(index.ref_doc_ids())
     print("lost", len(lost), flush=True)
-    step("write", lambda: store.add(nodes()))
-    step("remove", lambda: store.delete_nodes(known[:1]))
-    store.close()
+    step("write", lambda: index.insert(documents()))
+    step("remove", lambda: index.delete_ref_doc(known[0]))
+    index.close()
 """
 
 GOOD = {
@@ -160,7 +163,7 @@ def filled(store: Path, ending: str) -> tuple[list[str], list[str]]:
 
 
 def tried(kind: str, size_mb: int, ending: str, beside: Path) -> tuple[list[str], int]:
-    """Return the outcomes of a disk's steps, and how many nodes were acknowledged."""
+    """Return the outcomes of a disk's steps, and how many documents went in."""
     with disk(kind, size_mb + BALLAST_MB, beside) as folder:
         store = folder / "store"
         take(folder, BALLAST_MB << 20)
@@ -183,7 +186,7 @@ def main() -> int:
     n_disks = 0
     for kind in given.kinds:
         counts: Counter[str] = Counter()
-        n_nodes = 0
+        n_documents = 0
         for size_mb in SIZES_MB[:: given.every]:
             for ending in ("closed", "killed"):
                 with tempfile.TemporaryDirectory() as beside:
@@ -193,14 +196,14 @@ def main() -> int:
                         print(f"{kind}: {CANNOT}: {error}")
                         break
                 n_disks += 1
-                n_nodes += n
+                n_documents += n
                 counts.update(said)
                 wrongs += [
                     f"{kind} of {size_mb} MB, {ending}: {one}"
                     for one in said
                     if one.partition(": ")[2] not in GOOD[one.partition(": ")[0]]
                 ]
-        print(f"{kind}: {n_nodes} nodes", dict(sorted(counts.items())))
+        print(f"{kind}: {n_documents} documents", dict(sorted(counts.items())))
     print(f"{n_disks} disks, {len(wrongs)} wrong")
     print(*wrongs, sep="\n")
     return len(wrongs)

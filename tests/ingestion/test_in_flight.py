@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from llama_index.core.schema import Document
+from qdrant_client import QdrantClient
 
-from llama_index_mmrag import MultiModalQdrantIndex
+from llama_index_mmrag import Blend, MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import MissingExtra, StoreFull, StoreUnusable
-from llama_index_mmrag.ingestion.in_flight import IN_FLIGHT
+from llama_index_mmrag.files.reading import MOST_BYTES
+from llama_index_mmrag.ingestion.in_flight import IN_FLIGHT, InFlight
 
-from ..support.indexes import contents, painted
+from ..support.damage import little_memory
+from ..support.indexes import contents, painted, texts
 
 KILLED = """
 import os, sys
@@ -142,12 +148,20 @@ def test_note_that_cannot_be_read_says_what_to_do(folder, tmp_path):
         whole = contents(index)
     note = store / IN_FLIGHT
     for damage in (
-        *("", "{", "[1]", "[" * 100_000, '{"a": {"text": [1]}}'),
+        *("", "{", "[1]", "null", "[" * 100_000, '{"a": {"text": [1]}}'),
         '{"a": {"sound": [["b"], []]}}',  # no collection of the store's
+        '{"a": {"text": [["b"], []], "image": [[1], []]}}',
+        json.dumps(dict.fromkeys(range(120_000), {})),
+        json.dumps(dict.fromkeys(range(1_200_000), {})),
+        '{"a": {"text": [[' + '"",' * 600_000 + "1], []]}}",
     ):
         note.write_text(damage)
-        with pytest.raises(StoreUnusable, match="Remove the file"):
+        with (
+            little_memory(),
+            pytest.raises(StoreUnusable, match="Remove the file") as told,
+        ):
             opened(store)
+        assert "\n" not in str(told.value)
     note.unlink()
     for other in (note.mkdir, lambda: os.mkfifo(note)):
         other()
@@ -202,3 +216,162 @@ def test_a_write_that_failed_is_taken_back_before_the_next(
         there = of_documents(index)
         assert there["page.md"] == before["page.md"]
         assert not (store / IN_FLIGHT).exists()
+
+
+@pytest.fixture
+def disk(monkeypatch) -> Callable[[int], None]:
+    """Return what leaves so many bytes free; the campaign fills real disks."""
+
+    def leave(free: int) -> None:
+        usage = shutil._ntuple_diskusage(1 << 40, (1 << 40) - free, free)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    return leave
+
+
+@pytest.mark.parametrize("composition", [None, Blend(0.5)])
+def test_a_write_that_was_refused_is_not_done_later(
+    composition, folder, tmp_path, disk
+):
+    def opened() -> MultiModalQdrantIndex:
+        return MultiModalQdrantIndex.open(
+            tmp_path / "store", embed_model=Picky(), composition=composition
+        )
+
+    with opened() as index:
+        index.insert_directory(folder)
+        before = contents(index)
+        disk(1 << 20)
+        (folder / "page.md").write_text("# Fruit\n\nAnother one.")
+        for write in (
+            lambda: index.insert(Document(text="green", id_="new")),
+            lambda: index.insert_directory(folder / "page.md"),
+            lambda: index.delete_ref_doc("docs/partly.md"),
+        ):
+            with pytest.raises(StoreFull, match="Nothing was written"):
+                write()
+            assert not (tmp_path / "store" / IN_FLIGHT).exists()
+    disk(1 << 30)
+    with opened() as index:
+        assert contents(index) == before
+        assert index.delete_ref_doc("docs/partly.md") == len(
+            [n for n in before["text"].values() if n["document"] == "docs/partly.md"]
+            + [n for n in before["image"].values() if n["document"] == "docs/partly.md"]
+        )
+
+
+def test_a_write_that_was_cut_off_waits_for_room(folder, tmp_path, disk, caplog):
+    store = tmp_path / "store"
+    with opened(store) as index:
+        index.insert_directory(folder)
+    written(folder, "new")
+    command = [sys.executable, "-c", KILLED, store, folder, "5"]
+    assert subprocess.run(command, check=False, timeout=120).returncode == 9
+    assert (store / IN_FLIGHT).exists()
+    disk(1 << 20)
+    caplog.clear()
+    with opened(store) as index:
+        (line,) = [r for r in caplog.records if r.levelname == "WARNING"]
+        assert "before the next write" in line.getMessage()
+        assert index.as_retriever().retrieve("red")
+        with pytest.raises(StoreFull):
+            index.insert(Document(text="green"))
+        assert (store / IN_FLIGHT).exists()
+        disk(1 << 30)
+        index.insert(Document(text="green"))
+        assert not (store / IN_FLIGHT).exists()
+        versions = {t.rpartition(" ")[2] for t in texts(index) if "A red one" in t}
+        assert len(versions) == 1
+
+
+KILLED_ON_A_SERVER = """
+import os, sys
+from pathlib import Path
+from llama_index_mmrag.stores.qdrant_collection import QdrantCollection
+from tests.ingestion.test_in_flight import on_a_server
+
+with on_a_server(*map(Path, sys.argv[1:3])) as index:
+    QdrantCollection.remove = lambda *_: os._exit(9)
+    index.refresh(Path(sys.argv[3]))
+"""
+
+
+@contextlib.contextmanager
+def on_a_server(
+    path: Path, catalogue: Path | None = None
+) -> Iterator[MultiModalQdrantIndex]:
+    """Yield an index in Qdrant's local mode, which is a server's client too."""
+    client = QdrantClient(path=str(path))
+    if catalogue == Path("cache"):
+        catalogue = None
+    with contextlib.closing(client):
+        yield MultiModalQdrantIndex.open(
+            client=client, embed_model=Picky(), catalogue=catalogue
+        )
+
+
+@pytest.mark.parametrize("place", ["here/cat.sqlite", "cache"])
+def test_note_of_a_server_is_beside_its_catalogue(place, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("LLAMA_INDEX_CACHE_DIR", str(tmp_path / "cached"))
+    catalogue = tmp_path / place if place != "cache" else Path(place)
+    with on_a_server(tmp_path / "q", catalogue) as index:
+        index.insert_directory(folder)
+    written(folder, "new")
+    command = [sys.executable, "-c", KILLED_ON_A_SERVER]
+    command += [tmp_path / "q", catalogue, folder]
+    assert subprocess.run(command, check=False, timeout=120).returncode == 9
+    (note,) = tmp_path.rglob(f"*.{IN_FLIGHT}")
+    assert sorted(note.parent.glob("*.sqlite"))
+    with on_a_server(tmp_path / "q", catalogue) as index:
+        assert not note.exists()
+        (page,) = [t for t in texts(index) if "A red one" in t]
+        assert "new" in page
+
+
+def test_note_of_a_writer_that_lives_is_left_to_it(folder, tmp_path, monkeypatch):
+    client = QdrantClient(":memory:")
+
+    def opened() -> MultiModalQdrantIndex:
+        return MultiModalQdrantIndex.open(
+            client=client, embed_model=Picky(), catalogue=tmp_path / "cat.sqlite"
+        )
+
+    index = opened()
+    pictures = index.channels[1].collection
+    add = pictures.add
+
+    def add_while_another_opens(nodes: Any) -> Any:
+        assert list(tmp_path.glob(f"*.{IN_FLIGHT}"))
+        opened()
+        return add(nodes)
+
+    monkeypatch.setattr(pictures, "add", add_while_another_opens)
+    index.insert_directory(folder)
+    assert len([t for t in texts(index) if "A red one" in t]) == 1
+    assert not list(tmp_path.glob(f"*.{IN_FLIGHT}"))
+
+
+def test_place_of_a_servers_note_that_cannot_be_written_stops_nothing(tmp_path, caplog):
+    index = MultiModalQdrantIndex.open(
+        client=QdrantClient(":memory:"),
+        embed_model=Picky(),
+        catalogue=tmp_path / "cat.sqlite",
+    )
+    (tmp_path / f"{IN_FLIGHT}.part").mkdir()
+    assert index.insert(Document(text="green")).n_added == 1
+    assert "may be in two versions" in caplog.text
+
+
+def test_many_documents_are_removed_with_notes_that_can_be_read(tmp_path, monkeypatch):
+    begin, sizes = InFlight.begin, []
+
+    def watched(self: InFlight, *args: Any) -> None:
+        begin(self, *args)
+        sizes.append((tmp_path / "store" / IN_FLIGHT).stat().st_size)
+
+    with opened(tmp_path / "store") as index:
+        ids = [f"{n:0200}" for n in range(9_000)]
+        index.insert([Document(text="red", id_=one) for one in ids[:300]])
+        monkeypatch.setattr(InFlight, "begin", watched)
+        assert index._writer.delete_all(ids) == 300
+    assert max(sizes) < MOST_BYTES

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -187,10 +189,10 @@ def test_other_count_is_told_at_opening(closed):
     shard = next(Path(closed.path).glob("shard-*"))
     with QdrantEdgeVectorStore.open(closed.path + "-2", dim=DIM) as other:
         other.add(make_nodes(39))
-    record = read_record(Path(closed.path)).model_copy(update={"files": {}})
+    record = replace(read_record(Path(closed.path)), files={})
     shutil.rmtree(shard)
     shutil.copytree(next(Path(other.path).glob("shard-*")), shard)
-    (Path(closed.path) / RECORD).write_text(record.model_dump_json())
+    (Path(closed.path) / RECORD).write_text(json.dumps(asdict(record)))
     with pytest.raises(StoreUnusable, match="39 points; 40 when it was closed"):
         closed.connect()
 
@@ -202,11 +204,29 @@ def test_store_that_was_killed_is_not_damaged(closed):
         assert killed.count() == 41
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+def containing(text: str) -> Callable[[Path], None]:
+    return lambda file: file.write_text(text) and None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *DAMAGES,
+        containing('{"count": 1e999, "files": {}}'),
+        containing('{"count": 1, "files": {"a": [1, 2]}}'),
+        containing('{"count": 1, "files": {"a": [1, 2, "x"]}}'),
+        containing(json.dumps({"count": 1, "files": dict.fromkeys(range(130_000), 0)})),
+        containing('{"count": 1, "files": {"a": [' + "[]," * 600_000 + "[]]}}"),
+    ],
+)
 def test_record_that_cannot_be_read_is_one_sentence(damage, closed):
     damage(Path(closed.path) / RECORD)
-    with little_memory(), pytest.raises(StoreUnusable, match=rf"damaged: {RECORD}"):
+    with (
+        little_memory(),
+        pytest.raises(StoreUnusable, match=rf"damaged: {RECORD}") as told,
+    ):
         closed.connect()
+    assert "\n" not in str(told.value)
 
 
 def test_record_that_cannot_be_written_is_told_and_the_store_is_closed(
