@@ -24,7 +24,6 @@ from llama_index.core.vector_stores.types import (
 from llama_index_mmrag.checks import instance, number, one_of, whole
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.jobs import Way
-from llama_index_mmrag.concurrency.turns import in_turn
 from llama_index_mmrag.embeddings.encoder import computes_here
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import ENTITY_KEY
@@ -213,13 +212,13 @@ class Channel:
         if composer is None:
             vector = await encodings.aof(part, self.embed_model)
         else:
-            vector = await in_turn(lambda: composer.vector(part, encodings), self)
+            vector = await composer.avector(part, encodings)
         query.query_embedding = vector
         finding = self.collection.asearch(query, search.link.payload_keys)
         if not is_calibrated:
             return search.answered(await finding)
         found, background = await asyncio.gather(
-            finding, in_turn(lambda: self.collection.background(vector), self)
+            finding, self.collection.abackground(vector)
         )
         return search.answered(found, background)
 
