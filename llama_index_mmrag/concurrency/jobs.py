@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from llama_index_mmrag.concurrency.deadlines import Deadline
 from llama_index_mmrag.concurrency.retries import pause_before_retry
 from llama_index_mmrag.concurrency.threads import (
     NoThread,
+    Work,
     abandon,
     in_thread,
     n_abandoned,
@@ -138,12 +138,7 @@ class Job(Generic[T]):
         """Return why the job is not to be begun."""
         if self.deadline is None and self.way == "here":
             return None
-        if n_abandoned(self.source) < MOST_ABANDONED:
-            return None
-        return StillBusy(
-            f"still busy with {MOST_ABANDONED} earlier searches that missed their "
-            f"deadline or were cancelled"
-        )
+        return still_busy(self.source)
 
     def missed(self) -> DeadlineMissed:
         """End the job's span; return the error of its deadline."""
@@ -151,6 +146,21 @@ class Job(Generic[T]):
         error = DeadlineMissed(f"no answer within {timeout_s:g} s")
         self.span.drop(error)
         return error
+
+
+def still_busy(source: object, who: str = "") -> StillBusy | None:
+    """Return why a source is not to be asked: it has not come back too often.
+
+    Args:
+        source: What threads are counted to.
+        who: What stands before that in the reason, such as "the encoder is".
+    """
+    if n_abandoned(source) < MOST_ABANDONED:
+        return None
+    return StillBusy(
+        f"{who} still busy with {MOST_ABANDONED} earlier searches that missed their "
+        f"deadline or were cancelled".strip()
+    )
 
 
 Settled: TypeAlias = "tuple[list[Any], list[Degradation]]"
@@ -285,8 +295,9 @@ async def arun_all(jobs: Sequence[Job[T]]) -> list[Outcome[T]]:
     return outcomes
 
 
-def _begun(job: Job[T]) -> Future[T] | StillBusy:
-    return job.refusal() or in_thread(job.do, may_cancel=job.deadline is None)
+def _begun(job: Job[T]) -> Work[T] | StillBusy:
+    with working_for(job.source):
+        return job.refusal() or in_thread(job.do, may_cancel=job.deadline is None)
 
 
 def _done(work: Callable[[], T]) -> Outcome[T]:
@@ -296,7 +307,7 @@ def _done(work: Callable[[], T]) -> Outcome[T]:
         return error
 
 
-def _waited(job: Job[T], future: Future[T] | StillBusy) -> Outcome[T]:
+def _waited(job: Job[T], future: Work[T] | StillBusy) -> Outcome[T]:
     if isinstance(future, StillBusy):
         return future
     if future.cancel():
@@ -306,8 +317,7 @@ def _waited(job: Job[T], future: Future[T] | StillBusy) -> Outcome[T]:
         future.exception(job.deadline.left_s if job.deadline else None)
     except FutureTimeout:
         if not future.done():
-            with working_for(job.source):
-                abandon(future)
+            abandon(future, future.source)
             return job.missed()
     return _done(future.result)
 

@@ -28,6 +28,19 @@ class NoThread(RuntimeError):  # noqa: N818 - read as a sentence
     """The system has no more threads to give."""
 
 
+class Work(Future[T]):
+    """The future result of what a thread does in a copy of this context."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.context = contextvars.copy_context()
+
+    @property
+    def source(self) -> object | None:
+        """Whom it is working for now."""
+        return self.context.get(_source)
+
+
 class _Worker:
     """A daemon thread that does one piece of work after another."""
 
@@ -92,7 +105,7 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def in_thread(function: Callable[[], T], *, may_cancel: bool = False) -> Future[T]:
+def in_thread(function: Callable[[], T], *, may_cancel: bool = False) -> Work[T]:
     """Return the future result of a function run in a daemon thread, in this context.
 
     A pool's threads are joined at exit, so that one store that hangs would keep the
@@ -104,17 +117,16 @@ def in_thread(function: Callable[[], T], *, may_cancel: bool = False) -> Future[
         may_cancel: Whether the future can be cancelled until the thread has begun, and
             is left to whoever cancels it where no thread can be started.
     """
-    future: Future[T] = Future()
+    future: Work[T] = Work()
     if not may_cancel:
         # Else a cancelled waiter would cancel the future under the thread's feet.
         future.set_running_or_notify_cancel()
-    context = contextvars.copy_context()
 
     def work() -> Callable[[], None]:
         if may_cancel and not future.set_running_or_notify_cancel():
             return lambda: None
         try:
-            result = context.run(function)
+            result = future.context.run(function)
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits
             return partial(future.set_exception, to_hand_over(error))
         return partial(future.set_result, result)
@@ -146,13 +158,16 @@ async def athread(function: Callable[[], T]) -> T:
     try:
         return await asyncio.wrap_future(future)
     except asyncio.CancelledError:
-        abandon(future)
+        abandon(future, _source.get())
         raise
 
 
 @contextmanager
-def working_for(source: object) -> Iterator[None]:
-    """Count threads that are abandoned within to `source`."""
+def working_for(source: object | None) -> Iterator[None]:
+    """Say whom threads work for that are begun within, or the thread itself.
+
+    Those that are abandoned are counted to it; with None to nobody.
+    """
     token = _source.set(source)
     try:
         yield
@@ -160,16 +175,15 @@ def working_for(source: object) -> Iterator[None]:
         _source.reset(token)
 
 
-def abandon(future: Future[Any]) -> None:
-    """Count a thread that nobody waits for, until it ends by itself.
+def abandon(work: Work[Any], source: object | None) -> None:
+    """Count a thread that nobody waits for to `source`, until it ends by itself.
 
     A thread cannot be killed. The source that it works for can be left alone, though,
     until it has answered.
     """
-    source = _source.get()
     if source is not None:
         _count(source, 1)
-        future.add_done_callback(lambda _: _count(source, -1))
+        work.add_done_callback(lambda _: _count(source, -1))
 
 
 def n_abandoned(source: object) -> int:

@@ -9,7 +9,6 @@ own: one that hangs takes no turn from the rest.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import math
 import os
 import time
@@ -21,6 +20,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from llama_index_mmrag.concurrency.threads import (
+    Work,
     abandon,
     in_thread,
     to_hand_over,
@@ -40,6 +40,10 @@ MOST_OF_A_STORE, MOST_OF_AN_ENCODER = 8, 32
 OVERDUE_S = 0.25
 """Work of ours that takes longer waits for something, such as a store that is being
 written: others get a thread in its place, its own source never more than a lane has."""
+
+HANGS_S = 1.0
+"""A thread that goes on for longer after its caller has hung up hangs, and counts: that
+somebody hung up says nothing about whom was asked."""
 
 _lock = Lock()
 _lanes: dict[Hashable, _Lane] = {}
@@ -113,8 +117,9 @@ async def in_turn(
     Raises:
         NoThread: It can have no thread.
     """
-    future: Future[T] = Future()
-    work = partial(contextvars.copy_context().run, function)
+    future: Work[T] = Work()
+    asked = future.source
+    work = partial(future.context.run, function)
     key: Hashable = lane or id(source)
     limits = (MOST_OF_OURS, OVERDUE_S) if lane else (most, math.inf)
     with _lock:
@@ -133,8 +138,13 @@ async def in_turn(
             with _lock:
                 mine.forget(id(source), future)
         elif lane is None:
-            abandon(future)
+            asyncio.get_running_loop().call_later(HANGS_S, _left, future, asked)
         raise
+
+
+def _left(work: Work[Any], asked: object | None) -> None:
+    if work.source is asked:  # else in an encoder, whose threads its lane has counted
+        abandon(work, asked)
 
 
 def _staff(lane: _Lane) -> None:

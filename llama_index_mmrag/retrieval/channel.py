@@ -25,7 +25,6 @@ from llama_index_mmrag.checks import instance, one_of
 from llama_index_mmrag.checks.keywords import answered
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.jobs import Way
-from llama_index_mmrag.concurrency.turns import in_turn
 from llama_index_mmrag.embeddings.encoder import computes_here
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import ENTITY_KEY
@@ -247,11 +246,11 @@ class Channel:
         if composer is None:
             vector = await encodings.aof(part, self.embed_model)
         else:
-            vector = await in_turn(lambda: composer.vector(part, encodings), self)
+            vector = await composer.avector(part, encodings)
         query.query_embedding = vector
         finding = self.collection.asearch(query, search.link.payload_keys, **self._how)
         if is_calibrated:
-            sampling = in_turn(lambda: self.collection.background(vector), self)
+            sampling = self.collection.abackground(vector)
             found, background = await asyncio.gather(finding, sampling)
         else:
             found, background = await finding, None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
 from llama_index_mmrag.composition import Composition
+from llama_index_mmrag.concurrency.turns import ENCODING, in_turn
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
@@ -70,6 +73,14 @@ class QueryComposer:
         )
         vector: list[float] = rule.compose(texts, pictures)[0].tolist()
         return vector
+
+    async def avector(self, part: QueryPart, encodings: Encodings) -> list[float]:
+        """Return what `vector` does, without blocking the event loop."""
+        members = part.parts or (part,)
+        encoding = [encodings.aof(one, self._models[one.kind]) for one in members]
+        await asyncio.gather(*encoding)
+        work = partial(self.vector, part, encodings)
+        return await in_turn(work, self, lane=ENCODING)
 
     def _mean(
         self, kind: str, members: Sequence[QueryPart], encodings: Encodings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
@@ -13,7 +13,8 @@ from io import BytesIO
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
 
-from llama_index_mmrag.concurrency.jobs import AskerAtFault, Unrepeatable
+from llama_index_mmrag.concurrency.jobs import AskerAtFault, Unrepeatable, still_busy
+from llama_index_mmrag.concurrency.threads import working_for
 from llama_index_mmrag.concurrency.turns import ENCODING, MOST_OF_AN_ENCODER, in_turn
 from llama_index_mmrag.embeddings.encoder import computes_here
 from llama_index_mmrag.embeddings.unread import warn_of_unread
@@ -29,13 +30,18 @@ class Encodings:
     _vectors: dict[tuple[int, str], Future[list[float]]] = field(default_factory=dict)
 
     def of(self, part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
-        """Return the part's vector; a second caller waits for the first one's."""
-        while True:
-            future, is_first = self._claimed(part, embed_model)
-            if is_first:
-                _fill(future, part, embed_model)
-            with suppress(CancelledError):  # whoever was to fill it will not
-                return future.result()
+        """Return the part's vector; a second caller waits for the first one's.
+
+        A thread that is left behind meanwhile is the encoder's and not the store's,
+        where the encoder may hang.
+        """
+        with nullcontext() if computes_here(embed_model) else working_for(embed_model):
+            while True:
+                future, is_first = self._claimed(part, embed_model)
+                if is_first:
+                    _fill(future, part, embed_model)
+                with suppress(CancelledError):  # whoever was to fill it will not
+                    return future.result()
 
     async def aof(self, part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
         """Return what `of` does; only the first caller takes a thread."""
@@ -58,7 +64,8 @@ class Encodings:
         lane = ENCODING if computes_here(embed_model) else None
         fill = partial(_fill, future, part, embed_model)
         try:
-            await in_turn(fill, embed_model, lane=lane, most=MOST_OF_AN_ENCODER)
+            with working_for(None):  # its lane's threads are all that it can hold
+                await in_turn(fill, embed_model, lane=lane, most=MOST_OF_AN_ENCODER)
         except BaseException:
             with self._lock:
                 if future.cancel():  # it had no turn: the next caller is the first
@@ -104,6 +111,8 @@ def _fill(
     if not future.set_running_or_notify_cancel():
         return
     try:
+        if busy := still_busy(embed_model, f"{type(embed_model).__name__} is"):
+            raise busy  # noqa: TRY301 - kept as any other error is
         future.set_result(encode(part, embed_model))
         if not all(map(str.isascii, part.texts)):
             warn_of_unread(embed_model, part.texts)

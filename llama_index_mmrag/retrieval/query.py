@@ -203,7 +203,8 @@ def parts_in_time(
             raise AskerAtFault(error) from error
 
     name = "read pictures"
-    job = Job(name, "", read, source=source, span=Span(name, {}), deadline=deadline)
+    how: dict[str, Any] = {"span": Span(name, {}), "way": "here"}  # a decoder is
+    job = Job(name, "", read, source=source, deadline=deadline, **how)
     parts, lost = yield [job]
     if lost:
         told = ", ".join(map(describe_source, pictures_of(query)))

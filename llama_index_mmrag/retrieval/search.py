@@ -180,7 +180,8 @@ def job_of(  # noqa: PLR0913 - what is done, in both ways, and what becomes know
         deadline = deadline_in(channel.timeout_s, before=deadline)
     way = channel.way
     if way == "await" and awork is None:
-        way = "thread"
+        # A search that brings no nodes is an engine's in this process.
+        way = "here" if channel.fetch else "thread"
     return Job(
         name,
         channel.name,

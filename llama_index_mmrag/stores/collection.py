@@ -268,6 +268,10 @@ class Collection:
             scores /= np.sqrt(wide @ wide) or 1.0
         return background_of(scores)
 
+    async def abackground(self, query: Sequence[float]) -> Background | None:
+        """Return what `background` does, without blocking the event loop."""
+        return await in_turn(partial(self.background, query), self, lane=self._lane)
+
     def _is_fresh(self, n_sampled: int) -> bool:
         # Other processes write too. A collection that is sampled whole is young or
         # small: it may have changed much, and is read again at little cost.

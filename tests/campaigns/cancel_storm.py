@@ -1,9 +1,10 @@
 """Queries that are cancelled at random moments: they cost the others nothing.
 
-Nine of ten are cancelled, over two embedded stores, and again with a store beside that
-hangs. Run as a module; prints what came of the queries, and what must not be: one that
-was not cancelled and failed, an encoder's or engine's call that begins after the last
-query has ended, a thread that stays.
+Nine of ten are cancelled, over two embedded stores, again with a store beside that
+hangs, and with an encoder of a user's that takes its time. Run as a module; prints what
+came of the queries, and what must not be: one that was not cancelled and failed, an
+encoder's or engine's call that begins after the last query has ended, a thread that
+stays.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from llama_index.core.base.embeddings.base import BaseEmbedding
 from PIL import Image
 from qdrant_client import QdrantClient
 
@@ -28,6 +30,7 @@ from llama_index_mmrag import MultiModalFusionRetriever
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
 from tests.support.colours import (
+    UsersEncoder,
     WatchedEncoder,
     channel,
     ids_of,
@@ -42,6 +45,8 @@ AT_ONCE = 250
 COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan")
 TIMEOUT_S = 2.0
 """Of the store that hangs."""
+ENCODING_S = 0.1
+"""Of the user's encoder."""
 
 
 async def wave(
@@ -108,7 +113,17 @@ def main() -> int:
         return query(self, *args)
 
     EdgeFolder.query = counted  # type: ignore[method-assign]
-    encoder = WatchedEncoder(lambda _: calls.update(["encoder"]))
+    ours = WatchedEncoder(lambda _: calls.update(["encoder"]))
+
+    def takes_its_time(_: object) -> None:
+        calls.update(["encoder"])
+        time.sleep(ENCODING_S)
+
+    storms: list[tuple[str, bool, BaseEmbedding]] = [
+        ("", False, ours),
+        (" beside one that hangs", True, ours),
+        (" with a user's encoder", False, UsersEncoder(takes_its_time)),
+    ]
     wrongs: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         texts, pictures = (Path(folder, name) for name in ("texts", "pictures"))
@@ -120,11 +135,11 @@ def main() -> int:
             for colour in COLOURS:
                 Image.new("RGB", (8, 8), colour).save(f"{folder}/{colour}.png")
             picture_store.add([image_node(Path(folder, f"{c}.png")) for c in COLOURS])
-            healthy = [
-                channel("text", text_store, encoder),
-                channel("image", picture_store, encoder),
-            ]
-            for beside in ("", " beside one that hangs"):
+            for told, beside, encoder in storms:
+                healthy = [
+                    channel("text", text_store, encoder),
+                    channel("image", picture_store, encoder),
+                ]
                 stuck, client = threading.Event(), QdrantClient(":memory:")
                 hanging = FaultyStore("hangs", client=client)
                 hanging.add([text_node("red")])
@@ -150,8 +165,10 @@ def main() -> int:
 
                 wrongs += asyncio.run(storm())
                 client.close()
-                print(f"two embedded stores{beside}: {dict(sorted(counts.items()))}")
-    print(f"{2 * given.queries} queries, {dict(calls)} calls, {len(wrongs)} wrong")
+                print(f"two embedded stores{told}: {dict(sorted(counts.items()))}")
+    print(
+        f"{len(storms) * given.queries} queries, {dict(calls)} calls, {len(wrongs)} wrong"
+    )
     print(*wrongs, sep="\n")
     return len(wrongs)
 

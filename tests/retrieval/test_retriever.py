@@ -390,7 +390,7 @@ async def test_picture_that_is_a_pipe_is_refused_and_not_waited_for(
 
 
 async def test_picture_that_hangs_is_waited_for_until_the_deadline(
-    retrieve, open_store, stuck
+    retrieve, request, open_store, stuck
 ):
     class OnADiskThatHangs(Image.Image):
         def load(self) -> None:
@@ -399,7 +399,10 @@ async def test_picture_that_hangs_is_waited_for_until_the_deadline(
     store = open_store(FaultyStore, [text_node("red")])
     retriever = retriever_of(channel("image", store), timeout_s=0.2)
     asked = MultiModalQuery("red", images=[OnADiskThatHangs()])
-    for reason in ["no answer within 0.2 s"] * MOST_ABANDONED + ["still busy"]:
+    late = "no answer within 0.2 s"
+    # An event loop's queries have few threads for that, and no more to leave behind.
+    then = "still busy" if request.node.callspec.params["retrieve"] == "sync" else late
+    for reason in [late] * MOST_ABANDONED + [then]:
         with within(0.5), pytest.raises(AllRoutesFailed, match=f"not read: {reason}"):
             await retrieve(retriever, asked)
     assert store._n_queries == 0

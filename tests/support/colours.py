@@ -9,6 +9,7 @@ from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import BaseNode, ImageNode, NodeWithScore, TextNode
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
@@ -45,6 +46,36 @@ class WatchedEncoder(ColourEncoder):
     def _get_image_embedding(self, img_file_path: Any) -> list[float]:
         self._first(img_file_path)
         return super()._get_image_embedding(img_file_path)
+
+
+class UsersEncoder(MultiModalEmbedding):
+    """The colour encoder as a user may write one: nobody knows where it computes.
+
+    It calls `first` with what a query asks it to encode.
+    """
+
+    _first: Callable[[Any], object] = PrivateAttr()
+
+    def __init__(self, first: Callable[[Any], object]) -> None:
+        super().__init__()
+        self._first = first
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        self._first(query)
+        return ENCODER.get_query_embedding(query)
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return ENCODER.get_text_embedding(text)
+
+    def _get_image_embedding(self, img_file_path: Any) -> list[float]:
+        self._first(img_file_path)
+        return ENCODER.get_image_embedding(img_file_path)
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return self._get_query_embedding(query)
+
+    async def _aget_image_embedding(self, img_file_path: Any) -> list[float]:
+        return self._get_image_embedding(img_file_path)
 
 
 def uid(name: str) -> str:
