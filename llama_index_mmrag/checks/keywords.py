@@ -15,6 +15,7 @@ OUR_WORDS = {
     "early_fusion": "composition",
     "fusion_stage": 'search: "parts", "composed" or "both"',
     # As LlamaIndex calls them
+    "document": "items",
     "callback_manager": "Settings.callback_manager, or as_query_engine's",
 }
 """What others call, or we called, what is now called so here."""
