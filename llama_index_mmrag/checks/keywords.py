@@ -39,6 +39,7 @@ OUR_WORDS = {
     "using": "QdrantVectorStore(dense_vector_name=...)",
     "with_payload": "results as they are: they have their metadata",
     "with_vectors": "channel.vector_store.get_nodes(), whose nodes have embeddings",
+    "document": "items",
     "callback_manager": "Settings.callback_manager, or as_query_engine's",
 }
 """What others call, or we called, what is now called so here."""

@@ -58,7 +58,7 @@ class Made(Verbs):
             documents: As for `insert`.
             storage_context: Its `vector_store` and `image_store` are filled: Qdrant's,
                 or `QdrantEdgeVectorStore`s. Without it, and without a place, the index
-                is in a temporary folder, which `close` removes.
+                is in a temporary folder, which `close` removes; the log says where.
             show_progress: Show a progress bar.
             transformations: As for `from_vector_store`.
             **opening: Arguments of `open`, such as `path`; or beside a storage context
@@ -70,8 +70,8 @@ class Made(Verbs):
         """
         index: Any
         if storage_context is not None:
-            opening |= _stores_in(storage_context, opening)
-            index = cls.from_vector_store(transformations=transformations, **opening)
+            given = {**_stores_in(storage_context, opening), **opening}
+            index = cls.from_vector_store(transformations=transformations, **given)
         else:
             steps = _checked(transformations)
             has_place = any(opening.get(name) is not None for name in _PLACES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import BaseNode, Document
@@ -28,7 +28,6 @@ from llama_index_mmrag.nodes.node import GIVEN_ID_KEY
 
 P = ParamSpec("P")
 R = TypeVar("R")
-S = TypeVar("S", bound=Sources)
 
 _NO_DOCSTORE = (
     "An index has no docstore: its collections hold the nodes, whole. Documents are in "
@@ -87,14 +86,13 @@ class RefDocInfos(dict[str, RefDocInfo]):
         return super().get(self.given.get(id_, id_), default)
 
 
-def _asynchronous(
-    verb: Callable[Concatenate[S, P], R],
-) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
+def _asynchronous(verb: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
     """Return a method that does the same without blocking the event loop."""
     name = verb.__name__
 
-    async def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await athread(lambda: getattr(self, name)(*args, **kwargs))
+    async def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        index, *others = args
+        return await athread(lambda: getattr(index, name)(*others, **kwargs))
 
     update_wrapper(call, verb)
     call.__name__, call.__doc__ = f"a{name}", f"Do what `{name}` does, in a thread."

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from unicodedata import normalize
 
 from llama_index.core.schema import BaseNode, TransformComponent
@@ -14,6 +15,7 @@ from llama_index.core.utils import get_tokenizer
 
 from llama_index_mmrag.checks import truth
 from llama_index_mmrag.checks.arguments import checked
+from llama_index_mmrag.checks.keywords import refuse_unknown
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.directory import is_file_id, is_gone, survey
 from llama_index_mmrag.ingestion.documents import read_documents
@@ -68,7 +70,11 @@ class Sources:
         """Of roots that were stored before."""
 
     def insert(
-        self, items: BaseNode | Iterable[BaseNode], *, show_progress: bool = False
+        self,
+        items: BaseNode | Iterable[BaseNode] = (),
+        *,
+        show_progress: bool = False,
+        **unknown: Any,
     ) -> UpsertReport:
         """Insert documents or nodes; return what was done.
 
@@ -79,10 +85,12 @@ class Sources:
         Args:
             items: LlamaIndex documents (split into nodes here) or nodes (kept whole).
             show_progress: Show a progress bar.
+            **unknown: Refused.
 
         Raises:
-            InvalidSetting: `items` is a text or a path.
+            InvalidSetting: `items` is a text or a path, or a keyword is not known.
         """
+        refuse_unknown(unknown, "insert", ("items", "show_progress"))
         show = truth(show_progress, "show_progress")
         if isinstance(items, (str, Path)) or not isinstance(items, Iterable | BaseNode):
             raise InvalidSetting(

@@ -172,10 +172,7 @@ class Collection:
         node_ids: Ids[str] | None = None,
         with_vectors: bool = False,  # noqa: ARG002 - other kinds'
     ) -> list[BaseNode]:
-        """Return all nodes that pass `filters`, or those of them with these ids.
-
-        Vectors as for `nodes`.
-        """
+        """Return all nodes that pass `filters`, or those of these ids; as `nodes`."""
         if (asked := self._both(filters, node_ids)) is None:
             return []
         with self._lock:

@@ -204,6 +204,20 @@ def test_what_else_a_context_has_is_not_ignored(documents, encoder, client):
         MultiModalQdrantIndex.from_documents(documents, context, path="x")
 
 
+def test_a_store_for_pictures_may_be_given_beside_the_context(
+    documents, encoder, client
+):
+    """As LlamaIndex takes it."""
+    context = StorageContext.from_defaults(vector_store=store(client, "t"))
+    index = MultiModalQdrantIndex.from_documents(
+        documents,
+        storage_context=context,
+        image_vector_store=store(client, "i"),
+        embed_model=encoder,
+    )
+    assert len(pictures(index)) == 1
+
+
 # Transformations
 
 

@@ -129,7 +129,7 @@ def test_query_engine_takes_the_settings_of_retriever_and_synthesizer(open_index
     response = engine.query("red")
     assert len(response.source_nodes) == 2
     assert response.metadata["shown"]["n_images"] == 0
-    with pytest.raises(TypeError, match="no_such"):
+    with pytest.raises(InvalidSetting, match="takes no 'no_such'"):
         index.as_query_engine(no_such=1)
     with pytest.raises(InvalidSetting, match="max_images"):
         index.as_query_engine(max_images=-1)

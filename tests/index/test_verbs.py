@@ -103,6 +103,13 @@ def test_made_up_ids_of_nodes_change_nothing_when_inserted_again(open_index, enc
     assert second.metadata == first.metadata
 
 
+def test_a_document_is_given_as_items(open_index):
+    index = open_index()
+    with pytest.raises(InvalidSetting, match=r"no 'document'\. Use items\."):
+        index.insert(document=Document(text="red"))
+    assert texts(index) == []
+
+
 def test_documents_are_no_nodes(open_index):
     with pytest.raises(InvalidSetting, match=r"insert\(\) takes both"):
         open_index().insert_nodes([Document(text="red")])
