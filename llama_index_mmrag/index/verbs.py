@@ -38,8 +38,6 @@ _NO_STRUCT = (
     "index_id, its documents are in ref_doc_info."
 )
 _NOT_HERE = {
-    "as_chat_engine": "An index makes no chat engine yet. Give as_retriever() to "
-    "LlamaIndex's MultiModalContextChatEngine.",
     "build_index_from_nodes": "An index is filled by insert_nodes, or made by "
     "from_documents.",
     "delete": "LlamaIndex has deprecated delete. Use delete_ref_doc.",

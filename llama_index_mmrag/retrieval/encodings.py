@@ -16,7 +16,7 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index_mmrag.concurrency.jobs import AskerAtFault, Unrepeatable, still_busy
 from llama_index_mmrag.concurrency.threads import working_for
 from llama_index_mmrag.concurrency.turns import ENCODING, MOST_OF_AN_ENCODER, in_turn
-from llama_index_mmrag.embeddings.encoder import computes_here
+from llama_index_mmrag.embeddings.encoder import InProcess, computes_here
 from llama_index_mmrag.embeddings.unread import warn_of_unread
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
 from llama_index_mmrag.retrieval.query import QueryPart
@@ -35,7 +35,7 @@ class Encodings:
         A thread that is left behind meanwhile is the encoder's and not the store's,
         where the encoder may hang.
         """
-        with nullcontext() if computes_here(embed_model) else working_for(embed_model):
+        with working_for(embed_model) if _may_hang(embed_model) else nullcontext():
             while True:
                 future, is_first = self._claimed(part, embed_model)
                 if is_first:
@@ -61,7 +61,7 @@ class Encodings:
     async def _filled(
         self, future: Future[list[float]], part: QueryPart, embed_model: BaseEmbedding
     ) -> None:
-        lane = ENCODING if computes_here(embed_model) else None
+        lane = None if _may_hang(embed_model) else ENCODING
         fill = partial(_fill, future, part, embed_model)
         try:
             with working_for(None):  # its lane's threads are all that it can hold
@@ -105,13 +105,23 @@ def encode(part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
     return embed_model.get_image_embedding(picture)
 
 
+def _may_hang(embed_model: BaseEmbedding) -> bool:
+    # Most encoders are made of no others, and need no second look on a query's walk.
+    is_whole = isinstance(embed_model, InProcess) and not hasattr(
+        embed_model, "text_encoder"
+    )
+    return not (is_whole or computes_here(embed_model))
+
+
 def _fill(
     future: Future[list[float]], part: QueryPart, embed_model: BaseEmbedding
 ) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:
-        if busy := still_busy(embed_model, f"{type(embed_model).__name__} is"):
+        if _may_hang(embed_model) and (
+            busy := still_busy(embed_model, f"{type(embed_model).__name__} is")
+        ):
             raise busy  # noqa: TRY301 - kept as any other error is
         future.set_result(encode(part, embed_model))
         if not all(map(str.isascii, part.texts)):
