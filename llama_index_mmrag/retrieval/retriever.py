@@ -25,7 +25,7 @@ from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import RRF, Fusion
 from llama_index_mmrag.retrieval.channel import both_filters
 from llama_index_mmrag.retrieval.existing import ExistingCollections
-from llama_index_mmrag.retrieval.links import links_of
+from llama_index_mmrag.retrieval.links import check_key, links_of
 from llama_index_mmrag.retrieval.query import (
     PICTURES,
     MultiModalQuery,
@@ -83,7 +83,9 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
         linked_by: What makes nodes of several channels one entity, beside their own
             `entity_id`: "id", where ids mean the same in all channels, or a metadata
             key. Without it (channel, id) is an entity, but in channels over one
-            collection, and for pictures in a collection of texts.
+            collection, and for pictures in a collection of texts. A key that no node
+            has is refused, empty collections aside; of a server that is asked by
+            `from_vector_stores` and an index's `as_retriever` alone.
         filters: Conditions for every route, beside the channels' own.
         complete_entities: Also fetch, for each result, its entity's first node from
             the channels that did not find it: the picture to a section and the section
@@ -134,6 +136,7 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
         channels = checked_channels(channels, self._fusion)
         self._channels = in_mode(channels, vector_store_query_mode, terms)
         self._links = links_of(self._channels, linked_by)
+        check_key(linked_by, self._channels, ask_server=False)
         if top_k is not None and similarity_top_k is not None:
             raise InvalidSetting(
                 "A retriever got top_k and similarity_top_k, which is the same. Leave "

@@ -13,7 +13,7 @@ from llama_index.core.chat_engine import ContextChatEngine
 from llama_index.core.indices import MultiModalVectorStoreIndex
 from llama_index.core.llms import MockLLM
 from llama_index.core.memory import ChatMemoryBuffer
-from llama_index.core.schema import ImageNode, NodeWithScore, TextNode
+from llama_index.core.schema import Document, ImageNode, NodeWithScore, TextNode
 from llama_index.core.vector_stores.types import (
     FilterCondition,
     MetadataFilter,
@@ -24,6 +24,7 @@ from qdrant_client import QdrantClient, models
 
 from llama_index_mmrag import (
     MultiModalFusionRetriever,
+    MultiModalQdrantIndex,
     MultiModalRetrieverTool,
     MultiModalSynthesizer,
     RetrieverChannel,
@@ -358,11 +359,48 @@ def test_linked_by_a_key_that_no_node_has_is_refused(kind, open_store, paint):
         "image_store": open_store(kind, [image_node(paint("red"))]),
     }
     made = MultiModalFusionRetriever.from_vector_stores
-    encoders = {"text_embed": ENCODER, "image_embed": ENCODER}
+    encoders = {"embed_model": ENCODER, "image_embed_model": ENCODER}
     for key in ("product", "id", "modality"):
         assert made(**stores, **encoders, linked_by=key).retrieve("red")
     with pytest.raises(InvalidSetting, match=r"'colour'.*\['text', 'image'\]"):
         made(**stores, **encoders, linked_by="colour")
+
+
+def test_linked_by_a_key_that_no_node_has_is_refused_by_the_constructor(
+    kind, open_store, paint
+):
+    texts = channel("text", open_store(kind, [text_node("red", product=1)]))
+    pictures = channel("image", open_store(kind, [image_node(paint("red"))]))
+    for key in ("product", "id", "modality"):
+        assert retriever_of(texts, pictures, linked_by=key).retrieve("red")
+    with pytest.raises(InvalidSetting, match=r"'colour'.*\['text', 'image'\]"):
+        retriever_of(texts, pictures, linked_by="colour")
+    # What cannot be known is no error: a collection without nodes, any retriever.
+    empty = channel("empty", open_store(kind))
+    assert retriever_of(texts, empty, linked_by="colour").retrieve("red")
+    elsewhere = RetrieverChannel("other", retriever=retriever_of(texts))
+    assert retriever_of(texts, elsewhere, linked_by="colour").retrieve("red")
+
+
+def test_constructor_asks_no_server_for_a_key(monkeypatch):
+    # No request is answered here: none may be made.
+    client = QdrantClient("http://localhost:1", check_compatibility=False)
+    with monkeypatch.context() as patch:  # LlamaIndex's store asks when it is made
+        patch.setattr(client, "collection_exists", lambda _: False)
+        remote = QdrantVectorStore("remote", client=client)
+    linked = retriever_of(channel("text", remote), linked_by="colour")
+    assert linked.channels[0].vector_store is remote
+
+
+def test_index_refuses_a_key_that_no_node_has(tmp_path, paint):
+    with MultiModalQdrantIndex.open(tmp_path / "store", embed_model=ENCODER) as index:
+        assert index.as_retriever(linked_by="colour").retrieve("red") == []
+        index.insert([Document(text="red", metadata={"product": 1})])
+        pictures = index.channels[1].vector_store
+        pictures.add([image_node(paint("red"))])
+        assert index.as_retriever(linked_by="product").retrieve("red")
+        with pytest.raises(InvalidSetting, match="linked_by is 'colour'"):
+            index.as_retriever(linked_by="colour")
 
 
 @pytest.mark.parametrize("linked_by", ["", 3, True, ["id"]])
