@@ -409,12 +409,20 @@ def test_linked_by_what_is_no_key_is_refused(linked_by, open_store):
         retriever_of(channel("text", open_store("edge")), linked_by=linked_by)
 
 
-@pytest.mark.parametrize("name", ["a:b", "text→text"])
+SEPARATED = ["a:b", "text→text", "a/b", "a\\b", "a\nb", "a\u2028b", "a\x1bb", ".", ".."]
+
+
+@pytest.mark.parametrize("name", SEPARATED)
 def test_a_channel_whose_name_has_a_separator_is_refused(name, open_store):
-    with pytest.raises(InvalidSetting, match="in its name"):
+    with pytest.raises(InvalidSetting, match="a name of one line without ':'"):
         channel(name, open_store("edge"))
-    with pytest.raises(InvalidSetting, match="in its name"):
+    with pytest.raises(InvalidSetting, match="a name of one line without ':'"):
         RetrieverChannel(name, retriever=Scripted([]))
+
+
+@pytest.mark.parametrize("name", ["a.b", "..a", "Fotos von früher", "می\u200cخواهم"])
+def test_other_names_of_channels_are_taken(name, open_store):
+    assert channel(name, open_store("edge")).name == name
 
 
 @pytest.fixture
