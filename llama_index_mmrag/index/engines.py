@@ -22,7 +22,7 @@ from llama_index_mmrag.checks.keywords import refuse_unknown
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import CalibratedSum
 from llama_index_mmrag.retrieval.channel import Channel
-from llama_index_mmrag.retrieval.links import BY_ENTITY
+from llama_index_mmrag.retrieval.links import BY_ENTITY, check_key
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
 from llama_index_mmrag.retrieval.settings import OF_CHANNELS
 
@@ -74,7 +74,9 @@ class Engines:
         settings.setdefault("linked_by", BY_ENTITY)
         if settings.get("image_similarity_top_k") is not None:
             search = search or "parts"  # a composed vector is of neither modality
-        return MultiModalFusionRetriever(self._searched(search), **settings)
+        made = MultiModalFusionRetriever(self._searched(search), **settings)
+        check_key(settings["linked_by"], made.channels)
+        return made
 
     def _searched(self, search: Searched | None) -> tuple[Channel, ...]:
         if search is not None:

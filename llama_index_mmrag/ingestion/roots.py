@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from unicodedata import category, normalize
+from unicodedata import normalize
 
-from llama_index_mmrag.checks import instance
+from llama_index_mmrag.checks import has_breaks, instance
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.records import Survey
 from llama_index_mmrag.nodes.node import FILE_PATH_KEY, ROOT_KEY
@@ -35,9 +35,6 @@ MOST_BYTES = 200
 
 _PATH_KEYS = (FILE_PATH_KEY, "file_name", "source")
 """Metadata keys under which readers of LlamaIndex put paths."""
-
-_BREAKS = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Unicode's categories of control characters, surrogates, and ends of lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +234,7 @@ def check_name(name: str, of: str) -> None:
         not name.strip()
         or name in {".", "..", MEDIA}
         or n_bytes > MOST_BYTES
-        or any(category(mark) in _BREAKS for mark in name)
+        or has_breaks(name)
         or any(mark in name for mark in "/\\:")
     )
     if is_bad:

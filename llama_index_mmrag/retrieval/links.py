@@ -28,11 +28,6 @@ class _Named(Protocol):
     def modality(self) -> str: ...
 
 
-class _Stored(_Named, Protocol):
-    @property
-    def collection(self) -> Collection: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Link:
     """How a channel's nodes are told apart as entities.
@@ -132,16 +127,26 @@ def links_of(channels: Sequence[_Named], linked_by: str | None) -> dict[str, Lin
     return links
 
 
-def check_key(linked_by: str | None, channels: Sequence[_Stored]) -> None:
-    """Do nothing if a node of the channels has the metadata key.
+def check_key(
+    linked_by: str | None, channels: Sequence[_Named], *, ask_server: bool = True
+) -> None:
+    """Do nothing if a node of the channels has the metadata key, or may have.
+
+    Those of an empty collection may, and of a channel that is over none.
+
+    Args:
+        linked_by: The key; what is none is not looked for.
+        channels: A retriever's.
+        ask_server: Whether collections on servers are asked, or may have it.
 
     Raises:
         InvalidSetting: None has it.
     """
-    if linked_by in (None, BY_ID, BY_ENTITY) or not channels:
+    if linked_by in (None, BY_ID, BY_ENTITY):
         return
     key = str(linked_by)
-    if not any(channel.collection.has_key(key) for channel in channels):
+    stored: list[Collection | None] = [getattr(c, "collection", None) for c in channels]
+    if not any(c is None or c.may_have(key, ask_server=ask_server) for c in stored):
         names = [channel.name for channel in channels]
         raise InvalidSetting(
             f"linked_by is {linked_by!r}, and no node of the channels {names!r} has "

@@ -25,7 +25,7 @@ from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import RRF, Fusion
 from llama_index_mmrag.retrieval.channel import both_filters
 from llama_index_mmrag.retrieval.existing import ExistingCollections
-from llama_index_mmrag.retrieval.links import links_of
+from llama_index_mmrag.retrieval.links import check_key, links_of
 from llama_index_mmrag.retrieval.query import (
     PICTURES,
     MultiModalQuery,
@@ -86,7 +86,9 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
         linked_by: What makes nodes of several channels one entity, beside their own
             `entity_id`: "id", where ids mean the same in all channels, or a metadata
             key. Without it (channel, id) is an entity, but in channels over one
-            collection, and for pictures in a collection of texts.
+            collection, and for pictures in a collection of texts. A key that no node
+            has is refused, empty collections aside; of a server that is asked by
+            `from_vector_stores` and an index's `as_retriever` alone.
         filters: Conditions for every route, beside the channels' own, of any kind that
             `Channel` takes.
         query_filter: The same argument under Qdrant's name; likewise
@@ -149,6 +151,7 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
         self._channels = in_mode(channels, vector_store_query_mode, terms)
         self._links = links_of(self._channels, linked_by)
         self.similarity_top_k = depth_of(top_k, similarity_top_k)
+        check_key(linked_by, self._channels, ask_server=False)
         self._image_top_k = checked_image_top_k(image_similarity_top_k, self._channels)
         self._filters = checked_filters(
             filters,

@@ -11,7 +11,15 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import IndexNode
 from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQueryMode
 
-from llama_index_mmrag.checks import instance, listed, number, one_of, truth, whole
+from llama_index_mmrag.checks import (
+    has_breaks,
+    instance,
+    listed,
+    number,
+    one_of,
+    truth,
+    whole,
+)
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Fusion
 from llama_index_mmrag.nodes.node import SEPARATOR
@@ -223,10 +231,13 @@ def checked_settings(  # noqa: PLR0913 - one argument a setting, all by name
             "A channel has an empty name; expected one such as 'text'."
         )
     of = f"Channel {name!r}"
-    if found := {SEPARATOR, "→"} & set(name):
+    # The first two stand between a channel and what is told of it.
+    separators = (SEPARATOR, "→", "/", "\\")
+    if name in {".", ".."} or {*separators} & set(name) or has_breaks(name):
         raise InvalidSetting(
-            f"{of} has {' and '.join(sorted(found))} in its name, which stands between "
-            f"a channel and what is told of it. Use a name without it."
+            f"A channel is called {name!r}; expected a name of one line without "
+            f"{', '.join(map(repr, separators))} and control characters, which is "
+            f"neither '.' nor '..'. Such as 'text'."
         )
     for kind in listed(accepts, f"{of}: accepts", str):
         one_of(kind, f"{of}: a kind in accepts", get_args(PartKind))

@@ -231,8 +231,8 @@ class Collection:
         ]
         return self._ids_where(MetadataFilters.from_dicts(given, FilterCondition.OR))
 
-    def has_key(self, key: str) -> bool:  # noqa: ARG002 - other kinds'
-        """Return whether a node has the metadata key; True where that is not known."""
+    def may_have(self, key: str, *, ask_server: bool = True) -> bool:  # noqa: ARG002 - other kinds'
+        """Return False where there are nodes, and it is known that none has the key."""
         return True
 
     def _ids_where(self, filters: MetadataFilters) -> list[str]:

@@ -294,8 +294,9 @@ class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
             )
         self.client.write([qe.UpdateOperation.delete_points_by_filter(condition)])
 
-    def clear(self) -> None:
+    def clear(self, **unknown: Any) -> None:
         """Remove all nodes; settings and indexed fields stay."""
+        no_keywords(unknown, "clear")
         everything = qe.Filter(must=[])
         self.client.write([qe.UpdateOperation.delete_points_by_filter(everything)])
 
@@ -401,13 +402,16 @@ class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
         filters: FilterLike | None = None,
         *,
         with_embeddings: bool = True,
+        **unknown: Any,
     ) -> list[BaseNode]:
         """Return the nodes with these ids that also pass `filters`.
 
         With `node_ids`, in the order asked for, missing ones left out; without, by
         ascending id. With neither, all nodes.
         """
-        if not isinstance(with_embeddings, bool):  # a query's walk passes by
+        if unknown:  # a query's walk passes by
+            no_keywords(unknown, "get_nodes")
+        if not isinstance(with_embeddings, bool):  # as here
             truth(with_embeddings, "with_embeddings")
         folder = self.client
         known = None if node_ids is None else known_ids(node_ids)

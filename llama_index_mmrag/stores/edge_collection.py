@@ -72,9 +72,9 @@ class EdgeCollection(Collection):
         """Return the ref_doc_ids of all nodes that have one."""
         return self.store.document_ids()
 
-    def has_key(self, key: str) -> bool:
-        """Return whether a node has the metadata key."""
-        return self.store.count(having(key)) > 0
+    def may_have(self, key: str, *, ask_server: bool = True) -> bool:  # noqa: ARG002 - there is none
+        """Return whether a node has the metadata key, or there is none yet."""
+        return self.store.count(having(key)) > 0 or self.store.count() == 0
 
     def count(self) -> int:
         """Return how many nodes there are, by the engine's count."""

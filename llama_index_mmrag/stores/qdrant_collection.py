@@ -181,14 +181,19 @@ class QdrantCollection(Collection):
         index = described.payload_schema.get(DOC_ID_KEY)
         return index is not None and index.data_type == models.PayloadSchemaType.KEYWORD
 
-    def has_key(self, key: str) -> bool:
+    def may_have(self, key: str, *, ask_server: bool = True) -> bool:
         """Return whether a node has the key; True with an asynchronous client alone."""
-        if self._client is None:
+        client, name = self._client, self.store.collection_name
+        if client is None or not (ask_server or is_local(client)):
             return True
-        condition, name = self._condition(having(key)), self.store.collection_name
         with self._lock:
-            found, _ = self._client.scroll(name, condition, limit=1, with_payload=False)
-        return bool(found)
+            if not client.collection_exists(name):
+                return True
+            for condition in (None, self._condition(having(key))):
+                found, _ = client.scroll(name, condition, limit=1, with_payload=False)
+                if bool(found) == (condition is not None):
+                    return True  # no node at all, or one with the key
+        return False
 
     def _ids_where(self, filters: MetadataFilters) -> list[str]:
         points = self._scrolled(filters, with_payload=False)

@@ -47,11 +47,14 @@ class ThreadedVectorStore(BasePydanticVectorStore, ABC):
         await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
 
     async def aget_nodes(
-        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
+        self,
+        node_ids: list[str] | None = None,
+        filters: MetadataFilters | None = None,
+        **kwargs: Any,
     ) -> list[BaseNode]:
         """Run `get_nodes` in a thread."""
-        return await asyncio.to_thread(self.get_nodes, node_ids, filters)
+        return await asyncio.to_thread(self.get_nodes, node_ids, filters, **kwargs)
 
-    async def aclear(self) -> None:
+    async def aclear(self, **kwargs: Any) -> None:
         """Run `clear` in a thread."""
-        await asyncio.to_thread(self.clear)
+        await asyncio.to_thread(self.clear, **kwargs)

@@ -166,8 +166,8 @@ def main() -> int:
                 wrongs += asyncio.run(storm())
                 client.close()
                 print(f"two embedded stores{told}: {dict(sorted(counts.items()))}")
-    n_asked = len(storms) * given.queries
-    print(f"{n_asked} queries, {dict(calls)} calls, {len(wrongs)} wrong")
+    n_queries = len(storms) * given.queries
+    print(f"{n_queries} queries, {dict(calls)} calls, {len(wrongs)} wrong")
     print(*wrongs, sep="\n")
     return len(wrongs)
 

@@ -13,7 +13,7 @@ from llama_index.core.chat_engine import ContextChatEngine
 from llama_index.core.indices import MultiModalVectorStoreIndex
 from llama_index.core.llms import MockLLM
 from llama_index.core.memory import ChatMemoryBuffer
-from llama_index.core.schema import ImageNode, NodeWithScore, TextNode
+from llama_index.core.schema import Document, ImageNode, NodeWithScore, TextNode
 from llama_index.core.vector_stores.types import (
     FilterCondition,
     MetadataFilter,
@@ -24,6 +24,7 @@ from qdrant_client import QdrantClient, models
 
 from llama_index_mmrag import (
     MultiModalFusionRetriever,
+    MultiModalQdrantIndex,
     MultiModalRetrieverTool,
     MultiModalSynthesizer,
     RetrieverChannel,
@@ -366,18 +367,63 @@ def test_linked_by_a_key_that_no_node_has_is_refused(kind, open_store, paint):
         made(**stores, **encoders, linked_by="colour")
 
 
+def test_linked_by_a_key_that_no_node_has_is_refused_by_the_constructor(
+    kind, open_store, paint
+):
+    texts = channel("text", open_store(kind, [text_node("red", product=1)]))
+    pictures = channel("image", open_store(kind, [image_node(paint("red"))]))
+    for key in ("product", "id", "modality"):
+        assert retriever_of(texts, pictures, linked_by=key).retrieve("red")
+    with pytest.raises(InvalidSetting, match=r"'colour'.*\['text', 'image'\]"):
+        retriever_of(texts, pictures, linked_by="colour")
+    # What cannot be known is no error: a collection without nodes, any retriever.
+    empty = channel("empty", open_store(kind))
+    assert retriever_of(texts, empty, linked_by="colour").retrieve("red")
+    elsewhere = RetrieverChannel("other", retriever=retriever_of(texts))
+    assert retriever_of(texts, elsewhere, linked_by="colour").retrieve("red")
+
+
+def test_constructor_asks_no_server_for_a_key(monkeypatch):
+    # No request is answered here: none may be made.
+    client = QdrantClient("http://localhost:1", check_compatibility=False)
+    with monkeypatch.context() as patch:  # LlamaIndex's store asks when it is made
+        patch.setattr(client, "collection_exists", lambda _: False)
+        remote = QdrantVectorStore("remote", client=client)
+    linked = retriever_of(channel("text", remote), linked_by="colour")
+    assert linked.channels[0].vector_store is remote
+
+
+def test_index_refuses_a_key_that_no_node_has(tmp_path, paint):
+    with MultiModalQdrantIndex.open(tmp_path / "store", embed_model=ENCODER) as index:
+        assert index.as_retriever(linked_by="colour").retrieve("red") == []
+        index.insert([Document(text="red", metadata={"product": 1})])
+        pictures = index.channels[1].vector_store
+        pictures.add([image_node(paint("red"))])
+        assert index.as_retriever(linked_by="product").retrieve("red")
+        with pytest.raises(InvalidSetting, match="linked_by is 'colour'"):
+            index.as_retriever(linked_by="colour")
+
+
 @pytest.mark.parametrize("linked_by", ["", 3, True, ["id"]])
 def test_linked_by_what_is_no_key_is_refused(linked_by, open_store):
     with pytest.raises(InvalidSetting, match="linked_by"):
         retriever_of(channel("text", open_store("edge")), linked_by=linked_by)
 
 
-@pytest.mark.parametrize("name", ["a:b", "text→text"])
+SEPARATED = ["a:b", "text→text", "a/b", "a\\b", "a\nb", "a\u2028b", "a\x1bb", ".", ".."]
+
+
+@pytest.mark.parametrize("name", SEPARATED)
 def test_a_channel_whose_name_has_a_separator_is_refused(name, open_store):
-    with pytest.raises(InvalidSetting, match="in its name"):
+    with pytest.raises(InvalidSetting, match="a name of one line without ':'"):
         channel(name, open_store("edge"))
-    with pytest.raises(InvalidSetting, match="in its name"):
+    with pytest.raises(InvalidSetting, match="a name of one line without ':'"):
         RetrieverChannel(name, retriever=Scripted([]))
+
+
+@pytest.mark.parametrize("name", ["a.b", "..a", "Fotos von früher", "می\u200cخواهم"])
+def test_other_names_of_channels_are_taken(name, open_store):
+    assert channel(name, open_store("edge")).name == name
 
 
 @pytest.fixture

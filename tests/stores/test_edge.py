@@ -548,6 +548,8 @@ UNKNOWN = {"query_filters": qe.Filter(must=[])}
         ("add", [[make_node(1)]]),
         ("delete", ["a document"]),
         ("delete_nodes", [[node_id(1)]]),
+        ("get_nodes", [[node_id(1)]]),
+        ("clear", []),
     ],
 )
 async def test_keyword_that_the_store_does_not_know_is_refused(store, method, given):
