@@ -181,6 +181,11 @@ class MultiModalQdrantIndex(Sources, Engines):
                 f"open() got {given[0]}=''; expected a folder's name or a server's "
                 f'address. Give "." for the folder that you are in.'
             )
+        if catalogue == "":
+            raise InvalidSetting(
+                "open() got catalogue=''; expected a file's name. Leave it out for the "
+                "usual place, or give False for none."
+            )
         if path is not None:
             no_address(
                 str(path),
