@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llama_index_mmrag.cli.encoders import chosen_encoder
-from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
+from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 
 if TYPE_CHECKING:
     from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -102,11 +102,9 @@ def check_exists(store: Path) -> None:
     Raises:
         StoreUnusable: It does not.
     """
-    if not holds_store(store):
-        made = f"mmrag index DIR --store {store}"
-        raise StoreUnusable(
-            f"There is no store in {str(store)!r}. Make one with: {made}"
-        )
+    from llama_index_mmrag.stores.checking import check_is_store
+
+    check_is_store(store)
 
 
 def query_of(text: str, image: Path | None) -> QueryBundle:

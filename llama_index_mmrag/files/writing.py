@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import uuid
@@ -50,11 +51,35 @@ def check_room(folder: Path, n_bytes: int, *, for_: str) -> None:
     disk = shutil.disk_usage(folder)
     # Without a limit, as a memory disk may be, all is 0.
     if disk.total and disk.free < n_bytes:
-        raise StoreFull(
-            f"{for_} in {str(folder)!r} needs about {n_bytes / 1e6:.1f} MB of free "
-            f"space, and its disk has {disk.free / 1e6:.1f} MB. Nothing was written: "
-            f"make room, or choose another disk."
-        )
+        raise _full(folder, f"about {_size(n_bytes)} of", disk.free, for_)
+
+
+def raise_if_full(
+    error: OSError, folder: Path, n_bytes: int | None, *, for_: str
+) -> None:
+    """Raise `StoreFull` if the system's error says that a disk has no room.
+
+    Args:
+        error: It.
+        folder: What was to be written to; it may be missing, and its parent not.
+        n_bytes: How many bytes; None: nobody knows.
+        for_: What they were for, as the beginning of a sentence.
+    """
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
+        needed = "more" if n_bytes is None else f"about {_size(n_bytes)} of"
+        raise _full(folder, needed, free, for_) from error
+
+
+def _full(folder: Path, needed: str, free: int, for_: str) -> StoreFull:
+    return StoreFull(
+        f"{for_} in {str(folder)!r} needs {needed} free space, and its disk has "
+        f"{_size(free)}. Nothing was written: make room, or choose another disk."
+    )
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 100_000 else f"{n_bytes} bytes"
 
 
 def reserve(files: Iterable[Path], folder: Path, *, for_: str) -> None:

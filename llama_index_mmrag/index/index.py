@@ -174,6 +174,11 @@ class MultiModalQdrantIndex(Made, Engines):
             MissingExtra: The default encoder's packages are not installed.
         """
         check_place(path=path, location=location, url=url, client=client)
+        if catalogue == "":
+            raise InvalidSetting(
+                "open() got catalogue=''; expected a file's name. Leave it out for the "
+                "usual place, or give False for none."
+            )
         if catalogue is not False:
             instance(catalogue, "open(): catalogue", str, Path, or_none=True)
         encoders = encoders_of(embed_model, image_embed_model)

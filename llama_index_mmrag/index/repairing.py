@@ -43,6 +43,7 @@ from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.checking import (
     MEDIA,
     StoreCheck,
+    check_is_store,
     check_store,
     damaged_pictures,
     note_media,
@@ -89,8 +90,9 @@ def repair_store(
         StoreInUse: The store is open.
         StoreFull: There is no room for the new shards.
         CollectionMismatch: It was filled by other encoders.
-        StoreUnusable: Neither its manifest nor the copy can be read.
+        StoreUnusable: There is none, or neither its manifest nor the copy can be read.
     """
+    check_is_store(root)
     encoders = encoders_of(embed_model, image_embed_model).of
     cards = {name: card_of(model) for name, model in encoders.items()}
     restored = restore_manifest(root, cards)

@@ -18,7 +18,12 @@ from llama_index.core.schema import (
 
 from llama_index_mmrag.checks import instance, listed
 from llama_index_mmrag.checks.arguments import checked
-from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting, MmragError
+from llama_index_mmrag.errors import (
+    ImageUnreadable,
+    InvalidSetting,
+    MmragError,
+    StoreFull,
+)
 from llama_index_mmrag.ingestion.identity import (
     checked_text,
     derived_id,
@@ -86,6 +91,8 @@ def read_documents(
     for document in documents:
         try:
             yield read_document(document, settings=settings, **how)
+        except StoreFull:
+            raise  # says nothing of the document
         except MmragError as error:
             source = document.id_ if isinstance(document, BaseNode) else repr(document)
             yield Problem(source, str(error))

@@ -19,7 +19,7 @@ from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.errors import StoreInUse, StoreUnusable
 from llama_index_mmrag.files.reading import MOST_BYTES, read_json
-from llama_index_mmrag.files.writing import replacing
+from llama_index_mmrag.files.writing import raise_if_full, replacing
 from llama_index_mmrag.nodes.node import GIVEN_ID_KEY
 from llama_index_mmrag.stores.catalogue import Catalogue
 from llama_index_mmrag.stores.collection import Collection
@@ -80,6 +80,7 @@ class InFlight:
             kept: Nodes that are there and stay, by the same modalities.
 
         Raises:
+            StoreFull: There is no room for the note in a folder.
             StoreUnusable: The note in a folder cannot be written; then nothing must be.
         """
         if self._file is None or not ref_doc_ids or not self._is_ours():
@@ -110,6 +111,8 @@ class InFlight:
             if self._is_shared:
                 self._go_on_without(error)
                 return
+            its = self._file.parent
+            raise_if_full(error, its, len(note), for_="The note of what is written")
             raise StoreUnusable(
                 f"Cannot write {str(self._file)!r}: {error.strerror}. Nothing was "
                 f"written. Make room, or make the folder writable, and insert again."

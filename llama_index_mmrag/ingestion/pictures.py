@@ -11,7 +11,7 @@ from pathlib import Path
 from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.errors import StoreUnusable
-from llama_index_mmrag.files.writing import replacing
+from llama_index_mmrag.files.writing import raise_if_full, replacing
 from llama_index_mmrag.nodes.images import check_whole, image_bytes
 from llama_index_mmrag.nodes.shown import picture_of
 
@@ -79,6 +79,7 @@ def save_inline(picture: Picture, media_dir: Path) -> Path:
     It is on the disk before a node names it, and nobody sees half a file.
 
     Raises:
+        StoreFull: There is no room.
         StoreUnusable: The folder cannot be made or written.
     """
     suffix = picture.mimetype.partition("/")[2].replace("jpeg", "jpg")
@@ -92,6 +93,7 @@ def save_inline(picture: Picture, media_dir: Path) -> Path:
         with replacing(target, by=f"{digest}.{uuid.uuid4().hex}.part") as file:
             file.write(picture.data)
     except OSError as error:
+        raise_if_full(error, target.parent, len(picture.data), for_="A picture")
         raise StoreUnusable(
             f"Cannot save a picture in the folder {str(media_dir)!r}: "
             f"{error.strerror}. Give a folder that can be written."

@@ -16,7 +16,7 @@ from typing import NamedTuple, cast
 from llama_index.core.schema import ImageNode
 
 from llama_index_mmrag.checks.arguments import checked
-from llama_index_mmrag.errors import MmragError
+from llama_index_mmrag.errors import MmragError, StoreFull
 from llama_index_mmrag.ingestion.directory import survey
 from llama_index_mmrag.ingestion.files import read_found
 from llama_index_mmrag.ingestion.records import (
@@ -298,15 +298,8 @@ def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
         else:
             try:
                 record = read_found(file, ref_doc_id, root, links_from, settings)
-            except MmragError as error:
-                yield Problem(file.as_posix(), str(error))
-                continue
             except Exception as error:  # noqa: BLE001 - one file must not stop the others
-                reason = (
-                    f"Cannot read it: {error!r}. This file shows a fault of the "
-                    f"program; please report it."
-                )
-                yield Problem(file.as_posix(), reason)
+                yield _problem(file, error)
                 continue
         pictures = [node for node in record.nodes if isinstance(node, ImageNode)]
         shows = dict.fromkeys(p.metadata.get(IMAGE_FILE_KEY, "") for p in pictures)
@@ -331,3 +324,16 @@ def _sha256(file: Path) -> str:
     except OSError:
         return ""
     return digest.hexdigest()
+
+
+def _problem(file: Path, error: Exception) -> Problem:
+    """Return what is told of a file; a disk that is full is no matter of the file's."""
+    if isinstance(error, StoreFull):
+        raise error
+    if isinstance(error, MmragError):
+        return Problem(file.as_posix(), str(error))
+    reason = (
+        f"Cannot read it: {error!r}. This file shows a fault of the program; please "
+        f"report it."
+    )
+    return Problem(file.as_posix(), reason)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
-from llama_index_mmrag.checks import has_breaks, instance
+from llama_index_mmrag.checks import instance
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.records import Survey
 from llama_index_mmrag.nodes.node import FILE_PATH_KEY, ROOT_KEY
-from llama_index_mmrag.nodes.places import Places, here, named, places_of
+from llama_index_mmrag.nodes.places import ROOT_NAME, Places, here, named, places_of
 
 logger = logging.getLogger(__name__)
 
@@ -230,14 +230,7 @@ def check_name(name: str, of: str) -> None:
             another control character or half a character.
     """
     n_bytes = len(name.encode("utf-8", "surrogatepass"))
-    is_bad = (
-        not name.strip()
-        or name in {".", "..", MEDIA}
-        or n_bytes > MOST_BYTES
-        or has_breaks(name)
-        or any(mark in name for mark in "/\\:")
-    )
-    if is_bad:
+    if not ROOT_NAME.fullmatch(name) or name == MEDIA or n_bytes > MOST_BYTES:
         raise InvalidSetting(
             f"{of} is {name!r}; expected a name of at most {MOST_BYTES} bytes without "
             f"'/', '\\', ':' and line breaks, which is none of '.', '..' and "

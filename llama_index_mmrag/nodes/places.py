@@ -7,6 +7,7 @@ it are stored, so that an index travels: where the folder lies is this machine's
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,12 @@ from llama_index_mmrag.nodes.node import FILE_PATH_KEY, IMAGE_FILE_KEY, ROOT_KEY
 
 Places: TypeAlias = Mapping[str, str]
 """Where roots lie: by name, an absolute POSIX path that does not end in "/"."""
+
+ROOT_NAME = re.compile(
+    r"(?!\.{1,2}\Z)(?=.*\S)[^/\\:\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]{1,200}"
+)
+"""What a root can be called: no separator, colon, control character, half a character
+or end of a line; neither "." nor "..", and not blank."""
 
 N = TypeVar("N", bound="BaseNode | NodeWithScore")
 

@@ -20,6 +20,8 @@ from urllib.parse import quote
 from llama_index.core.utils import get_cache_dir
 from pydantic import Json, TypeAdapter
 
+from llama_index_mmrag.nodes.places import ROOT_NAME
+
 logger = logging.getLogger(__name__)
 
 CATALOGUE = "catalogue.sqlite"
@@ -132,8 +134,8 @@ class Catalogue:
         """
         with self._lock:
             if self._roots is None or anew:
-                rows = self._read("SELECT name, place FROM roots")
-                known = {name: Path(place) for name, place in rows}
+                none: dict[str, Path] = {}
+                known = self._try(self._known_roots, none, make=False)
                 self._roots = {**(self._roots or {}), **known}
             return dict(self._roots)
 
@@ -200,6 +202,17 @@ class Catalogue:
         self._write(delete, [(document,) for document in documents], make=False)
 
     # The file
+
+    @staticmethod
+    def _known_roots(db: sqlite3.Connection) -> dict[str, Path]:
+        known = {}
+        for name, place in db.execute("SELECT name, place FROM roots"):
+            is_path = isinstance(place, str) and os.path.isabs(place)
+            if not (is_path and ROOT_NAME.fullmatch(name)):
+                msg = f"it has a root {name!r} at {place!r}"
+                raise ValueError(msg)
+            known[name] = Path(place)
+        return known
 
     def _rows(self, where: str, *values: str) -> list[FileRow]:
         columns = ", ".join(FileRow._fields)

@@ -31,6 +31,7 @@ _LOG = logging.getLogger(__name__)
 MEDIA = "media"
 """Folder of a store's own pictures, and what a check calls them."""
 _DIGITS_OF_SHA256 = 64
+_OF_A_STORE = ("mmrag.json", "mmrag.copy.json", RECORD)
 _NOTED = 12
 """Characters of a picture's name that tell it from the others."""
 
@@ -58,6 +59,19 @@ class StoreCheck:
         return not self.damaged
 
 
+def check_is_store(root: Path) -> None:
+    """Do nothing if a folder holds a store, or one that lost its manifest.
+
+    Raises:
+        StoreUnusable: It does not.
+    """
+    if not any((root / name).exists() for name in _OF_A_STORE):
+        raise StoreUnusable(
+            f"There is no store in {str(root)!r}. Make one with: mmrag index DIR "
+            f"--store {root}"
+        )
+
+
 def check_store(
     root: Path, opened: Mapping[str, EdgeFolder] | None = None
 ) -> StoreCheck:
@@ -70,8 +84,9 @@ def check_store(
     Raises:
         StoreInUse: It is open elsewhere.
         StoreFull: One that was killed has to be opened, and there is no room for it.
-        StoreUnusable: Its manifest cannot be read.
+        StoreUnusable: There is none, or its manifest cannot be read.
     """
+    check_is_store(root)
     if index_id_of(root) is None:
         raise lost_manifest(root)
     n_points: dict[str, int] = {}

@@ -20,7 +20,12 @@ import qdrant_edge as qe
 
 from llama_index_mmrag.errors import MmragError, StoreUnusable
 from llama_index_mmrag.files.reading import read_json
-from llama_index_mmrag.files.writing import check_room, replacing, reserve
+from llama_index_mmrag.files.writing import (
+    check_room,
+    raise_if_full,
+    replacing,
+    reserve,
+)
 from llama_index_mmrag.stores.quantisation import QUANTISATION
 
 POINTER = "store.json"
@@ -209,12 +214,13 @@ def copy_sparse(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Raise the system's errors as `StoreUnusable`."""
+    """Raise the system's errors as `StoreUnusable`, a full disk's as `StoreFull`."""
     try:
         yield
     except MmragError:
         raise
     except OSError as error:
+        raise_if_full(error, path, None, for_="What is written")
         raise StoreUnusable(
             f"The store folder {str(path)!r} cannot be used: {error}. Expected a "
             "folder that this process may create, read and write, with space on the "

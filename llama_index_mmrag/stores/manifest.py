@@ -18,7 +18,12 @@ from llama_index_mmrag.composition import Composition, composition_of
 from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
 from llama_index_mmrag.files.reading import read_json
 from llama_index_mmrag.files.sealing import sealed, unsealed
-from llama_index_mmrag.files.writing import put_aside, replacing, sync_tree
+from llama_index_mmrag.files.writing import (
+    put_aside,
+    raise_if_full,
+    replacing,
+    sync_tree,
+)
 from llama_index_mmrag.stores.edge_layout import LOCK, disk_errors
 from llama_index_mmrag.stores.edge_record import RECORD
 from llama_index_mmrag.stores.format import (
@@ -311,6 +316,7 @@ def _write(root: Path, content: Manifest) -> None:
         # Half a manifest would lock the store's owner out.
         _replace(manifest, content)
     except OSError as error:
+        raise_if_full(error, root, len(_json(content)), for_="The manifest")
         raise StoreUnusable(
             f"Cannot write {str(manifest)!r}: {error.strerror}. Choose another folder."
         ) from error
@@ -328,4 +334,8 @@ def _write_copy(root: Path, content: Manifest) -> None:
 
 def _replace(file: Path, content: Manifest) -> None:
     with replacing(file, by=_UNFINISHED) as unfinished:
-        unfinished.write(sealed(content.model_dump(exclude_unset=True)))
+        unfinished.write(_json(content))
+
+
+def _json(content: Manifest) -> bytes:
+    return sealed(content.model_dump(exclude_unset=True))

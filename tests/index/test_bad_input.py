@@ -6,8 +6,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pytest
 from llama_index.core.schema import Document, ImageNode, TextNode
 from PIL import Image
+
+from llama_index_mmrag import MultiModalQdrantIndex
+from llama_index_mmrag.errors import InvalidSetting
 
 from ..support.indexes import COLOURS, all_of, inline, painted, pictures, texts
 
@@ -95,3 +99,9 @@ def test_text_declared_a_picture_goes_in_beside_real_pictures(open_index):
     report = index.insert([said, *(ImageNode(image=inline(c)) for c in COLOURS)])
     assert (report.n_added, report.problems) == (7, [])
     assert len(all_of(index.channels[1])) == 7
+
+
+def test_catalogue_without_a_name_is_refused(tmp_path):
+    with pytest.raises(InvalidSetting, match="catalogue=''; expected a file's name"):
+        MultiModalQdrantIndex.open(tmp_path / "store", catalogue="")
+    assert not (tmp_path / "store").exists()

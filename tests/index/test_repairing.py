@@ -485,3 +485,11 @@ def test_where_nobody_knows_what_there_was_nothing_is_said_of_it(record, root, e
     done = repaired(root, encoder)
     assert (done.n_copied, done.n_lost) == ({"text": 0}, {"text": None})
     assert done.may_lack_points
+
+
+def test_path_that_is_no_store_is_told_as_one(tmp_path, encoder):
+    (tmp_path / "file").write_text("a note")
+    for look in (check_store, lambda root: repaired(root, encoder)):
+        for name in ("none", "file", "."):
+            with pytest.raises(StoreUnusable, match="There is no store in"):
+                look(tmp_path / name)

@@ -350,3 +350,20 @@ def test_log_has_one_line_for_a_session(file, caplog):
             it.remember([row()])
             it.files("docs")
     assert len(said(caplog)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        *(("..", "'/srv'"), ("a/b", "'/srv'"), ("", "'/srv'"), ("a\n", "'/srv'")),
+        *(("docs", "'srv'"), ("docs", "zeroblob(5)"), ("docs", "7")),
+    ],
+)
+def test_root_that_cannot_be_one_is_damage(name, place, file, caplog):
+    use(file)
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute(f"INSERT OR REPLACE INTO roots VALUES (?, {place}, '')", (name,))
+    caplog.clear()
+    assert catalogue(file).roots() == {}
+    assert "made anew" in said(caplog)[0]
+    assert file.with_name(f"{file.name}.aside").exists()
