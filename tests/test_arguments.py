@@ -98,7 +98,8 @@ NOT_CALLED = {
     "CaptionedImageNode ExplainedTextNode": "LlamaIndex's nodes: pydantic checks them",
     "entity_id_of entity_of hide_bookkeeping modality_of name_of stored_as"
     " with_provenance report": "called for each node, with what a walk has made",
-    "collect_routes": "takes nothing",
+    "collect_routes MultiModalQuery.to_dict MultiModalQuery.from_dict"
+    " QdrantEdgeVectorStore.clear": "takes nothing, or what it wrote",
     "collect_degradations describe_sources provenance_of": "ask, and take any result",
     "RankedList": "channels make them, of what their stores found: scores are checked",
     "Channel.answer Channel.aanswer RetrieverChannel.answer RetrieverChannel.aanswer"

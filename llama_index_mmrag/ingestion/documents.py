@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from llama_index.core.ingestion import run_transformations
@@ -32,7 +32,6 @@ from llama_index_mmrag.ingestion.identity import (
     user_metadata,
 )
 from llama_index_mmrag.ingestion.linked import (
-    FILE_NAME_KEY,
     IMAGE,
     ORIGINAL_ID_KEY,
     TEXT,
@@ -42,7 +41,7 @@ from llama_index_mmrag.ingestion.linked import (
     linked,
     templates_of,
 )
-from llama_index_mmrag.ingestion.markdown import MARKDOWN_SUFFIXES, markdown_page
+from llama_index_mmrag.ingestion.markdown import is_markdown, markdown_page
 from llama_index_mmrag.ingestion.pages import Page, Section, page_record, split
 from llama_index_mmrag.ingestion.pictures import (
     Caption,
@@ -73,9 +72,6 @@ from llama_index_mmrag.nodes.places import (
     stored_metadata,
 )
 from llama_index_mmrag.nodes.shown import has_picture
-
-_NAME_KEYS = (FILE_PATH_KEY, FILE_NAME_KEY, "filename", "source")
-_MARKDOWN_TYPES = frozenset({"text/markdown", "text/x-markdown"})
 
 
 @checked
@@ -202,7 +198,7 @@ def _read_document(
         templates=templates_of(document),
         places=places,
     )
-    if document.image_resource is None and _is_markdown(document):
+    if document.image_resource is None and is_markdown(document):
         path = document.metadata.get(FILE_PATH_KEY)
         folder = Path(str(path)).absolute().parent if path else None
         page = markdown_page(text, folder=folder, root=None)
@@ -241,15 +237,6 @@ def _transformed(
     nodes = tuple(node for record in records for node in record.nodes)
     problems = tuple(problem for record in records for problem in record.problems)
     return SourceRecord(ids[0], nodes, True, problems, random_id=ids[1])
-
-
-def _is_markdown(document: Document) -> bool:
-    resource = document.text_resource
-    declared = (document.metadata.get("file_type"), resource and resource.mimetype)
-    if not _MARKDOWN_TYPES.isdisjoint(map(str, declared)):
-        return True
-    names = (str(document.metadata.get(key, "")) for key in _NAME_KEYS)
-    return any(PurePath(name).suffix.lower() in MARKDOWN_SUFFIXES for name in names)
 
 
 def _read_node(

@@ -6,27 +6,42 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
+from llama_index.core.schema import Document
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.ingestion.html import read_html
 from llama_index_mmrag.ingestion.identity import plain
+from llama_index_mmrag.ingestion.linked import FILE_NAME_KEY
 from llama_index_mmrag.ingestion.links import PictureLink, open_link
 from llama_index_mmrag.ingestion.pages import LINE, Page, Section
 from llama_index_mmrag.ingestion.pictures import Caption
 from llama_index_mmrag.ingestion.records import DocumentUnreadable
+from llama_index_mmrag.nodes.node import FILE_PATH_KEY
 
 MARKDOWN_SUFFIXES = (".md", ".markdown")
+_TYPES = frozenset({"text/markdown", "text/x-markdown"})
+_NAME_KEYS = (FILE_PATH_KEY, FILE_NAME_KEY, "filename", "source")
 
 MAX_NESTING = 50
 """Block levels read, two for each list in a list; the parser drops what is deeper."""
 
 _FENCES = ("---", "...")
+
+
+def is_markdown(document: Document) -> bool:
+    """Return whether a document says so, by its type or a name of it."""
+    resource = document.text_resource
+    declared = (document.metadata.get("file_type"), resource and resource.mimetype)
+    if not _TYPES.isdisjoint(map(str, declared)):
+        return True
+    names = (str(document.metadata.get(key, "")) for key in _NAME_KEYS)
+    return any(PurePath(name).suffix.lower() in MARKDOWN_SUFFIXES for name in names)
 
 
 @dataclass(frozen=True, slots=True)
