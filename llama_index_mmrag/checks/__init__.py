@@ -11,7 +11,6 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from math import isfinite
 from typing import Any, SupportsFloat, TypeVar
-from unicodedata import category
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -231,11 +230,6 @@ def no_keywords(given: Iterable[str], of: str) -> None:
             f"{of}() got the keyword {keyword!r}, which it does not know; expected "
             f"those of its signature alone. Leave it out."
         )
-
-
-def has_breaks(text: str) -> bool:
-    """Return whether a text has ends of lines, control characters or surrogates."""
-    return any(category(mark) in {"Cc", "Cs", "Zl", "Zp"} for mark in text)
 
 
 _ADDRESS = re.compile(r":memory:|[A-Za-z][A-Za-z0-9+.-]+:[/\\].*", re.DOTALL)

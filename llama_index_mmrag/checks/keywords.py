@@ -34,11 +34,6 @@ OUR_WORDS = {
     "use_async": "aquery() and aretrieve()",
     "multimodal": "max_images=0 for captions instead of pictures",
     "citation_chunk_size": "Settings.chunk_size, or transformations at ingestion",
-    # Qdrant's
-    "limit": "top_k",
-    "using": "QdrantVectorStore(dense_vector_name=...)",
-    "with_payload": "results as they are: they have their metadata",
-    "with_vectors": "channel.vector_store.get_nodes(), whose nodes have embeddings",
     "document": "items",
     "callback_manager": "Settings.callback_manager, or as_query_engine's",
 }

@@ -125,7 +125,10 @@ class Engines:
         if response_synthesizer is None:
             writing.setdefault("embed_model", self._channels["text"].embed_model)
             response_synthesizer = MultiModalSynthesizer(llm, **writing)
-        elif given := [*([] if llm == SETTINGS else ["llm"]), *writing]:
+        elif given := [
+            *([] if llm == SETTINGS else ["llm"]),
+            *(writing.keys() - {"callback_manager"}),
+        ]:
             raise InvalidSetting(
                 f"as_query_engine() got response_synthesizer and {given[0]}, which is "
                 f"for the one that is made where none is given. Leave one of the two "

@@ -18,8 +18,9 @@ from llama_index_mmrag.nodes.node import IMAGE_FILE_KEY
 _BASE64 = 64
 """Characters of the shortest picture in base64."""
 
-_WORDS = 40
-"""Characters of the first words in a name."""
+_WORDS, _READ = 40, 400
+"""Characters of the first words in a name, and of the text that they are looked for in:
+spaces are none of them, and a text may be a book."""
 
 
 class RootUnknown(ImageUnreadable):
@@ -139,7 +140,7 @@ def name_of(node: BaseNode) -> str:
     if name := Path(_file_of(node)).name or node.metadata.get("file_name"):
         return str(name)
     titles = (node.metadata.get(key) for key in ("title", "document_title"))
-    words = textwrap.shorten(node.get_content(), _WORDS, placeholder="…")
+    words = textwrap.shorten(node.get_content()[:_READ], _WORDS, placeholder="…")
     told = [str(part) for part in (*titles, words) if part]
     return ", ".join(told) or node.node_id
 

@@ -228,7 +228,8 @@ class Channel:
         """Return what the query part finds here, best first."""
         query, is_calibrated = self._query(search)
         if self.composer is None:
-            vector = search.encodings.of(search.part, self.embed_model)
+            is_here = self.way == "here"
+            vector = search.encodings.of(search.part, self.embed_model, is_here=is_here)
         else:
             vector = self.composer.vector(search.part, search.encodings)
         query.query_embedding = vector

@@ -16,7 +16,7 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index_mmrag.concurrency.jobs import AskerAtFault, Unrepeatable, still_busy
 from llama_index_mmrag.concurrency.threads import working_for
 from llama_index_mmrag.concurrency.turns import ENCODING, MOST_OF_AN_ENCODER, in_turn
-from llama_index_mmrag.embeddings.encoder import InProcess, computes_here
+from llama_index_mmrag.embeddings.encoder import computes_here
 from llama_index_mmrag.embeddings.unread import warn_of_unread
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
 from llama_index_mmrag.retrieval.query import QueryPart
@@ -29,17 +29,20 @@ class Encodings:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _vectors: dict[tuple[int, str], Future[list[float]]] = field(default_factory=dict)
 
-    def of(self, part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
+    def of(
+        self, part: QueryPart, embed_model: BaseEmbedding, *, is_here: bool = False
+    ) -> list[float]:
         """Return the part's vector; a second caller waits for the first one's.
 
         A thread that is left behind meanwhile is the encoder's and not the store's,
-        where the encoder may hang.
+        unless the encoder computes here: `is_here` spares the question.
         """
-        with working_for(embed_model) if _may_hang(embed_model) else nullcontext():
+        hangs = not (is_here or computes_here(embed_model))
+        with working_for(embed_model) if hangs else nullcontext():
             while True:
                 future, is_first = self._claimed(part, embed_model)
                 if is_first:
-                    _fill(future, part, embed_model)
+                    _fill(future, part, embed_model, hangs)
                 with suppress(CancelledError):  # whoever was to fill it will not
                     return future.result()
 
@@ -61,8 +64,8 @@ class Encodings:
     async def _filled(
         self, future: Future[list[float]], part: QueryPart, embed_model: BaseEmbedding
     ) -> None:
-        lane = None if _may_hang(embed_model) else ENCODING
-        fill = partial(_fill, future, part, embed_model)
+        lane = ENCODING if computes_here(embed_model) else None
+        fill = partial(_fill, future, part, embed_model, lane is None)
         try:
             with working_for(None):  # its lane's threads are all that it can hold
                 await in_turn(fill, embed_model, lane=lane, most=MOST_OF_AN_ENCODER)
@@ -105,23 +108,17 @@ def encode(part: QueryPart, embed_model: BaseEmbedding) -> list[float]:
     return embed_model.get_image_embedding(picture)
 
 
-def _may_hang(embed_model: BaseEmbedding) -> bool:
-    # Most encoders are made of no others, and need no second look on a query's walk.
-    is_whole = isinstance(embed_model, InProcess) and not hasattr(
-        embed_model, "text_encoder"
-    )
-    return not (is_whole or computes_here(embed_model))
-
-
 def _fill(
-    future: Future[list[float]], part: QueryPart, embed_model: BaseEmbedding
+    future: Future[list[float]],
+    part: QueryPart,
+    embed_model: BaseEmbedding,
+    hangs: bool,
 ) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:
-        if _may_hang(embed_model) and (
-            busy := still_busy(embed_model, f"{type(embed_model).__name__} is")
-        ):
+        who = f"{type(embed_model).__name__} is"
+        if hangs and (busy := still_busy(embed_model, who)):
             raise busy  # noqa: TRY301 - kept as any other error is
         future.set_result(encode(part, embed_model))
         if not all(map(str.isascii, part.texts)):

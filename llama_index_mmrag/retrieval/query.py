@@ -31,7 +31,6 @@ PICTURES = (Path, Image.Image, ImageBlock, ImageNode, ImageDocument)
 
 PartKind = Literal["text", "image", "composed"]
 _DATA = "data:application/octet-stream;base64,"
-_PLAIN = ("query_str", "custom_embedding_strs", "embedding")
 
 
 @dataclass
@@ -64,13 +63,12 @@ class MultiModalQuery(QueryBundle):
 
     def to_dict(self, encode_json: bool = False) -> dict[str, Any]:  # noqa: ARG002, FBT001, FBT002 - LlamaIndex's
         """Return the query as JSON data: pictures as paths or `data:` URIs."""
-        path = None if self.image_path is None else str(self.image_path)
-        pictures = map(_as_file, self.images)
-        written = [p if isinstance(p, str) else _DATA + _base64(p) for p in pictures]
         return {
-            **{name: getattr(self, name) for name in _PLAIN},
-            "image_path": path,
-            "images": written,
+            "query_str": self.query_str,
+            "custom_embedding_strs": self.custom_embedding_strs,
+            "embedding": self.embedding,
+            "image_path": self.image_path and str(self.image_path),
+            "images": [*map(_as_text, self.images)],
             "part_weights": dict(self.part_weights),
         }
 
@@ -247,8 +245,12 @@ def pictures_of(query: str | QueryBundle) -> list[ImageSource]:
     return [*first, *listed(query.images, "images", *kinds, error=InvalidQuery)]
 
 
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+def _as_text(picture: ImageSource) -> str:
+    """Return a picture's path, unread, or its file as a `data:` URI."""
+    if isinstance(picture, (str, Path)):
+        return str(picture)
+    data = image_bytes(_as_file(picture))
+    return _DATA + base64.b64encode(data).decode()
 
 
 def _as_file(picture: ImageSource) -> str | bytes:

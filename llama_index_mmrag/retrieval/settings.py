@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
@@ -12,7 +12,6 @@ from llama_index.core.schema import IndexNode
 from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQueryMode
 
 from llama_index_mmrag.checks import (
-    has_breaks,
     instance,
     listed,
     number,
@@ -23,6 +22,7 @@ from llama_index_mmrag.checks import (
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Fusion
 from llama_index_mmrag.nodes.node import SEPARATOR
+from llama_index_mmrag.nodes.places import ROOT_NAME
 from llama_index_mmrag.retrieval.query import PartKind
 from llama_index_mmrag.retrieval.search import SearchChannel
 from llama_index_mmrag.stores.collection import Collection
@@ -56,13 +56,14 @@ QDRANTS_WORDS = {
 """By the name of an argument of Qdrant's or LlamaIndex's: what a channel has for it."""
 
 OF_CHANNELS = {
+    **QDRANTS_WORDS,
     "score_threshold": "Scores of different channels do not compare, and fused ones "
     "are sums of their own (1/61 for a first rank with RRF). For a collection's own "
     "scores give Channel(score_threshold=); cut fused ones with LlamaIndex's "
     "SimilarityPostprocessor.",
     "search_params": "They are a channel's: Channel(search_params=).",
 }
-"""The same, for arguments of a channel that a retriever does not have."""
+"""The same for a retriever, which has no such arguments of a channel."""
 
 
 def checked_timeout(timeout_s: float | None, *, of: str) -> float | None:
@@ -231,13 +232,11 @@ def checked_settings(  # noqa: PLR0913 - one argument a setting, all by name
             "A channel has an empty name; expected one such as 'text'."
         )
     of = f"Channel {name!r}"
-    # The first two stand between a channel and what is told of it.
-    separators = (SEPARATOR, "→", "/", "\\")
-    if name in {".", ".."} or {*separators} & set(name) or has_breaks(name):
+    if "→" in name or not ROOT_NAME.fullmatch(name):
         raise InvalidSetting(
-            f"A channel is called {name!r}; expected a name of one line without "
-            f"{', '.join(map(repr, separators))} and control characters, which is "
-            f"neither '.' nor '..'. Such as 'text'."
+            f"A channel is called {name!r}; expected a name of one line without '→', "
+            f"{SEPARATOR!r}, slashes and control characters, of at most 200 of them, "
+            f"which is neither '.' nor '..'. Such as 'text'."
         )
     for kind in listed(accepts, f"{of}: accepts", str):
         one_of(kind, f"{of}: a kind in accepts", get_args(PartKind))
@@ -249,31 +248,26 @@ def checked_settings(  # noqa: PLR0913 - one argument a setting, all by name
     }
 
 
-def checked_scores(
-    of: str,
-    *,
-    alpha: float | None,
-    score_threshold: float | None,
-    sparse_top_k: int | None,
-    hybrid_top_k: int | None,
-) -> dict[str, object]:
+def checked_scores(of: str, **given: float | None) -> dict[str, object]:
     """Return what a channel has for its scores, in plain types; None stays.
+
+    Args:
+        of: What it is called.
+        **given: alpha, score_threshold, sparse_top_k, hybrid_top_k.
 
     Raises:
         InvalidSetting: A number is out of its range.
     """
     advice = "0 is terms alone, 1 the vector alone."
-    within = partial(number, at_least=0, at_most=1, advice=advice)
-    some = partial(whole, at_least=1)
-    checks: dict[str, tuple[Any, Any]] = {
-        "alpha": (alpha, within),
-        "score_threshold": (score_threshold, number),
-        "sparse_top_k": (sparse_top_k, some),
-        "hybrid_top_k": (hybrid_top_k, some),
+    checks: dict[str, Callable[..., object]] = {
+        "alpha": partial(number, at_least=0, at_most=1, advice=advice),
+        "score_threshold": number,
+        "sparse_top_k": partial(whole, at_least=1),
+        "hybrid_top_k": partial(whole, at_least=1),
     }
     return {
-        name: None if given is None else check(given, f"{of}: {name}")
-        for name, (given, check) in checks.items()
+        name: None if value is None else checks[name](value, f"{of}: {name}")
+        for name, value in given.items()
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from llama_index.core import Settings
+from llama_index.core.callbacks import CallbackManager
 from llama_index.core.chat_engine.types import ChatMode
 from llama_index.core.llms import ChatMessage, MockLLM
 from llama_index.core.llms.mock import MockFunctionCallingLLM
@@ -100,7 +101,7 @@ def test_composed_vectors_are_of_neither_modality(open_index):
         ({"sparse_top_k": 5}, "sparse_top_k belongs to a hybrid search"),
         ({"similarity_topk": 5}, "as_retriever.. takes no 'similarity_topk'. Use sim"),
         ({"response_mode": "compact"}, "response_synthesizer="),
-        ({"limit": 5}, "Use top_k"),
+        ({"limit": 5}, "called top_k"),
     ],
 )
 def test_what_a_retriever_does_not_take_is_told(settings, said, index):
@@ -145,6 +146,9 @@ def test_what_an_engine_does_not_take_is_told(settings, said, index):
 
 def test_settings_of_a_synthesizer_that_is_given_are_not_ignored(index):
     given = get_response_synthesizer(llm=MockLLM())
+    manager = CallbackManager()
+    engine = index.as_query_engine(response_synthesizer=given, callback_manager=manager)
+    assert engine.retriever.callback_manager is manager
     for settings in ({"max_images": 1}, {"llm": MockLLM()}, {"streaming": True}):
         with pytest.raises(InvalidSetting, match=f"and {next(iter(settings))}, which"):
             index.as_query_engine(response_synthesizer=given, **settings)

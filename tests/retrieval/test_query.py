@@ -159,6 +159,11 @@ def test_query_is_written_as_json_and_read(form, paint):
         assert text.weight == 2.0
 
 
+def test_query_is_written_where_its_pictures_are_not():
+    query = MultiModalQuery("red", images=["gone.png", Path("away/gone.png")])
+    assert query.to_dict()["images"] == ["gone.png", str(Path("away/gone.png"))]
+
+
 @pytest.mark.parametrize("form", ["path", "pil", "node", "document", "block"])
 async def test_picture_is_a_query(form, paint, open_store):
     path: Path = paint("orange")
