@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from llama_index.core import Settings
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import BaseNode, NodeWithScore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
@@ -104,6 +105,14 @@ def retrieve(request) -> Callable[..., Awaitable[list[NodeWithScore]]]:
         return await asyncio.to_thread(retriever.retrieve, query)
 
     return found
+
+
+@pytest.fixture
+def unset(monkeypatch) -> Any:
+    """Return LlamaIndex's Settings as they are before anything is set."""
+    for name in ("_llm", "_embed_model"):
+        monkeypatch.setattr(Settings, name, None)
+    return Settings
 
 
 @pytest.fixture(params=["local", "server"])

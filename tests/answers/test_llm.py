@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from llama_index.core import Settings
 from llama_index.core.llms import ChatMessage, MockLLM
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.prompts import PromptTemplate
@@ -24,13 +23,6 @@ QUESTION = "What is said?"
 
 def says(text: str) -> Any:
     return lambda _: ChatMessage(text)
-
-
-@pytest.fixture
-def unset(monkeypatch) -> Any:
-    """Leave LlamaIndex's Settings as they are before anything is set."""
-    monkeypatch.setattr(Settings, "_llm", None)
-    return Settings
 
 
 class Small(MockFunctionCallingLLM):

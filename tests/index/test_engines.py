@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from llama_index.core import Settings
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.chat_engine.types import ChatMode
 from llama_index.core.llms import ChatMessage, MockLLM
@@ -21,13 +20,6 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import modality_of
 
 from ..support.indexes import COLOURS, inline
-
-
-@pytest.fixture
-def unset(monkeypatch) -> Any:
-    """Leave LlamaIndex's Settings as they are before anything is set."""
-    monkeypatch.setattr(Settings, "_llm", None)
-    return Settings
 
 
 @pytest.fixture

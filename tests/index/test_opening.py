@@ -5,10 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from llama_index.core import Settings
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.schema import Document, ImageNode
 from qdrant_client import QdrantClient
@@ -119,13 +117,6 @@ def test_old_names_say_the_new_ones(old, open_index):
     new = {"text_embed_model": "image_embed_model", "early_fusion": "composition"}[old]
     with pytest.raises(InvalidSetting, match=f"open.. takes no '{old}'.*{new}"):
         open_index(**{old: None})
-
-
-@pytest.fixture
-def unset(monkeypatch) -> Any:
-    """Leave LlamaIndex's Settings as they are before anything is set."""
-    monkeypatch.setattr(Settings, "_embed_model", None)
-    return Settings
 
 
 def test_encoder_of_settings_is_used_where_none_is_given(unset, tmp_path, encoder):
