@@ -34,6 +34,12 @@ OUR_WORDS = {
     "use_async": "aquery() and aretrieve()",
     "multimodal": "max_images=0 for captions instead of pictures",
     "citation_chunk_size": "Settings.chunk_size, or transformations at ingestion",
+    # Qdrant's
+    **dict.fromkeys(
+        ("api_key", "host", "port", "grpc_port", "prefer_grpc", "https", "timeout"),
+        "client=QdrantClient(url=..., api_key=...), which takes all of Qdrant's",
+    ),
+    "image": "images=[...]",
     "document": "items",
     "callback_manager": "Settings.callback_manager, or as_query_engine's",
 }

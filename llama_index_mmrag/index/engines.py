@@ -149,6 +149,9 @@ class Engines:
     ) -> BaseChatEngine:
         """Return one of LlamaIndex's chat engines over this index.
 
+        It answers by LlamaIndex's prompts: only "condense_question" shows the sources
+        under labels and checks what is cited.
+
         Args:
             chat_mode: "best" and "condense_plus_context" make a question of the
                 conversation and show its evidence, pictures with their captions;
@@ -166,8 +169,9 @@ class Engines:
         model = chosen_llm(settings.pop("multi_modal_llm", llm))
         if model is None:
             raise InvalidSetting(
-                "A chat needs a model to write it: give llm=, or set Settings.llm. "
-                "Without one, as_query_engine() answers with the evidence's sentences."
+                "A chat needs a model to write it: give llm=, or set Settings.llm; a "
+                "MockLLM there counts as none, since LlamaIndex makes one of None. "
+                "Without a model, as_query_engine() answers with the evidence's words."
             )
         mode = str(getattr(chat_mode, "value", chat_mode))
         if mode in ("react", "openai"):

@@ -48,6 +48,7 @@ from llama_index_mmrag.ingestion.pictures import (
     Picture,
     opened_picture,
     place_picture,
+    undecoded,
 )
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
 from llama_index_mmrag.ingestion.relations import (
@@ -136,6 +137,7 @@ def read_document(
     if settings.media_dir is not None:
         places |= places_of({MEDIA: settings.media_dir})
     if isinstance(document, Document):
+        document = undecoded(document)
         steps = listed(transformations, "transformations", TransformComponent)
         if steps and not has_picture(document):
             return _transformed(document, steps, settings, places)
@@ -169,6 +171,7 @@ def document_id(
     places = places_of(roots or {})
     if keep_uuid4 or not is_random(document.id_):
         return known_as(document.id_, places)
+    document = undecoded(document)
     picture = opened_picture(document) if has_picture(document) else None
     return _document_id(document, picture, places)
 

@@ -8,11 +8,12 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from llama_index.core.schema import BaseNode
+from llama_index.core.schema import BaseNode, Document, MediaResource
 
 from llama_index_mmrag.errors import StoreUnusable
 from llama_index_mmrag.files.writing import raise_if_full, replacing
 from llama_index_mmrag.nodes.images import check_whole, image_bytes
+from llama_index_mmrag.nodes.node import FILE_PATH_KEY
 from llama_index_mmrag.nodes.shown import picture_of
 
 
@@ -59,6 +60,21 @@ def inline_picture(data: bytes, name: str) -> Picture:
         ImageUnreadable: The bytes are no whole picture.
     """
     return Picture(data, check_whole(data, name=f"in {name}"), None)
+
+
+def undecoded(document: Document) -> Document:
+    """Return a document; one whose text is a picture's bytes, with that picture.
+
+    SimpleDirectoryReader makes such where llama-index-readers-file is not installed.
+    """
+    kind, path = (document.metadata.get(key) for key in ("file_type", FILE_PATH_KEY))
+    # No text holds a zero byte, what was read off a picture included; each format does.
+    is_of_bytes = "\0" in document.text and document.image_resource is None
+    if not path or not is_of_bytes or not str(kind).startswith("image/"):
+        return document
+    nothing, picture = MediaResource(text=""), MediaResource(path=Path(str(path)))
+    parts = {"text_resource": nothing, "image_resource": picture}
+    return document.model_copy(update=parts)
 
 
 def opened_picture(node: BaseNode) -> Picture:

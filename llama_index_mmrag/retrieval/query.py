@@ -13,6 +13,7 @@ from llama_index.core.schema import ImageDocument, ImageNode, QueryBundle
 from PIL import Image
 
 from llama_index_mmrag.checks import listed, numbers
+from llama_index_mmrag.checks.keywords import answered
 from llama_index_mmrag.concurrency.deadlines import Deadline
 from llama_index_mmrag.concurrency.jobs import AskerAtFault, Job, Steps
 from llama_index_mmrag.errors import AllRoutesFailed, ImageUnreadable, InvalidQuery
@@ -33,6 +34,7 @@ PartKind = Literal["text", "image", "composed"]
 _DATA = "data:application/octet-stream;base64,"
 
 
+@answered({})
 @dataclass
 class MultiModalQuery(QueryBundle):
     """A query bundle with any number of pictures and a weight for each part.

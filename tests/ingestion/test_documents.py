@@ -23,6 +23,7 @@ from llama_index.core.schema import (
     TextNode,
 )
 from llama_index.core.utils import get_tokenizer
+from PIL import Image
 
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
 from llama_index_mmrag.ingestion import (
@@ -365,3 +366,19 @@ def test_no_word_of_a_plain_text_is_lost(words):
     nodes = read_document(Document(text=text), settings=small).nodes
     joined = "".join(node.text for node in nodes)
     assert all(word in joined for word in words)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_text_that_is_a_pictures_bytes_is_that_picture(kind, tmp_path):
+    """So SimpleDirectoryReader reads it without llama-index-readers-file."""
+    file = tmp_path / f"red.{kind.lower()}"
+    Image.new("RGB", (16, 12), "red").save(file, kind)
+    garbage = file.read_bytes().decode(errors="ignore")
+    about = {"file_path": str(file), "file_type": f"image/{kind.lower()}"}
+    read = Document(text=garbage, metadata=about)
+    node = read_one(read)
+    assert (node.image_path, node.text) == (str(file), "")
+    shown = ImageDocument(image_path=str(file), metadata=about)
+    assert document_id(read) == document_id(shown)
+    lettering = Document(text="what was read off it", metadata=about)
+    assert read_one(lettering).text == "what was read off it"

@@ -159,6 +159,11 @@ def test_query_is_written_as_json_and_read(form, paint):
         assert text.weight == 2.0
 
 
+def test_keyword_that_a_query_does_not_take_is_answered():
+    with pytest.raises(InvalidSetting, match="takes no 'image'. Use images="):
+        MultiModalQuery("red", image="red.png")
+
+
 def test_query_is_written_where_its_pictures_are_not():
     query = MultiModalQuery("red", images=["gone.png", Path("away/gone.png")])
     assert query.to_dict()["images"] == ["gone.png", str(Path("away/gone.png"))]
