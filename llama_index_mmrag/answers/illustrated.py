@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Generator
-from contextlib import aclosing, closing
 from dataclasses import dataclass, field
 from html import escape
 from operator import itemgetter
@@ -211,15 +209,13 @@ class MultiModalPydanticResponse(_Illustrated, PydanticResponse):
 class MultiModalStreamingResponse(_Illustrated, StreamingResponse):
     """A stream of `MultiModalSynthesizer`, which knows what was read of it already."""
 
-    _read: list[str] = field(default_factory=list, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self.response_gen = _remembered(self.response_gen, self._read)
+    said: list[str] = field(default_factory=list, repr=False)
+    """The pieces that were read; `Draft` fills it."""
 
     def get_response(self) -> Response:
         """Return the whole answer; what is left of the stream is read."""
         deque(self.response_gen, maxlen=0)
-        self.response_txt = "".join(self._read)
+        self.response_txt = "".join(self.said)
         return MultiModalResponse(self.response_txt, self.source_nodes, self.metadata)
 
 
@@ -227,36 +223,15 @@ class MultiModalStreamingResponse(_Illustrated, StreamingResponse):
 class AsyncMultiModalStreamingResponse(_Illustrated, AsyncStreamingResponse):
     """An asynchronous stream, which knows what was read of it already."""
 
-    _read: list[str] = field(default_factory=list, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.response_gen = _aremembered(self.response_gen, self._read)
+    said: list[str] = field(default_factory=list, repr=False)
+    """As of `MultiModalStreamingResponse`."""
 
     async def get_response(self) -> Response:
         """Return the whole answer; what is left of the stream is read."""
         async for _ in self.response_gen:
             pass
-        self.response_txt = "".join(self._read)
+        self.response_txt = "".join(self.said)
         return MultiModalResponse(self.response_txt, self.source_nodes, self.metadata)
-
-
-def _remembered(
-    stream: Generator[str, None, None], read: list[str]
-) -> Generator[str, None, None]:
-    with closing(stream):
-        for piece in stream:
-            read.append(piece)
-            yield piece
-
-
-async def _aremembered(
-    stream: AsyncGenerator[str, None], read: list[str]
-) -> AsyncGenerator[str, None]:
-    async with aclosing(stream):
-        async for piece in stream:
-            read.append(piece)
-            yield piece
 
 
 def _figure_in_markdown(figure: Figure, pictures: str | Path, max_side: int) -> str:
