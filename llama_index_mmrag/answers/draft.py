@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from llama_index.core.base.llms.types import ChatResponse
@@ -51,6 +52,7 @@ class Draft:
         self.pictures = pictures
         self._listed = [source.result for source in evidence.sources] + [*additional]
         self._checker = CitationChecker(len(evidence.sources))
+        self._said: list[str] = []
         self._cited: dict[str, int] = {}
         self._removed: dict[str, int] = {}
         self._shown = {
@@ -97,7 +99,9 @@ class Draft:
     def checked_stream(self, pieces: Iterable[str]) -> Generator[str, None, None]:
         """Yield the answer's pieces, checked; the counts are complete at the end."""
         try:
-            yield from self._checker.check_stream(pieces)
+            for shown in self._checker.check_stream(pieces):
+                self._said.append(shown)
+                yield shown
         finally:
             self._count()
 
@@ -108,8 +112,10 @@ class Draft:
         try:
             async for response in stream:
                 if shown := self._checker.feed(response.delta or ""):
+                    self._said.append(shown)
                     yield shown
             if shown := self._checker.finish():
+                self._said.append(shown)
                 yield shown
         finally:
             self._count()
@@ -118,13 +124,13 @@ class Draft:
         """Return the response around the answer: LlamaIndex's, and pictures with it."""
         nodes = [result.node for result in self._listed]
         metadata = {node.node_id: node.metadata for node in nodes} | self._metadata
-        kind: Callable[..., RESPONSE_TYPE] = MultiModalStreamingResponse
-        if isinstance(answer, str):
-            kind = MultiModalResponse
-        elif isinstance(answer, BaseModel):
+        kind: Callable[..., RESPONSE_TYPE] = MultiModalResponse
+        if isinstance(answer, BaseModel):
             kind = MultiModalPydanticResponse
+        elif isinstance(answer, Generator):
+            kind = partial(MultiModalStreamingResponse, said=self._said)
         elif isinstance(answer, AsyncGenerator):
-            kind = AsyncMultiModalStreamingResponse
+            kind = partial(AsyncMultiModalStreamingResponse, said=self._said)
         return kind(answer, source_nodes=self._listed, metadata=metadata)
 
     def _count(self) -> None:

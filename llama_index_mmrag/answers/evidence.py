@@ -168,14 +168,8 @@ def _content(
     spent = sum(other.n_bytes for other in shown)
     if budget.max_bytes is None or spent + picture.n_bytes <= budget.max_bytes:
         return text, picture, ""
-    return (
-        "",
-        None,
-        (
-            f"over the budget of bytes ({budget.max_bytes:,}): it has "
-            f"{picture.n_bytes:,}, and {spent:,} are taken"
-        ),
-    )
+    over = f"over the budget of bytes ({budget.max_bytes:,}): it has "
+    return "", None, f"{over}{picture.n_bytes:,}, and {spent:,} are taken"
 
 
 def _within(source: Source, window: Window | None) -> tuple[Source | None, str]:

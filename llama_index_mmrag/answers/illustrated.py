@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Generator
-from contextlib import aclosing, closing
 from dataclasses import dataclass, field
 from html import escape
 from operator import itemgetter
@@ -98,29 +96,26 @@ def to_markdown(response: RESPONSE_TYPE, pictures: str | Path = "link") -> str:
     page = Page(answer.text, html=True)
     added: dict[int, str] = {}
 
-    def add(lines: str, at: int, block: Block | None) -> None:
-        space = " " * (block.column if block else 0)
-        if at not in added:
-            added[at] = "" if answer.text[:at].endswith(("\n", "\r")) else "\n"
-            if block and block.unclosed:
-                added[at] += f"{space}{block.unclosed}\n"
-        added[at] += "\n" + indent(lines, space)
+    def add(lines: str, block: Block) -> None:
+        space = " " * block.column
+        if block.end not in added:
+            ended = answer.text[: block.end].endswith(("\n", "\r"))
+            closed = f"{space}{block.unclosed}\n" if block.unclosed else ""
+            added[block.end] = ("" if ended else "\n") + closed
+        added[block.end] += "\n" + indent(lines, space)
 
-    end = len(answer.text)
     for figure in answer.figures:
-        block = page.block_at(figure.start)
         lines = _figure_in_markdown(figure, pictures, answer.max_side)
-        add(lines, block.end if block else end, block or page.last_block())
+        add(lines, page.block_at(figure.start))
     if answer.sources:
         listed = "".join(f"- {_escaped(source)}\n" for source in answer.sources)
-        add(f"**Sources**\n\n{listed}", end, page.last_block())
-    at, written = 0, ""
-    for place in sorted(added):
-        written += answer.text[at:place] + added[place]
-        if place < end and answer.text[place] not in "\n\r":
-            written += "\n"
-        at = place
-    return written + answer.text[at:]
+        add(f"**Sources**\n\n{listed}", page.end)
+    written = answer.text
+    for place, lines in sorted(added.items(), reverse=True):
+        rest = written[place:]
+        gap = "" if rest[:1] in {"", "\n", "\r"} else "\n"
+        written = written[:place] + lines + gap + rest
+    return written
 
 
 @checked
@@ -139,11 +134,10 @@ def to_html(response: RESPONSE_TYPE) -> str:
     """
     answer = cited_answer(response)
     page = Page(_NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", answer.text), html=False)
-    figures: defaultdict[int | None, str] = defaultdict(str)
+    figures: defaultdict[int, str] = defaultdict(str)
     for figure in answer.figures:
-        block = page.block_at(figure.start)
         shown = _figure_in_html(figure, answer.max_side)
-        figures[block.closing if block else None] += shown
+        figures[page.block_at(figure.start).closing] += shown
     listed = "".join(f"<li>{escape(source)}</li>\n" for source in answer.sources)
     sources = f"<section>\n<h2>Sources</h2>\n<ul>\n{listed}</ul>\n</section>\n"
     body = page.render(figures) + (sources if listed else "")
@@ -171,11 +165,10 @@ def to_blocks(response: RESPONSE_TYPE) -> list[ContentBlock]:
     page = Page(text, html=True)
     cuts = []
     for figure in answer.figures:
-        cut, block = len(text), page.block_at(figure.start)
-        if block is not None:
-            cut = block.end
-            if block.is_prose:
-                cut = page.sentence_end(block, figure.start, figure.end)
+        block = page.block_at(figure.start)
+        cut = block.end
+        if block.is_prose:
+            cut = page.sentence_end(block, figure.start, figure.end)
         cuts.append((cut, figure))
     blocks: list[ContentBlock] = []
     at = 0
@@ -216,15 +209,13 @@ class MultiModalPydanticResponse(_Illustrated, PydanticResponse):
 class MultiModalStreamingResponse(_Illustrated, StreamingResponse):
     """A stream of `MultiModalSynthesizer`, which knows what was read of it already."""
 
-    _read: list[str] = field(default_factory=list, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self.response_gen = _remembered(self.response_gen, self._read)
+    said: list[str] = field(default_factory=list, repr=False)
+    """The pieces that were read; `Draft` fills it."""
 
     def get_response(self) -> Response:
         """Return the whole answer; what is left of the stream is read."""
         deque(self.response_gen, maxlen=0)
-        self.response_txt = "".join(self._read)
+        self.response_txt = "".join(self.said)
         return MultiModalResponse(self.response_txt, self.source_nodes, self.metadata)
 
 
@@ -232,36 +223,15 @@ class MultiModalStreamingResponse(_Illustrated, StreamingResponse):
 class AsyncMultiModalStreamingResponse(_Illustrated, AsyncStreamingResponse):
     """An asynchronous stream, which knows what was read of it already."""
 
-    _read: list[str] = field(default_factory=list, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.response_gen = _aremembered(self.response_gen, self._read)
+    said: list[str] = field(default_factory=list, repr=False)
+    """As of `MultiModalStreamingResponse`."""
 
     async def get_response(self) -> Response:
         """Return the whole answer; what is left of the stream is read."""
         async for _ in self.response_gen:
             pass
-        self.response_txt = "".join(self._read)
+        self.response_txt = "".join(self.said)
         return MultiModalResponse(self.response_txt, self.source_nodes, self.metadata)
-
-
-def _remembered(
-    stream: Generator[str, None, None], read: list[str]
-) -> Generator[str, None, None]:
-    with closing(stream):
-        for piece in stream:
-            read.append(piece)
-            yield piece
-
-
-async def _aremembered(
-    stream: AsyncGenerator[str, None], read: list[str]
-) -> AsyncGenerator[str, None]:
-    async with aclosing(stream):
-        async for piece in stream:
-            read.append(piece)
-            yield piece
 
 
 def _figure_in_markdown(figure: Figure, pictures: str | Path, max_side: int) -> str:

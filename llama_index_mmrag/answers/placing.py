@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.rules_block import StateBlock
+from markdown_it.rules_block.html_block import HTML_SEQUENCES
 from markdown_it.token import Token
 
 from llama_index_mmrag.citations.positions import after_labels
@@ -26,28 +27,26 @@ _PROSE = ("paragraph_open", "heading_open")
 _LINE_END = re.compile(r"\r\n?|\n")
 """As the parser counts lines; `str.splitlines` knows more ends than these."""
 
-_STOP = r"[。！？؟۔।][\"'”’」』）)]*"
+_FULL_STOP = re.compile(r"[。！？؟۔।][\"'”’」』）)]*")
 """Ends of sentences that no space need follow: LlamaIndex's splitter passes them."""
 
-_FULL_STOP, _STOPPED = re.compile(_STOP), re.compile(rf"{_STOP}\Z")
+_HTML_ENDS = ("", "-->", "?>", ">", "]]>")
+"""What ends the kinds of HTML that go on over blank lines, as the parser lists them.
 
-_HTML_ENDS = {
-    **{f"<{tag}": f"</{tag}>" for tag in ("script", "pre", "style", "textarea")},
-    **{"<!--": "-->", "<?": "?>", "<![cdata[": "]]>", "<!": ">"},
-}
-"""What ends HTML that goes on over blank lines (CommonMark 0.31, section 4.6)."""
+The first is a script or the like, which its own tag ends.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A paragraph or a heading; a table, a quotation or code as a whole."""
+    """A paragraph or a heading; a table, a quotation or code as a whole; or the end."""
 
     start: int
     """Where in the text its first line begins."""
     end: int
     """Where the line after it begins, or the text's end."""
     closing: int
-    """Which of the page's tokens ends it."""
+    """Which of the page's tokens ends it, from 0."""
     column: int
     """How far its list item's content is indented; 0 outside of lists."""
     unclosed: str
@@ -67,42 +66,59 @@ class Page:
 
     def __init__(self, text: str, *, html: bool) -> None:
         self._text = text
-        starts = [0, *(found.end() for found in _LINE_END.finditer(text))]
-        self._starts = [*starts, len(text)]
         self._parser = _parser(html)
         self._env: dict[str, Any] = {}
         # With its last line ended, the lines of code that is left open can be counted.
-        whole = text if starts[-1] == len(text) else f"{text}\n"
+        whole = text if text.endswith(("\n", "\r")) else f"{text}\n"
         try:
-            tokens = self._parser.parse(whole, self._env)
-        except RecursionError:
-            tokens = []  # brackets nested thousands deep
-        is_whole = all(token.level < MAX_NESTING - 1 for token in tokens)
-        self._tokens: Sequence[Token] = tokens if is_whole else ()
+            self._tokens = self._parser.parse(whole, self._env)
+            is_whole = all(token.level < MAX_NESTING - 1 for token in self._tokens)
+        except RecursionError:  # brackets nested thousands deep
+            is_whole = False
+        if not is_whole:
+            shown = f'<p style="white-space: pre-wrap">{escapeHtml(text)}</p>\n'
+            self._tokens = [Token("html_block", "", 0, content=shown)]
+        self._blocks = list(self._read_blocks())
+        last = self._blocks[-1] if self._blocks else None
+        self.end = Block(
+            start=len(text),
+            end=len(text),
+            closing=len(self._tokens) - 1,
+            column=0,
+            # What a list leaves open ends with the list.
+            unclosed=last.unclosed if last and not last.column else "",
+            is_prose=False,
+        )
+        """Where the text ends."""
 
-    def block_at(self, offset: int) -> Block | None:
+    def _read_blocks(self) -> Iterator[Block]:
+        text = self._text
+        starts = [0, *(found.end() for found in _LINE_END.finditer(text)), len(text)]
+        opening: Token | None = None
+        for index, token in enumerate(self._tokens):
+            if opening is None and token.map and token.type not in _LISTS:
+                opening = token
+            if opening is None or token.level != opening.level or token.nesting > 0:
+                continue
+            first, last = opening.map or (0, 0)
+            yield Block(
+                start=starts[first],
+                end=starts[last],
+                closing=index,
+                column=self._env["columns"][first, opening.level],
+                unclosed=_unclosed(opening, n_lines=last - first),
+                is_prose=opening.type in _PROSE,
+            )
+            opening = None
+
+    def block_at(self, offset: int) -> Block:
         """Return the outermost block around a place, lists and their items apart.
 
-        None in the definition of a link, and for a text nested too deep to be read.
+        It is the end in the definition of a link, and for a text nested too deep to be
+        read.
         """
-        line = bisect_right(self._starts, offset, hi=len(self._starts) - 1) - 1
-        for index, token in enumerate(self._tokens):
-            if token.map and token.type not in _LISTS:
-                first, last = token.map
-                if first <= line < last:
-                    return self._block(index)
-        return None
-
-    def last_block(self) -> Block | None:
-        """Return the block that the text ends with; None if there is none, or a list.
-
-        What a list leaves open ends with the list.
-        """
-        openers = (i for i, t in enumerate(self._tokens) if not t.level and t.map)
-        last = max(openers, default=None)
-        if last is None or self._tokens[last].type in _LISTS:
-            return None
-        return self._block(last)
+        around = (block for block in self._blocks if block.start <= offset < block.end)
+        return next(around, self.end)
 
     def sentence_end(self, block: Block, start: int, end: int) -> int:
         """Return where the sentence ends that has a label from `start` to `end`.
@@ -110,69 +126,45 @@ class Page:
         Labels after a full stop belong to the sentence before them. If the sentence
         ends inside of emphasis, code or a link, it is the end of the block.
         """
-        text = self._text
-        end = after_labels(text, end)
-        first = last = block.start
-        for sentence in sentences(text[block.start : block.end]):
-            first, last = last, last + len(sentence)
-            if start < last:
-                break
-        before = text[block.start : start].rstrip()
-        if before and (start == first or _STOPPED.search(before[-4:])):
-            last = end
-        elif found := _FULL_STOP.search(text, end, last):
-            last = after_labels(text, found.end())
-        last = block.start + len(text[block.start : last].rstrip())
-        halves = text[block.start : last], text[last : block.end]
-        apart = "".join(map(self._parser.renderInline, halves))
-        is_between = apart == self._parser.renderInline("".join(halves))
-        return last if is_between else block.end
+        text = self._text[block.start : block.end]
+        start, end = start - block.start, after_labels(text, end - block.start)
+        ends = {found.end() for found in _FULL_STOP.finditer(text)}
+        ends.update(accumulate(map(len, sentences(text))))
+        before = text[:start].rstrip()
+        is_after = start in ends or len(before) in ends
+        # "1." is the number of an item, and no sentence.
+        if not (is_after and any(map(str.isalpha, before))):
+            end = after_labels(text, min(stop for stop in ends if stop >= end))
+        end = len(text[:end].rstrip())
+        apart = map(self._parser.renderInline, (text[:end], text[end:]))
+        is_between = "".join(apart) == self._parser.renderInline(text)
+        return block.start + end if is_between else block.end
 
-    def render(self, figures: Mapping[int | None, str]) -> str:
+    def render(self, figures: Mapping[int, str]) -> str:
         """Return the text as HTML.
 
         Args:
-            figures: HTML by the token that it follows; by None at the end.
+            figures: HTML by the token that it follows, as blocks say in `closing`.
         """
         tokens: list[Token] = []
         for index, token in enumerate(self._tokens):
             tokens.append(token)
             if index in figures:
                 tokens.append(Token("html_block", "", 0, content=figures[index]))
-        if tokens or not self._text.strip():
-            parser = self._parser
-            body = str(parser.renderer.render(tokens, parser.options, self._env))
-        else:
-            body = f'<p style="white-space: pre-wrap">{escapeHtml(self._text)}</p>\n'
-        return body + figures.get(None, "")
+        parser = self._parser
+        return str(parser.renderer.render(tokens, parser.options, self._env))
 
-    def _block(self, index: int) -> Block:
-        token = self._tokens[index]
-        first, last = token.map or (0, 0)
-        closing = index
-        if token.nesting == 1:
-            level = token.level
-            later = enumerate(self._tokens[index:], start=index)
-            closing = next(i for i, t in later if t.nesting < 0 and t.level == level)
-        return Block(
-            start=self._starts[first],
-            end=self._starts[last],
-            closing=closing,
-            column=self._env["columns"][first, token.level],
-            unclosed=self._unclosed(token, n_lines=last - first),
-            is_prose=token.type in _PROSE,
-        )
 
-    def _unclosed(self, token: Token, *, n_lines: int) -> str:
-        if token.type == "fence" and n_lines == 1 + token.content.count("\n"):
-            return token.markup
-        if token.type == "html_block":
-            followed = self._parser.parse(f"{token.content}\n\nA paragraph.")
-            if len(followed) == 1:
-                content = token.content.lstrip().lower()
-                kinds = (kind for kind in _HTML_ENDS if content.startswith(kind))
-                return _HTML_ENDS[next(kinds)]
-        return ""
+def _unclosed(token: Token, *, n_lines: int) -> str:
+    """Return the line that ends code or HTML which is left open; else nothing."""
+    if token.type == "fence" and n_lines == 1 + token.content.count("\n"):
+        return token.markup
+    if token.type == "html_block":
+        content = token.content.lstrip()
+        for (begins, ends, _), end in zip(HTML_SEQUENCES, _HTML_ENDS, strict=False):
+            if found := begins.search(content):
+                return "" if ends.search(content) else end or f"</{found[1]}>"
+    return ""
 
 
 @lru_cache(maxsize=2)

@@ -318,10 +318,11 @@ class MultiModalSynthesizer(BaseSynthesizer):
         )
 
     def _without_llm(self, query: QueryBundle, draft: Draft) -> list[str]:
-        sources = draft.evidence.sources
-        if not sources:
-            return [self._empty_response]
-        pieces = extract_answer(query.query_str, sources, embed_model=self._embed_model)
+        pieces = [self._empty_response]
+        if sources := draft.evidence.sources:
+            pieces = extract_answer(
+                query.query_str, sources, embed_model=self._embed_model
+            )
         return list(draft.checked_stream(pieces))
 
 

@@ -26,7 +26,7 @@ def says(text: str) -> Any:
 
 
 class Small(MockFunctionCallingLLM):
-    """A chat model of a small window, which says how much it was sent."""
+    """A chat model of a small window."""
 
     window: int = 4096
 
@@ -38,7 +38,7 @@ class Small(MockFunctionCallingLLM):
 
 def results(n: int, *, words: int = 60) -> list[NodeWithScore]:
     nodes = [TextNode(id_=f"n{i}", text=f"{i} " + "word " * words) for i in range(n)]
-    return [NodeWithScore(node=node, score=1.0 - node.id_.count("x")) for node in nodes]
+    return [NodeWithScore(node=node, score=1.0) for node in nodes]
 
 
 def test_model_of_settings_writes_where_none_is_given(unset):
