@@ -270,18 +270,14 @@ def _read_node(
         ),
         places,
     )
-    source_id = node.source_node.node_id if node.source_node else node.id_
-    ref_doc_id, random_id = ids or (
-        document_of(node, settings, places),
-        None if is_own(source_id, settings) else source_id,
-    )
+    ref_doc_id, random_id = ids or document_of(node, settings, places)
     given = known_as(node.id_, places) if is_own(node.id_, settings) else None
     if is_two:
         said = stored_metadata(metadata, places)
         about = [given] if given else [ref_doc_id, content_hash(text, picture), said]
         metadata.setdefault(ENTITY_KEY, derived_id("node", *about))
     origin = Origin(
-        ref_doc_id,
+        ref_doc_id or given,
         metadata=metadata,
         hidden_from_embedding=(
             *_hidden(node.excluded_embed_metadata_keys),
@@ -290,7 +286,6 @@ def _read_node(
         ),
         hidden_from_llm=(*_hidden(node.excluded_llm_metadata_keys), ORIGINAL_ID_KEY),
         templates=templates_of(node),
-        given_id=given,
         random_id=random_id,
         node_id=given or node.id_,
         related=relations_of(node, settings, places),

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection as Ids
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from llama_index.core.schema import BaseNode
 
-from llama_index_mmrag.errors import StoreInUse, StoreUnusable
+from llama_index_mmrag.errors import StoreFull, StoreInUse, StoreUnusable
 from llama_index_mmrag.files.reading import MOST_BYTES, read_json
 from llama_index_mmrag.files.writing import raise_if_full, replacing
-from llama_index_mmrag.nodes.node import GIVEN_ID_KEY
 from llama_index_mmrag.stores.catalogue import Catalogue
 from llama_index_mmrag.stores.collection import Collection
 from llama_index_mmrag.stores.locks import FolderLock
@@ -53,55 +52,95 @@ class InFlight:
         folder: The store's; None: it is on a server.
         catalogue: Beside that of a server is its note; where it has no file, nothing is
             noted.
+        collections: What is written to, by modality.
 
     Attributes:
         is_noted: Whether something was begun and not ended, as far as is known.
     """
 
-    def __init__(self, folder: Path | None, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        catalogue: Catalogue,
+        collections: Mapping[str, Collection],
+    ) -> None:
+        self._collections = collections
         self._is_shared = folder is None
         self._file = folder / IN_FLIGHT if folder else catalogue.beside(IN_FLIGHT)
         self._lock: FolderLock | None = None
         self.is_noted = False
 
+    @contextmanager
+    def noted(
+        self,
+        becoming: Mapping[str, str],
+        gone: Mapping[str, Sequence[str]],
+        new: Mapping[str, Sequence[BaseNode]],
+        kept: Mapping[str, Sequence[BaseNode]],
+    ) -> Iterator[None]:
+        """Have a note of what is written and removed, until all is done.
+
+        It is forgotten too where that was refused before anything was written.
+
+        Args:
+            becoming: As for `begin`.
+            gone: Ids of nodes that are removed, by modality, of each.
+            new: As for `begin`.
+            kept: As for `begin`.
+        """
+        if any((*new.values(), *gone.values())):
+            self.begin(becoming, new, kept)
+        try:
+            yield
+        except (StoreFull, ValueError):
+            documents = {*becoming.values()}
+            for modality, one in self._collections.items():
+                nodes, there = new.get(modality, ()), gone[modality]
+                ids = [n.node_id for n in nodes if n.ref_doc_id in documents]
+                if one.existing([*ids, *there]) != {*there}:
+                    raise
+            self.end()
+            raise
+        self.end()
+
     def begin(
         self,
-        ref_doc_ids: Ids[str],
+        becoming: Mapping[str, str],
         new: Mapping[str, Sequence[BaseNode]],
         kept: Mapping[str, Sequence[BaseNode]],
     ) -> None:
         """Note what is about to be written and removed.
 
         Args:
-            ref_doc_ids: The documents that are replaced, or removed, and the random
-                ids that they came with.
+            becoming: The documents that are replaced, or removed, by each of the ids
+                that they have or came with.
             new: Nodes that are written, by modality: those that have their vectors, so
                 that they will be there.
-            kept: Nodes that are there and stay, by the same modalities.
+            kept: Nodes that are there and stay.
 
         Raises:
             StoreFull: There is no room for the note in a folder.
             StoreUnusable: The note in a folder cannot be written; then nothing must be.
         """
-        if self._file is None or not ref_doc_ids or not self._is_ours():
+        if self._file is None or not becoming or not self._is_ours():
             return
         documents: _Documents = {
-            ref_doc_id: {modality: Version([], []) for modality in kept}
-            for ref_doc_id in ref_doc_ids
+            ref_doc_id: {modality: Version([], []) for modality in self._collections}
+            for ref_doc_id in becoming.values()
         }
-        for modality in kept:
-            for place, nodes in enumerate((new.get(modality, ()), kept[modality])):
+        for place, by_modality in enumerate((new, kept)):
+            for modality, nodes in by_modality.items():
                 for node in nodes:
-                    for name in (node.ref_doc_id, node.metadata.get(GIVEN_ID_KEY)):
-                        if versions := documents.get(name or ""):
-                            versions[modality][place].append(node.node_id)
-        note = json.dumps(documents).encode()
+                    if versions := documents.get(node.ref_doc_id or ""):
+                        versions[modality][place].append(node.node_id)
+        named = {name: documents[ref_doc_id] for name, ref_doc_id in becoming.items()}
+        note = json.dumps(named).encode()
         if len(note) > MOST_BYTES:
             self._unlock()
             logger.warning(
                 "%d documents have more nodes than can be noted: if this session is "
                 "killed they may be in two versions until they are inserted again.",
-                len(documents),
+                len(becoming),
             )
             return
         try:
@@ -126,21 +165,17 @@ class InFlight:
             self.is_noted = False
             self._unlock()
 
-    def unsettled(
-        self, collections: Mapping[str, Collection]
-    ) -> tuple[list[str], dict[str, list[str]]]:
+    def unsettled(self) -> tuple[list[str], dict[str, list[str]]]:
         """Return the documents that a killed writer had begun, and nodes to remove.
 
         A document whose new nodes are all there loses its old ones, another its new.
 
-        Args:
-            collections: By modality.
-
         Raises:
             StoreUnusable: The note cannot be read.
         """
+        collections = self._collections
         gone: dict[str, list[str]] = {modality: [] for modality in collections}
-        left = self._left(collections.keys())
+        left = self._left()
         for ref_doc_id, versions in left.items():
             names = [ref_doc_id]
             there = {m: collections[m].ids_of_documents(names, names) for m in versions}
@@ -150,12 +185,15 @@ class InFlight:
                 gone[modality] += [i for i in there[modality] if i not in wanted]
         return list(left), gone
 
-    def _left(self, modalities: Set[str]) -> _Documents:
+    def _left(self) -> _Documents:
         if self._file is None or not self._file.exists() or not self._is_ours():
             return {}
         self.is_noted = True
         try:
-            return _documents(read_json(self._file), modalities)
+            return _documents(read_json(self._file), self._collections.keys())
+        except FileNotFoundError:  # whoever wrote it has just ended
+            self.end()
+            return {}
         except (OSError, ValueError) as error:
             raise StoreUnusable(
                 f"Cannot read {str(self._file)!r}, which says what a write that was "

@@ -65,14 +65,12 @@ class Origin:
     """What all nodes of one document, or of one node that a user made, share."""
 
     ref_doc_id: str | None
-    """None for a node without a document: it is its own."""
+    """None for a node without a document or an id of its own: it is its own."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     hidden_from_embedding: tuple[str, ...] = ()
     hidden_from_llm: tuple[str, ...] = ()
     templates: Mapping[str, str] = field(default_factory=dict)
     """Text and metadata templates of a LlamaIndex document, by field name."""
-    given_id: str | None = None
-    """The id that a user gave to the node, whether a store takes it or not."""
     random_id: str | None = None
     """The one that the document came with, where LlamaIndex made it."""
     node_id: str | None = None
@@ -105,8 +103,7 @@ class Draft:
 
 def linked(drafts: Sequence[Draft], origin: Origin) -> tuple[RecordNode, ...]:
     """Return the drafts' nodes, finished; they are changed."""
-    # Without a document, a node is its own: stores cannot delete what has none.
-    source = origin.ref_doc_id or origin.given_id
+    source = origin.ref_doc_id
     paths = [getattr(draft.node, "image_path", None) or "" for draft in drafts]
     files = named_all(paths, origin.places)
     said = stored_metadata(origin.metadata, origin.places).get(FILE_PATH_KEY)
@@ -135,6 +132,7 @@ def linked(drafts: Sequence[Draft], origin: Origin) -> tuple[RecordNode, ...]:
         if origin.random_id is not None:
             node.metadata.setdefault(GIVEN_ID_KEY, origin.random_id)
         node.metadata.setdefault(ENTITY_KEY, node.id_)
+        # Without a document, a node is its own: stores cannot delete what has none.
         source = source or node.id_
         info = RelatedNodeInfo(node_id=source)
         node.relationships = {NodeRelationship.SOURCE: info, **origin.related}

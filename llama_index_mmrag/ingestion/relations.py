@@ -37,19 +37,23 @@ def lasting_metadata(metadata: Mapping[str, Any], places: Places) -> dict[str, A
 
 def document_of(
     node: Node | TextNode, settings: ReadSettings, places: Places
-) -> str | None:
-    """Return the id of a node's document; None if it has none."""
+) -> tuple[str | None, str | None]:
+    """Return the id that a node's document is stored under, and the one made up.
+
+    None if it has no document, and is its own; and None where it was not made up.
+    """
     source = node.source_node
     if source is None:
-        return None
+        return None, None if is_own(node.id_, settings) else node.id_
     if is_own(source.node_id, settings):
-        return known_as(source.node_id, places)
+        return known_as(source.node_id, places), None
     # The random id of a document that was split before: its hash is the same in each
     # run, unless its metadata hold the date of a file, or where that lies.
     lasting = lasting_metadata(source.metadata, places)
     if lasting != source.metadata:
-        return derived_id("document", lasting)
-    return derived_id("document", source.hash) if source.hash else source.node_id
+        return derived_id("document", lasting), source.node_id
+    same = derived_id("document", source.hash) if source.hash else source.node_id
+    return same, source.node_id
 
 
 def relations_of(

@@ -4,38 +4,67 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
+from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from llama_index_mmrag.errors import StoreFull
 from llama_index_mmrag.ingestion.composing import Composer
+from llama_index_mmrag.ingestion.encoding import Note
 from llama_index_mmrag.ingestion.identity import is_random
 from llama_index_mmrag.ingestion.in_flight import InFlight
-from llama_index_mmrag.ingestion.linked import ORIGINAL_ID_KEY
+from llama_index_mmrag.ingestion.linked import IMAGE, ORIGINAL_ID_KEY, TEXT
 from llama_index_mmrag.nodes.node import one_spelling
+from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue
-from llama_index_mmrag.stores.collection import Collection
 
 logger = logging.getLogger(__name__)
 
 _DOCUMENTS_PER_NOTE = 2_000
-"""A note is read as far as 2 MiB."""
+"""A note is read as far as 2 MiB: a document has a thousand bytes of it."""
 
 
 class Removing:
-    """What a writer removes."""
+    """What is stored of documents: removed, and made whole after what was cut off.
 
-    lock: threading.RLock
-    _collections: dict[str, Collection]
-    _composer: Composer | None
-    _catalogue: Catalogue
-    _in_flight: InFlight
-    # In the writer's own file: each batch passes there.
-    _ids_of: Callable[..., dict[str, list[str]]]
-    _refusals_forgotten: Callable[..., AbstractContextManager[None]]
-    _remove: Callable[..., int]
+    All methods may be called from any thread.
+
+    Args:
+        channels: By modality.
+        composed: The channel of composed vectors, for early fusion; None for none.
+        folder: The store's, where what is being replaced is noted; None: that is beside
+            the catalogue.
+        catalogue: What is known of files; None: nothing is, and nothing is kept.
+
+    Attributes:
+        lock: Held while something is written.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, Channel],
+        *,
+        composed: Channel | None = None,
+        folder: Path | None = None,
+        catalogue: Catalogue | None = None,
+    ) -> None:
+        self.lock = threading.RLock()
+        self._channels = dict(channels)
+        self._collections = {m: c.collection for m, c in channels.items()}
+        self._composer = (
+            None
+            if composed is None
+            else Composer(composed, text=channels[TEXT], image=channels[IMAGE])
+        )
+        self._catalogue = catalogue or Catalogue(None, "")
+        self._in_flight = InFlight(folder, self._catalogue, self._collections)
+
+    def ref_doc_ids(self) -> list[str]:
+        """Return the ids of all documents, sorted."""
+        found = (one.document_ids() for one in self._collections.values())
+        return sorted(set().union(*found))
 
     def recover(self, *, can_wait: bool = False) -> None:
         """Finish, or take back, what was begun and cut off.
@@ -50,7 +79,7 @@ class Removing:
             StoreUnusable: The note of it cannot be read.
             StoreFull: There is no room for it, and it cannot wait.
         """
-        documents, gone = self._in_flight.unsettled(self._collections)
+        documents, gone = self._in_flight.unsettled()
         if not documents:
             return
         there = [
@@ -90,14 +119,13 @@ class Removing:
 
     def _delete(self, ref_doc_ids: Sequence[str]) -> int:
         random = [id_ for id_ in ref_doc_ids if is_random(id_)]
-        gone = self._ids_of(ref_doc_ids, random)
-        with self._refusals_forgotten(ref_doc_ids, random, gone):
-            if any(gone.values()):
-                self._in_flight.begin(ref_doc_ids, {}, dict.fromkeys(gone, ()))
+        gone = {
+            modality: one.ids_of_documents(ref_doc_ids, random)
+            for modality, one in self._collections.items()
+        }
+        with self._in_flight.noted({i: i for i in ref_doc_ids}, gone, {}, {}):
             self._catalogue.forget(ref_doc_ids)
-            n_removed = self._remove(gone)
-        self._in_flight.end()
-        return n_removed
+            return self._remove(gone)
 
     def delete_nodes(self, node_ids: Sequence[str]) -> int:
         """Remove nodes; return how many there were.
@@ -110,9 +138,40 @@ class Removing:
         with self.lock:
             if self._in_flight.is_noted:
                 self.recover()
+            collections = self._collections.items()
             gone: dict[str, list[str]] = {}
-            for modality, one in self._collections.items():
+            for modality, one in collections:
                 ids = {node.node_id for node in one.nodes_where(named)}
                 ids.update(map(one_spelling, one.existing(node_ids)))
                 gone[modality] = sorted(ids)
-            return self._remove(gone)
+            nodes = [node for m, one in collections for node in one.nodes(gone[m])]
+            documents = {n.ref_doc_id: n.ref_doc_id for n in nodes if n.ref_doc_id}
+            kept = {
+                modality: one.nodes(
+                    {*one.ids_of_documents([*documents])}.difference(gone[modality])
+                )
+                for modality, one in collections
+            }
+            with self._in_flight.noted(documents, gone, {}, kept):
+                return self._remove(gone)
+
+    def _remove(
+        self,
+        gone: Mapping[str, list[str]],
+        touched: Iterable[BaseNode] = (),
+        note: Note = lambda _: None,  # what was composed before is known
+        donors: Sequence[str] = (),
+    ) -> int:
+        """Remove nodes, by modality; compose what depends on them or was written."""
+        if self._composer is not None:
+            lost = [
+                node
+                for modality, ids in gone.items()
+                for node in self._collections[modality].nodes(ids)
+            ]
+            touched = [*touched, *lost]
+            self._composer.update(touched, gone=gone, note=note, donors=donors)
+        for modality, ids in gone.items():
+            if ids:
+                self._collections[modality].remove(ids)
+        return sum(map(len, gone.values()))

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from llama_index.core.schema import BaseNode
 from tqdm.auto import tqdm
 
-from llama_index_mmrag.errors import StoreFull
-from llama_index_mmrag.ingestion.composing import Composer
 from llama_index_mmrag.ingestion.encoding import (
-    Note,
     encode_good,
     encode_nodes,
     n_unread,
 )
-from llama_index_mmrag.ingestion.in_flight import InFlight
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.ingestion.records import (
     Item,
@@ -33,8 +26,7 @@ from llama_index_mmrag.ingestion.removing import Removing
 from llama_index_mmrag.ingestion.taking_over import alike, take_over
 from llama_index_mmrag.nodes.node import GIVEN_ID_KEY, MODALITY_KEY
 from llama_index_mmrag.nodes.shown import source_of
-from llama_index_mmrag.retrieval.channel import Channel
-from llama_index_mmrag.stores.catalogue import Catalogue, FileRow
+from llama_index_mmrag.stores.catalogue import FileRow
 
 logger = logging.getLogger(__name__)
 
@@ -46,46 +38,8 @@ class Writer(Removing):
     """Writes what is read to the channel of each node's modality, in large batches.
 
     Repeating an interrupted run is safe and cheap: ids come from content, a node is
-    removed as stale only after its successor is written, and nothing else is kept. All
-    methods may be called from any thread.
-
-    Args:
-        channels: By modality.
-        composed: The channel of composed vectors, for early fusion; None for none.
-        folder: The store's, where what is being replaced is noted; None: that is beside
-            the catalogue.
-        catalogue: What is known of files; None: nothing is, and nothing is kept.
-        nodes_per_write: Nodes collected before they are encoded and written.
-
-    Attributes:
-        lock: Held while something is written.
+    removed as stale only after its successor is written, and nothing else is kept.
     """
-
-    def __init__(
-        self,
-        channels: Mapping[str, Channel],
-        *,
-        composed: Channel | None = None,
-        folder: Path | None = None,
-        catalogue: Catalogue | None = None,
-        nodes_per_write: int = NODES_PER_WRITE,
-    ) -> None:
-        self.lock = threading.RLock()
-        self._channels = dict(channels)
-        self._collections = {m: c.collection for m, c in self._channels.items()}
-        self._composer = (
-            None
-            if composed is None
-            else Composer(composed, text=channels[TEXT], image=channels[IMAGE])
-        )
-        self._catalogue = catalogue or Catalogue(None, "")
-        self._in_flight = InFlight(folder, self._catalogue)
-        self._nodes_per_write = nodes_per_write
-
-    def ref_doc_ids(self) -> list[str]:
-        """Return the ids of all documents, sorted."""
-        found = (one.document_ids() for one in self._collections.values())
-        return sorted(set().union(*found))
 
     def write(
         self,
@@ -93,6 +47,7 @@ class Writer(Removing):
         n_items: int | None = None,
         *,
         show_progress: bool = False,
+        nodes_per_write: int = NODES_PER_WRITE,
     ) -> UpsertReport:
         """Write records, and note problems; return what was done.
 
@@ -100,6 +55,7 @@ class Writer(Removing):
             items: What was read.
             n_items: How many there are, for the progress bar.
             show_progress: Show one.
+            nodes_per_write: Nodes collected before they are encoded and written.
         """
         report = UpsertReport()
         had_nodes: dict[str, bool] = {}  # by document
@@ -107,7 +63,7 @@ class Writer(Removing):
         with self.lock, bar:
             if self._in_flight.is_noted:  # a write that failed, as on a full disk
                 self.recover()
-            for batch in _batches(items, self._nodes_per_write):
+            for batch in _batches(items, nodes_per_write):
                 records: list[SourceRecord] = []
                 rows: list[FileRow] = []
                 for item in batch:
@@ -152,15 +108,24 @@ class Writer(Removing):
                 )
                 report.note(Problem(source_of(node), reason))
         replaced = [record.ref_doc_id for record in records if record.whole]
-        random = {r.ref_doc_id: r.random_id for r in records if r.whole and r.random_id}
-        given_ids = list(random.values())
+        # By each id that a document has or came with.
+        becoming = {
+            name: record.ref_doc_id
+            for record in records
+            for name in (record.ref_doc_id, record.random_id)
+            if record.whole and name
+        }
+        random = [*(becoming.keys() - replaced)]
         written = {node_id for nodes in wanted.values() for node_id in nodes}
         loose = {n.node_id for r in records if not r.whole for n in r.nodes} & written
         touched: list[BaseNode] = []
         kept: dict[str, list[BaseNode]] = {}
         new: dict[str, list[BaseNode]] = {}
         stale: dict[str, list[str]] = {}
-        stored = self._ids_of(replaced, given_ids)
+        stored = {
+            modality: one.ids_of_documents(replaced, random)
+            for modality, one in self._collections.items()
+        }
         for modality, nodes in wanted.items():
             collection, ids = self._collections[modality], stored[modality]
             # A document's node ids hold its content, so that being there is enough; a
@@ -182,7 +147,7 @@ class Writer(Removing):
             ]
         # Before anything is written: an encoder that is down leaves all as it was.
         copies = [r for r in records if r.is_copy] if any(new.values()) else []
-        donors = alike(self._catalogue, copies)
+        donors = alike(self._catalogue, copies) if copies else {}
         new = self._encoded(new, donors, report)
         there = {n.node_id for some in (*new.values(), *kept.values()) for n in some}
         # What cannot be replaced is not lost.
@@ -190,15 +155,12 @@ class Writer(Removing):
         given_up -= {n.ref_doc_id or "" for n in touched if n.node_id in there}
         if given_up:
             for modality, ids in stale.items():
-                names = [random[i] for i in given_up if i in random]
+                names = [name for name, of in becoming.items() if of in given_up]
                 asked = self._collections[modality].ids_of_documents
                 left = {*asked([*given_up], names)}
                 stale[modality] = [node_id for node_id in ids if node_id not in left]
-        going = {*replaced} - given_up
-        going |= {id_ for of, id_ in random.items() if of not in given_up}
-        with self._refusals_forgotten(replaced, given_ids, stored):
-            if any((*new.values(), *stale.values())):
-                self._in_flight.begin(going, new, kept)
+        going = {name: of for name, of in becoming.items() if of not in given_up}
+        with self._in_flight.noted(going, stale, new, kept):
             if any(stale.values()):
                 self._catalogue.forget(replaced)
             for modality, encoded in new.items():
@@ -206,7 +168,6 @@ class Writer(Removing):
                 report.n_added += len(encoded)
             copied = donors.get(IMAGE, ())
             report.n_removed += self._remove(stale, touched, report.note, copied)
-        self._in_flight.end()
         # Only now: what they say is there is on the disk.
         whole = [r for r in records if all(node.node_id in there for node in r.nodes)]
         self._catalogue.remember([row for record in whole for row in record.rows])
@@ -232,50 +193,6 @@ class Writer(Removing):
         if not all(node.get_content().isascii() for node in texts):
             report.n_unread += n_unread(self._channels[TEXT], texts)
         return encoded
-
-    def _ids_of(
-        self, ref_doc_ids: Sequence[str], given_ids: Sequence[str]
-    ) -> dict[str, list[str]]:
-        return {
-            modality: one.ids_of_documents(ref_doc_ids, given_ids)
-            for modality, one in self._collections.items()
-        }
-
-    @contextlib.contextmanager
-    def _refusals_forgotten(
-        self,
-        ref_doc_ids: Sequence[str],
-        given_ids: Sequence[str],
-        there: Mapping[str, list[str]],
-    ) -> Iterator[None]:
-        """Forget the note of a write that was refused before anything was written."""
-        try:
-            yield
-        except (StoreFull, ValueError):
-            if self._ids_of(ref_doc_ids, given_ids) == there:
-                self._in_flight.end()
-            raise
-
-    def _remove(
-        self,
-        gone: Mapping[str, list[str]],
-        touched: Iterable[BaseNode] = (),
-        note: Note = lambda _: None,  # what was composed before is known
-        donors: Sequence[str] = (),
-    ) -> int:
-        """Remove nodes, by modality; compose what depends on them or was written."""
-        if self._composer is not None:
-            lost = [
-                node
-                for modality, ids in gone.items()
-                for node in self._collections[modality].nodes(ids)
-            ]
-            touched = [*touched, *lost]
-            self._composer.update(touched, gone=gone, note=note, donors=donors)
-        for modality, ids in gone.items():
-            if ids:
-                self._collections[modality].remove(ids)
-        return sum(map(len, gone.values()))
 
 
 def _batches(items: Iterable[Item], n_nodes: int) -> Iterator[list[Item]]:

@@ -16,6 +16,10 @@ RANDOM = str(uuid.uuid4())
 OTHER = str(uuid.uuid4())
 
 
+def full(*_: object) -> None:
+    raise OSError("No space left on device")
+
+
 @pytest.fixture
 def anew(open_index, tmp_path):
     """Return a function that opens one store again, as another process would."""
@@ -64,6 +68,24 @@ def test_first_of_several_ids_of_one_content_stays(anew, encoder):
     assert node.metadata["given_id"] == RANDOM
     assert index.delete_ref_doc(OTHER) == 0
     assert index.delete_ref_doc(RANDOM) == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_each_of_several_ids_of_one_content_replaces_its_own(anew, fails, monkeypatch):
+    def of(*colours: str) -> list[Document]:
+        ids = zip(colours, (RANDOM, OTHER), strict=True)
+        return [Document(text=text, id_=id_) for text, id_ in ids]
+
+    anew().insert(of("green", "blue"))
+    index = anew()
+    if fails:
+        monkeypatch.setattr(index.channels[0].collection, "add", full)
+        with pytest.raises(OSError, match="No space"):
+            index.insert(of("red", "red"))
+        assert texts(anew()) == ["blue", "green"]
+        return
+    index.insert(of("red", "red"))
+    assert texts(index) == ["red"]
 
 
 def test_given_id_is_neither_embedded_nor_shown(anew):
@@ -141,10 +163,6 @@ def test_cut_off_it_is_there_in_one_version(anew, fails, monkeypatch, tmp_path):
     anew().insert(ImageDocument(image=inline("red"), text="red", id_=RANDOM))
     index = anew()
     collection = index.channels[1].collection  # the second that is written
-
-    def full(*_: object) -> None:
-        raise OSError("No space left on device")
-
     monkeypatch.setattr(collection, fails, full)
     with pytest.raises(OSError, match="No space"):
         index.insert(ImageDocument(image=inline("blue"), text="blue", id_=RANDOM))

@@ -20,7 +20,9 @@ from llama_index_mmrag import Blend, MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import MissingExtra, StoreFull, StoreUnusable
 from llama_index_mmrag.files.reading import MOST_BYTES
+from llama_index_mmrag.ingestion import in_flight
 from llama_index_mmrag.ingestion.in_flight import IN_FLIGHT, InFlight
+from llama_index_mmrag.stores.locks import FolderLock
 
 from ..support.damage import little_memory
 from ..support.indexes import contents, painted, texts
@@ -216,6 +218,50 @@ def test_a_write_that_failed_is_taken_back_before_the_next(
         there = of_documents(index)
         assert there["page.md"] == before["page.md"]
         assert not (store / IN_FLIGHT).exists()
+
+
+def test_nodes_whose_removal_was_cut_off_are_removed_by_the_next_opening(
+    folder, tmp_path, monkeypatch
+):
+    def opened() -> MultiModalQdrantIndex:
+        return MultiModalQdrantIndex.open(
+            tmp_path / "store", embed_model=Picky(), composition=Blend(0.5)
+        )
+
+    def killed(_: Any) -> None:
+        raise OSError
+
+    with opened() as index:
+        index.insert_directory(folder)
+        before = contents(index)
+        going = [min(before["text"]), *before["image"]]
+        monkeypatch.setattr(index.channels[1].collection, "remove", killed)
+        with pytest.raises(OSError, match="^$"):
+            index.delete_nodes(going)
+    with opened() as index:
+        after = contents(index)
+        for name, nodes in before.items():
+            assert after[name].keys() == nodes.keys() - going
+
+
+def test_note_that_ends_while_another_opens_stops_nothing(tmp_path, monkeypatch):
+    client = QdrantClient(":memory:")
+
+    def opened() -> MultiModalQdrantIndex:
+        return MultiModalQdrantIndex.open(
+            client=client, embed_model=Picky(), catalogue=tmp_path / "cat.sqlite"
+        )
+
+    note = tmp_path / f"{opened().index_id}.{IN_FLIGHT}"
+    note.write_text("{}")
+
+    class JustFreed(FolderLock):
+        def __init__(self, path: Path) -> None:
+            note.unlink(missing_ok=True)
+            super().__init__(path)
+
+    monkeypatch.setattr(in_flight, "FolderLock", JustFreed)
+    assert opened().insert(Document(text="green")).n_added == 1
 
 
 @pytest.fixture

@@ -113,14 +113,15 @@ def test_report_is_a_sentence():
 @pytest.mark.parametrize("nodes_per_write", [1, 2, 3, 1000])
 def test_size_of_batches_does_not_show(nodes_per_write, open_channels):
     channels = open_channels()
-    report = Writer(channels, nodes_per_write=nodes_per_write).write(
+    report = Writer(channels).write(
         [
             record("red", "blue", ref_doc_id="a"),
             record(ref_doc_id="empty"),
             Problem("file", "unreadable"),
             record("green", ref_doc_id="b"),
             record("cyan", ref_doc_id="a"),
-        ]
+        ],
+        nodes_per_write=nodes_per_write,
     )
     assert stored(channels) == ["cyan", "green"]
     assert (report.n_documents, report.ref_doc_ids) == (2, ["a", "empty", "b"])
@@ -171,8 +172,9 @@ def test_encoder_that_breaks_on_the_way_raises_and_keeps_what_is_written(open_ch
     channels = open_channels(fails_at("bad"))
     good, bad = ([f"{word} {n}" for n in range(20)] for word in ("red", "bad"))
     with pytest.raises(ConnectionError):
-        Writer(channels, nodes_per_write=20).write(
-            [record(*good, ref_doc_id="a"), record(*bad, ref_doc_id="b")]
+        Writer(channels).write(
+            [record(*good, ref_doc_id="a"), record(*bad, ref_doc_id="b")],
+            nodes_per_write=20,
         )
     assert len(stored(channels)) == 20
 
