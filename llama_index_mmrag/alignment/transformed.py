@@ -87,14 +87,6 @@ class TransformedTextEmbedding(TextEncoder):
         vectors = self.text_encoder.get_text_embedding_batch(list(texts))
         return self._finished(vectors, self.text_transform, "texts")
 
-    @checked
-    def unread(self, texts: Sequence[str]) -> list[float]:
-        """Return what share of each text the text encoder's tokenizer takes apart."""
-        inner = self.text_encoder
-        if isinstance(inner, TextEncoder):
-            return inner.unread(texts)
-        return super().unread(texts)
-
     def _get_query_embedding(self, query: str) -> Embedding:
         return self._query_through(self.text_transform, query)
 

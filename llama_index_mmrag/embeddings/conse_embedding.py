@@ -143,14 +143,6 @@ class ConseEmbedding(PictureEncoder):
         seen = tower.features(pictures, n_threads=self.num_threads or usable_cpus())
         return conse(seen.logits, self._encoded().centred)
 
-    @checked
-    def unread(self, texts: Sequence[str]) -> list[float]:
-        """Return what share of each text the text encoder's tokenizer takes apart."""
-        inner = self.text_encoder
-        if isinstance(inner, TextEncoder):
-            return inner.unread(texts)
-        return super().unread(texts)
-
     def _texts(self, texts: Sequence[str]) -> Vectors:
         return _unit(self.text_encoder.get_text_embedding_batch(list(texts)), "texts")
 

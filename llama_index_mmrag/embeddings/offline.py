@@ -100,14 +100,8 @@ class OfflineTextEmbedding(TextEncoder):
             n_threads=self.num_threads or usable_cpus(),
         )
 
-    @checked
-    def unread(self, texts: Sequence[str]) -> list[float]:
-        """Return what share of each text is taken apart: above .7, not in Latin script.
-
-        Raises:
-            MissingExtra: A package of the extra `offline` is not installed.
-        """
-        return loaded(MiniLM, self.class_name()).unread(texts)
+    def _unread(self, words: str) -> float:
+        return loaded(MiniLM, self.class_name()).unread(words)
 
 
 class OfflinePictures(OfflineTextEmbedding, PictureEncoder):
