@@ -19,10 +19,7 @@ from llama_index_mmrag.checks import rows
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.embeddings.dimension import dimension_of, known_image_dimension
 from llama_index_mmrag.embeddings.encoder import PictureEncoder, TextEncoder
-from llama_index_mmrag.embeddings.offline import (
-    OfflineMultiModalEmbedding,
-    OfflinePictures,
-)
+from llama_index_mmrag.embeddings.offline import OfflineMultiModalEmbedding
 from llama_index_mmrag.embeddings.offline_features import OfflineFeaturesEmbedding
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidSetting
@@ -272,7 +269,7 @@ def _hash(parts: Sequence[str]) -> str:
 
 
 def _offline_encoder(space: str) -> MultiModalEmbedding:
-    known: tuple[OfflinePictures, ...] = (
+    known: tuple[OfflineMultiModalEmbedding | OfflineFeaturesEmbedding, ...] = (
         OfflineFeaturesEmbedding(),
         OfflineMultiModalEmbedding(),
         OfflineMultiModalEmbedding(head_weight=0.0),
