@@ -23,7 +23,7 @@ PACKAGED = Path(__file__).parents[1] / "llama_index_mmrag" / "embeddings" / "dat
 def build(target: Path) -> None:
     """Write `class_emb`, float16 `(1000, 384)`, in the classifier's class order."""
     encode = OfflineTextEmbedding().encode_texts
-    vectors = centred_classes(*map(encode, class_wordings()))
+    vectors, _ = centred_classes(*map(encode, class_wordings()))
     np.savez_compressed(target, class_emb=vectors.astype(np.float16))
     print(f"{len(vectors)} classes, {target.stat().st_size:,} bytes")
 

@@ -19,10 +19,7 @@ from llama_index_mmrag.checks import rows
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.embeddings.dimension import dimension_of, known_image_dimension
 from llama_index_mmrag.embeddings.encoder import PictureEncoder, TextEncoder
-from llama_index_mmrag.embeddings.offline import (
-    OfflineMultiModalEmbedding,
-    OfflinePictures,
-)
+from llama_index_mmrag.embeddings.offline import OfflineMultiModalEmbedding
 from llama_index_mmrag.embeddings.offline_features import OfflineFeaturesEmbedding
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidSetting
@@ -86,14 +83,6 @@ class TransformedTextEmbedding(TextEncoder):
         """
         vectors = self.text_encoder.get_text_embedding_batch(list(texts))
         return self._finished(vectors, self.text_transform, "texts")
-
-    @checked
-    def unread(self, texts: Sequence[str]) -> list[float]:
-        """Return what share of each text the text encoder's tokenizer takes apart."""
-        inner = self.text_encoder
-        if isinstance(inner, TextEncoder):
-            return inner.unread(texts)
-        return super().unread(texts)
 
     def _get_query_embedding(self, query: str) -> Embedding:
         return self._query_through(self.text_transform, query)
@@ -280,7 +269,7 @@ def _hash(parts: Sequence[str]) -> str:
 
 
 def _offline_encoder(space: str) -> MultiModalEmbedding:
-    known: tuple[OfflinePictures, ...] = (
+    known: tuple[OfflineMultiModalEmbedding | OfflineFeaturesEmbedding, ...] = (
         OfflineFeaturesEmbedding(),
         OfflineMultiModalEmbedding(),
         OfflineMultiModalEmbedding(head_weight=0.0),

@@ -25,7 +25,6 @@ from llama_index_mmrag.embeddings.clip_towers import (
     encode_texts,
 )
 from llama_index_mmrag.embeddings.encoder import PictureEncoder
-from llama_index_mmrag.embeddings.unread import unread_shares
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.images import ImageSource
 from llama_index_mmrag.vectors import Vectors
@@ -181,17 +180,8 @@ class BatchedClipEmbedding(PictureEncoder):
             )  # fmt: skip
         return vectors
 
-    @checked
-    def unread(self, texts: Sequence[str]) -> list[float]:
-        """Return what share of each text is taken apart, in [0, 1]; loads the model.
-
-        Of a byte-pair tokenizer, such as CLIP's, it is tokens a letter.
-
-        Raises:
-            CheckpointUnusable: The model cannot be loaded.
-            MissingExtra: A package that runs the model is not installed.
-        """
-        return unread_shares(texts, self._loaded().unread)
+    def _unread(self, words: str) -> float:
+        return self._loaded().unread(words)
 
     @checked
     def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:

@@ -12,7 +12,6 @@ from PIL import Image
 from llama_index_mmrag.checks import needs
 from llama_index_mmrag.embeddings.clip_torch import first_line
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable, ClipTowers
-from llama_index_mmrag.embeddings.clip_transformers import unread_by
 from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -68,6 +67,7 @@ class OpenClip(ClipTowers):
         self, model: Any, tokenizer: Any, preprocess: Any, *, dtype: torch.dtype
     ) -> None:
         self._tokenizer = tokenizer
+        self.tokenizer = getattr(tokenizer, "tokenizer", None)
         self._preprocess = preprocess
         self._is_causal = (
             getattr(model, "attn_mask", None) is not None
@@ -78,10 +78,9 @@ class OpenClip(ClipTowers):
         # A text tower of transformers has more positions than it was trained on, or
         # takes: what is read is its tokenizer's to say.
         max_tokens = int(tokenizer.context_length or model.context_length)
-        inner = getattr(tokenizer, "tokenizer", None)
         self._is_masked = (
             hasattr(getattr(model, "text", None), "pooler")
-            and getattr(inner, "padding_side", None) == "right"
+            and getattr(self.tokenizer, "padding_side", None) == "right"
             and not (tokenizer.tokenizer_mode or tokenizer.strip_sep_token)
         )
         if self._is_masked:
@@ -98,7 +97,7 @@ class OpenClip(ClipTowers):
         rows: list[list[int]]
         if self._is_masked:
             clean = [own.clean_fn(text) for text in texts]
-            rows = own.tokenizer(clean, verbose=False)["input_ids"]
+            rows = self.tokenizer(clean, verbose=False)["input_ids"]
             return rows
         if not hasattr(own, "sot_token_id"):
             # Tokenizers of other families cut by themselves, and cannot be counted.
@@ -107,13 +106,6 @@ class OpenClip(ClipTowers):
         return [
             [own.sot_token_id, *own.encode(text), own.eot_token_id] for text in texts
         ]
-
-    def unread(self, words: str) -> float:
-        """Return the share of words that the tokenizer takes apart, in [0, 1]."""
-        own = None
-        if not hasattr(self._tokenizer, "sot_token_id"):
-            own = unread_by(self._tokenizer.tokenizer, words)
-        return super().unread(words) if own is None else own
 
     def pixels(self, picture: Image.Image) -> Vectors:
         """Return an RGB picture as the model's own transform prepares it."""

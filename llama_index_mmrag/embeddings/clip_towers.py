@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,7 +27,7 @@ from llama_index_mmrag.embeddings.clip_torch import (
     to_numpy,
     weights_sha8,
 )
-from llama_index_mmrag.embeddings.unread import share_of_bytes
+from llama_index_mmrag.embeddings.unread import share_of_bytes, share_of_tokens
 from llama_index_mmrag.errors import InvalidVector, MmragError
 from llama_index_mmrag.nodes.images import ImageSource, load_image
 from llama_index_mmrag.vectors import Vectors, has_direction, unit_rows
@@ -63,6 +64,8 @@ class ClipTowers(ABC):
     """What pads the rows of a batch."""
     width: int | None = None
     """How many tokens every batch has; None: as many as its longest text."""
+    tokenizer: Any = None
+    """One of transformers; None: a byte-pair tokenizer of the model's own."""
 
     def __init__(
         self,
@@ -106,8 +109,20 @@ class ClipTowers(ABC):
 
     def unread(self, words: str) -> float:
         """Return the share of words that the tokenizer takes apart, in [0, 1]."""
-        (ids,) = self.token_ids([words])
-        return share_of_bytes(len(ids) - 2, words)  # without the start and end marks
+        own = self.tokenizer
+        if own is None:
+            (marked,) = self.token_ids([words])
+            return share_of_bytes(len(marked) - 2, words)
+        ids = own(words, add_special_tokens=False, verbose=False)["input_ids"]
+        if self._takes_apart_to_bytes:
+            return share_of_bytes(len(ids), words)
+        # Through their numbers: `tokenize` shows the text of what is unknown.
+        return share_of_tokens(own.convert_ids_to_tokens(ids), own.unk_token, whole=1)
+
+    @cached_property
+    def _takes_apart_to_bytes(self) -> bool:
+        # Whether there is a token for what is unknown says nothing: RoBERTa's has one.
+        return "ByteLevel" in repr(getattr(self.tokenizer, "backend_tokenizer", None))
 
     @abstractmethod
     def pixels(self, picture: Image.Image) -> Vectors:

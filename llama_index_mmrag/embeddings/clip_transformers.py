@@ -12,7 +12,6 @@ from PIL import Image
 from llama_index_mmrag.checks import needs
 from llama_index_mmrag.embeddings.clip_torch import first_line
 from llama_index_mmrag.embeddings.clip_towers import CheckpointUnusable, ClipTowers
-from llama_index_mmrag.embeddings.unread import share_of_tokens
 from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -127,11 +126,6 @@ class TransformersClip(ClipTowers):
         )["input_ids"]
         return ids
 
-    def unread(self, words: str) -> float:
-        """Return the share of words that the tokenizer takes apart, in [0, 1]."""
-        own = unread_by(self.tokenizer, words)
-        return super().unread(words) if own is None else own
-
     def pixels(self, picture: Image.Image) -> Vectors:
         """Return an RGB picture as the model's image processor prepares it."""
         prepared = self.processor(images=picture, return_tensors="np")
@@ -143,19 +137,6 @@ class TransformersClip(ClipTowers):
 
     def _picture_features(self, pixels: torch.Tensor) -> torch.Tensor:
         return pooled(self.model.get_image_features(pixel_values=pixels))
-
-
-def unread_by(tokenizer: Any, words: str) -> float | None:
-    """Return the share of words that a tokenizer of transformers takes apart.
-
-    None: it has no token for what is unknown, as CLIP's, and takes all apart to bytes.
-    """
-    if tokenizer.unk_token_id in (None, tokenizer.eos_token_id):
-        return None
-    # Through their numbers: `tokenize` shows the text of what is unknown.
-    ids = tokenizer(words, add_special_tokens=False, verbose=False)["input_ids"]
-    tokens = tokenizer.convert_ids_to_tokens(ids)
-    return share_of_tokens(tokens, tokenizer.unk_token, whole=1)
 
 
 def _check_kind(name: str, kind: str) -> None:

@@ -36,8 +36,8 @@ def softmax(logits: Vectors, *, temperature: float = 1.0) -> Vectors:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def centred_classes(*text_vectors: Vectors) -> Vectors:
-    """Return one vector for each class, centred: their mean is the origin.
+def centred_classes(*text_vectors: Vectors) -> tuple[Vectors, Vectors]:
+    """Return one vector for each class, less their mean, and that mean, `(dim,)`.
 
     Without centring all pictures share the direction of "some ImageNet class", and
     that part drowns the differences.
@@ -48,7 +48,8 @@ def centred_classes(*text_vectors: Vectors) -> Vectors:
             is their normalised sum.
     """
     classes = unit_rows(np.asarray(sum(text_vectors)))
-    return np.asarray(classes - classes.mean(axis=0), dtype=np.float32)
+    mean = classes.mean(axis=0)
+    return classes - mean, mean
 
 
 def conse(

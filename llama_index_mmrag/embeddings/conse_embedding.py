@@ -16,16 +16,13 @@ from llama_index.core.utils import get_cache_dir
 
 from llama_index_mmrag.checks import rows
 from llama_index_mmrag.checks.arguments import checked
-from llama_index_mmrag.concurrency.threads import usable_cpus
-from llama_index_mmrag.embeddings.conse import conse
+from llama_index_mmrag.embeddings.conse import centred_classes, conse
 from llama_index_mmrag.embeddings.dimension import dimension_of
-from llama_index_mmrag.embeddings.encoder import PictureEncoder, TextEncoder
-from llama_index_mmrag.embeddings.offline import loaded
-from llama_index_mmrag.embeddings.picture_tower import PictureTower, class_wordings
+from llama_index_mmrag.embeddings.offline import ClassifiedPictures
+from llama_index_mmrag.embeddings.picture_tower import ImageFeatures, class_wordings
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidVector
 from llama_index_mmrag.files.npz import DAMAGED, read_npz, write_npz
-from llama_index_mmrag.nodes.images import ImageSource
 from llama_index_mmrag.vectors import Vectors, has_direction, unit_rows
 
 _log = logging.getLogger(__name__)
@@ -51,7 +48,7 @@ class _Classes(NamedTuple):
     """The first name as a text and as a query, `(2, dim)`."""
 
 
-class ConseEmbedding(PictureEncoder):
+class ConseEmbedding(ClassifiedPictures):
     """Texts by any text encoder, and pictures in the same space, without training.
 
     The classifier of the offline encoder says what a picture looks like; the text
@@ -82,12 +79,6 @@ class ConseEmbedding(PictureEncoder):
     model_name: str = "conse+efficientnet-lite0"
     embed_batch_size: int = Field(default=64, gt=0, le=2048)
     text_encoder: BaseEmbedding
-    num_threads: int | None = Field(
-        default=None,
-        ge=1,
-        description="Threads that look at pictures; None: one for each usable CPU.",
-    )
-
     _classes: _Classes | None = PrivateAttr(default=None)
 
     def __init__(self, text_encoder: BaseEmbedding, **kwargs: object) -> None:
@@ -110,7 +101,8 @@ class ConseEmbedding(PictureEncoder):
         A hash of the encoder's space; of encoders of others no more is known than their
         model's name.
         """
-        return f"conse-v1:{_hash(space_of(self.text_encoder))}"
+        card = space_of(self.text_encoder).encode()
+        return f"conse-v1:{hashlib.sha256(card).hexdigest()[:16]}"
 
     @checked
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
@@ -128,37 +120,13 @@ class ConseEmbedding(PictureEncoder):
         vector: Embedding = unit_rows(centred)[0].tolist()
         return vector
 
-    @checked
-    def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:
-        """Return one unit vector for each picture, `(n, dim)`, in the pictures' order.
-
-        Args:
-            pictures: Paths, files' bytes, or PIL images.
-
-        Raises:
-            ImageUnreadable: A picture cannot be read; the first one in order is named.
-            MissingExtra: A package of the extra `offline` is not installed.
-        """
-        tower = loaded(PictureTower, self.class_name())
-        seen = tower.features(pictures, n_threads=self.num_threads or usable_cpus())
+    def _placed(self, seen: ImageFeatures) -> Vectors:
         return conse(seen.logits, self._encoded().centred)
-
-    @checked
-    def unread(self, texts: Sequence[str]) -> list[float]:
-        """Return what share of each text the text encoder's tokenizer takes apart."""
-        inner = self.text_encoder
-        if isinstance(inner, TextEncoder):
-            return inner.unread(texts)
-        return super().unread(texts)
 
     def _texts(self, texts: Sequence[str]) -> Vectors:
         return _unit(self.text_encoder.get_text_embedding_batch(list(texts)), "texts")
 
     def _queries(self, texts: Sequence[str]) -> Vectors:
-        if type(self.text_encoder)._get_query_embedding is (
-            TextEncoder._get_query_embedding
-        ):
-            return self._texts(texts)  # what it does with each of them
         vectors = [self.text_encoder.get_query_embedding(text) for text in texts]
         return _unit(vectors, "queries")
 
@@ -169,12 +137,11 @@ class ConseEmbedding(PictureEncoder):
             return self._classes
 
     def _new(self) -> _Classes:
-        wordings = class_wordings()
         _log.info("%s encodes 3,000 texts, once.", self.text_encoder.class_name())
-        placed = unit_rows(np.asarray(sum(self._texts(some) for some in wordings)))
-        mean = placed.mean(axis=0)
+        wordings = class_wordings()
+        centred, mean = centred_classes(*map(self._texts, wordings))
         queries = self._queries(wordings.names).mean(axis=0)
-        classes = _Classes(placed - mean, mean, queries, self._probe())
+        classes = _Classes(centred, mean, queries, self._probe())
         try:
             write_npz(self._place(), classes._asdict())
         except OSError as error:
@@ -186,24 +153,21 @@ class ConseEmbedding(PictureEncoder):
         try:
             classes = _Classes(**read_npz(self._place()))
             cosines = (classes.probe * self._probe()).sum(axis=1)
-            shape = (len(class_wordings().names), classes.probe.shape[1])
-            is_whole = classes.centred.shape == shape and all(
-                np.isfinite(array).all() for array in classes
-            )
         except FileNotFoundError:
             return None
         except _UNREADABLE as error:
             _log.warning("The encoded class names cannot be read again: %s", error)
             return None
-        return classes if is_whole and cosines.min() > _SAME else None
+        return classes if cosines.min() > _SAME else None
 
     def _probe(self) -> Vectors:
         first = class_wordings().names[:1]
         return np.concatenate([self._texts(first), self._queries(first)])
 
     def _place(self) -> Path:
-        card = _hash(space_of(self.text_encoder))
-        return Path(get_cache_dir()) / "mmrag" / f"conse-{card}.npz"
+        # The version in it is that of the classes' wordings, too.
+        name = self.space_id.replace(":", "-")
+        return Path(get_cache_dir()) / "mmrag" / f"{name}.npz"
 
 
 def _unit(vectors: list[Embedding], what: str) -> Vectors:
@@ -214,7 +178,3 @@ def _unit(vectors: list[Embedding], what: str) -> Vectors:
             f"Check the encoder's output."
         )
     return unit_rows(array)
-
-
-def _hash(space: str) -> str:
-    return hashlib.sha256(space.encode()).hexdigest()[:16]

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.embeddings import MultiModalEmbedding
 
+from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.checks.components import CheckedComponent
+from llama_index_mmrag.embeddings.unread import words_of
 from llama_index_mmrag.nodes.images import ImageSource
 from llama_index_mmrag.vectors import Vectors
 
@@ -40,14 +42,30 @@ class TextEncoder(CheckedComponent, InProcess, BaseEmbedding):
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return one vector for each text, `(n, dim)`, in the texts' order."""
 
+    @checked
     def unread(self, texts: Sequence[str]) -> list[float]:
         """Return what share of each text the tokenizer takes apart, in [0, 1].
 
         Into unknown or single characters, of which the model makes no meaning; above
-        .7 the text is of a script that the encoder does not read. Of an encoder that
-        does not know, 0.
+        .7 the text is of a script that the encoder does not read. Of a byte-pair
+        tokenizer, such as CLIP's, it is tokens a letter; of an encoder that does not
+        know, 0. What is not in ASCII may load the model.
+
+        Raises:
+            CheckpointUnusable: A CLIP model cannot be loaded.
+            MissingExtra: A package that runs the model is not installed.
         """
-        return [0.0] * len(texts)
+        return [
+            0.0  # every tokenizer reads ASCII
+            if text.isascii() or not (words := words_of(text))
+            else self._unread(words)
+            for text in texts
+        ]
+
+    def _unread(self, words: str) -> float:
+        """Return what share of words is taken apart: what an encoder within says."""
+        inner = getattr(self, "text_encoder", None)
+        return inner._unread(words) if isinstance(inner, TextEncoder) else 0.0
 
     def _get_text_embedding(self, text: str) -> Embedding:
         return _as_lists(self.encode_texts([text]))[0]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from llama_index_mmrag.checks import needs
 from llama_index_mmrag.embeddings.batches import batches_by_length, cut, in_threads
-from llama_index_mmrag.embeddings.unread import share_of_tokens, unread_shares
+from llama_index_mmrag.embeddings.unread import share_of_tokens
 from llama_index_mmrag.embeddings.weights import MINILM, onnx_session, read_weights
 from llama_index_mmrag.vectors import Vectors, unit_rows
 
@@ -69,11 +69,8 @@ class MiniLM:
         in_threads(fill, batches, n_threads=n_threads)
         return vectors
 
-    def unread(self, texts: Sequence[str]) -> list[float]:
-        """Return the share of each text in unknown or single characters, in [0, 1]."""
-        return unread_shares(texts, self._unread)
-
-    def _unread(self, words: str) -> float:
+    def unread(self, words: str) -> float:
+        """Return the share of words in unknown or single characters, in [0, 1]."""
         tokens = self._tokenizer.encode(words, add_special_tokens=False).tokens
         return share_of_tokens(tokens, "[UNK]", whole=2)
 

@@ -8,9 +8,10 @@ recognised: for a few dozen photographs a quick start, for more use CLIP.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from llama_index.core.bridge.pydantic import Field
 
@@ -36,6 +37,13 @@ CONSE_SPACE = "offline-minilm-conse-v1"
 HEAD_WEIGHT = 0.5
 """Share of the learned head beside ConSE: helps on photographs, and hurts groceries and
 recipes little; 1.0 is better on textbooks and a little worse elsewhere."""
+
+Threads: TypeAlias = Annotated[
+    int | None,
+    Field(
+        ge=1, description="Threads that encode a batch; None: one for each usable CPU."
+    ),
+]
 
 Tower = TypeVar("Tower", MiniLM, PictureTower)
 
@@ -65,11 +73,7 @@ class OfflineTextEmbedding(TextEncoder):
         le=512,
         description="Tokens of a text that are read; the rest is not seen.",
     )
-    num_threads: int | None = Field(
-        default=None,
-        ge=1,
-        description="Threads that encode a batch; None: one for each usable CPU.",
-    )
+    num_threads: Threads = None
 
     @classmethod
     def class_name(cls) -> str:
@@ -93,32 +97,42 @@ class OfflineTextEmbedding(TextEncoder):
     @checked
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector for each text, `(n, 384)`, in the texts' order."""
-        tower = loaded(MiniLM, self.class_name())
+        tower = _loaded(MiniLM, self.class_name())
         return tower.encode(
             texts,
             max_tokens=self.max_tokens,
             n_threads=self.num_threads or usable_cpus(),
         )
 
+    def _unread(self, words: str) -> float:
+        return _loaded(MiniLM, self.class_name()).unread(words)
+
+
+class ClassifiedPictures(PictureEncoder):
+    """Pictures through the image classifier; subclasses say what to make of it."""
+
+    num_threads: Threads = None
+
     @checked
-    def unread(self, texts: Sequence[str]) -> list[float]:
-        """Return what share of each text is taken apart: above .7, not in Latin script.
+    def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:
+        """Return one vector for each picture, `(n, dim)`, in the pictures' order.
+
+        Args:
+            pictures: Paths, files' bytes, or PIL images.
 
         Raises:
+            ImageUnreadable: A picture cannot be read; the first one in order is named.
             MissingExtra: A package of the extra `offline` is not installed.
         """
-        return loaded(MiniLM, self.class_name()).unread(texts)
+        tower = _loaded(PictureTower, self.class_name())
+        n_threads = self.num_threads or usable_cpus()
+        return self._placed(tower.features(pictures, n_threads=n_threads))
+
+    @abstractmethod
+    def _placed(self, seen: ImageFeatures) -> Vectors: ...
 
 
-class OfflinePictures(OfflineTextEmbedding, PictureEncoder):
-    """The text encoder and the image classifier; subclasses say what to make of it."""
-
-    def _seen(self, pictures: Sequence[ImageSource]) -> ImageFeatures:
-        tower = loaded(PictureTower, self.class_name())
-        return tower.features(pictures, n_threads=self.num_threads or usable_cpus())
-
-
-class OfflineMultiModalEmbedding(OfflinePictures):
+class OfflineMultiModalEmbedding(OfflineTextEmbedding, ClassifiedPictures):
     """Texts and pictures as 384 numbers of length 1, in one space.
 
     Text vectors are those of `OfflineTextEmbedding`. A picture's vector is
@@ -158,22 +172,11 @@ class OfflineMultiModalEmbedding(OfflinePictures):
             return CONSE_SPACE
         return f"{CONSE_SPACE}+{self.head_weight:g}*head:{open_head().sha8}"
 
-    @checked
-    def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:
-        """Return one unit vector for each picture, `(n, 384)`, in the pictures' order.
-
-        Args:
-            pictures: Paths, files' bytes, or PIL images.
-
-        Raises:
-            ImageUnreadable: A picture cannot be read; the first one in order is named.
-            MissingExtra: A package of the extra `offline` is not installed.
-        """
-        return in_text_space(self._seen(pictures), head_weight=self.head_weight)
+    def _placed(self, seen: ImageFeatures) -> Vectors:
+        return in_text_space(seen, head_weight=self.head_weight)
 
 
-def loaded(kind: type[Tower], needed_for: str) -> Tower:
-    """Return a model, loaded once for all encoders of the process."""
+def _loaded(kind: type[Tower], needed_for: str) -> Tower:
     with _LOADING:  # two threads at their first call must not load twice
         if kind not in _LOADED:
             _LOADED[kind] = kind(needed_for=needed_for)

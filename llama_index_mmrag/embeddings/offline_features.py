@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.embeddings.conse import conse
 from llama_index_mmrag.embeddings.efficientnet_lite import N_FEATURES
 from llama_index_mmrag.embeddings.minilm import DIMENSION
-from llama_index_mmrag.embeddings.offline import OfflinePictures
-from llama_index_mmrag.embeddings.picture_tower import class_vectors
-from llama_index_mmrag.nodes.images import ImageSource
+from llama_index_mmrag.embeddings.offline import (
+    ClassifiedPictures,
+    OfflineTextEmbedding,
+)
+from llama_index_mmrag.embeddings.picture_tower import ImageFeatures, class_vectors
 from llama_index_mmrag.vectors import Vectors
 
 FEATURES_SPACE = "offline-minilm-conse-features-v1"
 """Name of the vector space: a text's 384 numbers, a picture's 1,664."""
 
 
-class OfflineFeaturesEmbedding(OfflinePictures):
+class OfflineFeaturesEmbedding(OfflineTextEmbedding, ClassifiedPictures):
     """Texts as 384 numbers, pictures as 1,664: their ConSE vector and their features.
+
+    The ConSE part has length 1; the features are as the classifier gives them.
 
     Not for an index by itself: pictures and texts are of different lengths. It is the
     encoder of a `TransformedEmbedding`, whose picture transform makes 384 numbers of
@@ -64,19 +65,6 @@ class OfflineFeaturesEmbedding(OfflinePictures):
         """
         return FEATURES_SPACE
 
-    @checked
-    def encode_images(self, pictures: Sequence[ImageSource]) -> Vectors:
-        """Return ConSE and features side by side, `(n, 1664)`, in the pictures' order.
-
-        The ConSE part has length 1; the features are as the classifier gives them.
-
-        Args:
-            pictures: Paths, files' bytes, or PIL images.
-
-        Raises:
-            ImageUnreadable: A picture cannot be read; the first one in order is named.
-            MissingExtra: A package of the extra `offline` is not installed.
-        """
-        seen = self._seen(pictures)
+    def _placed(self, seen: ImageFeatures) -> Vectors:
         placed = conse(seen.logits, class_vectors())
         return np.concatenate([placed, seen.features], axis=1)

@@ -11,11 +11,10 @@ import logging
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
-from llama_index_mmrag.embeddings.encoder import TextEncoder
 from llama_index_mmrag.events.degraded import warn
 
 _log = logging.getLogger(__name__)
@@ -33,19 +32,6 @@ _FORMULA = re.compile(
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 _told: set[tuple[str, str]] = set()  # encoders and scripts, of the whole process
-
-
-def unread_shares(texts: Iterable[str], share: Callable[[str], float]) -> list[float]:
-    """Return for each text the share that is not read, in [0, 1].
-
-    Args:
-        texts: Any; one in ASCII is read by every tokenizer, which is not asked.
-        share: Returns the share of words, which stand apart by single spaces.
-    """
-    return [
-        0.0 if text.isascii() or not (words := words_of(text)) else share(words)
-        for text in texts
-    ]
 
 
 def words_of(text: str) -> str:
@@ -105,11 +91,12 @@ def warn_of_unread(embed_model: BaseEmbedding, texts: Sequence[str]) -> int:
     """Warn where an encoder does not read texts; return how many those are.
 
     Each warning is known to whoever collects it, and in the log once in a process, for
-    each encoder and script. Encoders of others say nothing of what they read.
+    each encoder and script.
     """
-    if not isinstance(embed_model, TextEncoder):
+    unread = getattr(embed_model, "unread", None)
+    if unread is None:  # encoders of others do not say what they read
         return 0
-    shares = zip(texts, embed_model.unread(texts), strict=True)
+    shares = zip(texts, unread(texts), strict=True)
     scripts = Counter(_script_of(text) for text, share in shares if share > MOST_UNREAD)
     # A foreign name in an English question is no language that could be told.
     del scripts["Latin"]

@@ -150,6 +150,7 @@ def test_dimension_space_and_unit_length(encoder, pictures):
         ("chinese_clip", {"红色的猫": True, "красная кошка": False}),
         ("altclip", {"红色的猫": True, "красная кошка": True, "قطة حمراء": False}),
         ("multilingual", {"红色的猫": True, "красная кошка": True, "חתול": False}),
+        ("roberta", {"красная кошка": False, "猫": False, "a purple boat": True}),
         ("clip", {"красная кошка": False, "a purple boat": True}),
     ],
     indirect=["own"],

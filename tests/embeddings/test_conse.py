@@ -65,10 +65,11 @@ def test_conse_ignores_what_all_logits_share():
 def test_centred_classes_have_their_mean_at_the_origin():
     rng = np.random.default_rng(3)
     wordings = [rng.normal(size=(20, 5)).astype(np.float32) for _ in range(3)]
-    centred = centred_classes(*wordings)
+    centred, mean = centred_classes(*wordings)
     assert centred.mean(axis=0) == pytest.approx(np.zeros(5), abs=1e-6)
     whole = unit_rows(wordings[0] + wordings[1] + wordings[2])
-    assert centred == pytest.approx(whole - whole.mean(axis=0), abs=1e-6)
+    assert mean == pytest.approx(whole.mean(axis=0), abs=1e-6)
+    assert centred == pytest.approx(whole - mean, abs=1e-6)
 
 
 def test_linear_head_is_weight_times_features_plus_bias_at_length_one():

@@ -11,6 +11,7 @@ import json
 import math
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,20 @@ def write_unigrams(folder: Path, max_tokens: int) -> int:
     return len(scores) + 1
 
 
+def write_bytes(folder: Path, max_tokens: int) -> int:
+    """Write a tokenizer of RoBERTa's kind that takes all apart to bytes."""
+    import transformers
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *sorted(ByteLevel.alphabet()), "<mask>"]
+    transformers.RobertaTokenizer(
+        vocab={token: number for number, token in enumerate(tokens)},
+        merges=[],
+        model_max_length=max_tokens,
+    ).save_pretrained(folder)
+    return len(tokens)
+
+
 def write_model(folder: Path, kind: str = "clip", *, seed: int = 0) -> str:
     """Write a checkpoint as `save_pretrained` does; return its folder.
 
@@ -181,44 +196,43 @@ def write_model(folder: Path, kind: str = "clip", *, seed: int = 0) -> str:
 
 
 def write_open_clip(folder: Path, kind: str) -> str:
-    """Write a "causal", "both-ways" or "multilingual" model; return its full name."""
+    """Write a "causal", "both-ways", "multilingual" or "roberta" model; its name."""
     import open_clip
     import torch
 
     text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2}
+    text |= {"layers": 2}
     if kind == "both-ways":
         text |= {"context_length": 20, "no_causal_mask": True, "pool_type": "last"}
-    if kind == "multilingual":
-        text = {"context_length": 20, **write_xlm_roberta(folder / "xlm-roberta")}
+    elif kind != "causal":
+        write = write_bytes if kind == "roberta" else write_unigrams
+        text = {"context_length": 20, **write_text_tower(folder / "text", write)}
     vision = {"image_size": SIDE, "layers": 2, "width": 32, "head_width": 16}
     config = {
         "embed_dim": 16,
         "vision_cfg": {**vision, "patch_size": 8},
-        "text_cfg": text if kind == "multilingual" else {**text, "layers": 2},
+        "text_cfg": text,
     }
     (folder / f"tiny-{kind}.json").write_text(json.dumps(config))
     open_clip.add_model_config(folder)
     torch.manual_seed(0)
     model = open_clip.create_model(f"tiny-{kind}", pretrained_text=False)
-    weights = model.state_dict()
-    torch.save(weights, folder / "weights.pt")
+    torch.save(model.state_dict(), folder / "weights.pt")
     return f"tiny-{kind}:{folder / 'weights.pt'}"
 
 
-def write_xlm_roberta(folder: Path) -> dict[str, Any]:
+def write_text_tower(folder: Path, write: Callable[..., int]) -> dict[str, Any]:
     """Write a text tower of transformers; return how open_clip's config names it."""
     import transformers
 
-    size = write_unigrams(folder, 512)
     transformers.XLMRobertaConfig(
-        vocab_size=size,
+        vocab_size=write(folder, 512),
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=40,
         pad_token_id=1,
-        tokenizer_class="XLMRobertaTokenizer",
     ).save_pretrained(folder)
     return {
         "hf_model_name": str(folder),
