@@ -20,6 +20,7 @@ from llama_index_mmrag.stores.edge_record import RECORD, damage_in, read_record
 from llama_index_mmrag.stores.format import CollectionEntry
 from llama_index_mmrag.stores.locks import FolderLock
 from llama_index_mmrag.stores.manifest import (
+    STORE_FILES,
     copy_damage,
     entries_in,
     index_id_of,
@@ -31,7 +32,6 @@ _LOG = logging.getLogger(__name__)
 MEDIA = "media"
 """Folder of a store's own pictures, and what a check calls them."""
 _DIGITS_OF_SHA256 = 64
-_OF_A_STORE = ("mmrag.json", "mmrag.copy.json", RECORD)
 _NOTED = 12
 """Characters of a picture's name that tell it from the others."""
 
@@ -65,7 +65,7 @@ def check_is_store(root: Path) -> None:
     Raises:
         StoreUnusable: It does not.
     """
-    if not any((root / name).exists() for name in _OF_A_STORE):
+    if not any((root / name).exists() for name in (*STORE_FILES, RECORD)):
         raise StoreUnusable(
             f"There is no store in {str(root)!r}. Make one with: mmrag index DIR "
             f"--store {root}"

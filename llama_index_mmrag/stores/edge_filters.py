@@ -6,25 +6,31 @@ collection on a server is asked with it too: a filter means the same here and th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import qdrant_edge as qe
-from llama_index.core.bridge.pydantic import TypeAdapter
 from llama_index.core.vector_stores.types import (
     FilterCondition,
     FilterOperator,
     MetadataFilter,
     MetadataFilters,
 )
+from pydantic import (
+    Field,
+    FiniteFloat,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    TypeAdapter,
+)
 
 from llama_index_mmrag.errors import InvalidQuery, MmragError
 from llama_index_mmrag.stores.edge_points import known_ids
-from llama_index_mmrag.stores.edge_ranges import RANGES, is_of_dates
 from llama_index_mmrag.stores.native import DOC_ID_KEY, NativeFilter, metadata_filters
 
 if TYPE_CHECKING:
@@ -35,12 +41,6 @@ if TYPE_CHECKING:
 NO_DOCUMENT = "None"
 """What it stores there for a node without one."""
 
-_RANGES = {
-    FilterOperator.GT: "gt",
-    FilterOperator.GTE: "gte",
-    FilterOperator.LT: "lt",
-    FilterOperator.LTE: "lte",
-}
 _CLAUSES = {FilterCondition.OR: "should", FilterCondition.NOT: "must_not"}
 
 Json = dict[str, Any]
@@ -86,20 +86,17 @@ def filter_of(
     """
     if not (filters is None or isinstance(filters, MetadataFilters)):
         filters = metadata_filters(filters, error=InvalidQuery)
-    must: list[tuple[ConditionType, bool]] = []
+    must: list[Json] = []
     if doc_ids is not None:
-        match = qe.MatchAny(list(doc_ids))
-        built = qe.FieldCondition(DOC_ID_KEY, match=match)
-        must.append((built, DOC_ID_KEY in indexes))
+        must.append({"key": DOC_ID_KEY, "match": {"any": list(doc_ids)}})
     if node_ids is not None:
-        # The graph is not connected within an arbitrary set of ids.
-        must.append((qe.HasIdCondition(set(known_ids(node_ids))), False))
+        must.append({"has_id": node_ids})
     if filters is not None and (asked := as_json(filters)) is not None:
-        must.append(_condition(asked, indexes))
+        must.append(asked)
     if not must:
         return None
-    indexed = all(is_indexed for _, is_indexed in must)
-    return EdgeFilter(qe.Filter(must=[built for built, _ in must]), indexed)
+    indexed = all(_is_indexed(one, indexes) for one in must)
+    return EdgeFilter(qe.Filter(must=_conditions(must)), indexed)
 
 
 # LlamaIndex's filters as Qdrant's JSON
@@ -107,8 +104,6 @@ def filter_of(
 
 def as_json(filters: MetadataFilters) -> Json | None:
     """Return filters as Qdrant's JSON; None where they have no conditions.
-
-    Filters of Qdrant's own stand in it as they were given.
 
     Raises:
         InvalidQuery: a value that the operator cannot compare.
@@ -123,131 +118,102 @@ def as_json(filters: MetadataFilters) -> Json | None:
     return {_CLAUSES.get(condition, "must"): parts} if parts else None
 
 
-def _leaf(item: MetadataFilter) -> Any:
+def _leaf(item: MetadataFilter) -> Json:
     if isinstance(item, NativeFilter):
         return item.native
     operator = item.operator or FilterOperator.EQ
+    if operator == FilterOperator.IS_EMPTY:
+        return {"is_empty": {"key": item.key}}
     try:
-        if operator in _RANGES:
-            return {"key": item.key, "range": {_RANGES[operator]: _bound(item.value)}}
-        return _BUILDERS[operator](item.key, item.value)
-    except (TypeError, ValueError) as error:
+        if operator == FilterOperator.ALL:
+            each = map(_equal, _several(item.value))
+            return {"must": [{"key": item.key, **one} for one in each]}
+        return {"key": item.key, **_BUILDERS[operator](item.value)}
+    except ValueError as error:
         raise InvalidQuery(
-            f"Filter {item.key!r} {operator.value} {item.value!r} cannot be built: "
-            f"{error}. Expected for == and contains a string or a number; for != a "
-            "string or a whole number; for in and nin a list of strings or of whole "
-            "numbers, for any and all as well; for <, <=, > and >= a number or an ISO "
-            "date; for text_match a string."
+            f"Filter {item.key!r} {operator.value} {item.value!r} cannot be built. "
+            "Expected for == and contains a string or a number; for != a string or a "
+            "whole number; for in and nin a list of strings or of whole numbers, for "
+            "any and all as well, of at least one; for <, <=, > and >= a finite number "
+            "or an ISO date; for text_match a string."
         ) from error
 
 
-def _equal(key: str, value: object) -> Json:
-    if isinstance(value, float):
-        return {"key": key, "range": {"gte": value, "lte": value}}
-    if not isinstance(value, str | int):
-        raise TypeError(f"{type(value).__name__} is neither a string nor a number")
-    return {"key": key, "match": {"value": value}}
+def _equal(value: Any) -> Json:
+    # The engine and the server compare floats in ranges alone.
+    one = _ONE.validate_python(value)
+    if isinstance(one, float):
+        return {"range": {"gte": one, "lte": one}}
+    return {"match": {"value": one}}
 
 
-def _any(key: str, value: object) -> Json:
-    return {"key": key, "match": {"any": _values(value)}}
-
-
-def _none(key: str, value: object) -> Json:
-    return {"key": key, "match": {"except": _values(value)}}
-
-
-def _not_equal(key: str, value: object) -> Json:
-    return _none(key, [value])
-
-
-def _any_of(key: str, value: object) -> Json:
-    return _any(key, _several(value))
-
-
-def _all_of(key: str, value: object) -> Json:
-    return {"must": [_equal(key, one) for one in _several(value)]}
-
-
-def _text(key: str, value: object) -> Json:
-    if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} is not a string")
-    return {"key": key, "match": {"text": value}}
-
-
-def _empty(key: str, _: object) -> Json:
-    return {"is_empty": {"key": key}}
-
-
-def _bound(value: object) -> float | str:
-    """Return a number, of a text that is one too, or a date as ISO 8601 has it."""
-    if isinstance(value, int | float):
-        return float(value)
-    if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} is neither a number nor a date")
-    try:
-        found = float(value)
-    except ValueError:
-        with_time: date = _ISO_DATE.validate_python(value)
-        return with_time.isoformat()
-    if not math.isfinite(found):
-        raise ValueError(f"{value!r} is not finite")
-    return found
-
-
-_ISO_DATE: TypeAdapter[date] = TypeAdapter(datetime | date)
-
-
-def _several(value: object) -> list[Any]:
+def _several(value: Any) -> list[Any]:
     if not isinstance(value, list) or not value:
-        raise TypeError("it is no list of at least one value")
+        raise ValueError("it is no list of at least one value")
     return value
 
 
-def _values(value: object) -> list[Any]:
+def _values(value: Any) -> Any:
     # A bare value is split at commas: QdrantVectorStore does so.
     values = value if isinstance(value, list) else str(value).split(",")
-    kinds = {type(one) for one in values}
-    if len(kinds) > 1 or not kinds <= {str, int}:
-        raise TypeError("its values are neither all strings nor all whole numbers")
-    return values
+    return _LIST.validate_python(values)
 
 
-_BUILDERS: dict[FilterOperator, Callable[[str, object], Json]] = {
+def _bound(value: Any) -> float | str:
+    """Return a number, of a text that is one too, or a date as ISO 8601 has it."""
+    bound = _BOUND.validate_python(value)
+    return bound if isinstance(bound, float) else bound.isoformat()
+
+
+_ONE: TypeAdapter[Any] = TypeAdapter(StrictStr | StrictBool | StrictInt | StrictFloat)
+_LIST: TypeAdapter[Any] = TypeAdapter(list[StrictStr] | list[StrictInt])
+_BOUND: TypeAdapter[Any] = TypeAdapter(
+    Annotated[FiniteFloat | datetime, Field(union_mode="left_to_right")]
+)
+_TEXT: TypeAdapter[str] = TypeAdapter(StrictStr)
+
+_BUILDERS: dict[FilterOperator, Callable[[Any], Json]] = {
     FilterOperator.EQ: _equal,
     FilterOperator.CONTAINS: _equal,  # a list matches when one of its elements does
-    FilterOperator.NE: _not_equal,
-    FilterOperator.IN: _any,
-    FilterOperator.NIN: _none,
-    FilterOperator.ANY: _any_of,
-    FilterOperator.ALL: _all_of,
-    FilterOperator.TEXT_MATCH: _text,
-    FilterOperator.TEXT_MATCH_INSENSITIVE: _text,
-    FilterOperator.IS_EMPTY: _empty,
+    FilterOperator.NE: lambda value: {"match": {"except": _values([value])}},
+    FilterOperator.IN: lambda value: {"match": {"any": _values(value)}},
+    FilterOperator.NIN: lambda value: {"match": {"except": _values(value)}},
+    FilterOperator.ANY: lambda value: {"match": {"any": _values(_several(value))}},
+    FilterOperator.GT: lambda value: {"range": {"gt": _bound(value)}},
+    FilterOperator.GTE: lambda value: {"range": {"gte": _bound(value)}},
+    FilterOperator.LT: lambda value: {"range": {"lt": _bound(value)}},
+    FilterOperator.LTE: lambda value: {"range": {"lte": _bound(value)}},
+    FilterOperator.TEXT_MATCH: lambda value: {
+        "match": {"text": _TEXT.validate_python(value)}
+    },
 }
+_BUILDERS[FilterOperator.TEXT_MATCH_INSENSITIVE] = _BUILDERS[FilterOperator.TEXT_MATCH]
 
 
-# Qdrant's JSON as the engine's conditions, each with whether payload indexes serve it
+# Qdrant's JSON as the engine's conditions
 
 
-def _condition(part: Any, indexes: Mapping[str, str]) -> tuple[ConditionType, bool]:
-    if not isinstance(part, dict):  # one of the client's models
-        part = part.model_dump(exclude_none=True, by_alias=True)
+def _conditions(parts: Any) -> list[ConditionType]:
+    return [_condition(part) for part in _listed(parts)]
+
+
+def _condition(part: Json) -> ConditionType:
     try:
+        made = {
+            name: _PARTS[name](what) if name in _PARTS else what
+            for name, what in part.items()
+        }
         if "key" in part:
-            return _field(part), _serves(part, indexes.get(part["key"]))
-        if part.keys() <= {"must", "should", "must_not", "min_should"}:
-            return _clauses(part, indexes)
+            if len(part) == 1:
+                raise ValueError("it compares with nothing")  # noqa: TRY301
+            return qe.FieldCondition(**made)
+        if part.keys() <= _FILTER:
+            return qe.Filter(**made)
         ((kind, what),) = part.items()
-        if kind == "has_id":
-            return qe.HasIdCondition(set(known_ids(map(str, what)))), False
-        if kind == "has_vector":
-            return qe.HasVectorCondition(what), False
-        if kind == "nested":
-            inner, _ = _clauses(what["filter"], {})
-            return qe.NestedCondition(what["key"], inner), False
-        if kind in _OF_A_KEY:
-            return _OF_A_KEY[kind](what["key"]), what["key"] in indexes
+        if kind in _CONDITIONS:
+            return _CONDITIONS[kind](what)
+    except MmragError:  # of a part
+        raise
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidQuery(
             f"The condition {part!r} cannot be built: {str(error).splitlines()[0]}. "
@@ -260,34 +226,6 @@ def _condition(part: Any, indexes: Mapping[str, str]) -> tuple[ConditionType, bo
     )
 
 
-def _clauses(part: Json, indexes: Mapping[str, str]) -> tuple[qe.Filter, bool]:
-    served: list[bool] = []
-
-    def built(conditions: Any) -> list[ConditionType]:
-        some = conditions if isinstance(conditions, list) else [conditions]
-        found = [_condition(one, indexes) for one in some]
-        served.extend(is_served for _, is_served in found)
-        return [condition for condition, _ in found]
-
-    given: Json = {
-        name: qe.MinShould(built(what["conditions"]), what["min_count"])
-        if name == "min_should"
-        else built(what)
-        for name, what in part.items()
-    }
-    return qe.Filter(**given), all(served)
-
-
-def _field(part: Json) -> qe.FieldCondition:
-    given = {
-        name: _PARTS[name](what) if name in _PARTS else what
-        for name, what in part.items()
-    }
-    if len(given) == 1:
-        raise ValueError("it compares with nothing")
-    return qe.FieldCondition(**given)
-
-
 def _match(what: Json) -> Any:
     ((kind, value),) = what.items()
     if isinstance(value, bool):
@@ -297,9 +235,27 @@ def _match(what: Json) -> Any:
     return _MATCHES[kind](value)
 
 
-_OF_A_KEY: dict[str, Any] = {
-    "is_empty": qe.IsEmptyCondition,
-    "is_null": qe.IsNullCondition,
+def _polygon(area: Json) -> qe.GeoPolygon:
+    exterior, *interiors = (
+        [qe.GeoPoint(**point) for point in ring["points"]]
+        for ring in (area["exterior"], *area.get("interiors", ()))
+    )
+    return qe.GeoPolygon(exterior, interiors)
+
+
+_FILTER = {"must", "should", "must_not", "min_should"}
+_CONDITIONS: dict[str, Callable[[Any], ConditionType]] = {
+    "has_id": lambda ids: qe.HasIdCondition(
+        set(known_ids([*map(str, ids)] if isinstance(ids, list) else ids))
+    ),
+    "has_vector": qe.HasVectorCondition,
+    "is_empty": lambda what: qe.IsEmptyCondition(what["key"]),
+    "is_null": lambda what: qe.IsNullCondition(what["key"]),
+    "nested": lambda what: qe.NestedCondition(
+        what["key"], qe.Filter(must=_conditions(what["filter"]))
+    ),
+    # Not in the engine's (0.9.0) stubs.
+    "slice": lambda what: qe.SliceCondition(**what),  # type: ignore[attr-defined]
 }
 _MATCHES: dict[str, Any] = {
     "value": qe.MatchValue,
@@ -311,32 +267,68 @@ _MATCHES: dict[str, Any] = {
     "prefix": qe.MatchPrefix,
     "substring": qe.MatchSubstring,
 }
-_PARTS = {"match": _match, **RANGES}
+_PARTS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("must", "should", "must_not"), _conditions),
+    "min_should": lambda what: qe.MinShould(_conditions(what), what["min_count"]),
+    "match": _match,
+    "range": lambda bounds: (
+        qe.RangeDateTime if _is_of_dates(bounds) else qe.RangeFloat
+    )(**bounds),
+    "values_count": lambda bounds: qe.ValuesCount(**bounds),
+    "geo_bounding_box": lambda corners: qe.GeoBoundingBox(
+        **{corner: qe.GeoPoint(**point) for corner, point in corners.items()}
+    ),
+    "geo_radius": lambda area: qe.GeoRadius(
+        qe.GeoPoint(**area["center"]), area["radius"]
+    ),
+    "geo_polygon": _polygon,
+}
+"""What makes the parts of filters and of fields' conditions; others stay."""
 
 
-def _serves(part: Json, index: str | None) -> bool:
-    """Return whether a payload index of this kind serves all of a field's condition."""
-    return all(index in _served_by(name, part[name]) for name in part.keys() - {"key"})
+def _listed(parts: Any) -> list[Json]:
+    """Return the conditions of a clause: a list, one alone, or those of min_should."""
+    if isinstance(parts, list):
+        return parts
+    listed: list[Json] = parts.get("conditions", [parts])
+    return listed
 
 
-def _served_by(name: str, what: Any) -> frozenset[str]:
+def _is_of_dates(bounds: Json) -> bool:
+    return any(isinstance(bound, str) for bound in bounds.values())
+
+
+# Which payload indexes serve a condition
+
+
+def _is_indexed(part: Json, indexes: Mapping[str, str]) -> bool:
+    """Return whether payload indexes serve all of a condition."""
+    if "key" in part:
+        index = indexes.get(part["key"])
+        return all(index in _served_by(name, part[name]) for name in {*part} - {"key"})
+    if part.keys() <= _FILTER:
+        return all(
+            _is_indexed(one, indexes)
+            for clause in part.values()
+            for one in _listed(clause)
+        )
+    return any(
+        part[kind]["key"] in indexes for kind in {"is_empty", "is_null"} & {*part}
+    )
+
+
+def _served_by(name: str, what: Any) -> tuple[str, ...]:
     if name == "range":
-        return _DATES if is_of_dates(what) else _NUMBERS
+        return ("datetime",) if _is_of_dates(what) else ("integer", "float")
     if name != "match":
-        return frozenset()
+        return ()
     ((kind, value),) = what.items()
     if kind in {"text", "text_any", "phrase"}:
-        return frozenset({"text"})
+        return ("text",)
     if kind not in {"value", "any", "except"}:
-        return frozenset()
-    kinds = {type(one) for one in (value if isinstance(value, list) else [value])}
-    return _EXACT.get(kinds.pop(), frozenset()) if kinds else frozenset()
+        return ()
+    values = value if isinstance(value, list) else [value]
+    return _EXACT.get(type(values[0]), ()) if values else ()
 
 
-_DATES = frozenset({"datetime"})
-_NUMBERS = frozenset({"integer", "float"})
-_EXACT = {
-    str: frozenset({"keyword", "uuid"}),
-    int: frozenset({"integer"}),
-    bool: frozenset({"bool"}),
-}
+_EXACT = {str: ("keyword", "uuid"), int: ("integer",), bool: ("bool",)}

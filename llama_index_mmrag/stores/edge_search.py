@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import qdrant_edge as qe
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
@@ -155,33 +155,18 @@ def _is_cut_in_a_tie(hits: list[qe.ScoredPoint], top_k: int) -> bool:
 def _params(
     chosen: EdgeFilter | None, folder: EdgeFolder, given: SearchParamsLike | None
 ) -> qe.SearchParams:
-    if given is not None:
-        return _params_given(chosen, folder, search_params_of(given))
-    if chosen is not None and not chosen.indexed:
-        # Without a payload index the graph is not connected under the filter, and a
-        # search loses up to 80 % of its hits.
-        return qe.SearchParams(exact=True)
-    # ACORN closes the holes that remain with a payload index.
-    acorn = None if chosen is None else qe.AcornSearchParams(enable=True)
-    return qe.SearchParams(acorn=acorn, quantization=folder.rescoring)
-
-
-def _params_given(
-    chosen: EdgeFilter | None, folder: EdgeFolder, given: dict[str, Any]
-) -> qe.SearchParams:
     """Return what was asked for, and our own defaults for the rest."""
-    codes, acorn = given.get("quantization"), given.get("acorn")
-    ours = {
-        "exact": chosen is not None and not chosen.indexed,
-        "indexed_only": False,
-        "hnsw_ef": None,
-    }
+    asked = {} if given is None else search_params_of(given)  # not in a query's walk
+    # Without a payload index the graph is not connected under the filter, and a search
+    # loses up to 80 % of its hits.
+    asked.setdefault("exact", chosen is not None and not chosen.indexed)
+    # ACORN closes the holes that remain with a payload index.
+    acorn = asked.pop("acorn", {"enable": chosen is not None})
+    codes = asked.pop("quantization", None)
     return qe.SearchParams(
-        **{**ours, **{name: given[name] for name in ours.keys() & given}},
+        **asked,
+        acorn=qe.AcornSearchParams(**acorn),
         quantization=folder.rescoring
         if codes is None
         else qe.QuantizationSearchParams(**codes),
-        acorn=qe.AcornSearchParams(
-            **({"enable": chosen is not None} if acorn is None else acorn)
-        ),
     )

@@ -38,7 +38,7 @@ from llama_index_mmrag.stores.format import (
 )
 from llama_index_mmrag.stores.locks import FolderLock
 
-_MANIFEST, _COPY = "mmrag.json", "mmrag.copy.json"
+STORE_FILES = _MANIFEST, _COPY = "mmrag.json", "mmrag.copy.json"
 _COMPOSED = "composed"
 _UNFINISHED = "mmrag.part"
 _OURS = frozenset({"text", "image", _COMPOSED, "media", _UNFINISHED, "in-flight.json"})

@@ -52,8 +52,8 @@ class NativeFilter(MetadataFilter):
 
     key: str = "a models.Filter, for Qdrant's stores alone"
     value: Literal["native"] = "native"
-    native: Any
-    """The `qdrant_client.models.Filter`."""
+    native: dict[str, Any]
+    """It, as Qdrant's JSON."""
 
 
 def metadata_filters(
@@ -95,7 +95,7 @@ def metadata_filters(
 
 def only_of(
     doc_ids: Sequence[str] | None, node_ids: Sequence[str] | None
-) -> models.Filter | None:
+) -> NativeFilter | None:
     """Return the filter that nodes of these documents, and of these ids, pass.
 
     Args:
@@ -110,15 +110,12 @@ def only_of(
     for name, ids in {"doc_ids": doc_ids, "node_ids": node_ids}.items():
         if ids is not None and not listed(ids, name, str):
             raise InvalidSetting(f"{name} is empty. Leave it out to search all.")
-    from qdrant_client.http import models
-
-    must: list[Any] = []
+    must: list[dict[str, Any]] = []
     if doc_ids is not None:
-        named = models.MatchAny(any=list(doc_ids))
-        must.append(models.FieldCondition(key=DOC_ID_KEY, match=named))
+        must.append({"key": DOC_ID_KEY, "match": {"any": list(doc_ids)}})
     if node_ids is not None:
-        must.append(models.HasIdCondition(has_id=known_ids(node_ids)))
-    return models.Filter(must=must)
+        must.append({"has_id": known_ids(node_ids)})
+    return NativeFilter(native={"must": must})
 
 
 def having(key: str) -> MetadataFilters:
@@ -133,7 +130,7 @@ def refuse_natives(filters: MetadataFilters | None, store: object) -> None:
     Raises:
         InvalidSetting: One of Qdrant's is among them.
     """
-    if any(natives(filters)):
+    if filters is not None and _has_native(filters):
         raise InvalidSetting(
             f"A {type(store).__name__} cannot apply a models.Filter, which is Qdrant's "
             f"own: it would show what the filter hides. Use MetadataFilters, which all "
@@ -141,13 +138,13 @@ def refuse_natives(filters: MetadataFilters | None, store: object) -> None:
         )
 
 
-def natives(filters: MetadataFilters | None) -> Iterator[NativeFilter]:
-    """Yield the filters of Qdrant's that are among the conditions."""
-    for item in () if filters is None else filters.filters:
-        if isinstance(item, MetadataFilters):
-            yield from natives(item)
-        elif isinstance(item, NativeFilter):
-            yield item
+def _has_native(filters: MetadataFilters) -> bool:
+    return any(
+        _has_native(one)
+        if isinstance(one, MetadataFilters)
+        else isinstance(one, NativeFilter)
+        for one in filters.filters
+    )
 
 
 def _conditions(
@@ -169,7 +166,8 @@ def _conditions(
                 advice = " A single condition of Qdrant's: models.Filter(must=[...])."
             raise error(f"{name} is {given!r}; expected {_FORMS}.{advice}")
         # A copy: what a filter hides is decided when it is given.
-        yield NativeFilter(native=given.model_copy(deep=True))
+        as_json = given.model_dump(mode="json", exclude_none=True, by_alias=True)
+        yield NativeFilter(native=as_json)
 
 
 def _equal(

@@ -168,6 +168,7 @@ def test_top_k_zero_returns_nothing(store):
         ("tags", "any", "t1"),
         ("tags", "all", []),
         ("n", ">", "nan"),
+        ("n", ">", 10**400),
         ("date", ">", "2020-13-01"),
     ],
 )

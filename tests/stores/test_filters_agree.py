@@ -160,6 +160,37 @@ def test_252_leaves_find_the_same(pair):
     assert n_selective > 100
 
 
+LATE = {*VALUES["day"][2:5]}
+
+
+@pytest.mark.parametrize(
+    ("key", "operator", "value", "passes"),
+    [
+        ("tags", "any", ["oak", "3"], lambda tags: {"oak", "3"} & {*tags}),
+        ("tags", "all", ["red", "oak"], lambda tags: {"red", "oak"} <= {*tags}),
+        ("tags", "contains", "red", lambda tags: "red" in tags),
+        ("day", ">", "2020-01-01", lambda days: LATE & {*days}),
+        (
+            "day",
+            "<=",
+            "2020-06-01T12:00:00+02:00",
+            lambda d: {*VALUES["day"][:4]} & {*d},
+        ),
+        ("n", ">=", "2", lambda ns: {2, 3} & {*ns}),
+    ],
+)
+def test_operator_means_what_it_says(pair, key, operator, value, passes):
+    # Not what the two agree on: both are asked by way of the same JSON.
+    given = {n.node_id: n.metadata.get(key, []) for n in make_nodes()}
+    listed = {i: v if isinstance(v, list) else [v] for i, v in given.items()}
+    wanted = {i for i, values in listed.items() if passes(values)}
+    leaf = MetadataFilter(key=key, operator=FilterOperator(operator), value=value)
+    for collection in pair:
+        assert {*asked(collection, MetadataFilters(filters=[leaf]))} == {
+            frozenset(wanted)
+        }
+
+
 def built(leaves: list[MetadataFilter], n: int) -> list[MetadataFilters]:
     """Return random trees of conditions, of up to three floors."""
     rng = random.Random(648)
@@ -260,6 +291,7 @@ NATIVE: list[Any] = [
     models.HasIdCondition(has_id=[node_id(n) for n in (1, 2, 30, 99)]),
     models.HasVectorCondition(has_vector="text-dense"),
     models.HasVectorCondition(has_vector="none"),
+    models.SliceCondition(slice=models.Slice(total=2, index=0)),
     models.NestedCondition(
         nested=models.Nested(
             key="parts",
