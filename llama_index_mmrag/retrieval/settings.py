@@ -234,8 +234,8 @@ def checked_settings(  # noqa: PLR0913 - one argument a setting, all by name
     of = f"Channel {name!r}"
     if "→" in name or not ROOT_NAME.fullmatch(name):
         raise InvalidSetting(
-            f"A channel is called {name!r}; expected a name of one line without '→', "
-            f"{SEPARATOR!r}, slashes and control characters, of at most 200 of them, "
+            f"A channel is called {name!r}; expected a name of one line without "
+            f"{SEPARATOR!r}, '→', slashes and control characters, of at most 200 of them, "
             f"which is neither '.' nor '..'. Such as 'text'."
         )
     for kind in listed(accepts, f"{of}: accepts", str):

@@ -217,7 +217,8 @@ def test_dict_round_trip_keeps_settings_and_carries_no_model(kind):
 
 def test_pickled_encoder_gives_the_same_vectors(encoder):
     data = pickle.dumps(encoder)
-    assert len(data) < 10_000
+    # The models weigh 30 MB; LlamaIndex's callback manager notes every event.
+    assert len(data) < 1_000_000
     vectors = pickle.loads(data).encode_texts(["cat"])
     assert vectors.tolist() == encoder.encode_texts(["cat"]).tolist()
 
