@@ -235,8 +235,8 @@ def checked_settings(  # noqa: PLR0913 - one argument a setting, all by name
     if "→" in name or not ROOT_NAME.fullmatch(name):
         raise InvalidSetting(
             f"A channel is called {name!r}; expected a name of one line without "
-            f"{SEPARATOR!r}, '→', slashes and control characters, of at most 200 of them, "
-            f"which is neither '.' nor '..'. Such as 'text'."
+            f"{SEPARATOR!r}, '→', slashes and control characters, of at most 200 of "
+            f"them, which is neither '.' nor '..'. Such as 'text'."
         )
     for kind in listed(accepts, f"{of}: accepts", str):
         one_of(kind, f"{of}: a kind in accepts", get_args(PartKind))
