@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,13 @@ class SearchTool(AsyncBaseTool):
         self._arguments = arguments
         metadata.fn_schema = arguments.schema
         self._metadata = metadata
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_metadata": replace(self._metadata, fn_schema=None)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._metadata.fn_schema = self._arguments.schema
 
     @property
     def metadata(self) -> ToolMetadata:

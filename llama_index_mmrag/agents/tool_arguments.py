@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,6 +82,13 @@ class ToolArguments:
                 raise InvalidSetting(
                     f"{name} is {given!r}; expected a list, such as [{given!r}]."
                 )
+        self._again = partial(
+            ToolArguments,
+            image_roots=image_roots,
+            filter_keys=filter_keys,
+            takes_top_k=takes_top_k,
+            default_top_k=default_top_k,
+        )
         self._roots = tuple(Path(root).resolve() for root in image_roots)
         self._keys = tuple(filter_keys)
         in_words = "What to look for, in words"
@@ -102,6 +110,9 @@ class ToolArguments:
         self.schema: type[BaseModel] = create_model(
             "SearchArguments", __config__=ConfigDict(extra="forbid"), **fields
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._again, ()  # the schema has no name
 
     def read(self, asked: dict[str, Any]) -> Request:
         """Return what `asked` asks for.

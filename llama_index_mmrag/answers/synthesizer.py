@@ -12,6 +12,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.base.response.schema import RESPONSE_TYPE
 from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
+from llama_index.core.indices.prompt_helper import ChatPromptHelper, PromptHelper
 from llama_index.core.instrumentation.events.synthesis import (
     SynthesizeEndEvent,
     SynthesizeStartEvent,
@@ -160,6 +161,17 @@ class MultiModalSynthesizer(BaseSynthesizer):
             )
         self._instructions = prompts.get("instructions", self._instructions)
         self._question = prompts.get("question", self._question)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # LlamaIndex's helpers hold a tokenizer, which a pickle reads from the network.
+        helpers = {"_prompt_helper", "_chat_prompt_helper"}
+        return {k: v for k, v in vars(self).items() if k not in helpers}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        metadata = self._llm.metadata
+        self._prompt_helper = PromptHelper.from_llm_metadata(metadata)
+        self._chat_prompt_helper = ChatPromptHelper.from_llm_metadata(metadata)
 
     @dispatcher.span
     def synthesize(

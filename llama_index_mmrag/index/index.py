@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from llama_index.core.embeddings.utils import EmbedType
 
@@ -22,6 +22,7 @@ from llama_index_mmrag.index.opening import (
     catalogue_on,
     channels_in,
     channels_on,
+    check_again,
     check_channels,
     check_place,
     close_all,
@@ -37,6 +38,7 @@ from llama_index_mmrag.stores.checking import StoreCheck
 from llama_index_mmrag.stores.client import client_at
 
 if TYPE_CHECKING:
+    from llama_index.core.schema import TransformComponent
     from qdrant_client import AsyncQdrantClient, QdrantClient
 
     from llama_index_mmrag.compression import CompressSettings, IndexCompression
@@ -220,6 +222,26 @@ class MultiModalQdrantIndex(Made, Engines):
             index._opened = opened.pop_all()
         return index
 
+    def __copy__(self) -> MultiModalQdrantIndex:
+        """Return an index over the same open stores, which its `close` leaves open."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, _owns_stores=False, _opened=ExitStack())
+        return other
+
+    def __deepcopy__(self, memo: dict[int, object]) -> MultiModalQdrantIndex:
+        """Return what `copy` does."""
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle where the stores are; they open where the pickle is read.
+
+        Raises:
+            InvalidSetting: They are in memory alone.
+        """
+        how = {"settings": self._settings, "root": self._root}
+        known = (self._catalogue, self._transformations)
+        return opened_again, (type(self), self.channels, how, *known)
+
     @property
     def channels(self) -> tuple[Channel, ...]:
         """The channels, texts first and composed vectors last."""
@@ -302,3 +324,24 @@ class MultiModalQdrantIndex(Made, Engines):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def opened_again(
+    made: type[MultiModalQdrantIndex],
+    channels: Sequence[Channel],
+    how: Mapping[str, Any],
+    catalogue: Catalogue,
+    transformations: Sequence[TransformComponent],
+) -> MultiModalQdrantIndex:
+    """Return the index of a pickle, which owns the stores that opened with it."""
+    with ExitStack() as unfinished:
+        unfinished.callback(close_all, channels)
+        check_again(channels, how["root"], catalogue.index_id)
+        index = made(channels, catalogue=catalogue, **how)
+        index._transformations = transformations
+        index._writer.recover(can_wait=True)
+        for channel in channels:
+            if (client := getattr(channel.vector_store, "_client", None)) is not None:
+                index._opened.callback(client.close)
+        unfinished.pop_all()
+    return index

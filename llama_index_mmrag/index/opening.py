@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -277,3 +277,21 @@ def check_channels(channels: Iterable[Channel], root: Path | None) -> StoreCheck
         except (CollectionMismatch, StoreUnusable) as error:
             damaged[channel.name] = (str(error),)
     return StoreCheck(n_points, damaged, ())
+
+
+def check_again(channels: Sequence[Channel], root: Path | None, index_id: str) -> None:
+    """Do nothing if the stores of a pickled index are still those that it was over.
+
+    Raises:
+        CollectionMismatch: They were made anew, or filled by other encoders.
+    """
+    others: dict[str, tuple[str, ...]] = {}
+    if root is None:
+        others = dict(check_channels(channels, root).damaged)
+    elif index_id_of(root) != index_id:
+        others = {str(root): ("its id is another one",)}
+    for name, reasons in others.items():
+        raise CollectionMismatch(
+            f"{name} is not what the pickled index was over: {reasons[0]}. Open the "
+            f"index anew."
+        )

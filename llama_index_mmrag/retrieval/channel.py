@@ -29,6 +29,7 @@ from llama_index_mmrag.embeddings.encoder import computes_here
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.retrieval.composed_query import QueryComposer
+from llama_index_mmrag.retrieval.copies import OpensItself
 from llama_index_mmrag.retrieval.links import BY_ID
 from llama_index_mmrag.retrieval.query import PartKind
 from llama_index_mmrag.retrieval.search import Answer, Search
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 @answered(QDRANTS_WORDS)
 @dataclass(frozen=True, slots=True)
-class Channel:
+class Channel(OpensItself):
     """One modality's collection: a name, a vector store and the encoder that filled it.
 
     Args:
@@ -273,10 +274,9 @@ class Channel:
         channel's own hold here too. With `linked_by` those count as the entities' too
         of which this metadata key says so, or with "id" their own ids.
         """
-        found: list[BaseNode] = []
-        for how in self._of(entity_ids, filters, linked_by):
-            found += self.collection.nodes_where(**how, with_vectors=with_vectors)
-        return found
+        reads = self._of(entity_ids, filters, linked_by)
+        where = self.collection.nodes_where
+        return [n for how in reads for n in where(**how, with_vectors=with_vectors)]
 
     async def aof_entities(
         self,

@@ -104,6 +104,10 @@ class Catalogue:
         self._lock = threading.RLock()
         self._roots: dict[str, Path] | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        roots = {"_roots": self._roots}  # those that only this object knows
+        return type(self), (self._path, self.index_id), roots
+
     @classmethod
     def in_cache(cls, index_id: str) -> Catalogue:
         """Return that of an index without a folder, in LlamaIndex's cache folder."""

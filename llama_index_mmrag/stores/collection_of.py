@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copyreg
 import threading
+from typing import Any
 from weakref import WeakValueDictionary
 
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
+from llama_index_mmrag.nodes.places import Places
 from llama_index_mmrag.stores.collection import Collection
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_collection import EdgeCollection
+from llama_index_mmrag.stores.pickling import store_reduced
 
 _guard = threading.Lock()
 # By the store's address, which is not given to another one while its collection lives.
@@ -25,6 +29,7 @@ def collection_of(store: BasePydanticVectorStore) -> Collection:
     with _guard:
         if (found := _known.get(id(store))) is None:
             found = _known[id(store)] = _made(store)
+            copyreg.pickle(type(found), _reduced)
         return found
 
 
@@ -39,3 +44,14 @@ def _made(store: BasePydanticVectorStore) -> Collection:
     if isinstance(store, QdrantVectorStore):
         return QdrantCollection(store)
     return Collection(store)
+
+
+def _reduced(collection: Collection) -> tuple[Any, ...]:
+    """Return a collection as a pickle has it: a store that opens where it arrives."""
+    return _again, (*store_reduced(collection.store), collection.places)
+
+
+def _again(made: Any, of: tuple[Any, ...], places: Places) -> Collection:
+    collection = collection_of(made(*of))
+    collection.places = places
+    return collection

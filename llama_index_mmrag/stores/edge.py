@@ -204,6 +204,9 @@ class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
     ) -> None:
         self.close()
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self  # the folder has one owner
+
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy in another process cannot share the folder: it arrives closed.
         return type(self).from_dict, (self.to_dict(),)
