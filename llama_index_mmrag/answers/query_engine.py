@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from inspect import unwrap
+from typing import Any, cast
 
+from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.response.schema import RESPONSE_TYPE
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import QueryBundle, QueryType
 
+from llama_index_mmrag.checks import instance
 from llama_index_mmrag.events.degraded import collect_routes
 from llama_index_mmrag.provenance import RoutesAsked
+from llama_index_mmrag.retrieval.query import MultiModalQuery
 from llama_index_mmrag.retrieval.retriever import bundle_of
 
 # LlamaIndex wraps methods that override its own in a span of their own. Called through
@@ -53,6 +57,32 @@ class MultiModalQueryEngine(RetrieverQueryEngine):
         response: RESPONSE_TYPE = await _aasked(self, bundle)
         return response
 
+    def image_query(self, image_path: Any, prompt_str: str) -> RESPONSE_TYPE:
+        """Return the answer to a prompt from pictures that are like this one.
+
+        As LlamaIndex's `SimpleMultiModalQueryEngine`: the words are not searched for.
+
+        Raises:
+            InvalidQuery: It is no picture.
+            InvalidSetting: The engine's retriever searches no pictures.
+        """
+        bundle = MultiModalQuery(prompt_str, images=[image_path])
+        with collect_routes() as routes:
+            found = _with_pictures(self._retriever).image_to_image_retrieve(image_path)
+            found = self._apply_node_postprocessors(found, bundle)
+            response = self.synthesize(bundle, found)
+        return _told(response, routes)
+
+    async def aimage_query(self, image_path: Any, prompt_str: str) -> RESPONSE_TYPE:
+        """Return what `image_query` does."""
+        bundle = MultiModalQuery(prompt_str, images=[image_path])
+        asked = _with_pictures(self._retriever)
+        with collect_routes() as routes:
+            found = await asked.aimage_to_image_retrieve(image_path)
+            found = await self._async_apply_node_postprocessors(found, bundle)
+            response = await self.asynthesize(bundle, found)
+        return _told(response, routes)
+
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         with collect_routes() as routes:
             response = _query(self, query_bundle)
@@ -62,6 +92,12 @@ class MultiModalQueryEngine(RetrieverQueryEngine):
         with collect_routes() as routes:
             response = await _aquery(self, query_bundle)
         return _told(response, routes)
+
+
+def _with_pictures(retriever: BaseRetriever) -> MultiModalRetriever:
+    advice = "Make the engine of an index: as_query_engine()."
+    instance(retriever, "The retriever", MultiModalRetriever, advice=advice)
+    return cast("MultiModalRetriever", retriever)
 
 
 def _told(response: RESPONSE_TYPE, routes: RoutesAsked) -> RESPONSE_TYPE:

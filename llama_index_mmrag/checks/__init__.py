@@ -21,6 +21,9 @@ from llama_index_mmrag.vectors import Vectors
 
 T = TypeVar("T")
 
+_MOST_SHOWN = 200
+"""Characters of a value in a message."""
+
 
 def one_of(
     value: T,
@@ -182,7 +185,7 @@ def listed(
     values: Iterable[T],
     name: str,
     *kinds: Any,
-    advice: str = "Use [...].",
+    advice: str = "",
     error: type[MmragError] = InvalidSetting,
 ) -> tuple[T, ...]:
     """Return the items of a list or another collection, each of one of the kinds.
@@ -193,9 +196,9 @@ def listed(
         values, (str, bytes, bytearray, Mapping)
     ):
         of = " or ".join(kind.__name__ for kind in kinds)
-        raise error(_said(values, name, f"a list of {of}", advice))
+        raise error(_said(values, name, f"a list of {of}", advice or "Use [...]."))
     return tuple(
-        instance(value, f"{name}[{n}]", *kinds, error=error)
+        instance(value, f"{name}[{n}]", *kinds, advice=advice, error=error)
         for n, value in enumerate(values)
     )
 
@@ -337,4 +340,11 @@ def _as_float(value: object) -> float | None:
 
 
 def _said(value: object, name: str, expected: str, advice: str) -> str:
-    return f"{name} is {value!r}; expected {expected}.{f' {advice}' if advice else ''}"
+    told = f" {advice}" if advice else ""
+    return f"{name} is {shown(value)}; expected {expected}.{told}"
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: whole documents only begin."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from llama_index_mmrag.checks import shown
 from llama_index_mmrag.checks.keywords import refuse_unknown
 from llama_index_mmrag.errors import InvalidSetting
 
@@ -67,7 +68,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
                 expected = signature.parameters[name].annotation
                 who = who_of(args)
                 raise InvalidSetting(
-                    f"{who}: {name} is {value!r}; expected {expected}."
+                    f"{who}: {name} is {shown(value)}; expected {expected}."
                 )
         return function(*args, **kwargs)
 

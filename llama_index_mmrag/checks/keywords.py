@@ -13,6 +13,15 @@ from llama_index_mmrag.errors import InvalidSetting
 
 C = TypeVar("C")
 
+_MADE_SO = (
+    "from_vector_store(QdrantVectorStore(...), image_vector_store=...), whose "
+    "collections are made as these say"
+)
+_COLLECTIONS = (
+    'open(collection="prefix"), or MultiModalFusionRetriever.from_qdrant() for '
+    "collections that others filled"
+)
+
 OUR_WORDS = {
     # As they were called here
     "text_embed_model": "embed_model, and image_embed_model for pictures",
@@ -39,6 +48,24 @@ OUR_WORDS = {
         ("api_key", "host", "port", "grpc_port", "prefer_grpc", "https", "timeout"),
         "client=QdrantClient(url=..., api_key=...), which takes all of Qdrant's",
     ),
+    **dict.fromkeys(
+        ("vectors_config", "quantization_config", "hnsw_config", "on_disk_payload"),
+        _MADE_SO,
+    ),
+    **dict.fromkeys(
+        ("shard_number", "replication_factor", "batch_size", "parallel", "recreate"),
+        _MADE_SO,
+    ),
+    **dict.fromkeys(("enable_hybrid", "fastembed_sparse_model"), _MADE_SO),
+    **dict.fromkeys(
+        ("path", "location", "url", "client", "aclient"),
+        "MultiModalQdrantIndex.open(), which makes an index there",
+    ),
+    **dict.fromkeys(
+        ("text_collection_name", "text_collection", "collection_names"),
+        _COLLECTIONS,
+    ),
+    **dict.fromkeys(("image_collection_name", "image_collection"), _COLLECTIONS),
     "image": "images=[...]",
     "document": "items",
     "callback_manager": "Settings.callback_manager, or as_query_engine's",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llama_index_mmrag.cli.encoders import chosen_encoder
-from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
+from llama_index_mmrag.errors import CollectionMismatch, InvalidQuery, InvalidSetting
 
 if TYPE_CHECKING:
     from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -111,4 +111,9 @@ def query_of(text: str, image: Path | None) -> QueryBundle:
     """Return the query that words and a picture make."""
     from llama_index.core.schema import QueryBundle
 
+    if not text.strip() and image is None:
+        raise InvalidQuery(
+            "There is nothing to search for; expected words, a picture by --image "
+            "FILE, or both."
+        )
     return QueryBundle(text, image_path=None if image is None else str(image))

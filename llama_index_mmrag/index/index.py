@@ -222,6 +222,10 @@ class MultiModalQdrantIndex(Made, Engines):
             index._opened = opened.pop_all()
         return index
 
+    def __repr__(self) -> str:
+        place = self._root or self._channels[TEXT].place
+        return f"<{type(self).__name__} of {', '.join(self._channels)}: {place}>"
+
     def __copy__(self) -> MultiModalQdrantIndex:
         """Return an index over the same open stores, which its `close` leaves open."""
         other = object.__new__(type(self))

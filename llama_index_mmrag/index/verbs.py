@@ -26,6 +26,9 @@ from llama_index_mmrag.ingestion.roots import known_as
 from llama_index_mmrag.ingestion.sources import Sources
 from llama_index_mmrag.nodes.node import GIVEN_ID_KEY
 
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -37,7 +40,24 @@ _NO_STRUCT = (
     "An index has no index_struct: nothing is kept beside its collections. Its id is "
     "index_id, its documents are in ref_doc_info."
 )
+_CLIENTS = (
+    "Raw points are the client's: index.client, of an index on a server; embedded, "
+    "there is none. The collections are vector_store and image_vector_store, with "
+    "channels[0].collection to read (count, nodes, nodes_where)."
+)
+_ASKED = "An index is asked by as_retriever().retrieve(...), or as_query_engine()."
+_ENCODED = "Its encoders are embed_model and image_embed_model."
+_NAMES = "A collection's name is its store's: index.vector_store.collection_name."
 _NOT_HERE = {
+    "_object_map": "VectorIndexAutoRetriever searches one store of texts. Give an "
+    "agent index.as_tool(filter_keys={...}), whose filters a model sets.",
+    **dict.fromkeys(
+        ("query", "query_points", "retrieve", "aretrieve", "search"), _ASKED
+    ),
+    **dict.fromkeys(("client", "count", "scroll", "upsert", "set_payload"), _CLIENTS),
+    **dict.fromkeys(("create_payload_index", "get_collection"), _CLIENTS),
+    **dict.fromkeys(("embed_text", "embed_query", "embed_image"), _ENCODED),
+    **dict.fromkeys(("text_collection", "image_collection", "collection_name"), _NAMES),
     "build_index_from_nodes": "An index is filled by insert_nodes, or made by "
     "from_documents.",
     "delete": "LlamaIndex has deprecated delete. Use delete_ref_doc.",
@@ -51,8 +71,9 @@ _NOT_HERE = {
     "is_text_vector_store_empty": "An index keeps no such flag. Ask "
     "channels[0].collection.count().",
     "set_index_id": "An index's id is its store's, and is not changed: see index_id.",
-    "storage_context": "An index has no storage context. Its stores are vector_store "
-    "and image_vector_store.",
+    "storage_context": "An index has no storage context, and nothing to persist: all "
+    "is written where it was opened, and MultiModalQdrantIndex.open(path) brings it "
+    "back. Its stores are vector_store and image_vector_store.",
     "summary": "An index has no summary. ref_doc_info lists its documents.",
     "update": "LlamaIndex has deprecated update. Use update_ref_doc.",
 }
@@ -229,6 +250,14 @@ class Verbs(Sources):
         return self._writer.delete_nodes(sorted(ids))
 
     # Reading
+
+    @property
+    def client(self) -> QdrantClient:
+        """The client of an index that is on a server, or in Qdrant's local mode."""
+        client: QdrantClient | None = getattr(self.vector_store, "_client", None)
+        if client is None:
+            raise AttributeError(_CLIENTS)  # said by __getattr__
+        return client
 
     def ref_doc_ids(self) -> list[str]:
         """Return the ids of all documents, sorted."""

@@ -146,7 +146,8 @@ class UpsertReport:
     def __str__(self) -> str:
         """Return a sentence with the counts."""
         parts = [
-            f"{self.n_documents} documents: {self.n_added} nodes added",
+            f"{_counted(self.n_documents, 'document')}: "
+            f"{_counted(self.n_added, 'node')} added",
             f"{self.n_unchanged} unchanged",
             f"{self.n_removed} removed",
         ]
@@ -224,3 +225,7 @@ class ReadSettings:
                 f"encoding={self.encoding!r} is no encoding Python knows. Give a name "
                 f'such as "utf-8", "cp1252" or "shift_jis".'
             ) from error
+
+
+def _counted(n_things: int, name: str) -> str:
+    return f"{n_things} {name}{'' if n_things == 1 else 's'}"

@@ -34,7 +34,7 @@ PartKind = Literal["text", "image", "composed"]
 _DATA = "data:application/octet-stream;base64,"
 
 
-@answered({})
+@answered({"text": "The words are query_str.", "texts": "The words are query_str."})
 @dataclass
 class MultiModalQuery(QueryBundle):
     """A query bundle with any number of pictures and a weight for each part.

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle, QueryType
-from llama_index.core.vector_stores.types import (
-    VectorStoreQueryMode,
-)
+from llama_index.core.vector_stores.types import VectorStoreQueryMode
 from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR
 
 from llama_index_mmrag.checks import one_of, truth, whole
@@ -273,18 +271,19 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
             parts: The query's.
             deadline: Of the whole query.
             kind: Kind of the parts that are searched for; None for all.
-            modality: Modality of the channels that are searched; None for all.
+            modality: Of the channels that are searched and alone shown; None: all.
         """
-        until = deadline
-        if deadline and (
-            self._complete_entities or any(c.fetch for c in self._channels)
-        ):
+        top_k, image_top_k = self._top_k, self._image_top_k
+        if modality is not None:
+            top_k, image_top_k = modality == "image" and image_top_k or top_k, None
+        completes, until = self._complete_entities and modality is None, deadline
+        if deadline and (completes or any(c.fetch for c in self._channels)):
             # A search that hangs must leave time to read what the others found.
             until = deadline.earlier_by(LOOKUP_SHARE)
         searches = plan(
             [part for part in parts if kind in (None, part.kind)],
             [c for c in self._channels if modality in (None, c.modality)],
-            depth=self._top_k + (self._image_top_k or 0),
+            depth=top_k + (image_top_k or 0),
             filters=self._filters,
             with_background=self._fusion.needs_background,
             links=self._links,
@@ -307,11 +306,11 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
             channels,
             links=self._links,
             fusion=self._fusion,
-            top_k=self._top_k,
-            image_top_k=self._image_top_k,
+            top_k=top_k,
+            image_top_k=image_top_k,
             reading=reading,
         )
-        kin = late if self._complete_entities else None
+        kin = late if completes else None
         lookups = ranking.lookups(channels, kin, self._filters, deadline, reading)
         read, unread = yield lookups
         ranking, gone = ranking.with_read(lookups, read, unread)

@@ -37,11 +37,14 @@ _STORES = "Give it to the store, or to its client."
 _DEPTH = 10
 """Entities that a retriever returns unless it is told."""
 
+_STORE = "The collection is the store's: vector_store=QdrantVectorStore(NAME, client=)."
+_VECTOR = (
+    "The vector's name is the store's: QdrantVectorStore(dense_vector_name=) or "
+    "QdrantEdgeVectorStore(vector_name=)."
+)
 QDRANTS_WORDS = {
-    "collection_name": "The collection is the store's: vector_store=.",
     "query": "Queries are the retriever's: retrieve(...).",
-    "using": "The vector's name is the store's: QdrantVectorStore(dense_vector_name=) "
-    "or QdrantEdgeVectorStore(vector_name=).",
+    "using": _VECTOR,
     "prefetch": "A channel is one search; a retriever fuses several channels.",
     "limit": "It is called top_k here.",
     "offset": "There are no pages. Ask for more with top_k.",
@@ -52,6 +55,10 @@ QDRANTS_WORDS = {
     "shard_key_selector": _STORES,
     "timeout": "It is called timeout_s here.",
     "similarity_top_k": "It is called top_k here.",
+    "collection": _STORE,
+    "collection_name": _STORE,
+    "vector_name": _VECTOR,
+    "weight": "Weights are the rule's: fusion=RRF(weights={'text': 0.7}).",
 }
 """By the name of an argument of Qdrant's or LlamaIndex's: what a channel has for it."""
 
@@ -62,6 +69,11 @@ OF_CHANNELS = {
     "scores give Channel(score_threshold=); cut fused ones with LlamaIndex's "
     "SimilarityPostprocessor.",
     "search_params": "They are a channel's: Channel(search_params=).",
+    "mode": "The rule is fusion=, such as RRF() or CalibratedSum(); hybrid search is "
+    'vector_store_query_mode="hybrid".',
+    "weights": "They are the rule's: fusion=RRF(weights={'text': 0.7, 'image': 0.3}).",
+    "group_by": "Results are grouped already: linked_by= names the key of an entity.",
+    "group_size": "An entity brings its best node of each channel.",
 }
 """The same for a retriever, which has no such arguments of a channel."""
 
@@ -282,7 +294,9 @@ def checked_channels(
     """
     advice = "Such as RRF() or CalibratedSum()."
     instance(fusion, "Retriever: fusion", Fusion, advice=advice)
-    if not listed(channels, "Retriever: channels", SearchChannel):
+    advice = "An index makes one of its own: as_retriever(). Any LlamaIndex retriever "
+    advice += "is a RetrieverChannel(name, retriever=...)."
+    if not listed(channels, "Retriever: channels", SearchChannel, advice=advice):
         raise InvalidSetting("A retriever needs at least one channel.")
     names = [channel.name for channel in channels]
     doubled = sorted({name for name in names if names.count(name) > 1})

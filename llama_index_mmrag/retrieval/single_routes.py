@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
 from llama_index.core.image_retriever import BaseImageRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
+
+from llama_index_mmrag.retrieval.query import PICTURES, MultiModalQuery
 
 
 class SingleRoutes(MultiModalRetriever):
@@ -43,9 +46,18 @@ class SingleRoutes(MultiModalRetriever):
     def _image_to_image_retrieve(
         self, query_bundle: QueryBundle
     ) -> list[NodeWithScore]:
-        return self._search(query_bundle, "image", "image")
+        return self._search(_asked(query_bundle), "image", "image")
 
     async def _aimage_to_image_retrieve(
         self, query_bundle: QueryBundle
     ) -> list[NodeWithScore]:
-        return await self._asearch(query_bundle, "image", "image")
+        return await self._asearch(_asked(query_bundle), "image", "image")
+
+
+def _asked(query: Any) -> Any:
+    """Return a query; a picture is one, and LlamaIndex makes one of its path alone."""
+    return MultiModalQuery(images=[query]) if _is_picture(query) else query
+
+
+def _is_picture(query: object) -> bool:
+    return isinstance(query, PICTURES)

@@ -6,7 +6,12 @@ from io import BytesIO
 
 import pytest
 from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.schema import Document, NodeWithScore, QueryBundle
+from llama_index.core.schema import (
+    Document,
+    ImageDocument,
+    NodeWithScore,
+    QueryBundle,
+)
 
 from llama_index_mmrag import (
     MultiModalFusionRetriever,
@@ -124,3 +129,40 @@ async def test_what_is_no_query_is_refused_before_an_event_carries_it(tmp_path, 
             engine.query(query)
         with pytest.raises(InvalidQuery, match=r"expected a text.*, a QueryBundle"):
             await engine.aquery(query)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_image_query_answers_from_pictures_like_one(tmp_path, paint, is_async):
+    with MultiModalQdrantIndex.open(
+        tmp_path / "store", embed_model=ColourEncoder()
+    ) as index:
+        index.insert(
+            [
+                Document(text="A red text, that is no picture."),
+                ImageDocument(image_path=str(paint("red")), text="something red"),
+                ImageDocument(image_path=str(paint("blue")), text="something blue"),
+            ]
+        )
+        engine = index.as_query_engine(None, top_k=1)
+        ask = engine.aimage_query if is_async else engine.image_query
+        # "blue" is what is asked, and not what is searched for.
+        asked = ask(paint("red"), "Is it blue?")
+        response = await asked if is_async else asked
+    (source,) = response.source_nodes
+    assert source.node.get_content() == "something red"
+    assert response.metadata["requested"] == ["image→image"]
+
+
+async def test_image_query_needs_a_retriever_of_pictures(tmp_path, paint):
+    with MultiModalQdrantIndex.open(tmp_path / "store") as index:
+        engine = index.as_query_engine(None)
+    engine = engine.with_retriever(_NoPictures())
+    with pytest.raises(InvalidSetting, match="expected MultiModalRetriever"):
+        engine.image_query(paint("red"), "What is it?")
+    with pytest.raises(InvalidSetting, match="expected MultiModalRetriever"):
+        await engine.aimage_query(paint("red"), "What is it?")
+
+
+class _NoPictures(BaseRetriever):
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return []

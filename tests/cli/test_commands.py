@@ -75,7 +75,7 @@ def run(monkeypatch) -> Run:
 def test_folder_is_indexed_searched_and_answers(docs, tmp_path):
     store = tmp_path / "store"
     indexed = run_process("index", docs, "--store", store, COLUMNS="100")
-    report = "1 documents: 3 nodes added, 0 unchanged, 0 removed, 1 skipped\n"
+    report = "1 document: 3 nodes added, 0 unchanged, 0 removed, 1 skipped\n"
     assert (indexed.returncode, indexed.stdout) == (0, report)
     (line,) = indexed.stderr.splitlines()
     assert line.startswith(f"Skipped {docs / 'broken.png'}: Cannot read the picture")
@@ -246,7 +246,7 @@ def test_folders_below_are_read_unless_told_otherwise(run, docs, tmp_path):
     flat = run("index", docs, "--store", tmp_path / "store", "--no-recursive")
     assert "3 nodes added" in flat.stdout
     deep = run("index", docs, "--store", tmp_path / "store")
-    assert "1 nodes added, 3 unchanged" in deep.stdout
+    assert "1 node added, 3 unchanged" in deep.stdout
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_nodes_of_one_document_count_as_one_document(open_index):
     nodes = [TextNode(text=colour, relationships=source) for colour in COLOURS]
     report = open_index().insert(nodes)
     assert (report.n_documents, report.ref_doc_ids) == (1, ["doc"])
-    assert str(report) == "1 documents: 6 nodes added, 0 unchanged, 0 removed"
+    assert str(report) == "1 document: 6 nodes added, 0 unchanged, 0 removed"
 
 
 def test_inline_pictures_are_files_of_the_store(open_index, tmp_path):

@@ -1,0 +1,115 @@
+"""The rows by page, what their lines may name, and how one is typed."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from llama_index.core import Document, Settings
+from llama_index.core.llms import MockLLM
+from llama_index.core.schema import ImageDocument, ImageNode, TextNode
+from PIL import Image
+from qdrant_client import QdrantClient, models
+
+from llama_index_mmrag import (
+    Channel,
+    MultiModalFusionRetriever,
+    MultiModalQdrantIndex,
+    MultiModalQuery,
+)
+from llama_index_mmrag.embeddings.colour import ColourEncoder
+
+ENCODER = ColourEncoder(modality_gap=0.75)
+
+PAGES = {
+    "from-llamaindex": ("rows_llamaindex", "rows_pipelines"),
+    "from-qdrant": ("rows_qdrant", "rows_foreign", "rows_server"),
+}
+"""By page of the docs: the files whose rows it lists."""
+
+
+class Row(NamedTuple):
+    """A line typed, what it raises or "runs", and what it means here."""
+
+    typed: str
+    outcome: str
+    means: str
+
+
+def rows_of(page: str) -> list[Row]:
+    """Return the rows of a page, in order."""
+    files = [importlib.import_module(f"{__package__}.{name}") for name in PAGES[page]]
+    return [Row(*row) for file in files for row in file.ROWS]
+
+
+class Library(NamedTuple):
+    """Two texts and two pictures, and a store of them, to be copied."""
+
+    docs: list[Document]
+    photo: Path
+    store: Path
+
+    @classmethod
+    def made_in(cls, folder: Path) -> Library:
+        photo, blue = folder / "photo.png", folder / "blue.png"
+        Image.new("RGB", (32, 32), "red").save(photo)
+        Image.new("RGB", (32, 32), "blue").save(blue)
+        kind = {"category": "animals", "year": 2020, "lang": "en"}
+        docs = [
+            Document(text="A red car.", metadata=kind),
+            Document(text="A green house."),
+            ImageDocument(image_path=str(photo), text="a red thing"),
+            ImageDocument(image_path=str(blue)),
+        ]
+        with MultiModalQdrantIndex.open(folder / "store", embed_model=ENCODER) as index:
+            index.insert(docs)
+        return cls(docs, photo, folder / "store")
+
+
+@contextmanager
+def names(library: Library, folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield what a line may name: an index over the library, and so on.
+
+    `Settings.embed_model` is the encoder that knows colours alone.
+    """
+    Settings.embed_model = ENCODER
+    # New ones take as long as all else together.
+    store = shutil.copytree(library.store, folder / "store")
+    with (
+        MultiModalQdrantIndex.open(store) as index,
+        closing(QdrantClient(":memory:")) as client,
+        MultiModalQdrantIndex.open(client=client) as on_client,
+    ):
+        on_client.insert(library.docs)
+        yield {
+            "index": index,
+            "on_client": on_client,
+            "docs": library.docs,
+            "client": client,
+            "encoder": ENCODER,
+            "llm": MockLLM(max_tokens=64),
+            "path": str(folder / "new"),
+            "photo": str(library.photo),
+            "models": models,
+            "Channel": Channel,
+            "Document": Document,
+            "ImageNode": ImageNode,
+            "TextNode": TextNode,
+            "MultiModalFusionRetriever": MultiModalFusionRetriever,
+            "MultiModalQdrantIndex": MultiModalQdrantIndex,
+            "MultiModalQuery": MultiModalQuery,
+        }
+
+
+def typed(row: Row, known: dict[str, Any]) -> Exception | None:
+    """Type a row's line; return what it raised."""
+    known = dict(known)
+    try:
+        exec(row.typed, known)  # noqa: S102 - that is what rows are
+    except Exception as error:  # noqa: BLE001 - the test looks at it
+        return error
+    return None

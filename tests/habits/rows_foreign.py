@@ -1,0 +1,3 @@
+"""Rows."""
+
+ROWS: list[tuple[str, str, str]] = []
