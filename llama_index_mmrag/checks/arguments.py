@@ -19,6 +19,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
 
+_SECRET = ("api_key", "client_kwargs")
+"""What no message shows."""
+
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Return the function, which first looks at what it is given.
@@ -66,9 +69,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             if not _fits(value, hints[name]):
                 expected = signature.parameters[name].annotation
                 who = who_of(args)
-                raise InvalidSetting(
-                    f"{who}: {name} is {value!r}; expected {expected}."
-                )
+                shown = type(value) if name in _SECRET else repr(value)
+                raise InvalidSetting(f"{who}: {name} is {shown}; expected {expected}.")
         return function(*args, **kwargs)
 
     return call

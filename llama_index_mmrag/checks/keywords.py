@@ -36,8 +36,16 @@ OUR_WORDS = {
     "citation_chunk_size": "Settings.chunk_size, or transformations at ingestion",
     # Qdrant's
     **dict.fromkeys(
-        ("api_key", "host", "port", "grpc_port", "prefer_grpc", "https", "timeout"),
+        ("api_key", "prefer_grpc", "timeout"),
         "client=QdrantClient(url=..., api_key=...), which takes all of Qdrant's",
+    ),
+    **dict.fromkeys(
+        (
+            *("host", "port", "grpc_port", "https", "prefix", "headers"),
+            *("grpc_options", "auth_token_provider", "cloud_inference", "pool_size"),
+            *("local_inference_batch_size", "check_compatibility"),
+        ),
+        'client_kwargs={"host": ..., "port": ...}, where open() makes the client',
     ),
     "image": "images=[...]",
     "document": "items",

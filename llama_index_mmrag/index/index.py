@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from llama_index.core.embeddings.utils import EmbedType
 
@@ -127,7 +127,11 @@ class MultiModalQdrantIndex(Made, Engines):
         url: str | None = None,
         client: QdrantClient | None = None,
         aclient: AsyncQdrantClient | None = None,
-        collection: str = "mmrag",
+        api_key: str | None = None,
+        prefer_grpc: bool = False,
+        timeout: float | None = None,
+        client_kwargs: Mapping[str, Any] | None = None,
+        collection: str | Mapping[str, str] = "mmrag",
         embed_model: EmbedType | None = None,
         image_embed_model: EmbedType | None = None,
         composition: Composition | None = None,
@@ -144,7 +148,16 @@ class MultiModalQdrantIndex(Made, Engines):
             url: A Qdrant server, such as "http://localhost:6333".
             client: An existing client of one.
             aclient: An asynchronous client of the same server, for async queries.
+            api_key: The server's key. It is in no message, log or pickle of ours.
+            prefer_grpc: Whether to ask the server over gRPC.
+            timeout: Of each call to the server in seconds, rounded up to whole ones;
+                None: the client's own 5. When a query gives up waiting is `timeout_s`
+                of `as_retriever`.
+            client_kwargs: What else a `QdrantClient` takes, such as `https`, `headers`,
+                and `host` and `port` in place of `url`.
             collection: The server's collections are "<this>-text" and "<this>-image".
+                Or their names, as {"text": "docs", "image": "photos"}; what is not
+                named is "docs-image", after the texts'.
             embed_model: Encodes texts, and pictures too where it is multimodal; or its
                 name: "offline", "clip", "clip:ViT-B/32", or what LlamaIndex resolves,
                 such as "local:BAAI/bge-small-en". None: `Settings.embed_model` where it
@@ -163,17 +176,26 @@ class MultiModalQdrantIndex(Made, Engines):
 
         Raises:
             InvalidSetting: None or several of path, location, url and client are given,
-                or `path` is an address, or a root is no folder, or `image_embed_model`
-                has no pictures, or pictures and texts of two lengths.
+                or what is not for that place, or `path` is an address, or a root is no
+                folder, or `image_embed_model` has no pictures, or pictures and texts of
+                two lengths.
             CollectionMismatch: The store was filled by other encoders, or with other
                 early fusion. A server's collection that does not say by which is
                 opened with a logged warning.
             StoreInUse: The folder is open already, here or in another process.
             StoreUnusable: The folder cannot be created, read or written, or holds
-                other files and no store; or the server does not answer.
+                other files and no store; or the server refuses, or does not answer.
             MissingExtra: The default encoder's packages are not installed.
         """
-        check_place(path=path, location=location, url=url, client=client)
+        check_place(
+            {"path": path, "location": location, "url": url, "client": client},
+            client_kwargs=client_kwargs,
+            aclient=aclient,
+            collection=None if collection == "mmrag" else collection,
+            api_key=api_key,
+            prefer_grpc=prefer_grpc or None,
+            timeout=timeout,
+        )
         if catalogue == "":
             raise InvalidSetting(
                 "open() got catalogue=''; expected a file's name. Leave it out for the "
@@ -183,11 +205,6 @@ class MultiModalQdrantIndex(Made, Engines):
             instance(catalogue, "open(): catalogue", str, Path, or_none=True)
         encoders = encoders_of(embed_model, image_embed_model)
         is_temporary = MEMORY in (path, location)
-        if aclient is not None and (path is not None or is_temporary):
-            raise InvalidSetting(
-                "open() got a path and aclient; expected aclient, a server's, beside "
-                "url or client alone. Leave one of the two out."
-            )
         with ExitStack() as opened, ExitStack() as unfinished:
             if is_temporary:
                 path = opened.enter_context(temporary_folder())
@@ -205,7 +222,13 @@ class MultiModalQdrantIndex(Made, Engines):
                 instance(client, "open(): client", QdrantClient, or_none=True)
                 instance(aclient, "open(): aclient", AsyncQdrantClient, or_none=True)
                 if client is None:
-                    client = client_at(str(url or location))
+                    client = client_at(
+                        url or location,
+                        api_key=api_key,
+                        prefer_grpc=prefer_grpc,
+                        timeout=timeout,
+                        client_kwargs=client_kwargs,
+                    )
                     opened.callback(client.close)
                 with encoders.told():
                     channels = channels_on(

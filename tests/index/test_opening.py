@@ -80,7 +80,9 @@ def test_server_that_does_not_answer_is_told_and_its_client_closed(
     monkeypatch.setattr(
         QdrantClient, "close", lambda self, **_: (closed.append(1), close(self))
     )
-    with pytest.raises(StoreUnusable, match="server does not open.*Check that it runs"):
+    with pytest.raises(
+        StoreUnusable, match="failed at the Qdrant server.*Check that it runs"
+    ):
         MultiModalQdrantIndex.open(url="http://127.0.0.1:9", embed_model=encoder)
     assert closed
 
