@@ -232,8 +232,11 @@ def no_keywords(given: Iterable[str], of: str) -> None:
         )
 
 
-_ADDRESS = re.compile(r":memory:|[A-Za-z][A-Za-z0-9+.-]+:[/\\].*", re.DOTALL)
-"""One letter is a drive; `Path` makes "http:/…" of "http://…"."""
+_ADDRESS = re.compile(
+    r":memory:|[A-Za-z][A-Za-z0-9+.-]+:[/\\].*|[A-Za-z0-9][A-Za-z0-9.-]+:[0-9]+/?",
+    re.DOTALL,
+)
+"""With a scheme or a port. One letter is a drive; `Path` makes "http:/…" of "http://…"."""
 
 
 def no_address(value: str, name: str, *, advice: str) -> str:

@@ -259,12 +259,12 @@ class MultiModalQdrantIndex(Made, Engines):
         apply: bool = False,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> IndexCompression:
-        """Find the fewest bytes a vector that keep a promised recall; embedded only.
+        """Find the fewest bytes a vector that keep a promised recall.
 
-        With `apply`, smaller collections are built beside these ones from the stored
-        vectors, checked, and switched to in one step. This object can then still be
-        searched, and no longer be written to: close it and open the folder again, with
-        the same encoders.
+        With `apply`, in a folder alone, smaller collections are built beside these ones
+        from the stored vectors, checked, and switched to in one step. This object can
+        then still be searched, and no longer be written to: close it and open the
+        folder again, with the same encoders.
 
         Args:
             settings: What is promised; None: a recall@10 of 0.95.
@@ -273,16 +273,19 @@ class MultiModalQdrantIndex(Made, Engines):
             on_step: Told what is done next.
 
         Raises:
-            InvalidSetting: The index is on a server; see `compress_collection`.
+            InvalidSetting: The index is in no folder, and cannot be switched; see
+                `compress_collection`.
             StoreClosed: It was compressed since it was opened.
             StoreUnusable: The folder cannot be written.
         """
         from llama_index_mmrag.compression import CompressSettings
         from llama_index_mmrag.compression.live import compress_folder
 
-        if self._root is None:
+        if apply and self._root is None:
             raise InvalidSetting(
-                "This index is not in a folder. For a server's collections use "
+                "compress() got apply=True, and this index is in no folder: its "
+                "collections can be measured, and not be switched. Leave it out, and "
+                "build smaller ones with "
                 "llama_index_mmrag.compression.compress_collection, one at a time."
             )
         with self._writer.lock:

@@ -201,9 +201,10 @@ def channels_on(
 
     names = names_on_server(collection)
     dim = 0 if composition is None else _composed_dim(composition, encoders)
-    index_id = index_id_on(server, names.values()) or new_index_id()
-    if isinstance(collection, str):
+    index_id = index_id_on(server, names.values())
+    if index_id is None and isinstance(collection, str):
         tell_of_namesake(server, collection, names["text"])
+    index_id = index_id or new_index_id()
     channels = [
         Channel(
             name,

@@ -23,7 +23,7 @@ from llama_index_mmrag.stores.client import (
     pages,
     vector_params,
 )
-from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found
+from llama_index_mmrag.stores.collection import Collection, Found
 from llama_index_mmrag.stores.edge_filters import NO_DOCUMENT, as_json
 from llama_index_mmrag.stores.edge_points import point_id_of
 from llama_index_mmrag.stores.encoder_card import check_size, is_filled_by
@@ -206,23 +206,31 @@ class QdrantCollection(Collection):
         points = self._scrolled(filters, with_payload=False)
         return [str(point.id) for point in points]
 
-    def _read_sample(self) -> tuple[Vectors, bool]:
+    def sample(self, most: int) -> tuple[Vectors, bool]:
+        """Return vectors of the lowest ids, and whether they are compared by cosine.
+
+        None, of length 0, where they cannot be read, or smaller is better.
+        """
         store, name = self.store, self.store.collection_name
         if self._client is None:
-            return super()._read_sample()
+            return super().sample(most)
         with self._lock:
             described = self._client.get_collection(name).config.params.vectors
             vector = vector_params(described, store.dense_vector_name)
             if vector is None or vector.distance.lower() not in _LARGER_IS_BETTER:
-                return super()._read_sample()
-            points, _ = self._client.scroll(
-                name, limit=N_SAMPLED, with_vectors=True, with_payload=False
-            )
+                return super().sample(most)
+            how: dict[str, Any] = {"with_vectors": True, "with_payload": False}
+            how["limit"] = min(most, POINTS_PER_PAGE)
+            points: list[Any] = []
+            for page in pages(self._client, name, **how):
+                points += page
+                if len(points) >= most:
+                    break
         rows = [
             p.vector[store.dense_vector_name]
             if isinstance(p.vector, dict)
             else p.vector
-            for p in points
+            for p in points[:most]
         ]
         vectors = np.array(rows, dtype=np.float32).reshape(len(rows), vector.size)
         return vectors, vector.distance.lower() == "cosine"

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
 from types import TracebackType
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from llama_index_mmrag.errors import MmragError, StoreClosed, StoreUnusable
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _CLIENTS = ("qdrant_client.qdrant_client", "qdrant_client.async_qdrant_client")
 _MOST_SAID = 200
@@ -96,6 +101,19 @@ class Asking(AbstractContextManager[None]):
             f"{_call(trace)} of the collection {self._name!r} failed at the Qdrant "
             f"server {_address(self._client)}: {said}. {advice}"
         ) from cause
+
+
+def asking(
+    function: Callable[Concatenate[Any, str, P], R],
+) -> Callable[Concatenate[Any, str, P], R]:
+    """Return a function of a client and a collection's name that is within `Asking`."""
+
+    @wraps(function)
+    def call(client: Any, name: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with Asking(client, name):
+            return function(client, name, *args, **kwargs)
+
+    return call
 
 
 def _is_of_server(error: Exception) -> bool:

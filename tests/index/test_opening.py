@@ -47,7 +47,10 @@ def test_exactly_one_place_is_opened(places, named, encoder, tmp_path, monkeypat
 
 @pytest.mark.parametrize(
     "address",
-    ["http://localhost:6333", "https://x.cloud:6333", "grpc://h:6334"],
+    [
+        *("http://localhost:6333", "https://x.cloud:6333", "grpc://h:6334"),
+        *("localhost:6333", "127.0.0.1:6333"),
+    ],
 )
 @pytest.mark.parametrize("kind", [str, Path])
 def test_address_is_no_folder_and_none_is_made(

@@ -9,9 +9,14 @@ import pytest
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
+from llama_index_mmrag.compression import compress_collection
+from llama_index_mmrag.embeddings.colour import ColourEncoder
+from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import InvalidSetting, StoreClosed, StoreUnusable
+from llama_index_mmrag.stores import QdrantEdgeVectorStore, migrate
 from llama_index_mmrag.stores.client import client_at
 from llama_index_mmrag.stores.collection_of import collection_of
+from llama_index_mmrag.stores.encoder_card import remember_encoder
 from llama_index_mmrag.stores.server_errors import Asking
 
 from ..support.loopback import KEY, REFUSALS, grpc_server, rest_server
@@ -162,6 +167,22 @@ def test_reading_and_writing_a_collection_end_in_the_same_error():
             lambda: one.remove(["00000000-0000-0000-0000-000000000001"]),
         ):
             with pytest.raises(StoreUnusable, match="403 Forbidden"):
+                call()
+        client.close()
+
+
+def test_what_goes_by_a_client_ends_in_the_same_error(tmp_path):
+    with (
+        rest_server(*REFUSALS["wrong key"]) as url,
+        QdrantEdgeVectorStore.open(tmp_path / "store", dim=4) as store,
+    ):
+        client, encoder = client_at(url), ColourEncoder()
+        for call in (
+            lambda: migrate(store, client, "c"),
+            lambda: remember_encoder(client, "c", card_of(encoder)),
+            lambda: compress_collection(client, "c", "alias", encoder=encoder),
+        ):
+            with pytest.raises(StoreUnusable, match="'c' failed.*401 Invalid API key"):
                 call()
         client.close()
 
