@@ -51,7 +51,7 @@ class StoreClosed(MmragError, RuntimeError):
 
 
 class StoreUnusable(MmragError, OSError):
-    """A store's folder cannot be created, read or written."""
+    """A store's folder, or its server, cannot be made, read or written."""
 
 
 class StoreFull(StoreUnusable):

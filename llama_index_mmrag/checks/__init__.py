@@ -16,13 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from llama_index_mmrag.checks.packages import needs as needs
+from llama_index_mmrag.checks.shown import shown
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector, MmragError
 from llama_index_mmrag.vectors import Vectors
 
 T = TypeVar("T")
-
-_MOST_SHOWN = 200
-"""Characters of a value in a message."""
 
 
 def one_of(
@@ -235,8 +233,11 @@ def no_keywords(given: Iterable[str], of: str) -> None:
         )
 
 
-_ADDRESS = re.compile(r":memory:|[A-Za-z][A-Za-z0-9+.-]+:[/\\].*", re.DOTALL)
-"""One letter is a drive; `Path` makes "http:/…" of "http://…"."""
+_ADDRESS = re.compile(
+    r":memory:|[A-Za-z][A-Za-z0-9+.-]+:[/\\].*|[A-Za-z0-9][A-Za-z0-9.-]+:[0-9]+/?",
+    re.DOTALL,
+)
+"""With a scheme or a port. One letter is a drive; `Path` makes "http:/…" of "http://…"."""
 
 
 def no_address(value: str, name: str, *, advice: str) -> str:
@@ -342,9 +343,3 @@ def _as_float(value: object) -> float | None:
 def _said(value: object, name: str, expected: str, advice: str) -> str:
     told = f" {advice}" if advice else ""
     return f"{name} is {shown(value)}; expected {expected}.{told}"
-
-
-def shown(value: object) -> str:
-    """Return a value as a message shows it: whole documents only begin."""
-    text = repr(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"

@@ -12,13 +12,16 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from llama_index_mmrag.checks import shown
 from llama_index_mmrag.checks.keywords import refuse_unknown
+from llama_index_mmrag.checks.shown import shown
 from llama_index_mmrag.errors import InvalidSetting
 
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
+
+_SECRET = ("api_key", "client_kwargs")
+"""What no message shows."""
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
@@ -67,9 +70,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             if not _fits(value, hints[name]):
                 expected = signature.parameters[name].annotation
                 who = who_of(args)
-                raise InvalidSetting(
-                    f"{who}: {name} is {shown(value)}; expected {expected}."
-                )
+                said = type(value) if name in _SECRET else shown(value)
+                raise InvalidSetting(f"{who}: {name} is {said}; expected {expected}.")
         return function(*args, **kwargs)
 
     return call

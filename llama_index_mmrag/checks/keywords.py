@@ -18,8 +18,8 @@ _MADE_SO = (
     "collections are made as these say"
 )
 _COLLECTIONS = (
-    'open(collection="prefix"), or MultiModalFusionRetriever.from_qdrant() for '
-    "collections that others filled"
+    'open(collection={"text": ..., "image": ...}), or '
+    "MultiModalFusionRetriever.from_qdrant() for collections that others filled"
 )
 
 OUR_WORDS = {
@@ -45,7 +45,7 @@ OUR_WORDS = {
     "citation_chunk_size": "Settings.chunk_size, or transformations at ingestion",
     # Qdrant's
     **dict.fromkeys(
-        ("api_key", "host", "port", "grpc_port", "prefer_grpc", "https", "timeout"),
+        ("api_key", "prefer_grpc", "timeout"),
         "client=QdrantClient(url=..., api_key=...), which takes all of Qdrant's",
     ),
     **dict.fromkeys(
@@ -66,6 +66,14 @@ OUR_WORDS = {
         _COLLECTIONS,
     ),
     **dict.fromkeys(("image_collection_name", "image_collection"), _COLLECTIONS),
+    **dict.fromkeys(
+        (
+            *("host", "port", "grpc_port", "https", "prefix", "headers"),
+            *("grpc_options", "auth_token_provider", "cloud_inference", "pool_size"),
+            *("local_inference_batch_size", "check_compatibility"),
+        ),
+        'client_kwargs={"host": ..., "port": ...}, where open() makes the client',
+    ),
     "image": "images=[...]",
     "document": "items",
     "callback_manager": "Settings.callback_manager, or as_query_engine's",

@@ -7,13 +7,15 @@ import typer
 from llama_index_mmrag.cli import options
 from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.output import Output
+from llama_index_mmrag.cli.place import Place, placed
 from llama_index_mmrag.cli.store import existing, query_of
 from llama_index_mmrag.report.plain import plain_line, plain_text
 
 
 @app.command()
+@placed
 def ask(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
-    store: options.Store,
+    place: Place,
     text: options.Text = "",
     image: options.Picture = None,
     top_k: options.TopK = 5,
@@ -33,7 +35,7 @@ def ask(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
 
     output = Output(as_json=as_json)
     with existing(
-        store,
+        place,
         encoder=encoder,
         alignment=alignment,
         search=search,

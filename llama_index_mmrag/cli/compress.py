@@ -10,6 +10,7 @@ import typer
 from llama_index_mmrag.cli import options
 from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.output import Output
+from llama_index_mmrag.cli.place import Place, placed
 from llama_index_mmrag.cli.store import existing
 from llama_index_mmrag.errors import InvalidSetting
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 
 @app.command()
+@placed
 def compress(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
-    store: options.Store,
+    place: Place,
     min_recall: Annotated[
         float,
         typer.Option(
@@ -83,7 +85,13 @@ def compress(  # noqa: PLR0913, PLR0917 - each argument is an option of the comm
         seed=seed,
     )
     asked = None if queries is None else _lines_of(queries)
-    with existing(store, encoder=encoder, alignment=alignment) as index:
+    if apply and place.store is None:
+        raise InvalidSetting(
+            "--apply switches the collections of a folder; a server's are measured "
+            "here. Leave it out, and build smaller ones in Python, with "
+            "llama_index_mmrag.compression.compress_collection."
+        )
+    with existing(place, encoder=encoder, alignment=alignment) as index:
         done = index.compress(settings, queries=asked, apply=apply, on_step=output.step)
     output.json(
         {
@@ -93,14 +101,14 @@ def compress(  # noqa: PLR0913, PLR0917 - each argument is an option of the comm
         }
     )
     if not as_json:
-        _show(done, output)
+        _show(done, output, can_apply=place.store is not None)
     if not any(report.chosen for report in done.reports.values()) or (
         apply and not done.switched
     ):
         raise typer.Exit(1)
 
 
-def _show(done: IndexCompression, output: Output) -> None:
+def _show(done: IndexCompression, output: Output, *, can_apply: bool) -> None:
     for name, report in done.reports.items():
         output.show(f"{name}: {report.n_vectors} vectors; queries: {report.queries}")
         output.show(_table(report))
@@ -111,7 +119,8 @@ def _show(done: IndexCompression, output: Output) -> None:
     if done.switched:
         output.show(f"Switched: {', '.join(done.switched)}. Open the store as before.")
     elif any(report.chosen for report in done.reports.values()):
-        output.show("Nothing was changed; --apply switches to what was picked.")
+        what = "--apply switches" if can_apply else "compress_collection leads"
+        output.show(f"Nothing was changed; {what} to what was picked.")
 
 
 def _table(report: Compression) -> Table:

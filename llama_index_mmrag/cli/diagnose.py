@@ -10,7 +10,7 @@ import typer
 from llama_index_mmrag.cli import encoders, options
 from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.output import Output, found_table
-from llama_index_mmrag.cli.store import check_exists
+from llama_index_mmrag.cli.place import Place, placed
 from llama_index_mmrag.errors import InvalidSetting
 
 if TYPE_CHECKING:
@@ -18,18 +18,10 @@ if TYPE_CHECKING:
 
 
 @app.command("diagnose")
+@placed
 def diagnose_command(
     *,
-    store: Annotated[
-        Path | None,
-        typer.Option(
-            "--store",
-            "-s",
-            parser=options.place,
-            metavar="DIR",
-            help="A store to look into.",
-        ),
-    ] = None,
+    place: Place | None = None,
     pairs: Annotated[
         Path | None,
         typer.Option(
@@ -53,16 +45,16 @@ def diagnose_command(
     and pictures find each other. Nothing is changed.
     """
     output = Output(as_json=as_json)
-    if store is not None and pairs is None:
+    if place is not None and pairs is None:
         if encoder is not None or alignment is not None:
             raise InvalidSetting(
-                "--store reads vectors that are stored; leave out --encoder and "
-                "--alignment, or give --pairs."
+                "--store and --url read vectors that are stored; leave out --encoder "
+                "and --alignment, or give --pairs."
             )
-        seen = _of_store(store, sample)
+        seen = _of_store(place, sample)
         output.json({"gap": seen})
         output.show(str(seen))
-    elif pairs is not None and store is None:
+    elif pairs is not None and place is None:
         seen, found, skipped = _of_pairs(pairs, encoder, alignment, output)
         for problem in skipped:
             output.skip(f"line {problem.line}, {problem.source}", problem.reason)
@@ -71,23 +63,30 @@ def diagnose_command(
         output.show(found_table({"as it is": found}))
     else:
         raise InvalidSetting(
-            "Give either --store (vectors that are stored) or --pairs (to encode)."
+            "Give either --store or --url (vectors that are stored) or --pairs (to "
+            "encode)."
         )
 
 
-def _of_store(store: Path, n_vectors: int) -> Diagnosis:
+def _of_store(place: Place, n_vectors: int) -> Diagnosis:
     from llama_index_mmrag.alignment import diagnose
     from llama_index_mmrag.stores import QdrantEdgeVectorStore
+    from llama_index_mmrag.stores.server_check import sampled_on_server
 
-    check_exists(store)
+    place.check_exists()
     vectors = {}
-    for name in ("text", "image"):
-        with QdrantEdgeVectorStore.open(store / name) as opened:
-            vectors[name] = opened.sample_vectors(n_vectors)
+    if place.store is None:
+        with place.server() as (client, names):
+            for name in ("text", "image"):
+                vectors[name] = sampled_on_server(client, names[name], n_vectors)
+    else:
+        for name in ("text", "image"):
+            with QdrantEdgeVectorStore.open(place.store / name) as opened:
+                vectors[name] = opened.sample_vectors(n_vectors)
     empty = [name for name, rows in vectors.items() if not len(rows)]
     if empty:
         raise InvalidSetting(
-            f"The store {str(store)!r} has no vectors in its {' and '.join(empty)} "
+            f"The store of {place} has no vectors in its {' and '.join(empty)} "
             f"collection; expected some in both. Index texts and pictures first."
         )
     return diagnose(vectors["text"], vectors["image"])

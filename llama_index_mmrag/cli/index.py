@@ -11,7 +11,8 @@ from llama_index_mmrag.cli import options
 from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.encoders import chosen_encoder
 from llama_index_mmrag.cli.output import Output
-from llama_index_mmrag.cli.store import holds_store, opened
+from llama_index_mmrag.cli.place import Place, placed
+from llama_index_mmrag.cli.store import opened
 from llama_index_mmrag.errors import InvalidSetting
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @app.command("index")
+@placed
 def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     directory: Annotated[
         Path,
@@ -26,7 +28,7 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
             parser=options.place, metavar="DIR", help="A folder, or one file."
         ),
     ],
-    store: options.Store,
+    place: Place,
     recursive: Annotated[bool, typer.Option(help="Read its folders too.")] = True,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Also remove files that are gone.")
@@ -101,11 +103,11 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
     output = Output(as_json=as_json)
     # What cannot be read must not leave an empty store behind; what is gone is the
     # store's affair.
-    if not (refresh and holds_store(store)):
+    if not (refresh and place.exists()):
         discover(directory, recursive=False)
-    rule = _composition_for(store, composition, alpha)
+    rule = _composition_for(place, composition, alpha)
     embed_model = chosen_encoder(encoder, alignment)
-    with opened(store, embed_model, composition=rule, catalogue=catalogue) as index:
+    with opened(place, embed_model, composition=rule, catalogue=catalogue) as index:
         how: dict[str, Any] = {"root": root, "moved": moved, "checksum": checksum}
         how["show_progress"] = output.shows_progress
         if refresh:
@@ -156,7 +158,7 @@ def _tell_gone(output: Output, not_removed: str, stale: list[str]) -> None:
 
 
 def _composition_for(
-    store: Path, rule: Literal["blend", "concat"] | None, alpha: float | None
+    place: Place, rule: Literal["blend", "concat"] | None, alpha: float | None
 ) -> Composition | None:
     """Return what a store is to be filled with: what is asked, else what it has.
 
@@ -165,21 +167,20 @@ def _composition_for(
             was made with another rule, or without one.
     """
     from llama_index_mmrag import Blend, Concatenate
-    from llama_index_mmrag.stores.manifest import stored_composition
 
     if rule is None and alpha is not None:
         raise InvalidSetting(
             f"--alpha {alpha} needs --composition blend or concat. Add it."
         )
-    known = stored_composition(store)
+    known = place.composition()
     if rule is None:
         return known
     kind = Blend if rule == "blend" else Concatenate
     asked = kind() if alpha is None else kind(alpha)
-    if known != asked and holds_store(store):
+    if known != asked and place.exists():
         made = "without --composition" if known is None else f"for {known!r}"
         raise InvalidSetting(
-            f"The store {str(store)!r} was made {made}; asked for was {asked!r}. Leave "
-            f"--composition out to go on as it is, or give another --store."
+            f"The store of {place} was made {made}; asked for was {asked!r}. Leave "
+            f"--composition out to go on as it is, or give another place."
         )
     return asked

@@ -28,10 +28,7 @@ def place(given: str) -> Path:
 
     if not given.strip():
         raise typer.BadParameter("the path is empty; name a folder.")
-    advice = (
-        f"The commands work on folders; an index on a server is opened in Python, with "
-        f"MultiModalQdrantIndex.open(url={given!r})."
-    )
+    advice = f"The address of a server is given as --url {given}."
     try:
         return Path(no_address(given, "the path", advice=advice))
     except ValueError as error:
@@ -39,7 +36,7 @@ def place(given: str) -> Path:
 
 
 Store = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--store",
         "-s",

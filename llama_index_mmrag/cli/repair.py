@@ -8,12 +8,14 @@ from llama_index_mmrag.cli import options
 from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.encoders import chosen_encoder
 from llama_index_mmrag.cli.output import Output
-from llama_index_mmrag.cli.store import check_exists
+from llama_index_mmrag.cli.place import Place, placed
+from llama_index_mmrag.errors import InvalidSetting
 
 
 @app.command()
+@placed
 def repair(
-    store: options.Store,
+    place: Place,
     encoder: options.Encoder = None,
     alignment: options.AlignmentFile = None,
     as_json: options.AsJson = False,
@@ -31,9 +33,14 @@ def repair(
     from llama_index_mmrag.index.repairing import repair_store
 
     output = Output(as_json=as_json)
-    check_exists(store)
+    if place.store is None:
+        raise InvalidSetting(
+            "repair is for a folder; a server keeps its collections whole itself. "
+            "mmrag index adds what is missing there, and encodes nothing else."
+        )
+    place.check_exists()
     embed_model = chosen_encoder(encoder, alignment)
-    done = repair_store(store, embed_model=embed_model, on_step=output.step)
+    done = repair_store(place.store, embed_model=embed_model, on_step=output.step)
     output.json(asdict(done))
     for name, n_copied in done.n_copied.items():
         n_encoded, n_lost = done.n_encoded.get(name, 0), done.n_lost[name]

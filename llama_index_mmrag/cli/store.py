@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llama_index_mmrag.cli.encoders import chosen_encoder
+from llama_index_mmrag.cli.place import Place
 from llama_index_mmrag.errors import CollectionMismatch, InvalidQuery, InvalidSetting
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def existing(
-    store: Path,
+    place: Place,
     *,
     encoder: str | None,
     alignment: Path | None,
@@ -26,7 +27,7 @@ def existing(
     roots: Sequence[str] | None = None,
     catalogue: Path | None = None,
 ) -> MultiModalQdrantIndex:
-    """Return the index of a folder, which must hold one already.
+    """Return the index of a place, which must hold one already.
 
     Raises:
         StoreUnusable: It does not.
@@ -34,19 +35,17 @@ def existing(
             is not NAME=FOLDER.
         CollectionMismatch: It was filled by another encoder.
     """
-    from llama_index_mmrag.stores.manifest import stored_composition
-
     places = dict(_place_of(root) for root in roots or ())
     embed_model = chosen_encoder(encoder, alignment)
-    check_exists(store)
-    composition = stored_composition(store)
+    place.check_exists()
+    composition = place.composition()
     if search in ("composed", "both") and composition is None:
         raise InvalidSetting(
-            f"--search {search} needs vectors that {str(store)!r} does not have. "
-            f"Make a new store with: mmrag index DIR --store NEW --composition blend"
+            f"--search {search} needs vectors that {place} does not have. Make a new "
+            f"store with: mmrag index DIR --store NEW --composition blend"
         )
     return opened(
-        store,
+        place,
         embed_model,
         composition=composition,
         roots=places,
@@ -64,14 +63,14 @@ def _place_of(root: str) -> tuple[str, str]:
 
 
 def opened(
-    store: Path,
+    place: Place,
     embed_model: BaseEmbedding | None,
     *,
     composition: Composition | None,
     roots: Mapping[str, str] | None = None,
     catalogue: Path | None = None,
 ) -> MultiModalQdrantIndex:
-    """Return the index of a folder, with an encoder where one was asked for.
+    """Return the index of a place, with an encoder where one was asked for.
 
     Raises:
         CollectionMismatch: It was filled by another encoder.
@@ -80,7 +79,7 @@ def opened(
 
     try:
         return MultiModalQdrantIndex.open(
-            store,
+            **place.opening,
             embed_model=embed_model,
             composition=composition,
             roots=roots,
@@ -89,22 +88,6 @@ def opened(
     except CollectionMismatch as error:
         advice = "Give --encoder and --alignment as they were given to mmrag index."
         raise CollectionMismatch(f"{error} {advice}") from error
-
-
-def holds_store(folder: Path) -> bool:
-    """Return whether a folder holds a store, or one that lost its manifest."""
-    return any((folder / f"mmrag{of}.json").exists() for of in ("", ".copy"))
-
-
-def check_exists(store: Path) -> None:
-    """Do nothing if a folder holds a store.
-
-    Raises:
-        StoreUnusable: It does not.
-    """
-    from llama_index_mmrag.stores.checking import check_is_store
-
-    check_is_store(store)
 
 
 def query_of(text: str, image: Path | None) -> QueryBundle:

@@ -1,4 +1,4 @@
-"""Compressing an embedded index that is in use: build beside it, check, then switch."""
+"""Compressing an index that is in use: build beside it, check, then switch."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class IndexCompression:
 
 
 def compress_folder(
-    root: Path,
+    root: Path | None,
     channels: Sequence[Channel],
     *,
     settings: CompressSettings,
@@ -78,7 +78,7 @@ def compress_folder(
     must not be transformed under them.
 
     Args:
-        root: The index's folder.
+        root: The index's folder; None: it has none, and is only measured.
         channels: Its channels; nobody may write to them meanwhile. After a switch their
             stores can be read, and no longer be written to.
         settings: What is promised.
@@ -112,25 +112,27 @@ def compress_folder(
                 )
                 report = choose(collection.rows, asked, settings)
                 note = _TWICE if collection.alignment is not None else ""
-                quantisation = collection.store.quantisation
+                quantisation = getattr(collection.store, "quantisation", None)
                 report = replace(report, note=note).kept_as(quantisation)
                 reports[channel.name] = report
                 if report.chosen is None:
                     refused[channel.name] = report.verdict()
-                elif apply:
+                elif apply and root is not None:
                     on_step(f"{channel.name}: building beside the one in use")
+                    folder = root / f"{channel.name}-{uuid.uuid4().hex[:12]}"
                     places[channel.name] = _built(
-                        collection, report, report.chosen, asked, built
+                        folder, collection, report, report.chosen, asked, built
                     )
             except (PromiseNotKept, InvalidVector) as error:
                 refused[channel.name] = str(error)
                 report_of = getattr(error, "compression", None)
                 if isinstance(report_of, Compression):
                     reports[channel.name] = report_of
-        if places:
+        if places and root is not None:
             switch_places(root, places)
     finally:
-        _settle(root, channels, built)
+        if root is not None:
+            _settle(root, channels, built)
     return IndexCompression(reports, refused, tuple(places))
 
 
@@ -153,7 +155,8 @@ def _settle(
         shutil.rmtree(root / folder, ignore_errors=True)
 
 
-def _built(
+def _built(  # noqa: PLR0913, PLR0917 - what is built, of what, and why
+    folder: Path,
     collection: StoredCollection,
     report: Compression,
     row: Row,
@@ -165,10 +168,9 @@ def _built(
     Raises:
         PromiseNotKept: The one that was built does not keep the promise.
     """
-    name = f"{collection.name}-{uuid.uuid4().hex[:12]}"
     old = collection.store.client
     new = QdrantEdgeVectorStore.open(
-        collection.root / name,
+        folder,
         dim=row.dim,
         payload_indexes=old.indexes,
         vector_name=collection.store.vector_name,
@@ -181,7 +183,7 @@ def _built(
         new.build_index()
     half = np.arange(len(asked) // 2, len(asked))
     _check(collection, new, row.transform, asked.where(half), report)
-    return _remembered(collection, name, row, report)
+    return _remembered(collection, folder, row, report)
 
 
 def _copy(old: EdgeFolder, new: QdrantEdgeVectorStore, transform: Transform) -> None:
@@ -236,13 +238,13 @@ def _check(
 
 
 def _remembered(
-    collection: StoredCollection, folder: str, row: Row, report: Compression
+    collection: StoredCollection, folder: Path, row: Row, report: Compression
 ) -> Place:
     """Save the way from the encoder to the new vectors; return the place."""
     before, transform = collection.alignment, row.transform
     stored_as = (row.dim, oversampling_of(row.quantisation))
     if transform == Chain() and before is None:
-        return Place(folder, None, space_of(collection.encoder), *stored_as)
+        return Place(folder.name, None, space_of(collection.encoder), *stored_as)
     encoder, space = collection.encoder, space_of(collection.encoder)
     steps = transform
     if before is not None:
@@ -263,6 +265,6 @@ def _remembered(
             "held-out recall": report.held_out,
         },
     )
-    alignment.save(collection.root / folder / ALIGNMENT)
+    alignment.save(folder / ALIGNMENT)
     space = space_of(encoder_through(alignment, encoder))
-    return Place(folder, ALIGNMENT, space, *stored_as)
+    return Place(folder.name, ALIGNMENT, space, *stored_as)

@@ -35,6 +35,7 @@ from llama_index_mmrag.stores.encoder_card import (
     record_metadata,
 )
 from llama_index_mmrag.stores.quantisation import oversampling_of, server_vector_params
+from llama_index_mmrag.stores.server_errors import asking
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -63,6 +64,7 @@ class ServerCompression:
     oversampling: float | None
 
 
+@asking
 def compress_collection(
     client: QdrantClient,
     source: str,
@@ -95,7 +97,8 @@ def compress_collection(
         CollectionMismatch: The source has named vectors, or another distance; or it
             says that another encoder filled it.
         InvalidSetting: `alias` is a collection.
-        StoreUnusable: The new collection does not hold all points.
+        StoreUnusable: The new collection does not hold all points; or the server
+            refuses, or does not answer.
     """
     settings = CompressSettings() if settings is None else settings
     aliases = {

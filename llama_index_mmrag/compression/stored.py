@@ -1,10 +1,11 @@
-"""An embedded collection as it is stored, and what to ask of it."""
+"""A collection as it is stored, and what to ask of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -20,6 +21,7 @@ from llama_index_mmrag.compression.recall import NOBODY
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidSetting, StoreClosed
 from llama_index_mmrag.retrieval.channel import Channel
+from llama_index_mmrag.stores.collection import Collection
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_points import vectors_of
 from llama_index_mmrag.stores.manifest import entries_in
@@ -31,8 +33,8 @@ class StoredCollection:
     """A collection as it is stored now."""
 
     name: str
-    root: Path
-    store: QdrantEdgeVectorStore
+    store: Any
+    """Its vector store, embedded where there is a folder."""
     encoder: BaseEmbedding
     alignment: Alignment | None
     """What its vectors went through already."""
@@ -41,24 +43,30 @@ class StoredCollection:
     """Unit rows, in the order of `ids`."""
 
     @classmethod
-    def of(cls, root: Path, channel: Channel) -> StoredCollection:
+    def of(cls, root: Path | None, channel: Channel) -> StoredCollection:
         """Return an index's collection.
 
         Args:
-            root: The index's folder.
+            root: The index's folder; None: its stores are elsewhere.
             channel: Its channel.
 
         Raises:
-            InvalidSetting: It is no embedded store, or has another distance.
+            InvalidSetting: It is no store of Qdrant's, or has another distance.
             StoreClosed: A smaller one took its place.
             InvalidVector: Some vectors are zeros.
         """
-        store: QdrantEdgeVectorStore = channel.collection.store
-        if channel.collection.way != "here" or store.distance != "cosine":
+        store = channel.collection.store
+        one = channel.collection
+        vectors, is_cosine = one.sample(1)
+        if not is_cosine or not vectors.shape[1]:
             raise InvalidSetting(
                 f"The {channel.name} collection is a {type(store).__name__}; expected "
-                f"an embedded store with cosine. For a server use compress_collection."
+                f"a store of Qdrant's whose vectors are compared by cosine."
             )
+        what, encoder = f"The vectors of {channel.name}", channel.embed_model
+        if root is None:
+            rows = checked_unit_rows(_all_of(one), what)
+            return cls(channel.name, store, encoder, None, [], rows)
         if (successor := store.client.successor) is not None:
             raise StoreClosed(
                 f"The {channel.name} collection was replaced by {str(successor)!r}; "
@@ -69,8 +77,12 @@ class StoredCollection:
         if place is not None and place.alignment is not None:
             alignment = Alignment.load(root / place.folder / place.alignment)
         ids, vectors = stored_vectors(store)
-        rows = checked_unit_rows(vectors, f"The vectors of {channel.name}")
-        return cls(channel.name, root, store, channel.embed_model, alignment, ids, rows)
+        rows = checked_unit_rows(vectors, what)
+        return cls(channel.name, store, encoder, alignment, ids, rows)
+
+
+def _all_of(collection: Collection) -> Vectors:
+    return collection.sample(max(1, collection.count()))[0]
 
 
 def stored_vectors(store: QdrantEdgeVectorStore) -> tuple[list[str], Vectors]:
@@ -101,13 +113,12 @@ def queries_for(
     # of the queries are texts.
     accepted = next(c.accepts for c in channels if c.name == collection.name)
     others = [
-        stored_vectors(channel.collection.store)[1]
+        _all_of(channel.collection)
         for channel in channels
         if channel.name != collection.name
         and channel.composition is None
         and "image" in (accepted or ())
         and space_of(channel.embed_model) == space_of(collection.encoder)
-        and channel.collection.way == "here"
     ]
     texts = np.concatenate([np.empty((0, rows.shape[1]), dtype=np.float32), *others])
     n = min(len(own), len(texts))

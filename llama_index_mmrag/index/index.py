@@ -13,6 +13,7 @@ from llama_index_mmrag.checks import instance
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.index.copies import Copies
 from llama_index_mmrag.index.encoders import encoders_of
 from llama_index_mmrag.index.engines import Engines
 from llama_index_mmrag.index.making import Made
@@ -22,7 +23,6 @@ from llama_index_mmrag.index.opening import (
     catalogue_on,
     channels_in,
     channels_on,
-    check_again,
     check_channels,
     check_place,
     close_all,
@@ -38,13 +38,12 @@ from llama_index_mmrag.stores.checking import StoreCheck
 from llama_index_mmrag.stores.client import client_at
 
 if TYPE_CHECKING:
-    from llama_index.core.schema import TransformComponent
     from qdrant_client import AsyncQdrantClient, QdrantClient
 
     from llama_index_mmrag.compression import CompressSettings, IndexCompression
 
 
-class MultiModalQdrantIndex(Made, Engines):
+class MultiModalQdrantIndex(Copies, Made, Engines):
     """Texts and pictures in a collection each, opened, filled and searched as one.
 
     Use `open`. Inserting is incremental: ids come from content, so what is there is
@@ -129,7 +128,11 @@ class MultiModalQdrantIndex(Made, Engines):
         url: str | None = None,
         client: QdrantClient | None = None,
         aclient: AsyncQdrantClient | None = None,
-        collection: str = "mmrag",
+        api_key: str | None = None,
+        prefer_grpc: bool = False,
+        timeout: float | None = None,
+        client_kwargs: Mapping[str, Any] | None = None,
+        collection: str | Mapping[str, str] = "mmrag",
         embed_model: EmbedType | None = None,
         image_embed_model: EmbedType | None = None,
         composition: Composition | None = None,
@@ -146,7 +149,16 @@ class MultiModalQdrantIndex(Made, Engines):
             url: A Qdrant server, such as "http://localhost:6333".
             client: An existing client of one.
             aclient: An asynchronous client of the same server, for async queries.
+            api_key: The server's key. It is in no message, log or pickle of ours.
+            prefer_grpc: Whether to ask the server over gRPC.
+            timeout: Of each call to the server in seconds, rounded up to whole ones;
+                None: the client's own 5. When a query gives up waiting is `timeout_s`
+                of `as_retriever`.
+            client_kwargs: What else a `QdrantClient` takes, such as `https`, `headers`,
+                and `host` and `port` in place of `url`.
             collection: The server's collections are "<this>-text" and "<this>-image".
+                Or their names, as {"text": "docs", "image": "photos"}; what is not
+                named is "docs-image", after the texts'.
             embed_model: Encodes texts, and pictures too where it is multimodal; or its
                 name: "offline", "clip", "clip:ViT-B/32", or what LlamaIndex resolves,
                 such as "local:BAAI/bge-small-en". None: `Settings.embed_model` where it
@@ -165,17 +177,26 @@ class MultiModalQdrantIndex(Made, Engines):
 
         Raises:
             InvalidSetting: None or several of path, location, url and client are given,
-                or `path` is an address, or a root is no folder, or `image_embed_model`
-                has no pictures, or pictures and texts of two lengths.
+                or what is not for that place, or `path` is an address, or a root is no
+                folder, or `image_embed_model` has no pictures, or pictures and texts of
+                two lengths.
             CollectionMismatch: The store was filled by other encoders, or with other
                 early fusion. A server's collection that does not say by which is
                 opened with a logged warning.
             StoreInUse: The folder is open already, here or in another process.
             StoreUnusable: The folder cannot be created, read or written, or holds
-                other files and no store; or the server does not answer.
+                other files and no store; or the server refuses, or does not answer.
             MissingExtra: The default encoder's packages are not installed.
         """
-        check_place(path=path, location=location, url=url, client=client)
+        check_place(
+            {"path": path, "location": location, "url": url, "client": client},
+            client_kwargs=client_kwargs,
+            aclient=aclient,
+            collection=None if collection == "mmrag" else collection,
+            api_key=api_key,
+            prefer_grpc=prefer_grpc or None,
+            timeout=timeout,
+        )
         if catalogue == "":
             raise InvalidSetting(
                 "open() got catalogue=''; expected a file's name. Leave it out for the "
@@ -185,11 +206,6 @@ class MultiModalQdrantIndex(Made, Engines):
             instance(catalogue, "open(): catalogue", str, Path, or_none=True)
         encoders = encoders_of(embed_model, image_embed_model)
         is_temporary = MEMORY in (path, location)
-        if aclient is not None and (path is not None or is_temporary):
-            raise InvalidSetting(
-                "open() got a path and aclient; expected aclient, a server's, beside "
-                "url or client alone. Leave one of the two out."
-            )
         with ExitStack() as opened, ExitStack() as unfinished:
             if is_temporary:
                 path = opened.enter_context(temporary_folder())
@@ -207,7 +223,13 @@ class MultiModalQdrantIndex(Made, Engines):
                 instance(client, "open(): client", QdrantClient, or_none=True)
                 instance(aclient, "open(): aclient", AsyncQdrantClient, or_none=True)
                 if client is None:
-                    client = client_at(str(url or location))
+                    client = client_at(
+                        url or location,
+                        api_key=api_key,
+                        prefer_grpc=prefer_grpc,
+                        timeout=timeout,
+                        client_kwargs=client_kwargs,
+                    )
                     opened.callback(client.close)
                 with encoders.told():
                     channels = channels_on(
@@ -221,30 +243,6 @@ class MultiModalQdrantIndex(Made, Engines):
             unfinished.pop_all()
             index._opened = opened.pop_all()
         return index
-
-    def __repr__(self) -> str:
-        place = self._root or self._channels[TEXT].place
-        return f"<{type(self).__name__} of {', '.join(self._channels)}: {place}>"
-
-    def __copy__(self) -> MultiModalQdrantIndex:
-        """Return an index over the same open stores, which its `close` leaves open."""
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__, _owns_stores=False, _opened=ExitStack())
-        return other
-
-    def __deepcopy__(self, memo: dict[int, object]) -> MultiModalQdrantIndex:
-        """Return what `copy` does."""
-        return self.__copy__()
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle where the stores are; they open where the pickle is read.
-
-        Raises:
-            InvalidSetting: They are in memory alone.
-        """
-        how = {"settings": self._settings, "root": self._root}
-        known = (self._catalogue, self._transformations)
-        return opened_again, (type(self), self.channels, how, *known)
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -262,12 +260,12 @@ class MultiModalQdrantIndex(Made, Engines):
         apply: bool = False,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> IndexCompression:
-        """Find the fewest bytes a vector that keep a promised recall; embedded only.
+        """Find the fewest bytes a vector that keep a promised recall.
 
-        With `apply`, smaller collections are built beside these ones from the stored
-        vectors, checked, and switched to in one step. This object can then still be
-        searched, and no longer be written to: close it and open the folder again, with
-        the same encoders.
+        With `apply`, in a folder alone, smaller collections are built beside these ones
+        from the stored vectors, checked, and switched to in one step. This object can
+        then still be searched, and no longer be written to: close it and open the
+        folder again, with the same encoders.
 
         Args:
             settings: What is promised; None: a recall@10 of 0.95.
@@ -276,16 +274,19 @@ class MultiModalQdrantIndex(Made, Engines):
             on_step: Told what is done next.
 
         Raises:
-            InvalidSetting: The index is on a server; see `compress_collection`.
+            InvalidSetting: The index is in no folder, and cannot be switched; see
+                `compress_collection`.
             StoreClosed: It was compressed since it was opened.
             StoreUnusable: The folder cannot be written.
         """
         from llama_index_mmrag.compression import CompressSettings
         from llama_index_mmrag.compression.live import compress_folder
 
-        if self._root is None:
+        if apply and self._root is None:
             raise InvalidSetting(
-                "This index is not in a folder. For a server's collections use "
+                "compress() got apply=True, and this index is in no folder: its "
+                "collections can be measured, and not be switched. Leave it out, and "
+                "build smaller ones with "
                 "llama_index_mmrag.compression.compress_collection, one at a time."
             )
         with self._writer.lock:
@@ -328,24 +329,3 @@ class MultiModalQdrantIndex(Made, Engines):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def opened_again(
-    made: type[MultiModalQdrantIndex],
-    channels: Sequence[Channel],
-    how: Mapping[str, Any],
-    catalogue: Catalogue,
-    transformations: Sequence[TransformComponent],
-) -> MultiModalQdrantIndex:
-    """Return the index of a pickle, which owns the stores that opened with it."""
-    with ExitStack() as unfinished:
-        unfinished.callback(close_all, channels)
-        check_again(channels, how["root"], catalogue.index_id)
-        index = made(channels, catalogue=catalogue, **how)
-        index._transformations = transformations
-        index._writer.recover(can_wait=True)
-        for channel in channels:
-            if (client := getattr(channel.vector_store, "_client", None)) is not None:
-                index._opened.callback(client.close)
-        unfinished.pop_all()
-    return index

@@ -31,6 +31,7 @@ from llama_index_mmrag.stores.given import Wanted, open_given
 
 _LOG = logging.getLogger(__name__)
 _PLACES = ("path", "location", "url", "client")
+_AT_A_PLACE = (*_PLACES, "client_kwargs", "aclient")
 _NAMESPACES = {DEFAULT_VECTOR_STORE: None, "image": None}
 """LlamaIndex's names for the stores of a storage context."""
 
@@ -74,7 +75,7 @@ class Made(Verbs):
             index = cls.from_vector_store(transformations=transformations, **given)
         else:
             steps = _checked(transformations)
-            has_place = any(opening.get(name) is not None for name in _PLACES)
+            has_place = any(opening.get(name) is not None for name in _AT_A_PLACE)
             index = cls.open(**opening if has_place else {**opening, "path": MEMORY})
             index._transformations = steps
             if not has_place:

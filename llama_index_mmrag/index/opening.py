@@ -51,9 +51,34 @@ MEMORY = ":memory:"
 """Where Qdrant's client keeps what ends with it."""
 
 
-def check_place(**places: object) -> None:
-    """Do nothing if one place is given: a path, a location, a url or a client."""
+def check_place(
+    places: Mapping[str, object],
+    *,
+    client_kwargs: Mapping[str, object] | None,
+    aclient: object,
+    collection: object,
+    **of_server: object,
+) -> None:
+    """Do nothing if one place is given, and beside it what belongs to that.
+
+    Args:
+        places: A path, a location, a url and a client; one is not None.
+        client_kwargs: As for `client_at`; it may hold the place instead, as a host.
+        aclient: A server's asynchronous client, or None.
+        collection: What a server's collections are called, or None.
+        of_server: What else there is only where we make the client; else None.
+
+    Raises:
+        InvalidSetting: It is not so.
+    """
+    places = {**places, "client_kwargs['host']": (client_kwargs or {}).get("host")}
     given = [name for name, place in places.items() if place is not None]
+    if not given and aclient is not None:
+        raise InvalidSetting(
+            "open() got aclient alone; expected client= or url= of the same server "
+            "beside it: collections are made, checked and filled by that one, and "
+            "asynchronous queries go by aclient."
+        )
     if len(given) != 1:
         raise InvalidSetting(
             f"open() got {' and '.join(given) or 'no place'}; expected exactly one of "
@@ -70,6 +95,20 @@ def check_place(**places: object) -> None:
             "open(): path",
             advice="Give a server's address as url=, and as client= a "
             'QdrantClient(":memory:").',
+        )
+    making = {"client_kwargs": client_kwargs or None, **of_server}
+    if given == ["path"] or place == MEMORY:
+        making |= {"aclient": aclient, "collection": collection}
+    elif given != ["client"]:
+        return
+    if ignored := [name for name, value in making.items() if value is not None]:
+        raise InvalidSetting(
+            f"open() got {given[0]} and {ignored[0]}, which is for "
+            + (
+                "a server: give url= or client= instead, or leave it out."
+                if "aclient" in making
+                else "a client that is made here: give it to yours, or give url=."
+            )
         )
 
 
@@ -131,7 +170,7 @@ def channels_in(
 
 def channels_on(
     server: QdrantClient,
-    collection: str,
+    collection: str | Mapping[str, str],
     encoders: Mapping[str, BaseEmbedding],
     composition: Composition | None,
     *,
@@ -141,7 +180,7 @@ def channels_on(
 
     Args:
         server: Its client.
-        collection: What the collections' names begin with.
+        collection: As for `names_on_server`.
         encoders: As for `channels_in`.
         composition: As for `channels_in`.
         aclient: For queries that hold no thread.
@@ -154,18 +193,24 @@ def channels_on(
     """
     from llama_index_mmrag.stores.server import (
         index_id_on,
+        names_on_server,
         open_server_collection,
         open_server_composed,
+        tell_of_namesake,
     )
 
+    names = names_on_server(collection)
     dim = 0 if composition is None else _composed_dim(composition, encoders)
-    index_id = index_id_on(server, collection) or new_index_id()
+    index_id = index_id_on(server, names.values())
+    if index_id is None and isinstance(collection, str):
+        tell_of_namesake(server, collection, names["text"])
+    index_id = index_id or new_index_id()
     channels = [
         Channel(
             name,
             vector_store=open_server_collection(
                 server,
-                f"{collection}-{name}",
+                names[name],
                 dim=dimension_of(model),
                 card=card_of(model),
                 index_id=index_id,
@@ -178,7 +223,7 @@ def channels_on(
     space_id = None if composition is None else composition.space_id
     composed = open_server_composed(
         server,
-        collection,
+        names,
         space_id=space_id,
         dim=dim,
         index_id=index_id,
@@ -201,21 +246,24 @@ def catalogue_in(root: Path, place: str | Path | Literal[False] | None) -> Catal
 
 
 def catalogue_on(
-    server: QdrantClient, collection: str, place: str | Path | Literal[False] | None
+    server: QdrantClient,
+    collection: str | Mapping[str, str],
+    place: str | Path | Literal[False] | None,
 ) -> Catalogue:
     """Return the catalogue of a server's collections, which are there.
 
     Args:
         server: Its client.
-        collection: What the collections' names begin with.
+        collection: As for `names_on_server`.
         place: As for `catalogue_in`; None: in the user's cache folder, where the
             collections have an id and outlive this process.
     """
-    from llama_index_mmrag.stores.server import index_id_on
+    from llama_index_mmrag.stores.server import index_id_on, names_on_server
 
-    index_id = index_id_on(server, collection) or ""
+    names = names_on_server(collection)
+    index_id = index_id_on(server, names.values()) or ""
     if place is not None and place is not False:
-        return Catalogue(Path(place), index_id or collection)
+        return Catalogue(Path(place), index_id or names["text"])
     if place is False or is_in_memory(server) or not index_id:
         return Catalogue(None, index_id)
     return Catalogue.in_cache(index_id)

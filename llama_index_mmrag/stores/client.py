@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from llama_index_mmrag.errors import StoreUnusable
+from llama_index_mmrag.checks import number
+from llama_index_mmrag.errors import InvalidSetting, StoreUnusable
 
 if TYPE_CHECKING:
     import httpx
@@ -19,19 +21,76 @@ MOST_BYTES = 64_000_000
 seconds, and with it every other search; a hit without its vector has a few thousand."""
 
 
-def client_at(url: str) -> QdrantClient:
+def client_at(
+    url: str | None,
+    *,
+    api_key: str | None = None,
+    prefer_grpc: bool = False,
+    timeout: float | None = None,
+    client_kwargs: Mapping[str, Any] | None = None,
+) -> QdrantClient:
     """Return a client of a server, whose answers to searches are bounded.
 
-    One of more than `MOST_BYTES` is read no further: the client raises its own
-    `ResponseHandlingException`, whose reason is a `StoreUnusable`. Scrolls and reads by
-    id are not bounded.
+    One over REST of more than `MOST_BYTES` is read no further: the client raises its
+    own `ResponseHandlingException`, whose reason is a `StoreUnusable`. Scrolls and
+    reads by id are not bounded.
+
+    Args:
+        url: The server's address; None: `client_kwargs` has its host.
+        api_key: As for `QdrantClient`, and so are the following two.
+        prefer_grpc: Whether it is asked over gRPC, where that can be.
+        timeout: Of each call, in seconds; the client takes whole ones, rounded up.
+        client_kwargs: What else a `QdrantClient` takes, such as host and port.
+
+    Raises:
+        InvalidSetting: The address is none, the key is nothing that a header holds, or
+            the client takes no such argument. The key is not shown.
     """
     from qdrant_client import QdrantClient
 
+    if api_key is not None and not re.fullmatch("[!-~]+", api_key):
+        # Else the client's own error would show it.
+        raise InvalidSetting(
+            "api_key is empty, or has a character that no key has, such as a space or "
+            "the end of a line; expected printable ASCII. Read it from its file with "
+            ".strip()."
+        )
+    if timeout is not None:
+        timeout = number(timeout, "timeout", more_than=0, advice="It is in seconds.")
+    if url is not None:
+        _check_address(url)
     # The version check would only warn of a server that does not answer.
-    return QdrantClient(
-        url=url, check_compatibility=False, event_hooks={"response": [_bound]}
-    )
+    ours = {"check_compatibility": False, "event_hooks": BOUNDED}
+    known = {"url": url, "api_key": api_key, "prefer_grpc": prefer_grpc}
+    named = known | {"timeout": timeout}
+    given = client_kwargs or {}
+    if twice := sorted(given.keys() & {*named, "path", "location"}):
+        raise InvalidSetting(
+            f"client_kwargs has {twice[0]!r}; expected what has no argument of its "
+            f"own, such as host, port, https and headers. Give it as {twice[0]}=."
+        )
+    try:
+        return QdrantClient(**{**ours, **given, **named})
+    except (TypeError, ValueError, OSError) as error:
+        raise InvalidSetting(
+            f"Qdrant's client cannot be made: {error}. Expected the address of a "
+            f'server, such as url="http://localhost:6333", and in client_kwargs what '
+            f"a QdrantClient takes."
+        ) from error
+
+
+def _check_address(url: str) -> None:
+    """Do nothing if an address has a host, and nothing that is to be kept secret."""
+    if "@" in (place := re.sub("^.*?//|/.*$", "", url)):
+        raise InvalidSetting(
+            "The server's address has a name or password in it, which Qdrant's client "
+            "leaves out; expected none. Give a key as api_key=."
+        )
+    if not place:
+        raise InvalidSetting(
+            f"The server's address is {url!r}; expected one with a host, such as "
+            f"'http://localhost:6333'. A folder is given as path=."
+        )
 
 
 def _bound(response: httpx.Response) -> None:
@@ -60,6 +119,10 @@ def _bound(response: httpx.Response) -> None:
 
     response.stream = Counted()
     response.headers.pop("content-encoding", None)
+
+
+BOUNDED: dict[str, Any] = {"response": [_bound]}
+"""Hooks of a client whose answers to searches are bounded."""
 
 
 def is_local(client: Any) -> bool:

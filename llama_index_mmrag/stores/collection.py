@@ -251,7 +251,7 @@ class Collection:
         """
         with self._sampling:
             if self._sample is None or not self._is_fresh(len(self._sample[0])):
-                vectors, is_cosine = self._read_sample()
+                vectors, is_cosine = self.sample(N_SAMPLED)
                 self._sample = unit_rows(vectors) if is_cosine else vectors, is_cosine
                 self._sampled_at = time.monotonic()
             vectors, is_cosine = self._sample
@@ -275,8 +275,8 @@ class Collection:
         kept_s = _SMALL_KEPT_S if n_sampled < N_SAMPLED else _KEPT_S
         return time.monotonic() - self._sampled_at < kept_s
 
-    def _read_sample(self) -> tuple[Vectors, bool]:
-        """Return vectors, `(n, dim)`, and whether they are compared by cosine."""
+    def sample(self, most: int) -> tuple[Vectors, bool]:  # noqa: ARG002 - other kinds'
+        """Return vectors of the lowest ids, `(n, dim)`, and whether by cosine."""
         return np.empty((0, 0), dtype=np.float32), True
 
     def forget(self) -> None:

@@ -11,7 +11,7 @@ from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQue
 
 from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.nodes.places import place
-from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found
+from llama_index_mmrag.stores.collection import Collection, Found
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_filters import filter_of
 from llama_index_mmrag.stores.encoder_card import check_size
@@ -80,8 +80,9 @@ class EdgeCollection(Collection):
         """Return how many nodes there are, by the engine's count."""
         return self.store.count()
 
-    def _read_sample(self) -> tuple[Vectors, bool]:
-        return self.store.sample_vectors(N_SAMPLED), self.store.distance == "cosine"
+    def sample(self, most: int) -> tuple[Vectors, bool]:
+        """Return vectors of the lowest ids, and whether they are compared by cosine."""
+        return self.store.sample_vectors(most), self.store.distance == "cosine"
 
     def check(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index_mmrag.errors import CollectionMismatch
 from llama_index_mmrag.stores.format import FORMAT, Record, check_format
+from llama_index_mmrag.stores.server_errors import asking
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -54,6 +55,7 @@ def record_metadata(
     return {_KEY: {"format": FORMAT, **(known or {}), **learned}}
 
 
+@asking
 def remember_encoder(
     client: QdrantClient, collection_name: str, card: dict[str, str]
 ) -> None:

@@ -16,6 +16,7 @@ from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.encoder_card import record_metadata
 from llama_index_mmrag.stores.format import entry_of
 from llama_index_mmrag.stores.quantisation import server_vector_params
+from llama_index_mmrag.stores.server_errors import Asking
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -52,23 +53,27 @@ def migrate(
     Raises:
         CollectionMismatch: the collection's vectors have another size, distance or
             name.
-        StoreUnusable: the server does not count all points of a batch after writing it.
+        StoreUnusable: the server does not count all points of a batch after writing it,
+            or refuses, or does not answer.
         InvalidSetting: `batch_size` is below 1.
     """
     from qdrant_client.http import models
 
     batch_size = whole(batch_size, "batch_size", at_least=1)
     folder = source.client
-    if not client.collection_exists(collection_name):
-        _create(client, collection_name, source, embed_model)
-    name = _vector_name(client, collection_name, source)
+    asked = Asking(client, collection_name)
+    with asked:
+        if not client.collection_exists(collection_name):
+            _create(client, collection_name, source, embed_model)
+        name = _vector_name(client, collection_name, source)
     copied = 0
     for page in folder.scroll(None, payload=True, vector=True, page_size=batch_size):
         points = [_point(record, source.vector_name, name) for record in page]
-        client.upsert(collection_name, points=points, wait=True)
         ids: list[models.ExtendedPointId] = [point.id for point in points]
         there = models.Filter(must=[models.HasIdCondition(has_id=ids)])
-        counted = client.count(collection_name, count_filter=there, exact=True).count
+        with asked:
+            client.upsert(collection_name, points=points, wait=True)
+            counted = client.count(collection_name, there, exact=True).count
         if counted != len(points):
             raise StoreUnusable(
                 f"Collection {collection_name!r} counts {counted} of the {len(points)} "

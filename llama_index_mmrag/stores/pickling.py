@@ -17,7 +17,7 @@ from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from llama_index_mmrag.errors import InvalidSetting, StoreInUse, StoreUnusable
-from llama_index_mmrag.stores.client import is_in_memory
+from llama_index_mmrag.stores.client import BOUNDED, is_in_memory
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class PackedClient:
         options = client.init_options
         self._kind = type(client)
         self._options = {k: v for k, v in options.items() if k in _TRAVELS}
+        if options.get("event_hooks") == BOUNDED:
+            self._options["event_hooks"] = BOUNDED
         headers: Mapping[str, str] = options.get("headers") or {}
         self._needs_key = bool(options.get("api_key")) or any(
             name.lower() in ("api-key", "authorization") for name in headers

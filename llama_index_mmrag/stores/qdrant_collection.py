@@ -23,13 +23,14 @@ from llama_index_mmrag.stores.client import (
     pages,
     vector_params,
 )
-from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found
+from llama_index_mmrag.stores.collection import Collection, Found
 from llama_index_mmrag.stores.edge_filters import NO_DOCUMENT, as_json
 from llama_index_mmrag.stores.edge_points import point_id_of
 from llama_index_mmrag.stores.encoder_card import check_size, is_filled_by
 from llama_index_mmrag.stores.locks import search_lock
 from llama_index_mmrag.stores.native import DOC_ID_KEY, having
 from llama_index_mmrag.stores.rescoring import RescoringVectorStore
+from llama_index_mmrag.stores.server_errors import Asking
 from llama_index_mmrag.vectors import Vectors
 
 _LARGER_IS_BETTER = ("cosine", "dot")
@@ -51,8 +52,9 @@ class QdrantCollection(Collection):
     def __init__(self, store: QdrantVectorStore) -> None:
         super().__init__(store)
         self.store: QdrantVectorStore = store
-        self._lock = search_lock(store)
         self._client: Any = store.client  # None with an asynchronous one alone
+        asked = store._aclient if self._client is None else self._client  # noqa: SLF001
+        self._lock = Asking(asked, store.collection_name, search_lock(store))
         self._reads_itself = type(store).get_nodes is not QdrantVectorStore.get_nodes
         # LlamaIndex's (0.10.4) `query(qdrant_filters=...)` takes them instead of the
         # query's own, to which a subclass may have added what it hides.
@@ -93,9 +95,11 @@ class QdrantCollection(Collection):
         if query.alpha == 0:
             find = partial(self.search, query, payload_keys, **how)
             return await in_turn(find, self)
-        if self.way == "await":
+        if self.way != "await":
+            return await super().asearch(query, payload_keys, **how)
+        with self._lock:  # which an asynchronous client does without
             how = self._how(query, **how)
-        return await super().asearch(query, payload_keys, **how)
+            return await super().asearch(query, payload_keys, **how)
 
     def _how(self, query: VectorStoreQuery, **how: Any) -> dict[str, Any]:
         asked: dict[str, Any] = {
@@ -138,12 +142,13 @@ class QdrantCollection(Collection):
         points: list[Any] = []
         offset = None
         while True:
-            page, offset = await self.store._aclient.scroll(  # noqa: SLF001
-                self.store.collection_name,
-                scroll_filter=condition,
-                limit=POINTS_PER_PAGE,
-                offset=offset,
-            )
+            with self._lock:
+                page, offset = await self.store._aclient.scroll(  # noqa: SLF001
+                    self.store.collection_name,
+                    scroll_filter=condition,
+                    limit=POINTS_PER_PAGE,
+                    offset=offset,
+                )
             points += page
             if offset is None:
                 return self._parsed(points)
@@ -158,8 +163,9 @@ class QdrantCollection(Collection):
         """Return the ref_doc_ids of all nodes that have one."""
         name = self.store.collection_name
         if self._can_facet():
-            most = max(1, self._client.count(name, exact=True).count)
-            facet = self._client.facet(name, DOC_ID_KEY, limit=most, exact=True)
+            with self._lock:
+                most = max(1, self._client.count(name, exact=True).count)
+                facet = self._client.facet(name, DOC_ID_KEY, limit=most, exact=True)
             # Values of points that were deleted are listed too, with a count of 0.
             found = {hit.value for hit in facet.hits if hit.count}
         else:
@@ -177,7 +183,8 @@ class QdrantCollection(Collection):
     def _can_facet(self) -> bool:
         if is_local(self._client):  # it spells UUIDs anew, and scans all the same
             return False
-        described = self._client.get_collection(self.store.collection_name)
+        with self._lock:
+            described = self._client.get_collection(self.store.collection_name)
         index = described.payload_schema.get(DOC_ID_KEY)
         return index is not None and index.data_type == models.PayloadSchemaType.KEYWORD
 
@@ -199,23 +206,31 @@ class QdrantCollection(Collection):
         points = self._scrolled(filters, with_payload=False)
         return [str(point.id) for point in points]
 
-    def _read_sample(self) -> tuple[Vectors, bool]:
+    def sample(self, most: int) -> tuple[Vectors, bool]:
+        """Return vectors of the lowest ids, and whether they are compared by cosine.
+
+        None, of length 0, where they cannot be read, or smaller is better.
+        """
         store, name = self.store, self.store.collection_name
         if self._client is None:
-            return super()._read_sample()
+            return super().sample(most)
         with self._lock:
             described = self._client.get_collection(name).config.params.vectors
             vector = vector_params(described, store.dense_vector_name)
             if vector is None or vector.distance.lower() not in _LARGER_IS_BETTER:
-                return super()._read_sample()
-            points, _ = self._client.scroll(
-                name, limit=N_SAMPLED, with_vectors=True, with_payload=False
-            )
+                return super().sample(most)
+            how: dict[str, Any] = {"with_vectors": True, "with_payload": False}
+            how["limit"] = min(most, POINTS_PER_PAGE)
+            points: list[Any] = []
+            for page in pages(self._client, name, **how):
+                points += page
+                if len(points) >= most:
+                    break
         rows = [
             p.vector[store.dense_vector_name]
             if isinstance(p.vector, dict)
             else p.vector
-            for p in points
+            for p in points[:most]
         ]
         vectors = np.array(rows, dtype=np.float32).reshape(len(rows), vector.size)
         return vectors, vector.distance.lower() == "cosine"

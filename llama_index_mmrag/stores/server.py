@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from llama_index_mmrag.errors import StoreUnusable
+from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.client import (
     create_collection,
@@ -17,12 +17,60 @@ from llama_index_mmrag.stores.client import (
 from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.encoder_card import check_record, record_in
 from llama_index_mmrag.stores.format import Record, check_composed, new_index_id
+from llama_index_mmrag.stores.server_errors import Asking
 
 if TYPE_CHECKING:
     from llama_index.vector_stores.qdrant import QdrantVectorStore
     from qdrant_client import AsyncQdrantClient, QdrantClient
 
+_LOG = logging.getLogger(__name__)
+_MODALITIES = ("text", "image", "composed")
 _INDEXES = dict.fromkeys(("doc_id", ENTITY_KEY, MODALITY_KEY, GIVEN_ID_KEY), "keyword")
+
+
+def names_on_server(collection: str | Mapping[str, str]) -> dict[str, str]:
+    """Return what an index's collections are called, by modality.
+
+    Args:
+        collection: What their names begin with; or names by modality, "text" among
+            them: others are "<its name>-<modality>".
+
+    Raises:
+        InvalidSetting: A name is empty, or two are one, or there is none for texts, or
+            one for what is no modality.
+    """
+    given = {} if isinstance(collection, str) else dict(collection)
+    prefix = collection if isinstance(collection, str) else given.get("text", "")
+    names = {one: given.get(one, f"{prefix}-{one}") for one in _MODALITIES}
+    is_known = given.keys() <= names.keys()
+    if not (prefix and is_known and len({*names.values(), ""}) > len(names)):
+        raise InvalidSetting(
+            f"collection is {collection!r}; expected what the names of an index's "
+            f"collections begin with, or different names by modality, such as "
+            f'{{"text": "docs", "image": "photos"}}: one for "text", and as you like '
+            f'for "image" and "composed".'
+        )
+    return names
+
+
+def tell_of_namesake(client: QdrantClient, collection: str, text_name: str) -> None:
+    """Log that a collection has the very name that an index is about to be made by.
+
+    Args:
+        client: Of the server.
+        collection: What the index's names begin with.
+        text_name: Of its texts: where that is there already, nothing is made.
+    """
+    with Asking(client, collection):
+        is_new = not client.collection_exists(text_name)
+        if is_new and client.collection_exists(collection):
+            _LOG.warning(
+                "There is a collection %r on the server, which stays as it is: the "
+                "index is made beside it, in %r and others of that kind. To fill it "
+                'instead, open(collection={"text": %r}); to search it as it is, '
+                "MultiModalFusionRetriever.from_vector_stores.",
+                *(collection, text_name, collection),
+            )
 
 
 def open_server_collection(
@@ -59,7 +107,7 @@ def open_server_collection(
     from llama_index.vector_stores.qdrant import QdrantVectorStore
     from qdrant_client import models
 
-    with _server_errors(collection_name):
+    with Asking(client, collection_name):
         if not client.collection_exists(collection_name):
             create_collection(
                 client,
@@ -77,7 +125,7 @@ def open_server_collection(
 
 def check_store(store: QdrantVectorStore, dim: int, card: dict[str, str]) -> None:
     """Do nothing if a store's collection is missing, or fits the encoder."""
-    with _server_errors(store.collection_name):
+    with Asking(store.client, store.collection_name):
         if store.client.collection_exists(store.collection_name):
             collection_of(store).check(dim, card)
 
@@ -94,7 +142,7 @@ def open_store(
         index_id: Of the index that a new collection is part of; "": of a new one.
     """
     client, name = store.client, store.collection_name
-    with _server_errors(name):
+    with Asking(client, name):
         if not client.collection_exists(name):
             # By its own settings: sharding, sparse vectors, quantisation.
             store._create_collection(name, dim)  # noqa: SLF001
@@ -107,7 +155,7 @@ def open_store(
         return str(record_in(metadata, name).get("index_id", ""))
 
 
-def index_id_on(client: QdrantClient, collection: str) -> str | None:
+def index_id_on(client: QdrantClient, names: Iterable[str]) -> str | None:
     """Return the id of the index on a server, 32 hexadecimal digits.
 
     None where its collections say none: they are not there, are not ours, or are on a
@@ -115,14 +163,13 @@ def index_id_on(client: QdrantClient, collection: str) -> str | None:
 
     Args:
         client: Of the server.
-        collection: What the collections' names begin with.
+        names: Of the collections.
 
     Raises:
         StoreUnusable: They have another format, or the server does not answer.
     """
-    for modality in ("text", "image", "composed"):
-        name = f"{collection}-{modality}"
-        with _server_errors(name):
+    for name in names:
+        with Asking(client, name):
             if client.collection_exists(name):
                 metadata = client.get_collection(name).config.metadata
                 index_id = str(record_in(metadata, name).get("index_id"))
@@ -133,7 +180,7 @@ def index_id_on(client: QdrantClient, collection: str) -> str | None:
 
 def open_server_composed(
     client: QdrantClient,
-    collection: str,
+    names: Mapping[str, str],
     *,
     space_id: str | None,
     dim: int,
@@ -144,7 +191,7 @@ def open_server_composed(
 
     Args:
         client: As for `open_server_collection`.
-        collection: What the collections' names begin with.
+        names: Of all collections, by modality.
         space_id: Of the composition; None for an index without early fusion, which has
             no such store.
         dim: Length of the composed vectors.
@@ -156,14 +203,15 @@ def open_server_composed(
             none, or, where `space_id` is None, with one. A server that keeps no
             metadata of collections does not remember which, only whether.
     """
-    name = f"{collection}-composed"
+    name = names["composed"]
     filled_by = None
-    if client.collection_exists(name):
-        known = record_in(client.get_collection(name).config.metadata, name)
-        filled_by = str(known.get("composition") or space_id or "its own")
-    elif not _has_points(client, [f"{collection}-text", f"{collection}-image"]):
-        filled_by = space_id  # a new index
-    check_composed(filled_by, space_id, where=collection)
+    with Asking(client, name):
+        if client.collection_exists(name):
+            known = record_in(client.get_collection(name).config.metadata, name)
+            filled_by = str(known.get("composition") or space_id or "its own")
+        elif not _has_points(client, [names["text"], names["image"]]):
+            filled_by = space_id  # a new index
+    check_composed(filled_by, space_id, where=names["text"])
     if space_id is None:
         return None
     return open_server_collection(
@@ -197,16 +245,3 @@ def _has_points(client: QdrantClient, collections: list[str]) -> bool:
         client.collection_exists(name) and client.count(name).count > 0
         for name in collections
     )
-
-
-@contextlib.contextmanager
-def _server_errors(collection_name: str) -> Iterator[None]:
-    from qdrant_client.http.exceptions import ApiException
-
-    try:
-        yield
-    except ApiException as error:
-        raise StoreUnusable(
-            f"The Qdrant server does not open collection {collection_name!r}: {error}. "
-            f"Check that it runs, and its address and key."
-        ) from error

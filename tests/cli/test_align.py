@@ -350,7 +350,7 @@ def test_store_with_one_modality_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("", "either --store"),
+        ("", "either --store or --url"),
         ("--store s --pairs p.jsonl", "either --store"),
         ("--store s --encoder offline", "leave out --encoder"),
         ("--store none", "There is no store in 'none'"),

@@ -357,11 +357,24 @@ def test_questions_of_users_decide(root):
     assert done.reports["text"].queries == "200 given"
 
 
-def test_index_of_a_server_is_sent_elsewhere():
+def test_index_on_a_server_is_measured_as_one_in_a_folder_and_not_switched(tmp_path):
     client = QdrantClient(":memory:")
-    index = MultiModalQdrantIndex.open(client=client, embed_model=Seeing())
-    with pytest.raises(InvalidSetting, match="compress_collection"):
-        index.compress()
+    how = {"client": client, "embed_model": Seeing(), "catalogue": False}
+    with MultiModalQdrantIndex.open(**how) as index, opened(tmp_path / "s") as other:
+        for one in (index, other):
+            one.insert(documents(160))
+        done, expected = index.compress(PCA_INT8), other.compress(PCA_INT8)
+        assert done.refused == expected.refused
+        assert done.switched == ()
+        (on_server, row), (in_folder, its) = (
+            (of.reports["text"], of.reports["text"].chosen) for of in (done, expected)
+        )
+        assert (on_server.n_vectors, on_server.queries) == (160, in_folder.queries)
+        assert (row.name, row.disk) == (its.name, its.disk)
+        # Local mode lists points in another order, and so other queries are drawn.
+        assert on_server.held_out == pytest.approx(in_folder.held_out, abs=0.2)
+        with pytest.raises(InvalidSetting, match="apply=True.*compress_collection"):
+            index.compress(PCA_INT8, apply=True)
     client.close()
 
 

@@ -39,7 +39,6 @@ ROWS: list[tuple[str, str, str]] = [
     ("MultiModalQdrantIndex.from_documents(docs, client=client, shard_number=2, replication_factor=2)", "InvalidSetting", _MADE),
     ("MultiModalQdrantIndex.from_documents(docs, path=path, vectors_config=models.VectorParams(size=512, distance=models.Distance.COSINE), on_disk_payload=True)", "InvalidSetting", _MADE),
     ("MultiModalQdrantIndex.from_documents(docs, client=client, enable_hybrid=True, fastembed_sparse_model='Qdrant/bm25')", "InvalidSetting", _MADE),
-    ("from qdrant_client import AsyncQdrantClient; MultiModalQdrantIndex.open(aclient=AsyncQdrantClient(':memory:'))", "InvalidSetting", "beside a client or url=: writing is synchronous"),
     # Searching
     (f"found = index.as_retriever(query_filter={_IS_RED}).retrieve('cat'); assert {{n.metadata['category'] for n in found}} == {{'animals'}}", "runs", "a filter of Qdrant's holds in both collections"),
     (f"assert index.as_retriever(filters={_IS_RED}).retrieve('cat')", "runs", "the same"),

@@ -53,7 +53,7 @@ REFUSED: dict[str, set[str]] = {
         *("shard_key_selector", "timeout"),
     },
     "open": {
-        *("port", "grpc_port", "prefer_grpc", "https", "api_key", "prefix", "timeout"),
+        *("port", "grpc_port", "https", "prefix"),
         *("host", "force_disable_check_same_thread", "grpc_options"),
         *("auth_token_provider", "cloud_inference", "local_inference_batch_size"),
         *("check_compatibility", "pool_size", "headers"),

@@ -427,7 +427,7 @@ def test_server_remembers_its_composition(encoder):
     assert client.count("mmrag-composed").count == 1
     assert [c.name for c in opened(Blend(0.25)).channels][-1] == "composed"
     for other, said in (
-        (Blend(0.5), r"'mmrag' are of blend-v1\(alpha=0\.25\)"),
+        (Blend(0.5), r"'mmrag-text' are of blend-v1\(alpha=0\.25\)"),
         (None, r"no composition was given.*Blend\(alpha=0\.25\)"),
     ):
         with pytest.raises(CollectionMismatch, match=said):

@@ -47,7 +47,10 @@ def test_exactly_one_place_is_opened(places, named, encoder, tmp_path, monkeypat
 
 @pytest.mark.parametrize(
     "address",
-    ["http://localhost:6333", "https://x.cloud:6333", "grpc://h:6334"],
+    [
+        *("http://localhost:6333", "https://x.cloud:6333", "grpc://h:6334"),
+        *("localhost:6333", "127.0.0.1:6333"),
+    ],
 )
 @pytest.mark.parametrize("kind", [str, Path])
 def test_address_is_no_folder_and_none_is_made(
@@ -80,7 +83,9 @@ def test_server_that_does_not_answer_is_told_and_its_client_closed(
     monkeypatch.setattr(
         QdrantClient, "close", lambda self, **_: (closed.append(1), close(self))
     )
-    with pytest.raises(StoreUnusable, match="server does not open.*Check that it runs"):
+    with pytest.raises(
+        StoreUnusable, match="failed at the Qdrant server.*Check that it runs"
+    ):
         MultiModalQdrantIndex.open(url="http://127.0.0.1:9", embed_model=encoder)
     assert closed
 

@@ -18,11 +18,19 @@ from llama_index_mmrag.embeddings.space import card_of, space_of
 from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
 from llama_index_mmrag.stores import QdrantEdgeVectorStore, migrate
 from llama_index_mmrag.stores.encoder_card import remember_encoder
-from llama_index_mmrag.stores.server import index_id_on, open_server_collection
+from llama_index_mmrag.stores.server import (
+    index_id_on,
+    names_on_server,
+    open_server_collection,
+)
 
 ENCODER = ColourEncoder(modality_gap=0.75)
 OTHER = ColourEncoder(modality_gap=0.5)
 """As long vectors, in another space."""
+
+
+def id_of(client: QdrantClient, name: str) -> str | None:
+    return index_id_on(client, names_on_server(name).values())
 
 
 def opened(
@@ -93,7 +101,7 @@ def test_other_metadata_of_a_collection_stay(client, name):
         "owner": "me",
         "llama_index_mmrag": {
             "format": 3,
-            "index_id": index_id_on(client, name),
+            "index_id": id_of(client, name),
             "encoder": card_of(ENCODER),
             "vector": "",
             "dim": 4,
@@ -105,16 +113,16 @@ def test_other_metadata_of_a_collection_stay(client, name):
 
 
 def test_collections_of_an_index_have_its_id_and_keep_it(client, name):
-    assert index_id_on(client, name) is None
+    assert id_of(client, name) is None
     opened(client, name)
     (index_id,) = {
         ours_of(client, f"{name}-{m}")["index_id"] for m in ("text", "image")
     }
     assert len(bytes.fromhex(index_id)) == 16
     opened(client, name)
-    assert index_id_on(client, name) == index_id
+    assert id_of(client, name) == index_id
     opened(client, f"{name}-other")
-    assert index_id_on(client, f"{name}-other") != index_id
+    assert id_of(client, f"{name}-other") != index_id
 
 
 def test_what_is_learned_later_stands_beside_the_card_and_stays(client, name):
@@ -158,7 +166,7 @@ def test_server_that_keeps_no_metadata_is_said_once(name, caplog, monkeypatch):
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 1
     assert "keeps no metadata of collections (Qdrant before 1.16)" in said[0]
-    assert index_id_on(client, name) is None
+    assert id_of(client, name) is None
     client.close()
 
 

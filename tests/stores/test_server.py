@@ -47,7 +47,9 @@ def test_named_collection_of_llamaindex_is_opened(client, name):
 
 def test_server_that_does_not_answer_is_unusable():
     client = QdrantClient(url="http://127.0.0.1:9", check_compatibility=False)
-    with pytest.raises(StoreUnusable, match="'c': .*Check that it runs, and its addr"):
+    with pytest.raises(
+        StoreUnusable, match="'c' failed.*Check that it runs, and its addr"
+    ):
         open_server_collection(client, "c", dim=DIM)
 
 

@@ -1,0 +1,74 @@
+"""Copies and pickles of an index: a copy shares open stores, a pickle opens them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.schema import TransformComponent
+from typing_extensions import Self
+
+from llama_index_mmrag.index.opening import check_again, close_all
+from llama_index_mmrag.ingestion.linked import TEXT
+from llama_index_mmrag.ingestion.sources import Sources
+from llama_index_mmrag.retrieval.channel import Channel
+from llama_index_mmrag.stores.catalogue import Catalogue
+
+
+class Copies(Sources):
+    """How an index is shown, copied and pickled."""
+
+    _root: Path | None
+
+    if TYPE_CHECKING:
+
+        @property
+        def channels(self) -> tuple[Channel, ...]:
+            """The index's."""
+
+    def __repr__(self) -> str:
+        place = self._root or self._channels[TEXT].place
+        return f"<{type(self).__name__} of {', '.join(self._channels)}: {place}>"
+
+    def __copy__(self) -> Self:
+        """Return an index over the same open stores, which its `close` leaves open."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, _owns_stores=False, _opened=ExitStack())
+        return other
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        """Return what `copy` does."""
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle where the stores are; they open where the pickle is read.
+
+        Raises:
+            InvalidSetting: They are in memory alone.
+        """
+        how = {"settings": self._settings, "root": self._root}
+        known = (self._catalogue, self._transformations)
+        return opened_again, (type(self), self.channels, how, *known)
+
+
+def opened_again(
+    made: Any,
+    channels: Sequence[Channel],
+    how: Mapping[str, Any],
+    catalogue: Catalogue,
+    transformations: Sequence[TransformComponent],
+) -> Any:
+    """Return the index of a pickle, which owns the stores that opened with it."""
+    with ExitStack() as unfinished:
+        unfinished.callback(close_all, channels)
+        check_again(channels, how["root"], catalogue.index_id)
+        index = made(channels, catalogue=catalogue, **how)
+        index._transformations = transformations
+        index._writer.recover(can_wait=True)
+        for channel in channels:
+            if (client := getattr(channel.vector_store, "_client", None)) is not None:
+                index._opened.callback(client.close)
+        unfinished.pop_all()
+    return index
