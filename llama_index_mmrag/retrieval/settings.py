@@ -235,8 +235,8 @@ def checked_settings(  # noqa: PLR0913 - one argument a setting, all by name
     if "→" in name or not ROOT_NAME.fullmatch(name):
         raise InvalidSetting(
             f"A channel is called {name!r}; expected a name of one line without "
-            f"{SEPARATOR!r}, '→', slashes and control characters, of at most 200 of them, "
-            f"which is neither '.' nor '..'. Such as 'text'."
+            f"{SEPARATOR!r}, '→', slashes and control characters, of at most 200 of "
+            f"them, which is neither '.' nor '..'. Such as 'text'."
         )
     for kind in listed(accepts, f"{of}: accepts", str):
         one_of(kind, f"{of}: a kind in accepts", get_args(PartKind))
@@ -284,6 +284,10 @@ def checked_channels(
     instance(fusion, "Retriever: fusion", Fusion, advice=advice)
     if not listed(channels, "Retriever: channels", SearchChannel):
         raise InvalidSetting("A retriever needs at least one channel.")
+    for channel in channels:
+        # Those on a server are asked where it is connected to: `from_...`.
+        if isinstance(stored := getattr(channel, "collection", None), Collection):
+            stored.check_payloads(ask_server=False)
     names = [channel.name for channel in channels]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:

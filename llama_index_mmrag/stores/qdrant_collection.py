@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection as Ids
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
+from llama_index.core.bridge.pydantic import ValidationError
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQuery
 from llama_index.vector_stores.qdrant import QdrantVectorStore
@@ -16,6 +18,7 @@ from qdrant_client import models
 from llama_index_mmrag.concurrency.turns import in_turn
 from llama_index_mmrag.errors import CollectionMismatch, InvalidQuery
 from llama_index_mmrag.nodes.node import ENTITY_KEY, one_spelling
+from llama_index_mmrag.nodes.payloads import WRITTEN_KEY
 from llama_index_mmrag.nodes.places import place
 from llama_index_mmrag.stores.client import (
     POINTS_PER_PAGE,
@@ -24,6 +27,7 @@ from llama_index_mmrag.stores.client import (
     vector_params,
 )
 from llama_index_mmrag.stores.collection import N_SAMPLED, Collection, Found
+from llama_index_mmrag.stores.dense import LARGER_IS_BETTER, dense_vector
 from llama_index_mmrag.stores.edge_filters import NO_DOCUMENT, as_json
 from llama_index_mmrag.stores.edge_points import point_id_of
 from llama_index_mmrag.stores.encoder_card import check_size, is_filled_by
@@ -32,7 +36,7 @@ from llama_index_mmrag.stores.native import DOC_ID_KEY, having
 from llama_index_mmrag.stores.rescoring import RescoringVectorStore
 from llama_index_mmrag.vectors import Vectors
 
-_LARGER_IS_BETTER = ("cosine", "dot")
+_LOOKED_AT = 10
 _FILTERING = (
     *("query", "aquery", "get_nodes", "aget_nodes"),
     *("_build_query_filter", "_build_subfilter"),
@@ -79,7 +83,8 @@ class QdrantCollection(Collection):
         **how: Any,
     ) -> list[Found]:
         """Return what the store finds, best first."""
-        return super().search(query, payload_keys, **self._how(query, **how))
+        with self._readable():
+            return super().search(query, payload_keys, **self._how(query, **how))
 
     async def asearch(
         self,
@@ -95,7 +100,22 @@ class QdrantCollection(Collection):
             return await in_turn(find, self)
         if self.way == "await":
             how = self._how(query, **how)
-        return await super().asearch(query, payload_keys, **how)
+        with self._readable():
+            return await super().asearch(query, payload_keys, **how)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        # LlamaIndex's store makes text nodes of all that it did not write.
+        try:
+            yield
+        except ValidationError as error:
+            raise CollectionMismatch(
+                f"Collection {self.store.collection_name!r} has points that LlamaIndex "
+                f"did not write, without a text under {self.store.text_key!r}. Say "
+                f"where it is: text_key=, or image_path_key=, image_url_key= or "
+                f"image_base64_key= for pictures, of Channel, from_vector_stores or "
+                f"from_qdrant."
+            ) from error
 
     def _how(self, query: VectorStoreQuery, **how: Any) -> dict[str, Any]:
         asked: dict[str, Any] = {
@@ -206,7 +226,7 @@ class QdrantCollection(Collection):
         with self._lock:
             described = self._client.get_collection(name).config.params.vectors
             vector = vector_params(described, store.dense_vector_name)
-            if vector is None or vector.distance.lower() not in _LARGER_IS_BETTER:
+            if vector is None or vector.distance.lower() not in LARGER_IS_BETTER:
                 return super()._read_sample()
             points, _ = self._client.scroll(
                 name, limit=N_SAMPLED, with_vectors=True, with_payload=False
@@ -234,22 +254,22 @@ class QdrantCollection(Collection):
                     f"the collection first."
                 )
             config = self._client.get_collection(name).config
-        vector = vector_params(config.params.vectors, wanted)
-        if vector is None:
-            raise CollectionMismatch(
-                f"Collection {name!r} has the vectors {sorted(config.params.vectors)}; "
-                f"the store asks for {wanted!r}. Make the store with "
-                f"QdrantVectorStore({name!r}, dense_vector_name=...)."
-            )
+        vector = dense_vector(config.params, wanted, name)
         check_size(vector.size, dim, f"collection {name!r}")
-        if vector.distance.lower() not in _LARGER_IS_BETTER:
-            raise CollectionMismatch(
-                f"Collection {name!r} measures {vector.distance.value}, of which "
-                f"smaller is better; expected Cosine or Dot. Make it anew with one of "
-                f"these: for unit vectors the order is the same."
-            )
         if card is not None:
             is_filled_by(card, config.metadata, name)
+
+    def strangers(self, *, ask_server: bool = True) -> list[dict[str, Any]]:
+        """Return the payloads of those of ten points that LlamaIndex did not write."""
+        client, name = self._client, self.store.collection_name
+        if client is None or not (ask_server or is_local(client)):
+            return []
+        with self._lock:
+            if not client.collection_exists(name):
+                return []
+            points, _ = client.scroll(name, limit=_LOOKED_AT, with_payload=True)
+        payloads = [point.payload or {} for point in points]
+        return [payload for payload in payloads if WRITTEN_KEY not in payload]
 
     def _points(self, node_ids: Ids[str], **wanted: Any) -> list[models.Record]:
         name = self.store.collection_name
@@ -311,5 +331,6 @@ class QdrantCollection(Collection):
             ) from error
 
     def _parsed(self, points: list[models.Record]) -> list[BaseNode]:
-        nodes = list(self.store.parse_to_query_result(points).nodes or ())
+        with self._readable():
+            nodes = list(self.store.parse_to_query_result(points).nodes or ())
         return place(nodes, self.places)
