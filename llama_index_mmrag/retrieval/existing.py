@@ -32,6 +32,15 @@ if TYPE_CHECKING:
 
 _TEXT_KEY = "text"
 
+_OF_QDRANT = {
+    **OF_CHANNELS,
+    "url": "Give client=QdrantClient(url=...).",
+    "collection_name": "Give collection=, or text_collection= and image_collection=.",
+    "using": "Give text_vector= or image_vector=.",
+    "content_payload_key": "It is called text_key here.",
+}
+"""By the name of an argument of Qdrant's, or LangChain's: what there is for it."""
+
 
 class ExistingCollections:
     """The `from_…` methods of a retriever."""
@@ -80,7 +89,7 @@ class ExistingCollections:
                 points has a key.
             InvalidSetting: No node has the metadata key `linked_by`.
         """
-        _check_keywords(settings, "from_vector_stores", cls, cls.from_vector_stores)
+        _check_keywords(settings, cls, cls.from_vector_stores, OF_CHANNELS)
         stores = {"text": text_store, "image": image_store}
         return cls._over(
             stores,
@@ -105,7 +114,7 @@ class ExistingCollections:
         image_collection: str | None = None,
         text_vector: str | None = None,
         image_vector: str | None = None,
-        text_key: str = _TEXT_KEY,
+        text_key: str | None = _TEXT_KEY,
         image_path_key: str | None = None,
         image_url_key: str | None = None,
         image_base64_key: str | None = None,
@@ -135,7 +144,8 @@ class ExistingCollections:
             text_vector: Name of the vector that texts are searched by. None: there is
                 only one.
             image_vector: Likewise of pictures.
-            text_key: Field of a text, or of a picture's caption, which may be missing.
+            text_key: Field of a text, or of a picture's caption, which may be missing;
+                None is "text".
             image_path_key: Field of the path of a picture.
             image_url_key: Field of its URL, which is kept and never fetched.
             image_base64_key: Field of its file in base64, or a `data:` URI of it.
@@ -154,7 +164,7 @@ class ExistingCollections:
                 a key: the message lists those that they have.
             InvalidSetting: Arguments contradict each other, or one is missing.
         """
-        _check_keywords(settings, "from_qdrant", cls, cls.from_qdrant)
+        _check_keywords(settings, cls, cls.from_qdrant, _OF_QDRANT)
         _check_clients(client, aclient)
         keys = PayloadKeys(
             text_key=text_key,
@@ -165,7 +175,6 @@ class ExistingCollections:
         )
         vectors = {"text": text_vector, "image": image_vector}
         places = _places(collection, text_collection, image_collection, vectors, keys)
-        encoders = _encoders(places, embed_model, image_embed_model)
         from llama_index_mmrag.stores.foreign import store_over
 
         stores: dict[str, BasePydanticVectorStore] = {
@@ -178,6 +187,7 @@ class ExistingCollections:
             )
             for modality, place in places.items()
         }
+        encoders = _encoders(places, embed_model, image_embed_model)
         return cls._over(stores, encoders, keys, settings)
 
     @classmethod
@@ -251,7 +261,7 @@ def _places(
     asked |= {f"{modality}_vector": name for modality, name in vectors.items()}
     for name, value in asked.items():
         instance(value, f"from_qdrant: {name}", str, or_none=True)
-    shows = vectors["image"] is not None or bool(keys.of_pictures())
+    shows = vectors["image"] is not None or keys.given().keys() != {"text_key"}
     if both is not None:
         if texts is not None or images is not None:
             raise InvalidSetting(
@@ -293,15 +303,18 @@ def _encoders(
         if given is not None and name not in used.values():
             raise InvalidSetting(
                 f"{name} was given, and nothing that is searched uses it: "
-                f"{', '.join(f'{m}s use {n}' for m, n in used.items())}. Leave it out."
+                f"{', '.join(f'{m}s use {n}' for m, n in used.items())}. Leave it out, "
+                f"or name the other vector or collection too."
             )
     made = {name: encoder_named(named[name], name) for name in {*used.values()}}
     return {modality: made[name] for modality, name in used.items()}
 
 
-def _check_keywords(given: Iterable[str], who: str, made: Any, called: Any) -> None:
+def _check_keywords(
+    given: Iterable[str], made: Any, called: Any, words: Mapping[str, str]
+) -> None:
     known = {*signature(made).parameters, *signature(called).parameters}
-    refuse_unknown(given, who, known - {"channels", "settings"}, OF_CHANNELS)
+    refuse_unknown(given, called.__name__, known - {"channels", "settings"}, words)
 
 
 def _check_clients(client: object, aclient: object) -> None:

@@ -78,6 +78,10 @@ class ForeignCollection(QdrantCollection):
 
     store: ForeignVectorStore
 
+    def __init__(self, store: ForeignVectorStore) -> None:
+        super().__init__(store)
+        self._is_plain = True
+
     @property
     def view(self) -> str:  # type: ignore[override]  # it is only read
         """Name of the vector that is searched."""

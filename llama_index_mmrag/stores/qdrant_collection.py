@@ -57,6 +57,7 @@ class QdrantCollection(Collection):
         self.store: QdrantVectorStore = store
         self._lock = search_lock(store)
         self._client: Any = store.client  # None with an asynchronous one alone
+        self._is_plain = type(store) is QdrantVectorStore  # others read their own way
         self._reads_itself = type(store).get_nodes is not QdrantVectorStore.get_nodes
         # LlamaIndex's (0.10.4) `query(qdrant_filters=...)` takes them instead of the
         # query's own, to which a subclass may have added what it hides.
@@ -262,7 +263,9 @@ class QdrantCollection(Collection):
     def strangers(self, *, ask_server: bool = True) -> list[dict[str, Any]]:
         """Return the payloads of those of ten points that LlamaIndex did not write."""
         client, name = self._client, self.store.collection_name
-        if client is None or not (ask_server or is_local(client)):
+        if not self._is_plain or client is None:
+            return []
+        if not (ask_server or is_local(client)):
             return []
         with self._lock:
             if not client.collection_exists(name):

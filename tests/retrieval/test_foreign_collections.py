@@ -365,6 +365,9 @@ def test_multivectors_and_sparse_vectors_alone_are_not_searched_yet(memory, made
         ),
         ({"score_threshold": 0.3}, "from_qdrant.. takes no 'score_threshold'. Scores"),
         ({"channels": []}, "from_qdrant.. takes no 'channels'"),
+        ({"collection_name": "c"}, "takes no 'collection_name'. Give collection="),
+        ({"content_payload_key": "c"}, "It is called text_key here"),
+        ({"image_path_key": None}, "image_root is .* beside image_path_key="),
         ({"image_root": "no such"}, "expected a folder that is there"),
         (
             {"text_vector": None, "image_embed_model": ENCODER},
@@ -654,6 +657,18 @@ def test_a_collection_of_ours_or_theirs_is_the_same_store_as_ever(memory, made, 
     )
     assert all(one.vector_store is store for one in retriever.channels)
     assert retriever.channels[0].collection is collection_of(store)
+
+
+def test_a_subclass_reads_points_its_own_way(memory, made):
+    class Own(QdrantVectorStore):
+        pass
+
+    name = made(memory, of_texts(lambda colour: {"text": colour}), PARAMS)
+    store = Own(name, client=memory)
+    retriever = MultiModalFusionRetriever.from_vector_stores(
+        text_store=store, image_store=store, embed_model=ENCODER
+    )
+    assert retriever.text_retrieve("red")[0].node.get_content() == "red"
 
 
 def test_terms_are_searched_beside_the_vector(memory, pix):
