@@ -184,6 +184,7 @@ class ExistingCollections:
                 client=client,
                 aclient=aclient,
                 called=f"{modality}_vector",
+                text_key=text_key,
             )
             for modality, place in places.items()
         }
@@ -242,6 +243,7 @@ def _keys_of(
     if modality == "text":
         return {"text_key": text} if asked is not None or payloads else {}
     # Captions may be missing: a key that is misspelt is told by the texts, if any.
+    # One that none of ten points has is not asked for, and the store's holds.
     needed = alone and text != _TEXT_KEY
     if needed or any(value_at(payload, text) is not None for payload in payloads):
         given["text_key"] = text
@@ -259,9 +261,10 @@ def _places(
     """Return the collections that are searched, by modality."""
     asked = {"collection": both, "text_collection": texts, "image_collection": images}
     asked |= {f"{modality}_vector": name for modality, name in vectors.items()}
+    asked["text_key"] = keys.text_key  # the store takes it before its channel does
     for name, value in asked.items():
         instance(value, f"from_qdrant: {name}", str, or_none=True)
-    shows = vectors["image"] is not None or keys.given().keys() != {"text_key"}
+    shows = vectors["image"] is not None or bool(keys.given().keys() - {"text_key"})
     if both is not None:
         if texts is not None or images is not None:
             raise InvalidSetting(

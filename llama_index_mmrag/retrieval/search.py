@@ -154,6 +154,7 @@ class Search:
         """
         nodes = {hit.node_id: hit.node for hit in found if hit.node is not None}
         lost = None
+        # A search that brings nodes brings none of what shows nothing.
         if self.channel.fetch is None and len(nodes) < len(found):
             lost = {hit.node_id: hit.said["lacks"] for hit in found if hit.node is None}
             found = [hit for hit in found if hit.node is not None]

@@ -134,8 +134,14 @@ def read_by(
     return ForeignVectorStore.over(store, keys, pictures=pictures)  # type: ignore[arg-type]
 
 
-def store_over(
-    collection: str, vector: str | None, *, client: Any, aclient: Any, called: str
+def store_over(  # noqa: PLR0913 - where it is, and what it has
+    collection: str,
+    vector: str | None,
+    *,
+    client: Any,
+    aclient: Any,
+    called: str,
+    text_key: str | None,
 ) -> QdrantVectorStore:
     """Return LlamaIndex's store over a collection that is there.
 
@@ -145,6 +151,7 @@ def store_over(
         client: A `QdrantClient`, or None.
         aclient: An `AsyncQdrantClient`, or None.
         called: The argument that says which vector.
+        text_key: Field of its texts, or of captions.
 
     Raises:
         CollectionMismatch: It has several vectors, and nothing says which.
@@ -152,5 +159,9 @@ def store_over(
     if vector is None and client is not None and client.collection_exists(collection):
         vector = only_vector(client, collection, called)
     return QdrantVectorStore(
-        collection, client=client, aclient=aclient, dense_vector_name=vector
+        collection,
+        client=client,
+        aclient=aclient,
+        dense_vector_name=vector,
+        text_key=text_key,
     )

@@ -306,6 +306,7 @@ def test_where_nothing_found_can_be_shown_it_is_an_error(memory, made, pix):
         ({"image_path_key": None, "image_root": None}, "where their pictures are"),
         ({"text_vector": "words"}, r"has the vectors \['image', 'text'\].*text_vector"),
         ({"text_vector": None}, None),
+        ({"text_vector": None, "text_key": None}, None),
         ({"image_vector": None, "text_vector": None}, "image_vector= one of these"),
     ],
 )
@@ -608,6 +609,7 @@ async def test_an_asynchronous_client_alone(made, pix):
     retriever = over(None, "c", pix, aclient=aclient, complete_entities=True)
     found = await retriever.aretrieve("red")
     assert shown(found)[:2] == [(TextNode, "0", "red"), (ImageNode, "0", "red.png")]
+    assert found[1].node.text == "red"
     assert set(lost_of(found)) == {"read text", "read image"}
     await aclient.close()
 
