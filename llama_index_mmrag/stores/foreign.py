@@ -90,8 +90,9 @@ class ForeignCollection(QdrantCollection):
     def check_payloads(self, *, ask_server: bool = True) -> None:
         """Do nothing if of ten points one has each key."""
         payloads = self.strangers(ask_server=ask_server)
-        # A server need not look through all of its points for what none has.
-        self.names_entities = not payloads or any(ENTITY_KEY in p for p in payloads)
+        if payloads:
+            # A server need not look through all of its points for what none has.
+            self.names_entities = any(ENTITY_KEY in payload for payload in payloads)
         check_found(
             self.store._keys,  # noqa: SLF001
             payloads,

@@ -141,6 +141,12 @@ ROWS: list[tuple[str, str, str]] = [
         "a client is given: QdrantClient(url=...)",
     ),
     (
+        'Channel("text", vector_store=index.vector_store, '
+        'embed_model=index.embed_model, text_key="caption")',
+        "InvalidSetting",
+        "an embedded store holds LlamaIndex's nodes: keys are a QdrantVectorStore's",
+    ),
+    (
         f'{_FROM}(client, collection="nowhere", embed_model=index.embed_model)',
         "CollectionMismatch",
         "the collections that there are are listed",

@@ -632,6 +632,11 @@ def test_a_server_is_asked_for_no_field_that_no_point_has(memory, made, pix):
     assert [set(read) for read in text._of(["0"], None, "id")] == [
         {"filters", "node_ids"}
     ]
+    text.collection.check_payloads(ask_server=False)
+    memory.delete(name, [*range(len(COLOURS))])
+    text.collection.check_payloads()  # as on a server that is not asked again
+    assert text.collection.names_entities is False
+    memory.upsert(name, captioned(pix))
     memory.set_payload(name, {"entity_id": "kite"}, points=[0, 1])
     again = over(memory, name, pix, complete_entities=True)
     assert len(again.channels[0]._of(["0"], None, "id")) == 2
