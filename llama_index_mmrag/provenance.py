@@ -80,7 +80,8 @@ class Provenance(NamedTuple):
     requested: tuple[str, ...] = ()
     """Every route the query asked for, in configured order."""
     degraded: tuple[Degradation, ...] = ()
-    """The requested routes that gave no answer, and lookups that failed after them."""
+    """The requested routes that gave no answer, lookups that failed after them, and
+    points that were found and have nothing to show."""
     channel: str = ""
     """Name of the channel whose node the result shows; empty if it is not known."""
 

@@ -21,6 +21,7 @@ from llama_index.core.llms import MockLLM
 from llama_index.core.schema import Document, TextNode
 from llama_index.core.vector_stores.types import VectorStoreQuery
 from PIL import Image
+from qdrant_client import models
 
 import llama_index_mmrag as mmrag
 from llama_index_mmrag import (
@@ -42,6 +43,7 @@ from llama_index_mmrag.stores import rescoring
 
 from .support.called import ALIGNMENT, COMPONENTS, ENCODERS, Given, new, of
 from .support.colours import ENCODER, text_node, uid
+from .support.stores import open_client
 
 WRONG = {
     "NaN": math.nan,
@@ -128,10 +130,21 @@ def world(tmp_path_factory) -> Iterator[SimpleNamespace]:
         pytest.MonkeyPatch.context() as patch,
         mmrag.MultiModalQdrantIndex.open(place, embed_model=ColourEncoder()) as index,
         mmrag.QdrantEdgeVectorStore.open(place / "alone", dim=4) as store,
+        open_client("local") as client,
     ):
         patch.chdir(tmp_path_factory.mktemp("here"))  # "x" is a folder's name too
         report = index.insert_directory(folder)
         store.add([text_node("red")])
+        size = models.VectorParams(size=4, distance=models.Distance.COSINE)
+        client.create_collection("photos", vectors_config=size)
+        client.upsert(
+            "photos",
+            [
+                models.PointStruct(
+                    id=0, vector=[1.0] * 4, payload={"path": "red.png", "x": "x"}
+                )
+            ],
+        )
         retriever = index.as_retriever()
         yield SimpleNamespace(
             index=index,
@@ -144,6 +157,7 @@ def world(tmp_path_factory) -> Iterator[SimpleNamespace]:
             folder=folder,
             picture=str(picture),
             place=place,
+            client=client,
         )
 
 
@@ -195,6 +209,14 @@ VALID: dict[str, Given] = {
         image_store=lambda w: w.store,
         embed_model=lambda _: ENCODER,
         image_embed_model=lambda _: ENCODER,
+    ),
+    "MultiModalFusionRetriever.from_qdrant": new(
+        mmrag.MultiModalFusionRetriever.from_qdrant,
+        client=lambda w: w.client,
+        collection="photos",
+        image_path_key="path",
+        image_root=lambda w: w.folder,
+        embed_model=lambda _: ENCODER,
     ),
     "MultiModalFusionRetriever.with_top_k": of("retriever", "with_top_k", top_k=1),
     "MultiModalFusionRetriever.with_filters": of(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,6 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
     FilterCondition,
-    FilterOperator,
-    MetadataFilter,
     MetadataFilters,
     VectorStoreQuery,
     VectorStoreQueryMode,
@@ -28,9 +25,10 @@ from llama_index_mmrag.concurrency.jobs import Way
 from llama_index_mmrag.embeddings.encoder import computes_here
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import ENTITY_KEY
+from llama_index_mmrag.nodes.payloads import PayloadKeys
 from llama_index_mmrag.retrieval.composed_query import QueryComposer
 from llama_index_mmrag.retrieval.copies import OpensItself
-from llama_index_mmrag.retrieval.links import BY_ID
+from llama_index_mmrag.retrieval.links import BY_ID, naming
 from llama_index_mmrag.retrieval.query import PartKind
 from llama_index_mmrag.retrieval.search import Answer, Search
 from llama_index_mmrag.retrieval.settings import (
@@ -39,7 +37,7 @@ from llama_index_mmrag.retrieval.settings import (
     checked_settings,
 )
 from llama_index_mmrag.stores.collection import Collection
-from llama_index_mmrag.stores.collection_of import collection_of
+from llama_index_mmrag.stores.collection_of import collection_of, store_read_by
 from llama_index_mmrag.stores.native import metadata_filters, search_params_of
 
 if TYPE_CHECKING:
@@ -48,7 +46,7 @@ if TYPE_CHECKING:
 
 @answered(QDRANTS_WORDS)
 @dataclass(frozen=True, slots=True)
-class Channel(OpensItself):
+class Channel(OpensItself, PayloadKeys):
     """One modality's collection: a name, a vector store and the encoder that filled it.
 
     Args:
@@ -89,6 +87,12 @@ class Channel(OpensItself):
             both are encoded into; others, a collection that was filled by them.
         image_embed_model: Beside a composition: encodes the pictures, where that is
             another encoder; `embed_model` if None.
+        text_key: Over points that LlamaIndex did not write, as `from_qdrant` has it;
+            and so are the following four. None: the `QdrantVectorStore`'s own.
+        image_path_key: Field of a picture's path.
+        image_url_key: Field of its URL.
+        image_base64_key: Field of its base64.
+        image_root: Folder that relative paths stand below.
 
     Raises:
         InvalidSetting: A setting is out of range, or the store cannot obey it;
@@ -139,7 +143,9 @@ class Channel(OpensItself):
         instance(self._image_model, f"{of}: image_embed_model", BaseEmbedding)
         modes = [mode.value for mode in VectorStoreQueryMode]
         mode = getattr(self.mode, "value", self.mode)
-        collection = collection_of(self.vector_store)
+        modality = self.modality or self.name
+        store = store_read_by(self.vector_store, self, of, modality)
+        collection = collection_of(store)
         filters = metadata_filters(
             self.filters, f"{of}: filters", query_filter=query_filter
         )
@@ -148,13 +154,14 @@ class Channel(OpensItself):
             self.search_params, f"{of}: search_params", qdrant=collection.is_qdrant
         )
         known: dict[str, object] = {
-            "modality": self.modality or self.name,
+            "modality": modality,
+            "vector_store": store,
             "mode": VectorStoreQueryMode(one_of(mode, f"{of}: mode", modes)),
             "collection": collection,
             "filters": filters,
             "search_params": params or None,
             "_how": {"search_params": params} if params else {},
-            "source": self.vector_store,
+            "source": store,
             # An encoder that may ask a server is awaited, though the store is here.
             "way": "await"
             if collection.way == "here" and not self._computes_here
@@ -300,18 +307,13 @@ class Channel(OpensItself):
         ids = list(entity_ids)
         if not ids:
             return []
-        keys = {ENTITY_KEY, linked_by or ENTITY_KEY} - {BY_ID}
-        # Numbers are stored as numbers.
-        numbers = [int(i) for i in ids if _is_number(i)]
-        wanted: list[MetadataFilter | MetadataFilters] = [
-            _one_of(key, some)
-            for key in sorted(keys)
-            for some in (ids, numbers)
-            if some
-        ]
+        keys = {linked_by or BY_ID, BY_ID}
+        if self.collection.names_entities:
+            keys.add(ENTITY_KEY)
         allowed = both_filters(self.filters, filters)
-        mine = MetadataFilters(filters=wanted, condition=FilterCondition.OR)
-        reads: list[dict[str, Any]] = [{"filters": both_filters(mine, allowed)}]
+        reads: list[dict[str, Any]] = []
+        if named := sorted(keys - {BY_ID}):
+            reads.append({"filters": both_filters(naming(ids, named), allowed)})
         if linked_by == BY_ID:
             reads.append({"filters": allowed, "node_ids": ids})
         return reads
@@ -332,13 +334,6 @@ class Channel(OpensItself):
         query.hybrid_top_k = self.hybrid_top_k or depth
         # A hybrid score is no cosine: the sample says nothing about it.
         return query, False
-
-
-_is_number = re.compile("0|-?[1-9][0-9]{0,17}").fullmatch
-
-
-def _one_of(key: str, values: list[Any]) -> MetadataFilter:
-    return MetadataFilter(key=key, value=values, operator=FilterOperator.IN)
 
 
 def both_filters(

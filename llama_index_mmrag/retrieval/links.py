@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from llama_index.core.schema import BaseNode, ImageNode
+from llama_index.core.vector_stores.types import (
+    FilterCondition,
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+)
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import ENTITY_KEY, one_spelling, own_entity
+from llama_index_mmrag.nodes.payloads import value_at
 from llama_index_mmrag.stores.collection import Collection, Found
 
 BY_ID = "id"
@@ -42,12 +50,15 @@ class Link:
             collections.
         key: Metadata key whose value is the entity, where a node has one.
         by_id: Whether other channels have nodes of the entity under its node's id.
+        is_view: Whether the channel shows one side of its collection's points, and no
+            other channel the same: what several find of one point is evidence each.
     """
 
     space: str
     pictures: str | None = None
     key: str | None = None
     by_id: bool = False
+    is_view: bool = False
     payload_keys: tuple[str, ...] = field(init=False)
     """What a search must bring of each hit."""
     own: tuple[str, ...] = field(init=False)
@@ -83,6 +94,8 @@ class Link:
         """
         for key in (self.key, ENTITY_KEY):
             named = said.get(key) if key else None
+            if named is None and key and "." in key:
+                named = value_at(said, key)
             if named is not None and named != "":  # 0 is a name
                 return str(named)
         space = self.space
@@ -99,7 +112,8 @@ def links_of(channels: Sequence[_Named], linked_by: str | None) -> dict[str, Lin
     Args:
         channels: A retriever's.
         linked_by: "id", a metadata key, or None: channels over one collection, and
-            pictures in a collection of texts, are linked all the same.
+            pictures in a collection of texts, are linked all the same. Where all of
+            them read the points of one collection by keys, None is "id".
 
     Raises:
         InvalidSetting: `linked_by` is no text, or empty.
@@ -109,9 +123,20 @@ def links_of(channels: Sequence[_Named], linked_by: str | None) -> dict[str, Lin
             f"linked_by is {linked_by!r}; expected 'id' or a metadata key that the "
             f"nodes of several channels have. Leave it out if nothing links them."
         )
+    sides = [_side(channel) for channel in channels]
+    is_one = len(sides) > 1 and len({place for place, _ in sides}) == 1
+    if linked_by is None and is_one and all(view is not None for _, view in sides):
+        linked_by = BY_ID
+    views = {
+        channel.name: view is not None and sides.count((place, view)) == 1
+        for channel, (place, view) in zip(channels, sides, strict=True)
+    }
     if linked_by in (BY_ID, BY_ENTITY):
         by_id = linked_by == BY_ID
-        return {channel.name: Link("", by_id=by_id) for channel in channels}
+        return {
+            name: Link("", by_id=by_id, is_view=is_view)
+            for name, is_view in views.items()
+        }
     spaces: dict[str, str] = {}
     owners: dict[object, str] = {}
     for channel in channels:
@@ -123,8 +148,35 @@ def links_of(channels: Sequence[_Named], linked_by: str | None) -> dict[str, Lin
         space = spaces[channel.name]
         of_pictures = None if seen is None else spaces[seen]
         is_same = channel.modality == "image" or of_pictures == space
-        links[channel.name] = Link(space, None if is_same else of_pictures, linked_by)
+        links[channel.name] = Link(
+            space,
+            None if is_same else of_pictures,
+            linked_by,
+            is_view=views[channel.name],
+        )
     return links
+
+
+def _side(channel: _Named) -> tuple[object, str | None]:
+    """Return where a channel's points are, and by which vector they are views."""
+    view = getattr(getattr(channel, "collection", None), "view", None)
+    return getattr(channel, "place", channel.name), view
+
+
+def naming(entity_ids: Sequence[str], keys: Sequence[str]) -> MetadataFilters:
+    """Return the filter that nodes pass which name one of the entities under a key."""
+    # Numbers are stored as numbers.
+    numbers = [int(i) for i in entity_ids if _is_number(i)]
+    wanted: list[MetadataFilter | MetadataFilters] = [
+        MetadataFilter(key=key, value=values, operator=FilterOperator.IN)
+        for key in keys
+        for values in ([*entity_ids], numbers)
+        if values
+    ]
+    return MetadataFilters(filters=wanted, condition=FilterCondition.OR)
+
+
+_is_number = re.compile("0|-?[1-9][0-9]{0,17}").fullmatch
 
 
 def check_key(

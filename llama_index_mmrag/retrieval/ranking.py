@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import starmap
@@ -42,6 +43,8 @@ class Ranking:
     """By channel: what tells its nodes apart as entities."""
     kin: dict[str, list[tuple[str, BaseNode]]] = field(default_factory=dict)
     """By entity: nodes that were not found themselves, each with its channel."""
+    lost: tuple[Degradation, ...] = ()
+    """Points that were found and have nothing to show, a channel each."""
 
     @classmethod
     def of(
@@ -71,6 +74,12 @@ class Ranking:
         with Span("fuse", about):
             fused = fusion.fuse(lists)
         if suspects := found_twice(fused):
+            suspects = [
+                hits
+                for hits in suspects
+                if not all(links[hit.channel].is_view for hit in hits)
+            ]
+        if suspects:
             hits = tuple(hit for hits in suspects for hit in hits)
             unread = cls(rule, (FusedEntity("", 0.0, hits),), nodes, links)
             lookups = unread.lookups(channels, None, None, None, reading)
@@ -80,8 +89,9 @@ class Ranking:
             lists = with_doubles(lists, suspects, nodes)
             with Span("fuse", about):
                 fused = fusion.fuse(lists)
+        unshown = _unshown(answers, links)
         if image_top_k is None:
-            return cls(rule, tuple(fused[:top_k]), nodes, links)
+            return cls(rule, tuple(fused[:top_k]), nodes, links, lost=unshown)
         pictures = {c.name for c in channels if c.modality == "image"}
         left = {True: image_top_k, False: top_k}
         best: list[FusedEntity] = []
@@ -90,7 +100,7 @@ class Ranking:
             if left[is_picture]:
                 left[is_picture] -= 1
                 best.append(entity)
-        return cls(rule, tuple(best), nodes, links)
+        return cls(rule, tuple(best), nodes, links, lost=unshown)
 
     def lookups(
         self,
@@ -151,7 +161,7 @@ class Ranking:
         answered = [job for job in lookups if job.name not in failed]
         nodes = {channel: dict(known) for channel, known in self.nodes.items()}
         kin: dict[str, list[tuple[str, BaseNode]]] = {}
-        gone: list[Degradation] = []
+        gone = list(self.lost)
         for job, found in zip(answered, read, strict=True):
             if job.name != _fetch(job.channel):
                 entity_of = self.links[job.channel].entity_of
@@ -233,6 +243,38 @@ class Ranking:
         ]
 
 
+def _unshown(
+    answers: Sequence[Answer], links: Mapping[str, Link]
+) -> tuple[Degradation, ...]:
+    """Return, for each channel, how many points were found and show nothing."""
+    if not any(answer.lost for answer in answers):
+        return ()
+    shown = {hit.entity_id for answer in answers for hit in answer.ranked.hits}
+    lost: dict[str, dict[str, str]] = {}
+    for answer in answers:
+        channel = answer.ranked.channel
+        for node_id, what in (answer.lost or {}).items():
+            # What is no picture may be a text, of which another channel knows.
+            if links[channel].entity_of({}, node_id) not in shown:
+                lost.setdefault(channel, {})[node_id] = what
+    return tuple(
+        Degradation(channel, f"read {channel}", "error", _counted(lacking.values()))
+        for channel, lacking in lost.items()
+    )
+
+
+def _counted(lacking: Iterable[str]) -> str:
+    counts = Counter(lacking).items()
+    told = "; ".join(f"{n} without {what}" for what, n in counts)
+    return f"points were found that have nothing to show: {told}"
+
+
+def _position(node: BaseNode) -> float:
+    # In a payload of somebody else's it may be anything.
+    position = node.metadata.get(POSITION_KEY)
+    return position if isinstance(position, int | float) else 0
+
+
 def _fetch(channel: str) -> str:
     return f"fetch {channel}"
 
@@ -244,7 +286,7 @@ def _one_of_each_modality(
     modalities = {modality_of(node) for _, node in shown}
     first: dict[str, tuple[str, BaseNode]] = {}
     for channel, node in sorted(
-        kin, key=lambda one: (one[1].metadata.get(POSITION_KEY, 0), one[1].node_id)
+        kin, key=lambda one: (_position(one[1]), one[1].node_id)
     ):
         if (modality := modality_of(node)) not in modalities:
             first.setdefault(modality, (channel, node))

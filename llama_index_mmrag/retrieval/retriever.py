@@ -318,7 +318,7 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
         if unread:
             report(unread)
             if self._on_degraded == "raise":
-                raise failure_of(unread, f"{len(lookups)} lookups")
+                raise failure_of(unread, f"{len(lookups) + len(ranking.lost)} lookups")
         degraded = (*silent, *unread)
         results = ranking.results(requested=requested, degraded=degraded)
         if unread and not results:

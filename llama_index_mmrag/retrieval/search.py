@@ -116,6 +116,8 @@ class Answer:
 
     ranked: RankedList
     nodes: dict[str, BaseNode]
+    lost: Mapping[str, str] | None = None
+    """By id: what points lack that were found, and have nothing to show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,11 @@ class Search:
             ties_in_order: Whether of equal scores the first was meant to be first.
         """
         nodes = {hit.node_id: hit.node for hit in found if hit.node is not None}
+        lost = None
+        # A search that brings nodes brings none of what shows nothing.
+        if self.channel.fetch is None and len(nodes) < len(found):
+            lost = {hit.node_id: hit.said["lacks"] for hit in found if hit.node is None}
+            found = [hit for hit in found if hit.node is not None]
         ranked = RankedList.from_scores(
             self.link.scored(found),
             channel=self.channel.name,
@@ -160,7 +167,7 @@ class Search:
             background=background,
             ties_in_order=ties_in_order,
         )
-        return Answer(ranked, nodes)
+        return Answer(ranked, nodes, lost)
 
 
 def job_of(  # noqa: PLR0913 - what is done, in both ways, and what becomes known of it

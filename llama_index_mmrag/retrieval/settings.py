@@ -298,6 +298,10 @@ def checked_channels(
     advice += "is a RetrieverChannel(name, retriever=...)."
     if not listed(channels, "Retriever: channels", SearchChannel, advice=advice):
         raise InvalidSetting("A retriever needs at least one channel.")
+    for channel in channels:
+        # Those on a server are asked where it is connected to: `from_...`.
+        if isinstance(stored := getattr(channel, "collection", None), Collection):
+            stored.check_payloads(ask_server=False)
     names = [channel.name for channel in channels]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:

@@ -1,7 +1,7 @@
 """A collection behind any LlamaIndex vector store: searched, read, sampled, written.
 
-What differs from one kind of store to another is known here and in the two kinds that
-can do more, `edge_collection` and `qdrant_collection`; `collection_of` picks one.
+What differs from one kind of store to another is known here and in the kinds that can
+do more, such as `qdrant_collection`; `collection_of` picks one.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, one_spelling
 from llama_index_mmrag.nodes.places import Places, placed, stored
 from llama_index_mmrag.stores.locks import has_async_client
 from llama_index_mmrag.stores.native import DOC_ID_KEY, refuse_natives
+from llama_index_mmrag.stores.payloads import Payloads
 from llama_index_mmrag.vectors import Vectors, unit_rows
 
 N_SAMPLED = 256
@@ -51,7 +52,7 @@ class Found(NamedTuple):
     node: BaseNode | None = None
 
 
-class Collection:
+class Collection(Payloads):
     """A collection behind any vector store, through LlamaIndex's own interface.
 
     Safe from any thread. Errors are the store's.
@@ -230,10 +231,6 @@ class Collection:
             if ids
         ]
         return self._ids_where(MetadataFilters.from_dicts(given, FilterCondition.OR))
-
-    def may_have(self, key: str, *, ask_server: bool = True) -> bool:  # noqa: ARG002 - other kinds'
-        """Return False where there are nodes, and it is known that none has the key."""
-        return True
 
     def _ids_where(self, filters: MetadataFilters) -> list[str]:
         return [node.node_id for node in self.nodes_where(filters)]

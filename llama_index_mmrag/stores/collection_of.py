@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
+from llama_index_mmrag.nodes.payloads import PayloadKeys, checked_keys
 from llama_index_mmrag.nodes.places import Places
 from llama_index_mmrag.stores.collection import Collection
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
@@ -39,11 +40,36 @@ def _made(store: BasePydanticVectorStore) -> Collection:
     # An embedded store does without Qdrant's client.
     from llama_index.vector_stores.qdrant import QdrantVectorStore
 
+    from llama_index_mmrag.stores.foreign import ForeignCollection, ForeignVectorStore
     from llama_index_mmrag.stores.qdrant_collection import QdrantCollection
 
+    if isinstance(store, ForeignVectorStore):
+        return ForeignCollection(store)
     if isinstance(store, QdrantVectorStore):
         return QdrantCollection(store)
     return Collection(store)
+
+
+def store_read_by(
+    store: BasePydanticVectorStore, given: PayloadKeys, of: str, modality: str
+) -> BasePydanticVectorStore:
+    """Return the store as a channel reads it: itself, unless the channel has keys.
+
+    Args:
+        store: The one that the channel was given.
+        given: The channel, or what else has keys.
+        of: What the channel is called.
+        modality: Of the channel.
+
+    Raises:
+        InvalidSetting: A key is wrong, or the store is not read by keys.
+    """
+    if (keys := checked_keys(given, of, modality)) is None:
+        return store
+    from llama_index_mmrag.stores.foreign import read_by
+
+    pictures = modality == "image" or bool(keys.of_pictures())
+    return read_by(store, keys, of, pictures=pictures)
 
 
 def _reduced(collection: Collection) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from qdrant_client import models
 from llama_index_mmrag.concurrency.turns import in_turn
 from llama_index_mmrag.errors import CollectionMismatch, InvalidQuery
 from llama_index_mmrag.nodes.node import ENTITY_KEY, one_spelling
+from llama_index_mmrag.nodes.payloads import WRITTEN_KEY
 from llama_index_mmrag.nodes.places import place
 from llama_index_mmrag.stores.client import (
     POINTS_PER_PAGE,
@@ -24,16 +25,18 @@ from llama_index_mmrag.stores.client import (
     vector_params,
 )
 from llama_index_mmrag.stores.collection import Collection, Found
+from llama_index_mmrag.stores.dense import LARGER_IS_BETTER, dense_vector
 from llama_index_mmrag.stores.edge_filters import NO_DOCUMENT, as_json
 from llama_index_mmrag.stores.edge_points import point_id_of
 from llama_index_mmrag.stores.encoder_card import check_size, is_filled_by
 from llama_index_mmrag.stores.locks import search_lock
 from llama_index_mmrag.stores.native import DOC_ID_KEY, having
+from llama_index_mmrag.stores.payloads import readable
 from llama_index_mmrag.stores.rescoring import RescoringVectorStore
 from llama_index_mmrag.stores.server_errors import Asking
 from llama_index_mmrag.vectors import Vectors
 
-_LARGER_IS_BETTER = ("cosine", "dot")
+_LOOKED_AT = 10
 _FILTERING = (
     *("query", "aquery", "get_nodes", "aget_nodes"),
     *("_build_query_filter", "_build_subfilter"),
@@ -55,6 +58,7 @@ class QdrantCollection(Collection):
         self._client: Any = store.client  # None with an asynchronous one alone
         asked = store._aclient if self._client is None else self._client  # noqa: SLF001
         self._lock = Asking(asked, store.collection_name, search_lock(store))
+        self._is_plain = type(store) is QdrantVectorStore  # others read their own way
         self._reads_itself = type(store).get_nodes is not QdrantVectorStore.get_nodes
         # LlamaIndex's (0.10.4) `query(qdrant_filters=...)` takes them instead of the
         # query's own, to which a subclass may have added what it hides.
@@ -81,7 +85,8 @@ class QdrantCollection(Collection):
         **how: Any,
     ) -> list[Found]:
         """Return what the store finds, best first."""
-        return super().search(query, payload_keys, **self._how(query, **how))
+        with readable(self.store):
+            return super().search(query, payload_keys, **self._how(query, **how))
 
     async def asearch(
         self,
@@ -96,8 +101,10 @@ class QdrantCollection(Collection):
             find = partial(self.search, query, payload_keys, **how)
             return await in_turn(find, self)
         if self.way != "await":
-            return await super().asearch(query, payload_keys, **how)
-        with self._lock:  # which an asynchronous client does without
+            with readable(self.store):
+                return await super().asearch(query, payload_keys, **how)
+        # An asynchronous client does without the lock.
+        with self._lock, readable(self.store):
             how = self._how(query, **how)
             return await super().asearch(query, payload_keys, **how)
 
@@ -217,7 +224,7 @@ class QdrantCollection(Collection):
         with self._lock:
             described = self._client.get_collection(name).config.params.vectors
             vector = vector_params(described, store.dense_vector_name)
-            if vector is None or vector.distance.lower() not in _LARGER_IS_BETTER:
+            if vector is None or vector.distance.lower() not in LARGER_IS_BETTER:
                 return super().sample(most)
             how: dict[str, Any] = {"with_vectors": True, "with_payload": False}
             how["limit"] = min(most, POINTS_PER_PAGE)
@@ -249,22 +256,24 @@ class QdrantCollection(Collection):
                     f"the collection first."
                 )
             config = self._client.get_collection(name).config
-        vector = vector_params(config.params.vectors, wanted)
-        if vector is None:
-            raise CollectionMismatch(
-                f"Collection {name!r} has the vectors {sorted(config.params.vectors)}; "
-                f"the store asks for {wanted!r}. Make the store with "
-                f"QdrantVectorStore({name!r}, dense_vector_name=...)."
-            )
+        vector = dense_vector(config.params, wanted, name)
         check_size(vector.size, dim, f"collection {name!r}")
-        if vector.distance.lower() not in _LARGER_IS_BETTER:
-            raise CollectionMismatch(
-                f"Collection {name!r} measures {vector.distance.value}, of which "
-                f"smaller is better; expected Cosine or Dot. Make it anew with one of "
-                f"these: for unit vectors the order is the same."
-            )
         if card is not None:
             is_filled_by(card, config.metadata, name)
+
+    def strangers(self, *, ask_server: bool = True) -> list[dict[str, Any]]:
+        """Return the payloads of those of ten points that LlamaIndex did not write."""
+        client, name = self._client, self.store.collection_name
+        if not self._is_plain or client is None:
+            return []
+        if not (ask_server or is_local(client)):
+            return []
+        with self._lock:
+            if not client.collection_exists(name):
+                return []
+            points, _ = client.scroll(name, limit=_LOOKED_AT, with_payload=True)
+        payloads = [point.payload or {} for point in points]
+        return [payload for payload in payloads if WRITTEN_KEY not in payload]
 
     def _points(self, node_ids: Ids[str], **wanted: Any) -> list[models.Record]:
         name = self.store.collection_name
@@ -326,5 +335,6 @@ class QdrantCollection(Collection):
             ) from error
 
     def _parsed(self, points: list[models.Record]) -> list[BaseNode]:
-        nodes = list(self.store.parse_to_query_result(points).nodes or ())
+        with readable(self.store):
+            nodes = list(self.store.parse_to_query_result(points).nodes or ())
         return place(nodes, self.places)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .rows import PAGES, Row, rows_of
+from .rows_foreign import SHOWN
 
 FOLDER = Path(__file__).parents[2] / "docs"
 
@@ -34,7 +35,9 @@ def page_of(page: str) -> str:
 
 
 def _line(row: Row) -> str:
-    typed = row.typed.replace("|", "\\|").replace("`", "'")
+    typed = row.typed.rpartition(SHOWN)[2].replace(", **shop", ', collection="shop"')
+    typed = typed.replace(", **docs_only", ', collection="docs"')
+    typed = typed.replace("|", "\\|").replace("`", "'").replace("\n", "; ")
     is_error = row.outcome != "runs"
     outcome = f"raises `{row.outcome}`" if is_error else "runs"
     return f"| `{typed}` | {outcome} | {row.means} |"
