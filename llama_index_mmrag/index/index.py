@@ -27,6 +27,7 @@ from llama_index_mmrag.index.opening import (
     close_all,
     temporary_folder,
 )
+from llama_index_mmrag.index.pipelines import Pipelines
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
 from llama_index_mmrag.ingestion.roots import MEDIA, Roots, checked_roots
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from llama_index_mmrag.compression import CompressSettings, IndexCompression
 
 
-class MultiModalQdrantIndex(Made, Engines):
+class MultiModalQdrantIndex(Made, Pipelines, Engines):
     """Texts and pictures in a collection each, opened, filled and searched as one.
 
     Use `open`. Inserting is incremental: ids come from content, so what is there is

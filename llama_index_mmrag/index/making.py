@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
-from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings.utils import EmbedType
 from llama_index.core.schema import BaseNode, TransformComponent
 from llama_index.core.storage import StorageContext
@@ -23,6 +22,7 @@ from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.index.encoders import encoders_of
 from llama_index_mmrag.index.opening import MEMORY
+from llama_index_mmrag.index.splitting import without_encoders
 from llama_index_mmrag.index.verbs import Verbs
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.retrieval.channel import Channel
@@ -73,7 +73,7 @@ class Made(Verbs):
             given = {**_stores_in(storage_context, opening), **opening}
             index = cls.from_vector_store(transformations=transformations, **given)
         else:
-            steps = _checked(transformations)
+            steps = without_encoders(transformations or (), "transformations")
             has_place = any(opening.get(name) is not None for name in _PLACES)
             index = cls.open(**opening if has_place else {**opening, "path": MEMORY})
             index._transformations = steps
@@ -121,7 +121,7 @@ class Made(Verbs):
             CollectionMismatch: A collection was filled by other encoders.
             StoreUnusable: The server does not answer, or refuses.
         """
-        steps = _checked(transformations)
+        steps = without_encoders(transformations or (), "transformations")
         encoders = encoders_of(embed_model, image_embed_model)
         stores = {"text": vector_store, "image": image_vector_store}
         with encoders.told():
@@ -142,20 +142,6 @@ class Made(Verbs):
         index._owns_stores = False
         index._transformations = steps
         return index
-
-
-def _checked(
-    transformations: Sequence[TransformComponent] | None,
-) -> tuple[TransformComponent, ...]:
-    """Return what splits documents, without encoders."""
-    for step in transformations or ():
-        if isinstance(step, BaseEmbedding):
-            raise InvalidSetting(
-                f"transformations has the encoder {step.class_name()}; expected what "
-                f"splits and enriches documents. Give it as embed_model= or "
-                f"image_embed_model=: all that is stored is encoded by these."
-            )
-    return tuple(transformations or ())
 
 
 def _stores_in(context: StorageContext, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ from llama_index_mmrag.nodes.places import (
     places_of,
     stored_metadata,
 )
-from llama_index_mmrag.nodes.shown import has_picture
+from llama_index_mmrag.nodes.shown import has_picture, lost_picture
 
 
 @checked
@@ -255,7 +255,11 @@ def _read_node(
     has_text = bool(text.strip())
     is_two = isinstance(node, Node) and has_picture(node) and has_text
     picture, problems = _picture(node, has_text=is_two)
-    if not has_text and picture is None:
+    if lost := lost_picture(node):
+        if not has_text:
+            raise ImageUnreadable(lost)
+        problems = (f"{lost} The text went in.",)
+    elif not has_text and picture is None:
         problems = ("The node has neither text nor picture. Leave it out.",)
     parts: list[tuple[TextNode, Picture | None]] = []
     if has_text and (is_two or not has_picture(node)):

@@ -256,11 +256,13 @@ class Sources:
         n_removed = self._writer.delete_all(list({stored, ref_doc_id}))
         return n_removed or self._writer.delete_all([file])
 
-    def _read(self, items: Sequence[BaseNode]) -> Iterator[SourceRecord | Problem]:
+    def _read(
+        self, items: Sequence[BaseNode], settings: ReadSettings | None = None
+    ) -> Iterator[SourceRecord | Problem]:
         roots = self._roots.places
         records = read_documents(
             items,
-            settings=self._settings,
+            settings=settings or self._settings,
             roots=roots,
             transformations=self._transformations,
         )
