@@ -28,6 +28,7 @@ from llama_index_mmrag.index.opening import (
     temporary_folder,
 )
 from llama_index_mmrag.index.pipelines import Pipelines
+from llama_index_mmrag.index.splitting import reading
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
 from llama_index_mmrag.ingestion.roots import MEDIA, Roots, checked_roots
@@ -198,7 +199,7 @@ class MultiModalQdrantIndex(Made, Pipelines, Engines):
                     channels = channels_in(root, encoders.of, composition)
                 unfinished.callback(close_all, channels)
                 known = catalogue_in(root, catalogue)
-                settings = settings or ReadSettings(media_dir=root / MEDIA)
+                settings = reading(settings, media_dir=root / MEDIA)
             else:
                 from qdrant_client import AsyncQdrantClient, QdrantClient
 
@@ -213,6 +214,7 @@ class MultiModalQdrantIndex(Made, Pipelines, Engines):
                         client, collection, encoders.of, composition, aclient=aclient
                     )
                 known = catalogue_on(client, collection, catalogue)
+                settings = reading(settings)
             index = cls(
                 channels, settings=settings, root=root, roots=roots, catalogue=known
             )

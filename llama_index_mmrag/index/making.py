@@ -22,7 +22,7 @@ from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.index.encoders import encoders_of
 from llama_index_mmrag.index.opening import MEMORY
-from llama_index_mmrag.index.splitting import without_encoders
+from llama_index_mmrag.index.splitting import reading
 from llama_index_mmrag.index.verbs import Verbs
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.retrieval.channel import Channel
@@ -73,10 +73,8 @@ class Made(Verbs):
             given = {**_stores_in(storage_context, opening), **opening}
             index = cls.from_vector_store(transformations=transformations, **given)
         else:
-            steps = without_encoders(transformations or (), "transformations")
             has_place = any(opening.get(name) is not None for name in _PLACES)
             index = cls.open(**opening if has_place else {**opening, "path": MEMORY})
-            index._transformations = steps
             if not has_place:
                 _LOG.info(
                     "No place was given: the index is in %s, which close() removes. "
@@ -85,6 +83,8 @@ class Made(Verbs):
                 )
         with ExitStack() as unfinished:
             unfinished.callback(index.close)
+            if transformations is not None and storage_context is None:
+                index._settings = reading(index._settings, transformations)
             index.insert(documents, show_progress=show_progress)
             unfinished.pop_all()
         made: Self = index
@@ -113,7 +113,8 @@ class Made(Verbs):
             settings: As for `open`. Pictures that come as bytes are kept in their
                 points, unless `media_dir` says where.
             transformations: Split documents in place of our own reader, here and in
-                each later `insert`. Those with a picture stay whole.
+                each later `insert`, and the texts of pages with pictures and of files;
+                those stay linked. None: those that Settings were given.
 
         Raises:
             InvalidSetting: A store is of another kind, or missing, or both are one; or
@@ -121,7 +122,7 @@ class Made(Verbs):
             CollectionMismatch: A collection was filled by other encoders.
             StoreUnusable: The server does not answer, or refuses.
         """
-        steps = without_encoders(transformations or (), "transformations")
+        settings = reading(settings, transformations)
         encoders = encoders_of(embed_model, image_embed_model)
         stores = {"text": vector_store, "image": image_vector_store}
         with encoders.told():
@@ -140,7 +141,6 @@ class Made(Verbs):
         known = Catalogue(None, index_id)
         index: Self = made(channels, settings=settings, catalogue=known)
         index._owns_stores = False
-        index._transformations = steps
         return index
 
 

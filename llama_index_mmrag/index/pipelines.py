@@ -19,11 +19,13 @@ from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.checks.keywords import refuse_unknown
 from llama_index_mmrag.concurrency.threads import athread
 from llama_index_mmrag.errors import InvalidQuery, InvalidSetting
-from llama_index_mmrag.index.splitting import without_encoders
 from llama_index_mmrag.index.verbs import Verbs
 from llama_index_mmrag.ingestion.records import DocumentUnreadable, UpsertReport
 from llama_index_mmrag.ingestion.relations import stored_id
-from llama_index_mmrag.ingestion.transformation import MultiModalTransformation
+from llama_index_mmrag.ingestion.transformation import (
+    MultiModalTransformation,
+    without_encoders,
+)
 
 _NAMED = 5
 """Nodes that an error names; the log names all."""

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import uuid4
 
+from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.ingestion.pipeline import (
     arun_transformations,
     run_transformations,
@@ -22,6 +23,7 @@ from llama_index.core.schema import (
 )
 from llama_index.core.utils import get_tokenizer
 
+from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.identity import derived_id, is_random
 from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.nodes.shown import has_picture
@@ -73,6 +75,29 @@ def _in_a_worker(steps: bytes) -> MultiModalTransformation:
     # asked LlamaIndex for it, which has the file: offline, the pool waits for ever.
     get_tokenizer()
     return MultiModalTransformation(steps=pickle.loads(steps))  # noqa: S301 - our own
+
+
+def without_encoders(
+    steps: Iterable[TransformComponent], name: str
+) -> tuple[TransformComponent, ...]:
+    """Return the steps, if all that is stored is encoded by the index's encoders alone.
+
+    Args:
+        steps: LlamaIndex's transformations.
+        name: What they are called where they were given.
+
+    Raises:
+        InvalidSetting: One is an encoder.
+    """
+    steps = tuple(steps)
+    for step in steps:
+        if isinstance(step, BaseEmbedding):
+            raise InvalidSetting(
+                f"{name} has the encoder {step.class_name()}; expected what splits and "
+                f"enriches documents. Give it as embed_model= or image_embed_model= "
+                f"of the index: all that is stored is encoded by these."
+            )
+    return steps
 
 
 def _texts(nodes: Sequence[BaseNode]) -> list[BaseNode]:
