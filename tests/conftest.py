@@ -110,7 +110,7 @@ def retrieve(request) -> Callable[..., Awaitable[list[NodeWithScore]]]:
 @pytest.fixture
 def unset(monkeypatch) -> Any:
     """Return LlamaIndex's Settings as they are before anything is set."""
-    for name in ("_llm", "_embed_model"):
+    for name in ("_llm", "_embed_model", "_node_parser", "_transformations"):
         monkeypatch.setattr(Settings, name, None)
     return Settings
 

@@ -17,15 +17,19 @@ import pytest
 from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.indices import MultiModalVectorStoreIndex
+from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.llms import MockLLM
+from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.retrievers import QueryFusionRetriever
 from llama_index.core.schema import (
     BaseNode,
+    ImageDocument,
     ImageNode,
     IndexNode,
     NodeWithScore,
     QueryBundle,
     TextNode,
+    TransformComponent,
 )
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -525,3 +529,37 @@ def test_llamaindex_cannot_follow_an_index_node_and_ours_can(stores, encoder):
         [channel("text", stores[0], encoder)], object_map={"table": target}
     )
     assert ids_of(ours.retrieve("red")) == [uid("table")]
+
+
+# (i) Pictures in an ingestion pipeline
+
+
+def pipeline(*steps: TransformComponent, **settings: Any) -> IngestionPipeline:
+    return IngestionPipeline(transformations=[*steps], **settings)
+
+
+def test_i_llamaindex_splits_a_picture_into_a_text_and_ours_lets_it_pass(
+    our_index, paint
+):
+    picture = bare_picture(paint("red"))
+    (made,) = pipeline(SentenceSplitter()).run(nodes=[picture])
+    assert not isinstance(made, ImageNode), FIXED.format("(i) pictures that are split")
+    step = our_index.as_transformation(SentenceSplitter())
+    store = our_index.as_vector_store()
+    pipeline(step, vector_store=store).run(nodes=[picture])
+    assert [type(node) for node in store.get_nodes()] == [ImageNode]
+
+
+def test_i_llamaindexs_cache_gives_one_picture_for_another_and_ours_each(
+    our_index, paint
+):
+    pictures = [ImageDocument(image_path=str(paint(c))) for c in ("red", "blue")]
+    theirs = pipeline(SentenceSplitter())
+    shown = {theirs.run(documents=[each])[0].image_path for each in pictures}
+    assert len(shown) == 1, FIXED.format("(i) pictures in the cache")
+    store = our_index.as_vector_store()
+    step = our_index.as_transformation(SentenceSplitter())
+    ours = pipeline(step, vector_store=store)
+    for each in pictures:
+        ours.run(documents=[each])
+    assert len({node.image_path for node in store.get_nodes()}) == 2

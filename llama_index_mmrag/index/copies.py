@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llama_index.core.schema import TransformComponent
 from typing_extensions import Self
 
 from llama_index_mmrag.index.opening import check_again, close_all
 from llama_index_mmrag.ingestion.linked import TEXT
 from llama_index_mmrag.ingestion.sources import Sources
+from llama_index_mmrag.ingestion.transformation import MultiModalTransformation
 from llama_index_mmrag.retrieval.channel import Channel
-from llama_index_mmrag.stores.catalogue import Catalogue
 
 
 class Copies(Sources):
@@ -48,24 +48,28 @@ class Copies(Sources):
         Raises:
             InvalidSetting: They are in memory alone.
         """
-        how = {"settings": self._settings, "root": self._root}
-        known = (self._catalogue, self._transformations)
-        return opened_again, (type(self), self.channels, how, *known)
+        # What splits is pickled as a step of a pipeline: so that it can be read.
+        steps = MultiModalTransformation(steps=[*self._settings.transformations])
+        how = {
+            "settings": replace(self._settings, transformations=()),
+            "root": self._root,
+            "catalogue": self._catalogue,
+        }
+        return opened_again, (type(self), self.channels, steps, how)
 
 
 def opened_again(
     made: Any,
     channels: Sequence[Channel],
+    split: MultiModalTransformation,
     how: Mapping[str, Any],
-    catalogue: Catalogue,
-    transformations: Sequence[TransformComponent],
 ) -> Any:
     """Return the index of a pickle, which owns the stores that opened with it."""
     with ExitStack() as unfinished:
         unfinished.callback(close_all, channels)
-        check_again(channels, how["root"], catalogue.index_id)
-        index = made(channels, catalogue=catalogue, **how)
-        index._transformations = transformations
+        check_again(channels, how["root"], how["catalogue"].index_id)
+        settings = replace(how["settings"], transformations=split.steps)
+        index = made(channels, **{**how, "settings": settings})
         index._writer.recover(can_wait=True)
         for channel in channels:
             if (client := getattr(channel.vector_store, "_client", None)) is not None:

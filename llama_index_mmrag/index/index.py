@@ -28,6 +28,8 @@ from llama_index_mmrag.index.opening import (
     close_all,
     temporary_folder,
 )
+from llama_index_mmrag.index.pipelines import Pipelines
+from llama_index_mmrag.index.splitting import reading
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
 from llama_index_mmrag.ingestion.roots import MEDIA, Roots, checked_roots
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from llama_index_mmrag.compression import CompressSettings, IndexCompression
 
 
-class MultiModalQdrantIndex(Copies, Made, Engines):
+class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
     """Texts and pictures in a collection each, opened, filled and searched as one.
 
     Use `open`. Inserting is incremental: ids come from content, so what is there is
@@ -215,7 +217,7 @@ class MultiModalQdrantIndex(Copies, Made, Engines):
                     channels = channels_in(root, encoders.of, composition)
                 unfinished.callback(close_all, channels)
                 known = catalogue_in(root, catalogue)
-                settings = settings or ReadSettings(media_dir=root / MEDIA)
+                settings = reading(settings, media_dir=root / MEDIA)
             else:
                 from qdrant_client import AsyncQdrantClient, QdrantClient
 
@@ -236,6 +238,7 @@ class MultiModalQdrantIndex(Copies, Made, Engines):
                         client, collection, encoders.of, composition, aclient=aclient
                     )
                 known = catalogue_on(client, collection, catalogue)
+                settings = reading(settings)
             index = cls(
                 channels, settings=settings, root=root, roots=roots, catalogue=known
             )

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
-from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings.utils import EmbedType
 from llama_index.core.schema import BaseNode, TransformComponent
 from llama_index.core.storage import StorageContext
@@ -23,6 +22,7 @@ from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.index.encoders import encoders_of
 from llama_index_mmrag.index.opening import MEMORY
+from llama_index_mmrag.index.splitting import reading
 from llama_index_mmrag.index.verbs import Verbs
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.retrieval.channel import Channel
@@ -74,10 +74,8 @@ class Made(Verbs):
             given = {**_stores_in(storage_context, opening), **opening}
             index = cls.from_vector_store(transformations=transformations, **given)
         else:
-            steps = _checked(transformations)
             has_place = any(opening.get(name) is not None for name in _AT_A_PLACE)
             index = cls.open(**opening if has_place else {**opening, "path": MEMORY})
-            index._transformations = steps
             if not has_place:
                 _LOG.info(
                     "No place was given: the index is in %s, which close() removes. "
@@ -86,6 +84,8 @@ class Made(Verbs):
                 )
         with ExitStack() as unfinished:
             unfinished.callback(index.close)
+            if transformations is not None and storage_context is None:
+                index._settings = reading(index._settings, transformations)
             index.insert(documents, show_progress=show_progress)
             unfinished.pop_all()
         made: Self = index
@@ -114,7 +114,8 @@ class Made(Verbs):
             settings: As for `open`. Pictures that come as bytes are kept in their
                 points, unless `media_dir` says where.
             transformations: Split documents in place of our own reader, here and in
-                each later `insert`. Those with a picture stay whole.
+                each later `insert`, and the texts of pages with pictures and of files;
+                those stay linked. None: those that Settings were given.
 
         Raises:
             InvalidSetting: A store is of another kind, or missing, or both are one; or
@@ -122,7 +123,7 @@ class Made(Verbs):
             CollectionMismatch: A collection was filled by other encoders.
             StoreUnusable: The server does not answer, or refuses.
         """
-        steps = _checked(transformations)
+        settings = reading(settings, transformations)
         encoders = encoders_of(embed_model, image_embed_model)
         stores = {"text": vector_store, "image": image_vector_store}
         with encoders.told():
@@ -141,22 +142,7 @@ class Made(Verbs):
         known = Catalogue(None, index_id)
         index: Self = made(channels, settings=settings, catalogue=known)
         index._owns_stores = False
-        index._transformations = steps
         return index
-
-
-def _checked(
-    transformations: Sequence[TransformComponent] | None,
-) -> tuple[TransformComponent, ...]:
-    """Return what splits documents, without encoders."""
-    for step in transformations or ():
-        if isinstance(step, BaseEmbedding):
-            raise InvalidSetting(
-                f"transformations has the encoder {step.class_name()}; expected what "
-                f"splits and enriches documents. Give it as embed_model= or "
-                f"image_embed_model=: all that is stored is encoded by these."
-            )
-    return tuple(transformations or ())
 
 
 def _stores_in(context: StorageContext, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from llama_index.core.schema import (
     ImageNode,
     Node,
     TextNode,
-    TransformComponent,
 )
 
 from llama_index_mmrag.checks import instance, listed
@@ -42,7 +41,7 @@ from llama_index_mmrag.ingestion.linked import (
     templates_of,
 )
 from llama_index_mmrag.ingestion.markdown import is_markdown, markdown_page
-from llama_index_mmrag.ingestion.pages import Page, Section, page_record, split
+from llama_index_mmrag.ingestion.pages import Page, Section, chunked, page_record
 from llama_index_mmrag.ingestion.pictures import (
     Caption,
     Picture,
@@ -72,7 +71,7 @@ from llama_index_mmrag.nodes.places import (
     places_of,
     stored_metadata,
 )
-from llama_index_mmrag.nodes.shown import has_picture
+from llama_index_mmrag.nodes.shown import has_picture, lost_picture
 
 
 @checked
@@ -81,13 +80,11 @@ def read_documents(
     *,
     settings: ReadSettings | None = None,
     roots: Mapping[str, str | Path] | None = None,
-    transformations: Sequence[TransformComponent] = (),
 ) -> Iterator[SourceRecord | Problem]:
     """Yield one record or problem for each document or node, in the order given."""
-    how: dict[str, Any] = {"roots": roots, "transformations": transformations}
     for document in documents:
         try:
-            yield read_document(document, settings=settings, **how)
+            yield read_document(document, settings=settings, roots=roots)
         except StoreFull:
             raise  # says nothing of the document
         except MmragError as error:
@@ -100,7 +97,6 @@ def read_document(
     *,
     settings: ReadSettings | None = None,
     roots: Mapping[str, str | Path] | None = None,
-    transformations: Sequence[TransformComponent] = (),
 ) -> SourceRecord:
     """Return what one LlamaIndex document or node contributes; it is not changed.
 
@@ -125,7 +121,6 @@ def read_document(
         document: Document, ImageDocument, Node, TextNode or ImageNode.
         settings: Chunk size, folder for inline pictures; None for the defaults.
         roots: Folders by name that paths are named by; None for none.
-        transformations: LlamaIndex's, which split documents that show no picture.
 
     Raises:
         ImageUnreadable: Its picture is broken or only a URL, and there is no text.
@@ -137,11 +132,7 @@ def read_document(
     if settings.media_dir is not None:
         places |= places_of({MEDIA: settings.media_dir})
     if isinstance(document, Document):
-        document = undecoded(document)
-        steps = listed(transformations, "transformations", TransformComponent)
-        if steps and not has_picture(document):
-            return _transformed(document, steps, settings, places)
-        return _read_document(document, settings, places)
+        return _read_document(undecoded(document), settings, places)
     if isinstance(document, (TextNode, Node)):
         return _read_node(document, settings, places)
     raise InvalidSetting(
@@ -209,9 +200,12 @@ def _read_document(
         page = Page((Section(text),), problems=problems)
     else:
         # A text of several chunks is no caption; the picture is linked to them.
-        caption = text.strip() if len(split(text, "", settings)) == 1 else ""
+        caption = text.strip() if len(chunked(text, "", settings)) == 1 else ""
         shown = (Caption(picture, caption),)
         page = Page((Section(text, shown, name=("document",)),))
+    shows = [caption for section in page.sections for caption in section.pictures]
+    if settings.transformations and not shows and not page.problems:
+        return _transformed(document, settings, places)
     return page_record(page, origin, settings)
 
 
@@ -225,13 +219,10 @@ def _ids(
 
 
 def _transformed(
-    document: Document,
-    transformations: Sequence[TransformComponent],
-    settings: ReadSettings,
-    places: Places,
+    document: Document, settings: ReadSettings, places: Places
 ) -> SourceRecord:
     ids = _ids(document, None, settings, places)
-    made = run_transformations([document], transformations)
+    made = run_transformations([document], settings.transformations)
     parts: Any = listed(made, "What transformations return", TextNode, Node)
     records = [
         _read_node(part, settings, places, ids, at=position)
@@ -255,7 +246,11 @@ def _read_node(
     has_text = bool(text.strip())
     is_two = isinstance(node, Node) and has_picture(node) and has_text
     picture, problems = _picture(node, has_text=is_two)
-    if not has_text and picture is None:
+    if lost := lost_picture(node):
+        if not has_text:
+            raise ImageUnreadable(lost)
+        problems = (f"{lost} The text went in.",)
+    elif not has_text and picture is None:
         problems = ("The node has neither text nor picture. Leave it out.",)
     parts: list[tuple[TextNode, Picture | None]] = []
     if has_text and (is_two or not has_picture(node)):

@@ -96,6 +96,9 @@ class Draft:
     """None makes it an entity of its own. An `entity_id` in the origin's metadata is
     the user's word and wins."""
     section: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What a step that splits said of it, beside the origin's."""
+    hidden_from_embedding: tuple[str, ...] = ()
     hidden_from_llm: tuple[str, ...] = ()
     id_: str | None = None
     """The id to store it under; None derives it from the content."""
@@ -111,6 +114,7 @@ def linked(drafts: Sequence[Draft], origin: Origin) -> tuple[RecordNode, ...]:
         node, picture = draft.node, draft.picture
         node.metadata = {
             **origin.metadata,
+            **draft.metadata,
             MODALITY_KEY: draft.modality or (TEXT if picture is None else IMAGE),
             POSITION_KEY: draft.position,
             CONTENT_HASH_KEY: content_hash(node.text, picture),
@@ -136,17 +140,23 @@ def linked(drafts: Sequence[Draft], origin: Origin) -> tuple[RecordNode, ...]:
         source = source or node.id_
         info = RelatedNodeInfo(node_id=source)
         node.relationships = {NodeRelationship.SOURCE: info, **origin.related}
-        dress(node, origin, draft.hidden_from_llm)
+        dress(node, origin, draft.hidden_from_llm, draft.hidden_from_embedding)
     nodes = tuple(draft.node for draft in drafts)
     hide_bookkeeping(*nodes)
     return nodes
 
 
-def dress(node: RecordNode, origin: Origin, hidden_from_llm: Sequence[str]) -> None:
+def dress(
+    node: RecordNode,
+    origin: Origin,
+    hidden_from_llm: Sequence[str],
+    hidden_from_embedding: Sequence[str] = (),
+) -> None:
     """Write to a node how it is shown: templates, and which keys a user hides."""
     for name, template in origin.templates.items():
         setattr(node, name, template)
-    node.excluded_embed_metadata_keys = list(origin.hidden_from_embedding)
+    hidden = [*origin.hidden_from_embedding, *hidden_from_embedding]
+    node.excluded_embed_metadata_keys = hidden
     node.excluded_llm_metadata_keys = [*origin.hidden_from_llm, *hidden_from_llm]
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any
 
+from llama_index.core.ingestion import run_transformations
 from llama_index.core.node_parser import SentenceSplitter
-from llama_index.core.schema import MetadataMode, TextNode
+from llama_index.core.schema import Document, MetadataMode, Node, TextNode
 from llama_index.core.utils import get_tokenizer
 
+from llama_index_mmrag.checks import listed
 from llama_index_mmrag.ingestion.identity import derived_id, user_metadata
 from llama_index_mmrag.ingestion.linked import (
     FILE_NAME_KEY,
@@ -97,10 +99,16 @@ def page_record(page: Page, origin: Origin, settings: ReadSettings) -> SourceRec
         kind, *name = section.name or (None,)
         entity_id = derived_id(kind, source, *name) if kind else None
         draft = partial(Draft, entity_id=entity_id, section=heading)
-        for text in _chunks(section, heading, overhead, settings):
-            node = TextNode(text=text)
+        for node in _chunks(section, heading, overhead, settings):
             # A text starts with its headings already.
-            drafts.append(draft(node, len(drafts), hidden_from_llm=(SECTION_KEY,)))
+            chunk = draft(
+                node,
+                len(drafts),
+                metadata=node.metadata,
+                hidden_from_embedding=tuple(node.excluded_embed_metadata_keys),
+                hidden_from_llm=(SECTION_KEY, *node.excluded_llm_metadata_keys),
+            )
+            drafts.append(chunk)
         for shown in section.pictures:
             placed = place_picture(shown.picture, settings.media_dir)
             image = CaptionedImageNode(text=shown.text, **placed)
@@ -115,7 +123,7 @@ def page_record(page: Page, origin: Origin, settings: ReadSettings) -> SourceRec
 
 def _chunks(
     section: Section, heading: str, overhead: str, settings: ReadSettings
-) -> Iterator[str]:
+) -> Iterator[TextNode]:
     captions = [caption.text for caption in section.pictures if caption.text]
     # A section that holds only pictures is still found by its heading and captions.
     text = section.text.strip() or "\n".join(dict.fromkeys(captions))
@@ -123,11 +131,40 @@ def _chunks(
         text = ""
     if not text:
         if heading:
-            yield heading
+            yield TextNode(text=heading)
         return
     prefix = f"{heading}\n\n" if heading else ""
-    for chunk in split(text, overhead + prefix, settings, separator=section.separator):
-        yield prefix + chunk
+    before = overhead + prefix
+    for chunk in chunked(text, before, settings, separator=section.separator):
+        chunk.text = prefix + chunk.text
+        yield chunk
+
+
+def chunked(
+    text: str, overhead: str, settings: ReadSettings, *, separator: str = PARAGRAPH
+) -> list[TextNode]:
+    """Return the nodes of a text: by the settings' steps, or as `split` cuts it.
+
+    Args:
+        text: As for `split`, and so is what follows.
+        overhead: What steps know nothing of.
+        settings: Steps, or sizes.
+        separator: What stands between paragraphs.
+    """
+    if not settings.transformations:
+        chunks = split(text, overhead, settings, separator=separator)
+        return [TextNode(text=chunk) for chunk in chunks]
+    made = run_transformations([Document(text=text)], settings.transformations)
+    listed(made, "What transformations return", TextNode, Node)
+    return [
+        TextNode(
+            text=node.get_content(),
+            metadata=user_metadata(node.metadata),
+            excluded_embed_metadata_keys=node.excluded_embed_metadata_keys,
+            excluded_llm_metadata_keys=node.excluded_llm_metadata_keys,
+        )
+        for node in made
+    ]
 
 
 def split(

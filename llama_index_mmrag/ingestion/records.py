@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from llama_index.core.schema import ImageNode, TextNode
+from llama_index.core.schema import ImageNode, TextNode, TransformComponent
 
 from llama_index_mmrag.checks import whole
 from llama_index_mmrag.checks.arguments import checked_fields
 from llama_index_mmrag.errors import InvalidSetting, MmragError
+from llama_index_mmrag.ingestion.transformation import without_encoders
 from llama_index_mmrag.stores.catalogue import FileRow
 
 logger = logging.getLogger(__name__)
@@ -203,8 +204,13 @@ class ReadSettings:
     each run, so by default ids are derived from the content instead.
     """
 
+    transformations: Sequence[TransformComponent] = ()
+    """LlamaIndex's steps, such as a splitter, in place of the two sizes: of documents
+    that show no picture, and of the text of each section of files and of others."""
+
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check the ranges, and that no step is an encoder."""
+        without_encoders(self.transformations, "transformations")
         whole(
             self.chunk_size,
             "chunk_size",

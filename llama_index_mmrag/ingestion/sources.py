@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
-from llama_index.core.schema import BaseNode, TransformComponent
+from llama_index.core.ingestion.pipeline import remove_unstable_values
+from llama_index.core.schema import BaseNode
 from llama_index.core.utils import get_tokenizer
 
 from llama_index_mmrag.checks import truth
@@ -65,7 +66,6 @@ class Sources:
         self._catalogue = catalogue
         # A random id lives as long as its object; the stored id comes from content.
         self._stored_ids: dict[str, str] = {}
-        self._transformations: Sequence[TransformComponent] = ()
         self._names: set[str] | None = None
         """Of roots that were stored before."""
 
@@ -256,14 +256,12 @@ class Sources:
         n_removed = self._writer.delete_all(list({stored, ref_doc_id}))
         return n_removed or self._writer.delete_all([file])
 
-    def _read(self, items: Sequence[BaseNode]) -> Iterator[SourceRecord | Problem]:
+    def _read(
+        self, items: Sequence[BaseNode], settings: ReadSettings | None = None
+    ) -> Iterator[SourceRecord | Problem]:
         roots = self._roots.places
-        records = read_documents(
-            items,
-            settings=self._settings,
-            roots=roots,
-            transformations=self._transformations,
-        )
+        how = settings or self._settings
+        records = read_documents(items, settings=how, roots=roots)
         for item, record in zip(items, records, strict=True):
             if isinstance(record, SourceRecord):
                 # A node's own id must not name its whole document.
@@ -337,6 +335,7 @@ def _read_as(links_from: Path | None, settings: ReadSettings) -> str:
         settings.chunk_overlap,
         settings.encoding,
         settings.media_dir is None,
+        *(remove_unstable_values(str(s.to_dict())) for s in settings.transformations),
         list(get_tokenizer()(_PROBE)),
     )
     return hashlib.sha256(repr(follows_from).encode()).hexdigest()[:16]

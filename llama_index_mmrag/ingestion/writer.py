@@ -123,7 +123,7 @@ class Writer(Removing):
         new: dict[str, list[BaseNode]] = {}
         stale: dict[str, list[str]] = {}
         stored = {
-            modality: one.ids_of_documents(replaced, random)
+            modality: one.ids_of_documents([*replaced, *random], random)
             for modality, one in self._collections.items()
         }
         for modality, nodes in wanted.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llama_index.core.base.llms.types import ImageBlock
-from llama_index.core.schema import BaseNode, ImageNode, Node
+from llama_index.core.schema import BaseNode, ImageNode, Node, ObjectType
 
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.nodes.node import IMAGE_FILE_KEY
@@ -36,6 +36,21 @@ def has_picture(node: BaseNode) -> bool:
     if isinstance(node, ImageNode):
         return True
     return isinstance(node, Node) and node.image_resource is not None
+
+
+def lost_picture(node: BaseNode) -> str:
+    """Return what to do where a node is a text that was a picture; "" for others.
+
+    LlamaIndex's splitters (0.14.25) make a text of an `ImageNode`, without its picture.
+    """
+    source = node.source_node
+    if has_picture(node) or source is None or source.node_type != ObjectType.IMAGE:
+        return ""
+    return (
+        f"The picture {source.node_id!r} came as a text: LlamaIndex's splitters make "
+        f"one of an ImageNode. Let pictures pass them, with "
+        f"index.as_transformation(SentenceSplitter()); or give an ImageDocument."
+    )
 
 
 def picture_of(node: BaseNode) -> str | bytes:

@@ -11,19 +11,21 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import qdrant_edge as qe
-from llama_index.core.schema import BaseNode
+from llama_index.core.schema import BaseNode, TextNode
 from llama_index.core.vector_stores.utils import (
     metadata_dict_to_node,
     node_to_metadata_dict,
 )
 
 from llama_index_mmrag.errors import (
+    ImageUnreadable,
     InvalidSetting,
     InvalidVector,
     MmragError,
     StoreUnusable,
 )
 from llama_index_mmrag.nodes.node import is_uuid, one_spelling
+from llama_index_mmrag.nodes.shown import lost_picture
 from llama_index_mmrag.vectors import Vectors, has_direction, stored_rows
 
 CONTENT_KEYS = ["_node_content", "_node_type"]
@@ -120,7 +122,11 @@ def upserts_of(
             zeros under cosine.
         InvalidNodeId: An id is neither a UUID nor a number.
         InvalidSetting: Metadata that JSON cannot hold.
+        ImageUnreadable: A node was a picture, and lost it to a splitter.
     """
+    for node in nodes:
+        if type(node) is TextNode and not node.text and (lost := lost_picture(node)):
+            raise ImageUnreadable(lost)
     given = [node.node_id for node in nodes]
     rows = [_embedding_of(node, dim) for node in nodes]
     names = [f"The embedding of node {node.node_id!r}" for node in nodes]

@@ -26,7 +26,7 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 ENCODER = ColourEncoder(modality_gap=0.75)
 
 PAGES = {
-    "from-llamaindex": ("rows_llamaindex", "rows_pipelines"),
+    "from-llamaindex": ("rows_llamaindex", "rows_pipelines", "rows_splitting"),
     "from-qdrant": ("rows_qdrant", "rows_foreign", "rows_server"),
 }
 """By page of the docs: the files whose rows it lists."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from llama_index.core import Document
+from llama_index.core.node_parser import SentenceSplitter
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
@@ -28,6 +29,7 @@ from llama_index_mmrag.errors import (
     StoreInUse,
     StoreUnusable,
 )
+from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.pickling import API_KEY
 
@@ -116,16 +118,25 @@ def test_what_is_pickled_together_is_over_one_store(filled):
     assert again is not index
 
 
-def test_an_index_is_whole_after_a_pickle(filled, tmp_path):
+def chunk_size_of(data: bytes) -> int:
+    with pickle.loads(data) as index:
+        return index._settings.transformations[0].chunk_size
+
+
+def test_an_index_is_whole_after_a_pickle(filled, tmp_path, pool):
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "a.md").write_text("green leaves")
     with MultiModalQdrantIndex.open(
-        tmp_path / "composed", embed_model=ENCODER, composition=Blend(0.5)
+        tmp_path / "composed",
+        embed_model=ENCODER,
+        composition=Blend(0.5),
+        settings=ReadSettings(transformations=[SentenceSplitter(chunk_size=100)]),
     ) as index:
         index.insert_directory(photos)
         before = texts(index)
         data = pickle.dumps(index)
+    assert pool.submit(chunk_size_of, data).result() == 100
     with pickle.loads(data) as index:
         assert texts(index) == before
         assert index.insert_directory(photos).n_unchanged == 1
