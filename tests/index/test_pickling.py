@@ -131,7 +131,9 @@ def test_an_index_is_whole_after_a_pickle(filled, tmp_path, pool):
         tmp_path / "composed",
         embed_model=ENCODER,
         composition=Blend(0.5),
-        settings=ReadSettings(transformations=[SentenceSplitter(chunk_size=100)]),
+        settings=ReadSettings(
+            transformations=[SentenceSplitter(chunk_size=100, chunk_overlap=9)]
+        ),
     ) as index:
         index.insert_directory(photos)
         before = texts(index)
