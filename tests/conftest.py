@@ -26,6 +26,7 @@ from llama_index_mmrag.stores import QdrantEdgeVectorStore
 
 from .support import skips
 from .support.colours import DIM, GAP, OpenStore, Paint
+from .support.network import watched
 from .support.stores import open_client
 from .support.tiny_models import make_torchvision_importable
 
@@ -113,6 +114,15 @@ def unset(monkeypatch) -> Any:
     for name in ("_llm", "_embed_model", "_node_parser", "_transformations"):
         monkeypatch.setattr(Settings, name, None)
     return Settings
+
+
+@pytest.fixture
+def no_network(monkeypatch) -> Iterator[None]:
+    """Fail a test that asks another machine, though a key for OpenAI is at hand."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-this-must-go-nowhere")
+    with watched() as asked:
+        yield
+    assert asked == []
 
 
 @pytest.fixture(params=["local", "server"])

@@ -59,7 +59,7 @@ async def chat_llm() -> AsyncIterator[OpenAILike]:
 
 
 @pytest.fixture
-def reader(tmp_path, monkeypatch, chat_llm) -> Iterator[dict[str, Any]]:
+def reader(tmp_path, monkeypatch, chat_llm, no_network) -> Iterator[dict[str, Any]]:
     """What the pages say a reader has: two collections, encoders, a folder, a model."""
     handbook = tmp_path / "handbook"
     shutil.copytree(ROOT / "examples" / "data" / "handbook", handbook)

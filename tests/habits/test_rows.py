@@ -6,39 +6,20 @@ None reaches a network: every socket is watched.
 from __future__ import annotations
 
 import gc
-import sys
+import socket
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
 from llama_index_mmrag.errors import MmragError
 
+from ..support.network import watched
 from .pages import FOLDER, page_of
 from .rows import PAGES, Library, Row, names, rows_of, typed
 
 ROWS = [row for page in PAGES for row in rows_of(page)]
-LOCAL = ("127.0.0.1", "::1", "localhost")
-
-
-class Watch:
-    """Notes each address outside this machine that is asked for while it is on."""
-
-    def __init__(self) -> None:
-        self.is_on = False
-        self.asked: list[Any] = []
-
-    def __call__(self, event: str, args: tuple[Any, ...]) -> None:
-        if not self.is_on or event not in ("socket.connect", "socket.getaddrinfo"):
-            return
-        address = args[1] if event == "socket.connect" else args[0]
-        host = address[0] if isinstance(address, tuple) else address
-        if host not in LOCAL and host is not None:
-            self.asked.append((event, address))
-
-
-WATCH = Watch()
-sys.addaudithook(WATCH)
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +28,19 @@ def library(tmp_path_factory) -> Library:
 
 
 @pytest.fixture
-def known(tmp_path, monkeypatch, unset, library) -> Iterator[dict[str, Any]]:
+def known(
+    tmp_path, monkeypatch, unset, library, no_network
+) -> Iterator[dict[str, Any]]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-this-must-go-nowhere")
+    if find_spec("openai") is not None:
+        monkeypatch.setattr("openai.OpenAI.__init__", _nobody_makes_one)
+        monkeypatch.setattr("openai.AsyncOpenAI.__init__", _nobody_makes_one)
     with names(library, tmp_path) as known:
-        WATCH.is_on, WATCH.asked = True, []
         yield known
-        WATCH.is_on = False
+
+
+def _nobody_makes_one(self: Any, *args: Any, **kwargs: Any) -> None:
+    raise AssertionError("a client of OpenAI's was made")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -73,20 +60,13 @@ def test_a_line_means_what_it_means_there_or_says_our_word(row: Row, known, unse
         # Python's own sentence tells nobody what to do.
         assert isinstance(error, MmragError) or "has no attribute" not in said
         assert said.endswith((".", ")"))
-    assert WATCH.asked == []
     assert unset._llm is None
 
 
 def test_the_watch_sees_who_asks_a_network():
-    import socket
-
-    WATCH.is_on, WATCH.asked = True, []
-    try:
-        with pytest.raises(OSError):  # noqa: PT011 - there is no such name anywhere
-            socket.getaddrinfo("nowhere.invalid", 443)
-        assert WATCH.asked == [("socket.getaddrinfo", "nowhere.invalid")]
-    finally:
-        WATCH.is_on, WATCH.asked = False, []
+    with watched() as asked, pytest.raises(OSError):  # noqa: PT011 - no such name
+        socket.getaddrinfo("nowhere.invalid", 443)
+    assert asked == ["socket.getaddrinfo: nowhere.invalid"]
 
 
 @pytest.mark.parametrize("page", PAGES)
