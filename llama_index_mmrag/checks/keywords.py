@@ -40,6 +40,7 @@ OUR_WORDS = {
         "instructions and question, our prompts, or response_synthesizer= for one of "
         "LlamaIndex's",
     ),
+    "k": "top_k",
     "use_async": "aquery() and aretrieve()",
     "multimodal": "max_images=0 for captions instead of pictures",
     "citation_chunk_size": "Settings.chunk_size, or transformations at ingestion",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from llama_index_mmrag.checks import needs
 from llama_index_mmrag.embeddings.batches import batches_by_length, cut, in_threads
-from llama_index_mmrag.embeddings.unread import share_of_tokens
+from llama_index_mmrag.embeddings.unread import share_of_tokens, warn_of_long
 from llama_index_mmrag.embeddings.weights import MINILM, onnx_session, read_weights
 from llama_index_mmrag.vectors import Vectors, unit_rows
 
@@ -55,10 +55,10 @@ class MiniLM:
                 most 512.
             n_threads: Threads that run the model.
         """
-        token_ids = [
-            cut(encoding.ids, max_tokens)
-            for encoding in self._tokenizer.encode_batch_fast(list(texts))
-        ]
+        read = [e.ids for e in self._tokenizer.encode_batch_fast(list(texts))]
+        if n_long := sum(len(ids) > 2 * max_tokens for ids in read):
+            warn_of_long(n_long, len(texts), max_tokens)
+        token_ids = [cut(ids, max_tokens) for ids in read]
         lengths = [len(ids) for ids in token_ids]
         batches = batches_by_length(lengths, n_tokens=_BATCH_TOKENS)
         vectors = np.empty((len(texts), DIMENSION), dtype=np.float32)

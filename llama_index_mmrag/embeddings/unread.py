@@ -114,6 +114,19 @@ def warn_of_unread(embed_model: BaseEmbedding, texts: Sequence[str]) -> int:
     return scripts.total()
 
 
+def warn_of_long(n_long: int, n_texts: int, max_tokens: int) -> None:
+    """Log, once in a process, that most of some texts is not read."""
+    if ("long", "") not in _told:
+        _told.add(("long", ""))
+        _log.warning(
+            "%d of %d texts have more than twice the %d tokens that the offline "
+            "encoder reads: what follows those is not searched. Split texts into "
+            "smaller ones, such as by SentenceSplitter(chunk_size=200), or leave that "
+            "to insert().",
+            *(n_long, n_texts, max_tokens),
+        )
+
+
 def _script_of(text: str) -> str:
     """Return what Unicode calls the script that most of a text's letters are in."""
     names = (unicodedata.name(sign, "other") for sign in words_of(text))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from llama_index_mmrag.checks import number
+from llama_index_mmrag.checks.keywords import answered
 from llama_index_mmrag.fusion.entities import (
     Amount,
     Weighed,
@@ -26,6 +27,7 @@ _NO_SPREAD = 1e-9
 """Rounding gives equal scores a standard deviation of some 1e-17, not 0."""
 
 
+@answered({})
 @dataclass(frozen=True, slots=True)
 class CalibratedSum:
     """Calibrated sum: score = Σ_lists weight · ln(1 + exp(z - floor)).

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from llama_index_mmrag.checks import number
+from llama_index_mmrag.checks.keywords import answered
 from llama_index_mmrag.fusion.entities import (
     Amount,
     Weighed,
@@ -15,6 +16,7 @@ from llama_index_mmrag.fusion.entities import (
 from llama_index_mmrag.fusion.ranked_list import FusedEntity, RankedList
 
 
+@answered({})
 @dataclass(frozen=True, slots=True)
 class RRF:
     """Reciprocal rank fusion: score = Σ_lists weight / (k + rank), rank from 1.

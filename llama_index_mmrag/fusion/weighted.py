@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from llama_index_mmrag.checks import one_of
+from llama_index_mmrag.checks.keywords import answered
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion.entities import (
     Amount,
@@ -19,6 +20,7 @@ from llama_index_mmrag.fusion.normalize import NORMALIZERS, Normalizer
 from llama_index_mmrag.fusion.ranked_list import FusedEntity, RankedList
 
 
+@answered({})
 @dataclass(frozen=True, slots=True)
 class WeightedSum:
     """Weighted sum of normalised scores: score = Σ_lists weight · normalise(s).

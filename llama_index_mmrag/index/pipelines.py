@@ -44,6 +44,7 @@ class Pipelines(Verbs):
         """
         return IndexVectorStore(self)
 
+    @checked
     def as_transformation(self, *steps: TransformComponent) -> TransformComponent:
         """Return a step of an `IngestionPipeline`, before `as_vector_store`.
 

@@ -17,6 +17,7 @@ from llama_index.core.schema import (
 
 from llama_index_mmrag.checks import instance, listed
 from llama_index_mmrag.checks.arguments import checked
+from llama_index_mmrag.checks.shown import shown
 from llama_index_mmrag.errors import (
     ImageUnreadable,
     InvalidSetting,
@@ -71,7 +72,7 @@ from llama_index_mmrag.nodes.places import (
     places_of,
     stored_metadata,
 )
-from llama_index_mmrag.nodes.shown import has_picture, lost_picture
+from llama_index_mmrag.nodes.shown import has_picture, lost_picture, source_of
 
 
 @checked
@@ -87,9 +88,15 @@ def read_documents(
             yield read_document(document, settings=settings, roots=roots)
         except StoreFull:
             raise  # says nothing of the document
-        except MmragError as error:
-            source = document.id_ if isinstance(document, BaseNode) else repr(document)
-            yield Problem(source, str(error))
+        except (MmragError, TimeoutError) as error:
+            yield Problem(_name_of(document), str(error))
+
+
+def _name_of(document: object) -> str:
+    """Return what a document is called in a report: its id, unless nobody chose it."""
+    if not isinstance(document, BaseNode):
+        return shown(document)
+    return source_of(document) if is_random(document.id_) else document.id_
 
 
 def read_document(

@@ -15,6 +15,7 @@ from llama_index.core.ingestion.pipeline import (
 )
 from llama_index.core.schema import (
     BaseNode,
+    Document,
     ImageNode,
     NodeRelationship,
     RelatedNodeInfo,
@@ -25,6 +26,7 @@ from llama_index.core.utils import get_tokenizer
 
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.identity import derived_id, is_random
+from llama_index_mmrag.ingestion.pictures import undecoded
 from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.nodes.shown import has_picture
 
@@ -49,11 +51,13 @@ class MultiModalTransformation(TransformComponent):
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
         """Return the nodes as the index's vector store takes them."""
+        nodes = _seen(nodes)
         made = run_transformations(_texts(nodes), self.steps, **kwargs)
         return _ready(nodes, made)
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
         """Return what a call does, by the steps' own asynchronous methods."""
+        nodes = _seen(nodes)
         made = await arun_transformations(_texts(nodes), self.steps, **kwargs)
         return _ready(nodes, made)
 
@@ -98,6 +102,10 @@ def without_encoders(
                 f"of the index: all that is stored is encoded by these."
             )
     return steps
+
+
+def _seen(nodes: Sequence[BaseNode]) -> list[BaseNode]:
+    return [undecoded(n) if isinstance(n, Document) else n for n in nodes]
 
 
 def _texts(nodes: Sequence[BaseNode]) -> list[BaseNode]:

@@ -231,8 +231,9 @@ def disk_errors(path: Path) -> Iterator[None]:
 def closed_message(path: Path) -> str:
     """Return what to say of a store that was closed."""
     return (
-        f"The store in {str(path)!r} is closed. Call connect() to open it again, or "
-        "use it inside its `with` block."
+        f"The store in {str(path)!r} is closed. Open an index again by "
+        "MultiModalQdrantIndex.open(), a store of yours by connect(), or use it inside "
+        "its `with` block."
     )
 
 

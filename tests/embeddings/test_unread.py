@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llama_index_mmrag import MultiModalRetrieverTool
+from llama_index_mmrag import MultiModalRetrieverTool, OfflineTextEmbedding
 from llama_index_mmrag.alignment import Chain
 from llama_index_mmrag.alignment.transformed import TransformedTextEmbedding
 from llama_index_mmrag.embeddings import BatchedClipEmbedding, unread
@@ -142,3 +142,13 @@ def test_clip_takes_other_scripts_apart_to_bytes(language, three_layers):
     n = unread.warn_of_unread(clip, QUESTIONS[language])
     assert n == (6 if language in OTHER_SCRIPTS else 0)
     assert unread.warn_of_unread(clip, ENGLISH) == 0
+
+
+def test_texts_far_longer_than_the_offline_encoder_reads_are_told_of_once(caplog):
+    encoder = OfflineTextEmbedding()
+    encoder.encode_texts(["tea " * 500, "short"])  # twice as long, and no more
+    assert not caplog.records
+    for _ in range(2):
+        encoder.encode_texts(["tea " * 600, "short"])
+    (record,) = caplog.records
+    assert record.getMessage().startswith("1 of 2 texts have more than twice the 256")

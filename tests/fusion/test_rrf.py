@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.fusion import RRF, RankedList
+from llama_index_mmrag.fusion import RRF, CalibratedSum, RankedList, WeightedSum
 
 from ..support.runs import ranked, ranked_lists
 
@@ -114,3 +114,9 @@ def test_entity_found_by_two_channels_beats_entity_found_by_one():
     text = ranked("text", {"solo": 0.99, "both": 0.1})
     image = ranked("image", {"other": 0.9, "both": 0.2})
     assert RRF().fuse([text, image])[0].entity_id == "both"
+
+
+@pytest.mark.parametrize("rule", [RRF, WeightedSum, CalibratedSum])
+def test_a_misspelt_argument_is_answered(rule):
+    with pytest.raises(InvalidSetting, match="takes no 'wieghts'. Use weights."):
+        rule(wieghts={})

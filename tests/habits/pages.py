@@ -18,7 +18,10 @@ _TITLES = {
 _RULE = (
     " Each line below means here what it means there, or raises an error that names "
     "our word for it; nothing is accepted and ignored. The table is generated from "
-    "`tests/habits/`, where every line is typed in each run of the tests."
+    "`tests/habits/`, where every line is typed in each run of the tests.\n\n"
+    "`docs` are two texts and two pictures, `photo` is a picture's path and `path` a "
+    "folder's, `encoder` encodes texts and pictures, `llm` is a model, `client` a "
+    "`QdrantClient`, and `models` are `qdrant_client.models`."
 )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from .rows_foreign import SHOWN
+
 _MADE = (
     "from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline; "
     "from llama_index.core.node_parser import SentenceSplitter; "
     "from llama_index.core.storage.docstore import SimpleDocumentStore; "
 )
+_MADE += SHOWN
 _STORE = "vector_store=index.as_vector_store()"
 
 ROWS: list[tuple[str, str, str]] = [

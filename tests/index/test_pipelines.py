@@ -18,6 +18,7 @@ from llama_index.core.schema import (
     ImageNode,
     NodeRelationship,
     TextNode,
+    TransformComponent,
 )
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores.types import (
@@ -27,7 +28,7 @@ from llama_index.core.vector_stores.types import (
 
 from llama_index_mmrag import MultiModalQdrantIndex, QdrantEdgeVectorStore
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
-from llama_index_mmrag.ingestion import DocumentUnreadable
+from llama_index_mmrag.ingestion import DocumentUnreadable, ReadSettings
 
 from ..support.indexes import (
     COLOURS,
@@ -379,3 +380,39 @@ def test_a_vector_store_is_not_asked_and_says_what_is(open_index):
 def test_a_step_that_splits_nothing_is_refused(step, open_index):
     with pytest.raises(InvalidSetting, match="steps"):
         open_index().as_transformation(step)
+
+
+def test_pictures_that_were_read_as_text_are_pictures_before_they_are_split(
+    open_index, tmp_path
+):
+    path = painted(tmp_path, "red")
+    kind = {"file_type": "image/png", "file_path": str(path)}
+    undecoded = Document(text="\x89PNG\r\n\x1a\n\0\0", metadata=kind)
+    index = open_index()
+    pipeline(index, index.as_transformation(SPLITTER)).run(documents=[undecoded])
+    assert len(pictures(index)) == 1
+    assert texts(index) == []
+
+
+class TooLong(TransformComponent):
+    """A splitter whose pattern takes too long for some texts, as NLTK's."""
+
+    def __call__(self, nodes: Any, **kwargs: Any) -> Any:
+        if any("endless" in node.text for node in nodes):
+            raise TimeoutError("regular-expression match exceeded its time limit")
+        return nodes
+
+
+def test_a_text_that_takes_a_splitter_too_long_costs_itself(open_index):
+    index = open_index(settings=ReadSettings(transformations=[TooLong()]))
+    report = index.insert([Document(text=t) for t in ("red", "endless", "blue")])
+    assert texts(index) == ["blue", "red"]
+    (problem,) = report.problems
+    assert "exceeded its time limit" in problem.reason
+
+
+def test_a_misspelt_argument_of_a_step_names_the_index(open_index):
+    with pytest.raises(
+        InvalidSetting, match=r"MultiModalQdrantIndex.as_transformation\(\) takes no"
+    ):
+        open_index().as_transformation(splitter=SPLITTER)

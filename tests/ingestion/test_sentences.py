@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from llama_index.core.node_parser.text.utils import split_by_sentence_tokenizer
 
+from llama_index_mmrag.ingestion import sentences as module
 from llama_index_mmrag.ingestion.sentences import sentences
 
 from ..support.indexes import run_code
@@ -66,3 +68,22 @@ def test_sentences_are_llamaindexs():
     for text in (TEXT, "", "  one", "No end", "1. Stir.\n2. Bake.", "好。走吧！ Yes."):
         assert sentences(text) == split_by_sentence_tokenizer()(text)
         assert "".join(sentences(text)) == text
+
+
+@pytest.mark.parametrize("mark", ["\n\n", "\n", " "])
+def test_a_long_text_is_told_apart_in_pieces(monkeypatch, mark):
+    text = mark.join(f"Sentence {n} ends here." for n in range(400))
+    at_once = sentences(text)
+    monkeypatch.setattr(module, "_AT_ONCE", 1000)
+    in_pieces = sentences(text)
+    assert "".join(in_pieces) == text
+    assert in_pieces == at_once
+    endless = "word " * 1000
+    assert "".join(sentences(endless)) == endless
+
+
+def test_ten_megabytes_are_told_apart_in_time():
+    text = "The water is boiled first. Then it is poured over the leaves. " * 170_000
+    found = sentences(text)
+    assert len(text) > 10_000_000
+    assert len(found) == 340_000
