@@ -85,12 +85,6 @@ def compress(  # noqa: PLR0913, PLR0917 - each argument is an option of the comm
         seed=seed,
     )
     asked = None if queries is None else _lines_of(queries)
-    if apply and place.store is None:
-        raise InvalidSetting(
-            "--apply switches the collections of a folder; a server's are measured "
-            "here. Leave it out, and build smaller ones in Python, with "
-            "llama_index_mmrag.compression.compress_collection."
-        )
     with existing(place, encoder=encoder, alignment=alignment) as index:
         done = index.compress(settings, queries=asked, apply=apply, on_step=output.step)
     output.json(

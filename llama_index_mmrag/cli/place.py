@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -102,11 +102,8 @@ class Place:
         """Return the option that names it."""
         if self.store is not None:
             return f"--store {self.store}"
-        return " ".join((f"--url {self.url}", *self._named))
-
-    @property
-    def _named(self) -> list[str]:
-        return [f"--collection {name}" for name in self.collection or ()]
+        named = (f"--collection {name}" for name in self.collection or ())
+        return " ".join((f"--url {self.url}", *named))
 
     @property
     def _names(self) -> str | dict[str, str]:
@@ -135,11 +132,8 @@ class Place:
         from llama_index_mmrag.stores.server import names_on_server
 
         names = names_on_server(self._names)
-        client = client_at(self.url, **self._client_settings)
-        try:
+        with closing(client_at(self.url, **self._client_settings)) as client:
             yield client, names
-        finally:
-            client.close()
 
     def exists(self) -> bool:
         """Return whether there is an index, or one that lost its manifest."""

@@ -65,14 +65,14 @@ def opened_again(
     how: Mapping[str, Any],
 ) -> Any:
     """Return the index of a pickle, which owns the stores that opened with it."""
-    with ExitStack() as unfinished:
-        unfinished.callback(close_all, channels)
+    with ExitStack() as opened:
+        for channel in channels:
+            if (client := getattr(channel.vector_store, "_client", None)) is not None:
+                opened.callback(client.close)
+        opened.callback(close_all, channels)
         check_again(channels, how["root"], how["catalogue"].index_id)
         settings = replace(how["settings"], transformations=split.steps)
         index = made(channels, **{**how, "settings": settings})
         index._writer.recover(can_wait=True)
-        for channel in channels:
-            if (client := getattr(channel.vector_store, "_client", None)) is not None:
-                index._opened.callback(client.close)
-        unfinished.pop_all()
+        index._opened = opened.pop_all()
     return index

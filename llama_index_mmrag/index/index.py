@@ -287,9 +287,8 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
 
         if apply and self._root is None:
             raise InvalidSetting(
-                "compress() got apply=True, and this index is in no folder: its "
-                "collections can be measured, and not be switched. Leave it out, and "
-                "build smaller ones with "
+                "apply switches the collections of a folder; those on a server are "
+                "measured alone. Leave it out, and build smaller ones in Python, with "
                 "llama_index_mmrag.compression.compress_collection, one at a time."
             )
         with self._writer.lock:

@@ -25,6 +25,7 @@ from llama_index_mmrag.index.opening import MEMORY
 from llama_index_mmrag.index.splitting import reading
 from llama_index_mmrag.index.verbs import Verbs
 from llama_index_mmrag.ingestion import ReadSettings
+from llama_index_mmrag.ingestion.transformation import without_encoders
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue
 from llama_index_mmrag.stores.given import Wanted, open_given
@@ -74,6 +75,7 @@ class Made(Verbs):
             given = {**_stores_in(storage_context, opening), **opening}
             index = cls.from_vector_store(transformations=transformations, **given)
         else:
+            without_encoders(transformations or (), "transformations")
             has_place = any(opening.get(name) is not None for name in _AT_A_PLACE)
             index = cls.open(**opening if has_place else {**opening, "path": MEMORY})
             if not has_place:

@@ -145,6 +145,8 @@ class IndexVectorStore(BasePydanticVectorStore):
     def clear(self) -> None:
         """Remove everything from both collections."""
         self._index._writer.delete_all(self._index.ref_doc_ids())  # noqa: SLF001
+        of_no_document = [node.node_id for node in self.get_nodes()]
+        self._index.delete_nodes(of_no_document)
 
     # Reading
 

@@ -23,6 +23,7 @@ from llama_index_mmrag.files.writing import raise_if_full, replacing
 from llama_index_mmrag.stores.catalogue import Catalogue
 from llama_index_mmrag.stores.collection import Collection
 from llama_index_mmrag.stores.locks import FolderLock
+from llama_index_mmrag.stores.server_errors import KeyRefused
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class InFlight:
             self.begin(becoming, new, kept)
         try:
             yield
-        except (StoreFull, ValueError):
+        except (StoreFull, KeyRefused, ValueError):
             documents = {*becoming.values()}
             for modality, one in self._collections.items():
                 nodes, there = new.get(modality, ()), gone[modality]
@@ -136,7 +137,7 @@ class InFlight:
         named = {name: documents[ref_doc_id] for name, ref_doc_id in becoming.items()}
         note = json.dumps(named).encode()
         if len(note) > MOST_BYTES:
-            self._unlock()
+            self.unlock()
             logger.warning(
                 "%d documents have more nodes than can be noted: if this session is "
                 "killed they may be in two versions until they are inserted again.",
@@ -163,7 +164,7 @@ class InFlight:
         if self._file is not None and self.is_noted:
             self._file.unlink(missing_ok=True)
             self.is_noted = False
-            self._unlock()
+            self.unlock()
 
     def unsettled(self) -> tuple[list[str], dict[str, list[str]]]:
         """Return the documents that a killed writer had begun, and nodes to remove.
@@ -186,17 +187,19 @@ class InFlight:
         return list(left), gone
 
     def _left(self) -> _Documents:
-        if self._file is None or not self._file.exists() or not self._is_ours():
+        file = self._file
+        # Another writer may have ended it, or begun the next, since it was left.
+        self.is_noted = file is not None and file.exists() and self._is_ours()
+        if file is None or not self.is_noted:
             return {}
-        self.is_noted = True
         try:
-            return _documents(read_json(self._file), self._collections.keys())
+            return _documents(read_json(file), self._collections.keys())
         except FileNotFoundError:  # whoever wrote it has just ended
             self.end()
             return {}
         except (OSError, ValueError) as error:
             raise StoreUnusable(
-                f"Cannot read {str(self._file)!r}, which says what a write that was "
+                f"Cannot read {str(file)!r}, which says what a write that was "
                 f"cut off had begun: {error}. Remove the file, open the store, and "
                 f"insert again what was being inserted."
             ) from error
@@ -221,9 +224,10 @@ class InFlight:
             *(self._file, error.strerror),
         )
         self._file = None
-        self._unlock()
+        self.unlock()
 
-    def _unlock(self) -> None:
+    def unlock(self) -> None:
+        """Let another writer to a server have the note, who may end what it says."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None

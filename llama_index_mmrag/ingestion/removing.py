@@ -19,6 +19,7 @@ from llama_index_mmrag.ingestion.linked import IMAGE, ORIGINAL_ID_KEY, TEXT
 from llama_index_mmrag.nodes.node import one_spelling
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue
+from llama_index_mmrag.stores.server_errors import KeyRefused
 
 logger = logging.getLogger(__name__)
 
@@ -73,11 +74,13 @@ class Removing:
         ones: each is there in one version, or not at all if it was new or deleted.
 
         Args:
-            can_wait: Whether it is left to the next write where there is no room.
+            can_wait: Whether it is left to the next write where there is no room, or
+                a server's key only reads.
 
         Raises:
             StoreUnusable: The note of it cannot be read.
             StoreFull: There is no room for it, and it cannot wait.
+            KeyRefused: A server's key only reads, and it cannot wait.
         """
         documents, gone = self._in_flight.unsettled()
         if not documents:
@@ -89,13 +92,14 @@ class Removing:
         self._catalogue.forget(documents)
         try:
             self._remove(gone, [node for one, ids in there for node in one.nodes(ids)])
-        except StoreFull as error:
+        except (StoreFull, KeyRefused) as error:
             if not can_wait:
                 raise
+            self._in_flight.unlock()
             told = (
-                "A write of %d documents was cut off, and there is no room to finish "
-                "or undo it: that is done before the next write, or at the next "
-                "opening. Until then two versions of a document may be found. %s"
+                "A write of %d documents was cut off, and cannot be finished or undone "
+                "now: that is done before the next write, or at the next opening. "
+                "Until then two versions of a document may be found. %s"
             )
             logger.warning(told, len(documents), error)
             return

@@ -78,10 +78,7 @@ class ForeignCollection(QdrantCollection):
     """The collection of a `ForeignVectorStore`."""
 
     store: ForeignVectorStore
-
-    def __init__(self, store: ForeignVectorStore) -> None:
-        super().__init__(store)
-        self._is_plain = True
+    _plain = ForeignVectorStore
 
     @property
     def view(self) -> str:  # type: ignore[override]  # it is only read

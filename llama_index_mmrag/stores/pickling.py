@@ -30,20 +30,9 @@ API_KEY = "QDRANT_API_KEY"
 
 _TRAVELS = frozenset(
     [
-        "location",
-        "url",
-        "port",
-        "grpc_port",
-        "prefer_grpc",
-        "https",
-        "prefix",
-        "timeout",
-        "host",
-        "path",
-        "grpc_options",
-        "cloud_inference",
-        "local_inference_batch_size",
-        "pool_size",
+        *("location", "url", "host", "port", "grpc_port", "https", "prefix", "path"),
+        *("prefer_grpc", "timeout", "grpc_options", "pool_size"),
+        *("cloud_inference", "local_inference_batch_size"),
     ]
 )
 """Arguments of Qdrant's clients that hold no secret and are no function."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection as Ids
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ class QdrantCollection(Collection):
     """
 
     is_qdrant = True
+    _plain: type[QdrantVectorStore] = QdrantVectorStore  # others read their own way
 
     def __init__(self, store: QdrantVectorStore) -> None:
         super().__init__(store)
@@ -58,7 +60,6 @@ class QdrantCollection(Collection):
         self._client: Any = store.client  # None with an asynchronous one alone
         asked = store._aclient if self._client is None else self._client  # noqa: SLF001
         self._lock = Asking(asked, store.collection_name, search_lock(store))
-        self._is_plain = type(store) is QdrantVectorStore  # others read their own way
         self._reads_itself = type(store).get_nodes is not QdrantVectorStore.get_nodes
         # LlamaIndex's (0.10.4) `query(qdrant_filters=...)` takes them instead of the
         # query's own, to which a subclass may have added what it hides.
@@ -97,12 +98,9 @@ class QdrantCollection(Collection):
         """Return what `search` does, without blocking the event loop."""
         # LlamaIndex's asynchronous hybrid search takes alpha=0.0 for "not given" and
         # searches with 0.5 (QdrantVectorStore 0.10.4); the synchronous one is right.
-        if query.alpha == 0:
+        if query.alpha == 0 or self.way != "await":
             find = partial(self.search, query, payload_keys, **how)
-            return await in_turn(find, self)
-        if self.way != "await":
-            with readable(self.store):
-                return await super().asearch(query, payload_keys, **how)
+            return await in_turn(find, self, lane=self._lane)
         # An asynchronous client does without the lock.
         with self._lock, readable(self.store):
             how = self._how(query, **how)
@@ -226,18 +224,19 @@ class QdrantCollection(Collection):
             vector = vector_params(described, store.dense_vector_name)
             if vector is None or vector.distance.lower() not in LARGER_IS_BETTER:
                 return super().sample(most)
-            how: dict[str, Any] = {"with_vectors": True, "with_payload": False}
-            how["limit"] = min(most, POINTS_PER_PAGE)
-            points: list[Any] = []
-            for page in pages(self._client, name, **how):
-                points += page
-                if len(points) >= most:
-                    break
+            read = pages(
+                self._client,
+                name,
+                limit=min(most, POINTS_PER_PAGE),
+                with_vectors=True,
+                with_payload=False,
+            )
+            points: list[Any] = [*islice(chain.from_iterable(read), most)]
         rows = [
             p.vector[store.dense_vector_name]
             if isinstance(p.vector, dict)
             else p.vector
-            for p in points[:most]
+            for p in points
         ]
         vectors = np.array(rows, dtype=np.float32).reshape(len(rows), vector.size)
         return vectors, vector.distance.lower() == "cosine"
@@ -264,7 +263,7 @@ class QdrantCollection(Collection):
     def strangers(self, *, ask_server: bool = True) -> list[dict[str, Any]]:
         """Return the payloads of those of ten points that LlamaIndex did not write."""
         client, name = self._client, self.store.collection_name
-        if not self._is_plain or client is None:
+        if type(self.store) is not self._plain or client is None:
             return []
         if not (ask_server or is_local(client)):
             return []

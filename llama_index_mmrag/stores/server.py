@@ -68,7 +68,7 @@ def tell_of_namesake(client: QdrantClient, collection: str, text_name: str) -> N
                 "There is a collection %r on the server, which stays as it is: the "
                 "index is made beside it, in %r and others of that kind. To fill it "
                 'instead, open(collection={"text": %r}); to search it as it is, '
-                "MultiModalFusionRetriever.from_vector_stores.",
+                "MultiModalFusionRetriever.from_qdrant.",
                 *(collection, text_name, collection),
             )
 

@@ -44,6 +44,10 @@ _ADVICE: dict[object, str] = {
 """By a status of HTTP's or of gRPC's."""
 
 
+class KeyRefused(StoreUnusable):
+    """A server's key may not do that; nothing was done."""
+
+
 class Asking(AbstractContextManager[None]):
     """Calls of a Qdrant client: what its server refuses, or leaves unanswered.
 
@@ -56,7 +60,8 @@ class Asking(AbstractContextManager[None]):
         lock: Held meanwhile.
 
     Raises:
-        StoreUnusable: On leaving: the server refused, or did not answer.
+        StoreUnusable: On leaving: the server refused (`KeyRefused` where only the key
+            may not), or did not answer.
         StoreClosed: On leaving: the client was closed before.
     """
 
@@ -97,7 +102,8 @@ class Asking(AbstractContextManager[None]):
         key = self._client.init_options.get("api_key")
         if key and key in f"{said} {error}":  # a server may repeat what it was sent
             said, cause = said.replace(key, "***"), None
-        raise StoreUnusable(
+        kind_of_ours = KeyRefused if advice is _RIGHT else StoreUnusable
+        raise kind_of_ours(
             f"{_call(trace)} of the collection {self._name!r} failed at the Qdrant "
             f"server {_address(self._client)}: {said}. {advice}"
         ) from cause

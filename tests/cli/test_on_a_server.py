@@ -146,7 +146,7 @@ def test_compression_is_measured_and_not_applied(run, url, tmp_path):
     done = run("compress", *at, "--min-recall", "0.2", "--top-k", "3")
     assert "text: 120 vectors; queries: 60 stored vectors" in done.stdout, done.output
     assert "The image collection stays as it is: Got 0 vectors" in done.stderr
-    refused(run("compress", *at, "--apply"), "--apply switches the collections of a f")
+    refused(run("compress", *at, "--apply"), "apply switches the collections of a f")
     client = QdrantClient(url, api_key=KEY, check_compatibility=False)
     assert len(client.get_collections().collections) == 2
     client.close()

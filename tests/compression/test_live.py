@@ -373,7 +373,7 @@ def test_index_on_a_server_is_measured_as_one_in_a_folder_and_not_switched(tmp_p
         assert (row.name, row.disk) == (its.name, its.disk)
         # Local mode lists points in another order, and so other queries are drawn.
         assert on_server.held_out == pytest.approx(in_folder.held_out, abs=0.2)
-        with pytest.raises(InvalidSetting, match="apply=True.*compress_collection"):
+        with pytest.raises(InvalidSetting, match="apply switches.*compress_collection"):
             index.compress(PCA_INT8, apply=True)
     client.close()
 

@@ -252,6 +252,9 @@ def test_document_has_one_id_whatever_splits_it(encoder):
     assert ids[0] == ids[1]
 
 
-def test_an_encoder_is_no_transformation(documents, encoder):
+def test_an_encoder_is_no_transformation(documents, encoder, tmp_path):
     with pytest.raises(InvalidSetting, match="embed_model="):
-        MultiModalQdrantIndex.from_documents(documents, transformations=[encoder])
+        MultiModalQdrantIndex.from_documents(
+            documents, transformations=[encoder], path=tmp_path / "store"
+        )
+    assert list(tmp_path.iterdir()) == []

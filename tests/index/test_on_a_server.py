@@ -18,6 +18,7 @@ from llama_index_mmrag.errors import (
     StoreClosed,
     StoreUnusable,
 )
+from llama_index_mmrag.ingestion.in_flight import IN_FLIGHT
 
 from ..support.indexes import inline, texts
 from ..support.qdrant_over_http import KEY, READ_ONLY, qdrant
@@ -81,6 +82,26 @@ async def test_read_only_key_searches_and_writes_nothing(at):
                 shown = "".join(traceback.format_exception(raised.value))
                 assert READ_ONLY not in shown
             assert texts(index) == ["red"]
+            # What was refused is not done later, by a key that may.
+            assert not index._catalogue.beside(IN_FLIGHT).exists()
+
+
+def test_reader_leaves_what_was_cut_off_to_whoever_may_write(at, caplog):
+    stays = Document(text="green", id_="stays")
+    with qdrant(KEY, READ_ONLY) as url:
+        with OPEN(url=url, api_key=KEY, **at) as index:
+            index.insert([Document(text="red", id_="goes"), stays])
+            note = index._catalogue.beside(IN_FLIGHT)
+        note.write_text('{"goes": {"text": [[], []], "image": [[], []]}}')
+        with OPEN(url=url, api_key=READ_ONLY, **at) as reader:
+            assert "403 Forbidden" in caplog.text
+            assert len(reader.as_retriever().retrieve("red")) == 2
+            with OPEN(url=url, api_key=KEY, **at) as index:
+                assert index.ref_doc_ids() == ["stays"]
+                assert not note.exists()
+                index._writer._in_flight.begin({"other": "other"}, {}, {})
+                assert reader.insert(stays).n_unchanged == 1
+                assert note.exists()
 
 
 def test_server_that_went_away_is_told_by_route(at):

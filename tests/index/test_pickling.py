@@ -9,10 +9,8 @@ import copy
 import multiprocessing
 import pickle
 import shutil
-import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -35,6 +33,7 @@ from llama_index_mmrag.stores.pickling import API_KEY
 
 from ..support.colours import ENCODER
 from ..support.indexes import texts
+from ..support.loopback import rest_server
 
 KEY = "not-to-be-pickled"
 Held = Callable[[MultiModalQdrantIndex], Any]
@@ -205,6 +204,18 @@ def test_local_mode_in_a_folder(tmp_path, pool):
     assert "green tea" in pool.submit(found, index).result()
 
 
+def test_what_is_refused_leaves_no_folder_open(tmp_path):
+    client = QdrantClient(path=str(tmp_path / "local"))
+    index = MultiModalQdrantIndex.open(client=client, embed_model=ENCODER)
+    data = pickle.dumps(index)
+    client.delete_collection("mmrag-text")
+    client.close()
+    with pytest.raises(CollectionMismatch, match="Open the index anew") as refused:
+        pickle.loads(data)
+    QdrantClient(path=str(tmp_path / "local")).close()
+    assert refused.traceback  # which holds what was opened
+
+
 def test_points_in_memory_cannot_travel():
     client = QdrantClient(":memory:")
     with MultiModalQdrantIndex.open(client=client, embed_model=ENCODER) as index:
@@ -215,26 +226,11 @@ def test_points_in_memory_cannot_travel():
             assert "green tea" in found(copy.deepcopy(given))
 
 
-class Server(BaseHTTPRequestHandler):
-    """Says that there is any collection; nothing else is asked of it."""
-
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
-        body = b'{"result": {"exists": true}, "status": "ok", "time": 0.0}'
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - theirs
-        """Say nothing."""
-
-
 @pytest.fixture(scope="module")
 def url():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    """Yield the address of a server that says that there is any collection."""
+    with rest_server(200, b'{"result": {"exists": true}}') as address:
+        yield address
 
 
 def on_a_server(url: str, **settings: Any) -> tuple[Channel, Channel]:

@@ -363,6 +363,8 @@ def test_nodes_are_read_and_deleted_in_both_collections(open_index):
     assert len(store.get_nodes()) == 1
     with pytest.raises(InvalidSetting, match="clear"):
         store.delete_nodes()
+    of_no_document = TextNode(text="blue", embedding=[0.0, 0.0, 1.0, 0.0])
+    index.vector_store.add([of_no_document])  # as LlamaIndex alone would
     asyncio.run(store.aclear())
     assert store.get_nodes() == []
 

@@ -459,7 +459,7 @@ def test_without_keys_from_vector_stores_asks_for_them(
     assert [one[0] for one in shown(found)][:2] == [TextNode, ImageNode]
 
 
-def test_a_plain_channel_says_which_keys_it_wants(memory, made, caplog):
+def test_a_plain_channel_says_which_keys_it_wants(memory, made):
     name = made(memory, of_texts(LANGCHAIN[1]), PARAMS)
     only = retriever_of(channel("text", QdrantVectorStore(name, client=memory)))
     with pytest.raises(AllRoutesFailed, match="without a text under 'text'. Say where"):
@@ -503,6 +503,7 @@ def test_two_collections_number_their_points_alike(client, made, pix):
     photos = captioned(pix)
     for photo, colour in zip(photos, COLOURS, strict=True):
         photo.payload = {"path": f"{colour}.png", "about": {"product": colour}}
+    del photos[-1].vector["image"]  # nothing finds it: it comes along
     places = {
         "collection": None,
         "text_collection": made(client, texts, PARAMS),
@@ -519,8 +520,8 @@ def test_two_collections_number_their_points_alike(client, made, pix):
         (TextNode, "red", "red"),
         (ImageNode, "red", "red.png"),
     ]
-    completed = linked.with_top_k(1).text_retrieve("blue")
-    assert shown(completed) == [
+    blue = [r for r in linked.retrieve("blue") if why(r).entity_id == "blue"]
+    assert shown(blue) == [
         (TextNode, "blue", "blue"),
         (ImageNode, "blue", "blue.png"),
     ]
@@ -650,13 +651,13 @@ def test_the_engine_shows_pictures_and_the_tool_finds_them(client, made, pix):
     response = engine.query("red")
     assert "red" in str(response)
     assert response.metadata["citations"]
-    assert [type(r.node) for r in response.source_nodes][1:], "the picture is a source"
+    assert isinstance(response.source_nodes[1].node, ImageNode)
     output = MultiModalRetrieverTool(retriever)(query="red")
     assert any(isinstance(r.node, ImageNode) for r in output.raw_output)
     assert "red.png" in output.content
 
 
-def test_a_collection_of_ours_or_theirs_is_the_same_store_as_ever(memory, made, pix):
+def test_a_collection_of_ours_or_theirs_is_the_same_store_as_ever(memory, made):
     store = QdrantVectorStore(made(memory, [], PARAMS), client=memory)
     store.add([text_node("red")])
     retriever = MultiModalFusionRetriever.from_vector_stores(
