@@ -216,6 +216,8 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
                 with encoders.told():
                     channels = channels_in(root, encoders.of, composition)
                 unfinished.callback(close_all, channels)
+                for channel in channels if is_temporary else ():
+                    channel.collection.store._is_temporary = True
                 known = catalogue_in(root, catalogue)
                 settings = reading(settings, media_dir=root / MEDIA)
             else:

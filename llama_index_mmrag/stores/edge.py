@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +29,7 @@ from llama_index_mmrag.checks import (
 )
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.checks.components import CheckedComponent
-from llama_index_mmrag.errors import InvalidSetting, StoreClosed
+from llama_index_mmrag.errors import InvalidSetting, StoreClosed, StoreUnusable
 from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.edge_engine import DISTANCES, SCHEMAS, ShardSpec
 from llama_index_mmrag.stores.edge_filters import NO_DOCUMENT, filter_of
@@ -52,6 +53,8 @@ from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     from llama_index_mmrag.stores.native import FilterLike, SearchParamsLike
+
+_OPENING = threading.Lock()
 
 DEFAULT_PAYLOAD_INDEXES = {
     DOC_ID_KEY: "keyword",
@@ -110,6 +113,8 @@ class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
     quantisation: Quantisation | None = None
 
     _folder: EdgeFolder | None = PrivateAttr(default=None)
+    _opens_when_used: bool = PrivateAttr(default=False)
+    _is_temporary: bool = PrivateAttr(default=False)
 
     @checked
     def __init__(
@@ -188,6 +193,15 @@ class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
             self.quantisation = self._folder.quantisation
         return self
 
+    def opens_when_used(self) -> None:
+        """Open the folder, which has to be there, when it is first asked for."""
+        self._opens_when_used = True
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the folder ends with this process."""
+        return self._is_temporary
+
     def close(self) -> None:
         """Flush and give the folder back; twice does no harm."""
         if self._folder is not None:
@@ -214,6 +228,15 @@ class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
     @property
     def client(self) -> EdgeFolder:
         """The open folder (LlamaIndex's name for what a store talks to)."""
+        if self._folder is None and self._opens_when_used:
+            with _OPENING:
+                # To open a folder that is gone would make an empty store of it.
+                if not Path(self.path).is_dir():
+                    raise StoreUnusable(
+                        f"The pickled store's folder {self.path!r} is not there any "
+                        f"more. Make the object anew over a store that is."
+                    )
+                self.connect()
         if self._folder is None:
             raise StoreClosed(
                 f"The store in {self.path!r} was never opened. Use "

@@ -10,13 +10,12 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
-from llama_index_mmrag.errors import InvalidSetting, StoreInUse, StoreUnusable
+from llama_index_mmrag.errors import InvalidSetting, StoreInUse
 from llama_index_mmrag.stores.client import BOUNDED, is_in_memory
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 
@@ -110,6 +109,11 @@ def store_reduced(store: BasePydanticVectorStore) -> tuple[Any, ...]:
         InvalidSetting: Its points are in memory alone.
     """
     if isinstance(store, QdrantEdgeVectorStore):
+        if store.is_temporary:
+            raise InvalidSetting(
+                f"A store in a temporary folder cannot be pickled: {store.path!r} ends "
+                f"with this process. Open the index at a path."
+            )
         return _edge_again, (store,)
     from llama_index.vector_stores.qdrant import QdrantVectorStore
 
@@ -129,13 +133,9 @@ def _as_it_is(store: BasePydanticVectorStore) -> BasePydanticVectorStore:
 
 
 def _edge_again(store: QdrantEdgeVectorStore) -> QdrantEdgeVectorStore:
-    # To open a folder that is gone would make an empty store of it.
-    if not Path(store.path).is_dir():
-        raise StoreUnusable(
-            f"The pickled store's folder {store.path!r} is not there any more. Make "
-            f"the object anew over a store that is."
-        )
-    return store.connect()
+    # Not yet: what is raised while a pickle is read ends a pool of processes.
+    store.opens_when_used()
+    return store
 
 
 def _qdrant_again(kind: Any, state: dict[str, Any]) -> BasePydanticVectorStore:

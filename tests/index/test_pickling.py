@@ -10,7 +10,7 @@ import multiprocessing
 import pickle
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -22,10 +22,11 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 from llama_index_mmrag import Channel, MultiModalFusionRetriever, MultiModalQdrantIndex
 from llama_index_mmrag.composition import Blend
 from llama_index_mmrag.errors import (
+    AllRoutesFailed,
     CollectionMismatch,
     InvalidSetting,
+    MmragError,
     StoreInUse,
-    StoreUnusable,
 )
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
@@ -92,16 +93,38 @@ def test_it_finds_in_another_process_what_it_finds_here(filled, pool, holder):
     assert pool.submit(found, given).result() == here
 
 
-@pytest.mark.parametrize("holder", ["index", "retriever", "tool"])
-def test_an_open_folder_is_in_use(filled, pool, holder):
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_an_open_folder_is_in_use_and_no_pool_ends_by_it(filled, pool, holder):
     with MultiModalQdrantIndex.open(filled, embed_model=ENCODER) as index:
         given = HOLDERS[holder](index)
-        with pytest.raises(StoreInUse, match="already open in"):
-            pickle.loads(pickle.dumps(given))
-        data = pickle.dumps(given)
-        with pytest.raises(StoreInUse, match="already open in another process"):
-            pool.submit(pickle.loads, data).result()
+        asked = pool.submit(said, given)
+        assert "already open in another process" in asked.result()
         assert "green tea" in found(given if holder != "index" else copy.copy(given))
+    assert "green tea" in pool.submit(found, given).result()
+
+
+def said(holder: Any) -> str:
+    """Return what is said to somebody who asks it."""
+    try:
+        return found(holder)
+    except MmragError as error:
+        return str(error)
+
+
+def test_a_store_that_ends_with_the_process_cannot_travel():
+    with MultiModalQdrantIndex.open(":memory:", embed_model=ENCODER) as index:
+        for given in (index, index.as_retriever(), index.as_tool()):
+            with pytest.raises(InvalidSetting, match="Open the index at a path"):
+                pickle.dumps(given)
+
+
+def test_eight_threads_open_what_was_pickled_once(filled):
+    with MultiModalQdrantIndex.open(filled, embed_model=ENCODER) as index:
+        data = pickle.dumps(index.as_retriever())
+    retriever = pickle.loads(data)
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: found(retriever), range(8)))
+    assert all("green tea" in answer for answer in answers)
 
 
 def test_what_is_pickled_together_is_over_one_store(filled):
@@ -165,8 +188,8 @@ def test_a_folder_that_is_gone_is_not_made_anew(filled):
     with MultiModalQdrantIndex.open(filled, embed_model=ENCODER) as index:
         data = pickle.dumps(index.as_retriever())
     shutil.rmtree(filled)
-    with pytest.raises(StoreUnusable, match="not there any more"):
-        pickle.loads(data)
+    with pytest.raises(AllRoutesFailed, match="not there any more"):
+        found(pickle.loads(data))
     assert not filled.exists()
 
 
