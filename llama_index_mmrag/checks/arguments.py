@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from llama_index_mmrag.checks.keywords import refuse_unknown
+from llama_index_mmrag.checks.keywords import MEANT, refuse_unknown
 from llama_index_mmrag.checks.shown import shown
 from llama_index_mmrag.errors import InvalidSetting
 
@@ -71,7 +71,9 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
                 expected = signature.parameters[name].annotation
                 who = who_of(args)
                 said = type(value) if name in _SECRET else shown(value)
-                raise InvalidSetting(f"{who}: {name} is {said}; expected {expected}.")
+                told = f"{who}: {name} is {said}; expected {expected}."
+                advice = MEANT.get((who, name))
+                raise InvalidSetting(f"{told} {advice}" if advice else told)
         return function(*args, **kwargs)
 
     return call

@@ -81,6 +81,12 @@ OUR_WORDS = {
 }
 """What others call, or we called, what is now called so here."""
 
+MEANT = {
+    ("MultiModalQdrantIndex", "channels"): "Documents go to from_documents(), which "
+    "makes an index of them; a folder or a server to open().",
+}
+"""By what was called, and its argument: what is meant by what is given there."""
+
 
 def refuse_unknown(
     given: Iterable[str],

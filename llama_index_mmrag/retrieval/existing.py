@@ -49,8 +49,8 @@ class ExistingCollections:
     def from_vector_stores(  # noqa: PLR0913 - two stores, two encoders, five keys
         cls,
         *,
-        text_store: BasePydanticVectorStore,
-        image_store: BasePydanticVectorStore,
+        text_store: BasePydanticVectorStore | None = None,
+        image_store: BasePydanticVectorStore | None = None,
         embed_model: EmbedType,
         image_embed_model: EmbedType | None = None,
         text_key: str | None = None,
@@ -68,8 +68,8 @@ class ExistingCollections:
         `QdrantVectorStore` may also be others': then the keys say what they show.
 
         Args:
-            text_store: The collection of texts.
-            image_store: The collection of pictures.
+            text_store: The collection of texts; None: only pictures are searched.
+            image_store: The collection of pictures; None: only texts are.
             embed_model: The encoder that filled the text collection, or its name, as
                 for `MultiModalQdrantIndex.open`.
             image_embed_model: The encoder that filled the image collection; to be asked
@@ -87,10 +87,17 @@ class ExistingCollections:
                 that its store asks for, or one of another size or distance than the
                 encoder's; or it says that another encoder filled it; or none of ten
                 points has a key.
-            InvalidSetting: No node has the metadata key `linked_by`.
+            InvalidSetting: There is no store, or no node has the metadata key
+                `linked_by`.
         """
         _check_keywords(settings, cls, cls.from_vector_stores, OF_CHANNELS)
-        stores = {"text": text_store, "image": image_store}
+        both = {"text": text_store, "image": image_store}
+        stores = {name: store for name, store in both.items() if store is not None}
+        if not stores:
+            raise InvalidSetting(
+                "from_vector_stores() got no store; expected text_store=, image_store= "
+                "or both."
+            )
         return cls._over(
             stores,
             _encoders(stores, embed_model, image_embed_model),

@@ -18,7 +18,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from llama_index_mmrag import MultiModalFusionRetriever
 from llama_index_mmrag.embeddings.colour import ColourEncoder
-from llama_index_mmrag.errors import CollectionMismatch
+from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.collection_of import collection_of
 
@@ -28,6 +28,7 @@ from ..support.colours import (
     channel,
     dumped,
     ids_of,
+    image_node,
     retriever_of,
     text_node,
     uid,
@@ -236,3 +237,19 @@ def test_provenance_names_the_users_collections(client):
     found = one_retriever(client).retrieve("red")
     routes = {c.route for r in found for c in why(r).contributions}
     assert routes == {"text→text", "text→image"}
+
+
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_one_store_alone_is_searched(open_store, paint, kind):
+    store = open_store("local")
+    node = text_node("red") if kind == "text" else image_node(paint("red"))
+    store.add([node])
+    made = {f"{kind}_store": store, "embed_model": ENCODER}
+    retriever = MultiModalFusionRetriever.from_vector_stores(**made)
+    assert [c.name for c in retriever.channels] == [kind]
+    assert ids_of(retriever.retrieve("red")) == [node.node_id]
+
+
+def test_no_store_is_refused():
+    with pytest.raises(InvalidSetting, match=r"from_vector_stores\(\) got no store"):
+        MultiModalFusionRetriever.from_vector_stores(embed_model=ENCODER)
