@@ -96,7 +96,7 @@ def query_of(text: str, image: Path | None) -> QueryBundle:
 
     if not text.strip() and image is None:
         raise InvalidQuery(
-            "There is nothing to search for; expected words, a picture by --image "
-            "FILE, or both."
+            "The query has neither words nor a picture. Give words, a picture by "
+            "--image FILE, or both."
         )
     return QueryBundle(text, image_path=None if image is None else str(image))

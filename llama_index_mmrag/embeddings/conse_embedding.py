@@ -39,7 +39,7 @@ class _Classes(NamedTuple):
     """What an encoder makes of the classifier's 1,000 classes."""
 
     centred: Vectors
-    """One vector each, minus their mean, `(1000, dim)`."""
+    """One vector each, each wording and their sum centred, `(1000, dim)`."""
     text_mean: Vectors
     """Their mean, `(dim,)`."""
     query_mean: Vectors
@@ -102,7 +102,7 @@ class ConseEmbedding(ClassifiedPictures):
         model's name.
         """
         card = space_of(self.text_encoder).encode()
-        return f"conse-v1:{hashlib.sha256(card).hexdigest()[:16]}"
+        return f"conse-v2:{hashlib.sha256(card).hexdigest()[:16]}"
 
     @checked
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
@@ -138,9 +138,12 @@ class ConseEmbedding(ClassifiedPictures):
 
     def _new(self) -> _Classes:
         _log.info("%s encodes 3,000 texts, once.", self.text_encoder.class_name())
-        wordings = class_wordings()
-        centred, mean = centred_classes(*map(self._texts, wordings))
-        queries = self._queries(wordings.names).mean(axis=0)
+        names = class_wordings()
+        wordings = [self._texts(wording) for wording in names]
+        _, mean = centred_classes(*wordings)
+        # "A photo of a" is a direction of its own, which all classes share.
+        centred, _ = centred_classes(*(w - w.mean(axis=0) for w in wordings))
+        queries = self._queries(names.names).mean(axis=0)
         classes = _Classes(centred, mean, queries, self._probe())
         try:
             write_npz(self._place(), classes._asdict())

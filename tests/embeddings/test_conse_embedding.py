@@ -136,6 +136,14 @@ def test_texts_and_queries_are_centred_each_by_its_own_mean(encoder, few_classes
     assert over.encode_texts([]).shape == (0, 384)
 
 
+def test_what_all_classes_of_a_wording_share_is_no_part_of_them(encoder, few_classes):
+    over = ConseEmbedding(Counting(offline=encoder))
+    as_texts = [unit_rows(encoder.encode_texts(some) + 5.0) for some in few_classes]
+    apart = unit_rows(sum(w - w.mean(axis=0) for w in as_texts))
+    expected = apart - apart.mean(axis=0)
+    assert over._encoded().centred == pytest.approx(expected, abs=1e-4)
+
+
 def test_classes_are_encoded_once_and_kept_for_the_next_process(
     encoder, few_classes, cache
 ):
