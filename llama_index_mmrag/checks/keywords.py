@@ -13,72 +13,43 @@ from llama_index_mmrag.errors import InvalidSetting
 
 C = TypeVar("C")
 
-_MADE_SO = (
-    "from_vector_store(QdrantVectorStore(...), image_vector_store=...), whose "
-    "collections are made as these say"
-)
-_COLLECTIONS = (
-    'open(collection={"text": ..., "image": ...}), or '
-    "MultiModalFusionRetriever.from_qdrant() for collections that others filled"
-)
-
-OUR_WORDS = {
+_WORDS = {
     # As they were called here
-    "text_embed_model": "embed_model, and image_embed_model for pictures",
-    "text_embed": "embed_model",
-    "image_embed": "image_embed_model",
-    "early_fusion": "composition",
-    "fusion_stage": 'search: "parts", "composed" or "both"',
+    "embed_model, and image_embed_model for pictures": "text_embed_model",
+    "embed_model": "text_embed",
+    "image_embed_model": "image_embed",
+    "composition": "early_fusion",
+    'search: "parts", "composed" or "both"': "fusion_stage",
     # LlamaIndex's
-    **dict.fromkeys(
-        (
-            *("response_mode", "text_qa_template", "refine_template"),
-            *("summary_template", "simple_template", "image_qa_template"),
-            *("chat_content_qa_template", "chat_content_refine_template"),
-            *("citation_qa_template", "citation_refine_template"),
-        ),
-        "instructions and question, our prompts, or response_synthesizer= for one of "
-        "LlamaIndex's",
-    ),
-    "k": "top_k",
-    "use_async": "aquery() and aretrieve()",
-    "multimodal": "max_images=0 for captions instead of pictures",
-    "citation_chunk_size": "Settings.chunk_size, or transformations at ingestion",
+    "top_k": "k",
+    "images=[...]": "image",
+    "items": "document",
+    "aquery() and aretrieve()": "use_async",
+    "max_images=0 for captions instead of pictures": "multimodal",
+    "Settings.chunk_size, or transformations at ingestion": "citation_chunk_size",
+    "Settings.callback_manager, or as_query_engine's": "callback_manager",
+    "instructions and question, our prompts, or response_synthesizer= for one of "
+    "LlamaIndex's": "response_mode text_qa_template refine_template summary_template "
+    "simple_template image_qa_template chat_content_qa_template "
+    "chat_content_refine_template citation_qa_template citation_refine_template",
     # Qdrant's
-    **dict.fromkeys(
-        ("api_key", "prefer_grpc", "timeout"),
-        "client=QdrantClient(url=..., api_key=...), which takes all of Qdrant's",
-    ),
-    **dict.fromkeys(
-        ("vectors_config", "quantization_config", "hnsw_config", "on_disk_payload"),
-        _MADE_SO,
-    ),
-    **dict.fromkeys(
-        ("shard_number", "replication_factor", "batch_size", "parallel", "recreate"),
-        _MADE_SO,
-    ),
-    **dict.fromkeys(("enable_hybrid", "fastembed_sparse_model"), _MADE_SO),
-    **dict.fromkeys(
-        ("path", "location", "url", "client", "aclient"),
-        "MultiModalQdrantIndex.open(), which makes an index there",
-    ),
-    **dict.fromkeys(
-        ("text_collection_name", "text_collection", "collection_names"),
-        _COLLECTIONS,
-    ),
-    **dict.fromkeys(("image_collection_name", "image_collection"), _COLLECTIONS),
-    **dict.fromkeys(
-        (
-            *("host", "port", "grpc_port", "https", "prefix", "headers"),
-            *("grpc_options", "auth_token_provider", "cloud_inference", "pool_size"),
-            *("local_inference_batch_size", "check_compatibility"),
-        ),
-        'client_kwargs={"host": ..., "port": ...}, where open() makes the client',
-    ),
-    "image": "images=[...]",
-    "document": "items",
-    "callback_manager": "Settings.callback_manager, or as_query_engine's",
+    "client=QdrantClient(url=..., api_key=...), which takes all of Qdrant's": "api_key "
+    "prefer_grpc timeout",
+    'client_kwargs={"host": ..., "port": ...}, where open() makes the client': "host "
+    "port grpc_port https prefix headers grpc_options auth_token_provider pool_size "
+    "cloud_inference local_inference_batch_size check_compatibility",
+    "MultiModalQdrantIndex.open(), which makes an index there": "path location url "
+    "client aclient",
+    'open(collection={"text": ..., "image": ...}), or '
+    "MultiModalFusionRetriever.from_qdrant() for collections that others "
+    "filled": "text_collection image_collection text_collection_name "
+    "image_collection_name collection_names",
+    "from_vector_store(QdrantVectorStore(...), image_vector_store=...), whose "
+    "collections are made as these say": "vectors_config quantization_config "
+    "hnsw_config on_disk_payload shard_number replication_factor batch_size parallel "
+    "recreate enable_hybrid fastembed_sparse_model",
 }
+OUR_WORDS = {name: word for word, names in _WORDS.items() for name in names.split()}
 """What others call, or we called, what is now called so here."""
 
 MEANT = {

@@ -48,24 +48,24 @@ _CLIENTS = (
 _ASKED = "An index is asked by as_retriever().retrieve(...), or as_query_engine()."
 _ENCODED = "Its encoders are embed_model and image_embed_model."
 _NAMES = "A collection's name is its store's: index.vector_store.collection_name."
+_SAID = {
+    _ASKED: "query query_points retrieve aretrieve aquery search",
+    _CLIENTS: "client count scroll upsert set_payload create_payload_index "
+    "get_collection",
+    _ENCODED: "embed_text embed_query embed_image",
+    _NAMES: "text_collection image_collection collection_name",
+    _NO_STRUCT: "index_struct index_struct_cls",
+}
 _NOT_HERE = {
+    **{name: said for said, names in _SAID.items() for name in names.split()},
     "_object_map": "VectorIndexAutoRetriever searches one store of texts. Give an "
     "agent index.as_tool(filter_keys={...}), whose filters a model sets.",
-    **dict.fromkeys(
-        ("query", "query_points", "retrieve", "aretrieve", "search"), _ASKED
-    ),
-    **dict.fromkeys(("client", "count", "scroll", "upsert", "set_payload"), _CLIENTS),
-    **dict.fromkeys(("create_payload_index", "get_collection"), _CLIENTS),
-    **dict.fromkeys(("embed_text", "embed_query", "embed_image"), _ENCODED),
-    **dict.fromkeys(("text_collection", "image_collection", "collection_name"), _NAMES),
     "build_index_from_nodes": "An index is filled by insert_nodes, or made by "
     "from_documents.",
     "delete": "LlamaIndex has deprecated delete. Use delete_ref_doc.",
     "docstore": _NO_DOCSTORE,
     "image_namespace": "An index has no namespaces. Its pictures are in "
     "image_vector_store.",
-    "index_struct": _NO_STRUCT,
-    "index_struct_cls": _NO_STRUCT,
     "is_image_vector_store_empty": "An index keeps no such flag. Ask "
     "channels[1].collection.count().",
     "is_text_vector_store_empty": "An index keeps no such flag. Ask "
@@ -77,7 +77,8 @@ _NOT_HERE = {
     "summary": "An index has no summary. ref_doc_info lists its documents.",
     "update": "LlamaIndex has deprecated update. Use update_ref_doc.",
 }
-"""Names of `MultiModalVectorStoreIndex` that mean nothing here, and what to do."""
+"""Names of LlamaIndex's index and of Qdrant's client that mean nothing here, and what
+to do."""
 
 
 _OF_INSERTING = ("show_progress",)

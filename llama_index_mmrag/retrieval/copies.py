@@ -25,8 +25,9 @@ class OpensItself:
     def __reduce__(self) -> tuple[Any, ...]:
         # The collection, not the store: of several channels over one, it opens once.
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.init}  # type: ignore[arg-type]  # dataclasses are made of this
-        return _again, (type(self), self.collection, given | {"vector_store": None})
+        del given["vector_store"]
+        return _again, (type(self), self.collection, given)
 
 
 def _again(made: Any, collection: Collection, given: dict[str, Any]) -> Any:
-    return made(**{**given, "vector_store": collection.store})
+    return made(vector_store=collection.store, **given)

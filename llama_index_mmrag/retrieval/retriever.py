@@ -275,7 +275,8 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
         """
         top_k, image_top_k = self._top_k, self._image_top_k
         if modality is not None:
-            top_k, image_top_k = modality == "image" and image_top_k or top_k, None
+            top_k = (image_top_k if modality == "image" else None) or top_k
+            image_top_k = None
         completes, until = self._complete_entities and modality is None, deadline
         if deadline and (completes or any(c.fetch for c in self._channels)):
             # A search that hangs must leave time to read what the others found.

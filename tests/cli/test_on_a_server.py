@@ -19,7 +19,8 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 
 from ..support import command_line
 from ..support.command_line import Run, refused
-from ..support.qdrant_over_http import KEY, READ_ONLY, qdrant
+from ..support.loopback import KEY
+from ..support.qdrant_over_http import READ_ONLY, qdrant
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Api key is used with an insecure"),

@@ -21,7 +21,8 @@ from llama_index_mmrag.errors import (
 from llama_index_mmrag.ingestion.in_flight import IN_FLIGHT
 
 from ..support.indexes import inline, texts
-from ..support.qdrant_over_http import KEY, READ_ONLY, qdrant
+from ..support.loopback import KEY
+from ..support.qdrant_over_http import READ_ONLY, qdrant
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Api key is used with an insecure"),

@@ -58,7 +58,13 @@ def rest_server(
 ) -> Iterator[str]:
     """Yield the address of a server that answers every request with this."""
     how = {"status": status, "body": body, "delay_s": delay_s}
-    handler = type("Refusing", (_Refusing,), how)
+    with served(type("Refusing", (_Refusing,), how)) as url:
+        yield url
+
+
+@contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Yield the address of a server whose requests this handles."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever)

@@ -10,13 +10,13 @@ import json
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from qdrant_client import QdrantClient, models
 
-from .loopback import KEY, REFUSALS
+from .loopback import REFUSALS, served
 
 READ_ONLY = "a-key-that-only-reads"
 DONE = {"operation_id": 0, "status": "completed"}
@@ -164,16 +164,5 @@ def qdrant(*keys: str) -> Iterator[str]:
     """Yield the address of a server that takes these keys; without any, everybody."""
     local = QdrantClient(":memory:")
     how = {"local": local, "lock": threading.Lock(), "keys": keys}
-    with ThreadingHTTPServer(("127.0.0.1", 0), type("Q", (_Qdrant,), how)) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-            local.close()
-
-
-__all__ = ["KEY", "READ_ONLY", "qdrant"]
+    with closing(local), served(type("Q", (_Qdrant,), how)) as url:
+        yield url
