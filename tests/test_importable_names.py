@@ -56,9 +56,8 @@ PUBLIC = {
         ServerCompression compress compress_collection
     """,
     "llama_index_mmrag.embeddings": """
-        BatchedClipEmbedding ConseEmbedding OfflineFeaturesEmbedding
-        OfflineMultiModalEmbedding
-        OfflineTextEmbedding
+        BatchedClipEmbedding Bm25Encoder ConseEmbedding OfflineFeaturesEmbedding
+        OfflineMultiModalEmbedding OfflineTextEmbedding
     """,
     "llama_index_mmrag.embeddings.colour": """
         ColourEncoder

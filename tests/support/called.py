@@ -18,6 +18,7 @@ from qdrant_client import QdrantClient
 import llama_index_mmrag as mmrag
 from llama_index_mmrag import alignment, embeddings
 from llama_index_mmrag.alignment.finetuning import FinetuneSettings
+from llama_index_mmrag.embeddings import Bm25Encoder
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.stores.rescoring import RescoringVectorStore
 
@@ -74,6 +75,7 @@ def saved(w: SimpleNamespace) -> Path:
 
 
 TRANSFORMED = mmrag.TransformedEmbedding(ENCODER)
+WORDS = Bm25Encoder()
 
 ALIGNMENT: dict[str, Given] = {
     "PictureParts": new(
@@ -199,4 +201,9 @@ ENCODERS: dict[str, Given] = {
     "TransformedEmbedding.encode_images": new(
         TRANSFORMED.encode_images, pictures=[Image.new("RGB", (8, 8), "red")]
     ),
+    "Bm25Encoder": new(Bm25Encoder),
+    "Bm25Encoder.documents": new(WORDS.documents, texts=["a"]),
+    "Bm25Encoder.queries": new(WORDS.queries, texts=["a"]),
+    "Bm25Encoder.card": new(WORDS.card),
+    "Bm25Encoder.check": new(WORDS.check, card=WORDS.card()),
 }
