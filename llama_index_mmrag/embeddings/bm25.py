@@ -31,6 +31,11 @@ _DROPPED = re.compile(
     "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"  # Hebrew points
     "\u0640\u064b-\u065f\u0670]"  # Arabic vowels, and letters drawn out
 )
+_ARTICLE = re.compile(
+    r"\b(?:[\u0648\u0641\u0628\u0643]?\u0627\u0644|\u0644\u0644)(?=\w{3})"
+)
+"""Arabic's, and what is written together with it, which Arabic's own stemmer cuts."""
+
 _NO_SPACES = re.compile(
     "[\u0e01-\u0e3a\u0e40-\u0e4e\u0e80-\u0ecd\u0edc-\u0edf"  # Thai, Lao
     "\u1000-\u103f\u1050-\u109d\u1780-\u17d3"  # Burmese, Khmer
@@ -68,7 +73,8 @@ class Bm25Encoder:
     "muller". A run that `-`, `/`, `.`, `_` or `:` join, with a digit in it, is its
     pieces and also one token without what joins them: "AB-1234/5" is "ab", "1234", "5"
     and "ab12345". Chinese, Japanese, Thai, Lao, Burmese and Khmer are pairs of
-    neighbouring characters, and each Chinese character by itself.
+    neighbouring characters, and each Chinese character by itself. Arabic words are
+    without their article and their vowel signs, whatever the language.
 
     Args:
         language: Whose stop words are left out and whose endings are cut: any name of
@@ -115,7 +121,7 @@ class Bm25Encoder:
         Raises:
             InvalidSetting: One is no text, or has lone surrogates.
         """
-        return _vectors(texts, _written, _engine(self).embed_document)
+        return _vectors(texts, self._written, _engine(self).embed_document)
 
     def queries(self, texts: Sequence[str]) -> SparseVectors:
         """Return the vectors of texts that are asked for; stop words alone are empty.
@@ -126,7 +132,7 @@ class Bm25Encoder:
         Raises:
             InvalidSetting: One is no text, or has lone surrogates.
         """
-        return _vectors(texts, _asked, _engine(self).embed_query)
+        return _vectors(texts, self._asked, _engine(self).embed_query)
 
     def card(self) -> dict[str, Any]:
         """Return what tells one from another, as a store keeps it.
@@ -149,6 +155,31 @@ class Bm25Encoder:
                 f"encoder is {self.card()}. Their tokens or weights differ: open it "
                 f"with the settings that filled it, or index again into a new store."
             )
+
+    def _written(self, text: str) -> str:
+        """Return a page's text as the engine is given it."""
+        text = self._plain(text)
+        return " ".join([text, *_codes(text)])
+
+    def _asked(self, text: str) -> str:
+        """Return a query's text as the engine is given it."""
+        text = self._plain(text)
+        pieces = _PIECE.findall(text) if _DIGIT.search(text) else ()
+        neighbours = (
+            "".join(pieces[i : i + n])
+            for n in range(2, _MOST_PIECES + 1)
+            for i in range(len(pieces) - n + 1)
+        )
+        return " ".join([text, *_codes(text), *filter(_DIGIT.search, neighbours)])
+
+    def _plain(self, text: str) -> str:
+        text = unicodedata.normalize("NFKC", text)
+        if text.isascii():
+            return text
+        text = _DROPPED.sub("", text)
+        if self.language != "arabic":
+            text = _ARTICLE.sub("", text)
+        return _NO_SPACES.sub(_pairs, text)
 
 
 @cache
@@ -192,31 +223,6 @@ def _vectors(
                 f"surrogates. Decode it as what it is."
             ) from error
     return [v.indices for v in vectors], [v.values for v in vectors]
-
-
-def _written(text: str) -> str:
-    """Return a page's text as the engine is given it."""
-    text = _plain(text)
-    return " ".join([text, *_codes(text)])
-
-
-def _asked(text: str) -> str:
-    """Return a query's text as the engine is given it."""
-    text = _plain(text)
-    pieces = _PIECE.findall(text) if _DIGIT.search(text) else ()
-    neighbours = (
-        "".join(pieces[i : i + n])
-        for n in range(2, _MOST_PIECES + 1)
-        for i in range(len(pieces) - n + 1)
-    )
-    return " ".join([text, *_codes(text), *filter(_DIGIT.search, neighbours)])
-
-
-def _plain(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text)
-    if text.isascii():
-        return text
-    return _NO_SPACES.sub(_pairs, _DROPPED.sub("", text))
 
 
 def _codes(text: str) -> Iterator[str]:
