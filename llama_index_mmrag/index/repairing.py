@@ -49,11 +49,11 @@ from llama_index_mmrag.stores.checking import (
     note_media,
 )
 from llama_index_mmrag.stores.edge_layout import LOCK, new_name, room_for_repair
-from llama_index_mmrag.stores.edge_points import node_of, payload_of
-from llama_index_mmrag.stores.edge_record import RECORD
+from llama_index_mmrag.stores.edge_points import node_of, payload_of, point_ids
 from llama_index_mmrag.stores.format import CollectionEntry, Place
 from llama_index_mmrag.stores.locks import FolderLock
 from llama_index_mmrag.stores.manifest import (
+    PICTURES,
     check_manifest,
     entries_in,
     restore_manifest,
@@ -248,16 +248,17 @@ class _Work:
             points = []
             for record in page:
                 node = whole_node(record)
-                if node is None or str(record.id) in copied:
+                if node is None or node.node_id in copied:
                     continue
                 vector = whole_vector(record, entry) if has_transform else None
                 if vector is None:
-                    lacking[str(record.id)] = node
+                    lacking[node.node_id] = node
                     continue
-                copied.add(str(record.id))
+                copied.add(node.node_id)
+                (key,) = point_ids([node.node_id])
                 # Made anew: the fields beside the content have no checksum.
                 payload = payload_of(node)
-                points.append(qe.Point(record.id, {entry.vector: vector}, payload))
+                points.append(qe.Point(key, {entry.vector: vector}, payload))
             if points:
                 new.client.write([qe.UpdateOperation.upsert_points(points)])
             if len(copied) == self._n_points.get(name):
@@ -317,7 +318,7 @@ class _Work:
             if old.is_dir():
                 aside.append(put_aside(old))
         if self._media:  # only now: until here it tells which are gone
-            (self._root / RECORD).unlink(missing_ok=True)
+            (self._root / PICTURES).unlink(missing_ok=True)
         note_media(self._root)
         return Repair(
             self._n_copied,

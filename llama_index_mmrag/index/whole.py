@@ -15,7 +15,7 @@ from llama_index_mmrag.compression.places import encoder_of
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
 from llama_index_mmrag.nodes.node import POSITION_KEY
-from llama_index_mmrag.stores.edge_points import is_whole, known_ids, node_of
+from llama_index_mmrag.stores.edge_points import is_whole, node_of, point_id_of
 from llama_index_mmrag.stores.format import CollectionEntry
 
 _OF_UNIT_LENGTH = 1e-3
@@ -47,13 +47,16 @@ class Repair:
 
 
 def whole_node(record: qe.Record) -> BaseNode | None:
-    """Return the node of a point; None if it is not the one that was written."""
+    """Return the node of a point; None if it is not one that was written.
+
+    Its id is the point's: what the engine says of that may be what is damaged.
+    """
     try:
         node = node_of(record)
     except StoreUnusable:
         return None
-    is_of_it = [str(i) for i in known_ids([node.node_id])] == [str(record.id)]
-    return node if is_of_it and is_whole(record.payload) else None
+    is_ours = point_id_of(node.node_id) is not None and is_whole(record.payload)
+    return node if is_ours else None
 
 
 def whole_vector(record: qe.Record, entry: CollectionEntry) -> list[float] | None:

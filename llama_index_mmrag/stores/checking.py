@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llama_index_mmrag.errors import CollectionMismatch, StoreFull, StoreUnusable
-from llama_index_mmrag.files.reading import MOST_BYTES, read_json
-from llama_index_mmrag.files.sealing import sealed, unsealed
+from llama_index_mmrag.files.reading import check_regular
 from llama_index_mmrag.files.writing import replacing
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
@@ -20,6 +20,7 @@ from llama_index_mmrag.stores.edge_record import RECORD, damage_in, read_record
 from llama_index_mmrag.stores.format import CollectionEntry
 from llama_index_mmrag.stores.locks import FolderLock
 from llama_index_mmrag.stores.manifest import (
+    PICTURES,
     STORE_FILES,
     copy_damage,
     entries_in,
@@ -34,6 +35,8 @@ MEDIA = "media"
 _DIGITS_OF_SHA256 = 64
 _NOTED = 12
 """Characters of a picture's name that tell it from the others."""
+_MOST_BYTES = 32 << 20
+"""Of the note: two million pictures, and no more memory than to read it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def check_is_store(root: Path) -> None:
     Raises:
         StoreUnusable: It does not.
     """
-    if not any((root / name).exists() for name in (*STORE_FILES, RECORD)):
+    if not any((root / name).exists() for name in (*STORE_FILES, PICTURES)):
         raise StoreUnusable(
             f"There is no store in {str(root)!r}. Make one with: mmrag index DIR "
             f"--store {root}"
@@ -157,10 +160,10 @@ def note_media(root: Path) -> None:
         noted = _media_noted(root)
         # Nothing removes a picture: one that was there and is not, is lost.
         media = sorted(_beginnings(root).union(noted or ()))
-        note = sealed({"media": media})
-        if media != (noted or []) and len(note) <= MOST_BYTES:
-            with replacing(root / RECORD, by=RECORD + ".new") as file:
-                file.write(note)
+        names = "\n".join(media).encode()
+        if media != (noted or []) and len(names) < _MOST_BYTES:
+            with replacing(root / PICTURES, by=PICTURES + ".new") as file:
+                file.write(b"%08x\n%b" % (zlib.crc32(names), names))
     except OSError as error:
         _LOG.warning("Which pictures %r has cannot be noted: %s", str(root), error)
 
@@ -168,11 +171,17 @@ def note_media(root: Path) -> None:
 def _media_noted(root: Path) -> list[str] | None:
     """Return how the names of a store's pictures begin; None: nothing was noted."""
     try:
-        return [str(each) for each in unsealed(read_json(root / RECORD))["media"]]
+        check_regular(root / PICTURES)
+        with (root / PICTURES).open("rb") as file:
+            # JSON may take 25 times its size in memory: little could be noted.
+            seal, _, names = file.read(_MOST_BYTES + 10).partition(b"\n")
     except FileNotFoundError:
         return None
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise StoreUnusable(f"{RECORD}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise StoreUnusable(f"{PICTURES}: {error}") from error
+    if seal != b"%08x" % zlib.crc32(names):
+        raise StoreUnusable(f"{PICTURES}: it is not what its checksum was made of")
+    return names.decode().split()
 
 
 def _media_damage(root: Path) -> Iterator[str]:

@@ -25,7 +25,6 @@ from llama_index_mmrag.files.writing import (
     sync_tree,
 )
 from llama_index_mmrag.stores.edge_layout import LOCK, disk_errors
-from llama_index_mmrag.stores.edge_record import RECORD
 from llama_index_mmrag.stores.format import (
     FORMAT,
     Card,
@@ -39,6 +38,8 @@ from llama_index_mmrag.stores.format import (
 from llama_index_mmrag.stores.locks import FolderLock
 
 STORE_FILES = _MANIFEST, _COPY = "mmrag.json", "mmrag.copy.json"
+PICTURES = "media.txt"
+"""The note of which pictures a store has; see `checking.py`."""
 _COMPOSED = "composed"
 _UNFINISHED = "mmrag.part"
 _OURS = frozenset({"text", "image", _COMPOSED, "media", _UNFINISHED, "in-flight.json"})
@@ -162,7 +163,7 @@ def check_ours(root: Path) -> None:
         )
     except OSError:
         return  # the stores will say what is wrong with it
-    if RECORD in theirs or _COPY in theirs:
+    if PICTURES in theirs or _COPY in theirs:
         raise lost_manifest(root)
     if theirs:
         raise StoreUnusable(

@@ -2,7 +2,8 @@
 
 The engine refuses a shard for one damaged file, and ends the process where a file is
 shorter than it was. So files are given back the sizes that they had, descriptions are
-taken from a new shard, and the log, which has the last writes whole, is read by itself.
+taken from a new shard, points whose ids are lost get others (a node says its own), and
+the log, which has the last writes whole, 32 MB of them at least, is read by itself.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import os
 import shutil
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +36,8 @@ _DESCRIPTIONS = frozenset(
 )
 """Files that say the same in every shard of one kind, or what the log says too."""
 _LOG_FOLDER = "wal"
+_APPLIED = "first-index"
+_IDS = "id_tracker."
 _INDEXES = "payload_index"
 _PER_PAGE = 256
 
@@ -44,7 +48,7 @@ def points_left(
     """Yield the points that can be read, in pages; one may come several times.
 
     Those of the log come first. A point may lack its payload or its vector, or have
-    others than it had: what is whole, the caller decides.
+    others than it had, or an id that it never had: what is whole, the caller decides.
 
     Args:
         folder: The damaged collection's; its owner must hold its lock.
@@ -105,6 +109,8 @@ def _log_alone(damaged: _Damaged, target: Path) -> None:
     _new_shard(damaged, target)
     shutil.rmtree(target / _LOG_FOLDER)
     copy_sparse(damaged.shard / _LOG_FOLDER, target / _LOG_FOLDER)
+    # Else the engine repeats no more than what is in no segment yet.
+    (target / _LOG_FOLDER / _APPLIED).unlink(missing_ok=True)
 
 
 def _mended(damaged: _Damaged, target: Path) -> None:
@@ -131,8 +137,26 @@ def _mended(damaged: _Damaged, target: Path) -> None:
             else:
                 file.touch()
                 os.truncate(file, size)
+        for path, _ in damaged.files:
+            if _IDS in path.name:
+                _number(target / path.parent)
     finally:
         shutil.rmtree(template, ignore_errors=True)
+
+
+def _number(segment: Path) -> None:
+    """Let all points of a segment have new ids, and be there.
+
+    Of those that were deleted the engine (0.9) has removed the payload too.
+    """
+    n_points = max(f.stat().st_size for f in segment.glob(f"*{_IDS}versions")) // 8
+    for file in segment.glob(f"*{_IDS}*"):
+        file.unlink()
+    # A log of its own: a UUID's number, the UUID, and where the point is.
+    places = (n.to_bytes(4, "little") for n in range(n_points))
+    ids = b"".join(b"\2" + uuid.uuid4().bytes + place for place in places)
+    (segment / f"mutable_{_IDS}mappings").write_bytes(ids)
+    (segment / f"mutable_{_IDS}versions").write_bytes((b"\1" + bytes(7)) * n_points)
 
 
 def _description_in(template: Path, path: Path) -> Path | None:

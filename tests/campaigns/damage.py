@@ -1,12 +1,13 @@
 """Damage each file of a closed store, and see that it is noticed and repaired.
 
-    python -m tests.campaigns.damage [--seeds 5] [--every 1]
+    python -m tests.campaigns.damage [--seeds 5] [--every 1] [--without-log]
 
 Each case is a copy of one store with one file truncated, removed, or a page or a bit of
 it changed. Silent: neither opening nor `check` says so. Lost: after `repair`, and after
 inserting again where it says so, something is missing or other. Foreign: an error that
 is none of ours. Ends with 1 if there is one of these. A store without `closed.json`, or
-without the copy of its manifest, is one that was killed: counted apart.
+without the copy of its manifest, is one that was killed: counted apart. Without its
+log, which has the last 32 MB of writes at least, it is as a large one.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ from llama_index_mmrag.index.repairing import repair_store
 from llama_index_mmrag.stores.checking import check_store
 from llama_index_mmrag.stores.edge_layout import copy_sparse
 from llama_index_mmrag.stores.edge_record import RECORD, crc32_of
+from llama_index_mmrag.stores.manifest import PICTURES
 from tests.support.indexes import COLOURS, contents, inline
 
 PAGE = 4096
 WRONG = ("silent", "lost", "foreign", "not repaired")
-NOTES = {RECORD, "mmrag.copy.json"}
+NOTES = {RECORD, PICTURES, "mmrag.copy.json"}
 """Without them a store is as one that was killed."""
 LEFT_OUT = {".lock"}
 """It says who has the store open, and nothing of what is in it."""
@@ -139,6 +141,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--every", type=int, default=1, help="try one case of so many")
     parser.add_argument("--texts", type=int, default=40)
+    parser.add_argument("--without-log", action="store_true", help="it is lost, too")
     asked = parser.parse_args()
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -157,6 +160,8 @@ def main() -> int:
             copy_sparse(original, copy)
             before = crc32_of(copy / name)
             damage(copy / name, random.Random(f"{name} {seed}"))
+            for log in copy.glob("*/shard-*/wal") if asked.without_log else ():
+                shutil.rmtree(log)
             there = (copy / name).exists()
             if there and crc32_of(copy / name) == before:
                 found = []  # it was all zeros

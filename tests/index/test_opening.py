@@ -312,7 +312,7 @@ def test_store_whose_first_opening_was_interrupted_is_opened(tmp_path, encoder):
     MultiModalQdrantIndex.open(tmp_path, embed_model=encoder).close()
     (tmp_path / "mmrag.json").rename(tmp_path / "mmrag.part")
     (tmp_path / "mmrag.copy.json").unlink()
-    (tmp_path / "closed.json").unlink(missing_ok=True)
+    (tmp_path / "media.txt").unlink(missing_ok=True)
     (tmp_path / ".DS_Store").touch()
     with MultiModalQdrantIndex.open(tmp_path, embed_model=encoder) as index:
         assert index.insert(Document(text="red")).n_added == 1

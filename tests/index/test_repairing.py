@@ -21,7 +21,7 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.index import repairing
 from llama_index_mmrag.index.repairing import repair_store
-from llama_index_mmrag.stores import edge_folder, manifest
+from llama_index_mmrag.stores import checking, edge_folder, manifest
 from llama_index_mmrag.stores.checking import check_store
 from llama_index_mmrag.stores.edge_record import RECORD
 
@@ -39,7 +39,11 @@ def items() -> list[Any]:
 @pytest.fixture
 def root(open_index, tmp_path) -> Path:
     with open_index(path=tmp_path / "store") as index:
-        index.insert(items())
+        index.insert([*items()[1:], Document(text="gone", id_="gone")])
+        index.insert(Document(text="before", id_="d0"))
+    with open_index(path=tmp_path / "store") as index:
+        index.insert(items()[0])
+        index.delete_ref_doc("gone")
     return tmp_path / "store"
 
 
@@ -153,6 +157,14 @@ def test_picture_that_is_gone_is_told_until_a_repair(root, open_index, monkeypat
     assert check_store(root).is_whole
 
 
+def test_all_of_very_many_pictures_are_noted(root, monkeypatch):
+    many = {f"{number:012x}" for number in range(200_000)}
+    with monkeypatch.context() as patched:
+        patched.setattr(checking, "_beginnings", lambda _: many)
+        checking.note_media(root)
+    assert len(check_store(root).damaged["media"]) == len(many)
+
+
 # Repairing
 
 
@@ -186,6 +198,26 @@ def remove_the_log(shard: Path) -> None:
     shutil.rmtree(shard / "wal")
 
 
+def remove_the_segments(shard: Path) -> None:
+    shutil.rmtree(shard / "segments")
+
+
+def remove_the_ids(shard: Path) -> None:
+    remove_the_log(shard)
+    next(shard.rglob("*id_tracker.mappings")).unlink()
+
+
+def zero_the_ids(shard: Path) -> None:
+    remove_the_log(shard)
+    mappings = next(shard.rglob("*id_tracker.mappings"))
+    mappings.write_bytes(bytes(mappings.stat().st_size))
+
+
+def remove_the_versions(shard: Path) -> None:
+    remove_the_log(shard)
+    next(shard.rglob("*id_tracker.versions")).unlink()
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -198,6 +230,10 @@ def remove_the_log(shard: Path) -> None:
         remove_the_description,
         flip_the_record,
         remove_the_log,
+        remove_the_segments,
+        remove_the_ids,
+        zero_the_ids,
+        remove_the_versions,
     ],
 )
 def test_every_point_that_is_whole_is_there_after_the_repair(damage, root, encoder):
