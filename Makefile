@@ -50,7 +50,9 @@ campaign: $(STAMPS)/test ## Try what may break it, at length (an hour; the last 
 	$(BIN)/python -m tests.campaigns.misbehaving_server
 	$(BIN)/python -m tests.campaigns.cancel_storm
 	$(BIN)/python -m tests.campaigns.kills
+	$(BIN)/python -m tests.campaigns.following
 	$(BIN)/python -m tests.campaigns.damage
+	$(BIN)/python -m tests.campaigns.damage --without-log --seeds 1
 	$(BIN)/python -m tests.campaigns.full_disk
 
 lint: $(STAMPS)/test ## Check format and style
