@@ -35,7 +35,8 @@ encoding, so that they must not share one."""
 
 MOST_OF_OURS = min(4, usable_cpus())
 MOST_OF_A_STORE, MOST_OF_AN_ENCODER = 8, 32
-"""Threads of one of our lanes, and of what is not ours."""
+"""Threads of our lanes together, of which each has one at least; and of what is not
+ours."""
 
 OVERDUE_S = 0.25
 """Work of ours that takes longer waits for something, such as a store that is being
@@ -67,16 +68,28 @@ class _Lane:
         busy = Counter(source for source, _ in self.working.values())
         return next((one for one in self.waiting if busy[one] < self.most), None)
 
-    def takes_thread(self) -> bool:
-        """Return whether one more thread has something to do, and count it if so."""
+    def n_busy(self) -> int:
+        """Return how many threads it has that are not overdue."""
         since = time.monotonic() - self.overdue_s
         n_late = sum(began < since for _, began in self.working.values())
-        takes = self.n_threads - n_late < self.most and self._first() is not None
+        return self.n_threads - n_late
+
+    def _n_with_others(self) -> int:
+        """Return how many threads all of our lanes have, if it is one of them."""
+        ours = (lane for lane in _lanes.values() if lane.overdue_s < math.inf)
+        return sum(lane.n_busy() for lane in ours) if self.overdue_s < math.inf else 0
+
+    def takes_thread(self) -> bool:
+        """Return whether one more thread has something to do, and count it if so."""
+        n = self.n_busy()
+        has_room = n < self.most and (n == 0 or self._n_with_others() < self.most)
+        takes = has_room and self._first() is not None
         self.n_threads += takes
         return takes
 
     def next(self) -> tuple[int, Future[Any], Callable[[], Any]] | None:
-        if (source := self._first()) is None:
+        is_one_too_many = self.n_busy() > 1 and self._n_with_others() > self.most
+        if is_one_too_many or (source := self._first()) is None:
             self.leave()
             return None
         future = next(iter(self.waiting[source]))

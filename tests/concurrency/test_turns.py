@@ -67,6 +67,21 @@ async def test_hundreds_at_once_take_a_lanes_threads_and_no_more(lane, most):
     assert not turns._lanes
 
 
+async def test_our_lanes_share_their_threads_and_each_has_one(monkeypatch):
+    monkeypatch.setattr(turns, "MOST_OF_OURS", 4)
+    counted, source = Counted(), object()
+    first = [in_turn(counted.work, source, lane=SEARCHING) for _ in range(100)]
+    second = [
+        in_turn(lambda: counted.work("second"), source, lane=ENCODING)
+        for _ in range(100)
+    ]
+    with within(10):
+        await asyncio.gather(*first, *second)
+    assert "" in counted.begun[counted.begun.index("second") :]
+    # One more for as long as one piece of work of the other takes.
+    assert counted.most <= 4 + 1
+
+
 async def test_sources_take_turns(monkeypatch, held):
     monkeypatch.setattr(turns, "MOST_OF_OURS", 1)
     counted, one, other = Counted(), object(), object()
