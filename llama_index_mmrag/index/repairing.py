@@ -240,22 +240,23 @@ class _Work:
         """Copy the points that are whole; return the nodes that lack a vector."""
         entry, new = self._entries[name], self._channels[name].collection.store
         has_transform = self._becoming[name].space == entry.space
-        copied: set[str] = set()
-        lacking: dict[str, BaseNode] = {}
+        copied: set[str | int] = set()
+        lacking: dict[str | int, BaseNode] = {}
         work = self._new[name] / new_name()
         left = points_left(self._root / entry.folder, entry, work)
         for page in itertools.chain(left, self._composed_of(name)):
             points = []
             for record in page:
-                node = whole_node(record)
-                if node is None or node.node_id in copied:
+                if (node := whole_node(record)) is None:
+                    continue
+                (key,) = point_ids([node.node_id])
+                if key in copied:
                     continue
                 vector = whole_vector(record, entry) if has_transform else None
                 if vector is None:
-                    lacking[node.node_id] = node
+                    lacking[key] = node
                     continue
-                copied.add(node.node_id)
-                (key,) = point_ids([node.node_id])
+                copied.add(key)
                 # Made anew: the fields beside the content have no checksum.
                 payload = payload_of(node)
                 points.append(qe.Point(key, {entry.vector: vector}, payload))

@@ -147,7 +147,7 @@ def check(place: Path, open_index: Open, steps: list[Any]) -> None:
 
 def test_refreshed_index_equals_a_fresh_build_of_its_folders(open_index, tmp_path):
     @settings(
-        max_examples=12,
+        max_examples=10,
         derandomize=True,
         database=None,
         deadline=None,
