@@ -45,7 +45,7 @@ test: $(STAMPS)/test ## Run all tests: code, docstrings, README and examples
 test-everywhere: $(STAMPS)/test ## Run all tests four times, as other machines do (an hour)
 	tests/everywhere.sh $(BIN)/python
 
-campaign: $(STAMPS)/test ## Try what may break it, at length (an hour; the last needs root); each prints counts
+campaign: $(STAMPS)/test ## Try what may break it, at length (two hours; the last needs root); each prints counts
 	$(BIN)/python -m tests.campaigns.hostile_pictures
 	$(BIN)/python -m tests.campaigns.misbehaving_server
 	$(BIN)/python -m tests.campaigns.cancel_storm
