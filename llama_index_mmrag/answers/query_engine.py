@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from inspect import unwrap
 from typing import Any, cast
 
@@ -9,7 +10,12 @@ from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.response.schema import RESPONSE_TYPE
 from llama_index.core.query_engine import RetrieverQueryEngine
-from llama_index.core.schema import QueryBundle, QueryType
+from llama_index.core.schema import (
+    ImageNode,
+    NodeWithScore,
+    QueryBundle,
+    QueryType,
+)
 
 from llama_index_mmrag.checks import instance
 from llama_index_mmrag.events.degraded import collect_routes
@@ -31,7 +37,8 @@ class MultiModalQueryEngine(RetrieverQueryEngine):
     `response.metadata` has the routes that were "requested", those that were "searched"
     and those "degraded" with the reason, whichever synthesizer wrote the answer; and
     "warnings", sentences on what makes it doubtful, such as a question in a script that
-    the encoder does not read.
+    the encoder does not read. "text_nodes" and "image_nodes" find its results, as of
+    LlamaIndex's `SimpleMultiModalQueryEngine`.
     Provenance rides on results. A query that found nothing has none, and "nothing was
     found" must be told from "nobody could look".
     """
@@ -100,7 +107,21 @@ def _with_pictures(retriever: BaseRetriever) -> MultiModalRetriever:
     return cast("MultiModalRetriever", retriever)
 
 
+class _Told(dict[str, Any]):
+    """What an answer is told with, as JSON; and its results by kind, if asked for."""
+
+    def __init__(self, told: Mapping[str, Any], results: list[NodeWithScore]) -> None:
+        super().__init__(told)
+        self.results = results
+
+    def __missing__(self, name: str) -> list[NodeWithScore]:
+        """Return the results that LlamaIndex's engine has under this name."""
+        is_image = {"text_nodes": False, "image_nodes": True}[name]
+        return [r for r in self.results if isinstance(r.node, ImageNode) == is_image]
+
+
 def _told(response: RESPONSE_TYPE, routes: RoutesAsked) -> RESPONSE_TYPE:
     known = response.metadata or {}
-    response.metadata = {**known, **routes.to_dict(), "warnings": routes.warnings}
+    told = {**known, **routes.to_dict(), "warnings": routes.warnings}
+    response.metadata = _Told(told, response.source_nodes)
     return response

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from functools import wraps
 from inspect import signature
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from llama_index_mmrag.errors import InvalidSetting
 
@@ -57,6 +57,26 @@ MEANT = {
     "makes an index of them; a folder or a server to open().",
 }
 """By what was called, and its argument: what is meant by what is given there."""
+
+
+class Elsewhere:
+    """A name of others on a class of ours, which says what there is instead.
+
+    Example:
+        >>> class Store:
+        ...     from_texts = Elsewhere("Texts go to insert().")
+        >>> Store.from_texts
+        Traceback (most recent call last):
+        ...
+        AttributeError: Texts go to insert().
+    """
+
+    def __init__(self, advice: str) -> None:
+        self._advice = advice
+
+    def __get__(self, of: object, owner: object = None) -> NoReturn:
+        """Raise what there is instead."""
+        raise AttributeError(self._advice)
 
 
 def refuse_unknown(

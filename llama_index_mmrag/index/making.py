@@ -17,6 +17,7 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from typing_extensions import Self
 
 from llama_index_mmrag.checks.arguments import checked
+from llama_index_mmrag.checks.keywords import Elsewhere
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import InvalidSetting
@@ -92,6 +93,11 @@ class Made(Verbs):
             unfinished.pop_all()
         made: Self = index
         return made
+
+    from_existing_collection = Elsewhere(
+        "Collections that others filled are searched by MultiModalFusionRetriever."
+        "from_qdrant(); an index's own are opened by open(client=, collection=)."
+    )
 
     @classmethod
     @checked

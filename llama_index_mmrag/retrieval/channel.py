@@ -32,6 +32,7 @@ from llama_index_mmrag.retrieval.links import BY_ID, naming
 from llama_index_mmrag.retrieval.query import PartKind
 from llama_index_mmrag.retrieval.search import Answer, Search
 from llama_index_mmrag.retrieval.settings import (
+    NO_MEMBER,
     QDRANTS_WORDS,
     checked_scores,
     checked_settings,
@@ -122,6 +123,7 @@ class Channel(OpensItself, PayloadKeys):
     hybrid_top_k: int | None = field(default=None, kw_only=True)
     composition: Composition | None = field(default=None, kw_only=True)
     image_embed_model: BaseEmbedding | None = field(default=None, kw_only=True)
+    TEXT = IMAGE = NO_MEMBER
     can_filter: bool = field(default=True, init=False, repr=False, compare=False)
     source: object = field(init=False, repr=False, compare=False)
     way: Way = field(init=False, repr=False, compare=False)

@@ -19,6 +19,7 @@ from llama_index_mmrag.checks import (
     truth,
     whole,
 )
+from llama_index_mmrag.checks.keywords import Elsewhere
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Fusion
 from llama_index_mmrag.nodes.node import SEPARATOR
@@ -61,6 +62,11 @@ QDRANTS_WORDS = {
     "weight": "Weights are the rule's: fusion=RRF(weights={'text': 0.7}).",
 }
 """By the name of an argument of Qdrant's or LlamaIndex's: what a channel has for it."""
+
+NO_MEMBER = Elsewhere(
+    "Channel is no enumeration. A channel is made over a store: Channel('text', "
+    "vector_store=, embed_model=); an index has its own in index.channels."
+)
 
 OF_CHANNELS = {
     **QDRANTS_WORDS,

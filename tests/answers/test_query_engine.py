@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import BytesIO
 
 import pytest
@@ -26,6 +27,23 @@ from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetti
 from llama_index_mmrag.nodes.node import modality_of
 
 from ..support.colours import channel, image_node, text_node
+
+
+def test_metadata_has_the_results_by_kind_and_is_json(tmp_path, paint):
+    """As `SimpleMultiModalQueryEngine` has them, whose keys are typed by habit."""
+    with MultiModalQdrantIndex.open(
+        tmp_path / "store", embed_model=ColourEncoder()
+    ) as index:
+        index.insert_directory(paint("red"))
+        index.insert(Document(text="red"))
+        response = index.as_query_engine(None).query("red")
+    told = response.metadata
+    kinds = [modality_of(result.node) for result in response.source_nodes]
+    assert len(told["text_nodes"]) == kinds.count("text") > 0
+    assert len(told["image_nodes"]) == kinds.count("image") > 0
+    assert json.loads(json.dumps(told)).keys() == told.keys()
+    with pytest.raises(KeyError):
+        told["nodes"]
 
 
 class Down(ColourEncoder):

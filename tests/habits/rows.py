@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from llama_index.core import Document, Settings
 from llama_index.core.llms import MockLLM
@@ -26,10 +26,16 @@ from llama_index_mmrag.embeddings.colour import ColourEncoder
 ENCODER = ColourEncoder(modality_gap=0.75)
 
 PAGES = {
-    "from-llamaindex": ("rows_llamaindex", "rows_pipelines", "rows_splitting"),
-    "from-qdrant": ("rows_qdrant", "rows_foreign", "rows_server"),
+    "from-llamaindex": (
+        *("rows_llamaindex.ROWS", "rows_strangers.LLAMAINDEX"),
+        *("rows_pipelines.ROWS", "rows_splitting.ROWS"),
+    ),
+    "from-qdrant": (
+        *("rows_qdrant.ROWS", "rows_strangers.QDRANT"),
+        *("rows_foreign.ROWS", "rows_server.ROWS"),
+    ),
 }
-"""By page of the docs: the files whose rows it lists."""
+"""By page of the docs: the files and their lists whose rows it has."""
 
 
 class Row(NamedTuple):
@@ -42,8 +48,12 @@ class Row(NamedTuple):
 
 def rows_of(page: str) -> list[Row]:
     """Return the rows of a page, in order."""
-    files = [importlib.import_module(f"{__package__}.{name}") for name in PAGES[page]]
-    return [Row(*row) for file in files for row in file.ROWS]
+    return [Row(*row) for name in PAGES[page] for row in _listed(*name.split("."))]
+
+
+def _listed(file: str, name: str) -> list[tuple[str, str, str]]:
+    rows = getattr(importlib.import_module(f"{__package__}.{file}"), name)
+    return cast("list[tuple[str, str, str]]", rows)
 
 
 class Library(NamedTuple):
