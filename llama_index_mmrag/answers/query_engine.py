@@ -22,6 +22,7 @@ from llama_index_mmrag.events.degraded import collect_routes
 from llama_index_mmrag.provenance import RoutesAsked
 from llama_index_mmrag.retrieval.query import MultiModalQuery
 from llama_index_mmrag.retrieval.retriever import bundle_of
+from llama_index_mmrag.retrieval.variants import refuse_settings
 
 # LlamaIndex wraps methods that override its own in a span of their own. Called through
 # `super()`, the wrapped original would open a second one of the same name.
@@ -43,6 +44,10 @@ class MultiModalQueryEngine(RetrieverQueryEngine):
     found" must be told from "nobody could look".
     """
 
+    def __repr__(self) -> str:
+        """Return its retriever's channels, rule and depth."""
+        return f"<{type(self).__name__} over {self._retriever!r}>"
+
     def with_retriever(self, retriever: BaseRetriever) -> MultiModalQueryEngine:
         """Return the engine over another retriever, all else shared."""
         return MultiModalQueryEngine(
@@ -52,14 +57,18 @@ class MultiModalQueryEngine(RetrieverQueryEngine):
             node_postprocessors=self._node_postprocessors,
         )
 
-    def query(self, str_or_query_bundle: QueryType) -> RESPONSE_TYPE:
+    def query(self, str_or_query_bundle: QueryType, **settings: Any) -> RESPONSE_TYPE:
         """Return the answer; a picture is a query, what is none `InvalidQuery`."""
+        refuse_settings(settings, "query")
         bundle = bundle_of(str_or_query_bundle)
         response: RESPONSE_TYPE = _asked(self, bundle)
         return response
 
-    async def aquery(self, str_or_query_bundle: QueryType) -> RESPONSE_TYPE:
+    async def aquery(
+        self, str_or_query_bundle: QueryType, **settings: Any
+    ) -> RESPONSE_TYPE:
         """Return what `query` does."""
+        refuse_settings(settings, "aquery")
         bundle = bundle_of(str_or_query_bundle)
         response: RESPONSE_TYPE = await _aasked(self, bundle)
         return response

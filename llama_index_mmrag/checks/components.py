@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 
+from llama_index_mmrag.checks.keywords import refuse_unknown
 from llama_index_mmrag.errors import InvalidSetting, MmragError
 
 
@@ -30,18 +31,23 @@ class CheckedComponent:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         plain = {name: _plain(value) for name, value in kwargs.items()}
-        with as_settings(type(self).__name__):
+        with as_settings(type(self).__name__, self._fields()):
             super().__init__(*args, **plain)
 
     def __setattr__(self, name: str, value: Any) -> None:
         before = dict(self.__dict__)
         try:
-            with as_settings(type(self).__name__):
+            with as_settings(type(self).__name__, self._fields()):
                 super().__setattr__(name, _plain(value))
         except InvalidSetting:
             # What a validator of the whole refuses was assigned before it was asked.
             self.__dict__.update(before)
             raise
+
+    @classmethod
+    def _fields(cls) -> Collection[str]:
+        fields: Collection[str] = getattr(cls, "model_fields", ())
+        return fields
 
 
 def _plain(value: Any) -> Any:
@@ -50,8 +56,13 @@ def _plain(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def as_settings(component: str) -> Iterator[None]:
-    """Raise what pydantic says of a component's fields as `InvalidSetting`."""
+def as_settings(component: str, known: Collection[str] = ()) -> Iterator[None]:
+    """Raise what pydantic says of a component's fields as `InvalidSetting`.
+
+    Args:
+        component: Its name.
+        known: Its fields, of which the nearest to one that is none is named.
+    """
     try:
         yield
     except MmragError:
@@ -61,6 +72,8 @@ def as_settings(component: str) -> Iterator[None]:
         # one of LlamaIndex's validators'.
         listed: Any = getattr(error, "errors", lambda: [{}])
         found = {"loc": (), "msg": str(error), **listed()[0]}
+        if found.get("type") in ("extra_forbidden", "no_such_attribute"):
+            refuse_unknown(found["loc"], component, known)
         field = "".join(f"{part} is " for part in found["loc"][:1])
         given = f"{field}{found['input']!r}: " if "input" in found else ""
         raise InvalidSetting(

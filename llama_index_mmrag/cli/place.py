@@ -110,7 +110,13 @@ class Place:
         pairs = [name.partition("=") for name in self.collection or ("mmrag",)]
         if len(pairs) == 1 and not pairs[0][1]:
             return pairs[0][0]
-        return {modality: name for modality, _, name in pairs}
+        names = {modality: name for modality, _, name in pairs}
+        if len(names) != len(pairs):
+            raise InvalidSetting(
+                f"--collection got {' and '.join(self.collection or ())}; expected one "
+                f"NAME, or one for each of text, image and composed. Leave one out."
+            )
+        return names
 
     @property
     def _client_settings(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -80,9 +81,12 @@ def check_place(
             "asynchronous queries go by aclient."
         )
     if len(given) != 1:
+        is_named = not given and "QDRANT_URL" in os.environ
         raise InvalidSetting(
             f"open() got {' and '.join(given) or 'no place'}; expected exactly one of "
             f"path (a folder), url or location (a server) and client."
+            + ' QDRANT_URL is set: url=os.environ["QDRANT_URL"].'
+            * is_named
         )
     if (place := places[given[0]]) == "":
         raise InvalidSetting(

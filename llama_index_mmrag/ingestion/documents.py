@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ from llama_index_mmrag.nodes.places import (
     places_of,
     stored_metadata,
 )
-from llama_index_mmrag.nodes.shown import has_picture, lost_picture, source_of
+from llama_index_mmrag.nodes.shown import has_picture, lost_picture, name_of, source_of
 
 
 @checked
@@ -83,20 +84,23 @@ def read_documents(
     roots: Mapping[str, str | Path] | None = None,
 ) -> Iterator[SourceRecord | Problem]:
     """Yield one record or problem for each document or node, in the order given."""
-    for document in documents:
+    for n, document in enumerate(documents, 1):
         try:
-            yield read_document(document, settings=settings, roots=roots)
+            record = read_document(document, settings=settings, roots=roots)
+            named = [replace(p, source=_name_of(document, n)) for p in record.problems]
+            yield replace(record, problems=tuple(named))
         except StoreFull:
             raise  # says nothing of the document
         except (MmragError, TimeoutError) as error:
-            yield Problem(_name_of(document), str(error))
+            yield Problem(_name_of(document, n), str(error))
 
 
-def _name_of(document: object) -> str:
-    """Return what a document is called in a report: its id, unless nobody chose it."""
+def _name_of(document: object, n: int) -> str:
+    """Return what the n-th document is called in a report: no id that nobody chose."""
     if not isinstance(document, BaseNode):
         return shown(document)
-    return source_of(document) if is_random(document.id_) else document.id_
+    source = source_of(document) if is_random(document.id_) else document.id_
+    return f"item {n}, {name_of(document)}" if is_random(source) else source
 
 
 def read_document(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     FilterOperator,
     MetadataFilter,
@@ -14,11 +16,14 @@ from llama_index.core.vector_stores.types import (
 from llama_index_mmrag.ingestion.directory import is_file_id, is_gone
 from llama_index_mmrag.ingestion.linked import IMAGE
 from llama_index_mmrag.ingestion.records import UpsertReport
-from llama_index_mmrag.ingestion.roots import Root
+from llama_index_mmrag.ingestion.roots import Root, known_as
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
-from llama_index_mmrag.nodes.node import IMAGE_FILE_KEY, ROOT_KEY
+from llama_index_mmrag.nodes.node import FILE_PATH_KEY, IMAGE_FILE_KEY, ROOT_KEY
+from llama_index_mmrag.nodes.places import Places
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue, device_of
+
+logger = logging.getLogger(__name__)
 
 _FEW = 20
 """So many files may be gone at once, however few there were."""
@@ -42,6 +47,35 @@ def shown_elsewhere(
     stored = channels[IMAGE].collection.nodes_where(MetadataFilters(filters=[is_one]))
     read = set(ids.values())
     return {n.metadata[IMAGE_FILE_KEY] for n in stored if n.ref_doc_id not in read}
+
+
+def tell_of_twins(
+    channels: Mapping[str, Channel], items: Iterable[object], places: Places
+) -> None:
+    """Log that documents of other readers are of files which are in the index already.
+
+    Args:
+        channels: By modality.
+        items: What is about to be inserted.
+        places: Where roots lie.
+    """
+    nodes = [item for item in items if isinstance(item, BaseNode)]
+    paths = {str(node.metadata.get(FILE_PATH_KEY)) for node in nodes}
+    own = {known_as(node.ref_doc_id or node.node_id, places) for node in nodes}
+    files = [*{known_as(path, places) for path in paths} - paths - own]
+    stored = {
+        node.ref_doc_id
+        for one in (channel.collection for channel in channels.values())
+        for node in one.nodes(one.ids_of_documents(files))
+    }
+    if stored:
+        logger.warning(
+            "%d of the files that these documents are of are in the index already, "
+            "such as %r: what they say is there twice. delete_ref_doc removes it; a "
+            "document whose id is its file's path takes its place.",
+            len(stored),
+            min(map(str, stored)),
+        )
 
 
 def gone_of(

@@ -20,7 +20,12 @@ from llama_index_mmrag.checks.keywords import refuse_unknown
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.directory import is_file_id, is_gone, survey
 from llama_index_mmrag.ingestion.documents import read_documents
-from llama_index_mmrag.ingestion.known_files import doubt_of, gone_of, shown_elsewhere
+from llama_index_mmrag.ingestion.known_files import (
+    doubt_of,
+    gone_of,
+    shown_elsewhere,
+    tell_of_twins,
+)
 from llama_index_mmrag.ingestion.reading import KnownFiles, read_surveyed
 from llama_index_mmrag.ingestion.records import (
     DocumentUnreadable,
@@ -260,6 +265,7 @@ class Sources:
         self, items: Sequence[BaseNode], settings: ReadSettings | None = None
     ) -> Iterator[SourceRecord | Problem]:
         roots = self._roots.places
+        tell_of_twins(self._channels, items, roots)
         how = settings or self._settings
         records = read_documents(items, settings=how, roots=roots)
         for item, record in zip(items, records, strict=True):

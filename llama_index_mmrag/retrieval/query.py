@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from llama_index_mmrag.concurrency.jobs import AskerAtFault, Job, Steps
 from llama_index_mmrag.errors import AllRoutesFailed, ImageUnreadable, InvalidQuery
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.nodes.images import (
+    IMAGE_SUFFIXES,
     ImageSource,
     check_image,
     describe_source,
@@ -27,8 +30,12 @@ from llama_index_mmrag.nodes.images import (
 )
 from llama_index_mmrag.nodes.shown import picture_in
 
+logger = logging.getLogger(__name__)
+
 PICTURES = (Path, Image.Image, ImageBlock, ImageNode, ImageDocument)
 """What is a query by itself: a picture to search by."""
+
+_SUFFIXES = tuple(IMAGE_SUFFIXES)
 
 PartKind = Literal["text", "image", "composed"]
 _DATA = "data:application/octet-stream;base64,"
@@ -135,6 +142,12 @@ def parts_of(query: str | QueryBundle) -> tuple[QueryPart, ...]:
             f"{(['text'] if texts else []) + names!r}."
         )
     words = bundle.query_str.strip() or "\n".join(texts)
+    if words.lower().endswith(_SUFFIXES) and not pictures and os.path.isfile(words):
+        logger.warning(
+            "The query %r is searched for as words, and is the path of a picture, too. "
+            "Path(...) or MultiModalQuery(images=[...]) asks with the picture.",
+            words,
+        )
     parts = [QueryPart("text", "text", texts=texts, words=words)] if texts else []
     parts += [
         QueryPart("image", name, image=picture)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from inspect import unwrap
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -13,7 +12,7 @@ from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle, Query
 from llama_index.core.vector_stores.types import VectorStoreQueryMode
 from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR
 
-from llama_index_mmrag.checks import one_of, truth, whole
+from llama_index_mmrag.checks import one_of, truth
 from llama_index_mmrag.checks.keywords import answered
 from llama_index_mmrag.concurrency.deadlines import Deadline, deadline_in
 from llama_index_mmrag.concurrency.jobs import Steps, awalk, walk
@@ -21,7 +20,6 @@ from llama_index_mmrag.errors import AllRoutesFailed, InvalidQuery
 from llama_index_mmrag.events.degraded import failure_of, reasons, report
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import RRF, Fusion
-from llama_index_mmrag.retrieval.channel import both_filters
 from llama_index_mmrag.retrieval.existing import ExistingCollections
 from llama_index_mmrag.retrieval.links import check_key, links_of
 from llama_index_mmrag.retrieval.query import (
@@ -44,6 +42,7 @@ from llama_index_mmrag.retrieval.settings import (
     in_mode,
 )
 from llama_index_mmrag.retrieval.single_routes import SingleRoutes
+from llama_index_mmrag.retrieval.variants import Variants, refuse_settings
 
 if TYPE_CHECKING:
     from llama_index_mmrag.stores.native import FilterLike
@@ -62,7 +61,7 @@ FOUND_S = 0.05
 store's answer, while it is parsed, may hold the interpreter beyond the deadline."""
 
 
-class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
+class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
     """Searches every channel at once and fuses what they found, entity by entity.
 
     Takes a string, a LlamaIndex `QueryBundle` (text, `image_path`, or both) or a
@@ -165,60 +164,25 @@ class MultiModalFusionRetriever(ExistingCollections, SingleRoutes):
         base = base_settings(callback_manager, object_map, objects, verbose)
         super().__init__(**base)
 
-    @property
-    def channels(self) -> tuple[SearchChannel, ...]:
-        """The channels, in configured order."""
-        return self._channels
-
-    @property
-    def fusion(self) -> Fusion:
-        """The rule that ranked lists are fused by."""
-        return self._fusion
-
-    @property
-    def similarity_top_k(self) -> int:
-        """Entities returned at most, or beside pictures."""
-        return self._top_k
-
-    @similarity_top_k.setter
-    def similarity_top_k(self, top_k: int) -> None:
-        self._top_k = whole(top_k, "Retriever: top_k", at_least=1)
-
-    def with_top_k(self, top_k: int) -> MultiModalFusionRetriever:
-        """Return a retriever of `top_k` entities that shares all else with this one.
-
-        Raises:
-            InvalidSetting: `top_k` is less than 1.
-        """
-        other = copy(self)
-        other.similarity_top_k = top_k
-        return other
-
-    def with_filters(self, filters: FilterLike | None) -> MultiModalFusionRetriever:
-        """Return a retriever whose results meet `filters` as well as this one's own.
-
-        Conditions add up: what this retriever must not show, the other does not show
-        either, whatever `filters` says.
-
-        Raises:
-            InvalidSetting: They are none, or a channel cannot apply any.
-        """
-        other = copy(self)
-        more = checked_filters(filters, self._channels)
-        other._filters = both_filters(self._filters, more)
-        return other
-
-    def retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+    def retrieve(
+        self, str_or_query_bundle: QueryType, **settings: Any
+    ) -> list[NodeWithScore]:
         """Return what the query finds; what is no query is `InvalidQuery`.
 
         A picture is a query too: a `Path`, a PIL image, or LlamaIndex's `ImageNode`,
-        `ImageDocument` or `ImageBlock`.
+        `ImageDocument` or `ImageBlock`. Settings are the retriever's: refused here.
         """
+        if settings:
+            refuse_settings(settings, "retrieve")
         bundle = bundle_of(str_or_query_bundle)
         return list(_retrieve(self, bundle))
 
-    async def aretrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+    async def aretrieve(
+        self, str_or_query_bundle: QueryType, **settings: Any
+    ) -> list[NodeWithScore]:
         """Return what `retrieve` does."""
+        if settings:
+            refuse_settings(settings, "aretrieve")
         bundle = bundle_of(str_or_query_bundle)
         return list(await _aretrieve(self, bundle))
 

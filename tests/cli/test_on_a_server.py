@@ -127,6 +127,9 @@ def test_one_place_is_given_and_what_is_for_it(command, run, docs, monkeypatch):
     refused(run(command, *words, "--store", "s", "--grpc"), "--grpc is for a server")
     refused(run(command, *words, "--store", "http://h:1"), "given as --url http://h:1")
     refused(run(command, *words, "--grpc"), "exactly one of --store")
+    twice = ("--collection", "text=a", "--collection", "text=b")
+    said = "is for a folder" if command == "repair" else "text=a and text=b"
+    refused(run(command, *words, "--url", "http://h:1", *twice), said)
 
 
 def test_key_of_the_environment_is_for_servers_alone(run, docs, tmp_path, monkeypatch):

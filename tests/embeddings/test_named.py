@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from llama_index.core.embeddings import MockEmbedding
 
 from llama_index_mmrag.embeddings import (
     BatchedClipEmbedding,
+    ConseEmbedding,
+    OfflineFeaturesEmbedding,
     OfflineMultiModalEmbedding,
+    OfflineTextEmbedding,
 )
+from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.embeddings.named import encoder_named
 from llama_index_mmrag.errors import InvalidSetting, MissingExtra
 
@@ -51,3 +57,25 @@ def test_what_llama_index_resolves_is_resolved(monkeypatch):
         encoder_named("local:BAAI/bge-small-en", "embed_model")
     monkeypatch.setenv("IS_TESTING", "1")  # LlamaIndex's word: no client is built
     assert encoder_named("default", "embed_model").embed_dim == 8
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "nearest"),
+    [
+        (OfflineMultiModalEmbedding, "head_wieght", "head_weight"),
+        (OfflineTextEmbedding, "max_token", "max_tokens"),
+        (OfflineFeaturesEmbedding, "num_thread", "num_threads"),
+        (BatchedClipEmbedding, "model_nam", "model_name"),
+        (ColourEncoder, "modality_gpa", "modality_gap"),
+        (
+            partial(ConseEmbedding, ColourEncoder()),
+            "embed_batchsize",
+            "embed_batch_size",
+        ),
+    ],
+)
+def test_misspelt_setting_is_answered_with_the_nearest(kind, given, nearest):
+    with pytest.raises(InvalidSetting, match=f"takes no '{given}'. Use {nearest}."):
+        kind(**{given: 1})
+    with pytest.raises(InvalidSetting, match=f"takes no '{given}'. Use {nearest}."):
+        setattr(kind(), given, 1)

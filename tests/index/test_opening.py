@@ -45,6 +45,12 @@ def test_exactly_one_place_is_opened(places, named, encoder, tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_servers_address_in_the_environment_is_named_and_not_read(encoder, monkeypatch):
+    monkeypatch.setenv("QDRANT_URL", "http://localhost:1")
+    with pytest.raises(InvalidSetting, match=r'url=os.environ\["QDRANT_URL"\]'):
+        MultiModalQdrantIndex.open(embed_model=encoder)
+
+
 @pytest.mark.parametrize(
     "address",
     [

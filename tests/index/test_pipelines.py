@@ -44,7 +44,8 @@ SPLITTER = SentenceSplitter(chunk_size=60, chunk_overlap=0)
 """Seven sentences of `long` a chunk: LlamaIndex prints a line for fewer tokens."""
 
 
-N_RUNS = 30
+N_RUNS = {"local": 30, "edge": 4}
+"""Of each pipeline; a new store for each run is slow to make in a folder."""
 
 
 def long(colour: str, n_sentences: int = 20) -> str:
@@ -259,22 +260,25 @@ class Told(SimpleDocumentStore):
 
 
 @pytest.mark.parametrize("strategy", list(DocstoreStrategy))
-@pytest.mark.parametrize("where", ["outside", "inside"])
-def test_after_any_of_random_runs_both_collections_are_a_fresh_build(
-    where, strategy, open_index, encoder, tmp_path
+@pytest.mark.parametrize(
+    ("store", "where"),
+    [("local", "outside"), ("local", "inside"), ("edge", "outside")],
+)
+def test_after_any_of_random_runs_both_collections_are_a_fresh_build(  # noqa: PLR0913 - a pipeline's settings
+    store, where, strategy, open_index, encoder, tmp_path
 ):
     rng = random.Random(f"{strategy} {where}")
     ids = [f"page {n}" for n in range(5)]
     # As LlamaIndex makes them: its docstore keeps those too.
     ids += [Document(text="").id_ for _ in range(4)]
-    index, beside, docstore = open_index("local"), open_index("local"), Told()
+    index, beside, docstore = open_index(store), open_index(store), Told()
     only_adds = strategy == DocstoreStrategy.DUPLICATES_ONLY
 
     def steps(of: MultiModalQdrantIndex) -> list[Any]:
         inside = [of.as_transformation(SPLITTER)]
         return inside if where == "inside" else [SPLITTER, of.as_transformation()]
 
-    for n_run in range(N_RUNS):
+    for n_run in range(N_RUNS[store]):
         how = {"docstore": docstore, "docstore_strategy": strategy}
         made = pipeline(index, *steps(index), **how)
         before, n_told = nodes_in(index), len(docstore.told)
@@ -295,9 +299,10 @@ def test_after_any_of_random_runs_both_collections_are_a_fresh_build(
             continue
         latest = {document.id_: document for document in docstore.told}
         there = [latest[id_] for id_ in docstore.docs]
-        fresh = open_index("local")
+        fresh = open_index(store)
         pipeline(fresh, *steps(fresh)).run(documents=there)
         assert held(index) == held(fresh), n_run
+        fresh.close()
 
 
 def test_two_workers_split_what_the_store_encodes(open_index, encoder):

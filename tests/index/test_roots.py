@@ -680,3 +680,29 @@ def test_places_that_cannot_be_roots_are_refused(open_index, folder, tmp_path):
     with pytest.raises(InvalidSetting, match="belong to a folder"):
         index.refresh([Document(text="red")], root="docs")
     assert len(index.ref_doc_ids()) == 1
+
+
+@pytest.mark.parametrize("name", ["grass.txt", "fruit.md", "sky.png"])
+@pytest.mark.parametrize("takes_place", [False, True])
+def test_other_readers_document_of_a_file_that_is_there_takes_its_place_or_is_told_of(
+    name, takes_place, open_index, tmp_path, caplog
+):
+    root = build(tmp_path)
+    index = open_index()
+    index.insert_directory(root)
+    documents = index.ref_doc_ids()
+    reader = SimpleDirectoryReader(input_files=[root / name])
+    (read,) = reader.load_data()
+    if takes_place:
+        read.id_ = str(root / name)
+    for _ in range(2):
+        caplog.clear()
+        index.insert([read])
+        told = [m for m in caplog.messages if f"already, such as 'docs/{name}'" in m]
+        assert len(told) == (not takes_place)
+        assert len(index.ref_doc_ids()) == len(documents) + (not takes_place)
+    caplog.clear()
+    index.insert(Document(text="red", metadata={"file_path": str(root / "new.txt")}))
+    stored = index.channels[0].collection
+    index.insert(stored.nodes(stored.ids_of_documents(["docs/grass.txt"])))
+    assert "already, such as" not in caplog.text

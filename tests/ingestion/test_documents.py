@@ -335,6 +335,25 @@ def test_bad_document_in_a_batch_is_reported_and_the_rest_goes_on():
     assert isinstance(wrong, Problem)
 
 
+@pytest.mark.parametrize(
+    ("about", "name"),
+    [
+        ({}, "item 2, # Kites"),
+        ({"file_name": "kites.md"}, "item 2, kites.md"),
+        ({"file_path": "/nowhere/kites.md"}, "/nowhere/kites.md"),
+        ({"id_": "mine"}, "mine"),
+    ],
+)
+def test_left_out_picture_names_a_document_as_people_do(about, name):
+    """And not by the id that was made up for it."""
+    own = {"id_": about.pop("id_")} if "id_" in about else {}
+    page = Document(text="# Kites\n\n![red](gone.png)", **own)
+    page.metadata = {"file_type": "text/markdown", **about}
+    _, record = read_documents([Document(text="a"), page])
+    (problem,) = record.problems
+    assert problem.source.startswith(name)
+
+
 MARKUP = st.text(
     st.sampled_from("ab \n\t#*_`~[]()!<>|-+.:1\"'\\&;/=ü語🍲{}%"), max_size=80
 )

@@ -35,9 +35,11 @@ from llama_index_mmrag import (
     RRF,
     MultiModalFusionRetriever,
     MultiModalQuery,
+    MultiModalSynthesizer,
     RRFPostprocessor,
     WeightedSum,
 )
+from llama_index_mmrag.answers.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.concurrency.jobs import MOST_ABANDONED
 from llama_index_mmrag.errors import (
     AllRoutesFailed,
@@ -705,3 +707,49 @@ def test_filters_that_are_none_are_refused_at_once(filters, channels_over):
 def test_fusion_that_is_none_is_refused_at_once(fusion, channels_over):
     with pytest.raises(InvalidSetting, match=r"fusion is .*RRF\(\)"):
         retriever_of(*channels_over([text_node("red")]), fusion=fusion)
+
+
+@pytest.mark.parametrize("kind", ["edge"])
+@pytest.mark.parametrize(
+    ("setting", "advice"),
+    [
+        ({"top_k": 2}, r"with_top_k\(\)"),
+        ({"similarity_top_k": 2}, r"with_top_k\(\)"),
+        ({"filters": {"year": 1926}}, r"with_filters\(\)"),
+        ({"verbose": True}, "It takes str_or_query_bundle"),
+    ],
+)
+async def test_setting_beside_a_query_names_its_place(setting, advice, channels_over):
+    retriever = retriever_of(*channels_over([text_node("red")]))
+    engine = MultiModalQueryEngine(retriever, MultiModalSynthesizer(None))
+    for ask in (retriever.retrieve, engine.query):
+        with pytest.raises(InvalidSetting, match=advice):
+            ask("red", **setting)
+    for ask in (retriever.aretrieve, engine.aquery):
+        with pytest.raises(InvalidSetting, match=advice):
+            await ask("red", **setting)
+
+
+@pytest.mark.parametrize("kind", ["edge"])
+def test_retriever_and_engine_are_shown_by_their_settings(channels_over):
+    retriever = retriever_of(*channels_over([text_node("red")]), top_k=3)
+    rule = f"fusion={RRF()!r}, top_k=3"
+    assert repr(retriever) == f"<MultiModalFusionRetriever of text: {rule}>"
+    shown = repr(MultiModalQueryEngine(retriever, MultiModalSynthesizer(None)))
+    assert shown == f"<MultiModalQueryEngine over {retriever!r}>"
+
+
+@pytest.mark.parametrize("kind", ["edge"])
+@pytest.mark.parametrize(
+    ("query", "is_told"),
+    [("blue.png", True), ("missing.png", False), ("blue", False), ("\0.png", False)],
+)
+def test_words_that_are_a_pictures_path_are_told_of_and_stay_words(
+    query, is_told, channels_over, paint, caplog, monkeypatch
+):
+    monkeypatch.chdir(paint("blue").parent)
+    retriever = retriever_of(*channels_over([text_node("red")]))
+    found = retriever.retrieve(query)
+    assert why(found[0]).contributions[0].route == "text→text"
+    told = [r.getMessage() for r in caplog.records if "Path(...)" in r.getMessage()]
+    assert len(told) == is_told
