@@ -9,6 +9,7 @@ from typing import Any, cast
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.response.schema import RESPONSE_TYPE
+from llama_index.core.prompts.mixin import PromptDictType
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import (
     ImageNode,
@@ -18,6 +19,7 @@ from llama_index.core.schema import (
 )
 
 from llama_index_mmrag.checks import instance
+from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.events.degraded import collect_routes
 from llama_index_mmrag.provenance import RoutesAsked
 from llama_index_mmrag.retrieval.query import MultiModalQuery
@@ -56,6 +58,14 @@ class MultiModalQueryEngine(RetrieverQueryEngine):
             callback_manager=self.callback_manager,
             node_postprocessors=self._node_postprocessors,
         )
+
+    def _update_prompts(self, prompts: PromptDictType) -> None:
+        known = self.get_prompts()
+        if unknown := [name for name in prompts if name not in known]:
+            raise InvalidSetting(
+                f"The engine has no prompt {unknown[0]!r}; it has {sorted(known)}. "
+                f"Change those, or give it a response_synthesizer of LlamaIndex's."
+            )
 
     def query(self, str_or_query_bundle: QueryType, **settings: Any) -> RESPONSE_TYPE:
         """Return the answer; a picture is a query, what is none `InvalidQuery`."""

@@ -6,6 +6,7 @@ import json
 from io import BytesIO
 
 import pytest
+from llama_index.core import PromptTemplate
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import (
     Document,
@@ -18,10 +19,12 @@ from llama_index_mmrag import (
     MultiModalFusionRetriever,
     MultiModalQdrantIndex,
     MultiModalQuery,
+    MultiModalSynthesizer,
     RetrieverChannel,
     collect_degradations,
     provenance_of,
 )
+from llama_index_mmrag.answers.query_engine import MultiModalQueryEngine
 from llama_index_mmrag.embeddings.colour import ColourEncoder
 from llama_index_mmrag.errors import ImageUnreadable, InvalidQuery, InvalidSetting
 from llama_index_mmrag.nodes.node import modality_of
@@ -44,6 +47,16 @@ def test_metadata_has_the_results_by_kind_and_is_json(tmp_path, paint):
     assert json.loads(json.dumps(told)).keys() == told.keys()
     with pytest.raises(KeyError):
         told["nodes"]
+
+
+def test_prompt_that_an_engine_has_not_is_refused(open_store, encoder):
+    retriever = MultiModalFusionRetriever(
+        [channel("text", open_store("edge"), encoder)]
+    )
+    engine = MultiModalQueryEngine(retriever, MultiModalSynthesizer(None))
+    for name in ("text_qa_template", "response_synthesizer:text_qa_template", "a:b"):
+        with pytest.raises(InvalidSetting, match=f"no prompt '{name}'.*instructions"):
+            engine.update_prompts({name: PromptTemplate("{query_str}")})
 
 
 class Down(ColourEncoder):

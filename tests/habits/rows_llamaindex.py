@@ -58,6 +58,8 @@ ROWS: list[tuple[str, str, str]] = [
     ("index.as_retriever(vector_store_query_mode='hybrid', sparse_top_k=10, alpha=0.5)", "InvalidSetting", "hybrid needs a QdrantVectorStore(enable_hybrid=True)"),
     ("index.as_retriever(vector_store_query_mode='mmr')", "InvalidSetting", "not yet searched so"),
     ("index.as_retriever(similarity_topk=3)", "InvalidSetting", "a misspelt keyword is answered with the nearest"),
+    ("index.as_retriever().retrieve('red', top_k=2)", "InvalidSetting", "depth is the retriever's: with_top_k(2)"),
+    ("index.as_query_engine(llm=llm).query('red', similarity_top_k=2)", "InvalidSetting", "the same of an engine"),
     ("MultiModalFusionRetriever(index, similarity_top_k=5)", "InvalidSetting", "an index makes one: as_retriever(similarity_top_k=5)"),
     ("MultiModalFusionRetriever([index.as_retriever()], mode='relative_score')", "InvalidSetting", "the rule is fusion=; a retriever is a RetrieverChannel"),
     # Engines
@@ -67,6 +69,7 @@ ROWS: list[tuple[str, str, str]] = [
     ("import asyncio; print(asyncio.run(index.as_query_engine(llm=llm).aquery('a dog')).metadata)", "runs", "the same for an event loop; metadata says what was searched"),
     ("assert index.as_query_engine(llm=llm).image_query(photo, 'What is it?').source_nodes", "runs", "answered from pictures that are like one"),
     ("index.as_query_engine(llm=llm, text_qa_template=None)", "InvalidSetting", _PROMPTS),
+    ("index.as_query_engine(llm=llm).update_prompts({'text_qa_template': None})", "InvalidSetting", _PROMPTS),
     ("index.as_query_engine(llm=llm, response_mode='compact')", "InvalidSetting", "another synthesizer is response_synthesizer="),
     ("from llama_index.core import get_response_synthesizer; index.as_query_engine(response_synthesizer=get_response_synthesizer(llm=llm)).query('What is red?')", "runs", "LlamaIndex's own synthesizer over our results"),
     ("from llama_index.core.query_engine import RetrieverQueryEngine; from llama_index.core import get_response_synthesizer; RetrieverQueryEngine(retriever=index.as_retriever(similarity_top_k=4), response_synthesizer=get_response_synthesizer(llm=llm, response_mode='tree_summarize')).query('What happened?')", "runs", "our retriever in LlamaIndex's engine"),

@@ -11,6 +11,7 @@ _READ = (
     "from llama_index.core import SimpleDirectoryReader; "
     "read = SimpleDirectoryReader(input_files=[photo]).load_data(); "
 )
+_PLAIN = "from llama_index.core import StorageContext, VectorStoreIndex, load_index_from_storage; "
 _NAMED = "texts = on_client.vector_store.collection_name; pictures = on_client.image_vector_store.collection_name; "
 _QUERY = "on_client.embed_model.get_query_embedding"
 
@@ -23,6 +24,9 @@ LLAMAINDEX: list[tuple[str, str, str]] = [
     ("from llama_index.core.agent.workflow import FunctionAgent; from llama_index.core.tools import QueryEngineTool; FunctionAgent(tools=[QueryEngineTool.from_defaults(query_engine=index.as_query_engine(llm=llm), name='kb', description='knowledge base')], llm=llm)", "runs", "our engine as a tool of LlamaIndex's"),
     ("from llama_index.core.schema import ImageDocument; index.insert(Document(text='A zebra stands in the grass', doc_id='zebra', metadata={'category': 'animals'})); index.insert(ImageDocument(image_path=photo, metadata={'category': 'photos'})); assert 'zebra' in index.ref_doc_info", "runs", "a text and a picture, by the same verb"),
     ("index.insert_nodes([TextNode(text='hello world', id_='6f1c2b9e-0d0b-4f0e-9d55-0123456789ab')]); assert index.delete_nodes(['6f1c2b9e-0d0b-4f0e-9d55-0123456789ab']) == 1", "runs", "the id that a node came with finds it"),
+    (f"{_PLAIN}plain = VectorStoreIndex.from_vector_store(index.vector_store, embed_model=encoder); assert plain.as_retriever(vector_store_kwargs={{'qdrant_filters': models.Filter(must=[models.FieldCondition(key='year', match=models.MatchValue(value=1999))])}}).retrieve('red') == []", "runs", "our store in LlamaIndex's index, with a filter of Qdrant's"),
+    (f"{_PLAIN}sc = StorageContext.from_defaults(vector_store=index.vector_store); VectorStoreIndex([], storage_context=sc, embed_model=encoder).storage_context.persist(path); sc = StorageContext.from_defaults(persist_dir=path, vector_store=index.vector_store); assert load_index_from_storage(sc, embed_model=encoder).as_retriever().retrieve('red')", "runs", "LlamaIndex's index over our store, persisted and loaded"),
+    ("from llama_index.core.indices import MultiModalVectorStoreIndex; theirs = MultiModalVectorStoreIndex.from_vector_store(index.vector_store, image_vector_store=index.image_vector_store, embed_model=encoder, image_embed_model=encoder); assert len(theirs.as_retriever().retrieve('red')) == 4", "runs", "our stores in LlamaIndex's multimodal index, which does not fuse"),
     ("from llama_index.core.retrievers import RecursiveRetriever; assert RecursiveRetriever('root', retriever_dict={'root': index.as_retriever()}).retrieve('cat')", "runs", "our retriever in LlamaIndex's recursive one"),
 ]  # fmt: skip
 

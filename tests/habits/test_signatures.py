@@ -6,6 +6,7 @@ A new version of theirs that brings an argument fails here, and not at a user's.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ from llama_index.core.indices.vector_store.retrievers import VectorIndexRetrieve
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.query_engine import CitationQueryEngine, RetrieverQueryEngine
+from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import QdrantClient
 
 from llama_index_mmrag import Channel, MultiModalQdrantIndex
@@ -128,6 +130,17 @@ def test_argument_is_taken_or_answered_and_never_ignored(called, name, ours):
     assert is_refused == (name in REFUSED[called]), str(raised.value)
     if is_refused:
         assert isinstance(raised.value, MmragError)
+
+
+@pytest.mark.parametrize(
+    "name",
+    re.findall(r'kwargs\.get\("(\w+)"', inspect.getsource(QdrantVectorStore.query)),
+)
+def test_what_a_store_is_given_with_a_query_is_taken_or_answered(name, index):
+    with pytest.raises(MmragError) as raised:
+        index.as_retriever(vector_store_kwargs={name: object()})
+    is_refused = f"vector_store_kwargs has {name!r}" in str(raised.value)
+    assert is_refused == (name != "qdrant_filters")
 
 
 def test_nothing_is_listed_that_nobody_types():
