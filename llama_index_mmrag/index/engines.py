@@ -187,9 +187,8 @@ class Engines:
         if mode == "condense_question":
             known -= {"system_prompt", "prefix_messages"}  # there they are refused
             asking |= _OF_ENGINE
-        refuse_unknown(
-            settings, f"as_chat_engine({mode!r})", known | asking, OF_CHANNELS
-        )
+        given, taken = f"as_chat_engine({mode!r})", known | asking | {"chat_mode"}
+        refuse_unknown(settings, given, taken, OF_CHANNELS)
         chat = {k: settings.pop(k) for k in list(settings) if k in known - asking}
         if mode == "simple":
             return made(llm=model, **chat)

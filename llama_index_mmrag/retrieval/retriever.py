@@ -90,8 +90,9 @@ class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
             `Channel` takes.
         query_filter: The same argument under Qdrant's name; likewise
             `vector_store_kwargs={"qdrant_filters": ...}`.
-        doc_ids: Documents, by stored id, whose nodes alone are shown, in all channels
-            and lookups; over stores of Qdrant's. None for all.
+        doc_ids: Documents, by stored id or the one they came with, whose nodes alone
+            are shown, in all channels and lookups; over stores of Qdrant's. None for
+            all.
         node_ids: Nodes, by stored id in any spelling, likewise.
         complete_entities: Also fetch, for each result, its entity's first node from
             the channels that did not find it: the picture to a section and the section

@@ -20,6 +20,7 @@ from llama_index.core.vector_stores.types import (
 
 from llama_index_mmrag.checks import instance, listed, number, one_of, truth, whole
 from llama_index_mmrag.errors import InvalidSetting, MmragError
+from llama_index_mmrag.nodes.node import GIVEN_ID_KEY
 from llama_index_mmrag.stores.edge_points import known_ids
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def only_of(
     """Return the filter that nodes of these documents, and of these ids, pass.
 
     Args:
-        doc_ids: Documents, by stored id; None for all.
+        doc_ids: Documents, by stored id or the one they came with; None for all.
         node_ids: Nodes, by stored id in any spelling; None for all.
 
     Raises:
@@ -112,7 +113,9 @@ def only_of(
             raise InvalidSetting(f"{name} is empty. Leave it out to search all.")
     must: list[dict[str, Any]] = []
     if doc_ids is not None:
-        must.append({"key": DOC_ID_KEY, "match": {"any": list(doc_ids)}})
+        keys = (DOC_ID_KEY, GIVEN_ID_KEY)
+        same = [{"key": key, "match": {"any": list(doc_ids)}} for key in keys]
+        must.append({"should": same})
     if node_ids is not None:
         must.append({"has_id": known_ids(node_ids)})
     return NativeFilter(native={"must": must})

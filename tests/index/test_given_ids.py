@@ -171,3 +171,15 @@ def test_cut_off_it_is_there_in_one_version(anew, fails, monkeypatch, tmp_path):
     assert texts(index) == ["red" if fails == "add" else "blue"]
     (picture,) = all_of(index.channels[1])
     assert picture.text == texts(index)[0]
+
+
+@KINDS
+def test_it_alone_is_searched(kind, open_index):
+    index = open_index(kind)
+    picture = ImageDocument(image=inline("red"), text="red", id_=OTHER)
+    index.insert([Document(text="red", id_=RANDOM), picture, Document(text="red too")])
+    for given, n_found in ((RANDOM, 1), (OTHER, 2)):
+        retriever = index.as_retriever(doc_ids=[given])
+        found = retriever.retrieve("red")
+        assert {result.metadata["given_id"] for result in found} == {given}
+        assert len(found) == n_found
