@@ -138,6 +138,13 @@ class _Told(dict[str, Any]):
         is_image = {"text_nodes": False, "image_nodes": True}[name]
         return [r for r in self.results if isinstance(r.node, ImageNode) == is_image]
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return what `[name]` does, or the default."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
 
 def _told(response: RESPONSE_TYPE, routes: RoutesAsked) -> RESPONSE_TYPE:
     known = response.metadata or {}

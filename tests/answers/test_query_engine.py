@@ -47,6 +47,8 @@ def test_metadata_has_the_results_by_kind_and_is_json(tmp_path, paint):
     assert json.loads(json.dumps(told)).keys() == told.keys()
     with pytest.raises(KeyError):
         told["nodes"]
+    assert told.get("image_nodes") == told["image_nodes"]
+    assert told.get("nodes", 7) == 7
 
 
 def test_prompt_that_an_engine_has_not_is_refused(open_store, encoder):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from llama_index_mmrag import (
     MultiModalQuery,
 )
 from llama_index_mmrag.embeddings.colour import ColourEncoder
+from llama_index_mmrag.stores.edge_layout import copy_sparse
 
 ENCODER = ColourEncoder(modality_gap=0.75)
 
@@ -88,7 +88,8 @@ def names(library: Library, folder: Path) -> Iterator[dict[str, Any]]:
     """
     Settings.embed_model = ENCODER
     # New ones take as long as all else together.
-    store = shutil.copytree(library.store, folder / "store")
+    store = folder / "store"
+    copy_sparse(library.store, store)
     with (
         MultiModalQdrantIndex.open(store) as index,
         closing(QdrantClient(":memory:")) as client,

@@ -22,6 +22,7 @@ from llama_index_mmrag.errors import MissingExtra, StoreFull, StoreUnusable
 from llama_index_mmrag.files.reading import MOST_BYTES
 from llama_index_mmrag.ingestion import in_flight
 from llama_index_mmrag.ingestion.in_flight import IN_FLIGHT, InFlight
+from llama_index_mmrag.stores.edge_layout import copy_sparse
 from llama_index_mmrag.stores.locks import FolderLock
 
 from ..support.damage import little_memory
@@ -122,7 +123,7 @@ def test_killed_at_any_step_each_document_is_in_one_version(folder, tmp_path):
     seen = set()
     for n_steps in range(60):
         store = tmp_path / f"killed at {n_steps}"
-        shutil.copytree(first, store)
+        copy_sparse(first, store)
         command = [sys.executable, "-c", KILLED, store, folder, str(n_steps)]
         code = subprocess.run(command, check=False, timeout=120).returncode
         with opened(store) as index:
