@@ -36,6 +36,15 @@ class Contribution(NamedTuple):
     counts: bool = True
     """False where another channel found the same node by the same part of the query,
     and better: of one node's words only the best hit counts."""
+    words: str = ""
+    """What found a picture by its words, such as "caption"; empty for other hits."""
+    words_of: str = ""
+    """The picture whose words were found, by its id."""
+
+    @property
+    def told(self) -> str:
+        """The route, and by which words: "text→text, by its caption"."""
+        return told(self.route, self.words)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold."""
@@ -51,7 +60,14 @@ class Contribution(NamedTuple):
             "amount": self.amount,
             "calibrated_score": self.calibrated_score,
             "counts": self.counts,
+            "words": self.words,
+            "words_of": self.words_of,
         }
+
+
+def told(route: str, words: str) -> str:
+    """Return a route as people are told it: "text→text, by its caption"."""
+    return f"{route}, by its {words}" if words else route
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +117,15 @@ class Provenance(NamedTuple):
         """Return what a node added; empty if it came along as its entity's kin.
 
         Args:
-            node_id: The node's id in its collection.
+            node_id: The node's id in its collection; a picture's words are its own.
             channel: Its channel; the result's own if None.
         """
         channels = {self.channel if channel is None else channel} - {""}
         return tuple(
             c
             for c in self.contributions
-            if c.node_id == node_id and (not channels or c.channel in channels)
+            if c.words_of == node_id
+            or (c.node_id == node_id and (not channels or c.channel in channels))
         )
 
     def explain(self) -> str:
@@ -119,7 +136,7 @@ class Provenance(NamedTuple):
         '0.0161 = 0.0161 (text→image, rank 2, score 0.250)'
         """
         terms = " + ".join(
-            f"{c.amount:.4f} ({c.route}, rank {c.rank}, score {c.raw_score:.3f})"
+            f"{c.amount:.4f} ({c.told}, rank {c.rank}, score {c.raw_score:.3f})"
             for c in self.contributions
         )
         return f"{self.score:.4f} = {terms}"

@@ -56,7 +56,7 @@ def ask(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     output.show(plain_text(describe_sources(response)), style="dim")
     for label in answer.cited:
         source = answer.citations[label]
-        routes = ", ".join(f"{hit.route} rank {hit.rank}" for hit in source.found_by)
+        routes = ", ".join(f"{hit.told} rank {hit.rank}" for hit in source.found_by)
         said = f"[{label}] {source.modality} {source.name} ({routes or 'linked'})"
         output.show(plain_line(said), style="dim")
     if out is not None:

@@ -14,7 +14,7 @@ from llama_index.core.schema import BaseNode
 from llama_index_mmrag.compression.places import encoder_of
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
-from llama_index_mmrag.nodes.node import POSITION_KEY
+from llama_index_mmrag.nodes.node import POSITION_KEY, words_of
 from llama_index_mmrag.stores.edge_points import is_whole, node_of, point_id_of
 from llama_index_mmrag.stores.format import CollectionEntry
 
@@ -97,6 +97,8 @@ def documents_with_gaps(nodes: Iterable[BaseNode]) -> set[str]:
     seen: dict[str, set[int]] = {}
     for node in nodes:
         position = node.metadata.get(POSITION_KEY)
+        if words_of(node.metadata):
+            continue  # they stand where their picture does
         if node.ref_doc_id and isinstance(position, int):
             seen.setdefault(node.ref_doc_id, set()).add(position)
     return {document for document, there in seen.items() if len(there) <= max(there)}

@@ -14,7 +14,12 @@ from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_words
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.ingestion.taking_over import take_over
-from llama_index_mmrag.nodes.node import POSITION_KEY, entity_of, modality_of
+from llama_index_mmrag.nodes.node import (
+    POSITION_KEY,
+    entity_of,
+    modality_of,
+    words_of,
+)
 from llama_index_mmrag.retrieval.channel import Channel
 
 Gone = Mapping[str, Collection[str]]
@@ -36,7 +41,8 @@ _Row: TypeAlias = tuple[BaseNode, _Vector, _Vector]
 class Composer:
     """Keeps a channel's collection what the parts' collections make of it.
 
-    It holds every node of the two, under the same id. A picture's vector is composed of
+    It holds every node of the two, under the same id, but for words of pictures: these
+    are in their picture's vector, or in no text. A picture's vector is composed of
     the picture and its caption, or else the first text of its entity in document order;
     that of a text, or of a picture without either, is of this part alone.
 
@@ -75,7 +81,7 @@ class Composer:
             note: Told of captions that cannot be encoded.
             donors: Ids of nodes that may be composed of the same.
         """
-        listed = list(touched)
+        listed = [node for node in touched if not words_of(node.metadata)]
         texts = self._present(TEXT, listed, gone)
         pictures = self._present(IMAGE, listed, gone)
         pictures |= self._dependent_pictures(listed, gone)
@@ -131,7 +137,11 @@ class Composer:
         """Yield pictures with the first text of their entity that stays."""
         entities = {entity_of(node) for node in pictures if _lacks_caption(node)}
         found = self._parts[TEXT].of_entities(sorted(entities), with_vectors=True)
-        kept = [node for node in found if node.node_id not in gone.get(TEXT, ())]
+        kept = [
+            node
+            for node in found
+            if node.node_id not in gone.get(TEXT, ()) and not words_of(node.metadata)
+        ]
         kept.sort(key=lambda n: (n.metadata.get(POSITION_KEY, 0), n.node_id))
         first: dict[str, BaseNode] = {}
         for node in kept:

@@ -11,7 +11,7 @@ from llama_index.core.ingestion import run_transformations
 from llama_index.core.schema import (
     BaseNode,
     Document,
-    ImageNode,
+    MetadataMode,
     Node,
     TextNode,
 )
@@ -43,12 +43,18 @@ from llama_index_mmrag.ingestion.linked import (
     templates_of,
 )
 from llama_index_mmrag.ingestion.markdown import is_markdown, markdown_page
-from llama_index_mmrag.ingestion.pages import Page, Section, chunked, page_record
+from llama_index_mmrag.ingestion.pages import (
+    Page,
+    Section,
+    as_texts,
+    chunked,
+    page_record,
+)
 from llama_index_mmrag.ingestion.pictures import (
     Caption,
     Picture,
+    image_node,
     opened_picture,
-    place_picture,
     undecoded,
 )
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
@@ -60,13 +66,13 @@ from llama_index_mmrag.ingestion.relations import (
     stored_id,
 )
 from llama_index_mmrag.ingestion.roots import MEDIA, known_as, located
+from llama_index_mmrag.ingestion.words import CAPTION, words_in
 from llama_index_mmrag.nodes.node import (
     CONTENT_HASH_KEY,
     ENTITY_KEY,
     FILE_PATH_KEY,
     MODALITY_KEY,
     POSITION_KEY,
-    CaptionedImageNode,
 )
 from llama_index_mmrag.nodes.places import (
     Places,
@@ -212,7 +218,9 @@ def _read_document(
     else:
         # A text of several chunks is no caption; the picture is linked to them.
         caption = text.strip() if len(chunked(text, "", settings)) == 1 else ""
-        shown = (Caption(picture, caption),)
+        keys, hidden = settings.word_keys, origin.hidden_from_embedding
+        words = words_in(origin.metadata, keys, hidden)
+        shown = (Caption(picture, caption, words),)
         page = Page((Section(text, shown, name=("document",)),))
     shows = [caption for section in page.sections for caption in section.pictures]
     if settings.transformations and not shows and not page.problems:
@@ -268,7 +276,8 @@ def _read_node(
         part = node.model_copy() if isinstance(node, TextNode) else TextNode(text=text)
         parts.append((part, None))
     if picture is not None:
-        parts.append((_image_node(node, text, picture, settings), picture))
+        image = image_node(node, text, picture, settings.media_dir)
+        parts.append((image, picture))
     # Here, unlike for documents, a modality is the user's word and not renamed.
     metadata = located(
         user_metadata(
@@ -307,6 +316,11 @@ def _read_node(
         position = _position(node) if at is None else at
         drafts.append(Draft(part, position, opened, modality=word, id_=id_))
     nodes = linked(drafts, origin)
+    if picture is not None:
+        held = [nodes[0].get_content(MetadataMode.EMBED)] if is_two else []
+        words = words_in(metadata, settings.word_keys, origin.hidden_from_embedding)
+        words = words if is_two else ((CAPTION, text), *words)
+        nodes += as_texts(nodes[-1], words, held, settings)
     source = (nodes[0].ref_doc_id if nodes else ref_doc_id) or node.id_
     noted = tuple(Problem(source, reason) for reason in problems)
     return SourceRecord(source, nodes, whole=False, problems=noted)
@@ -322,19 +336,6 @@ def _picture(
         if not has_text:
             raise
         return None, (f"{error} The text went in.",)
-
-
-def _image_node(
-    node: Node | TextNode, text: str, picture: Picture, settings: ReadSettings
-) -> ImageNode:
-    placed = place_picture(picture, settings.media_dir)
-    if not isinstance(node, ImageNode):
-        return CaptionedImageNode(text=text, **placed)
-    copy = CaptionedImageNode.from_node(node)
-    copy.image, copy.image_url = placed.get("image"), None
-    copy.image_path = placed.get("image_path")
-    copy.image_mimetype = placed["image_mimetype"]
-    return copy
 
 
 def _hidden(keys: Iterable[str]) -> tuple[str, ...]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 
 from llama_index_mmrag.ingestion.links import PictureLink
 
 _UNSHOWN_TAGS = frozenset({"script", "style", "svg", "template"})
+
+_LINES = frozenset({"br", "figure", "figcaption"})
+"""Tags that stand between lines."""
 
 _HIDDEN = (("<!--", "-->"), ("<![CDATA[", "]]>"), ("<!", ">"), ("<?", ">"))
 """What begins and ends markup that shows nothing; of several, the first that fits."""
@@ -20,23 +24,27 @@ _TAG = re.compile(
 )
 
 
-def read_html(source: str) -> tuple[str, list[PictureLink]]:
+def read_html(
+    source: str, reader: TagReader | None = None
+) -> tuple[str, list[PictureLink]]:
     """Return the text of a piece of HTML, and the pictures it shows.
 
     Comments and scripts hold neither. Markup that does not end is text: it was
     probably meant as such.
 
+    Args:
+        source: HTML.
+        reader: What read the pieces before it, of whose figures it may be a part.
+
     Example:
-        >>> read_html('<b>1 &lt; 2</b> <img src="a.png" alt="A pie">')
-        ('1 < 2 A pie', [PictureLink(src='a.png', alt='A pie', title='')])
+        >>> text, pictures = read_html('<b>1 &lt; 2</b> <img src="a.png" alt="A pie">')
+        >>> text, [picture.alt for picture in pictures]
+        ('1 < 2 A pie', ['A pie'])
     """
-    reader = _TagReader()
-    text: list[str] = []
-    for piece, is_tag in _pieces(source):
-        if is_tag:
-            text.append(reader.read(piece))
-        elif not reader.n_unshown:
-            text.append(unescape(piece))
+    reader = reader or TagReader([])
+    reader.n_unshown = 0
+    pieces = _pieces(source)
+    text = [reader.read(it) if is_tag else reader.say(it) for it, is_tag in pieces]
     return "".join(text), reader.pictures
 
 
@@ -73,14 +81,31 @@ def _end_of_hidden(source: str, position: int, endless: set[str]) -> int | None:
     return None
 
 
-class _TagReader(HTMLParser):
-    """What single tags show: pictures are collected, their texts returned."""
+class TagReader(HTMLParser):
+    """What single tags show: pictures are collected, their texts returned.
 
-    def __init__(self) -> None:
+    The caption of a figure is that of each picture in it.
+
+    Args:
+        pictures: Those before; more are added.
+    """
+
+    def __init__(self, pictures: list[PictureLink]) -> None:
         super().__init__(convert_charrefs=True)
-        self.pictures: list[PictureLink] = []
+        self.pictures = pictures
         self.n_unshown = 0
         self._shown = ""
+        self._figure = 0  # where its pictures begin
+        self._captions: list[str] = []
+        self._is_caption = False
+
+    def say(self, text: str) -> str:
+        """Return what a text between tags shows."""
+        if self.n_unshown:
+            return ""
+        if self._is_caption:
+            self._captions.append(unescape(text))
+        return unescape(text)
 
     def read(self, tag: str) -> str:
         """Return what stands for one whole tag in the text."""
@@ -90,10 +115,15 @@ class _TagReader(HTMLParser):
         return self._shown
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take a picture, or the beginning of what holds some."""
         if tag in _UNSHOWN_TAGS:
             self.n_unshown += 1
-        if tag == "br":
+        if tag in _LINES:
             self._shown = "\n"
+        if tag == "figure":
+            self._figure, self._captions = len(self.pictures), []
+        if tag in ("figure", "figcaption"):
+            self._is_caption = tag == "figcaption"
         if tag != "img" or self.n_unshown:
             return
         values = {key: " ".join((value or "").split()) for key, value in attrs}
@@ -103,9 +133,17 @@ class _TagReader(HTMLParser):
         self._shown = alt
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take what begins and ends at once."""
         if tag not in _UNSHOWN_TAGS:
             self.handle_starttag(tag, attrs)
 
     def handle_endtag(self, tag: str) -> None:
+        """Take an end: a figure's pictures have its caption."""
+        if tag in _LINES:
+            self._is_caption, self._shown = False, "\n"
+        if tag == "figure" and (said := " ".join("".join(self._captions).split())):
+            its = self.pictures[self._figure :]
+            self.pictures[self._figure :] = [replace(p, figcaption=said) for p in its]
+            self._captions = []
         if tag in _UNSHOWN_TAGS and self.n_unshown:
             self.n_unshown -= 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -27,12 +27,14 @@ class PictureLink:
     src: str
     alt: str
     title: str
+    figcaption: str = ""
+    """Of the HTML figure that it stands in."""
 
-    @property
-    def caption(self) -> str:
-        """Return alt text and title, the title only where it says something else."""
-        parts = [part for part in (self.alt, self.title) if part]
-        return ". ".join(dict.fromkeys(parts))
+
+def caption_of(links: Iterable[PictureLink]) -> str:
+    """Return all that the links say of one picture, each once."""
+    said = (part for one in links for part in (one.alt, one.title, one.figcaption))
+    return ". ".join(dict.fromkeys(part for part in said if part))
 
 
 def open_link(src: str, *, folder: Path | None, root: Path | None) -> Picture:

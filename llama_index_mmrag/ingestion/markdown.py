@@ -15,13 +15,14 @@ from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
 from llama_index_mmrag.errors import ImageUnreadable
-from llama_index_mmrag.ingestion.html import read_html
+from llama_index_mmrag.ingestion.html import TagReader, read_html
 from llama_index_mmrag.ingestion.identity import plain
 from llama_index_mmrag.ingestion.linked import FILE_NAME_KEY
-from llama_index_mmrag.ingestion.links import PictureLink, open_link
+from llama_index_mmrag.ingestion.links import PictureLink, caption_of, open_link
 from llama_index_mmrag.ingestion.pages import LINE, Page, Section
-from llama_index_mmrag.ingestion.pictures import Caption
+from llama_index_mmrag.ingestion.pictures import Caption, Picture
 from llama_index_mmrag.ingestion.records import DocumentUnreadable
+from llama_index_mmrag.ingestion.words import TITLE
 from llama_index_mmrag.nodes.node import FILE_PATH_KEY
 
 MARKDOWN_SUFFIXES = (".md", ".markdown")
@@ -93,19 +94,28 @@ def markdown_page(text: str, *, folder: Path | None, root: Path | None) -> Page:
         )
     sections = []
     for passage in parsed.passages:
-        shown: dict[str, Caption] = {}
+        pictures: dict[str, Picture] = {}
+        links: dict[str, list[PictureLink]] = {}
         for link in passage.pictures:
             try:
                 picture = open_link(link.src, folder=folder, root=root)
             except ImageUnreadable as error:
                 problems.append(str(error))
                 continue
-            caption = link.caption or (passage.headings or ("",))[-1]
             # Shown twice in one passage, a picture would count twice for its entity.
-            shown.setdefault(str(picture.path or link.src), Caption(picture, caption))
-        name = ("section", passage.headings, passage.ordinal)
-        pictures = tuple(shown.values())
-        sections.append(Section(passage.text, pictures, passage.headings, name, LINE))
+            name = str(picture.path or link.src)
+            pictures.setdefault(name, picture)
+            links.setdefault(name, []).append(link)
+        shown = tuple(
+            Caption(
+                picture,
+                caption_of(links[name]) or (passage.headings or ("",))[-1],
+                tuple((TITLE, link.title) for link in links[name] if link.title),
+            )
+            for name, picture in pictures.items()
+        )
+        entity = ("section", passage.headings, passage.ordinal)
+        sections.append(Section(passage.text, shown, passage.headings, entity, LINE))
     return Page(tuple(sections), parsed.front_matter, tuple(problems))
 
 
@@ -124,7 +134,8 @@ def parse_markdown(text: str) -> Markdown:
         >>> parsed = parse_markdown("# Pie\n![A pie](pie.png)\n## Crust\nFlour.")
         >>> [(p.headings, p.text, p.pictures[:1]) for p in parsed.passages]
         ... # doctest: +NORMALIZE_WHITESPACE
-        [(('Pie',), 'A pie', (PictureLink(src='pie.png', alt='A pie', title=''),)),
+        [(('Pie',), 'A pie',
+          (PictureLink(src='pie.png', alt='A pie', title='', figcaption=''),)),
          (('Pie', 'Crust'), 'Flour.', ())]
     """
     front_matter, body, wrong = split_front_matter(text)
@@ -218,6 +229,7 @@ class _Writer:
 
     def __init__(self) -> None:
         self.pictures: list[PictureLink] = []
+        self._tags: TagReader | None = None
 
     def blocks(self, nodes: list[SyntaxTreeNode]) -> str:
         parts = [self.block(node) for node in nodes]
@@ -271,8 +283,8 @@ class _Writer:
         return self.inline(node.children)
 
     def html(self, source: str, *, strip: bool = True) -> str:
-        text, pictures = read_html(source)
-        self.pictures.extend(pictures)
+        self._tags = self._tags or TagReader(self.pictures)
+        text, _ = read_html(source, self._tags)
         if not strip:
             return text
         lines = (_one_line(line) for line in text.splitlines())

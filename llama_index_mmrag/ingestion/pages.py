@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any
@@ -23,9 +23,15 @@ from llama_index_mmrag.ingestion.linked import (
     dress,
     linked,
 )
-from llama_index_mmrag.ingestion.pictures import Caption, place_picture
-from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
+from llama_index_mmrag.ingestion.pictures import Caption, Said, place_picture
+from llama_index_mmrag.ingestion.records import (
+    Problem,
+    ReadSettings,
+    RecordNode,
+    SourceRecord,
+)
 from llama_index_mmrag.ingestion.sentences import sentences
+from llama_index_mmrag.ingestion.words import words_of_picture
 from llama_index_mmrag.nodes.node import (
     FILE_PATH_KEY,
     CaptionedImageNode,
@@ -94,12 +100,14 @@ def page_record(page: Page, origin: Origin, settings: ReadSettings) -> SourceRec
     hide_bookkeeping(probe)
     overhead = probe.get_metadata_str(mode=MetadataMode.EMBED)
     drafts: list[Draft] = []
+    worded: list[tuple[RecordNode, Said, list[str]]] = []
     for section in page.sections:
         heading = HEADING_SEPARATOR.join(section.headings)
         kind, *name = section.name or (None,)
         entity_id = derived_id(kind, source, *name) if kind else None
         draft = partial(Draft, entity_id=entity_id, section=heading)
-        for node in _chunks(section, heading, overhead, settings):
+        chunks = [*_chunks(section, heading, overhead, settings)]
+        for node in chunks:
             # A text starts with its headings already.
             chunk = draft(
                 node,
@@ -113,7 +121,12 @@ def page_record(page: Page, origin: Origin, settings: ReadSettings) -> SourceRec
             placed = place_picture(shown.picture, settings.media_dir)
             image = CaptionedImageNode(text=shown.text, **placed)
             drafts.append(draft(image, len(drafts), shown.picture))
+            if shown.words:
+                held = [section.text, overhead, *(chunk.text for chunk in chunks)]
+                worded.append((image, shown.words, held if chunks else []))
     nodes = linked(drafts, origin)
+    for shown_as, said, held in worded:
+        nodes += as_texts(shown_as, said, held, settings)
     named = origin.metadata[FILE_PATH_KEY] if origin.root else source
     problems = tuple(Problem(named, reason) for reason in page.problems)
     return SourceRecord(
@@ -138,6 +151,14 @@ def _chunks(
     for chunk in chunked(text, before, settings, separator=section.separator):
         chunk.text = prefix + chunk.text
         yield chunk
+
+
+def as_texts(
+    image: RecordNode, said: Said, held: Iterable[str], settings: ReadSettings
+) -> tuple[TextNode, ...]:
+    """Return a picture's words, see `words_of_picture`, cut by the settings."""
+    cut = partial(chunked, overhead="", settings=settings)
+    return tuple(words_of_picture(image, said, held=held, cut=cut))
 
 
 def chunked(

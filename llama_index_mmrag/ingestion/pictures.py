@@ -7,13 +7,14 @@ import hashlib
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
-from llama_index.core.schema import BaseNode, Document, MediaResource
+from llama_index.core.schema import BaseNode, Document, ImageNode, MediaResource
 
 from llama_index_mmrag.errors import StoreUnusable
 from llama_index_mmrag.files.writing import raise_if_full, replacing
 from llama_index_mmrag.nodes.images import check_whole, image_bytes
-from llama_index_mmrag.nodes.node import FILE_PATH_KEY
+from llama_index_mmrag.nodes.node import FILE_PATH_KEY, CaptionedImageNode
 from llama_index_mmrag.nodes.shown import picture_of
 
 
@@ -31,12 +32,18 @@ class Picture:
     """Absolute path, None for inline pictures."""
 
 
+Said: TypeAlias = "tuple[tuple[str, str], ...]"
+"""Words that came with a picture: what they are, such as "title", and the text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caption:
     """A picture and the words that stand for it."""
 
     picture: Picture
     text: str
+    words: Said = ()
+    """What else came with it and may stand in no text."""
 
 
 def read_picture(path: Path) -> Picture:
@@ -130,3 +137,17 @@ def place_picture(picture: Picture, media_dir: Path | None) -> dict[str, str]:
         encoded = base64.b64encode(picture.data).decode("ascii")
         return {"image": encoded, "image_mimetype": picture.mimetype}
     return {"image_path": str(path), "image_mimetype": picture.mimetype}
+
+
+def image_node(
+    node: BaseNode, text: str, picture: Picture, media_dir: Path | None
+) -> CaptionedImageNode:
+    """Return a picture's node: a copy of an image node's, or one of any other node."""
+    placed = place_picture(picture, media_dir)
+    if not isinstance(node, ImageNode):
+        return CaptionedImageNode(text=text, **placed)
+    copy = CaptionedImageNode.from_node(node)
+    copy.image, copy.image_url = placed.get("image"), None
+    copy.image_path = placed.get("image_path")
+    copy.image_mimetype = placed["image_mimetype"]
+    return copy

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from llama_index.core.schema import ImageNode, TextNode, TransformComponent
 
-from llama_index_mmrag.checks import whole
+from llama_index_mmrag.checks import listed, whole
 from llama_index_mmrag.checks.arguments import checked_fields
 from llama_index_mmrag.errors import InvalidSetting, MmragError
 from llama_index_mmrag.ingestion.transformation import without_encoders
@@ -208,8 +208,13 @@ class ReadSettings:
     """LlamaIndex's steps, such as a splitter, in place of the two sizes: of documents
     that show no picture, and of the text of each section of files and of others."""
 
+    word_keys: Sequence[str] = ("caption", "description", "alt", "alt_text", "title")
+    """Metadata of a picture by which it is found: their values become texts of its
+    entity, unless its text, before which metadata are embedded, has them."""
+
     def __post_init__(self) -> None:
         """Check the ranges, and that no step is an encoder."""
+        listed(self.word_keys, "word_keys", str)
         without_encoders(self.transformations, "transformations")
         whole(
             self.chunk_size,

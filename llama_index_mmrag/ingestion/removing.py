@@ -16,7 +16,7 @@ from llama_index_mmrag.ingestion.encoding import Note
 from llama_index_mmrag.ingestion.identity import is_random
 from llama_index_mmrag.ingestion.in_flight import InFlight
 from llama_index_mmrag.ingestion.linked import IMAGE, ORIGINAL_ID_KEY, TEXT
-from llama_index_mmrag.nodes.node import one_spelling
+from llama_index_mmrag.nodes.node import entity_of, one_spelling, words_of
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue
 from llama_index_mmrag.stores.server_errors import KeyRefused
@@ -148,6 +148,8 @@ class Removing:
                 ids = {node.node_id for node in one.nodes_where(named)}
                 ids.update(map(one_spelling, one.existing(node_ids)))
                 gone[modality] = sorted(ids)
+            its = {node.node_id for node in self._words_of(gone.get(IMAGE, ()))}
+            gone[TEXT] = sorted(its.union(gone[TEXT]))
             nodes = [node for m, one in collections for node in one.nodes(gone[m])]
             documents = {n.ref_doc_id: n.ref_doc_id for n in nodes if n.ref_doc_id}
             kept = {
@@ -158,6 +160,13 @@ class Removing:
             }
             with self._in_flight.noted(documents, gone, {}, kept):
                 return self._remove(gone)
+
+    def _words_of(self, pictures: Sequence[str]) -> list[BaseNode]:
+        """Return the texts that are words of stored pictures: they go with them."""
+        there = self._collections[IMAGE].nodes(pictures) if pictures else ()
+        entities = sorted({entity_of(node) for node in there})
+        found = self._channels[TEXT].of_entities(entities) if entities else ()
+        return [node for node in found if words_of(node.metadata) in pictures]
 
     def _remove(
         self,

@@ -24,7 +24,7 @@ from llama_index_mmrag.ingestion.records import (
 )
 from llama_index_mmrag.ingestion.removing import Removing
 from llama_index_mmrag.ingestion.taking_over import alike, take_over
-from llama_index_mmrag.nodes.node import GIVEN_ID_KEY, MODALITY_KEY
+from llama_index_mmrag.nodes.node import GIVEN_ID_KEY, MODALITY_KEY, words_of
 from llama_index_mmrag.nodes.shown import source_of
 from llama_index_mmrag.stores.catalogue import FileRow
 
@@ -126,11 +126,13 @@ class Writer(Removing):
             modality: one.ids_of_documents([*replaced, *random], random)
             for modality, one in self._collections.items()
         }
+        words = {TEXT: self._words_of([*(loose & wanted[IMAGE].keys())])}
         for modality, nodes in wanted.items():
             collection, ids = self._collections[modality], stored[modality]
             # A document's node ids hold its content, so that being there is enough; a
             # node that came with an id of its own is compared.
-            given = {n.node_id: n for n in (collection.nodes(loose) if loose else ())}
+            came = collection.nodes(loose) if loose else []
+            given = {n.node_id: n for n in (*came, *words.get(modality, ()))}
             same = {node_id for node_id in ids if node_id not in loose} | {
                 node_id
                 for node_id, node in given.items()
@@ -180,6 +182,7 @@ class Writer(Removing):
     ) -> dict[str, list[BaseNode]]:
         """Return the nodes with their vectors, those of a renamed file with the old."""
         encoded: dict[str, list[BaseNode]] = {}
+        lost: set[str] = set()
         for modality, nodes in new.items():
             channel = self._channels[modality]
             taken, others = (
@@ -189,6 +192,10 @@ class Writer(Removing):
             )
             others = encode_good(channel, others, encode_nodes, report.note)
             encoded[modality] = taken + others
+            lost |= {n.node_id for n in nodes} - {n.node_id for n in encoded[modality]}
+        # Of a picture that cannot be encoded the words would show nothing.
+        found = encoded.get(TEXT, [])
+        encoded[TEXT] = [n for n in found if words_of(n.metadata) not in lost]
         texts = encoded.get(TEXT, [])  # in ASCII, every encoder reads them
         if not all(node.get_content().isascii() for node in texts):
             report.n_unread += n_unread(self._channels[TEXT], texts)

@@ -47,6 +47,18 @@ stored under another: the first, if it came with several."""
 
 FILE_PATH_KEY = "file_path"
 
+KIND_KEY = "kind"
+"""Metadata key of what a node is within its modality; most have none."""
+
+WORDS = "words"
+"""The kind of a text that is words of a picture: found, it is the picture."""
+
+WORDS_KEY = "words"
+"""Metadata key of what such words are: "caption", "alt", "title", and so on."""
+
+WORDS_OF_KEY = "words_of"
+"""Metadata key of the id that their picture is stored under."""
+
 ROOT_KEY = "root"
 """Metadata key of the root that a node's `file_path` is stored relative to."""
 
@@ -252,6 +264,12 @@ def entity_id_of(metadata: Mapping[str, Any], node_id: str) -> str:
     """Return the entity that metadata names; 0 is a name, the empty text is none."""
     named = metadata.get(ENTITY_KEY)
     return node_id if named is None or named == "" else str(named)
+
+
+def words_of(metadata: Mapping[str, Any]) -> str:
+    """Return the id of the picture that a node is words of; "" if it is none."""
+    is_words = metadata.get(KIND_KEY) == WORDS
+    return str(metadata.get(WORDS_OF_KEY) or "") if is_words else ""
 
 
 def modality_of(node: BaseNode) -> str:

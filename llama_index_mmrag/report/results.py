@@ -10,7 +10,7 @@ from llama_index.core.schema import NodeWithScore
 
 from llama_index_mmrag.nodes.node import modality_of, provenance_of, stored_as
 from llama_index_mmrag.nodes.shown import name_of
-from llama_index_mmrag.provenance import Degradation
+from llama_index_mmrag.provenance import Degradation, told
 
 
 class Hit(BaseModel):
@@ -23,6 +23,13 @@ class Hit(BaseModel):
     raw_score: float
     weight: float
     amount: float
+    words: str = ""
+    """What found a picture by its words, such as "caption"; empty for other hits."""
+
+    @property
+    def told(self) -> str:
+        """The route, and by which words."""
+        return told(self.route, self.words)
 
 
 class SourceCard(BaseModel):

@@ -55,6 +55,6 @@ def _found(result: ResultCard) -> str:
 
 def _why(hit: Hit) -> str:
     return (
-        f"+{hit.amount:.4f} {plain_line(hit.route)} "
+        f"+{hit.amount:.4f} {plain_line(hit.told)} "
         f"(rank {hit.rank}, similarity {hit.raw_score:.3f})"
     )

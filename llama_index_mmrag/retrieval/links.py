@@ -16,7 +16,14 @@ from llama_index.core.vector_stores.types import (
 )
 
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.nodes.node import ENTITY_KEY, one_spelling, own_entity
+from llama_index_mmrag.nodes.node import (
+    ENTITY_KEY,
+    KIND_KEY,
+    WORDS_KEY,
+    WORDS_OF_KEY,
+    one_spelling,
+    own_entity,
+)
 from llama_index_mmrag.nodes.payloads import value_at
 from llama_index_mmrag.stores.collection import Collection, Found
 
@@ -66,7 +73,8 @@ class Link:
 
     def __post_init__(self) -> None:
         more = (self.key, None if self.pictures is None else _TYPE_KEY)
-        keys = (ENTITY_KEY, *(key for key in more if key is not None))
+        of_words = (KIND_KEY, WORDS_KEY, WORDS_OF_KEY)
+        keys = (ENTITY_KEY, *of_words, *(key for key in more if key is not None))
         object.__setattr__(self, "payload_keys", keys)
         spaces = () if self.by_id else (self.space, self.pictures)
         own = tuple(own_entity(space, "") for space in spaces if space is not None)

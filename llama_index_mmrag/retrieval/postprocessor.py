@@ -21,6 +21,7 @@ from llama_index_mmrag.nodes.node import (
 )
 from llama_index_mmrag.provenance import Contribution, Provenance
 from llama_index_mmrag.retrieval.doubles import node_of
+from llama_index_mmrag.retrieval.words import WordsOf, named
 
 
 class RRFPostprocessor(CheckedComponent, BaseNodePostprocessor):
@@ -171,12 +172,13 @@ def _provenance(
     routes: tuple[str, ...],
 ) -> Provenance:
     before = tagged.get(entity.entity_id)
-    requested = before.requested if before else ()
+    requested, found = (before.requested, before.contributions) if before else ((), ())
+    words = {c.node_id: WordsOf(c.words_of, c.words) for c in found if c.words}
     return Provenance(
         entity_id=entity.entity_id,
         score=entity.score,
         fusion=fusion.describe(),
-        contributions=entity.contributions,
+        contributions=tuple(named(c, words) for c in entity.contributions),
         # In the lists' order, by which a second fusion breaks ties as this one did.
         requested=tuple(dict.fromkeys((*requested, *routes))),
         degraded=before.degraded if before else (),

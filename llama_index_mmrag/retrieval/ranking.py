@@ -21,11 +21,18 @@ from llama_index_mmrag.nodes.node import (
     FusedNode,
     modality_of,
     one_spelling,
+    words_of,
 )
-from llama_index_mmrag.provenance import Degradation, Provenance
+from llama_index_mmrag.provenance import Contribution, Degradation, Provenance
 from llama_index_mmrag.retrieval.doubles import found_twice, with_doubles
 from llama_index_mmrag.retrieval.links import Link
 from llama_index_mmrag.retrieval.search import Answer, SearchChannel, job_of
+from llama_index_mmrag.retrieval.words import (
+    WordsOf,
+    channel_of_pictures,
+    named,
+    with_caption,
+)
 
 _Read: TypeAlias = Callable[[], list[BaseNode]]
 _ARead: TypeAlias = Callable[[], Awaitable[list[BaseNode]]]
@@ -45,6 +52,10 @@ class Ranking:
     """By entity: nodes that were not found themselves, each with its channel."""
     lost: tuple[Degradation, ...] = ()
     """Points that were found and have nothing to show, a channel each."""
+    words: Mapping[str, WordsOf] = field(default_factory=dict)
+    """By id: the texts found that are words of pictures, and shown as these."""
+    pictures: str = ""
+    """The channel that the pictures are in."""
 
     @classmethod
     def of(
@@ -89,18 +100,25 @@ class Ranking:
             lists = with_doubles(lists, suspects, nodes)
             with Span("fuse", about):
                 fused = fusion.fuse(lists)
-        unshown = _unshown(answers, links)
+        made = partial(
+            cls, rule, nodes=nodes, links=links, lost=_unshown(answers, links)
+        )
+        seen = channel_of_pictures(channels)
+        if seen is not None and any(answer.words for answer in answers):
+            words = {k: v for answer in answers for k, v in answer.words.items()}
+            made = partial(made, words=words, pictures=seen)
         if image_top_k is None:
-            return cls(rule, tuple(fused[:top_k]), nodes, links, lost=unshown)
+            return made(tuple(fused[:top_k]))
         pictures = {c.name for c in channels if c.modality == "image"}
         left = {True: image_top_k, False: top_k}
         best: list[FusedEntity] = []
         for entity in fused:
-            is_picture = entity.contributions[0].channel in pictures
+            first = entity.contributions[0]
+            is_picture = first.channel in pictures or first.node_id in words
             if left[is_picture]:
                 left[is_picture] -= 1
                 best.append(entity)
-        return cls(rule, tuple(best), nodes, links, lost=unshown)
+        return made(tuple(best))
 
     def lookups(
         self,
@@ -132,7 +150,7 @@ class Ranking:
                 found.append((channel, _fetch(name), fetch))
             if late is None or name in late:
                 continue
-            if kin := self._incomplete(name):
+            if kin := self._incomplete(name, can_fetch=channel.fetch is not None):
                 how: dict[str, Any] = {"filters": filters}
                 if named_by := self.links[name].named_by:
                     how["linked_by"] = named_by
@@ -178,7 +196,7 @@ class Ranking:
                     reason = f"node {node_id!r} was found, and is not there to be read"
                     gone.append(Degradation(job.channel, job.name, "error", reason))
                 else:
-                    nodes[job.channel][node_id] = node
+                    nodes.setdefault(job.channel, {})[node_id] = node
         return replace(self, nodes=nodes, kin=kin), gone
 
     def results(
@@ -195,22 +213,27 @@ class Ranking:
         """
         explained: list[tuple[BaseNode, Provenance]] = []
         for entity_id, score, found in self.entities:
-            read = [(hit, self.nodes[hit.channel].get(hit.node_id)) for hit in found]
+            read = [(hit, *self._node_of(hit, entity_id)) for hit in found]
             # Under one id an entity has one node of each modality: the best.
             chosen: dict[object, tuple[str, BaseNode]] = {}
-            for hit, node in read:
+            for hit, channel, node in read:
                 if node is not None:
-                    key = found[1:] and (one_spelling(hit.node_id), modality_of(node))
-                    chosen.setdefault(key, (hit.channel, node))
+                    key = found[1:] and (one_spelling(node.node_id), modality_of(node))
+                    if key not in chosen or hit.node_id in self.words:
+                        chosen[key] = channel, node
             contributions = tuple(
                 hit
                 if node is None or node.node_id == hit.node_id
+                else named(hit, self.words)
+                if hit.node_id in self.words
                 else hit._replace(node_id=node.node_id)  # as its caller spelled it
-                for hit, node in read
+                for hit, _, node in read
             )
             shown = list(chosen.values())
             if related := self.kin.get(entity_id):
-                shown += _one_of_each_modality(related, shown)
+                # Words are told by their picture.
+                texts = [kin for kin in related if not words_of(kin[1].metadata)]
+                shown += _one_of_each_modality(texts, shown)
             for channel, one in shown:
                 # By position: names would double the time, for every result.
                 provenance = Provenance(
@@ -220,25 +243,51 @@ class Ranking:
                 explained.append((one, provenance))
         return list(FusedNode.all_of(explained))
 
-    def _missing(self, channel: str) -> list[str]:
-        wanted = dict.fromkeys(
-            c.node_id
-            for entity in self.entities
-            for c in entity.contributions
-            if c.channel == channel and c.node_id not in self.nodes[channel]
-        )
-        return list(wanted)
+    def _node_of(
+        self, hit: Contribution, entity_id: str
+    ) -> tuple[str, BaseNode | None]:
+        """Return the node that shows a hit, and its channel; of words, the picture."""
+        node = self.nodes[hit.channel].get(hit.node_id)
+        if hit.node_id not in self.words:
+            return hit.channel, node
+        wanted = self.words[hit.node_id].picture
+        related = {kin.node_id: kin for _, kin in self.kin.get(entity_id, ())}
+        there = {**related, **self.nodes.get(self.pictures, {})}
+        if (picture := there.get(wanted)) is None:
+            return hit.channel, node
+        return self.pictures, with_caption(picture, node)
 
-    def _incomplete(self, channel: str) -> list[str]:
+    def _shown(self, hit: Contribution) -> tuple[str, str]:
+        words = self.words.get(hit.node_id)
+        return (self.pictures, words.picture) if words else (hit.channel, hit.node_id)
+
+    def _missing(self, channel: str) -> list[str]:
+        hits = [hit for entity in self.entities for hit in entity.contributions]
+        found = [(hit.channel, hit.node_id) for hit in hits]
+        if self.words and channel == self.pictures:
+            found += map(self._shown, hits)
+        there = self.nodes.get(channel, {})
+        wanted = (id_ for name, id_ in found if name == channel and id_ not in there)
+        return list(dict.fromkeys(wanted))
+
+    def _incomplete(self, channel: str, *, can_fetch: bool) -> list[str]:
+        # Where pictures cannot be read by their ids, those of words are kin.
+        as_found = channel == self.pictures and not can_fetch
+        found = {
+            entity.entity_id: [
+                (c.channel, c.node_id) if as_found else self._shown(c)
+                for c in entity.contributions
+            ]
+            for entity in self.entities
+        }
         # An entity that is a node of its own has no kin to look for.
         return [
-            entity.entity_id
-            for entity in self.entities
+            entity_id
+            for entity_id, hits in found.items()
             if all(
-                c.channel != channel
-                and entity.entity_id
-                not in [own + c.node_id for own in self.links[c.channel].own]
-                for c in entity.contributions
+                name != channel
+                and entity_id not in [own + id_ for own in self.links[name].own]
+                for name, id_ in hits
             )
         ]
 

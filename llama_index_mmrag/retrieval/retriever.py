@@ -246,9 +246,10 @@ class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
         if deadline and (completes or any(c.fetch for c in self._channels)):
             # A search that hangs must leave time to read what the others found.
             until = deadline.earlier_by(LOOKUP_SHARE)
+        channels = [c for c in self._channels if modality in (None, c.modality)]
         searches = plan(
             [part for part in parts if kind in (None, part.kind)],
-            [c for c in self._channels if modality in (None, c.modality)],
+            channels,
             depth=top_k + (image_top_k or 0),
             filters=self._filters,
             with_background=self._fusion.needs_background,
@@ -266,7 +267,7 @@ class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
         if silent and self._on_degraded == "raise":
             raise failure_of(silent, f"{len(searches)} routes")
 
-        channels, reading = self._channels, deadline and deadline.or_in(FOUND_S)
+        reading = deadline and deadline.or_in(FOUND_S)
         ranking = yield from Ranking.of(
             answers,
             channels,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -18,6 +18,7 @@ from llama_index_mmrag.fusion import Background, RankedList
 from llama_index_mmrag.retrieval.encodings import Encodings
 from llama_index_mmrag.retrieval.links import Link
 from llama_index_mmrag.retrieval.query import PartKind, QueryPart, composed_of
+from llama_index_mmrag.retrieval.words import WordsOf, words_among
 from llama_index_mmrag.stores.collection import Found
 
 T = TypeVar("T")
@@ -118,6 +119,8 @@ class Answer:
     nodes: dict[str, BaseNode]
     lost: Mapping[str, str] | None = None
     """By id: what points lack that were found, and have nothing to show."""
+    words: Mapping[str, WordsOf] = field(default_factory=dict)
+    """By id: which of the hits are words of pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,7 @@ class Search:
             background=background,
             ties_in_order=ties_in_order,
         )
-        return Answer(ranked, nodes, lost)
+        return Answer(ranked, nodes, lost, words_among(found))
 
 
 def job_of(  # noqa: PLR0913 - what is done, in both ways, and what becomes known of it

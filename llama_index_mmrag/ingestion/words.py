@@ -1,0 +1,133 @@
+"""Words of pictures: whatever came with one becomes linked texts, in one place.
+
+Whoever reads a picture hands in what came with it, as (what it is, text). Each is a
+text of the picture's entity and document, by which the picture is found.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from llama_index.core.schema import NodeRelationship, TextNode
+
+from llama_index_mmrag.ingestion.identity import ORIGINAL, derived_id
+from llama_index_mmrag.ingestion.linked import TEXT, content_hash
+from llama_index_mmrag.ingestion.pictures import Said
+from llama_index_mmrag.ingestion.records import RecordNode
+from llama_index_mmrag.nodes.node import (
+    CONTENT_HASH_KEY,
+    IMAGE_FILE_KEY,
+    KIND_KEY,
+    MODALITY_KEY,
+    WORDS,
+    WORDS_KEY,
+    WORDS_OF_KEY,
+)
+
+CAPTION = "caption"
+ALT = "alt"
+TITLE = "title"
+
+_WHAT = {"alt_text": ALT}
+"""By a metadata key: what its words are, if they are called otherwise."""
+
+_OWN = (KIND_KEY, WORDS_KEY, WORDS_OF_KEY)
+
+
+def words_in(
+    metadata: Mapping[str, Any], keys: Iterable[str], hidden: Collection[str] = ()
+) -> Said:
+    """Return the words that metadata hold of a picture, in the order of the keys.
+
+    Texts and numbers are words, also those in lists and mappings; nothing else is.
+
+    Args:
+        metadata: The picture's.
+        keys: Under which words are looked for.
+        hidden: Keys that a user hides from encoders.
+
+    Example:
+        >>> words_in({"alt_text": ["A kite", None], "page": 7}, ["alt_text"])
+        (('alt', 'A kite'),)
+    """
+    return tuple(
+        (_WHAT.get(key, key), text)
+        for key in keys
+        if key not in hidden
+        for text in _texts(metadata.get(key))
+    )
+
+
+def words_of_picture(
+    picture: RecordNode,
+    said: Iterable[tuple[str, str]],
+    *,
+    held: Iterable[str],
+    cut: Callable[[str], Iterable[TextNode]],
+) -> list[TextNode]:
+    """Return the texts that a picture is found by, none of what is said already.
+
+    Args:
+        picture: Finished: with the id that it is stored under, and its metadata.
+        said: What came with it.
+        held: Texts of its entity. Words that one of them has, whatever the case and
+            the marks between them, make no text; nor do blank ones.
+        cut: Cuts a long text, as any other.
+    """
+    known = [f" {_plain(text)} " for text in held]
+    texts: list[TextNode] = []
+    for what, text in said:
+        plain = _plain(text)
+        if not plain or any(f" {plain} " in other for other in known):
+            continue
+        known.append(f" {plain} ")
+        chunks = enumerate(chunk.text for chunk in cut(text))
+        texts += [_linked_to(picture, what, at, chunk) for at, chunk in chunks]
+    return texts
+
+
+def _linked_to(picture: RecordNode, what: str, at: int, text: str) -> TextNode:
+    metadata = {
+        **{(ORIGINAL + k if k in _OWN else k): v for k, v in picture.metadata.items()},
+        MODALITY_KEY: TEXT,
+        CONTENT_HASH_KEY: content_hash(text, None),
+        KIND_KEY: WORDS,
+        WORDS_KEY: what,
+        WORDS_OF_KEY: picture.node_id,
+    }
+    metadata.pop(IMAGE_FILE_KEY, None)  # says which document shows the picture
+    source = picture.relationships[NodeRelationship.SOURCE]
+    return TextNode(
+        id_=derived_id(WORDS, picture.node_id, what, at, text),
+        text=text,
+        metadata=metadata,
+        relationships={NodeRelationship.SOURCE: source},
+        # The words alone are searched, not what else is known of the picture.
+        excluded_embed_metadata_keys=[*metadata],
+        excluded_llm_metadata_keys=[*picture.excluded_llm_metadata_keys, *_OWN],
+    )
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield str(value)
+    elif isinstance(value, Mapping | list):
+        inner = value.values() if isinstance(value, Mapping) else value
+        yield from (text for each in inner for text in _texts(each))
+
+
+def _plain(text: str) -> str:
+    """Return words in one spelling, one blank between them; marks, if that is all."""
+    shown = unicodedata.normalize("NFKC", text).casefold()
+    words = " ".join(re.findall(r"\w+", shown))
+    return words or "".join(
+        # What has no width is nothing: blanks, and marks of direction.
+        c
+        for c in shown
+        if not c.isspace() and unicodedata.category(c) != "Cf"
+    )
