@@ -8,10 +8,22 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any
 
-from llama_index.core.schema import NodeRelationship, TextNode
+from llama_index.core.schema import (
+    BaseNode,
+    MetadataMode,
+    NodeRelationship,
+    TextNode,
+)
 
 from llama_index_mmrag.ingestion.identity import ORIGINAL, derived_id
 from llama_index_mmrag.ingestion.linked import TEXT, content_hash
@@ -25,6 +37,8 @@ from llama_index_mmrag.nodes.node import (
     WORDS,
     WORDS_KEY,
     WORDS_OF_KEY,
+    entity_of,
+    words_of,
 )
 
 CAPTION = "caption"
@@ -87,6 +101,28 @@ def words_of_picture(
         chunks = enumerate(chunk.text for chunk in cut(text))
         texts += [_linked_to(picture, what, at, chunk) for at, chunk in chunks]
     return texts
+
+
+def repeated(texts: Sequence[BaseNode]) -> set[str]:
+    """Return the ids of words that a text of their entity has, which is no words."""
+    by_entity: dict[str, list[BaseNode]] = {}
+    for node in texts:
+        by_entity.setdefault(entity_of(node), []).append(node)
+    told: set[str] = set()
+    for nodes in by_entity.values():
+        words = [node for node in nodes if words_of(node.metadata)]
+        if not words:
+            continue
+        known = [
+            f" {_plain(node.get_content(MetadataMode.EMBED))} "
+            for node in nodes
+            if not words_of(node.metadata)
+        ]
+        for node in words:
+            plain = f" {_plain(node.get_content())} "
+            if any(plain in other for other in known):
+                told.add(node.node_id)
+    return told
 
 
 def _linked_to(picture: RecordNode, what: str, at: int, text: str) -> TextNode:

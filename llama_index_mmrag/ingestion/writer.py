@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from llama_index.core.schema import BaseNode
@@ -24,7 +24,13 @@ from llama_index_mmrag.ingestion.records import (
 )
 from llama_index_mmrag.ingestion.removing import Removing
 from llama_index_mmrag.ingestion.taking_over import alike, take_over
-from llama_index_mmrag.nodes.node import GIVEN_ID_KEY, MODALITY_KEY, words_of
+from llama_index_mmrag.ingestion.words import repeated
+from llama_index_mmrag.nodes.node import (
+    GIVEN_ID_KEY,
+    MODALITY_KEY,
+    entity_of,
+    words_of,
+)
 from llama_index_mmrag.nodes.shown import source_of
 from llama_index_mmrag.stores.catalogue import FileRow
 
@@ -116,8 +122,9 @@ class Writer(Removing):
             if record.whole and name
         }
         random = [*(becoming.keys() - replaced)]
+        loose = {n.node_id for r in records if not r.whole for n in r.nodes}
+        words = {TEXT: self._settled(wanted, loose)}
         written = {node_id for nodes in wanted.values() for node_id in nodes}
-        loose = {n.node_id for r in records if not r.whole for n in r.nodes} & written
         touched: list[BaseNode] = []
         kept: dict[str, list[BaseNode]] = {}
         new: dict[str, list[BaseNode]] = {}
@@ -126,7 +133,6 @@ class Writer(Removing):
             modality: one.ids_of_documents([*replaced, *random], random)
             for modality, one in self._collections.items()
         }
-        words = {TEXT: self._words_of([*(loose & wanted[IMAGE].keys())])}
         for modality, nodes in wanted.items():
             collection, ids = self._collections[modality], stored[modality]
             # A document's node ids hold its content, so that being there is enough; a
@@ -174,6 +180,31 @@ class Writer(Removing):
         whole = [r for r in records if all(node.node_id in there for node in r.nodes)]
         self._catalogue.remember([row for record in whole for row in record.rows])
 
+    def _settled(
+        self, wanted: Mapping[str, dict[str, BaseNode]], loose: Set[str]
+    ) -> list[BaseNode]:
+        """Take out words that a text of their entity has; return those to be compared.
+
+        Of pictures that came as nodes, the words that are stored; and of any picture
+        those that a text has now.
+
+        Args:
+            wanted: By modality and id; changed.
+            loose: Ids of what came as nodes.
+        """
+        texts = wanted.get(TEXT, {})
+        mine = {node_id: texts[node_id] for node_id in texts.keys() & loose}
+        pictures = wanted.get(IMAGE, {}).keys() & loose
+        before = self._collections[IMAGE].nodes(pictures) if pictures else ()
+        entities = {entity_of(node) for node in (*before, *mine.values())} - mine.keys()
+        there = self._channels[TEXT].of_entities(sorted(entities)) if entities else ()
+        told = repeated([*{n.node_id: n for n in (*there, *mine.values())}.values()])
+        for node_id in told & texts.keys():
+            del texts[node_id]
+        return [
+            n for n in there if n.node_id in told or words_of(n.metadata) in pictures
+        ]
+
     def _encoded(
         self,
         new: Mapping[str, list[BaseNode]],
@@ -193,10 +224,10 @@ class Writer(Removing):
             others = encode_good(channel, others, encode_nodes, report.note)
             encoded[modality] = taken + others
             lost |= {n.node_id for n in nodes} - {n.node_id for n in encoded[modality]}
-        # Of a picture that cannot be encoded the words would show nothing.
-        found = encoded.get(TEXT, [])
-        encoded[TEXT] = [n for n in found if words_of(n.metadata) not in lost]
-        texts = encoded.get(TEXT, [])  # in ASCII, every encoder reads them
+        texts = encoded.get(TEXT, [])
+        # Of a picture that is not there, words would show nothing.
+        texts[:] = [node for node in texts if words_of(node.metadata) not in lost]
+        # In ASCII, every encoder reads them.
         if not all(node.get_content().isascii() for node in texts):
             report.n_unread += n_unread(self._channels[TEXT], texts)
         return encoded

@@ -25,7 +25,14 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.nodes.node import KIND_KEY, WORDS_KEY, WORDS_OF_KEY, words_of
 
-from ..support.indexes import KINDS, all_of, painted, pictures, texts
+from ..support.indexes import (
+    KINDS,
+    all_of,
+    contents,
+    painted,
+    pictures,
+    texts,
+)
 
 ID = "5f0c8f5e-3b1c-5d0a-9a55-3f1f6f8f0a11"
 Form = Callable[[Path, str], BaseNode]
@@ -373,3 +380,30 @@ def test_answers_show_a_picture_found_by_its_words_once(open_index, tmp_path):
     assert str(answer) == "Picture: “a green kite” [1]."
     (card,) = answer.metadata["citations"].values()
     assert sorted(hit["words"] for hit in card["found_by"]) == ["", "alt"]
+
+
+def test_words_that_a_linked_text_has_make_no_node_whichever_came_first(
+    open_index, tmp_path
+):
+    index, linked = open_index(), {"entity_id": "kite"}
+    picture = str(painted(tmp_path, "red"))
+    image = ImageNode(text="a green kite", image_path=picture, metadata=linked)
+    text = TextNode(text="It is a green kite.", metadata=linked)
+    index.insert_nodes([image])
+    assert texts(index) == ["a green kite"]
+    for items in ([text], [image], [image, text]):
+        index.insert_nodes(items)
+        assert texts(index) == ["It is a green kite."]
+
+
+def test_a_result_that_is_inserted_again_adds_nothing(open_index, tmp_path):
+    docs = tmp_path / "docs"
+    painted(docs, "red")
+    (docs / "page.md").write_text("# A\n\n![a green kite](red.png 'a blue one')")
+    index = open_index()
+    index.insert_directory(docs)
+    stored = contents(index)
+    again = [r.node for r in index.as_retriever().retrieve("green")]
+    assert any(isinstance(node, ImageNode) for node in again)
+    index.insert_nodes(again)
+    assert len(contents(index)["text"]) == len(stored["text"])

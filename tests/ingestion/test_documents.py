@@ -233,7 +233,7 @@ def test_stored_node_given_again_is_the_same_node(write, picture, tmp_path):
     write("p.png", picture())
     roots = {tmp_path.name: tmp_path}
     for node in read_file(write("a.md", "# A\n\n![x](p.png) one")).nodes:
-        (again,) = read_document(node, roots=roots).nodes
+        again = read_document(node, roots=roots).nodes[0]
         assert again.id_ == node.id_
         assert again.metadata == node.metadata
         assert again.ref_doc_id == node.ref_doc_id
@@ -255,9 +255,9 @@ def test_subclass_of_text_node_stays_what_it_is():
 
 def test_picture_of_a_node_may_be_path_or_inline(write, picture, tmp_path):
     path = write("p.png", picture())
-    by_path = read_one(ImageNode(text="c", image_path=str(path)))
+    by_path = read_one(ImageNode(image_path=str(path)))
     assert by_path.image_path == str(path)
-    given = ImageNode(text="c", image=inline(picture()))
+    given = ImageNode(image=inline(picture()))
     saved = read_one(given, settings=ReadSettings(media_dir=tmp_path / "media"))
     assert saved.image is None
     assert (tmp_path / "media").samefile(saved.image_path.rpartition("/")[0])

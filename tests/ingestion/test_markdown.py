@@ -4,7 +4,7 @@ import pytest
 
 from llama_index_mmrag.ingestion import DocumentUnreadable
 from llama_index_mmrag.ingestion.html import read_html
-from llama_index_mmrag.ingestion.links import PictureLink
+from llama_index_mmrag.ingestion.links import PictureLink, caption_of
 from llama_index_mmrag.ingestion.markdown import parse_markdown
 
 
@@ -131,10 +131,12 @@ def test_text_is_plain_and_pictures_are_their_alt_text():
 
 
 def test_caption_is_alt_and_title_and_not_the_same_twice():
-    assert PictureLink("p", "a pie", "Ready").caption == "a pie. Ready"
-    assert PictureLink("p", "a pie", "a pie").caption == "a pie"
-    assert PictureLink("p", "", "Ready").caption == "Ready"
-    assert PictureLink("p", "", "").caption == ""
+    assert caption_of([PictureLink("p", "a pie", "Ready")]) == "a pie. Ready"
+    assert caption_of([PictureLink("p", "a pie", "a pie")]) == "a pie"
+    assert caption_of([PictureLink("p", "", "Ready")]) == "Ready"
+    assert caption_of([PictureLink("p", "", "")]) == ""
+    twice = [PictureLink("p", "a pie", "Ready"), PictureLink("p", "a pie", "Cold")]
+    assert caption_of(twice) == "a pie. Ready. Cold"
 
 
 def test_deeply_nested_lists_keep_their_text():
