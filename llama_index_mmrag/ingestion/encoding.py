@@ -18,6 +18,7 @@ from llama_index_mmrag.errors import (
     MissingExtra,
 )
 from llama_index_mmrag.ingestion.records import Problem
+from llama_index_mmrag.nodes.node import words_of
 from llama_index_mmrag.nodes.shown import picture_of, source_of
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.vectors import has_direction
@@ -65,7 +66,9 @@ def encode_good(
             if not encoded and len(unexplained) >= FAILURES_OF_AN_ENCODER:
                 raise
     for node, reason in failed:
-        note(Problem(source_of(node), str(reason) or repr(reason)))
+        # Without its words, a picture is in.
+        is_part = bool(words_of(node.metadata))
+        note(Problem(source_of(node), str(reason) or repr(reason), is_part))
     return encoded
 
 

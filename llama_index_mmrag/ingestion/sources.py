@@ -341,6 +341,7 @@ def _read_as(links_from: Path | None, settings: ReadSettings) -> str:
         settings.chunk_overlap,
         settings.encoding,
         settings.media_dir is None,
+        "titles are words",
         *(remove_unstable_values(str(s.to_dict())) for s in settings.transformations),
         list(get_tokenizer()(_PROBE)),
     )

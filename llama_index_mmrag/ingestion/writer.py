@@ -183,10 +183,9 @@ class Writer(Removing):
     def _settled(
         self, wanted: Mapping[str, dict[str, BaseNode]], loose: Set[str]
     ) -> list[BaseNode]:
-        """Take out words that a text of their entity has; return those to be compared.
+        """Take out words that a text of their entity has; return what may be stale.
 
-        Of pictures that came as nodes, the words that are stored; and of any picture
-        those that a text has now.
+        Stored words of pictures that come as nodes, and those that a text has now.
 
         Args:
             wanted: By modality and id; changed.
@@ -194,16 +193,17 @@ class Writer(Removing):
         """
         texts = wanted.get(TEXT, {})
         mine = {node_id: texts[node_id] for node_id in texts.keys() & loose}
-        pictures = wanted.get(IMAGE, {}).keys() & loose
-        before = self._collections[IMAGE].nodes(pictures) if pictures else ()
+        before = self._collections[IMAGE].nodes(loose) if loose else ()
         entities = {entity_of(node) for node in (*before, *mine.values())} - mine.keys()
         there = self._channels[TEXT].of_entities(sorted(entities)) if entities else ()
-        told = repeated([*{n.node_id: n for n in (*there, *mine.values())}.values()])
+        # What is stored under an id that came is about to be replaced.
+        stay = {node.node_id: node for node in there if node.node_id not in loose}
+        told = repeated([*(stay | mine).values()])
         for node_id in told & texts.keys():
             del texts[node_id]
-        return [
-            n for n in there if n.node_id in told or words_of(n.metadata) in pictures
-        ]
+        pictures = {node.node_id for node in before}
+        told |= {n.node_id for n in there if words_of(n.metadata) in pictures}
+        return [node for node in there if node.node_id in told]
 
     def _encoded(
         self,

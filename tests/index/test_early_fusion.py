@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.schema import Document, ImageNode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
@@ -326,10 +327,13 @@ def test_refreshed_folder_equals_a_fresh_one(open_page, page, open_index):
 
 
 class Interrupted(CountingEncoder):
-    """The colour encoder, which is interrupted at a caption."""
+    """The colour encoder, which is interrupted at a caption that it encodes again."""
+
+    _n_captions: int = PrivateAttr(default=0)
 
     def _get_text_embedding(self, text: str) -> list[float]:
-        if "caption" in text:
+        self._n_captions += "caption" in text
+        if self._n_captions > 1:  # the first are the picture's words
             raise KeyboardInterrupt
         return super()._get_text_embedding(text)
 
@@ -350,10 +354,10 @@ def test_insert_that_was_interrupted_before_composing_is_made_good(
     with open_index(path=path, embed_model=broken, **settings) as index:
         with pytest.raises(KeyboardInterrupt):
             index.insert(items)
-        assert [len(all_of(c)) for c in index.channels] == [1, 1, 0]
+        assert [len(all_of(c)) for c in index.channels] == [2, 1, 0]
     with open_index(path=path, **settings) as index:
         report = index.insert(items)
-        assert (report.n_added, report.n_unchanged) == (0, 2)
+        assert (report.n_added, report.n_unchanged) == (0, 3)
         fresh = open_index(**settings)
         fresh.insert(items)
         assert contents(index) == contents(fresh)
@@ -379,11 +383,11 @@ def test_caption_that_cannot_be_encoded_is_told_and_the_rest_goes_in(
     choosy = Choosy(modality_gap=0.75)
     with open_index(path=path, composition=rule, embed_model=choosy) as index:
         report = index.insert(items)
-        assert [problem.reason for problem in report.problems] == ["unsayable"]
-        assert [len(all_of(c)) for c in index.channels] == [0, 2, 1]
+        assert {problem.reason for problem in report.problems} == {"unsayable"}
+        assert [len(all_of(c)) for c in index.channels] == [1, 2, 1]
     with open_index(path=path, composition=rule) as index:
         index.insert(items)
-        assert [len(all_of(c)) for c in index.channels] == [0, 2, 2], "the next time"
+        assert [len(all_of(c)) for c in index.channels] == [2, 2, 2], "the next time"
 
 
 # What is remembered

@@ -23,6 +23,7 @@ from llama_index.core.schema import (
 from llama_index_mmrag import Blend, Concatenate, MultiModalQdrantIndex
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.ingestion import ReadSettings
+from llama_index_mmrag.nodes.node import words_of
 
 from ..support.indexes import (
     COLOURS,
@@ -91,7 +92,8 @@ STEPS = st.lists(st.one_of(INSERTS, NAMES), min_size=1, max_size=6)
 
 def composed(index: MultiModalQdrantIndex, rule: Composition) -> dict[str, Any]:
     """Return what the collection of composed vectors must hold, the slow way."""
-    texts, pictures = (all_of(channel) for channel in index.channels[:2])
+    found, pictures = (all_of(channel) for channel in index.channels[:2])
+    texts = [node for node in found if not words_of(node.metadata)]
     encoder, nothing = index.channels[1].embed_model, np.zeros(4)
     wanted = {n.node_id: rule.compose([n.embedding], [nothing])[0] for n in texts}
     for node in pictures:

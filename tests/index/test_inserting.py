@@ -43,8 +43,8 @@ def test_documents_nodes_and_pictures_go_to_their_channels(kind, open_index, tmp
             ImageNode(image=inline("yellow"), text="a lemon"),
         ]
     )
-    assert (report.n_documents, report.n_added, report.problems) == (4, 4, [])
-    assert texts(index) == ["a green pear", "a red apple"]
+    assert (report.n_documents, report.n_added, report.problems) == (4, 5, [])
+    assert texts(index) == ["a green pear", "a lemon", "a red apple"]
     assert len(pictures(index)) == 2
     best = {
         colour: index.as_retriever(top_k=1).retrieve(colour)[0].node
@@ -138,7 +138,7 @@ def test_node_that_turns_into_a_picture_leaves_the_texts(open_index, tmp_path):
     picture = ImageNode(id_=id_, image=inline("red"), text="red")
     index.insert(TextNode(id_=id_, text="red"))
     report = index.insert(picture)
-    assert (report.n_added, report.n_removed) == (1, 1)
+    assert (report.n_added, report.n_removed) == (2, 1)
     fresh.insert(picture)
     assert contents(index) == contents(fresh)
 
