@@ -12,6 +12,7 @@ import hashlib
 import json
 import pickle
 import tempfile
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -122,7 +123,8 @@ class Book:
     @staticmethod
     def id_of(kind: int, n: int) -> str:
         """Return the id of a passage (0) or of a figure (1) by its line."""
-        return f"00000000-0000-5000-8000-{kind:06}{n:06}"
+        # In no order, as derived ids are: the lowest are a channel's sample.
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{kind}, {n}"))
 
     def asked(self, kind: str) -> list[tuple[str, str, str]]:
         """Return questions of a kind, the id that each wants, and its module."""

@@ -20,7 +20,7 @@ from llama_index_mmrag.ingestion.identity import plain
 from llama_index_mmrag.ingestion.linked import FILE_NAME_KEY
 from llama_index_mmrag.ingestion.links import PictureLink, caption_of, open_link
 from llama_index_mmrag.ingestion.pages import LINE, Page, Section
-from llama_index_mmrag.ingestion.pictures import Caption, Picture
+from llama_index_mmrag.ingestion.pictures import Caption
 from llama_index_mmrag.ingestion.records import DocumentUnreadable
 from llama_index_mmrag.ingestion.words import TITLE
 from llama_index_mmrag.nodes.node import FILE_PATH_KEY
@@ -94,7 +94,7 @@ def markdown_page(text: str, *, folder: Path | None, root: Path | None) -> Page:
         )
     sections = []
     for passage in parsed.passages:
-        pictures: dict[str, Picture] = {}
+        shown: dict[str, Caption] = {}
         links: dict[str, list[PictureLink]] = {}
         for link in passage.pictures:
             try:
@@ -104,18 +104,15 @@ def markdown_page(text: str, *, folder: Path | None, root: Path | None) -> Page:
                 continue
             # Shown twice in one passage, a picture would count twice for its entity.
             name = str(picture.path or link.src)
-            pictures.setdefault(name, picture)
             links.setdefault(name, []).append(link)
-        shown = tuple(
-            Caption(
-                picture,
-                caption_of(links[name]) or (passage.headings or ("",))[-1],
-                tuple((TITLE, link.title) for link in links[name] if link.title),
-            )
-            for name, picture in pictures.items()
-        )
+            caption = caption_of(links[name]) or (passage.headings or ("",))[-1]
+            words = shown[name].words if name in shown else ()
+            if link.title:
+                words = (*words, (TITLE, link.title))
+            shown[name] = Caption(picture, caption, words)
         entity = ("section", passage.headings, passage.ordinal)
-        sections.append(Section(passage.text, shown, passage.headings, entity, LINE))
+        pictures = tuple(shown.values())
+        sections.append(Section(passage.text, pictures, passage.headings, entity, LINE))
     return Page(tuple(sections), parsed.front_matter, tuple(problems))
 
 

@@ -191,9 +191,11 @@ class Writer(Removing):
             wanted: By modality and id; changed.
             loose: Ids of what came as nodes.
         """
+        if not loose:  # a page says itself what is said already
+            return []
         texts = wanted.get(TEXT, {})
         mine = {node_id: texts[node_id] for node_id in texts.keys() & loose}
-        before = self._collections[IMAGE].nodes(loose) if loose else ()
+        before = self._collections[IMAGE].nodes(loose)
         entities = {entity_of(node) for node in (*before, *mine.values())} - mine.keys()
         there = self._channels[TEXT].of_entities(sorted(entities)) if entities else ()
         # What is stored under an id that came is about to be replaced.
@@ -213,7 +215,6 @@ class Writer(Removing):
     ) -> dict[str, list[BaseNode]]:
         """Return the nodes with their vectors, those of a renamed file with the old."""
         encoded: dict[str, list[BaseNode]] = {}
-        lost: set[str] = set()
         for modality, nodes in new.items():
             channel = self._channels[modality]
             taken, others = (
@@ -223,10 +224,12 @@ class Writer(Removing):
             )
             others = encode_good(channel, others, encode_nodes, report.note)
             encoded[modality] = taken + others
-            lost |= {n.node_id for n in nodes} - {n.node_id for n in encoded[modality]}
         texts = encoded.get(TEXT, [])
-        # Of a picture that is not there, words would show nothing.
-        texts[:] = [node for node in texts if words_of(node.metadata) not in lost]
+        if len(encoded.get(IMAGE, ())) < len(new.get(IMAGE, ())):
+            # Of a picture that is not there, words would show nothing.
+            lost = {node.node_id for node in new[IMAGE]}
+            lost -= {node.node_id for node in encoded[IMAGE]}
+            texts[:] = [node for node in texts if words_of(node.metadata) not in lost]
         # In ASCII, every encoder reads them.
         if not all(node.get_content().isascii() for node in texts):
             report.n_unread += n_unread(self._channels[TEXT], texts)

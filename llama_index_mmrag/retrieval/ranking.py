@@ -103,8 +103,10 @@ class Ranking:
         made = partial(
             cls, rule, nodes=nodes, links=links, lost=_unshown(answers, links)
         )
-        seen = channel_of_pictures(channels)
-        if seen is not None and any(answer.words for answer in answers):
+        words: dict[str, WordsOf] = {}
+        if any(answer.words for answer in answers) and (
+            seen := channel_of_pictures(channels)
+        ):
             words = {k: v for answer in answers for k, v in answer.words.items()}
             made = partial(made, words=words, pictures=seen)
         if image_top_k is None:

@@ -15,6 +15,7 @@ from llama_index_mmrag.concurrency.jobs import Job, Way
 from llama_index_mmrag.errors import InvalidQuery
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import Background, RankedList
+from llama_index_mmrag.nodes.node import WORDS_OF_KEY
 from llama_index_mmrag.retrieval.encodings import Encodings
 from llama_index_mmrag.retrieval.links import Link
 from llama_index_mmrag.retrieval.query import PartKind, QueryPart, composed_of
@@ -170,7 +171,8 @@ class Search:
             background=background,
             ties_in_order=ties_in_order,
         )
-        return Answer(ranked, nodes, lost, words_among(found))
+        has_words = any(WORDS_OF_KEY in hit.said for hit in found)
+        return Answer(ranked, nodes, lost, words_among(found) if has_words else {})
 
 
 def job_of(  # noqa: PLR0913 - what is done, in both ways, and what becomes known of it

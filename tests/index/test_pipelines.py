@@ -98,7 +98,7 @@ def test_texts_and_pictures_go_into_their_collections_each_encoded_once(
     run = pipeline(index, *steps).run(documents=given)
     n_texts, n_pictures = (len(all_of(channel)) for channel in index.channels)
     assert n_texts > 2
-    assert len(run) == n_texts + n_pictures - (where == "inside")  # caption and picture
+    assert len(run) == n_texts + n_pictures - 1  # a picture and its words are one
     assert encoder.taken() == (n_texts, n_pictures)
     assert len(pictures(index)) == 2
     assert {node.ref_doc_id for c in index.channels for node in all_of(c)} == {

@@ -12,7 +12,7 @@ from ..support.colours import ranked
 from .world import results
 
 FIRST_HIT = {"route": "text→text", "rank": 1, "raw_score": 0.5}
-FIRST_HIT |= {"weight": 1.0, "amount": 0.5}
+FIRST_HIT |= {"weight": 1.0, "amount": 0.5, "words": ""}
 LATE = {"channel": "video", "route": "text→video"}
 LATE |= {"kind": "deadline", "reason": "late"}
 
