@@ -25,7 +25,7 @@ ROWS: list[tuple[str, str, str]] = [
     # Verbs
     ("index.insert(docs[0])", "runs", "a document; what is stored already is not encoded again"),
     ("index.insert_nodes([TextNode(text='hello'), ImageNode(image_path=photo, text='a photo')])", "runs", "each into its collection; the picture is found by its text too"),
-    ("index.insert(ImageDocument(image_path=photo, metadata={'caption': 'a photo'}))", "runs", "found by its caption; the keys are ReadSettings(word_keys=[...])"),
+    ("index.insert(ImageNode(image_path=photo, metadata={'caption': 'a photo'}))", "runs", "found by its caption; the keys are ReadSettings(word_keys=[...])"),
     ("assert index.refresh_ref_docs(docs) == [False] * len(docs)", "runs", "which documents had changed"),
     ("index.update_ref_doc(docs[0])", "runs", "the document replaces what it was"),
     ("index.delete_ref_doc(docs[0].doc_id, delete_from_docstore=True)", "runs", "its nodes are gone from both collections"),
