@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import qdrant_edge as qe
-from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     VectorStoreQuery,
     VectorStoreQueryResult,
 )
-from typing_extensions import Self
 
-from llama_index_mmrag.checks import (
-    instance,
-    listed,
-    no_address,
-    no_keywords,
-    number,
-    one_of,
-    truth,
-    whole,
-)
+from llama_index_mmrag.checks import instance, listed, no_keywords, truth, whole
 from llama_index_mmrag.checks.arguments import checked
-from llama_index_mmrag.checks.components import CheckedComponent
-from llama_index_mmrag.errors import InvalidSetting, StoreClosed, StoreUnusable
-from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, MODALITY_KEY
-from llama_index_mmrag.stores.edge_engine import DISTANCES, SCHEMAS, ShardSpec
+from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.stores.edge_filters import NO_DOCUMENT, filter_of
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
-from llama_index_mmrag.stores.edge_index import build_index
+from llama_index_mmrag.stores.edge_opening import OpensFolder
 from llama_index_mmrag.stores.edge_points import (
     CONTENT_KEYS,
     known_ids,
@@ -47,26 +30,13 @@ from llama_index_mmrag.stores.edge_points import (
 )
 from llama_index_mmrag.stores.edge_search import nearest
 from llama_index_mmrag.stores.native import DOC_ID_KEY
-from llama_index_mmrag.stores.quantisation import Quantisation
-from llama_index_mmrag.stores.threaded import ThreadedVectorStore
 from llama_index_mmrag.vectors import Vectors
 
 if TYPE_CHECKING:
     from llama_index_mmrag.stores.native import FilterLike, SearchParamsLike
 
-_OPENING = threading.Lock()
 
-DEFAULT_PAYLOAD_INDEXES = {
-    DOC_ID_KEY: "keyword",
-    "ref_doc_id": "keyword",
-    ENTITY_KEY: "keyword",
-    MODALITY_KEY: "keyword",
-    GIVEN_ID_KEY: "keyword",
-}
-"""Payload fields that are indexed unless others are declared."""
-
-
-class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
+class QdrantEdgeVectorStore(OpensFolder):
     """A collection in a folder, searched by Qdrant's own engine without a server.
 
     The payload is the one that LlamaIndex's `QdrantVectorStore` writes, so the points
@@ -103,146 +73,10 @@ class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
         ('a red cube', 1.0)
     """
 
-    stores_text: bool = True
-    flat_metadata: bool = False
-    path: str
-    dim: int | None
-    distance: str
-    payload_indexes: dict[str, str]
-    vector_name: str
-    quantisation: Quantisation | None = None
-
-    _folder: EdgeFolder | None = PrivateAttr(default=None)
-    _opens_when_used: bool = PrivateAttr(default=False)
-    _is_temporary: bool = PrivateAttr(default=False)
-
-    @checked
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        dim: int | None = None,
-        distance: str = "cosine",
-        payload_indexes: Iterable[str] | Mapping[str, str] | None = None,
-        vector_name: str = "text-dense",
-        quantisation: Quantisation | Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        advice = (
-            "Everywhere in this library a larger score is better; unit-length vectors "
-            "rank by Euclidean distance as by cosine."
-        )
-        elsewhere = "A server's collection is a QdrantVectorStore's."
-        schemas = _with_schemas(payload_indexes)
-        known = {
-            "dim": None if dim is None else whole(dim, "dim", at_least=1),
-            "distance": one_of(distance, "distance", DISTANCES, advice=advice),
-        }
-        if isinstance(quantisation, Mapping):
-            quantisation = Quantisation.from_dict(quantisation)
-        super().__init__(
-            path=no_address(str(path), "path", advice=elsewhere),
-            payload_indexes=schemas,
-            vector_name=vector_name,
-            quantisation=quantisation,
-            **known,
-            **kwargs,
-        )
-
-    # Opening and closing
-
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name under which LlamaIndex serialises this component."""
-        return "QdrantEdgeVectorStore"
-
-    @classmethod
-    def open(cls, path: str | Path, **settings: Any) -> Self:
-        """Return the open store in `path`, created if there is none.
-
-        Args:
-            path: The store's folder.
-            **settings: Arguments of the constructor.
-
-        Raises:
-            StoreInUse: another process or object has it open.
-            StoreUnusable: `path` is a file, not writable, or no store's folder.
-            CollectionMismatch: the store has another size, distance or vector name.
-            InvalidSetting: `dim` is needed, or a setting is out of range.
-        """
-        return cls(path, **settings).connect()
-
-    def connect(self) -> Self:
-        """Open the folder, also after `close`; does nothing when open. Returns itself.
-
-        Raises:
-            StoreInUse: another process or object has it open.
-            StoreUnusable: the path is a file, not writable, or no store's folder.
-            CollectionMismatch: the store has another size, distance or vector name.
-        """
-        if self._folder is None or not self._folder.is_open:
-            spec = ShardSpec(
-                self.vector_name,
-                self.dim,
-                self.distance,
-                self.payload_indexes,
-                self.quantisation,
-            )
-            self._folder = EdgeFolder(Path(self.path), spec)
-            self.dim = self._folder.dim
-            self.quantisation = self._folder.quantisation
-        return self
-
-    def opens_when_used(self) -> None:
-        """Open the folder, which has to be there, when it is first asked for."""
-        self._opens_when_used = True
-
-    @property
-    def is_temporary(self) -> bool:
-        """Whether the folder ends with this process."""
-        return self._is_temporary
-
-    def close(self) -> None:
-        """Flush and give the folder back; twice does no harm."""
-        if self._folder is not None:
-            self._folder.close()
-
-    def __enter__(self) -> Self:
-        return self.connect()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        return self  # the folder has one owner
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A copy in another process cannot share the folder: it arrives closed.
-        return type(self).from_dict, (self.to_dict(),)
-
     @property
     def client(self) -> EdgeFolder:
         """The open folder (LlamaIndex's name for what a store talks to)."""
-        if self._folder is None and self._opens_when_used:
-            with _OPENING:
-                # To open a folder that is gone would make an empty store of it.
-                if not Path(self.path).is_dir():
-                    raise StoreUnusable(
-                        f"The pickled store's folder {self.path!r} is not there any "
-                        f"more. Make the object anew over a store that is."
-                    )
-                self.connect()
-        if self._folder is None:
-            raise StoreClosed(
-                f"The store in {self.path!r} was never opened. Use "
-                "QdrantEdgeVectorStore.open(...), connect(), or a `with` block."
-            )
-        return self._folder
+        return self._folder or self._opened_now()
 
     # Writing
 
@@ -325,29 +159,6 @@ class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
         no_keywords(unknown, "clear")
         everything = qe.Filter(must=[])
         self.client.write([qe.UpdateOperation.delete_points_by_filter(everything)])
-
-    def flush(self) -> None:
-        """Force everything to disk. Writes do so themselves before they return."""
-        self.client.flush()
-
-    def build_index(self, *, timeout_s: float | None = None) -> int:
-        """Build the HNSW graph in a child process; return how many vectors it holds.
-
-        Worth it above about 20,000 nodes; below 10,000 KB of vectors the engine builds
-        none (0 is returned) and every search scans, exactly. Queries and writes go on
-        meanwhile, and writes are repeated on the new index before it is swapped in.
-
-        Args:
-            timeout_s: Give up after this many seconds; None waits.
-
-        Raises:
-            InvalidSetting: a build is already running.
-            StoreUnusable: the child failed or timed out; the store is as it was.
-            StoreClosed: the store was closed meanwhile.
-        """
-        if timeout_s is not None:
-            timeout_s = number(timeout_s, "timeout_s", more_than=0)
-        return build_index(self.client, timeout_s=timeout_s)
 
     # Reading
 
@@ -524,19 +335,6 @@ class QdrantEdgeVectorStore(CheckedComponent, ThreadedVectorStore):
     ) -> qe.Filter | None:
         chosen = filter_of(filters, node_ids=node_ids, indexes=self.client.indexes)
         return None if chosen is None else chosen.condition
-
-
-def _with_schemas(fields: Iterable[str] | Mapping[str, str] | None) -> dict[str, str]:
-    if fields is None:
-        return dict(DEFAULT_PAYLOAD_INDEXES)
-    names = [fields] if isinstance(fields, str) else fields
-    schemas = (
-        dict(names) if isinstance(names, Mapping) else dict.fromkeys(names, "keyword")
-    )
-    return {
-        key: one_of(schema, f"payload_indexes[{key!r}]", SCHEMAS)
-        for key, schema in schemas.items()
-    }
 
 
 def _holds(values: object, kind: type) -> bool:
