@@ -82,6 +82,14 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
             "Default: 0.5.",
         ),
     ] = None,
+    hybrid: Annotated[
+        bool | None,
+        typer.Option(
+            "--hybrid/--no-hybrid",
+            help="Of a new store: keep the words of texts as they are written too, and "
+            "search by both. Default: as the store is; a new one keeps none.",
+        ),
+    ] = None,
     strict: options.Strict = False,
     encoder: options.Encoder = None,
     alignment: options.AlignmentFile = None,
@@ -107,7 +115,9 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
         discover(directory, recursive=False)
     rule = _composition_for(place, composition, alpha)
     embed_model = chosen_encoder(encoder, alignment)
-    with opened(place, embed_model, composition=rule, catalogue=catalogue) as index:
+    with opened(
+        place, embed_model, composition=rule, hybrid=hybrid, catalogue=catalogue
+    ) as index:
         how: dict[str, Any] = {"root": root, "moved": moved, "checksum": checksum}
         how["show_progress"] = output.shows_progress
         if refresh:

@@ -82,6 +82,15 @@ Search = Annotated[
         "it. Default: all that the store has.",
     ),
 ]
+Mode = Annotated[
+    Literal["default", "hybrid", "sparse", "mmr"] | None,
+    typer.Option(
+        "--mode",
+        help="How texts are searched. default: by meaning. sparse: by their words, as "
+        "they are written. hybrid: by both. mmr: by meaning, unlike ones first. "
+        "Default: hybrid where the store was made with --hybrid.",
+    ),
+]
 Encoder = Annotated[
     str | None,
     typer.Option(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from llama_index_mmrag.cli import options
@@ -19,6 +21,15 @@ def search(  # noqa: PLR0913, PLR0917 - each argument is an option of the comman
     image: options.Picture = None,
     top_k: options.TopK = 5,
     search: options.Search = None,
+    mode: options.Mode = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Share of the meaning under --mode hybrid; words have the rest.",
+        ),
+    ] = None,
     root: options.Roots = None,
     catalogue: options.Catalogue = None,
     encoder: options.Encoder = None,
@@ -42,7 +53,9 @@ def search(  # noqa: PLR0913, PLR0917 - each argument is an option of the comman
         ) as index,
         collect_routes() as routes,
     ):
-        retriever = index.as_retriever(top_k=top_k, search=search)
+        retriever = index.as_retriever(
+            top_k=top_k, search=search, vector_store_query_mode=mode, alpha=alpha
+        )
         results = retriever.retrieve(query_of(text, image))
     for lost in routes.degraded:
         output.tell("No answer from", f"{lost.route}: {lost.reason}")

@@ -67,6 +67,7 @@ def opened(
     embed_model: BaseEmbedding | None,
     *,
     composition: Composition | None,
+    hybrid: bool | None = None,
     roots: Mapping[str, str] | None = None,
     catalogue: Path | None = None,
 ) -> MultiModalQdrantIndex:
@@ -82,6 +83,7 @@ def opened(
             **place.opening,
             embed_model=embed_model,
             composition=composition,
+            hybrid=hybrid,
             roots=roots,
             catalogue=catalogue,
         )

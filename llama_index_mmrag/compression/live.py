@@ -175,6 +175,7 @@ def _built(  # noqa: PLR0913, PLR0917 - what is built, of what, and why
         payload_indexes=old.indexes,
         vector_name=collection.store.vector_name,
         quantisation=row.quantisation,
+        enable_hybrid=old.hybrid,
     )
     built.append(new)
     _copy(old, new, row.transform)
@@ -187,13 +188,13 @@ def _built(  # noqa: PLR0913, PLR0917 - what is built, of what, and why
 
 
 def _copy(old: EdgeFolder, new: QdrantEdgeVectorStore, transform: Transform) -> None:
-    """Write all points through the transform, payloads as they are."""
+    """Write all points through the transform, words and payloads as they are."""
     name = new.vector_name
     for page in old.scroll(None, payload=True, vector=True, page_size=_PER_WRITE):
         rows = vectors_of(page, vector_name=name, dim=old.dim)
         vectors = transform.apply(rows).tolist()
         points = [
-            qe.Point(record.id, {name: vector}, record.payload)
+            qe.Point(record.id, {**record.vector, name: vector}, record.payload)  # type: ignore[dict-item]  # named
             for record, vector in zip(page, vectors, strict=True)
         ]
         n_bytes = sum(len(str(record.payload)) for record in page) + rows.nbytes

@@ -13,14 +13,13 @@ from llama_index_mmrag.checks import instance
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.index.catalogues import catalogue_in, catalogue_on
 from llama_index_mmrag.index.copies import Copies
 from llama_index_mmrag.index.encoders import encoders_of
 from llama_index_mmrag.index.engines import Engines
 from llama_index_mmrag.index.making import Made
 from llama_index_mmrag.index.opening import (
     MEMORY,
-    catalogue_in,
-    catalogue_on,
     channels_in,
     channels_on,
     check_channels,
@@ -138,6 +137,7 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
         embed_model: EmbedType | None = None,
         image_embed_model: EmbedType | None = None,
         composition: Composition | None = None,
+        hybrid: bool | None = None,
         settings: ReadSettings | None = None,
         roots: Mapping[str, str | Path] | None = None,
         catalogue: str | Path | Literal[False] | None = None,
@@ -170,6 +170,10 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
             composition: How a text and a picture become one vector, such as
                 `Blend(0.5)`; those are kept in a collection of their own, beside the
                 others. None for late fusion alone. A store remembers it.
+            hybrid: Whether texts are searched by their words too, as they are written,
+                beside their vectors. True of a new store keeps vectors of words, which
+                it cannot gain later; False leaves them alone in searches; None: by
+                words where the store keeps them, and a new one keeps none.
             settings: How files and documents become nodes.
             roots: Where folders that were indexed elsewhere lie on this machine, by
                 their roots' names: their pictures are shown from there.
@@ -183,8 +187,8 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
                 folder, or `image_embed_model` has no pictures, or pictures and texts of
                 two lengths.
             CollectionMismatch: The store was filled by other encoders, or with other
-                early fusion. A server's collection that does not say by which is
-                opened with a logged warning.
+                early fusion, or keeps no words, and `hybrid` is True. A server's
+                collection that does not say by which is opened with a logged warning.
             StoreInUse: The folder is open already, here or in another process.
             StoreUnusable: The folder cannot be created, read or written, or holds
                 other files and no store; or the server refuses, or does not answer.
@@ -214,7 +218,7 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
             if path is not None:
                 root = Path(path)
                 with encoders.told():
-                    channels = channels_in(root, encoders.of, composition)
+                    channels = channels_in(root, encoders.of, composition, hybrid)
                 unfinished.callback(close_all, channels)
                 for channel in channels if is_temporary else ():
                     channel.collection.store._is_temporary = True
@@ -237,7 +241,12 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
                     opened.callback(client.close)
                 with encoders.told():
                     channels = channels_on(
-                        client, collection, encoders.of, composition, aclient=aclient
+                        client,
+                        collection,
+                        encoders.of,
+                        composition,
+                        hybrid=hybrid,
+                        aclient=aclient,
                     )
                 known = catalogue_on(client, collection, catalogue)
                 settings = reading(settings)

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.vector_stores.types import BasePydanticVectorStore
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    VectorStoreQueryMode,
+)
 
 from llama_index_mmrag.checks import no_address
 from llama_index_mmrag.composition import Composition
@@ -26,12 +29,11 @@ from llama_index_mmrag.errors import (
     InvalidSetting,
     StoreUnusable,
 )
+from llama_index_mmrag.ingestion.linked import TEXT
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.composed_query import check_spaces
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
-from llama_index_mmrag.stores.catalogue import CATALOGUE, Catalogue
 from llama_index_mmrag.stores.checking import StoreCheck, check_store, note_media
-from llama_index_mmrag.stores.client import is_in_memory
 from llama_index_mmrag.stores.format import entry_of, new_index_id
 from llama_index_mmrag.stores.manifest import (
     check_manifest,
@@ -123,7 +125,10 @@ def temporary_folder() -> TemporaryDirectory[str]:
 
 
 def channels_in(
-    root: Path, encoders: Mapping[str, BaseEmbedding], composition: Composition | None
+    root: Path,
+    encoders: Mapping[str, BaseEmbedding],
+    composition: Composition | None,
+    hybrid: bool | None = None,
 ) -> list[Channel]:
     """Return the open channels of a folder, which is made a store if it is none.
 
@@ -131,6 +136,7 @@ def channels_in(
         root: The folder.
         encoders: By collection.
         composition: What composes a text's and a picture's vectors; None: nothing.
+        hybrid: As for `MultiModalQdrantIndex.open`.
 
     Raises:
         InvalidSetting: The composition cannot compose vectors of these encoders.
@@ -154,8 +160,12 @@ def channels_in(
                 store = QdrantEdgeVectorStore.open(folder, dim=dim)
                 channels.append(_composed_channel(store, composition, encoders))
             else:
-                store = QdrantEdgeVectorStore.open(folder, dim=dimension_of(model))
-                channels.append(Channel(name, vector_store=store, embed_model=model))
+                store = QdrantEdgeVectorStore.open(
+                    folder,
+                    dim=dimension_of(model),
+                    enable_hybrid=(hybrid or None) if name == TEXT else None,
+                )
+                channels.append(_channel(name, store, model, hybrid))
         check_places(root, {name: folder for name, (folder, _) in places.items()})
         entries = {
             c.name: entry_of(
@@ -178,6 +188,7 @@ def channels_on(
     encoders: Mapping[str, BaseEmbedding],
     composition: Composition | None,
     *,
+    hybrid: bool | None = None,
     aclient: AsyncQdrantClient | None = None,
 ) -> list[Channel]:
     """Return the channels of a server's collections, made if they are missing.
@@ -187,6 +198,7 @@ def channels_on(
         collection: As for `names_on_server`.
         encoders: As for `channels_in`.
         composition: As for `channels_in`.
+        hybrid: As for `MultiModalQdrantIndex.open`.
         aclient: For queries that hold no thread.
 
     Raises:
@@ -210,17 +222,19 @@ def channels_on(
         tell_of_namesake(server, collection, names["text"])
     index_id = index_id or new_index_id()
     channels = [
-        Channel(
+        _channel(
             name,
-            vector_store=open_server_collection(
+            open_server_collection(
                 server,
                 names[name],
                 dim=dimension_of(model),
                 card=card_of(model),
                 index_id=index_id,
+                hybrid=hybrid if name == TEXT else False,
                 aclient=aclient,
             ),
-            embed_model=model,
+            model,
+            hybrid,
         )
         for name, model in encoders.items()
     ]
@@ -238,41 +252,6 @@ def channels_on(
     return channels
 
 
-def catalogue_in(root: Path, place: str | Path | Literal[False] | None) -> Catalogue:
-    """Return the catalogue of a folder's store.
-
-    Args:
-        root: The folder.
-        place: The file; None: in the folder; False: there is none.
-    """
-    file = root / CATALOGUE if place is None else Path(place or "")
-    return Catalogue(None if place is False else file, index_id_of(root) or "")
-
-
-def catalogue_on(
-    server: QdrantClient,
-    collection: str | Mapping[str, str],
-    place: str | Path | Literal[False] | None,
-) -> Catalogue:
-    """Return the catalogue of a server's collections, which are there.
-
-    Args:
-        server: Its client.
-        collection: As for `names_on_server`.
-        place: As for `catalogue_in`; None: in the user's cache folder, where the
-            collections have an id and outlive this process.
-    """
-    from llama_index_mmrag.stores.server import index_id_on, names_on_server
-
-    names = names_on_server(collection)
-    index_id = index_id_on(server, names.values()) or ""
-    if place is not None and place is not False:
-        return Catalogue(Path(place), index_id or names["text"])
-    if place is False or is_in_memory(server) or not index_id:
-        return Catalogue(None, index_id)
-    return Catalogue.in_cache(index_id)
-
-
 def _composed_dim(
     composition: Composition, encoders: Mapping[str, BaseEmbedding]
 ) -> int:
@@ -280,6 +259,14 @@ def _composed_dim(
     text, image = encoders["text"], encoders["image"]
     check_spaces(composition, text_model=text, image_model=image)
     return composition.out_dim(dimension_of(text), dimension_of(image))
+
+
+def _channel(
+    name: str, store: Any, model: BaseEmbedding, hybrid: bool | None
+) -> Channel:
+    by_words = store.enable_hybrid and hybrid is not False
+    mode = VectorStoreQueryMode.HYBRID if by_words else VectorStoreQueryMode.DEFAULT
+    return Channel(name, vector_store=store, embed_model=model, mode=mode)
 
 
 def _composed_channel(

@@ -20,12 +20,9 @@ from llama_index_mmrag.compression.places import encoder_of, is_place
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import InvalidSetting, StoreUnusable
 from llama_index_mmrag.files.writing import put_aside
+from llama_index_mmrag.index.catalogues import catalogue_in
 from llama_index_mmrag.index.encoders import encoders_of
-from llama_index_mmrag.index.opening import (
-    COMPOSED,
-    catalogue_in,
-    close_all,
-)
+from llama_index_mmrag.index.opening import COMPOSED, close_all
 from llama_index_mmrag.index.whole import (
     Repair,
     documents_with_gaps,
@@ -49,7 +46,7 @@ from llama_index_mmrag.stores.checking import (
     note_media,
 )
 from llama_index_mmrag.stores.edge_layout import LOCK, new_name, room_for_repair
-from llama_index_mmrag.stores.edge_points import node_of, payload_of, point_ids
+from llama_index_mmrag.stores.edge_points import node_of, point_ids, point_of
 from llama_index_mmrag.stores.format import CollectionEntry, Place
 from llama_index_mmrag.stores.locks import FolderLock
 from llama_index_mmrag.stores.manifest import (
@@ -194,6 +191,7 @@ class _Work:
             distance=entry.distance,
             vector_name=entry.vector,
             quantisation=quantisation,
+            enable_hybrid=entry.words is not None,
         )
         if name in self._damaged and entry.alignment is not None:
             old = self._root / entry.folder
@@ -257,9 +255,9 @@ class _Work:
                     lacking[key] = node
                     continue
                 copied.add(key)
-                # Made anew: the fields beside the content have no checksum.
-                payload = payload_of(node)
-                points.append(qe.Point(key, {entry.vector: vector}, payload))
+                # Made anew: the fields beside the content have no checksum, and words
+                # are as the node has them.
+                points.append(point_of(key, node, {entry.vector: vector}, new.words))
             if points:
                 new.client.write([qe.UpdateOperation.upsert_points(points)])
             if len(copied) == self._n_points.get(name):

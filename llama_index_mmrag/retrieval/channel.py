@@ -18,17 +18,17 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
 )
 
-from llama_index_mmrag.checks import instance, one_of
+from llama_index_mmrag.checks import instance
 from llama_index_mmrag.checks.keywords import answered
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.jobs import Way
 from llama_index_mmrag.embeddings.encoder import computes_here
-from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.nodes.payloads import PayloadKeys
-from llama_index_mmrag.retrieval.composed_query import QueryComposer
+from llama_index_mmrag.retrieval.composed_query import QueryComposer, check_accepts
 from llama_index_mmrag.retrieval.copies import OpensItself
 from llama_index_mmrag.retrieval.links import BY_ID, naming
+from llama_index_mmrag.retrieval.modes import checked_mode
 from llama_index_mmrag.retrieval.query import PartKind
 from llama_index_mmrag.retrieval.search import Answer, Search
 from llama_index_mmrag.retrieval.settings import (
@@ -43,6 +43,9 @@ from llama_index_mmrag.stores.native import metadata_filters, search_params_of
 
 if TYPE_CHECKING:
     from llama_index_mmrag.stores.native import FilterLike, SearchParamsLike
+
+
+_DEFAULT, _HYBRID = VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.HYBRID
 
 
 @answered(QDRANTS_WORDS)
@@ -77,12 +80,14 @@ class Channel(OpensItself, PayloadKeys):
         search_params: How a store of Qdrant's searches: "hnsw_ef", "exact",
             "quantization", "indexed_only" and "acorn", as a mapping or
             `qdrant_client.models.SearchParams`.
-        mode: How the store searches for words: DEFAULT is by vector; HYBRID, for a
-            `QdrantVectorStore(enable_hybrid=True)`, by vector and by terms. Pictures
-            are always searched for by vector.
-        alpha: Share of the vector in a hybrid search, from 0 (terms) to 1.
+        mode: How the store searches: DEFAULT is by vector; SPARSE and TEXT_SEARCH by
+            words and HYBRID by both, for a store with `enable_hybrid=True`, which
+            concerns no pictures; MMR by vector, and then for unlike ones.
+        alpha: Share of the vector in a hybrid search, from 0 (words) to 1. None: over
+            stores whose words we made, the order of both on the vectors' own scale.
         sparse_top_k: Hits by terms in a hybrid search; None: as many as by vector.
         hybrid_top_k: Hits of a hybrid search in all; None: as many.
+        mmr_threshold: For MMR, from 0 (unlike) to 1 (near); None: 0.5.
         composition: For early fusion: how a query's words and pictures become the one
             vector that is searched for. `Blend` suits any collection of a space that
             both are encoded into; others, a collection that was filled by them.
@@ -115,12 +120,11 @@ class Channel(OpensItself, PayloadKeys):
     query_filter: InitVar[FilterLike | None] = field(default=None, kw_only=True)
     score_threshold: float | None = field(default=None, kw_only=True)
     search_params: SearchParamsLike | None = field(default=None, kw_only=True)
-    mode: VectorStoreQueryMode = field(
-        default=VectorStoreQueryMode.DEFAULT, kw_only=True
-    )
+    mode: VectorStoreQueryMode = field(default=_DEFAULT, kw_only=True)
     alpha: float | None = field(default=None, kw_only=True)
     sparse_top_k: int | None = field(default=None, kw_only=True)
     hybrid_top_k: int | None = field(default=None, kw_only=True)
+    mmr_threshold: float | None = field(default=None, kw_only=True)
     composition: Composition | None = field(default=None, kw_only=True)
     image_embed_model: BaseEmbedding | None = field(default=None, kw_only=True)
     TEXT = IMAGE = NO_MEMBER
@@ -133,6 +137,7 @@ class Channel(OpensItself, PayloadKeys):
     collection: Collection = field(init=False, repr=False, compare=False)
     """What is behind the store, which knows what differs from kind to kind."""
     _how: dict[str, Any] = field(init=False, repr=False, compare=False)
+    _combines: bool = field(init=False, repr=False, compare=False)
     composer: QueryComposer | None = field(init=False, repr=False, compare=False)
     """What composes queries, where there is a composition."""
 
@@ -143,11 +148,10 @@ class Channel(OpensItself, PayloadKeys):
         instance(self.modality, f"{of}: modality", str)
         instance(self.composition, f"{of}: composition", Composition, or_none=True)
         instance(self._image_model, f"{of}: image_embed_model", BaseEmbedding)
-        modes = [mode.value for mode in VectorStoreQueryMode]
-        mode = getattr(self.mode, "value", self.mode)
         modality = self.modality or self.name
         store = store_read_by(self.vector_store, self, of, modality)
         collection = collection_of(store)
+        mode = checked_mode(self.mode, of, collection)
         filters = metadata_filters(
             self.filters, f"{of}: filters", query_filter=query_filter
         )
@@ -158,7 +162,7 @@ class Channel(OpensItself, PayloadKeys):
         known: dict[str, object] = {
             "modality": modality,
             "vector_store": store,
-            "mode": VectorStoreQueryMode(one_of(mode, f"{of}: mode", modes)),
+            "mode": mode,
             "collection": collection,
             "filters": filters,
             "search_params": params or None,
@@ -169,6 +173,9 @@ class Channel(OpensItself, PayloadKeys):
             if collection.way == "here" and not self._computes_here
             else collection.way,
             "fetch": collection.nodes if collection.is_light else None,
+            "_combines": mode == _HYBRID
+            and self.alpha is None
+            and collection.has_words,
             "composer": self._composer(),
             **checked_settings(
                 name=self.name,
@@ -183,23 +190,13 @@ class Channel(OpensItself, PayloadKeys):
                 score_threshold=self.score_threshold,
                 sparse_top_k=self.sparse_top_k,
                 hybrid_top_k=self.hybrid_top_k,
+                mmr_threshold=self.mmr_threshold,
             ),
         }
         for name, value in known.items():
             object.__setattr__(self, name, value)
-        if self.accepts & {"image", "composed"} and not self._sees:
-            raise InvalidSetting(
-                f"{of} accepts pictures, but its encoder "
-                f"{self._image_model.class_name()} is no MultiModalEmbedding. Give it "
-                f"one, or leave 'image' out of accepts."
-            )
-        if self.composition is None and (
-            "composed" in self.accepts or self.image_embed_model is not None
-        ):
-            raise InvalidSetting(
-                f"{of} has no composition, and accepts 'composed' or has an "
-                f"image_embed_model. Give it one such as Blend(0.5), or leave them out."
-            )
+        pictures = self.image_embed_model
+        check_accepts(of, self.accepts, self._image_model, self.composition, pictures)
 
     def _composer(self) -> QueryComposer | None:
         if self.composition is None:
@@ -328,14 +325,19 @@ class Channel(OpensItself, PayloadKeys):
         filters = both_filters(self.filters, search.filters)
         depth = max(self.top_k, search.depth)
         query = VectorStoreQuery(similarity_top_k=depth, filters=filters)
-        if search.part.kind != "text" or self.mode == VectorStoreQueryMode.DEFAULT:
+        mode, is_text = self.mode, search.part.kind == "text"
+        if mode == _DEFAULT or not (is_text or mode == VectorStoreQueryMode.MMR):
             return query, search.with_background
-        query.mode, query.alpha = self.mode, self.alpha
+        query.mode, query.alpha, query.mmr_threshold = (
+            mode,
+            self.alpha,
+            self.mmr_threshold,
+        )
         query.query_str = search.part.words
         query.sparse_top_k = self.sparse_top_k or depth
         query.hybrid_top_k = self.hybrid_top_k or depth
-        # A hybrid score is no cosine: the sample says nothing about it.
-        return query, False
+        # Other scores are no cosines: the sample says nothing about them.
+        return query, search.with_background and self._combines
 
 
 def both_filters(

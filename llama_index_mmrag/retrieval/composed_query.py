@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.embeddings import MultiModalEmbedding
 
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.turns import ENCODING, in_turn
@@ -15,8 +16,41 @@ from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import space_of
 from llama_index_mmrag.errors import InvalidSetting, InvalidVector
 from llama_index_mmrag.retrieval.encodings import Encodings
-from llama_index_mmrag.retrieval.query import QueryPart
+from llama_index_mmrag.retrieval.query import PartKind, QueryPart
 from llama_index_mmrag.vectors import WideVectors, has_direction
+
+
+def check_accepts(
+    of: str,
+    accepts: frozenset[PartKind],
+    image_model: BaseEmbedding,
+    composition: Composition | None,
+    given: BaseEmbedding | None,
+) -> None:
+    """Do nothing if a channel can encode what it accepts.
+
+    Args:
+        of: What the channel is called.
+        accepts: What it accepts.
+        image_model: What encodes its pictures.
+        composition: Its composition.
+        given: Its encoder of pictures, where it got one of its own.
+
+    Raises:
+        InvalidSetting: It cannot.
+    """
+    if accepts & {"image", "composed"} and not isinstance(
+        image_model, MultiModalEmbedding
+    ):
+        raise InvalidSetting(
+            f"{of} accepts pictures, but its encoder {image_model.class_name()} is no "
+            f"MultiModalEmbedding. Give it one, or leave 'image' out of accepts."
+        )
+    if composition is None and ("composed" in accepts or given is not None):
+        raise InvalidSetting(
+            f"{of} has no composition, and accepts 'composed' or has an "
+            f"image_embed_model. Give it one such as Blend(0.5), or leave them out."
+        )
 
 
 class QueryComposer:

@@ -22,6 +22,7 @@ from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import RRF, Fusion
 from llama_index_mmrag.retrieval.existing import ExistingCollections
 from llama_index_mmrag.retrieval.links import check_key, links_of
+from llama_index_mmrag.retrieval.modes import in_mode
 from llama_index_mmrag.retrieval.query import (
     PICTURES,
     MultiModalQuery,
@@ -39,7 +40,6 @@ from llama_index_mmrag.retrieval.settings import (
     checked_image_top_k,
     checked_timeout,
     depth_of,
-    in_mode,
 )
 from llama_index_mmrag.retrieval.single_routes import SingleRoutes
 from llama_index_mmrag.retrieval.variants import Variants, refuse_settings
@@ -77,9 +77,9 @@ class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
             too, also as a property to read and set.
         image_similarity_top_k: Beside it: entities at most whose best node is a
             picture; then `top_k` is for the others, in the one ranking.
-        vector_store_query_mode: "default" is each channel's own; "hybrid" by vector and
-            by terms, in the channels whose store has it, with `alpha` (share of the
-            vector), `sparse_top_k` and `hybrid_top_k` as LlamaIndex has them.
+        vector_store_query_mode: As in LlamaIndex, in the channels whose store can:
+            "default", "hybrid" (`alpha`, `sparse_top_k`, `hybrid_top_k`), "sparse" or
+            "text_search", "mmr" (`mmr_threshold`); None: each channel's own.
         linked_by: What makes nodes of several channels one entity, beside their own
             `entity_id`: "id", where ids mean the same in all channels, or a metadata
             key. Without it (channel, id) is an entity, but in channels over one
@@ -124,10 +124,11 @@ class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
         top_k: int | None = None,
         similarity_top_k: int | None = None,
         image_similarity_top_k: int | None = None,
-        vector_store_query_mode: VectorStoreQueryMode | str = "default",
+        vector_store_query_mode: VectorStoreQueryMode | str | None = None,
         alpha: float | None = None,
         sparse_top_k: int | None = None,
         hybrid_top_k: int | None = None,
+        mmr_threshold: float | None = None,
         linked_by: str | None = None,
         filters: FilterLike | None = None,
         query_filter: FilterLike | None = None,
@@ -144,7 +145,7 @@ class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
     ) -> None:
         self._fusion: Fusion = RRF() if fusion is None else fusion
         terms = {"alpha": alpha, "sparse_top_k": sparse_top_k}
-        terms["hybrid_top_k"] = hybrid_top_k
+        terms |= {"hybrid_top_k": hybrid_top_k, "mmr_threshold": mmr_threshold}
         channels = checked_channels(channels, self._fusion)
         self._channels = in_mode(channels, vector_store_query_mode, terms)
         self._links = links_of(self._channels, linked_by)

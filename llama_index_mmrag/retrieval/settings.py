@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import IndexNode
-from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQueryMode
+from llama_index.core.vector_stores.types import MetadataFilters
 
 from llama_index_mmrag.checks import (
     instance,
@@ -157,48 +156,6 @@ def checked_filters(
     return filters
 
 
-def in_mode(
-    channels: tuple[SearchChannel, ...],
-    mode: VectorStoreQueryMode | str,
-    terms: Mapping[str, Any],
-) -> tuple[SearchChannel, ...]:
-    """Return the channels, searched by terms too where that is asked for and can be.
-
-    Args:
-        channels: A retriever's.
-        mode: LlamaIndex's `vector_store_query_mode`.
-        terms: What belongs to a hybrid search; None for what was not given.
-
-    Raises:
-        InvalidSetting: There is no such mode here, or no channel has it, or what
-            belongs to it was given without it.
-    """
-    name, given = (
-        "vector_store_query_mode",
-        {k: v for k, v in terms.items() if v is not None},
-    )
-    mode = one_of(getattr(mode, "value", mode), name, ("default", "hybrid"))
-    if mode == "default":
-        if given:
-            raise InvalidSetting(
-                f"{next(iter(given))} belongs to a hybrid search. Add {name}='hybrid', "
-                f"or leave it out."
-            )
-        return channels
-    can = [c for c in channels if getattr(_store_of(c), "enable_hybrid", False)]
-    if not can:
-        raise InvalidSetting(
-            f"{name} is 'hybrid', and no channel's store searches by terms. A "
-            f"QdrantVectorStore(enable_hybrid=True) does."
-        )
-    how: dict[str, Any] = {"mode": VectorStoreQueryMode.HYBRID, **given}
-    return tuple(replace(c, **how) if c in can else c for c in channels)  # type: ignore[type-var]
-
-
-def _store_of(channel: SearchChannel) -> object:
-    return getattr(channel, "vector_store", None)
-
-
 def depth_of(top_k: int | None, similarity_top_k: int | None) -> int:
     """Return how many entities are returned at most, under either name.
 
@@ -271,7 +228,7 @@ def checked_scores(of: str, **given: float | None) -> dict[str, object]:
 
     Args:
         of: What it is called.
-        **given: alpha, score_threshold, sparse_top_k, hybrid_top_k.
+        **given: alpha, mmr_threshold, score_threshold, sparse_top_k, hybrid_top_k.
 
     Raises:
         InvalidSetting: A number is out of its range.
@@ -279,6 +236,7 @@ def checked_scores(of: str, **given: float | None) -> dict[str, object]:
     advice = "0 is terms alone, 1 the vector alone."
     checks: dict[str, Callable[..., object]] = {
         "alpha": partial(number, at_least=0, at_most=1, advice=advice),
+        "mmr_threshold": partial(number, at_least=0, at_most=1),
         "score_threshold": number,
         "sparse_top_k": partial(whole, at_least=1),
         "hybrid_top_k": partial(whole, at_least=1),

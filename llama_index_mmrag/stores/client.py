@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index_mmrag.checks import number
 from llama_index_mmrag.errors import InvalidSetting, StoreUnusable
+from llama_index_mmrag.stores.edge_engine import SPARSE_NAME
 
 if TYPE_CHECKING:
     import httpx
@@ -178,21 +179,37 @@ def create_collection(
     vectors: models.VectorParams,
     indexes: Mapping[str, Any],
     metadata: Mapping[str, Any] | None = None,
+    beside_words: str | None = None,
 ) -> None:
     """Create a collection and index its payload fields.
 
     Args:
         client: The client.
         collection_name: A name that is free.
-        vectors: The one unnamed vector.
+        vectors: The one vector, which is unnamed.
         indexes: By field: its kind.
         metadata: What the collection remembers of itself, if the server keeps that.
+        beside_words: The vector's name where vectors of words stand beside it, as
+            LlamaIndex's store names both; None: there are none.
     """
+    from qdrant_client.http import models
+
+    how: dict[str, Any] = {"vectors_config": vectors}
+    if beside_words is not None:
+        idf = models.SparseVectorParams(modifier=models.Modifier.IDF)
+        how["vectors_config"] = {beside_words: vectors}
+        how["sparse_vectors_config"] = {SPARSE_NAME: idf}
     client.create_collection(
-        collection_name, vectors_config=vectors, metadata=dict(metadata or {}) or None
+        collection_name, **how, metadata=dict(metadata or {}) or None
     )
     # Before the points: the server's graph is connected under the indexed fields.
     index_fields(client, collection_name, indexes)
+
+
+def has_words(client: QdrantClient, collection_name: str) -> bool:
+    """Return whether a collection keeps vectors of words, as LlamaIndex names them."""
+    params = client.get_collection(collection_name).config.params
+    return SPARSE_NAME in (params.sparse_vectors or {})
 
 
 def index_fields(

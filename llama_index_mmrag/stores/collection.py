@@ -68,12 +68,15 @@ class Collection(Payloads):
             what is left after the fusion: payloads and node parsing are nine tenths of
             a wide query's time.
         is_qdrant: Whether it is searched with Qdrant's own search parameters.
+        has_words: Whether it keeps vectors of words that we made: HYBRID without alpha
+            is then `combined`, the vectors' own scores in the order of both.
         places: Where the roots lie that stored paths are relative to: what is written
             names no other place, and what is read has absolute paths.
     """
 
     is_light: ClassVar[bool] = False
     is_qdrant: ClassVar[bool] = False
+    has_words: bool = False
 
     def __init__(self, store: BasePydanticVectorStore) -> None:
         self.store: Any = store

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import qdrant_edge as qe
@@ -17,6 +18,7 @@ from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.stores.edge_filters import NO_DOCUMENT, filter_of
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
+from llama_index_mmrag.stores.edge_modes import Hit
 from llama_index_mmrag.stores.edge_opening import OpensFolder
 from llama_index_mmrag.stores.edge_points import (
     CONTENT_KEYS,
@@ -57,6 +59,8 @@ class QdrantEdgeVectorStore(OpensFolder):
         vector_name: Name of the vector in each point.
         quantisation: How a new store keeps its vectors; None: as they are, and of an
             existing store what it has. Codes are made by `build_index`.
+        enable_hybrid: Whether a new store keeps a vector of each node's words too,
+            which SPARSE, TEXT_SEARCH and HYBRID queries search; None: what it has.
 
     Example:
         >>> import tempfile, uuid
@@ -104,9 +108,8 @@ class QdrantEdgeVectorStore(OpensFolder):
         if not nodes:
             return []
         cosine, name = folder.distance == "cosine", self.vector_name
-        ids, upserts, n_bytes = upserts_of(
-            nodes, dim=folder.dim, cosine=cosine, vector_name=name
-        )
+        how: Any = {"cosine": cosine, "vector_name": name, "words": self._words}
+        ids, upserts, n_bytes = upserts_of(nodes, dim=folder.dim, **how)
         folder.write(upserts, n_bytes=n_bytes)
         return ids
 
@@ -168,13 +171,15 @@ class QdrantEdgeVectorStore(OpensFolder):
         *,
         qdrant_filters: FilterLike | None = None,
         search_params: SearchParamsLike | None = None,
+        mmr_threshold: float | None = None,
         **unknown: Any,
     ) -> VectorStoreQueryResult:
         """Return the nearest nodes, best first, ties by id.
 
-        Scores are cosine or dot products: larger is better. `node_ids`, `doc_ids` and
-        all filters must pass. `node.embedding` is None: ask `get_nodes` for vectors.
-        Without a query vector the nodes that pass come by ascending id, with score 1.
+        Scores are cosine or dot products, or of another mode as `edge_search` says:
+        larger is better. `node_ids`, `doc_ids` and all filters must pass.
+        `node.embedding` is None: ask `get_nodes` for vectors. Without a query vector
+        the nodes that pass come by ascending id, with score 1.
 
         Args:
             query: What is asked.
@@ -183,6 +188,7 @@ class QdrantEdgeVectorStore(OpensFolder):
             search_params: How the engine searches: "hnsw_ef", "exact", "indexed_only",
                 "quantization", "acorn", as in `qdrant_client.models.SearchParams`. Left
                 out, it is exact where no payload index serves the filters.
+            mmr_threshold: The query's, which LlamaIndex's retrievers pass beside it.
             **unknown: None.
 
         Raises:
@@ -191,10 +197,12 @@ class QdrantEdgeVectorStore(OpensFolder):
             InvalidSetting: a keyword is not known or cannot be used.
             InvalidVector: the query vector has another size, is not finite, or is all
                 zeros under cosine.
-            UnsupportedQuery: a mode other than DEFAULT, or a condition that the engine
-                does not have.
+            UnsupportedQuery: a mode that the store does not have, or a condition that
+                the engine does not have.
         """
         no_keywords(unknown, "query")
+        if mmr_threshold is not None:
+            query = replace(query, mmr_threshold=mmr_threshold)
         also = {"also": qdrant_filters, "search_params": search_params}
         hits = self._nearest(query, CONTENT_KEYS, **also)
         nodes = [node_of(hit) for hit in hits]
@@ -223,9 +231,7 @@ class QdrantEdgeVectorStore(OpensFolder):
             search_params: As for `query`.
 
         Raises:
-            InvalidQuery: as `query`.
-            InvalidVector: as `query`.
-            UnsupportedQuery: as `query`.
+            InvalidQuery, InvalidVector, UnsupportedQuery: as `query`.
         """
         if not _holds(payload_keys, str):
             listed(payload_keys, "payload_keys", str)
@@ -296,8 +302,7 @@ class QdrantEdgeVectorStore(OpensFolder):
             return folder.values_of(DOC_ID_KEY) - {NO_DOCUMENT}
         pages = folder.scroll(None, payload=[DOC_ID_KEY], vector=False)
         payloads = (record.payload or {} for page in pages for record in page)
-        found = {str(p[DOC_ID_KEY]) for p in payloads if DOC_ID_KEY in p}
-        return found - {NO_DOCUMENT}
+        return {str(p[DOC_ID_KEY]) for p in payloads if DOC_ID_KEY in p} - {NO_DOCUMENT}
 
     def ids_where(self, filters: FilterLike | None = None) -> list[str]:
         """Return the ids that pass `filters`, ascending, spelled as by `query_ids`."""
@@ -309,9 +314,10 @@ class QdrantEdgeVectorStore(OpensFolder):
 
     def _nearest(
         self, query: VectorStoreQuery, payload: bool | list[str], **also: Any
-    ) -> list[qe.ScoredPoint]:
+    ) -> Sequence[Hit]:
+        folder, also["words"] = self.client, self._words
         name = self.vector_name
-        return nearest(self.client, query, vector_name=name, payload=payload, **also)
+        return nearest(folder, query, vector_name=name, payload=payload, **also)
 
     def _matching(
         self,

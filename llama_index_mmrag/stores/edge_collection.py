@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.schema import BaseNode
-from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQuery
+from llama_index.core.vector_stores.types import (
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryMode,
+)
 
 from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.nodes.places import place
 from llama_index_mmrag.stores.collection import Collection, Found
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_filters import filter_of
+from llama_index_mmrag.stores.edge_search import nearest
 from llama_index_mmrag.stores.encoder_card import check_size
 from llama_index_mmrag.stores.native import having
 from llama_index_mmrag.vectors import Vectors
@@ -29,6 +34,7 @@ class EdgeCollection(Collection):
         super().__init__(store)
         self.store: QdrantEdgeVectorStore = store
         self.way = "here"
+        self.has_words = bool(store.enable_hybrid)
         self._ids_where = store.ids_where  # type: ignore[method-assign]  # as it is
 
     def check_filters(self, filters: MetadataFilters | None) -> None:
@@ -42,8 +48,19 @@ class EdgeCollection(Collection):
         **how: Any,
     ) -> list[Found]:
         """Return what the store finds, best first, without nodes."""
+        if query.mode != VectorStoreQueryMode.DEFAULT:
+            return self._in_mode(query, list(payload_keys) or False, **how)
         rows = self.store.query_ids(query, payload_keys, **how)
         return [Found(node_id, payload, score) for node_id, score, payload in rows]
+
+    def _in_mode(
+        self, query: VectorStoreQuery, payload: bool | list[str], **how: Any
+    ) -> list[Found]:
+        store = self.store
+        how |= {"vector_name": store.vector_name, "payload": payload}
+        in_one = query.mode == VectorStoreQueryMode.HYBRID and query.alpha is None
+        hits = nearest(store.client, query, words=store.words, in_one=in_one, **how)
+        return [Found(str(hit.id), hit.payload or {}, hit.score) for hit in hits]
 
     def nodes(
         self, node_ids: Ids[str], *, with_vectors: bool = False

@@ -13,6 +13,14 @@ from llama_index_mmrag.errors import MmragError, StoreFull, StoreInUse, StoreUnu
 from llama_index_mmrag.stores.quantisation import Quantisation
 
 DISTANCES = {"cosine": qe.Distance.Cosine, "dot": qe.Distance.Dot}
+DENSE_NAME, SPARSE_NAME = "text-dense", "text-sparse-new"
+"""As LlamaIndex's `QdrantVectorStore` calls a node's vector, and that of its words."""
+
+MAKE_ANEW = (
+    "A store gains no vectors of words later. Make a new one: mmrag index DIR --store "
+    "NEW --hybrid, open(NEW, hybrid=True), or of a single store enable_hybrid=True."
+)
+
 SCHEMAS = {
     "keyword": qe.PayloadSchemaType.Keyword,
     "integer": qe.PayloadSchemaType.Integer,
@@ -26,13 +34,14 @@ SCHEMAS = {
 
 @dataclass(frozen=True, slots=True)
 class ShardSpec:
-    """What the shard must be; `dim` None takes an existing shard's."""
+    """What the shard must be; `dim` and `hybrid` None take an existing shard's."""
 
     vector_name: str
     dim: int | None
     distance: str
     payload_indexes: Mapping[str, str]
     quantisation: Quantisation | None = None
+    hybrid: bool | None = None
 
 
 def check_vectors(path: Path, records: Iterable[qe.Record], vector_name: str) -> None:

@@ -90,7 +90,8 @@ class EdgeFolder:
                 room_to_open(self.path / self._shard_name)
             self._closed = closed
             self._shard = self._load(self._shard_name)
-            self.dim, self.distance = described(self.path, self._shard_name, spec)
+            said = described(self.path, self._shard_name, spec)
+            self.dim, self.distance, self.hybrid = said
             if closed is not None:
                 check_count(self.path, closed, self.count())
             self.quantisation = read_quantisation(self.path, spec.quantisation)

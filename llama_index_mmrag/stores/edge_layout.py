@@ -128,18 +128,20 @@ def remove_tree(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def vectors_in(shard: Path) -> dict[str, tuple[int, str]]:
-    """Return size and distance of a shard's vectors, by their names.
+def vectors_in(shard: Path) -> tuple[dict[str, tuple[int, str]], set[str]]:
+    """Return size and distance of a shard's vectors, and the sparse ones, by name.
 
     Raises:
         StoreUnusable: The engine's description of it says something else.
     """
     file = shard / "edge_config.json"
     try:
-        return {
+        said = read_json(file)
+        dense = {
             name: (int(one["size"]), str(one["distance"]).lower())
-            for name, one in read_json(file)["vectors"].items()
+            for name, one in said["vectors"].items()
         }
+        return dense, {*(said.get("sparse_vectors") or ())}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreUnusable(
             f"The file {str(file)!r} cannot be read ({type(error).__name__}: {error}). "

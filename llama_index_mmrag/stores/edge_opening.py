@@ -15,9 +15,15 @@ from typing_extensions import Self
 from llama_index_mmrag.checks import no_address, number, one_of, whole
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.checks.components import CheckedComponent
+from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
 from llama_index_mmrag.errors import StoreClosed, StoreUnusable
 from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, MODALITY_KEY
-from llama_index_mmrag.stores.edge_engine import DISTANCES, SCHEMAS, ShardSpec
+from llama_index_mmrag.stores.edge_engine import (
+    DENSE_NAME,
+    DISTANCES,
+    SCHEMAS,
+    ShardSpec,
+)
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
 from llama_index_mmrag.stores.edge_index import build_index
 from llama_index_mmrag.stores.native import DOC_ID_KEY
@@ -47,10 +53,12 @@ class OpensFolder(CheckedComponent, ThreadedVectorStore, ABC):
     payload_indexes: dict[str, str]
     vector_name: str
     quantisation: Quantisation | None = None
+    enable_hybrid: bool | None = None
 
     _folder: EdgeFolder | None = PrivateAttr(default=None)
     _opens_when_used: bool = PrivateAttr(default=False)
     _is_temporary: bool = PrivateAttr(default=False)
+    _words: Bm25Encoder | None = PrivateAttr(default=None)
 
     @checked
     def __init__(
@@ -60,8 +68,9 @@ class OpensFolder(CheckedComponent, ThreadedVectorStore, ABC):
         dim: int | None = None,
         distance: str = "cosine",
         payload_indexes: Iterable[str] | Mapping[str, str] | None = None,
-        vector_name: str = "text-dense",
+        vector_name: str = DENSE_NAME,
         quantisation: Quantisation | Mapping[str, Any] | None = None,
+        enable_hybrid: bool | None = None,
         **kwargs: Any,
     ) -> None:
         advice = (
@@ -81,6 +90,7 @@ class OpensFolder(CheckedComponent, ThreadedVectorStore, ABC):
             payload_indexes=schemas,
             vector_name=vector_name,
             quantisation=quantisation,
+            enable_hybrid=enable_hybrid,
             **known,
             **kwargs,
         )
@@ -123,15 +133,23 @@ class OpensFolder(CheckedComponent, ThreadedVectorStore, ABC):
                 self.distance,
                 self.payload_indexes,
                 self.quantisation,
+                self.enable_hybrid,
             )
             self._folder = EdgeFolder(Path(self.path), spec)
             self.dim = self._folder.dim
             self.quantisation = self._folder.quantisation
+            self.enable_hybrid = self._folder.hybrid
+            self._words = Bm25Encoder() if self._folder.hybrid else None
         return self
 
     def opens_when_used(self) -> None:
         """Open the folder, which has to be there, when it is first asked for."""
         self._opens_when_used = True
+
+    @property
+    def words(self) -> Bm25Encoder | None:
+        """What makes vectors of words; None where the open store keeps none."""
+        return self._words
 
     @property
     def is_temporary(self) -> bool:

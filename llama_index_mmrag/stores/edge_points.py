@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import qdrant_edge as qe
-from llama_index.core.schema import BaseNode, TextNode
+from llama_index.core.schema import BaseNode, MetadataMode, TextNode
 from llama_index.core.vector_stores.utils import (
     metadata_dict_to_node,
     node_to_metadata_dict,
 )
 
+from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
 from llama_index_mmrag.errors import (
     ImageUnreadable,
     InvalidSetting,
@@ -26,6 +27,7 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.nodes.node import is_uuid, one_spelling
 from llama_index_mmrag.nodes.shown import lost_picture
+from llama_index_mmrag.stores.edge_engine import SPARSE_NAME
 from llama_index_mmrag.vectors import Vectors, has_direction, stored_rows
 
 CONTENT_KEYS = ["_node_content", "_node_type"]
@@ -105,7 +107,12 @@ def point_id_of(node_id: str) -> PointId | None:
 
 
 def upserts_of(
-    nodes: Sequence[BaseNode], *, dim: int, cosine: bool, vector_name: str
+    nodes: Sequence[BaseNode],
+    *,
+    dim: int,
+    cosine: bool,
+    vector_name: str,
+    words: Bm25Encoder | None = None,
 ) -> tuple[list[str], list[qe.UpdateOperation], int]:
     """Return the nodes' ids, what writes them, and about how many bytes that is.
 
@@ -116,12 +123,13 @@ def upserts_of(
         dim: Length of the store's vectors.
         cosine: Whether they are compared by cosine.
         vector_name: Name of the vector in each point.
+        words: What makes vectors of words, where the store keeps such.
 
     Raises:
         InvalidVector: An embedding is missing, of another size, not finite, or all
             zeros under cosine.
         InvalidNodeId: An id is neither a UUID nor a number.
-        InvalidSetting: Metadata that JSON cannot hold.
+        InvalidSetting: Text or metadata that JSON cannot hold.
         ImageUnreadable: A node was a picture, and lost it to a splitter.
     """
     for node in nodes:
@@ -132,7 +140,7 @@ def upserts_of(
     names = [f"The embedding of node {node.node_id!r}" for node in nodes]
     vectors = stored_rows(rows, names, cosine=cosine).tolist()
     points = {
-        key: _point(key, node, {vector_name: vector})
+        key: point_of(key, node, {vector_name: vector}, words)
         for key, node, vector in zip(point_ids(given), nodes, vectors, strict=True)
     }
     batch = list(points.values())
@@ -164,7 +172,21 @@ def _crc32_of(payload: Mapping[str, Any]) -> int:
     return zlib.crc32(content.encode())
 
 
-def node_of(record: qe.Record | qe.ScoredPoint) -> BaseNode:
+class HasPayload(Protocol):
+    """A point as it is read or found."""
+
+    @property
+    def id(self) -> Any:
+        """Its id."""
+        ...
+
+    @property
+    def payload(self) -> dict[str, Any] | None:
+        """Its payload, as far as it was asked for."""
+        ...
+
+
+def node_of(record: HasPayload) -> BaseNode:
     """Return the node that a point's payload describes.
 
     Raises:
@@ -191,7 +213,9 @@ def nodes_of(records: Iterable[qe.Record], *, vector_name: str) -> list[BaseNode
     return nodes
 
 
-def vectors_of(records: Sequence[qe.Record], *, vector_name: str, dim: int) -> Vectors:
+def vectors_of(
+    records: Sequence[qe.Record | qe.ScoredPoint], *, vector_name: str, dim: int
+) -> Vectors:
     """Return the points' vectors, which were read with them, shape `(n, dim)`."""
     rows = [record.vector[vector_name] for record in records]  # type: ignore[call-overload,index]  # named, dense
     return np.array(rows, dtype=np.float32).reshape(len(rows), dim)
@@ -228,12 +252,27 @@ def _embedding_of(node: BaseNode, dim: int) -> Sequence[float]:
     return node.embedding
 
 
-def _point(key: PointId, node: BaseNode, vectors: dict[str, list[float]]) -> qe.Point:
+def point_of(
+    key: qe.PointId,
+    node: BaseNode,
+    vectors: dict[str, qe.NamedVector],
+    words: Bm25Encoder | None,
+) -> qe.Point:
+    """Return the point of a node: its vectors, those of its words, and its payload.
+
+    Raises:
+        InvalidSetting: Its text or its metadata cannot be stored.
+    """
     try:
-        return qe.Point(key, dict(vectors), payload_of(node))
+        if words is not None:
+            # As `QdrantVectorStore` does: metadata are words too, where they are shown.
+            text = node.get_content(metadata_mode=MetadataMode.EMBED)
+            (indices,), (values,) = words.documents([text])
+            vectors = {**vectors, SPARSE_NAME: qe.SparseVector(indices, values)}
+        return qe.Point(key, vectors, payload_of(node))
     except (TypeError, ValueError) as error:
         raise InvalidSetting(
-            f"The metadata of node {node.node_id!r} cannot be stored: {error}. "
+            f"The text or metadata of node {node.node_id!r} cannot be stored: {error}. "
             "Expected what JSON can hold: text, finite numbers, true, false, null, "
             "lists and objects of these."
         ) from error

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import qdrant_edge as qe
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
 from llama_index_mmrag.checks import instance, whole
+from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
 from llama_index_mmrag.errors import InvalidQuery, InvalidVector
-from llama_index_mmrag.stores.edge_filters import (
-    EdgeFilter,
-    UnsupportedQuery,
-    filter_of,
-)
+from llama_index_mmrag.stores.edge_filters import EdgeFilter, filter_of
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
+from llama_index_mmrag.stores.edge_modes import Hit, check_mode, found_in_mode
 from llama_index_mmrag.stores.native import metadata_filters, search_params_of
 from llama_index_mmrag.vectors import stored_rows
 
@@ -31,72 +30,101 @@ def nearest(
     *,
     vector_name: str,
     payload: bool | list[str],
+    words: Bm25Encoder | None = None,
     also: FilterLike | None = None,
     search_params: SearchParamsLike | None = None,
-) -> list[qe.ScoredPoint]:
+    in_one: bool = False,
+) -> Sequence[Hit]:
     """Return the nearest points that pass the query's filters, best first, ties by id.
 
     A tie at the cut-off is cut by id too, whatever was inserted first. Without a query
     vector all points that pass score 1: those with the lowest ids are returned.
+
+    Modes are LlamaIndex's: SPARSE, and TEXT_SEARCH likewise, score by BM25,
+    `sparse_top_k` hits; HYBRID by `relative_scores` of both, with `alpha` (0.5 if
+    None), `hybrid_top_k` hits; MMR by `diverse`, with `mmr_threshold` (0.5 if None). A
+    query without words that are searched finds nothing by words, and by HYBRID what
+    DEFAULT does.
 
     Args:
         folder: The store's.
         query: What is asked.
         vector_name: Name of the vector in each point.
         payload: Which payload fields are returned.
+        words: What makes vectors of words, where the store keeps such.
         also: Filters that hold beside the query's.
         search_params: How the engine is to search, as `search_params_of` takes it.
+        in_one: Whether HYBRID is `combined`, not LlamaIndex's `relative_scores`.
 
     Raises:
-        InvalidQuery: neither a query vector nor a condition, a negative
-            `similarity_top_k`, or a filter that cannot be built.
+        InvalidQuery: neither a query vector nor a condition, or not what the mode
+            needs; a number out of its range, or a filter that cannot be built.
         InvalidSetting: `search_params` cannot be used.
         InvalidVector: the query vector has another size, is not finite, or is all
             zeros under cosine.
-        UnsupportedQuery: a mode other than DEFAULT, or a condition that the engine does
-            not have.
+        UnsupportedQuery: a mode that there is not, or that the store was not made for;
+            or a condition that the engine does not have.
     """
-    top_k = _checked_top_k(query)
-    if query.mode != VectorStoreQueryMode.DEFAULT:
-        raise UnsupportedQuery(
-            f"Query mode {query.mode.value!r} is not supported by this store; expected "
-            "'default'."
-        )
+    top_k, is_default = (
+        _checked_top_k(query),
+        query.mode == VectorStoreQueryMode.DEFAULT,
+    )
+    if not is_default:
+        check_mode(query, words)
     chosen = _chosen(query, folder, also)
     condition = None if chosen is None else chosen.condition
-    nearest_to = None
+    vector = None
     if query.query_embedding is not None:
         vector = _checked_vector(query.query_embedding, folder)
-        nearest_to = qe.Query.Nearest(vector, using=vector_name)
-    elif condition is None:
+    elif is_default and condition is None:
         raise InvalidQuery(
             "The query has no query_embedding, and no filters either. Expected a "
             "vector: embed the query, or search through a retriever, which embeds."
         )
     if top_k == 0:
         return []
-    params = _params(chosen, folder, search_params)
+    if vector is None and is_default:
+        by_id = qe.QueryRequest(limit=top_k, filter=condition, with_payload=payload)
+        return folder.query(by_id)
+    request = {"params": _params(chosen, folder, search_params), "filter": condition}
+    if is_default:
+        nearest_to = qe.Query.Nearest(vector, using=vector_name)  # type: ignore[arg-type]  # above
+        return _best(folder, nearest_to, top_k, payload, request)
 
-    def best(
-        limit: int, within: qe.Filter | None, payload: bool | list[str]
+    def find(
+        vector: qe.Query,
+        top_k: int,
+        with_vector: list[str] | None = None,
+        within: set[qe.PointId] | None = None,
     ) -> list[qe.ScoredPoint]:
-        request = qe.QueryRequest(
-            limit=limit,
-            query=nearest_to,
-            filter=within,
-            params=params,
-            with_payload=payload,
-        )
-        hits = folder.query(request)
+        also = {**request, "with_vector": with_vector}
+        if within is not None:  # what passed already, and has been read
+            also["filter"] = qe.Filter(must=[qe.HasIdCondition(within)])
+        shown = payload if within is None else False
+        return _best(folder, vector, top_k, shown, also)
+
+    how: Any = {"words": words, "vector_name": vector_name, "in_one": in_one}
+    return found_in_mode(query, find, vector=vector, **how)
+
+
+def _best(
+    folder: EdgeFolder,
+    vector: qe.Query | None,
+    top_k: int,
+    payload: bool | list[str],
+    request: dict[str, Any],
+) -> list[qe.ScoredPoint]:
+    """Return the nearest points to one vector, best first, ties by id."""
+
+    def best(limit: int, payload: bool | list[str], **more: Any) -> list[Any]:
+        asked = {**request, **more, "with_payload": payload}
+        hits = folder.query(qe.QueryRequest(limit=limit, query=vector, **asked))
         if len({hit.score for hit in hits}) == len(hits):
             return hits
         # The engine's order among equal scores depends on its segments.
         return sorted(hits, key=lambda hit: (-hit.score, str(hit.id)))
 
-    if nearest_to is None:
-        by_id = qe.QueryRequest(limit=top_k, filter=condition, with_payload=payload)
-        return folder.query(by_id)
-    hits = best(top_k + 1, condition, payload)
+    hits = best(top_k + 1, payload)
     if not _is_cut_in_a_tie(hits, top_k):
         return hits[:top_k]
     limit = top_k + 1
@@ -104,9 +132,9 @@ def nearest(
     # all of them are looked at; their payloads only when it is known which to keep.
     while len(hits) == limit and hits[-1].score == hits[top_k - 1].score:
         limit *= _MORE_TIES
-        hits = best(limit, condition, payload=False)
+        hits = best(limit, False, with_vector=None)
     keep = qe.Filter(must=[qe.HasIdCondition({hit.id for hit in hits[:top_k]})])
-    return best(top_k, keep, payload)
+    return best(top_k, payload, filter=keep)
 
 
 def _checked_top_k(query: VectorStoreQuery) -> int:

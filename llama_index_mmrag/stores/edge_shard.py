@@ -11,7 +11,13 @@ import qdrant_edge as qe
 
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.files.writing import sync_folder, sync_tree
-from llama_index_mmrag.stores.edge_engine import DISTANCES, ShardSpec, engine_errors
+from llama_index_mmrag.stores.edge_engine import (
+    DISTANCES,
+    MAKE_ANEW,
+    SPARSE_NAME,
+    ShardSpec,
+    engine_errors,
+)
 from llama_index_mmrag.stores.edge_layout import (
     disk_errors,
     new_name,
@@ -49,22 +55,23 @@ def shard_in(folder: Path, spec: ShardSpec) -> tuple[str, bool]:
     write_quantisation(folder, codes := spec.quantisation)
     with engine_errors(folder):
         params = vector_params(spec.dim, DISTANCES[spec.distance], codes)
-        config = shard_config(spec.vector_name, params, codes)
+        sparse = SPARSE_NAME if spec.hybrid else None
+        config = shard_config(spec.vector_name, params, codes, sparse_name=sparse)
         qe.EdgeShard.create(str(folder / name), config).close()
     sync_tree(folder / name)
     write_pointer(folder, name, state="ready")
     return name, True
 
 
-def described(folder: Path, shard: str, spec: ShardSpec) -> tuple[int, str]:
-    """Return length and distance of a shard's vectors.
+def described(folder: Path, shard: str, spec: ShardSpec) -> tuple[int, str, bool]:
+    """Return length and distance of a shard's vectors, and whether words have some.
 
     Raises:
         CollectionMismatch: They are not what is asked for.
         StoreUnusable: Its description cannot be read.
     """
     with disk_errors(folder):
-        found = vectors_in(folder / shard)
+        found, sparse = vectors_in(folder / shard)
     dim, distance = found.get(spec.vector_name, (None, ""))
     if dim is None or (spec.dim or dim, spec.distance) != (dim, distance):
         raise CollectionMismatch(
@@ -73,4 +80,14 @@ def described(folder: Path, shard: str, spec: ShardSpec) -> tuple[int, str]:
             "distance). Open it with its own settings, or insert into another path: "
             "vectors of two models cannot be mixed."
         )
-    return dim, distance
+    hybrid = SPARSE_NAME in sparse
+    if spec.hybrid is not None and spec.hybrid != hybrid:
+        raise CollectionMismatch(
+            f"The store in {str(folder)!r} was made without vectors of words; hybrid "
+            f"search needs them. {MAKE_ANEW}"
+            if spec.hybrid
+            else f"The store in {str(folder)!r} keeps vectors of words, and "
+            f"enable_hybrid is False: what is added would lack them. Leave it out; a "
+            f"query's mode says what is searched."
+        )
+    return dim, distance, hybrid

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path, PureWindowsPath
-from typing import Annotated, NamedTuple, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 
@@ -53,6 +53,7 @@ class Record(_Kept):
         composition: `space_id` of what composed its vectors; None: nothing did.
         oversampling: Candidates that a search takes by their codes, for each that is
             asked for; None: it keeps no codes.
+        words: Card of what makes its vectors of words; None: it has none.
     """
 
     encoder: Card | None
@@ -61,6 +62,7 @@ class Record(_Kept):
     distance: str
     composition: str | None = None
     oversampling: Annotated[float, Field(ge=1)] | None = None
+    words: dict[str, Any] | None = None
 
 
 class CollectionEntry(Record):
@@ -130,6 +132,7 @@ def entry_of(
         composition=None if composition is None else composition.space_id,
         oversampling=oversampling_of(store.quantisation),
         folder=Path(store.path).name,
+        words=None if store.words is None else store.words.card(),
     )
 
 

@@ -252,7 +252,9 @@ def restore_manifest(root: Path, cards: Mapping[str, Card]) -> list[str] | None:
 
 
 def _told(entry: CollectionEntry) -> dict[str, object]:
-    return entry.model_dump(include={"vector", "dim", "distance", "oversampling"})
+    return entry.model_dump(
+        include={"vector", "dim", "distance", "oversampling", "words"}
+    )
 
 
 def _read(file: Path) -> Manifest | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import qdrant_edge as qe
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -11,8 +11,9 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index_mmrag.checks import whole
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
-from llama_index_mmrag.stores.client import create_collection
+from llama_index_mmrag.stores.client import create_collection, has_words
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.edge_engine import SPARSE_NAME
 from llama_index_mmrag.stores.encoder_card import record_metadata
 from llama_index_mmrag.stores.format import entry_of
 from llama_index_mmrag.stores.quantisation import server_vector_params
@@ -37,8 +38,9 @@ def migrate(
 
     Open the result with LlamaIndex's `QdrantVectorStore(collection_name, client=...)`.
     A missing collection is created, with one unnamed vector, as LlamaIndex's store
-    makes it, and with the source's payload indexes. An existing one keeps its other
-    points; points of the same id are replaced, so an interrupted run can be repeated.
+    makes it, or named ones where the source keeps words, and with the source's payload
+    indexes. An existing one keeps its other points; points of the same id are replaced,
+    so an interrupted run can be repeated.
     Under cosine the vectors arrive with unit length. Do not write to `source`
     meanwhile: a page already copied is not looked at again.
 
@@ -98,13 +100,15 @@ def _create(
     card = None if embed_model is None else card_of(embed_model)
     entry = entry_of(source, encoder=card, composition=None)
     where = {"folder", "alignment", "space"}
+    named = source.vector_name if folder.hybrid else None
     record = entry.model_dump(exclude=where, exclude_none=True)
     create_collection(
         client,
         collection_name,
         vectors=server_vector_params(folder.dim, distance, folder.quantisation),
         indexes={k: models.PayloadSchemaType(v) for k, v in folder.indexes.items()},
-        metadata=record_metadata(record, vector=_UNNAMED),
+        metadata=record_metadata(record, vector=named or _UNNAMED),
+        beside_words=named,
     )
 
 
@@ -114,6 +118,12 @@ def _vector_name(
     found = client.get_collection(collection_name).config.params.vectors
     named = found if isinstance(found, dict) else {_UNNAMED: found}
     folder = source.client
+    if has_words(client, collection_name) != folder.hybrid:
+        raise CollectionMismatch(
+            f"Of the collection {collection_name!r} and the store {source.path!r} one "
+            f"keeps vectors of words and the other does not. Migrate into a new "
+            f"collection name; it is created."
+        )
     expected = (folder.dim, folder.distance)
     for name in (source.vector_name, _UNNAMED):
         params = named.get(name)
@@ -137,8 +147,12 @@ def _point(record: qe.Record, source_name: str, name: str) -> models.PointStruct
             f"{msg} Expected a UUID or a number and a named vector; insert anew."
         )
     vector: list[float] = record.vector[source_name]  # type: ignore[assignment]  # dense
+    vectors: Any = vector if name == _UNNAMED else {name: vector}
+    if isinstance(words := record.vector.get(SPARSE_NAME), qe.SparseVector):
+        sparse = models.SparseVector(indices=words.indices, values=words.values)
+        vectors = {name: vector, SPARSE_NAME: sparse}
     return models.PointStruct(
         id=record.id if isinstance(record.id, int) else str(record.id),
-        vector=vector if name == _UNNAMED else {name: vector},
+        vector=vectors,
         payload=record.payload,
     )

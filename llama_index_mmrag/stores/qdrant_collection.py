@@ -33,6 +33,7 @@ from llama_index_mmrag.stores.encoder_card import check_size, is_filled_by
 from llama_index_mmrag.stores.locks import search_lock
 from llama_index_mmrag.stores.native import DOC_ID_KEY, having
 from llama_index_mmrag.stores.payloads import readable
+from llama_index_mmrag.stores.qdrant_modes import found_in_mode, has_ours, is_ours
 from llama_index_mmrag.stores.rescoring import RescoringVectorStore
 from llama_index_mmrag.stores.server_errors import Asking
 from llama_index_mmrag.vectors import Vectors
@@ -58,6 +59,7 @@ class QdrantCollection(Collection):
         super().__init__(store)
         self.store: QdrantVectorStore = store
         self._client: Any = store.client  # None with an asynchronous one alone
+        self.has_words = self._client is not None and has_ours(store)
         asked = store._aclient if self._client is None else self._client  # noqa: SLF001
         self._lock = Asking(asked, store.collection_name, search_lock(store))
         self._reads_itself = type(store).get_nodes is not QdrantVectorStore.get_nodes
@@ -87,7 +89,12 @@ class QdrantCollection(Collection):
     ) -> list[Found]:
         """Return what the store finds, best first."""
         with readable(self.store):
-            return super().search(query, payload_keys, **self._how(query, **how))
+            how = self._how(query, **how)
+            if is_ours(query, self.has_words):
+                with self._lock:
+                    hits = found_in_mode(self.store, query, **how)
+                return self._found(self.store.parse_to_query_result(hits), len(hits))
+            return super().search(query, payload_keys, **how)
 
     async def asearch(
         self,
@@ -98,7 +105,8 @@ class QdrantCollection(Collection):
         """Return what `search` does, without blocking the event loop."""
         # LlamaIndex's asynchronous hybrid search takes alpha=0.0 for "not given" and
         # searches with 0.5 (QdrantVectorStore 0.10.4); the synchronous one is right.
-        if query.alpha == 0 or self.way != "await":
+        ours = is_ours(query, self.has_words)
+        if ours or query.alpha == 0 or self.way != "await":
             find = partial(self.search, query, payload_keys, **how)
             return await in_turn(find, self, lane=self._lane)
         # An asynchronous client does without the lock.

@@ -120,14 +120,20 @@ def vector_params(
 
 
 def shard_config(
-    name: str, params: qe.EdgeVectorParams, quantisation: Quantisation | None
+    name: str,
+    params: qe.EdgeVectorParams,
+    quantisation: Quantisation | None,
+    *,
+    sparse_name: str | None = None,
 ) -> qe.EdgeConfig:
-    """Return how the engine keeps a collection."""
-    if quantisation is None or not quantisation.has_codes:
-        return qe.EdgeConfig(vectors={name: params})
+    """Return how the engine keeps a collection, words under `sparse_name` if given."""
+    small, sparse = None, None
+    if quantisation is not None and quantisation.has_codes:
+        small = qe.EdgeOptimizersConfig(indexing_threshold=_ALWAYS_KB)
+    if sparse_name is not None:
+        sparse = {sparse_name: qe.EdgeSparseVectorParams(modifier=qe.Modifier.Idf)}
     return qe.EdgeConfig(
-        vectors={name: params},
-        optimizers=qe.EdgeOptimizersConfig(indexing_threshold=_ALWAYS_KB),
+        vectors={name: params}, sparse_vectors=sparse, optimizers=small
     )
 
 

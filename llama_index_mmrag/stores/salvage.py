@@ -21,7 +21,7 @@ from typing import NamedTuple
 import qdrant_edge as qe
 
 from llama_index_mmrag.errors import StoreUnusable
-from llama_index_mmrag.stores.edge_engine import DISTANCES, engine_errors
+from llama_index_mmrag.stores.edge_engine import DISTANCES, SPARSE_NAME, engine_errors
 from llama_index_mmrag.stores.edge_index import run_in_child
 from llama_index_mmrag.stores.edge_layout import SHARD_PREFIX, copy_sparse
 from llama_index_mmrag.stores.edge_record import Closed, crc32_of, read_record
@@ -99,7 +99,8 @@ def _new_shard(damaged: _Damaged, target: Path) -> None:
     entry = damaged.entry
     params = vector_params(entry.dim, DISTANCES[entry.distance], None)
     with engine_errors(target):
-        config = shard_config(entry.vector, params, None)
+        sparse = None if entry.words is None else SPARSE_NAME
+        config = shard_config(entry.vector, params, None, sparse_name=sparse)
         qe.EdgeShard.create(str(target), config).close()
 
 

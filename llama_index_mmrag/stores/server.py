@@ -7,14 +7,17 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
+from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.client import (
     create_collection,
+    has_words,
     index_fields,
     vector_params,
 )
 from llama_index_mmrag.stores.collection_of import collection_of
+from llama_index_mmrag.stores.edge_engine import DENSE_NAME, MAKE_ANEW
 from llama_index_mmrag.stores.encoder_card import check_record, record_in
 from llama_index_mmrag.stores.format import Record, check_composed, new_index_id
 from llama_index_mmrag.stores.server_errors import Asking
@@ -81,12 +84,12 @@ def open_server_collection(
     card: dict[str, str] | None = None,
     composition: str | None = None,
     index_id: str | None = None,
+    hybrid: bool | None = False,
     aclient: AsyncQdrantClient | None = None,
 ) -> QdrantVectorStore:
     """Return LlamaIndex's store over a collection, which is created if it is missing.
 
-    The vector is unnamed, as LlamaIndex's store makes it: for a named one it would ask
-    the server for the collection's description before every write and async query.
+    Without words the vector is unnamed, as LlamaIndex's store makes it.
 
     Args:
         client: A server's client, or a local one for tests.
@@ -96,11 +99,13 @@ def open_server_collection(
             and compared at each opening; None: neither.
         composition: `space_id` of what composed its vectors, kept in the same way.
         index_id: Of the index that a new collection is part of; None: of a new one.
+        hybrid: Whether vectors of words stand beside it; None: what it has, if anything
+            says that we made them.
         aclient: For queries that hold no thread.
 
     Raises:
         CollectionMismatch: The collection exists with vectors of another name, size or
-            distance, or was filled by another encoder.
+            distance, or was filled by another encoder, or has not the words.
         StoreUnusable: The server does not answer, or refuses; or the collection has
             another format.
     """
@@ -114,13 +119,55 @@ def open_server_collection(
                 collection_name,
                 vectors=models.VectorParams(size=dim, distance=models.Distance.COSINE),
                 indexes=_INDEXES,
+                beside_words=DENSE_NAME if hybrid else None,
             )
-        store = QdrantVectorStore(collection_name, client=client, aclient=aclient)
+        words = words_in(client, collection_name, hybrid)
+        how: dict[str, Any] = {}
+        if words is not None:  # else LlamaIndex downloads a model that makes them
+            how = {"sparse_doc_fn": words.documents, "sparse_query_fn": words.queries}
+        store = QdrantVectorStore(
+            collection_name,
+            client=client,
+            aclient=aclient,
+            enable_hybrid=bool(how),
+            **how,
+        )
+        if store._legacy_vector_format is None:  # noqa: SLF001
+            # Else it asks for the description before each write and async query.
+            store._legacy_vector_format = False  # noqa: SLF001
         collection_of(store).check(dim)
         if card is not None or composition is not None:
-            record = _record_of(store, encoder=card, composition=composition)
+            about = {"words": words.card()} if words is not None else {}
+            record = _record_of(store, encoder=card, composition=composition, **about)
             check_record(client, collection_name, record, index_id or new_index_id())
     return store
+
+
+def words_in(
+    client: QdrantClient, collection_name: str, hybrid: bool | None
+) -> Bm25Encoder | None:
+    """Return what makes a collection's vectors of words; None: there are none of ours.
+
+    Raises:
+        CollectionMismatch: They were made otherwise; or there are none, and `hybrid`
+            asks for them.
+    """
+    words, kept = Bm25Encoder(), has_words(client, collection_name)
+    metadata = client.get_collection(collection_name).config.metadata
+    made_by = record_in(metadata, collection_name).get("words")
+    if made_by is not None and made_by != words.card():
+        raise CollectionMismatch(
+            f"The vectors of words of the collection {collection_name!r} were made by "
+            f"{made_by}; this version makes them by {words.card()}. Open it with what "
+            f"made them, or index into another collection."
+        )
+    if hybrid and not kept:
+        raise CollectionMismatch(
+            f"The collection {collection_name!r} was made without vectors of words; "
+            f"hybrid search needs them. {MAKE_ANEW}"
+        )
+    # What says nothing may be LlamaIndex's own, of a model that we have not.
+    return words if kept and (made_by is not None or hybrid) else None
 
 
 def check_store(store: QdrantVectorStore, dim: int, card: dict[str, str]) -> None:

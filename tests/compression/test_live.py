@@ -193,6 +193,25 @@ def test_reopened_it_has_the_same_nodes_in_fewer_bytes(root):
         assert store.client.indexes["doc_id"] == "keyword"
 
 
+def test_smaller_store_and_one_that_is_repaired_keep_their_words(tmp_path):
+    root, queries = tmp_path / "store", ("17", "document 200", "3 or 5")
+
+    def by_words() -> list[list[str]]:
+        with opened(root) as index:
+            only = index.as_retriever(top_k=3, vector_store_query_mode="sparse")
+            return [[hit.node.text for hit in only.retrieve(q)] for q in queries]
+
+    with opened(root, hybrid=True) as index:
+        index.insert(documents())
+    before = by_words()
+    assert before[0] == ["document 17"]
+    assert switched(root).switched == ("text",)
+    assert by_words() == before
+    zero_the_vectors(next(folder_of(root).glob("shard-*")))
+    repair_store(root, embed_model=Seeing())
+    assert by_words() == before
+
+
 def test_reader_goes_on_with_the_old_one_and_cannot_write_to_it(root):
     with opened(root) as index:
         retriever = index.as_retriever(top_k=1)

@@ -87,8 +87,10 @@ def test_composed_vectors_are_of_neither_modality(open_index):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"vector_store_query_mode": "mmr"}, "'mmr'; expected 'default' or 'hybrid'"),
-        ({"vector_store_query_mode": VectorStoreQueryMode.HYBRID}, "enable_hybrid"),
+        ({"vector_store_query_mode": "svm"}, "'svm'; expected 'default', 'sparse'"),
+        ({"vector_store_query_mode": VectorStoreQueryMode.HYBRID}, "--store NEW --hyb"),
+        ({"vector_store_query_mode": "text_search"}, "--store NEW --hybrid"),
+        ({"mmr_threshold": 0.5}, "mmr_threshold belongs to a mmr search"),
         ({"alpha": 0.5}, "alpha belongs to a hybrid search"),
         ({"sparse_top_k": 5}, "sparse_top_k belongs to a hybrid search"),
         ({"similarity_topk": 5}, "as_retriever.. takes no 'similarity_topk'. Use sim"),

@@ -105,6 +105,7 @@ def test_entry_is_what_the_collection_is(quantisation, oversampling, tmp_path):
         "distance": "dot",
         "composition": "blend-v1(alpha=0.25)",
         "oversampling": oversampling,
+        "words": None,
         "folder": "composed",
     }
 

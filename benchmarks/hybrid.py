@@ -1,0 +1,113 @@
+"""What words cost: a hybrid store beside one of vectors alone, in one run.
+
+    OMP_NUM_THREADS=1 python benchmarks/hybrid.py [PASSAGES]
+
+Passages of 100 words, Zipf over 5,000 of which the most frequent 32 are stop words, as
+in English, with vectors of 384 numbers that are given; queries of 8 such words. Both
+stores are filled batch by batch and asked query by query in turn, so that whatever else
+the machine does hits both.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from llama_index.core.schema import TextNode
+from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
+
+from llama_index_mmrag.stores import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.edge_collection import EdgeCollection
+
+DIM, N_WORDS, PER_BATCH, N_QUERIES, TOP_K = 384, 100, 250, 300, 10
+
+STOP_WORDS = (
+    "the of and to in a is that for it as was with be by on not he i this are or his "
+    "from at which but have an had they you"
+)
+
+
+def cpu_of(work: Callable[[], Any]) -> float:
+    """Return the seconds of this process that some work takes."""
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def on_disk(folder: Path) -> int:
+    """Return the bytes that a folder takes, holes left out."""
+    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*"))
+
+
+def main() -> None:
+    """Print the three ratios, each with its bar."""
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    rng = np.random.default_rng(0)
+    others = [f"{a}{b}{i}" for i, (a, b) in enumerate(_syllables())]
+    known = np.array([*STOP_WORDS.split(), *others])
+    share = 1 / np.arange(1, len(known) + 1)
+    share /= share.sum()
+
+    def words(count: int) -> str:
+        return " ".join(rng.choice(known, count, p=share))
+
+    with tempfile.TemporaryDirectory() as place:
+        stores = {
+            name: QdrantEdgeVectorStore.open(
+                Path(place) / name, dim=DIM, enable_hybrid=name == "hybrid"
+            )
+            for name in ("dense", "hybrid")
+        }
+        spent = dict.fromkeys(stores, 0.0)
+        for _ in range(n // PER_BATCH):
+            nodes = [
+                TextNode(
+                    id_=str(uuid.UUID(bytes=rng.bytes(16))),
+                    text=words(N_WORDS),
+                    embedding=rng.normal(size=DIM).tolist(),
+                )
+                for _ in range(PER_BATCH)
+            ]
+            for name, store in stores.items():
+                spent[name] += cpu_of(lambda store=store, nodes=nodes: store.add(nodes))
+        insert = spent["hybrid"] / spent["dense"]
+        collections = {name: EdgeCollection(store) for name, store in stores.items()}
+        asked = dict.fromkeys(stores, 0.0)
+        for _ in range(N_QUERIES):
+            vector, terms = rng.normal(size=DIM).tolist(), words(8)
+            for name, collection in collections.items():
+                query = VectorStoreQuery(query_embedding=vector, similarity_top_k=TOP_K)
+                if name == "hybrid":
+                    query.query_str, query.mode = terms, VectorStoreQueryMode.HYBRID
+                asked[name] += cpu_of(lambda c=collection, q=query: c.search(q))
+        for store in stores.values():
+            store.close()
+        size = {name: on_disk(Path(place) / name) / n for name in stores}
+    ms = {name: 1000 * seconds / N_QUERIES for name, seconds in asked.items()}
+    added = {name: 1000 * seconds / n for name, seconds in spent.items()}
+    more = size["hybrid"] - size["dense"]
+    print(f"{n} passages, CPU")
+    print(
+        f"query  {ms['dense']:.2f} -> {ms['hybrid']:.2f} ms "
+        f"x {ms['hybrid'] / ms['dense']:.2f} (at most 1.6)"
+    )
+    print(
+        f"insert {added['dense']:.2f} -> {added['hybrid']:.2f} ms a passage "
+        f"x {insert:.2f} (at most 1.6)"
+    )
+    print(f"disk   + {more:.0f} bytes a passage (at most 1500)")
+
+
+def _syllables() -> list[tuple[str, str]]:
+    ones = [c + v for c in "bcdfghjklmnprstvwz" for v in "aeiou"]
+    return [(a, b) for a in ones for b in ones][:5000]
+
+
+if __name__ == "__main__":
+    main()
