@@ -11,6 +11,7 @@ from llama_index_mmrag.cli.app import app
 from llama_index_mmrag.cli.output import Output
 from llama_index_mmrag.cli.place import Place, placed
 from llama_index_mmrag.cli.store import existing, query_of
+from llama_index_mmrag.errors import InvalidSetting
 
 
 @app.command()
@@ -41,6 +42,10 @@ def search(  # noqa: PLR0913, PLR0917 - each argument is an option of the comman
     from llama_index_mmrag.report.results import ResultCard
     from llama_index_mmrag.report.table import ranking_table
 
+    if alpha is not None and mode != "hybrid":
+        raise InvalidSetting(
+            f"--alpha {alpha} is for a hybrid search. Add --mode hybrid."
+        )
     output = Output(as_json=as_json)
     with (
         existing(

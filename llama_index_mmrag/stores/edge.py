@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import qdrant_edge as qe
@@ -18,7 +17,7 @@ from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.stores.edge_filters import NO_DOCUMENT, filter_of
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
-from llama_index_mmrag.stores.edge_modes import Hit
+from llama_index_mmrag.stores.edge_modes import Hit, with_threshold
 from llama_index_mmrag.stores.edge_opening import OpensFolder
 from llama_index_mmrag.stores.edge_points import (
     CONTENT_KEYS,
@@ -202,7 +201,7 @@ class QdrantEdgeVectorStore(OpensFolder):
         """
         no_keywords(unknown, "query")
         if mmr_threshold is not None:
-            query = replace(query, mmr_threshold=mmr_threshold)
+            query = with_threshold(query, mmr_threshold)
         also = {"also": qdrant_filters, "search_params": search_params}
         hits = self._nearest(query, CONTENT_KEYS, **also)
         nodes = [node_of(hit) for hit in hits]

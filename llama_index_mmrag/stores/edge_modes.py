@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -85,6 +86,23 @@ def check_mode(query: VectorStoreQuery, words: Bm25Encoder | None) -> None:
     for name in ("sparse_top_k", "hybrid_top_k"):
         if (most := getattr(query, name)) is not None:
             whole(most, name, at_least=0, error=InvalidQuery)
+
+
+def with_threshold(query: VectorStoreQuery, threshold: float) -> VectorStoreQuery:
+    """Return an MMR query with a threshold that was given beside it, in [0, 1].
+
+    Raises:
+        InvalidQuery: It is another number, or the query has another mode.
+    """
+    instance(query, "The query", VectorStoreQuery, error=InvalidQuery)
+    bounds: Any = {"at_least": 0, "at_most": 1, "error": InvalidQuery}
+    threshold = number(threshold, "mmr_threshold", **bounds)
+    if query.mode != _MMR:
+        raise InvalidQuery(
+            f"mmr_threshold is {threshold!r}, and the query's mode is "
+            f"{query.mode.value!r}; expected 'mmr'. Ask so, or leave it out."
+        )
+    return replace(query, mmr_threshold=threshold)
 
 
 def found_in_mode(

@@ -97,14 +97,15 @@ def nearest(
         with_vector: list[str] | None = None,
         within: set[qe.PointId] | None = None,
     ) -> list[qe.ScoredPoint]:
-        also = {**request, "with_vector": with_vector}
         if within is not None:  # what passed already, and has been read
-            also["filter"] = qe.Filter(must=[qe.HasIdCondition(within)])
-        shown = payload if within is None else False
-        return _best(folder, vector, top_k, shown, also)
+            only = qe.Filter(must=[qe.HasIdCondition(within)])
+            how: Any = {"query": vector, "filter": only, "with_payload": False}
+            return folder.query(qe.QueryRequest(limit=top_k, **how))
+        also = {**request, "with_vector": with_vector}
+        return _best(folder, vector, top_k, payload, also)
 
-    how: Any = {"words": words, "vector_name": vector_name, "in_one": in_one}
-    return found_in_mode(query, find, vector=vector, **how)
+    named: Any = {"words": words, "vector_name": vector_name}
+    return found_in_mode(query, find, vector=vector, in_one=in_one, **named)
 
 
 def _best(

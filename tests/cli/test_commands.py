@@ -368,6 +368,19 @@ def routes_of(rows: list[dict[str, Any]]) -> set[str]:
     return {hit["route"] for row in rows for hit in row["contributions"]}
 
 
+def test_store_that_keeps_words_is_searched_by_them(run, docs, store, tmp_path):
+    kept = tmp_path / "kept"
+    assert run("index", docs, "--store", kept, "--hybrid").exit_code == 0
+    by_words = run("search", "bicycles", "--store", kept, "--mode", "sparse", "--json")
+    assert "bicycle" in json.loads(by_words.stdout)[0]["text"]
+    both = ("search", "bicycle", "--store", kept, "--mode", "hybrid", "--alpha", 0.2)
+    assert run(*both).exit_code == 0
+    anew = "mmrag index DIR --store NEW --hybrid"
+    refused(run("search", "bicycle", "--store", store, "--mode", "sparse"), anew)
+    refused(run("index", docs, "--store", store, "--hybrid"), anew)
+    refused(run("search", "it", "--store", kept, "--alpha", 0.2), "Add --mode hybrid")
+
+
 def test_picture_and_words_are_searched_for_together(run, store, docs):
     picture = ("--image", docs / "teapot.png", "--store", store, "--json")
     both = rows_of(run("search", "tea", *picture))

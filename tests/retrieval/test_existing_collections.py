@@ -225,6 +225,7 @@ class HybridOfTwoWays(QdrantVectorStore):
 async def test_alpha_zero_over_an_asynchronous_client_goes_through_a_thread(alpha, way):
     aclient = AsyncQdrantClient(":memory:")
     store = HybridOfTwoWays("texts", aclient=aclient)
+    store.enable_hybrid = True  # afterwards: LlamaIndex downloads its functions
     only = retriever_of(channel("text", store, mode="hybrid", alpha=alpha))
     assert await only.aretrieve("red") == []
     assert store._asked == [way]
