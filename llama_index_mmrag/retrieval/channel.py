@@ -328,11 +328,8 @@ class Channel(OpensItself, PayloadKeys):
         mode, is_text = self.mode, search.part.kind == "text"
         if mode == _DEFAULT or not (is_text or mode == VectorStoreQueryMode.MMR):
             return query, search.with_background
-        query.mode, query.alpha, query.mmr_threshold = (
-            mode,
-            self.alpha,
-            self.mmr_threshold,
-        )
+        query.mode, query.alpha = mode, self.alpha
+        query.mmr_threshold = self.mmr_threshold
         query.query_str = search.part.words
         query.sparse_top_k = self.sparse_top_k or depth
         query.hybrid_top_k = self.hybrid_top_k or depth

@@ -144,7 +144,8 @@ def found_in_mode(
         return by_words
     by_vector = find(nearest_to, top_k)
     if in_one and not by_words:
-        return by_vector
+        return by_vector[: query.hybrid_top_k or top_k]
+    most = query.hybrid_top_k or top_k
     hits, others = _by_id(by_vector), _by_id(by_words)
     near_scores, word_scores = _scores(hits), _scores(others)
     if in_one:
@@ -156,10 +157,9 @@ def found_in_mode(
         if lacking:  # what the words' own list ends before may still have some of them
             word_scores |= _scores(_by_id(find(terms, len(lacking), within=lacking)))
         cosines = dict(zip(others, products, strict=True))
-        scores = combined(near_scores, cosines, word_scores)
+        scores = combined(near_scores, cosines, word_scores, top_k=most)
     else:
-        alpha, most = query.alpha, query.hybrid_top_k or top_k
-        alpha = 0.5 if alpha is None else alpha
+        alpha = 0.5 if query.alpha is None else query.alpha
         scores = relative_scores(near_scores, word_scores, alpha=alpha, top_k=most)
     hits |= others
     return [_Scored(key, score, hits[key].payload) for key, score in scores.items()]

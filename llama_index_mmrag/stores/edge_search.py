@@ -65,10 +65,8 @@ def nearest(
         UnsupportedQuery: a mode that there is not, or that the store was not made for;
             or a condition that the engine does not have.
     """
-    top_k, is_default = (
-        _checked_top_k(query),
-        query.mode == VectorStoreQueryMode.DEFAULT,
-    )
+    top_k = _checked_top_k(query)
+    is_default = query.mode == VectorStoreQueryMode.DEFAULT
     if not is_default:
         check_mode(query, words)
     chosen = _chosen(query, folder, also)

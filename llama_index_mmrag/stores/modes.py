@@ -64,6 +64,8 @@ def combined(
     by_vector: Mapping[str, float],
     others: Mapping[str, float],
     words: Mapping[str, float],
+    *,
+    top_k: int,
 ) -> dict[str, float]:
     """Return the vectors' own scores in the order of vectors and words together.
 
@@ -75,16 +77,17 @@ def combined(
         by_vector: Cosines by id, best first.
         others: Cosines of what words alone have found.
         words: BM25 of both; 0 where there is none.
+        top_k: Hits at most.
 
     Example:
-        >>> combined({"a": 0.9, "b": 0.8}, {"c": 0.7}, {"c": 20.0})
+        >>> combined({"a": 0.9, "b": 0.8}, {"c": 0.7}, {"c": 20.0}, top_k=2)
         {'c': 0.9, 'a': 0.8}
     """
     both = {**by_vector, **others}
     order = sorted(both, key=lambda i: (-(both[i] + _SHARE * words.get(i, 0.0)), i))
     scores = sorted(by_vector.values(), reverse=True)
     apart = accumulate(scores, lambda before, score: min(score, before - _STEP))
-    return dict(zip(order, apart, strict=False))
+    return dict(zip(order[:top_k], apart, strict=False))
 
 
 def diverse(

@@ -75,7 +75,7 @@ def found_in_mode(
     (indices,), (values,) = store._sparse_query_fn([query.query_str or ""])  # type: ignore[misc]  # noqa: SLF001
     if not indices:
         (found,) = asked(near(limit=top_k))
-        return list(found.values())
+        return list(found.values())[: query.hybrid_top_k or top_k]
     terms = partial(
         ask,
         query=models.SparseVector(indices=indices, values=values),
@@ -98,6 +98,7 @@ def found_in_mode(
         {key: hit.score for key, hit in by_vector.items()},
         dict(zip(others, products.tolist(), strict=True)),
         words,
+        top_k=query.hybrid_top_k or top_k,
     )
     hit_of = {**by_words, **by_vector}
     return [_scored(hit_of[key], score) for key, score in order.items()]

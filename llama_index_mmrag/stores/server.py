@@ -12,12 +12,11 @@ from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.client import (
     create_collection,
-    has_words,
     index_fields,
     vector_params,
 )
 from llama_index_mmrag.stores.collection_of import collection_of
-from llama_index_mmrag.stores.edge_engine import DENSE_NAME, MAKE_ANEW
+from llama_index_mmrag.stores.edge_engine import DENSE_NAME, MAKE_ANEW, SPARSE_NAME
 from llama_index_mmrag.stores.encoder_card import check_record, record_in
 from llama_index_mmrag.stores.format import Record, check_composed, new_index_id
 from llama_index_mmrag.stores.server_errors import Asking
@@ -152,9 +151,9 @@ def words_in(
         CollectionMismatch: They were made otherwise; or there are none, and `hybrid`
             asks for them.
     """
-    words, kept = Bm25Encoder(), has_words(client, collection_name)
-    metadata = client.get_collection(collection_name).config.metadata
-    made_by = record_in(metadata, collection_name).get("words")
+    words, described = Bm25Encoder(), client.get_collection(collection_name).config
+    kept = SPARSE_NAME in (described.params.sparse_vectors or {})
+    made_by = record_in(described.metadata, collection_name).get("words")
     if made_by is not None and made_by != words.card():
         raise CollectionMismatch(
             f"The vectors of words of the collection {collection_name!r} were made by "

@@ -47,6 +47,7 @@ MODES: list[dict[str, Any]] = [
     {"vector_store_query_mode": "sparse"},
     {"vector_store_query_mode": "text_search"},
     {"vector_store_query_mode": "hybrid"},
+    {"vector_store_query_mode": "hybrid", "hybrid_top_k": 3},
     {"vector_store_query_mode": "hybrid", "alpha": 0.0},
     {"vector_store_query_mode": "hybrid", "alpha": 0.4, "sparse_top_k": 12},
     {"vector_store_query_mode": "mmr"},
@@ -67,6 +68,7 @@ def test_folder_and_server_find_the_same_in_the_same_order(how, hybrids):
     for query in QUERIES:
         edge, local = (texts(index, query, **how) for index in hybrids)
         assert edge == local
+        assert len(edge) <= how.get("hybrid_top_k", 6)
         for index in hybrids:
             retriever = index.as_retriever(top_k=6, **how)
             found = asyncio.run(retriever.aretrieve(query))
