@@ -29,6 +29,7 @@ from llama_index_mmrag.retrieval.composed_query import QueryComposer, check_acce
 from llama_index_mmrag.retrieval.copies import OpensItself
 from llama_index_mmrag.retrieval.links import BY_ID, naming
 from llama_index_mmrag.retrieval.modes import checked_mode
+from llama_index_mmrag.retrieval.of_entities import OfEntities
 from llama_index_mmrag.retrieval.query import PartKind
 from llama_index_mmrag.retrieval.search import Answer, Search
 from llama_index_mmrag.retrieval.settings import (
@@ -50,7 +51,7 @@ _DEFAULT, _HYBRID = VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.HYBRID
 
 @answered(QDRANTS_WORDS)
 @dataclass(frozen=True, slots=True)
-class Channel(OpensItself, PayloadKeys):
+class Channel(OpensItself, OfEntities, PayloadKeys):
     """One modality's collection: a name, a vector store and the encoder that filled it.
 
     Args:
@@ -245,7 +246,7 @@ class Channel(OpensItself, PayloadKeys):
             # What is no number stays: the ranking refuses it.
             found = [hit for hit in found if not hit.score < self.score_threshold]
         background = self.collection.background(vector) if is_calibrated else None
-        return search.answered(found, background)
+        return search.answered(found, background, vector)
 
     async def aanswer(self, search: Search) -> Answer:
         """Return what `answer` does, over the store's asynchronous client."""
@@ -264,58 +265,7 @@ class Channel(OpensItself, PayloadKeys):
             found, background = await finding, None
         if self.score_threshold is not None:
             found = [hit for hit in found if not hit.score < self.score_threshold]
-        return search.answered(found, background)
-
-    def of_entities(
-        self,
-        entity_ids: Sequence[str],
-        *,
-        filters: MetadataFilters | None = None,
-        linked_by: str | None = None,
-        with_vectors: bool = False,
-    ) -> list[BaseNode]:
-        """Return this channel's nodes of the entities, whole.
-
-        What a search must not find does not come along either: `filters` and the
-        channel's own hold here too. With `linked_by` those count as the entities' too
-        of which this metadata key says so, or with "id" their own ids.
-        """
-        reads = self._of(entity_ids, filters, linked_by)
-        where = self.collection.nodes_where
-        return [n for how in reads for n in where(**how, with_vectors=with_vectors)]
-
-    async def aof_entities(
-        self,
-        entity_ids: Sequence[str],
-        *,
-        filters: MetadataFilters | None = None,
-        linked_by: str | None = None,
-    ) -> list[BaseNode]:
-        """Return what `of_entities` does, over the store's asynchronous client."""
-        reads = self._of(entity_ids, filters, linked_by)
-        finding = [self.collection.anodes_where(**how) for how in reads]
-        return [node for nodes in await asyncio.gather(*finding) for node in nodes]
-
-    def _of(
-        self,
-        entity_ids: Sequence[str],
-        filters: MetadataFilters | None,
-        linked_by: str | None,
-    ) -> list[dict[str, Any]]:
-        """Return what to read, as `Collection.nodes_where` is asked."""
-        ids = list(entity_ids)
-        if not ids:
-            return []
-        keys = {linked_by or BY_ID, BY_ID}
-        if self.collection.names_entities:
-            keys.add(ENTITY_KEY)
-        allowed = both_filters(self.filters, filters)
-        reads: list[dict[str, Any]] = []
-        if named := sorted(keys - {BY_ID}):
-            reads.append({"filters": both_filters(naming(ids, named), allowed)})
-        if linked_by == BY_ID:
-            reads.append({"filters": allowed, "node_ids": ids})
-        return reads
+        return search.answered(found, background, vector)
 
     def _query(self, search: Search) -> tuple[VectorStoreQuery, bool]:
         """Return what the store is asked, but for the vector.
@@ -335,6 +285,27 @@ class Channel(OpensItself, PayloadKeys):
         query.hybrid_top_k = self.hybrid_top_k or depth
         # Other scores are no cosines: the sample says nothing about them.
         return query, search.with_background and self._combines
+
+    def _of(
+        self,
+        entity_ids: Sequence[str],
+        filters: MetadataFilters | None,
+        linked_by: str | None = None,
+        words_of: Sequence[str] = (),
+    ) -> list[dict[str, Any]]:
+        """Return what to read, as `Collection.nodes_where` is asked."""
+        ids = list(entity_ids)
+        keys = {linked_by or BY_ID, BY_ID}
+        if self.collection.names_entities:
+            keys.add(ENTITY_KEY)
+        allowed = both_filters(self.filters, filters)
+        reads: list[dict[str, Any]] = []
+        if (named := sorted(keys - {BY_ID})) and (ids or words_of):
+            wanted = naming(ids, named, words_of)
+            reads.append({"filters": both_filters(wanted, allowed)})
+        if linked_by == BY_ID and ids:
+            reads.append({"filters": allowed, "node_ids": ids})
+        return reads
 
 
 def both_filters(

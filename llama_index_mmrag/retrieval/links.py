@@ -19,6 +19,7 @@ from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.nodes.node import (
     ENTITY_KEY,
     KIND_KEY,
+    WORDS,
     WORDS_KEY,
     WORDS_OF_KEY,
     one_spelling,
@@ -32,8 +33,9 @@ BY_ID = "id"
 BY_ENTITY = "id:"
 """Likewise in an index, whose nodes of one entity have it in their metadata."""
 
-_TYPE_KEY = "_node_type"  # LlamaIndex's payload field
-_PICTURE = ImageNode.class_name()
+TYPE_KEY = "_node_type"
+"""LlamaIndex's payload field of a node's class."""
+PICTURE = ImageNode.class_name()
 
 
 class _Named(Protocol):
@@ -72,7 +74,7 @@ class Link:
     """What stands before a node's id in an entity that it is alone."""
 
     def __post_init__(self) -> None:
-        more = (self.key, None if self.pictures is None else _TYPE_KEY)
+        more = (self.key, None if self.pictures is None else TYPE_KEY)
         of_words = (KIND_KEY, WORDS_KEY, WORDS_OF_KEY)
         keys = (ENTITY_KEY, *of_words, *(key for key in more if key is not None))
         object.__setattr__(self, "payload_keys", keys)
@@ -108,7 +110,7 @@ class Link:
                 return str(named)
         space = self.space
         if self.pictures is not None and (
-            isinstance(node, ImageNode) or said.get(_TYPE_KEY) == _PICTURE
+            isinstance(node, ImageNode) or said.get(TYPE_KEY) == PICTURE
         ):
             space = self.pictures
         return own_entity(space, one_spelling(node_id))
@@ -171,8 +173,13 @@ def _side(channel: _Named) -> tuple[object, str | None]:
     return getattr(channel, "place", channel.name), view
 
 
-def naming(entity_ids: Sequence[str], keys: Sequence[str]) -> MetadataFilters:
-    """Return the filter that nodes pass which name one of the entities under a key."""
+def naming(
+    entity_ids: Sequence[str], keys: Sequence[str], words_of: Sequence[str] = ()
+) -> MetadataFilters:
+    """Return the filter that nodes pass which name one of the entities under a key.
+
+    And words of pictures that name one of the entities `words_of`.
+    """
     # Numbers are stored as numbers.
     numbers = [int(i) for i in entity_ids if _is_number(i)]
     wanted: list[MetadataFilter | MetadataFilters] = [
@@ -181,6 +188,9 @@ def naming(entity_ids: Sequence[str], keys: Sequence[str]) -> MetadataFilters:
         for values in ([*entity_ids], numbers)
         if values
     ]
+    if words_of:
+        is_words = MetadataFilter(key=KIND_KEY, value=WORDS)
+        wanted.append(MetadataFilters(filters=[is_words, naming(words_of, keys)]))
     return MetadataFilters(filters=wanted, condition=FilterCondition.OR)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import starmap
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from llama_index.core.schema import BaseNode, NodeWithScore
 from llama_index.core.vector_stores.types import MetadataFilters
@@ -16,26 +15,27 @@ from llama_index_mmrag.concurrency.deadlines import Deadline
 from llama_index_mmrag.concurrency.jobs import Job, Steps
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import FusedEntity, Fusion
-from llama_index_mmrag.nodes.node import (
-    POSITION_KEY,
-    FusedNode,
-    modality_of,
-    one_spelling,
-    words_of,
-)
+from llama_index_mmrag.nodes.node import FusedNode, modality_of, one_spelling
 from llama_index_mmrag.provenance import Contribution, Degradation, Provenance
 from llama_index_mmrag.retrieval.doubles import found_twice, with_doubles
+from llama_index_mmrag.retrieval.kin import Kin, lookups_of, nearest_first
 from llama_index_mmrag.retrieval.links import Link
-from llama_index_mmrag.retrieval.search import Answer, SearchChannel, job_of
+from llama_index_mmrag.retrieval.search import (
+    Answer,
+    SearchChannel,
+    job_of,
+    unshown,
+)
 from llama_index_mmrag.retrieval.words import (
     WordsOf,
     channel_of_pictures,
     named,
     with_caption,
 )
+from llama_index_mmrag.stores.collection import Found
 
+T = TypeVar("T")
 _Read: TypeAlias = Callable[[], list[BaseNode]]
-_ARead: TypeAlias = Callable[[], Awaitable[list[BaseNode]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,10 @@ class Ranking:
     """Nodes known so far: by channel, then by id."""
     links: Mapping[str, Link]
     """By channel: what tells its nodes apart as entities."""
-    kin: dict[str, list[tuple[str, BaseNode]]] = field(default_factory=dict)
-    """By entity: nodes that were not found themselves, each with its channel."""
+    answers: Sequence[Answer] = ()
+    """What the searches found, and what they were by."""
+    kin: dict[str, list[Kin]] = field(default_factory=dict)
+    """By entity: nodes that complete it, where it is not shown in their modality."""
     lost: tuple[Degradation, ...] = ()
     """Points that were found and have nothing to show, a channel each."""
     words: Mapping[str, WordsOf] = field(default_factory=dict)
@@ -93,16 +95,16 @@ class Ranking:
         if suspects:
             hits = tuple(hit for hits in suspects for hit in hits)
             unread = cls(rule, (FusedEntity("", 0.0, hits),), nodes, links)
-            lookups = unread.lookups(channels, None, None, None, reading)
+            lookups = unread.lookups(channels, reading)
             if lookups:
                 read, lost = yield lookups  # what is lost here is asked for again
-                nodes = unread.with_read(lookups, read, lost)[0].nodes
+                nodes = unread.with_read([*_answered(lookups, read, lost)])[0].nodes
             lists = with_doubles(lists, suspects, nodes)
             with Span("fuse", about):
                 fused = fusion.fuse(lists)
-        made = partial(
-            cls, rule, nodes=nodes, links=links, lost=_unshown(answers, links)
-        )
+        is_lost = any(answer.lost for answer in answers)
+        gone = unshown(answers, links) if is_lost else ()
+        made = partial(cls, rule, nodes=nodes, links=links, answers=answers, lost=gone)
         words: dict[str, WordsOf] = {}
         if any(answer.words for answer in answers) and (
             seen := channel_of_pictures(channels)
@@ -122,73 +124,109 @@ class Ranking:
                 best.append(entity)
         return made(tuple(best))
 
-    def lookups(
+    def read(
         self,
         channels: Sequence[SearchChannel],
         late: Sequence[str] | None,
         filters: MetadataFilters | None,
         deadline: Deadline | None,
         reading: Deadline | None,
-    ) -> list[Job[list[BaseNode]]]:
-        """Return what must still be read, channel by channel.
-
-        Nodes that a search brought the ids of; and the nodes of entities that the
-        channel did not find.
+    ) -> Steps[tuple[Ranking, list[Degradation], int]]:
+        """Return the ranking with all its nodes, what failed, and of how many lookups.
 
         Args:
             channels: All of the retriever's.
             late: Channels that have kept this query waiting in vain already, and are
-                not asked for more; None: none is, entities are left as they are.
+                not asked for kin; None: none is, entities are left as they are.
             filters: The query's conditions.
             deadline: Of the whole query.
             reading: By which what was found must be read.
         """
+        jobs: list[Job[list[Found]]] = []
+        if late is not None:
+            wanted = {
+                channel.name: self._incomplete(channel)
+                for channel in channels
+                if channel.name not in late
+            }
+            if any(wanted.values()):
+                how: dict[str, Any] = {"filters": filters, "deadline": deadline}
+                jobs = lookups_of(channels, wanted, self.answers, self.links, **how)
+        # What was found is read beside: a channel that hangs must not keep it waiting.
+        lookups = self.lookups(channels, reading)
+        read, lost = yield [*lookups, *jobs]
+        answered = [*_answered([*lookups, *jobs], read, lost)]
+        fetches = {job.name for job in lookups}
+        fetched = [one for one in answered if one[0].name in fetches]
+        whole, gone = self.with_read(fetched)
+        more: list[Job[list[BaseNode]]] = []
+        if len(fetched) < len(answered):
+            light = {channel.name for channel in channels if channel.fetch}
+            whole = whole._with_kin(answered[len(fetched) :], light)
+            silent = {one.channel for one in lost}
+            healthy = [channel for channel in channels if channel.name not in silent]
+            more = whole.lookups(healthy, reading) if whole.kin else []
+        if more:
+            read, unread = yield more
+            whole, left = whole.with_read([*_answered(more, read, unread)])
+            lost, gone = [*lost, *unread], [*gone, *left]
+        n_asked = len(self.lost) + len(lookups) + len(jobs) + len(more)
+        return whole, [*lost, *self.lost, *gone], n_asked
+
+    def _with_kin(
+        self, read: Iterable[tuple[Job[Any], list[Found]]], light: set[str]
+    ) -> Ranking:
+        """Return the ranking with what completes its entities.
+
+        Args:
+            read: Lookups, and what they found.
+            light: Channels whose nodes are read afterwards.
+        """
+        nodes = {channel: dict(known) for channel, known in self.nodes.items()}
+        kin: dict[str, list[Kin]] = {}
+        for job, found in read:
+            name = job.channel
+            known, entity_of = nodes.setdefault(name, {}), self.links[name].entity_of
+            for hit in found:
+                node_id, said, _, node = hit
+                if node is not None:
+                    known[node_id] = node
+                elif name not in light:
+                    continue  # it has nothing to show
+                entity_id = entity_of(said, node_id, node)
+                kin.setdefault(entity_id, []).append(Kin(name, hit))
+        asked = {
+            one_spelling(self.words[hit.node_id].picture)
+            for entity in self.entities
+            for hit in entity.contributions
+            if hit.node_id in self.words
+        }
+        nearest = {i: nearest_first(all_of, asked) for i, all_of in kin.items()}
+        return replace(self, nodes=nodes, kin=nearest)
+
+    def lookups(
+        self, channels: Sequence[SearchChannel], deadline: Deadline | None
+    ) -> list[Job[list[BaseNode]]]:
+        """Return what reads the nodes that searches brought the ids of, by a deadline.
+
+        One lookup a channel.
+        """
         found: list[tuple[SearchChannel, str, _Read]] = []
-        kindred: list[tuple[SearchChannel, str, _Read, _ARead]] = []
         for channel in channels:
             name = channel.name
             if channel.fetch and (missing := self._missing(name)):
-                fetch = partial(channel.fetch, missing)
-                found.append((channel, _fetch(name), fetch))
-            if late is None or name in late:
-                continue
-            if kin := self._incomplete(name, can_fetch=channel.fetch is not None):
-                how: dict[str, Any] = {"filters": filters}
-                if named_by := self.links[name].named_by:
-                    how["linked_by"] = named_by
-                read = partial(channel.of_entities, kin, **how)
-                aread = partial(channel.aof_entities, kin, **how)
-                kindred.append((channel, f"complete {name}", read, aread))
-        return [
-            *starmap(partial(job_of, deadline=reading), found),
-            *starmap(partial(job_of, deadline=deadline), kindred),
-        ]
+                found.append(
+                    (channel, f"fetch {name}", partial(channel.fetch, missing))
+                )
+        return [*starmap(partial(job_of, deadline=deadline), found)]
 
     def with_read(
-        self,
-        lookups: Sequence[Job[Any]],
-        read: Sequence[list[BaseNode]],
-        unread: Sequence[Degradation],
+        self, lookups: Sequence[tuple[Job[Any], list[BaseNode]]]
     ) -> tuple[Ranking, list[Degradation]]:
-        """Return the ranking with what the lookups read, and what they did not find.
-
-        Args:
-            lookups: Those that were asked for.
-            read: What they gave; nothing for those in `unread`.
-            unread: Those that failed.
-        """
-        failed = {lost.route for lost in unread}
-        answered = [job for job in lookups if job.name not in failed]
+        """Return the ranking with what the lookups read, and what they did not find."""
         nodes = {channel: dict(known) for channel, known in self.nodes.items()}
-        kin: dict[str, list[tuple[str, BaseNode]]] = {}
-        gone = list(self.lost)
-        for job, found in zip(answered, read, strict=True):
-            if job.name != _fetch(job.channel):
-                entity_of = self.links[job.channel].entity_of
-                for one in found:
-                    entity_id = entity_of(one.metadata, one.node_id, one)
-                    kin.setdefault(entity_id, []).append((job.channel, one))
-                continue
+        gone: list[Degradation] = []
+        for job, found in lookups:
             spelled = {node.node_id: node for node in found}
             missing = self._missing(job.channel)
             if not spelled.keys() >= set(missing):  # by an id of the caller's spelling
@@ -199,15 +237,16 @@ class Ranking:
                     gone.append(Degradation(job.channel, job.name, "error", reason))
                 else:
                     nodes.setdefault(job.channel, {})[node_id] = node
-        return replace(self, nodes=nodes, kin=kin), gone
+        return replace(self, nodes=nodes), gone
 
     def results(
         self, *, requested: tuple[str, ...], degraded: tuple[Degradation, ...]
     ) -> list[NodeWithScore]:
         """Return the results, best entity first, each with its provenance.
 
-        Of an entity's nodes those that were found come first, by what they added; then
-        at most one of its kin for each modality it has not been shown in.
+        Of an entity's nodes those that were found come first, by what they added, the
+        words of a picture as this picture; then of its kin, for each modality that it
+        has not been shown in, the nearest.
 
         Args:
             requested: Names of the query's routes, in configured order.
@@ -215,7 +254,12 @@ class Ranking:
         """
         explained: list[tuple[BaseNode, Provenance]] = []
         for entity_id, score, found in self.entities:
-            read = [(hit, *self._node_of(hit, entity_id)) for hit in found]
+            kin = [
+                (one.channel, node)
+                for one in self.kin.get(entity_id, ())
+                if (node := self.nodes[one.channel].get(one.found.node_id)) is not None
+            ]
+            read = [(hit, *self._node_of(hit, kin)) for hit in found]
             # Under one id an entity has one node of each modality: the best.
             chosen: dict[object, tuple[str, BaseNode]] = {}
             for hit, channel, node in read:
@@ -232,10 +276,8 @@ class Ranking:
                 for hit, _, node in read
             )
             shown = list(chosen.values())
-            if related := self.kin.get(entity_id):
-                # Words are told by their picture.
-                texts = [kin for kin in related if not words_of(kin[1].metadata)]
-                shown += _one_of_each_modality(texts, shown)
+            modalities = {modality_of(node) for _, node in shown} if kin else ()
+            shown += [one for one in kin if modality_of(one[1]) not in modalities]
             for channel, one in shown:
                 # By position: names would double the time, for every result.
                 provenance = Provenance(
@@ -246,15 +288,14 @@ class Ranking:
         return list(FusedNode.all_of(explained))
 
     def _node_of(
-        self, hit: Contribution, entity_id: str
+        self, hit: Contribution, kin: Sequence[tuple[str, BaseNode]]
     ) -> tuple[str, BaseNode | None]:
         """Return the node that shows a hit, and its channel; of words, the picture."""
         node = self.nodes[hit.channel].get(hit.node_id)
         if hit.node_id not in self.words:
             return hit.channel, node
         wanted = self.words[hit.node_id].picture
-        related = {kin.node_id: kin for _, kin in self.kin.get(entity_id, ())}
-        there = {**related, **self.nodes.get(self.pictures, {})}
+        there = {one.node_id: one for _, one in kin} | self.nodes.get(self.pictures, {})
         if (picture := there.get(wanted)) is None:
             return hit.channel, node
         return self.pictures, with_caption(picture, node)
@@ -264,17 +305,21 @@ class Ranking:
         return (self.pictures, words.picture) if words else (hit.channel, hit.node_id)
 
     def _missing(self, channel: str) -> list[str]:
-        hits = [hit for entity in self.entities for hit in entity.contributions]
-        found = [(hit.channel, hit.node_id) for hit in hits]
-        if self.words and channel == self.pictures:
-            found += map(self._shown, hits)
+        if self.kin:  # these are known when what was found has been read
+            of_kin = (one for kin in self.kin.values() for one in kin)
+            found = [(one.channel, one.found.node_id) for one in of_kin]
+        else:
+            hits = [hit for entity in self.entities for hit in entity.contributions]
+            found = [(hit.channel, hit.node_id) for hit in hits]
+            if self.words and channel == self.pictures:
+                found += map(self._shown, hits)
         there = self.nodes.get(channel, {})
         wanted = (id_ for name, id_ in found if name == channel and id_ not in there)
         return list(dict.fromkeys(wanted))
 
-    def _incomplete(self, channel: str, *, can_fetch: bool) -> list[str]:
+    def _incomplete(self, channel: SearchChannel) -> list[str]:
         # Where pictures cannot be read by their ids, those of words are kin.
-        as_found = channel == self.pictures and not can_fetch
+        as_found = channel.name == self.pictures and channel.fetch is None
         found = {
             entity.entity_id: [
                 (c.channel, c.node_id) if as_found else self._shown(c)
@@ -287,58 +332,16 @@ class Ranking:
             entity_id
             for entity_id, hits in found.items()
             if all(
-                name != channel
+                name != channel.name
                 and entity_id not in [own + id_ for own in self.links[name].own]
                 for name, id_ in hits
             )
         ]
 
 
-def _unshown(
-    answers: Sequence[Answer], links: Mapping[str, Link]
-) -> tuple[Degradation, ...]:
-    """Return, for each channel, how many points were found and show nothing."""
-    if not any(answer.lost for answer in answers):
-        return ()
-    shown = {hit.entity_id for answer in answers for hit in answer.ranked.hits}
-    lost: dict[str, dict[str, str]] = {}
-    for answer in answers:
-        channel = answer.ranked.channel
-        for node_id, what in (answer.lost or {}).items():
-            # What is no picture may be a text, of which another channel knows.
-            if links[channel].entity_of({}, node_id) not in shown:
-                lost.setdefault(channel, {})[node_id] = what
-    return tuple(
-        Degradation(channel, f"read {channel}", "error", _counted(lacking.values()))
-        for channel, lacking in lost.items()
-    )
-
-
-def _counted(lacking: Iterable[str]) -> str:
-    counts = Counter(lacking).items()
-    told = "; ".join(f"{n} without {what}" for what, n in counts)
-    return f"points were found that have nothing to show: {told}"
-
-
-def _position(node: BaseNode) -> float:
-    # In a payload of somebody else's it may be anything.
-    position = node.metadata.get(POSITION_KEY)
-    return position if isinstance(position, int | float) else 0
-
-
-def _fetch(channel: str) -> str:
-    return f"fetch {channel}"
-
-
-def _one_of_each_modality(
-    kin: Sequence[tuple[str, BaseNode]], shown: Sequence[tuple[str, BaseNode]]
-) -> list[tuple[str, BaseNode]]:
-    """Return, of each modality not shown yet, the first node in document order."""
-    modalities = {modality_of(node) for _, node in shown}
-    first: dict[str, tuple[str, BaseNode]] = {}
-    for channel, node in sorted(
-        kin, key=lambda one: (_position(one[1]), one[1].node_id)
-    ):
-        if (modality := modality_of(node)) not in modalities:
-            first.setdefault(modality, (channel, node))
-    return list(first.values())
+def _answered(
+    jobs: Sequence[Job[T]], read: Sequence[T], unread: Sequence[Degradation]
+) -> Iterator[tuple[Job[T], T]]:
+    """Yield jobs that were answered, each with its answer."""
+    failed = {lost.route for lost in unread}
+    return zip((job for job in jobs if job.name not in failed), read, strict=True)

@@ -94,9 +94,9 @@ class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
             are shown, in all channels and lookups; over stores of Qdrant's. None for
             all.
         node_ids: Nodes, by stored id in any spelling, likewise.
-        complete_entities: Also fetch, for each result, its entity's first node from
+        complete_entities: Also fetch, for each result, its entity's nearest node from
             the channels that did not find it: the picture to a section and the section
-            to a picture. One lookup a channel.
+            to a picture; their first one over stores that are not Qdrant's.
         on_degraded: "report" returns what the healthy routes found and says in the
             provenance which ones failed; "raise" raises `RouteFailed`.
         timeout_s: Deadline of a whole query in seconds, from its beginning, beside
@@ -253,7 +253,7 @@ class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
             channels,
             depth=top_k + (image_top_k or 0),
             filters=self._filters,
-            with_background=self._fusion.needs_background,
+            with_background=self._fusion.needs_background or completes,
             links=self._links,
             deadline=until,
         )
@@ -279,14 +279,13 @@ class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
             reading=reading,
         )
         kin = late if completes else None
-        lookups = ranking.lookups(channels, kin, self._filters, deadline, reading)
-        read, unread = yield lookups
-        ranking, gone = ranking.with_read(lookups, read, unread)
-        unread += gone
+        ranking, unread, n_lookups = yield from ranking.read(
+            channels, kin, self._filters, deadline, reading
+        )
         if unread:
             report(unread)
             if self._on_degraded == "raise":
-                raise failure_of(unread, f"{len(lookups) + len(ranking.lost)} lookups")
+                raise failure_of(unread, f"{n_lookups} lookups")
         degraded = (*silent, *unread)
         results = ranking.results(requested=requested, degraded=degraded)
         if unread and not results:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeVar, runtime_checkable
@@ -16,6 +17,7 @@ from llama_index_mmrag.errors import InvalidQuery
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import Background, RankedList
 from llama_index_mmrag.nodes.node import WORDS_OF_KEY
+from llama_index_mmrag.provenance import Degradation
 from llama_index_mmrag.retrieval.encodings import Encodings
 from llama_index_mmrag.retrieval.links import Link
 from llama_index_mmrag.retrieval.query import PartKind, QueryPart, composed_of
@@ -122,6 +124,8 @@ class Answer:
     """By id: what points lack that were found, and have nothing to show."""
     words: Mapping[str, WordsOf] = field(default_factory=dict)
     """By id: which of the hits are words of pictures."""
+    vector: Sequence[float] | None = None
+    """What was searched by, shape (dim,), where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,7 @@ class Search:
         self,
         found: Sequence[Found],
         background: Background | None = None,
+        vector: Sequence[float] | None = None,
         *,
         ties_in_order: bool = False,
     ) -> Answer:
@@ -154,6 +159,7 @@ class Search:
         Args:
             found: What was found, best first.
             background: What the query scores by chance.
+            vector: What was searched by, shape (dim,).
             ties_in_order: Whether of equal scores the first was meant to be first.
         """
         nodes = {hit.node_id: hit.node for hit in found if hit.node is not None}
@@ -172,7 +178,32 @@ class Search:
             ties_in_order=ties_in_order,
         )
         has_words = any(WORDS_OF_KEY in hit.said for hit in found)
-        return Answer(ranked, nodes, lost, words_among(found) if has_words else {})
+        words = words_among(found) if has_words else {}
+        return Answer(ranked, nodes, lost, words, vector)
+
+
+def unshown(
+    answers: Sequence[Answer], links: Mapping[str, Link]
+) -> tuple[Degradation, ...]:
+    """Return, for each channel, how many points were found and show nothing."""
+    shown = {hit.entity_id for answer in answers for hit in answer.ranked.hits}
+    lost: dict[str, dict[str, str]] = {}
+    for answer in answers:
+        channel = answer.ranked.channel
+        for node_id, what in (answer.lost or {}).items():
+            # What is no picture may be a text, of which another channel knows.
+            if links[channel].entity_of({}, node_id) not in shown:
+                lost.setdefault(channel, {})[node_id] = what
+    return tuple(
+        Degradation(channel, f"read {channel}", "error", _counted(lacking.values()))
+        for channel, lacking in lost.items()
+    )
+
+
+def _counted(lacking: Iterable[str]) -> str:
+    counts = Counter(lacking).items()
+    told = "; ".join(f"{n} without {what}" for what, n in counts)
+    return f"points were found that have nothing to show: {told}"
 
 
 def job_of(  # noqa: PLR0913 - what is done, in both ways, and what becomes known of it

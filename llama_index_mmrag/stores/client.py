@@ -128,9 +128,11 @@ BOUNDED: dict[str, Any] = {"response": [_bound]}
 
 def is_local(client: Any) -> bool:
     """Return whether a client is Qdrant's local mode, in this process."""
+    from qdrant_client.local.async_qdrant_local import AsyncQdrantLocal
     from qdrant_client.local.qdrant_local import QdrantLocal
 
-    return isinstance(getattr(client, "_client", None), QdrantLocal)
+    kinds = (QdrantLocal, AsyncQdrantLocal)
+    return isinstance(getattr(client, "_client", None), kinds)
 
 
 def is_in_memory(client: Any) -> bool:

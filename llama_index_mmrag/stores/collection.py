@@ -65,11 +65,10 @@ class Collection(Payloads):
             a thread costs, and hold the interpreter's lock anyway. "thread": in one of
             ours. "await": by the asynchronous methods, which hold no thread.
         is_light: Whether searches bring ids and entities only, and nodes are read for
-            what is left after the fusion: payloads and node parsing are nine tenths of
-            a wide query's time.
+            what is left after the fusion: the rest is nine tenths of a wide query.
         is_qdrant: Whether it is searched with Qdrant's own search parameters.
-        has_words: Whether it keeps vectors of words that we made: HYBRID without alpha
-            is then `combined`, the vectors' own scores in the order of both.
+        has_words: Whether HYBRID without alpha is `combined`: words are of our making.
+        scoring: How a search scores given nodes, all of them; None: it cannot.
         places: Where the roots lie that stored paths are relative to: what is written
             names no other place, and what is read has absolute paths.
     """
@@ -77,6 +76,7 @@ class Collection(Payloads):
     is_light: ClassVar[bool] = False
     is_qdrant: ClassVar[bool] = False
     has_words: bool = False
+    scoring: Mapping[str, Any] | None = None
 
     def __init__(self, store: BasePydanticVectorStore) -> None:
         self.store: Any = store

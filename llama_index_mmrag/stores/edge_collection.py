@@ -20,7 +20,7 @@ from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_filters import filter_of
 from llama_index_mmrag.stores.edge_search import nearest
 from llama_index_mmrag.stores.encoder_card import check_size
-from llama_index_mmrag.stores.native import having
+from llama_index_mmrag.stores.native import EXACT, having
 from llama_index_mmrag.vectors import Vectors
 
 
@@ -29,6 +29,7 @@ class EdgeCollection(Collection):
 
     is_light = True
     is_qdrant = True
+    scoring = EXACT
 
     def __init__(self, store: QdrantEdgeVectorStore) -> None:
         super().__init__(store)

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 DOC_ID_KEY = "doc_id"
 """Payload field of LlamaIndex's that names a node's document."""
 
+EXACT: dict[str, Any] = {"search_params": {"exact": True}}
+"""How a search asks for all that it may find, and not for most."""
+
 _FORMS = (
     "MetadataFilters, a list of them, a dictionary of equal values such as "
     '{"year": 2020}, a models.Filter of qdrant_client, or None for none'

@@ -31,7 +31,7 @@ from llama_index_mmrag.stores.edge_filters import NO_DOCUMENT, as_json
 from llama_index_mmrag.stores.edge_points import point_id_of
 from llama_index_mmrag.stores.encoder_card import check_size, is_filled_by
 from llama_index_mmrag.stores.locks import search_lock
-from llama_index_mmrag.stores.native import DOC_ID_KEY, having
+from llama_index_mmrag.stores.native import DOC_ID_KEY, EXACT, having
 from llama_index_mmrag.stores.payloads import readable
 from llama_index_mmrag.stores.qdrant_modes import found_in_mode, has_ours, is_ours
 from llama_index_mmrag.stores.rescoring import RescoringVectorStore
@@ -63,6 +63,8 @@ class QdrantCollection(Collection):
         asked = store._aclient if self._client is None else self._client  # noqa: SLF001
         self._lock = Asking(asked, store.collection_name, search_lock(store))
         self._reads_itself = type(store).get_nodes is not QdrantVectorStore.get_nodes
+        if not self._reads_itself:
+            self.scoring = {} if is_local(asked) else EXACT  # there it is, and warns
         # LlamaIndex's (0.10.4) `query(qdrant_filters=...)` takes them instead of the
         # query's own, to which a subclass may have added what it hides.
         self._filters_itself = any(

@@ -113,7 +113,7 @@ def test_two_sections_with_one_heading_are_two_entities(write):
     ("page", "words", "captions"),
     [
         ("# A\n\n![x](p.png)\n\n# B\n\n![x](p.png)", ["A\n\nx", "B\n\nx"], ["x", "x"]),
-        ("![first](p.png) ![again](./p.png)", ["first again"], ["first"]),
+        ("![first](p.png) ![again](./p.png)", ["first again"], ["first. again"]),
         ("# Pies\n\n![Apple pie](p.png)", ["Pies\n\nApple pie"], ["Apple pie"]),
         ("# Pies\n\n![](p.png)", ["Pies"], ["Pies"]),
         ("![](p.png)", [], [""]),

@@ -93,10 +93,10 @@ class FaultyEdge(Faulty, QdrantEdgeVectorStore):
     """Qdrant Edge with the same faults."""
 
     def query_ids(
-        self, query: VectorStoreQuery, payload_keys: Sequence[str] = ()
+        self, query: VectorStoreQuery, payload_keys: Sequence[str] = (), **how: Any
     ) -> list[Any]:
         self._begin_query()
-        rows: list[Any] = super().query_ids(query, payload_keys)
+        rows: list[Any] = super().query_ids(query, payload_keys, **how)
         if self._bad_score is not None:
             rows[0] = (rows[0][0], self._bad_score, rows[0][2])
         if self._repeats:
