@@ -114,7 +114,7 @@ def test_llama_indexs_own_citation_engine_takes_the_index(index):
 
 
 def test_engine_takes_llama_indexs_names(index, unset):
-    engine = index.as_query_engine(multi_modal_llm=chatty(), similarity_top_k=1)
+    engine = index.as_query_engine(multi_modal_llm=chatty(), similarity_top_k=2)
     assert "red text: True" in str(engine.query("red"))
     unset.llm = chatty()
     assert "red text: True" in str(index.as_query_engine().query("red"))
@@ -183,7 +183,7 @@ def test_chat_remembers_in_what_it_is_given(index):
 def test_other_chats(index, unset):
     unset.llm = chatty()
     question = index.as_chat_engine(
-        "condense_question", top_k=1, max_images=0, memory=buffer()
+        "condense_question", top_k=2, max_images=0, memory=buffer()
     )
     assert "0 pictures; red text: True" in str(question.chat("red"))
     simple = index.as_chat_engine("simple", system_prompt="Be brief.", memory=buffer())
