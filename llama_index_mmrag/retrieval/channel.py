@@ -286,6 +286,9 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
         # Other scores are no cosines: the sample says nothing about them.
         return query, search.with_background and self._combines
 
+    def _allowed(self, filters: MetadataFilters | None) -> MetadataFilters | None:
+        return both_filters(self.filters, filters)
+
     def _of(
         self,
         entity_ids: Sequence[str],
@@ -298,7 +301,7 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
         keys = {linked_by or BY_ID, BY_ID}
         if self.collection.names_entities:
             keys.add(ENTITY_KEY)
-        allowed = both_filters(self.filters, filters)
+        allowed = self._allowed(filters)
         reads: list[dict[str, Any]] = []
         if (named := sorted(keys - {BY_ID})) and (ids or words_of):
             wanted = naming(ids, named, words_of)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -108,6 +108,36 @@ def lookups_of(  # noqa: PLR0913 - what a query's searches had in common
     return jobs
 
 
+def pictures_of(
+    channels: Sequence[Any],
+    wanted: tuple[str, Sequence[str]],
+    *,
+    filters: MetadataFilters | None,
+    deadline: Deadline | None,
+) -> list[Job[list[BaseNode]]]:
+    """Return what reads pictures by whose words their entities were found.
+
+    Args:
+        channels: All of the retriever's.
+        wanted: The pictures' channel, and their ids.
+        filters: The query's conditions: they may hide a picture, and not its words.
+        deadline: By which they must be read.
+    """
+    name, ids = wanted
+    how: dict[str, Any] = {"filters": filters}
+    return [
+        job_of(
+            channel,
+            f"show {name}",
+            partial(channel.of_ids, ids, **how),
+            partial(channel.aof_ids, ids, **how),
+            deadline=deadline,
+        )
+        for channel in channels
+        if ids and channel.name == name and hasattr(channel, "of_ids")
+    ]
+
+
 def _read(
     channel: Any, ids: Sequence[str], answers: Sequence[Answer], how: dict[str, Any]
 ) -> list[Found]:
@@ -130,7 +160,7 @@ def _unscored(nodes: Sequence[BaseNode]) -> list[Found]:
     return [Found(node.node_id, node.metadata, 0.0, node) for node in nodes]
 
 
-def nearest_first(kin: Sequence[Kin], asked: Container[str]) -> list[Kin]:
+def nearest_first(kin: Sequence[Kin]) -> list[Kin]:
     """Return which of an entity's kin complete it: of each modality the nearest one.
 
     A picture is as near as it is itself, or as its words are if these are nearer: a sum
@@ -139,7 +169,6 @@ def nearest_first(kin: Sequence[Kin], asked: Container[str]) -> list[Kin]:
 
     Args:
         kin: Of one entity; a node may come several times, with several scores.
-        asked: Ids of nodes that come all the same: pictures whose words were found.
     """
     nearness: dict[tuple[bool, str], float] = {}
 
@@ -155,10 +184,7 @@ def nearest_first(kin: Sequence[Kin], asked: Container[str]) -> list[Kin]:
         (one for one in kin if not one.words_of),
         key=lambda one: (-nearness[shown_by(one)], one.position, one.node_id),
     )
-    first: dict[tuple[str, ...], Kin] = {}
+    first: dict[str, Kin] = {}
     for one in candidates:
-        key_of = (
-            (one.modality, one.node_id) if one.node_id in asked else (one.modality,)
-        )
-        first.setdefault(key_of, one)
+        first.setdefault(one.modality, one)
     return list(first.values())

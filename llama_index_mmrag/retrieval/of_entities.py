@@ -32,6 +32,10 @@ class OfEntities:
     if TYPE_CHECKING:
         collection: Collection
 
+        def _allowed(
+            self, filters: MetadataFilters | None
+        ) -> MetadataFilters | None: ...
+
         def _of(
             self,
             entity_ids: Sequence[str],
@@ -75,6 +79,20 @@ class OfEntities:
         finding = [self.collection.anodes_where(**how) for how in reads]
         return [node for nodes in await asyncio.gather(*finding) for node in nodes]
 
+    def of_ids(
+        self, node_ids: Sequence[str], *, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """Return the nodes of these ids; `filters` and the channel's own hold here."""
+        where = self._allowed(filters)
+        return self.collection.nodes_where(where, node_ids=node_ids)
+
+    async def aof_ids(
+        self, node_ids: Sequence[str], *, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """Return what `of_ids` does, over the store's asynchronous client."""
+        where = self._allowed(filters)
+        return await self.collection.anodes_where(where, node_ids=node_ids)
+
     def nearness_of(
         self, entity_ids: Sequence[str], answers: Sequence[Answer], **which: Any
     ) -> list[Found]:
@@ -82,7 +100,7 @@ class OfEntities:
 
         Their scores are in deviations above what the query scores here by chance, so
         that they compare with those of other parts and channels, times the part's
-        weight. Words as they are written, once they are searched, belong in here.
+        weight. By vector alone: words as they are written have no say here.
 
         Args:
             entity_ids: The entities.

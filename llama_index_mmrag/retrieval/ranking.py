@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import starmap
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from llama_index.core.schema import BaseNode, NodeWithScore
 from llama_index.core.vector_stores.types import MetadataFilters
@@ -18,7 +17,12 @@ from llama_index_mmrag.fusion import FusedEntity, Fusion
 from llama_index_mmrag.nodes.node import FusedNode, modality_of, one_spelling
 from llama_index_mmrag.provenance import Contribution, Degradation, Provenance
 from llama_index_mmrag.retrieval.doubles import found_twice, with_doubles
-from llama_index_mmrag.retrieval.kin import Kin, lookups_of, nearest_first
+from llama_index_mmrag.retrieval.kin import (
+    Kin,
+    lookups_of,
+    nearest_first,
+    pictures_of,
+)
 from llama_index_mmrag.retrieval.links import Link
 from llama_index_mmrag.retrieval.search import (
     Answer,
@@ -28,14 +32,12 @@ from llama_index_mmrag.retrieval.search import (
 )
 from llama_index_mmrag.retrieval.words import (
     WordsOf,
-    channel_of_pictures,
     named,
     with_caption,
 )
 from llama_index_mmrag.stores.collection import Found
 
 T = TypeVar("T")
-_Read: TypeAlias = Callable[[], list[BaseNode]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,8 @@ class Ranking:
         gone = unshown(answers, links) if is_lost else ()
         made = partial(cls, rule, nodes=nodes, links=links, answers=answers, lost=gone)
         words: dict[str, WordsOf] = {}
-        if any(answer.words for answer in answers) and (
-            seen := channel_of_pictures(channels)
-        ):
+        seen = next((c.name for c in channels if c.modality == "image"), None)
+        if seen is not None:  # otherwise words are shown as texts
             words = {k: v for answer in answers for k, v in answer.words.items()}
             made = partial(made, words=words, pictures=seen)
         if image_top_k is None:
@@ -143,17 +144,20 @@ class Ranking:
             reading: By which what was found must be read.
         """
         jobs: list[Job[list[Found]]] = []
+        how: dict[str, Any] = {"filters": filters, "deadline": deadline}
         if late is not None:
             wanted = {
-                channel.name: self._incomplete(channel)
+                channel.name: self._incomplete(channel.name)
                 for channel in channels
                 if channel.name not in late
             }
             if any(wanted.values()):
-                how: dict[str, Any] = {"filters": filters, "deadline": deadline}
                 jobs = lookups_of(channels, wanted, self.answers, self.links, **how)
         # What was found is read beside: a channel that hangs must not keep it waiting.
         lookups = self.lookups(channels, reading)
+        if self.words:
+            how = {"filters": filters, "deadline": reading}
+            lookups += pictures_of(channels, self._of_words(), **how)
         read, lost = yield [*lookups, *jobs]
         answered = [*_answered([*lookups, *jobs], read, lost)]
         fetches = {job.name for job in lookups}
@@ -195,13 +199,7 @@ class Ranking:
                     continue  # it has nothing to show
                 entity_id = entity_of(said, node_id, node)
                 kin.setdefault(entity_id, []).append(Kin(name, hit))
-        asked = {
-            one_spelling(self.words[hit.node_id].picture)
-            for entity in self.entities
-            for hit in entity.contributions
-            if hit.node_id in self.words
-        }
-        nearest = {i: nearest_first(all_of, asked) for i, all_of in kin.items()}
+        nearest = {i: nearest_first(all_of) for i, all_of in kin.items()}
         return replace(self, nodes=nodes, kin=nearest)
 
     def lookups(
@@ -211,14 +209,17 @@ class Ranking:
 
         One lookup a channel.
         """
-        found: list[tuple[SearchChannel, str, _Read]] = []
-        for channel in channels:
-            name = channel.name
-            if channel.fetch and (missing := self._missing(name)):
-                found.append(
-                    (channel, f"fetch {name}", partial(channel.fetch, missing))
-                )
-        return [*starmap(partial(job_of, deadline=deadline), found)]
+        missing = {channel.name: self._missing(channel.name) for channel in channels}
+        return [
+            job_of(
+                channel,
+                f"fetch {channel.name}",
+                partial(channel.fetch, missing[channel.name]),
+                deadline=deadline,
+            )
+            for channel in channels
+            if channel.fetch and missing[channel.name]
+        ]
 
     def with_read(
         self, lookups: Sequence[tuple[Job[Any], list[BaseNode]]]
@@ -228,6 +229,10 @@ class Ranking:
         gone: list[Degradation] = []
         for job, found in lookups:
             spelled = {node.node_id: node for node in found}
+            if job.name == f"show {job.channel}":
+                # Words of a picture that is gone, or hidden, are shown themselves.
+                nodes.setdefault(job.channel, {}).update(spelled)
+                continue
             missing = self._missing(job.channel)
             if not spelled.keys() >= set(missing):  # by an id of the caller's spelling
                 spelled = {one_spelling(node.node_id): node for node in found}
@@ -259,14 +264,18 @@ class Ranking:
                 for one in self.kin.get(entity_id, ())
                 if (node := self.nodes[one.channel].get(one.found.node_id)) is not None
             ]
-            read = [(hit, *self._node_of(hit, kin)) for hit in found]
+            captions = {
+                words.picture: self.nodes[hit.channel].get(hit.node_id)
+                for hit in reversed(found)  # the best hit's, of several
+                if (words := self.words.get(hit.node_id))
+            }
+            read = [(hit, *self._node_of(hit, captions)) for hit in found]
             # Under one id an entity has one node of each modality: the best.
             chosen: dict[object, tuple[str, BaseNode]] = {}
-            for hit, channel, node in read:
+            for _, channel, node in read:
                 if node is not None:
                     key = found[1:] and (one_spelling(node.node_id), modality_of(node))
-                    if key not in chosen or hit.node_id in self.words:
-                        chosen[key] = channel, node
+                    chosen.setdefault(key, (channel, node))
             contributions = tuple(
                 hit
                 if node is None or node.node_id == hit.node_id
@@ -288,21 +297,26 @@ class Ranking:
         return list(FusedNode.all_of(explained))
 
     def _node_of(
-        self, hit: Contribution, kin: Sequence[tuple[str, BaseNode]]
+        self, hit: Contribution, captions: Mapping[str, BaseNode | None]
     ) -> tuple[str, BaseNode | None]:
         """Return the node that shows a hit, and its channel; of words, the picture."""
-        node = self.nodes[hit.channel].get(hit.node_id)
-        if hit.node_id not in self.words:
-            return hit.channel, node
-        wanted = self.words[hit.node_id].picture
-        there = {one.node_id: one for _, one in kin} | self.nodes.get(self.pictures, {})
-        if (picture := there.get(wanted)) is None:
-            return hit.channel, node
-        return self.pictures, with_caption(picture, node)
+        channel, node_id = self._shown(hit)
+        if (node := self.nodes.get(channel, {}).get(node_id)) is None:
+            return hit.channel, self.nodes[hit.channel].get(hit.node_id)
+        said = captions.get(node_id)
+        return channel, with_caption(node, said) if said else node
 
     def _shown(self, hit: Contribution) -> tuple[str, str]:
         words = self.words.get(hit.node_id)
         return (self.pictures, words.picture) if words else (hit.channel, hit.node_id)
+
+    def _of_words(self) -> tuple[str, list[str]]:
+        """Return the channel, and the pictures in it that words alone have found."""
+        hits = [hit for entity in self.entities for hit in entity.contributions]
+        there = {hit.node_id for hit in hits if hit.channel == self.pictures}
+        words = (self.words[hit.node_id] for hit in hits if hit.node_id in self.words)
+        wanted = dict.fromkeys(one.picture for one in words)
+        return self.pictures, [id_ for id_ in wanted if id_ not in there]
 
     def _missing(self, channel: str) -> list[str]:
         if self.kin:  # these are known when what was found has been read
@@ -311,30 +325,19 @@ class Ranking:
         else:
             hits = [hit for entity in self.entities for hit in entity.contributions]
             found = [(hit.channel, hit.node_id) for hit in hits]
-            if self.words and channel == self.pictures:
-                found += map(self._shown, hits)
         there = self.nodes.get(channel, {})
         wanted = (id_ for name, id_ in found if name == channel and id_ not in there)
         return list(dict.fromkeys(wanted))
 
-    def _incomplete(self, channel: SearchChannel) -> list[str]:
-        # Where pictures cannot be read by their ids, those of words are kin.
-        as_found = channel.name == self.pictures and channel.fetch is None
-        found = {
-            entity.entity_id: [
-                (c.channel, c.node_id) if as_found else self._shown(c)
-                for c in entity.contributions
-            ]
-            for entity in self.entities
-        }
+    def _incomplete(self, channel: str) -> list[str]:
         # An entity that is a node of its own has no kin to look for.
         return [
-            entity_id
-            for entity_id, hits in found.items()
+            entity.entity_id
+            for entity in self.entities
             if all(
-                name != channel.name
-                and entity_id not in [own + id_ for own in self.links[name].own]
-                for name, id_ in hits
+                name != channel
+                and entity.entity_id not in [own + id_ for own in self.links[name].own]
+                for name, id_ in map(self._shown, entity.contributions)
             )
         ]
 

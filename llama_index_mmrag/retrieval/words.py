@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from llama_index.core.schema import BaseNode, ImageNode
 
@@ -21,13 +21,6 @@ class WordsOf(NamedTuple):
     """What they are, such as "caption"."""
 
 
-class _Channel(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def modality(self) -> str: ...
-
-
 def words_among(found: Sequence[Found]) -> dict[str, WordsOf]:
     """Return which of a search's hits are words of pictures, by their ids."""
     return {
@@ -37,19 +30,14 @@ def words_among(found: Sequence[Found]) -> dict[str, WordsOf]:
     }
 
 
-def channel_of_pictures(channels: Sequence[_Channel]) -> str | None:
-    """Return which of the channels has the pictures; None: words are shown as texts."""
-    return next((c.name for c in channels if c.modality == "image"), None)
-
-
 def named(hit: Contribution, words: Mapping[str, WordsOf]) -> Contribution:
     """Return a contribution that says so where it is by words of a picture."""
     found = words.get(hit.node_id)
     return hit._replace(words=found.what, words_of=found.picture) if found else hit
 
 
-def with_caption(picture: BaseNode, words: BaseNode | None) -> BaseNode:
+def with_caption(picture: BaseNode, words: BaseNode) -> BaseNode:
     """Return a picture with its caption; what found it is one if it has none."""
-    if not isinstance(picture, ImageNode) or picture.text.strip() or words is None:
+    if not isinstance(picture, ImageNode) or picture.text.strip():
         return picture
     return picture.model_copy(update={"text": words.get_content()})

@@ -1,6 +1,7 @@
 """What completes an entity: of each modality, what is nearest to the query."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from llama_index.core.schema import BaseNode, QueryBundle, TextNode
@@ -132,3 +133,23 @@ async def test_a_store_that_reads_its_nodes_itself_is_asked_in_document_order(
         retriever = completing(*channels)
         found = await retrieve(retriever, "red")
     assert ids_of(found) == [uid("text red"), uid("image blue")]
+
+
+async def test_words_show_their_picture_also_where_entities_are_not_completed(
+    over, section, retrieve
+):
+    found = await retrieve(
+        retriever_of(*over([words_of(section[0], "red")], section), top_k=1), "red"
+    )
+    assert ids_of(found) == [uid("image blue")]
+    assert found[0].node.text == "red"
+
+
+@pytest.mark.parametrize("completes", [True, False])
+async def test_words_do_not_show_a_picture_that_a_filter_hides(
+    completes, over, section, retrieve
+):
+    text, pictures = over([words_of(section[0], "red")], section)
+    hiding = replace(pictures, filters={"position": 3})
+    retriever = retriever_of(text, hiding, complete_entities=completes, top_k=1)
+    assert uid("image blue") not in ids_of(await retrieve(retriever, "red"))
