@@ -166,7 +166,8 @@ class Removing:
         there = self._collections[IMAGE].nodes(pictures) if pictures else ()
         entities = sorted({entity_of(node) for node in there})
         found = self._channels[TEXT].of_entities(entities) if entities else ()
-        return [node for node in found if words_of(node.metadata) in pictures]
+        wanted = set(pictures)
+        return [node for node in found if words_of(node.metadata) in wanted]
 
     def _remove(
         self,
