@@ -17,7 +17,7 @@ from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.stores.edge_filters import NO_DOCUMENT, filter_of
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
-from llama_index_mmrag.stores.edge_modes import Hit, with_threshold
+from llama_index_mmrag.stores.edge_modes import with_threshold
 from llama_index_mmrag.stores.edge_opening import OpensFolder
 from llama_index_mmrag.stores.edge_points import (
     CONTENT_KEYS,
@@ -30,6 +30,7 @@ from llama_index_mmrag.stores.edge_points import (
     vectors_of,
 )
 from llama_index_mmrag.stores.edge_search import nearest
+from llama_index_mmrag.stores.modes import Hit
 from llama_index_mmrag.stores.native import DOC_ID_KEY
 from llama_index_mmrag.vectors import Vectors
 

@@ -213,11 +213,13 @@ def nodes_of(records: Iterable[qe.Record], *, vector_name: str) -> list[BaseNode
     return nodes
 
 
-def vectors_of(
-    records: Sequence[qe.Record | qe.ScoredPoint], *, vector_name: str, dim: int
-) -> Vectors:
-    """Return the points' vectors, which were read with them, shape `(n, dim)`."""
-    rows = [record.vector[vector_name] for record in records]  # type: ignore[call-overload,index]  # named, dense
+def vectors_of(records: Sequence[Any], *, vector_name: str, dim: int) -> Vectors:
+    """Return the points' vectors, which were read with them, shape `(n, dim)`.
+
+    Those of an engine here or of a server, whose only one may have no name.
+    """
+    read = (record.vector for record in records)
+    rows = [v[vector_name] if isinstance(v, dict) else v for v in read]
     return np.array(rows, dtype=np.float32).reshape(len(rows), dim)
 
 

@@ -11,9 +11,11 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 from llama_index_mmrag.checks import instance, whole
 from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
 from llama_index_mmrag.errors import InvalidQuery, InvalidVector
+from llama_index_mmrag.stores.edge_engine import SPARSE_NAME
 from llama_index_mmrag.stores.edge_filters import EdgeFilter, filter_of
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
-from llama_index_mmrag.stores.edge_modes import Hit, check_mode, found_in_mode
+from llama_index_mmrag.stores.edge_modes import check_mode
+from llama_index_mmrag.stores.modes import Asked, Hit, found_in_mode
 from llama_index_mmrag.stores.native import metadata_filters, search_params_of
 from llama_index_mmrag.vectors import stored_rows
 
@@ -85,25 +87,40 @@ def nearest(
         by_id = qe.QueryRequest(limit=top_k, filter=condition, with_payload=payload)
         return folder.query(by_id)
     request = {"params": _params(chosen, folder, search_params), "filter": condition}
+    near: Any = vector and qe.Query.Nearest(vector, using=vector_name)
     if is_default:
-        nearest_to = qe.Query.Nearest(vector, using=vector_name)  # type: ignore[arg-type]  # above
-        return _best(folder, nearest_to, top_k, payload, request)
+        return _best(folder, near, top_k, payload, request)
 
-    def find(
-        vector: qe.Query,
-        top_k: int,
-        with_vector: list[str] | None = None,
-        within: set[qe.PointId] | None = None,
-    ) -> list[qe.ScoredPoint]:
-        if within is not None:  # what passed already, and has been read
-            only = qe.Filter(must=[qe.HasIdCondition(within)])
-            how: Any = {"query": vector, "filter": only, "with_payload": False}
-            return folder.query(qe.QueryRequest(limit=top_k, **how))
-        also = {**request, "with_vector": with_vector}
-        return _best(folder, vector, top_k, payload, also)
+    def find(*asked: Asked) -> list[list[qe.ScoredPoint]]:
+        return [_asked(folder, one, vector_name, payload, request) for one in asked]
 
-    named: Any = {"words": words, "vector_name": vector_name}
-    return found_in_mode(query, find, vector=vector, in_one=in_one, **named)
+    how: Any = {"near": near, "vector_name": vector_name, "in_one": in_one}
+    return found_in_mode(query, find, terms=_terms(query, words), **how)
+
+
+def _terms(query: VectorStoreQuery, words: Bm25Encoder | None) -> qe.Query | None:
+    """Return the words of a query that are searched, if its mode searches them."""
+    if words is None or query.mode == VectorStoreQueryMode.MMR:
+        return None
+    (indices,), (values,) = words.queries([query.query_str])  # type: ignore[list-item]  # checked
+    if not indices:
+        return None
+    return qe.Query.Nearest(qe.SparseVector(indices, values), using=SPARSE_NAME)
+
+
+def _asked(
+    folder: EdgeFolder,
+    one: Asked,
+    vector_name: str,
+    payload: bool | list[str],
+    request: dict[str, Any],
+) -> list[qe.ScoredPoint]:
+    if one.with_vectors:
+        request = {**request, "with_vector": [vector_name]}
+    if one.within is not None:
+        only = qe.Filter(must=[qe.HasIdCondition({*one.within})])
+        payload, request = False, {**request, "filter": only}
+    return _best(folder, one.by, one.limit, payload, request)
 
 
 def _best(

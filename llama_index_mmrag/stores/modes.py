@@ -1,15 +1,20 @@
-"""What LlamaIndex's query modes make of hits. Pure."""
+"""What LlamaIndex's query modes make of hits, whichever engine finds them. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
+from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
+from llama_index_mmrag.stores.edge_points import HasPayload, vectors_of
 from llama_index_mmrag.vectors import Vectors
 
-MMR_CANDIDATES = 4
+BY_WORDS = {VectorStoreQueryMode.SPARSE, VectorStoreQueryMode.TEXT_SEARCH}
+
+_CANDIDATES = 4
 """Hits that MMR chooses from, for each that is asked for: as LlamaIndex's stores do."""
 
 _SHARE = 0.02
@@ -18,6 +23,107 @@ numbers, of which BM25 tells one page from another alone, are found by it."""
 
 _STEP = 1e-6
 """Between places whose vectors score the same; else a ranking would sort them by id."""
+
+
+class Hit(HasPayload, Protocol):
+    """A point that was found."""
+
+    @property
+    def score(self) -> float:
+        """Larger is better."""
+        ...
+
+
+class Asked(NamedTuple):
+    """One search.
+
+    Attributes:
+        by: What is searched by, in the engine's words.
+        limit: Hits at most.
+        within: Ids of the points that are scored, whose payloads are not read again;
+            None: all that pass the query's filters.
+        with_vectors: Whether their vectors are read.
+    """
+
+    by: Any
+    limit: int
+    within: Sequence[Any] | None = None
+    with_vectors: bool = False
+
+
+Find: TypeAlias = Callable[..., list[list[Any]]]
+"""Of any number of `Asked`: for each its hits, best first, ties by id."""
+
+
+class _Scored(NamedTuple):
+    id: Any
+    score: float
+    payload: dict[str, Any] | None
+    vector: None = None
+
+
+def found_in_mode(
+    query: VectorStoreQuery,
+    find: Find,
+    *,
+    near: Any,
+    terms: Any | None,
+    vector_name: str,
+    in_one: bool = False,
+) -> list[Hit]:
+    """Return what a query finds in a mode that is not DEFAULT, best first.
+
+    Args:
+        query: What is asked.
+        find: The engine's search.
+        near: The query's vector, as `find` takes it.
+        terms: Its words, likewise; None: it has none that are searched.
+        vector_name: Name of the vector in each point.
+        in_one: Whether HYBRID is `combined`, not LlamaIndex's `relative_scores`.
+    """
+    top_k = query.similarity_top_k
+    if query.mode == VectorStoreQueryMode.MMR:
+        (hits,) = find(Asked(near, _CANDIDATES * top_k, with_vectors=True))
+        share = 0.5 if query.mmr_threshold is None else query.mmr_threshold
+        vectors = vectors_of(
+            hits, vector_name=vector_name, dim=len(query.query_embedding or ())
+        )
+        chosen = diverse(
+            [hit.score for hit in hits], vectors, threshold=share, top_k=top_k
+        )
+        return [_Scored(hits[i].id, score, hits[i].payload) for i, score in chosen]
+    asked = [] if terms is None else [Asked(terms, query.sparse_top_k or top_k)]
+    if query.mode in BY_WORDS:
+        return [hit for hits in find(*asked) for hit in hits]
+    found = find(Asked(near, top_k), *asked)
+    most = query.hybrid_top_k or top_k
+    if in_one and not any(found[1:]):
+        return found[0][:most]
+    by_vector, by_words = (_by_id(hits) for hits in (*found, ())[:2])
+    near_scores, word_scores = _scores(by_vector), _scores(by_words)
+    if in_one:  # what one list ends before may be in the other
+        others = [hit.id for key, hit in by_words.items() if key not in by_vector]
+        lacking = [hit.id for key, hit in by_vector.items() if key not in by_words]
+        both = find(
+            Asked(near, len(others) or 1, others),
+            Asked(terms, len(lacking) or 1, lacking),
+        )
+        of_others, of_lacking = (_scores(_by_id(hits)) for hits in both)
+        word_scores |= of_lacking
+        scores = combined(near_scores, of_others, word_scores, top_k=most)
+    else:
+        alpha = 0.5 if query.alpha is None else query.alpha
+        scores = relative_scores(near_scores, word_scores, alpha=alpha, top_k=most)
+    hits_of = by_words | by_vector
+    return [_Scored(i, score, hits_of[i].payload) for i, score in scores.items()]
+
+
+def _by_id(hits: Sequence[Hit]) -> dict[str, Hit]:
+    return {str(hit.id): hit for hit in hits}  # an engine may make ids at each look
+
+
+def _scores(hits: Mapping[str, Hit]) -> dict[str, float]:
+    return {key: hit.score for key, hit in hits.items()}
 
 
 def relative_scores(
@@ -74,8 +180,8 @@ def combined(
     texts come first, and texts get no more say against pictures than they had.
 
     Args:
-        by_vector: Cosines by id, best first.
-        others: Cosines of what words alone have found.
+        by_vector: The vectors' scores by id, best first.
+        others: Theirs of what words alone have found.
         words: BM25 of both; 0 where there is none.
         top_k: Hits at most.
 

@@ -8,7 +8,6 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any
 
-import numpy as np
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQuery
 from llama_index.vector_stores.qdrant import QdrantVectorStore
@@ -28,12 +27,12 @@ from llama_index_mmrag.stores.client import (
 from llama_index_mmrag.stores.collection import Collection, Found
 from llama_index_mmrag.stores.dense import LARGER_IS_BETTER, dense_vector
 from llama_index_mmrag.stores.edge_filters import NO_DOCUMENT, as_json
-from llama_index_mmrag.stores.edge_points import point_id_of
+from llama_index_mmrag.stores.edge_points import point_id_of, vectors_of
 from llama_index_mmrag.stores.encoder_card import check_size, is_filled_by
 from llama_index_mmrag.stores.locks import search_lock
 from llama_index_mmrag.stores.native import DOC_ID_KEY, EXACT, having
 from llama_index_mmrag.stores.payloads import readable
-from llama_index_mmrag.stores.qdrant_modes import found_in_mode, has_ours, is_ours
+from llama_index_mmrag.stores.qdrant_modes import found_on_server, has_ours, is_ours
 from llama_index_mmrag.stores.rescoring import RescoringVectorStore
 from llama_index_mmrag.stores.server_errors import Asking
 from llama_index_mmrag.vectors import Vectors
@@ -94,7 +93,7 @@ class QdrantCollection(Collection):
             how = self._how(query, **how)
             if is_ours(query, self.has_words):
                 with self._lock:
-                    hits = found_in_mode(self.store, query, **how)
+                    hits = found_on_server(self.store, query, **how)
                 return self._found(self.store.parse_to_query_result(hits), len(hits))
             return super().search(query, payload_keys, **how)
 
@@ -242,13 +241,8 @@ class QdrantCollection(Collection):
                 with_payload=False,
             )
             points: list[Any] = [*islice(chain.from_iterable(read), most)]
-        rows = [
-            p.vector[store.dense_vector_name]
-            if isinstance(p.vector, dict)
-            else p.vector
-            for p in points
-        ]
-        vectors = np.array(rows, dtype=np.float32).reshape(len(rows), vector.size)
+        named = {"vector_name": store.dense_vector_name}
+        vectors = vectors_of(points, dim=vector.size, **named)
         return vectors, vector.distance.lower() == "cosine"
 
     def check(self, dim: int, card: dict[str, str] | None = None) -> None:

@@ -28,6 +28,7 @@ from llama_index_mmrag.errors import (
     InvalidSetting,
 )
 from llama_index_mmrag.stores import QdrantEdgeVectorStore, migrate
+from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.edge_filters import UnsupportedQuery
 from llama_index_mmrag.stores.modes import relative_scores
 
@@ -352,3 +353,29 @@ def test_fusion_is_llamaindexs_own():
             ]
             ours = relative_scores(by_vector, by_words, alpha=alpha, top_k=3)
             assert list(ours.items()) == expected
+
+
+@pytest.mark.parametrize("distance", ["cosine", "dot"])
+@pytest.mark.parametrize("mode", [Mode.HYBRID, Mode.MMR])
+def test_both_kinds_find_the_same_by_cosine_and_by_dot_product(
+    distance, mode, tmp_path
+):
+    nodes = passages()
+    for n, node in enumerate(nodes):
+        node.embedding = [(n % 3 + 1) * value for value in node.embedding or ()]
+    client = QdrantClient(":memory:")
+    distances = {"cosine": models.Distance.COSINE, "dot": models.Distance.DOT}
+    dense = models.VectorParams(size=DIM, distance=distances[distance])
+    with QdrantEdgeVectorStore.open(
+        tmp_path / "edge", dim=DIM, distance=distance, enable_hybrid=True
+    ) as edge:
+        found = []
+        for store in (edge, server_store(client, dense_config=dense)):
+            store.add(nodes)
+            vector = [value / 10 for value in make_node(900).embedding or ()]
+            query = asked("part AB0017", mode, query_embedding=vector)
+            hits = collection_of(store).search(query)
+            found.append({hit.node_id: hit.score for hit in hits})
+    client.close()
+    assert list(found[0]) == list(found[1])
+    assert found[0] == pytest.approx(found[1], abs=1e-4)
