@@ -143,17 +143,21 @@ class Bm25Encoder:
         named = {"name": "bm25", "version": 1, "fingerprint": _fingerprint(self)}
         return named | asdict(self)
 
-    def check(self, card: Mapping[str, Any]) -> None:
+    def check(self, card: Mapping[str, Any], of: str = "the store") -> None:
         """Do nothing if this is the card of the one that made a store's vectors.
+
+        Args:
+            card: The store's.
+            of: What the store is called.
 
         Raises:
             CollectionMismatch: It is another's.
         """
         if card != self.card():
             raise CollectionMismatch(
-                f"The words of the store were encoded by {card}; the given "
-                f"encoder is {self.card()}. Their tokens or weights differ: open it "
-                f"with the settings that filled it, or index again into a new store."
+                f"The words of {of} were encoded by {card}, and not by {self.card()}: "
+                f"their tokens or weights differ. Open it with the version and "
+                f"settings that filled it, or index again into a new store."
             )
 
     def _written(self, text: str) -> str:

@@ -154,19 +154,23 @@ def words_in(
     words, described = Bm25Encoder(), client.get_collection(collection_name).config
     kept = SPARSE_NAME in (described.params.sparse_vectors or {})
     made_by = record_in(described.metadata, collection_name).get("words")
-    if made_by is not None and made_by != words.card():
-        raise CollectionMismatch(
-            f"The vectors of words of the collection {collection_name!r} were made by "
-            f"{made_by}; this version makes them by {words.card()}. Open it with what "
-            f"made them, or index into another collection."
-        )
+    if made_by is not None:
+        words.check(made_by, f"the collection {collection_name!r}")
     if hybrid and not kept:
         raise CollectionMismatch(
             f"The collection {collection_name!r} was made without vectors of words; "
             f"hybrid search needs them. {MAKE_ANEW}"
         )
-    # What says nothing may be LlamaIndex's own, of a model that we have not.
-    return words if kept and (made_by is not None or hybrid) else None
+    if kept and made_by is None and not hybrid:
+        # They may be LlamaIndex's own, of a model that we have not.
+        _LOG.warning(
+            "The collection %r keeps vectors of words and does not say what made them: "
+            "none are searched, and what is added has none. If it was this library, as "
+            "on a server before 1.16, open it with hybrid=True.",
+            collection_name,
+        )
+        return None
+    return words if kept else None
 
 
 def check_store(store: QdrantVectorStore, dim: int, card: dict[str, str]) -> None:

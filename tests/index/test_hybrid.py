@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from llama_index.core import Document
+from qdrant_client import QdrantClient
 
 from llama_index_mmrag import MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
@@ -176,8 +177,31 @@ def test_other_analyser_is_refused_and_both_are_named(
         name = store.collection_name.removesuffix("-text")
         where = {"client": store.client, "collection": name}
     monkeypatch.setattr(Bm25Encoder, "card", lambda _: {"name": "another"})
-    with pytest.raises(CollectionMismatch, match="bm25.*another|another.*bm25"):
+    said = "words of the.*text.* were encoded by .*bm25.*not by .*another"
+    with pytest.raises(CollectionMismatch, match=said):
         MultiModalQdrantIndex.open(**where, embed_model=encoder)
+
+
+def test_words_that_nothing_says_who_made_are_told_of(
+    open_index, encoder, monkeypatch, caplog
+):
+    index = open_index("local", hybrid=True)
+    store = index.channels[0].vector_store
+    client, name = store.client, store.collection_name
+    where = {"client": client, "collection": name.removesuffix("-text")}
+
+    def forgetful(name: str) -> Any:  # as a server before 1.16 is
+        info = QdrantClient.get_collection(client, name)
+        info.config.metadata = None
+        return info
+
+    monkeypatch.setattr(client, "get_collection", forgetful)
+    for hybrid, n_told in ((None, 1), (False, 1), (True, 0)):
+        caplog.clear()
+        with MultiModalQdrantIndex.open(**where, embed_model=encoder, hybrid=hybrid):
+            told = [text for text in caplog.messages if "vectors of words" in text]
+        assert len(told) == n_told
+        assert all(f"{name!r}" in text and "hybrid=True" in text for text in told)
 
 
 def found_by_words(root: Path, encoder: CountingEncoder) -> list[list[str]]:
