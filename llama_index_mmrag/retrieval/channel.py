@@ -40,13 +40,14 @@ from llama_index_mmrag.retrieval.settings import (
 )
 from llama_index_mmrag.stores.collection import Collection
 from llama_index_mmrag.stores.collection_of import collection_of, store_read_by
+from llama_index_mmrag.stores.modes import is_combined
 from llama_index_mmrag.stores.native import metadata_filters, search_params_of
 
 if TYPE_CHECKING:
     from llama_index_mmrag.stores.native import FilterLike, SearchParamsLike
 
 
-_DEFAULT, _HYBRID = VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.HYBRID
+_DEFAULT = VectorStoreQueryMode.DEFAULT
 
 
 @answered(QDRANTS_WORDS)
@@ -138,7 +139,6 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
     collection: Collection = field(init=False, repr=False, compare=False)
     """What is behind the store, which knows what differs from kind to kind."""
     _how: dict[str, Any] = field(init=False, repr=False, compare=False)
-    _combines: bool = field(init=False, repr=False, compare=False)
     composer: QueryComposer | None = field(init=False, repr=False, compare=False)
     """What composes queries, where there is a composition."""
 
@@ -174,9 +174,6 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
             if collection.way == "here" and not self._computes_here
             else collection.way,
             "fetch": collection.nodes if collection.is_light else None,
-            "_combines": mode == _HYBRID
-            and self.alpha is None
-            and collection.has_words,
             "composer": self._composer(),
             **checked_settings(
                 name=self.name,
@@ -284,7 +281,8 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
         query.sparse_top_k = self.sparse_top_k or depth
         query.hybrid_top_k = self.hybrid_top_k or depth
         # Other scores are no cosines: the sample says nothing about them.
-        return query, search.with_background and self._combines
+        is_calibrated = is_combined(query, self.collection.has_words)
+        return query, search.with_background and is_calibrated
 
     def _allowed(self, filters: MetadataFilters | None) -> MetadataFilters | None:
         return both_filters(self.filters, filters)

@@ -20,6 +20,7 @@ from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_filters import filter_of
 from llama_index_mmrag.stores.edge_search import nearest
 from llama_index_mmrag.stores.encoder_card import check_size
+from llama_index_mmrag.stores.modes import is_combined
 from llama_index_mmrag.stores.native import EXACT, having
 from llama_index_mmrag.vectors import Vectors
 
@@ -59,8 +60,8 @@ class EdgeCollection(Collection):
     ) -> list[Found]:
         store = self.store
         how |= {"vector_name": store.vector_name, "payload": payload}
-        in_one = query.mode == VectorStoreQueryMode.HYBRID and query.alpha is None
-        hits = nearest(store.client, query, words=store.words, in_one=in_one, **how)
+        how["in_one"] = is_combined(query, self.has_words)
+        hits = nearest(store.client, query, words=store.words, **how)
         return [Found(str(hit.id), hit.payload or {}, hit.score) for hit in hits]
 
     def nodes(

@@ -62,6 +62,17 @@ class _Scored(NamedTuple):
     vector: None = None
 
 
+def is_combined(query: VectorStoreQuery, has_words: bool) -> bool:
+    """Return whether a query is one for `combined`: hybrid, without alpha.
+
+    Args:
+        query: What is asked.
+        has_words: Whether the store's vectors of words are of our making.
+    """
+    is_hybrid = query.mode == VectorStoreQueryMode.HYBRID
+    return has_words and is_hybrid and query.alpha is None
+
+
 def found_in_mode(
     query: VectorStoreQuery,
     find: Find,

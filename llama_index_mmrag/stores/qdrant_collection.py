@@ -26,7 +26,7 @@ from llama_index_mmrag.stores.client import (
 )
 from llama_index_mmrag.stores.collection import Collection, Found
 from llama_index_mmrag.stores.dense import LARGER_IS_BETTER, dense_vector
-from llama_index_mmrag.stores.edge_filters import NO_DOCUMENT, as_json
+from llama_index_mmrag.stores.edge_filters import NO_DOCUMENT, UnsupportedQuery, as_json
 from llama_index_mmrag.stores.edge_points import point_id_of, vectors_of
 from llama_index_mmrag.stores.encoder_card import check_size, is_filled_by
 from llama_index_mmrag.stores.locks import search_lock
@@ -58,7 +58,6 @@ class QdrantCollection(Collection):
         super().__init__(store)
         self.store: QdrantVectorStore = store
         self._client: Any = store.client  # None with an asynchronous one alone
-        self.has_words = self._client is not None and has_ours(store)
         asked = store._aclient if self._client is None else self._client  # noqa: SLF001
         self._lock = Asking(asked, store.collection_name, search_lock(store))
         self._reads_itself = type(store).get_nodes is not QdrantVectorStore.get_nodes
@@ -74,6 +73,8 @@ class QdrantCollection(Collection):
             }
             for name in _FILTERING
         )
+        is_asked = self._client is not None and not self._filters_itself
+        self.has_words = is_asked and has_ours(store)
 
     @property
     def place(self) -> object:
@@ -92,6 +93,11 @@ class QdrantCollection(Collection):
         with readable(self.store):
             how = self._how(query, **how)
             if is_ours(query, self.has_words):
+                if self._filters_itself:
+                    raise UnsupportedQuery(
+                        f"A {type(self.store).__name__}'s own query may hide nodes, "
+                        f"and has no mode {query.mode.value!r}. Search in another."
+                    )
                 with self._lock:
                     hits = found_on_server(self.store, query, **how)
                 return self._found(self.store.parse_to_query_result(hits), len(hits))

@@ -10,7 +10,8 @@ from qdrant_client import models
 
 from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
 from llama_index_mmrag.stores.edge_filters import UnsupportedQuery
-from llama_index_mmrag.stores.modes import Asked, Hit, found_in_mode
+from llama_index_mmrag.stores.modes import Asked, Hit, found_in_mode, is_combined
+from llama_index_mmrag.stores.rescoring import RescoringVectorStore
 
 
 def has_ours(store: QdrantVectorStore) -> bool:
@@ -21,8 +22,7 @@ def has_ours(store: QdrantVectorStore) -> bool:
 
 def is_ours(query: VectorStoreQuery, has_words: bool) -> bool:
     """Return whether `found_on_server` answers a query, and not the store."""
-    in_one = query.mode == VectorStoreQueryMode.HYBRID and query.alpha is None
-    return query.mode == VectorStoreQueryMode.MMR or (in_one and has_words)
+    return query.mode == VectorStoreQueryMode.MMR or is_combined(query, has_words)
 
 
 def found_on_server(
@@ -38,7 +38,7 @@ def found_on_server(
         store: Its client is asked.
         query: What `is_ours`.
         qdrant_filters: In place of the query's own.
-        search_params: How the server searches.
+        search_params: How the server searches; None: as the store says.
 
     Raises:
         UnsupportedQuery: The store has an asynchronous client alone.
@@ -48,6 +48,8 @@ def found_on_server(
             f"Query mode {query.mode.value!r} needs a client beside aclient. Give the "
             f"QdrantVectorStore both."
         )
+    if isinstance(store, RescoringVectorStore):
+        search_params = search_params or store.rescoring
     name, dense = store.collection_name, store.dense_vector_name
     condition = qdrant_filters or store._build_query_filter(query)  # noqa: SLF001
 

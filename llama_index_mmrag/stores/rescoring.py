@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         VectorStoreQuery,
         VectorStoreQueryResult,
     )
+    from qdrant_client.http import models
 
 
 _make = checked(QdrantVectorStore.__init__)
@@ -66,11 +67,16 @@ class RescoringVectorStore(CheckedComponent, QdrantVectorStore):
         """Return what `query` does, over the asynchronous client."""
         return await super().aquery(query, **self._rescored(kwargs))
 
-    def _rescored(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+    @property
+    def rescoring(self) -> models.SearchParams:
+        """How a search is made, unless it says so itself."""
         from qdrant_client.http import models
 
-        no_keywords(kwargs.keys() - _ASKED_WITH, f"{self.class_name()}.query")
         codes = models.QuantizationSearchParams(
             rescore=True, oversampling=self.oversampling
         )
-        return {"search_params": models.SearchParams(quantization=codes), **kwargs}
+        return models.SearchParams(quantization=codes)
+
+    def _rescored(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        no_keywords(kwargs.keys() - _ASKED_WITH, f"{self.class_name()}.query")
+        return {"search_params": self.rescoring, **kwargs}

@@ -31,6 +31,7 @@ from llama_index_mmrag.stores import QdrantEdgeVectorStore, migrate
 from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.edge_filters import UnsupportedQuery
 from llama_index_mmrag.stores.modes import relative_scores
+from llama_index_mmrag.stores.rescoring import RescoringVectorStore
 
 from .conftest import DIM, make_node, node_id
 
@@ -53,9 +54,11 @@ def lamps() -> MetadataFilters:
     return MetadataFilters(filters=[one])
 
 
-def server_store(client: QdrantClient, **how: Any) -> QdrantVectorStore:
+def server_store(
+    client: QdrantClient, kind: type = QdrantVectorStore, **how: Any
+) -> Any:
     words = Bm25Encoder()
-    return QdrantVectorStore(
+    return kind(
         "words",
         client=client,
         enable_hybrid=True,
@@ -379,3 +382,43 @@ def test_both_kinds_find_the_same_by_cosine_and_by_dot_product(
     client.close()
     assert list(found[0]) == list(found[1])
     assert found[0] == pytest.approx(found[1], abs=1e-4)
+
+
+class Hiding(QdrantVectorStore):
+    """A store that shows lamps alone, by what it adds to each query."""
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> Any:
+        query.filters = lamps()
+        return super().query(query, **kwargs)
+
+
+def test_what_a_subclass_hides_stays_hidden_in_each_mode():
+    client = QdrantClient(":memory:")
+    store = server_store(client, kind=Hiding)
+    store.add(passages())
+    collection = collection_of(store)
+    for mode in (Mode.HYBRID, Mode.SPARSE, Mode.DEFAULT):
+        found = collection.search(asked("pump", mode))
+        assert {hit.said["kind"] for hit in found} == {"lamp"}
+    with pytest.raises(UnsupportedQuery, match="A Hiding's own query"):
+        collection.search(asked("pump", Mode.MMR))
+    client.close()
+
+
+def test_small_codes_are_rescored_in_each_mode(monkeypatch):
+    client = QdrantClient(":memory:")
+    store = server_store(client, kind=RescoringVectorStore, oversampling=3.0)
+    store.add(passages())
+    params = []
+
+    def recording(name: str, requests: Any) -> Any:
+        params.extend(request.params for request in requests)
+        plain = [request.model_copy(update={"params": None}) for request in requests]
+        return QdrantClient.query_batch_points(client, name, plain)
+
+    monkeypatch.setattr(client, "query_batch_points", recording)
+    for mode in (Mode.MMR, Mode.HYBRID):
+        params.clear()
+        assert len(collection_of(store).search(asked("pump", mode))) == 7
+        assert {each.quantization.oversampling for each in params} == {3.0}
+    client.close()
