@@ -208,12 +208,6 @@ def create_collection(
     index_fields(client, collection_name, indexes)
 
 
-def has_words(client: QdrantClient, collection_name: str) -> bool:
-    """Return whether a collection keeps vectors of words, as LlamaIndex names them."""
-    params = client.get_collection(collection_name).config.params
-    return SPARSE_NAME in (params.sparse_vectors or {})
-
-
 def index_fields(
     client: QdrantClient, collection_name: str, indexes: Mapping[str, Any]
 ) -> None:

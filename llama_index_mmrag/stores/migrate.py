@@ -11,7 +11,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index_mmrag.checks import whole
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
-from llama_index_mmrag.stores.client import create_collection, has_words
+from llama_index_mmrag.stores.client import create_collection
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_engine import SPARSE_NAME
 from llama_index_mmrag.stores.encoder_card import record_metadata
@@ -115,10 +115,11 @@ def _create(
 def _vector_name(
     client: QdrantClient, collection_name: str, source: QdrantEdgeVectorStore
 ) -> str:
-    found = client.get_collection(collection_name).config.params.vectors
+    params = client.get_collection(collection_name).config.params
+    found = params.vectors
     named = found if isinstance(found, dict) else {_UNNAMED: found}
     folder = source.client
-    if has_words(client, collection_name) != folder.hybrid:
+    if (SPARSE_NAME in (params.sparse_vectors or {})) != folder.hybrid:
         raise CollectionMismatch(
             f"Of the collection {collection_name!r} and the store {source.path!r} one "
             f"keeps vectors of words and the other does not. Migrate into a new "
@@ -126,8 +127,8 @@ def _vector_name(
         )
     expected = (folder.dim, folder.distance)
     for name in (source.vector_name, _UNNAMED):
-        params = named.get(name)
-        if params and (params.size, params.distance.value.lower()) == expected:
+        one = named.get(name)
+        if one and (one.size, one.distance.value.lower()) == expected:
             return name
     raise CollectionMismatch(
         f"Collection {collection_name!r} has the vectors {found!r}; expected one "

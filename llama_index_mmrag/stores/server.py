@@ -136,8 +136,8 @@ def open_server_collection(
             store._legacy_vector_format = False  # noqa: SLF001
         collection_of(store).check(dim)
         if card is not None or composition is not None:
-            about = {"words": words.card()} if words is not None else {}
-            record = _record_of(store, encoder=card, composition=composition, **about)
+            about = {"composition": composition, "words": words and words.card()}
+            record = _record_of(store, encoder=card, **about)
             check_record(client, collection_name, record, index_id or new_index_id())
     return store
 

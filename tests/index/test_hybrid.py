@@ -37,6 +37,21 @@ def documents() -> list[Any]:
     ]
 
 
+def filled(
+    kind: str, open_index: Any, folder: Path = Path(), hybrid: bool = True
+) -> dict[str, Any]:
+    """Fill an index, and return where it is opened again."""
+    where: dict[str, Any] = {"path": folder / "store"} if kind == "edge" else {}
+    index = open_index(kind, hybrid=hybrid, **where)
+    index.insert(documents())
+    if where:
+        index.close()
+        return where
+    store = index.channels[0].vector_store
+    name = store.collection_name.removesuffix("-text")
+    return {"client": store.client, "collection": name}
+
+
 def texts(index: Any, query: str, **how: Any) -> list[str]:
     found = index.as_retriever(top_k=6, **how).retrieve(query)
     return [each.node.get_content() for each in found]
@@ -119,15 +134,7 @@ def test_words_of_what_is_changed_or_deleted_go(open_index):
 
 @KINDS
 def test_store_without_words_cannot_gain_them(kind, open_index, tmp_path, encoder):
-    where: dict[str, Any] = {"path": tmp_path / "store"}
-    if kind == "edge":
-        with open_index(**where) as index:
-            index.insert(documents())
-    else:
-        index = open_index(kind)
-        client = index.channels[0].vector_store.client
-        name = index.channels[0].vector_store.collection_name.removesuffix("-text")
-        where = {"client": client, "collection": name}
+    where = filled(kind, open_index, tmp_path, hybrid=False)
     with pytest.raises(
         CollectionMismatch, match="mmrag index DIR --store NEW --hybrid"
     ):
@@ -141,15 +148,7 @@ def test_store_without_words_cannot_gain_them(kind, open_index, tmp_path, encode
 
 @pytest.mark.parametrize("kind", ["edge", "local"])
 def test_store_says_what_it_keeps(kind, open_index, tmp_path, encoder):
-    where: dict[str, Any] = {"path": tmp_path / "store"}
-    first = open_index(kind, hybrid=True, **(where if kind == "edge" else {}))
-    first.insert(documents())
-    if kind == "edge":
-        first.close()
-    else:
-        store = first.channels[0].vector_store
-        name = store.collection_name.removesuffix("-text")
-        where = {"client": store.client, "collection": name}
+    where = filled(kind, open_index, tmp_path)
     with MultiModalQdrantIndex.open(**where, embed_model=encoder) as index:
         assert "AB0009" in texts(index, CODE)[0]
     with MultiModalQdrantIndex.open(
@@ -167,15 +166,7 @@ def test_store_says_what_it_keeps(kind, open_index, tmp_path, encoder):
 def test_other_analyser_is_refused_and_both_are_named(
     kind, open_index, tmp_path, encoder, monkeypatch
 ):
-    where: dict[str, Any] = {"path": tmp_path / "store"}
-    first = open_index(kind, hybrid=True, **(where if kind == "edge" else {}))
-    first.insert(documents())
-    if kind == "edge":
-        first.close()
-    else:
-        store = first.channels[0].vector_store
-        name = store.collection_name.removesuffix("-text")
-        where = {"client": store.client, "collection": name}
+    where = filled(kind, open_index, tmp_path)
     monkeypatch.setattr(Bm25Encoder, "card", lambda _: {"name": "another"})
     said = "words of the.*text.* were encoded by .*bm25.*not by .*another"
     with pytest.raises(CollectionMismatch, match=said):
@@ -185,10 +176,8 @@ def test_other_analyser_is_refused_and_both_are_named(
 def test_words_that_nothing_says_who_made_are_told_of(
     open_index, encoder, monkeypatch, caplog
 ):
-    index = open_index("local", hybrid=True)
-    store = index.channels[0].vector_store
-    client, name = store.client, store.collection_name
-    where = {"client": client, "collection": name.removesuffix("-text")}
+    where = filled("local", open_index)
+    client, name = where["client"], f"{where['collection']}-text"
 
     def forgetful(name: str) -> Any:  # as a server before 1.16 is
         info = QdrantClient.get_collection(client, name)
