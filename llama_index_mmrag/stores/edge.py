@@ -315,9 +315,9 @@ class QdrantEdgeVectorStore(OpensFolder):
     def _nearest(
         self, query: VectorStoreQuery, payload: bool | list[str], **also: Any
     ) -> Sequence[Hit]:
-        folder, also["words"] = self.client, self._words
-        name = self.vector_name
-        return nearest(folder, query, vector_name=name, payload=payload, **also)
+        how: Any = {"vector_name": self.vector_name, "payload": payload, **also}
+        # Opened first, which tells whether there are words.
+        return nearest(self.client, query, words=self._words, **how)
 
     def _matching(
         self,

@@ -18,7 +18,6 @@ from llama_index_mmrag.nodes.places import place
 from llama_index_mmrag.stores.collection import Collection, Found
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_filters import filter_of
-from llama_index_mmrag.stores.edge_search import nearest
 from llama_index_mmrag.stores.encoder_card import check_size
 from llama_index_mmrag.stores.modes import is_combined
 from llama_index_mmrag.stores.native import EXACT, having
@@ -51,18 +50,11 @@ class EdgeCollection(Collection):
     ) -> list[Found]:
         """Return what the store finds, best first, without nodes."""
         if query.mode != VectorStoreQueryMode.DEFAULT:
-            return self._in_mode(query, list(payload_keys) or False, **how)
+            how["in_one"] = is_combined(query, self.has_words)
+            hits = self.store._nearest(query, list(payload_keys) or False, **how)  # noqa: SLF001
+            return [Found(str(hit.id), hit.payload or {}, hit.score) for hit in hits]
         rows = self.store.query_ids(query, payload_keys, **how)
         return [Found(node_id, payload, score) for node_id, score, payload in rows]
-
-    def _in_mode(
-        self, query: VectorStoreQuery, payload: bool | list[str], **how: Any
-    ) -> list[Found]:
-        store = self.store
-        how |= {"vector_name": store.vector_name, "payload": payload}
-        how["in_one"] = is_combined(query, self.has_words)
-        hits = nearest(store.client, query, words=store.words, **how)
-        return [Found(str(hit.id), hit.payload or {}, hit.score) for hit in hits]
 
     def nodes(
         self, node_ids: Ids[str], *, with_vectors: bool = False

@@ -35,12 +35,12 @@ def check_mode(query: VectorStoreQuery, words: Bm25Encoder | None) -> None:
             f"'default', 'mmr', and with enable_hybrid=True 'sparse', 'text_search' or "
             f"'hybrid'."
         )
-    if mode != _MMR and words is None:
-        raise UnsupportedQuery(
-            f"Query mode {mode.value!r} searches for words, and this store keeps no "
-            f"vectors of words. {MAKE_ANEW}"
-        )
     if mode != _MMR:
+        if words is None:
+            raise UnsupportedQuery(
+                f"Query mode {mode.value!r} searches for words, and this store keeps "
+                f"no vectors of words. {MAKE_ANEW}"
+            )
         of, asked = f"query_str of mode {mode.value!r}", query.query_str
         instance(asked, of, str, error=InvalidQuery)
         if str(asked).encode(errors="ignore").decode() != asked:
