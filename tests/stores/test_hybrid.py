@@ -359,29 +359,41 @@ def test_fusion_is_llamaindexs_own():
 
 
 @pytest.mark.parametrize("distance", ["cosine", "dot"])
-@pytest.mark.parametrize("mode", [Mode.HYBRID, Mode.MMR])
-def test_both_kinds_find_the_same_by_cosine_and_by_dot_product(
-    distance, mode, tmp_path
-):
-    nodes = passages()
-    for n, node in enumerate(nodes):
-        node.embedding = [(n % 3 + 1) * value for value in node.embedding or ()]
+def test_what_either_list_finds_is_ranked_by_both_scores(distance, tmp_path):
+    nodes, n_alone = passages(), 0
+    for n, node in enumerate(nodes):  # near each other, of three lengths
+        node.embedding = [(1 + n % 3 / 99) * (1 + v / 9) for v in node.embedding or ()]
     client = QdrantClient(":memory:")
     distances = {"cosine": models.Distance.COSINE, "dot": models.Distance.DOT}
     dense = models.VectorParams(size=DIM, distance=distances[distance])
     with QdrantEdgeVectorStore.open(
         tmp_path / "edge", dim=DIM, distance=distance, enable_hybrid=True
     ) as edge:
-        found = []
-        for store in (edge, server_store(client, dense_config=dense)):
+        local = server_store(client, dense_config=dense)
+        for store in (edge, local):
             store.add(nodes)
-            vector = [value / 10 for value in make_node(900).embedding or ()]
-            query = asked("part AB0017", mode, query_embedding=vector)
-            hits = collection_of(store).search(query)
-            found.append({hit.node_id: hit.score for hit in hits})
+
+        def scores(words: str, mode: Mode, of: Any = edge, **how: Any) -> Any:
+            query = asked(words, mode, query_embedding=[0.1] * DIM, **how)
+            return {hit.node_id: hit.score for hit in collection_of(of).search(query)}
+
+        for words in QUERIES:
+            near = scores(words, Mode.DEFAULT, similarity_top_k=N)
+            bm25 = scores(words, Mode.SPARSE, similarity_top_k=N)
+            by_vector = {*list(near)[:7]}
+            both = {i: near[i] + 0.02 * bm25.get(i, 0) for i in {*bm25} | by_vector}
+            first = sorted(both, key=lambda i: (-both[i], i))[:7]
+            for store in (edge, local):
+                # All by words: local mode cuts equal ones by what was inserted first.
+                found = scores(words, Mode.HYBRID, store, sparse_top_k=N)
+                ranked = [both[i] for i in found]
+                assert ranked == pytest.approx([both[i] for i in first], abs=1e-6)
+                assert [*found.values()] == pytest.approx([*near.values()][:7])
+            n_alone += len({*first} - by_vector)
+            diverse = (scores(words, Mode.MMR, store) for store in (edge, local))
+            assert next(diverse) == pytest.approx(next(diverse), abs=1e-5)
+    assert n_alone > len(QUERIES)
     client.close()
-    assert list(found[0]) == list(found[1])
-    assert found[0] == pytest.approx(found[1], abs=1e-4)
 
 
 class Hiding(QdrantVectorStore):
