@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import qdrant_edge as qe
 
-from llama_index_mmrag.checks import listed, number, one_of
+from llama_index_mmrag.checks import instance, listed, number, one_of
 from llama_index_mmrag.checks.shown import shown
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 
@@ -153,6 +153,7 @@ class Bm25Encoder:
         Raises:
             CollectionMismatch: It is another's.
         """
+        instance(of, "Bm25Encoder.check: of", str)
         if card != self.card():
             raise CollectionMismatch(
                 f"The words of {of} were encoded by {card}, and not by {self.card()}: "
