@@ -196,7 +196,9 @@ class Writer(Removing):
         texts = wanted.get(TEXT, {})
         mine = {node_id: texts[node_id] for node_id in texts.keys() & loose}
         before = self._collections[IMAGE].nodes(loose)
-        entities = {entity_of(node) for node in (*before, *mine.values())} - mine.keys()
+        # A text that is an entity of its own has no kin; a picture has its words.
+        entities = {entity_of(node) for node in mine.values()} - mine.keys()
+        entities |= {entity_of(node) for node in before}
         there = self._channels[TEXT].of_entities(sorted(entities)) if entities else ()
         # What is stored under an id that came is about to be replaced.
         stay = {node.node_id: node for node in there if node.node_id not in loose}
