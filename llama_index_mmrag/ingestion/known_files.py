@@ -63,7 +63,7 @@ def tell_of_twins(
     paths = {str(node.metadata.get(FILE_PATH_KEY)) for node in nodes}
     own = {known_as(node.ref_doc_id or node.node_id, places) for node in nodes}
     files = [*{known_as(path, places) for path in paths} - paths - own]
-    stored = {
+    stored = files and {
         node.ref_doc_id
         for one in (channel.collection for channel in channels.values())
         for node in one.nodes(one.ids_of_documents(files))

@@ -123,7 +123,12 @@ class Writer(Removing):
         }
         random = [*(becoming.keys() - replaced)]
         loose = {n.node_id for r in records if not r.whole for n in r.nodes}
-        words = {TEXT: self._settled(wanted, loose)}
+        # A document's node ids hold its content, so that being there is enough; a node
+        # that came with an id of its own is compared.
+        came = {
+            m: one.nodes(loose) if loose else [] for m, one in self._collections.items()
+        }
+        words = {TEXT: self._settled(wanted, loose, came[IMAGE])}
         written = {node_id for nodes in wanted.values() for node_id in nodes}
         touched: list[BaseNode] = []
         kept: dict[str, list[BaseNode]] = {}
@@ -134,11 +139,8 @@ class Writer(Removing):
             for modality, one in self._collections.items()
         }
         for modality, nodes in wanted.items():
-            collection, ids = self._collections[modality], stored[modality]
-            # A document's node ids hold its content, so that being there is enough; a
-            # node that came with an id of its own is compared.
-            came = collection.nodes(loose) if loose else []
-            given = {n.node_id: n for n in (*came, *words.get(modality, ()))}
+            ids = stored[modality]
+            given = {n.node_id: n for n in (*came[modality], *words.get(modality, ()))}
             same = {node_id for node_id in ids if node_id not in loose} | {
                 node_id
                 for node_id, node in given.items()
@@ -181,7 +183,10 @@ class Writer(Removing):
         self._catalogue.remember([row for record in whole for row in record.rows])
 
     def _settled(
-        self, wanted: Mapping[str, dict[str, BaseNode]], loose: Set[str]
+        self,
+        wanted: Mapping[str, dict[str, BaseNode]],
+        loose: Set[str],
+        pictures: Sequence[BaseNode],
     ) -> list[BaseNode]:
         """Take out words that a text of their entity has; return what may be stale.
 
@@ -190,23 +195,23 @@ class Writer(Removing):
         Args:
             wanted: By modality and id; changed.
             loose: Ids of what came as nodes.
+            pictures: Those that are stored under these ids.
         """
         if not loose:  # a page says itself what is said already
             return []
         texts = wanted.get(TEXT, {})
         mine = {node_id: texts[node_id] for node_id in texts.keys() & loose}
-        before = self._collections[IMAGE].nodes(loose)
         # A text that is an entity of its own has no kin; a picture has its words.
         entities = {entity_of(node) for node in mine.values()} - mine.keys()
-        entities |= {entity_of(node) for node in before}
+        entities |= {entity_of(node) for node in pictures}
         there = self._channels[TEXT].of_entities(sorted(entities)) if entities else ()
         # What is stored under an id that came is about to be replaced.
         stay = {node.node_id: node for node in there if node.node_id not in loose}
         told = repeated([*(stay | mine).values()])
         for node_id in told & texts.keys():
             del texts[node_id]
-        pictures = {node.node_id for node in before}
-        told |= {n.node_id for n in there if words_of(n.metadata) in pictures}
+        before = {node.node_id for node in pictures}
+        told |= {n.node_id for n in there if words_of(n.metadata) in before}
         return [node for node in there if node.node_id in told]
 
     def _encoded(

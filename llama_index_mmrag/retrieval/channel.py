@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, field
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -23,11 +24,9 @@ from llama_index_mmrag.checks.keywords import answered
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.jobs import Way
 from llama_index_mmrag.embeddings.encoder import computes_here
-from llama_index_mmrag.nodes.node import ENTITY_KEY
 from llama_index_mmrag.nodes.payloads import PayloadKeys
 from llama_index_mmrag.retrieval.composed_query import QueryComposer, check_accepts
 from llama_index_mmrag.retrieval.copies import OpensItself
-from llama_index_mmrag.retrieval.links import BY_ID, naming
 from llama_index_mmrag.retrieval.modes import checked_mode
 from llama_index_mmrag.retrieval.of_entities import OfEntities
 from llama_index_mmrag.retrieval.query import PartKind
@@ -269,7 +268,7 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
 
         And whether a background belongs to it.
         """
-        filters = both_filters(self.filters, search.filters)
+        filters = self._allowed(search.filters)
         depth = max(self.top_k, search.depth)
         query = VectorStoreQuery(similarity_top_k=depth, filters=filters)
         mode, is_text = self.mode, search.part.kind == "text"
@@ -284,29 +283,8 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
         is_calibrated = is_combined(query, self.collection.has_words)
         return query, search.with_background and is_calibrated
 
-    def _allowed(self, filters: MetadataFilters | None) -> MetadataFilters | None:
-        return both_filters(self.filters, filters)
-
-    def _of(
-        self,
-        entity_ids: Sequence[str],
-        filters: MetadataFilters | None,
-        linked_by: str | None = None,
-        words_of: Sequence[str] = (),
-    ) -> list[dict[str, Any]]:
-        """Return what to read, as `Collection.nodes_where` is asked."""
-        ids = list(entity_ids)
-        keys = {linked_by or BY_ID, BY_ID}
-        if self.collection.names_entities:
-            keys.add(ENTITY_KEY)
-        allowed = self._allowed(filters)
-        reads: list[dict[str, Any]] = []
-        if (named := sorted(keys - {BY_ID})) and (ids or words_of):
-            wanted = naming(ids, named, words_of)
-            reads.append({"filters": both_filters(wanted, allowed)})
-        if linked_by == BY_ID and ids:
-            reads.append({"filters": allowed, "node_ids": ids})
-        return reads
+    def _allowed(self, *filters: MetadataFilters | None) -> MetadataFilters | None:
+        return reduce(both_filters, filters, self.filters)
 
 
 def both_filters(

@@ -13,8 +13,8 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQuery
 
 from llama_index_mmrag.fusion import Background
-from llama_index_mmrag.nodes.node import MODALITY_KEY, POSITION_KEY
-from llama_index_mmrag.retrieval.links import TYPE_KEY
+from llama_index_mmrag.nodes.node import ENTITY_KEY, MODALITY_KEY, POSITION_KEY
+from llama_index_mmrag.retrieval.links import BY_ID, TYPE_KEY, naming
 from llama_index_mmrag.retrieval.search import Answer
 from llama_index_mmrag.stores.collection import Collection, Found
 
@@ -33,16 +33,8 @@ class OfEntities:
         collection: Collection
 
         def _allowed(
-            self, filters: MetadataFilters | None
+            self, *filters: MetadataFilters | None
         ) -> MetadataFilters | None: ...
-
-        def _of(
-            self,
-            entity_ids: Sequence[str],
-            filters: MetadataFilters | None,
-            linked_by: str | None = None,
-            words_of: Sequence[str] = (),
-        ) -> list[dict[str, Any]]: ...
 
     @property
     def scores_kin(self) -> bool:
@@ -145,6 +137,26 @@ class OfEntities:
             if a.vector is not None
             for read in reads
         ]
+
+    def _of(
+        self,
+        entity_ids: Sequence[str],
+        filters: MetadataFilters | None,
+        linked_by: str | None = None,
+        words_of: Sequence[str] = (),
+    ) -> list[dict[str, Any]]:
+        """Return what to read, as `Collection.nodes_where` is asked."""
+        ids = list(entity_ids)
+        keys = {linked_by or BY_ID, BY_ID}
+        if self.collection.names_entities:
+            keys.add(ENTITY_KEY)
+        reads: list[dict[str, Any]] = []
+        if (named := sorted(keys - {BY_ID})) and (ids or words_of):
+            wanted = naming(ids, named, words_of)
+            reads.append({"filters": self._allowed(wanted, filters)})
+        if linked_by == BY_ID and ids:
+            reads.append({"filters": self._allowed(filters), "node_ids": ids})
+        return reads
 
 
 def _standing(hits: Sequence[Found], answer: Answer) -> list[Found]:
