@@ -294,8 +294,8 @@ def page(rows: Sequence[Row], seed: int) -> list[str]:
         "bootstrap's 95 % interval, of the difference the paired one (modules drawn",
         f"whole, {N_RESAMPLED:,} times, seed {seed}). The bar is the least that the",
         "index may find; of term and meaning, that its difference to the texts alone",
-        "is nowhere below -4 points. Pictures without words have one hash and are one",
-        "to `QueryFusionRetriever`.",
+        "is nowhere below -4 points. Pictures without words are not indexed by",
+        "`MultiModalVectorStoreIndex` (a row of tests/test_llamaindex_failures.py).",
         "",
         *table(
             [
