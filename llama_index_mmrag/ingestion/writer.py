@@ -128,7 +128,7 @@ class Writer(Removing):
         came = {
             m: one.nodes(loose) if loose else [] for m, one in self._collections.items()
         }
-        words = {TEXT: self._settled(wanted, loose, came[IMAGE])}
+        words = {TEXT: self._settled(wanted, loose, came.get(IMAGE, ()))}
         written = {node_id for nodes in wanted.values() for node_id in nodes}
         touched: list[BaseNode] = []
         kept: dict[str, list[BaseNode]] = {}
@@ -197,7 +197,8 @@ class Writer(Removing):
             loose: Ids of what came as nodes.
             pictures: Those that are stored under these ids.
         """
-        if not loose:  # a page says itself what is said already
+        # A page says itself what is said already.
+        if not loose or TEXT not in self._channels:
             return []
         texts = wanted.get(TEXT, {})
         mine = {node_id: texts[node_id] for node_id in texts.keys() & loose}

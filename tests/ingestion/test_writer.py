@@ -274,6 +274,16 @@ def test_picture_for_an_encoder_of_texts_says_what_to_give(open_channels, tmp_pa
         encode_nodes(texts_only, [image(painted(tmp_path, "red"))])
 
 
+@pytest.mark.parametrize("name", ["text", "image"])
+def test_channel_that_stands_alone_is_written(name, open_channels, tmp_path):
+    nodes = [node("red") if name == "text" else image(painted(tmp_path, "red"))]
+    channels = {name: open_channels()[name]}
+    came = SourceRecord("doc", tuple(nodes), whole=True)
+    assert Writer(channels).write([came]).n_added == 1
+    again = SourceRecord("doc", tuple(nodes), whole=False)
+    assert Writer(channels).write([again]).n_unchanged == 1
+
+
 def test_document_of_more_than_9999_nodes_is_replaced_whole():
     # QdrantVectorStore.get_nodes ends silently at 9,999
     client = QdrantClient(":memory:")
