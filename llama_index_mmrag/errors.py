@@ -58,6 +58,10 @@ class StoreFull(StoreUnusable):
     """A store's disk has no room for what is to be written; nothing was."""
 
 
+class ReaderUnusable(MmragError, RuntimeError):
+    """An engine that reads pictures cannot be begun, for this picture or another."""
+
+
 class MissingExtra(MmragError, ImportError):
     """An optional package is not installed; the message has the install command."""
 

@@ -78,6 +78,9 @@ PUBLIC = {
         DocumentUnreadable Problem ReadSettings SourceRecord Survey discover
         document_id read_directory read_document read_documents read_file survey
     """,
+    "llama_index_mmrag.lettering": """
+        Line PictureReader confident words_in
+    """,
     "llama_index_mmrag.nodes": """
         BOOKKEEPING_KEYS CONTENT_HASH_KEY CaptionedImageNode ENTITY_KEY
         ExplainedTextNode FusedNode MODALITY_KEY POSITION_KEY PROVENANCE_KEY

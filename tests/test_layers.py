@@ -25,7 +25,7 @@ FLOORS = [
     {"ingestion", "compression"},
     {"retrieval"},
     {"stores", "alignment"},
-    {"embeddings"},
+    {"embeddings", "lettering"},
     {"concurrency", "report"},
     {"fusion", "citations", "events", "nodes"},
     # Files at the top: six with __init__, and a seventh belongs into a folder.

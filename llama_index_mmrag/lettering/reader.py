@@ -1,0 +1,61 @@
+"""Who reads lettering in pictures: what an engine must offer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+from llama_index_mmrag.lettering.lines import Line
+
+Engine: TypeAlias = Literal["rapidocr", "tesseract"]
+ReadPictures: TypeAlias = bool | Engine
+"""What says whether pictures are read, and by what: True is rapidocr."""
+
+TIMEOUT_S = 60.0
+"""Longest time for one picture: fifty times what one takes, so that it is met by an
+engine that hangs, and not by one on a busy machine."""
+
+
+class PictureReader(Protocol):
+    """An engine that reads lettering; made by `reader_of`.
+
+    It is begun by the first picture, and given back by `close`, after which the next
+    picture begins it anew. Threads may share a reader: pictures wait for each other.
+    """
+
+    @property
+    def name(self) -> Engine:
+        """The engine's name."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """The engine's and its models' version; another one may read other lines."""
+        ...
+
+    @property
+    def language(self) -> str:
+        """Which languages it reads, in the engine's own words."""
+        ...
+
+    def read(
+        self, picture: str | Path | bytes, *, timeout_s: float = TIMEOUT_S
+    ) -> list[Line]:
+        """Return the lines of a picture in the engine's order, of any confidence.
+
+        Args:
+            picture: A path, or the file's bytes; turned upright (EXIF) before reading.
+            timeout_s: Longest time that it may take, more than 0; the engine is ended
+                after that, and begun anew by the next picture.
+
+        Raises:
+            ImageUnreadable: It is no whole picture within the limits of
+                `nodes.images.load_image`, or the engine fails or hangs at it. The next
+                picture may be read.
+            ReaderUnusable: The engine cannot be begun; no picture can be read.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back the engine's process, memory and threads; again is no error."""
+        ...
