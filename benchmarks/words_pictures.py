@@ -134,7 +134,7 @@ class Book:
                 for n, row in enumerate(self.figures)
                 if row["alt"].strip() and row["caption"].strip()
             ]
-        field = {"term": "query", "meaning": "meaning"}[kind]
+        field = "meaning" if kind == "meaning" else "query"  # of "bare term" too
         return [
             (
                 f"What is {row[field]}?" if kind == "term" else row[field],
@@ -146,16 +146,18 @@ class Book:
         ]
 
 
-def ours(book: Book, words: str | None, folder: Path) -> MultiModalQdrantIndex:
-    index = MultiModalQdrantIndex.open(folder, embed_model=Remembering())
+def ours(
+    book: Book, words: str | None, folder: Path, hybrid: bool | None = None
+) -> MultiModalQdrantIndex:
+    index = MultiModalQdrantIndex.open(folder, embed_model=Remembering(), hybrid=hybrid)
     texts, figures = book.nodes(words)
     index.insert_nodes([*texts, *figures])
     return index
 
 
-def entities(index: MultiModalQdrantIndex) -> Found:
+def entities(index: MultiModalQdrantIndex, **settings: Any) -> Found:
     """Return what the index's own retriever shows first."""
-    retriever = index.as_retriever(similarity_top_k=FIRST)
+    retriever = index.as_retriever(similarity_top_k=FIRST, **settings)
 
     def found(question: str) -> list[str]:
         results = retriever.retrieve(question)
