@@ -32,6 +32,7 @@ from llama_index_mmrag import (
     events,
     fusion,
     ingestion,
+    lettering,
     nodes,
     stores,
 )
@@ -65,6 +66,7 @@ MEANT = {
     ("MultiModalQuery", "embedding"): "is left aside: channels have other encoders",
     ("MultiModalQdrantIndex.compress", "on_step"): "is called, where there are steps",
     ("Channel", "accepts"): "None takes what suits",
+    ("reader_of", "read_pictures"): "True is the engine that is so by default",
     **{
         (name, field): "LlamaIndex's own field, which it takes as it comes"
         for name in COMPONENTS
@@ -103,6 +105,8 @@ NOT_CALLED = {
     "collect_routes MultiModalQuery.to_dict MultiModalQuery.from_dict"
     " QdrantEdgeVectorStore.clear": "takes nothing, or what it wrote",
     "collect_degradations describe_sources provenance_of": "ask, and take any result",
+    "Line PictureReader": "what comes out, and a protocol",
+    "confident words_in": "called for each picture, with what was read",
     "RankedList": "channels make them, of what their stores found: scores are checked",
     "Channel.answer Channel.aanswer RetrieverChannel.answer RetrieverChannel.aanswer"
     " Channel.of_entities Channel.aof_entities RetrieverChannel.of_entities"
@@ -316,6 +320,7 @@ VALID: dict[str, Given] = {
     "Quantisation.from_dict": new(
         stores.Quantisation.from_dict, settings={"scheme": "int8"}
     ),
+    "reader_of": new(lettering.reader_of, read_pictures="rapidocr"),
     **ALIGNMENT,
     **COMPONENTS,
     **ENCODERS,
@@ -324,7 +329,7 @@ VALID: dict[str, Given] = {
 
 ROOMS = (
     *(mmrag, fusion, stores, ingestion, citations, compression),
-    *(alignment, finetuning, embeddings, events, nodes, rescoring),
+    *(alignment, finetuning, embeddings, events, lettering, nodes, rescoring),
 )
 
 

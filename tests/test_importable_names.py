@@ -79,7 +79,7 @@ PUBLIC = {
         document_id read_directory read_document read_documents read_file survey
     """,
     "llama_index_mmrag.lettering": """
-        Line PictureReader confident words_in
+        Line PictureReader confident reader_of words_in
     """,
     "llama_index_mmrag.nodes": """
         BOOKKEEPING_KEYS CONTENT_HASH_KEY CaptionedImageNode ENTITY_KEY

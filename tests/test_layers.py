@@ -48,8 +48,8 @@ NOT_PURE = {
 }  # fmt: skip
 
 HEAVY = {
-    "av", "clip", "onnx", "onnxruntime", "openai", "peft", "pypdf", "ranx", "skimage",
-    "tokenizers", "torch", "torchvision", "transformers",
+    "av", "clip", "cv2", "onnx", "onnxruntime", "openai", "peft", "pypdf",
+    "ranx", "rapidocr", "skimage", "tokenizers", "torch", "torchvision", "transformers",
 }  # fmt: skip
 """Optional, or slow to import: only in the functions that use them."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
 
 from llama_index_mmrag.errors import MissingExtra
@@ -31,3 +33,11 @@ def needs(package: str, *, extra: str, for_: str) -> ModuleType:
             f"Install versions that fit together; torch and torchvision both for the "
             f"CPU, or both for the same CUDA."
         ) from error
+
+
+def found(package: str) -> ModuleSpec | None:
+    """Return where an optional package is, which is not imported; None for nowhere."""
+    try:
+        return find_spec(package)
+    except (ImportError, ValueError):  # an import hook, or None in sys.modules
+        return None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
 from llama_index_mmrag.checks import needs
+from llama_index_mmrag.checks.packages import found
 from llama_index_mmrag.errors import MissingExtra, MmragError
 from llama_index_mmrag.files.reading import check_regular
 
@@ -77,15 +76,8 @@ def check_offline(*, needed_for: str) -> None:
         MissingExtra: One is not installed.
     """
     for package, distribution in _OFFLINE.items():
-        if _found(package) is None:
+        if found(package) is None:
             raise MissingExtra.of(distribution, extra="offline", needed_for=needed_for)
-
-
-def _found(package: str) -> ModuleSpec | None:
-    try:
-        return find_spec(package)
-    except (ImportError, ValueError):  # an import hook, or None in sys.modules
-        return None
 
 
 def read_weights(file: WeightsFile, *, needed_for: str) -> bytes:
@@ -100,7 +92,7 @@ def read_weights(file: WeightsFile, *, needed_for: str) -> bytes:
         WeightsChanged: The file has another content than expected.
     """
     # Found, not imported: the packages' own code has no part in this.
-    spec = _found(file.package)
+    spec = found(file.package)
     if spec is None or spec.origin is None:
         raise MissingExtra.of(file.distribution, extra="offline", needed_for=needed_for)
     return read_checked(Path(spec.origin).parent / file.path, file)

@@ -2,10 +2,13 @@
 
 In goes a picture; out come its lines, each with its box and the engine's confidence.
 Start at `lines.py`, what a line is and which are searched; `reader.py` says what an
-engine must offer. Importing this package loads no engine.
+engine must offer, `engines.py` which there are. `rapid.py` asks a child process, whose
+code is `rapid_child.py`; `tesseract.py` runs the program. Importing this package loads
+no engine.
 """
 
+from llama_index_mmrag.lettering.engines import reader_of
 from llama_index_mmrag.lettering.lines import Line, confident, words_in
 from llama_index_mmrag.lettering.reader import PictureReader
 
-__all__ = ["Line", "PictureReader", "confident", "words_in"]
+__all__ = ["Line", "PictureReader", "confident", "reader_of", "words_in"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 CONFIDENT = 0.6
@@ -50,3 +50,32 @@ def words_in(lines: Iterable[Line]) -> str | None:
     """
     text = "\n".join(line.text for line in confident(lines))
     return text if sum(map(str.isalpha, text)) >= FEWEST_LETTERS else None
+
+
+def line_of(
+    text: str,
+    corners: Iterable[Sequence[float]],
+    size: tuple[int, int],
+    confidence: float,
+) -> Line | None:
+    """Return the line of a text whose corners are given in pixels; None without text.
+
+    Args:
+        text: What was read.
+        corners: Points (x, y) from the picture's top left, at least one.
+        size: The picture's width and height.
+        confidence: In [0, 1].
+
+    Example:
+        >>> line_of(" root ", [(10, 20), (30, 20), (30, 41), (10, 40)], (40, 40), 0.9)
+        Line(text='root', box=(0.25, 0.5, 0.75, 1.0), confidence=0.9)
+    """
+    if not (said := text.strip()):
+        return None
+    x, y = (
+        [min(max(place / whole, 0.0), 1.0) for place in places]
+        for places, whole in zip(zip(*corners, strict=True), size, strict=True)
+    )
+    # Four digits are a tenth of a pixel of the largest that is read.
+    x0, y0, x1, y1 = (round(v, 4) for v in (min(x), min(y), max(x), max(y)))
+    return Line(said, (x0, y0, x1, y1), round(confidence, 4))

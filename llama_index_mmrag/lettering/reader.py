@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
+from llama_index_mmrag import checks
 from llama_index_mmrag.lettering.lines import Line
 
 Engine: TypeAlias = Literal["rapidocr", "tesseract"]
 ReadPictures: TypeAlias = bool | Engine
 """What says whether pictures are read, and by what: True is rapidocr."""
 
-TIMEOUT_S = 60.0
-"""Longest time for one picture: fifty times what one takes, so that it is met by an
-engine that hangs, and not by one on a busy machine."""
+TIMEOUT_S = 300.0
+"""Longest time for one picture. A page full of words takes ten seconds of a processor
+that it has alone: it is met by an engine that hangs, and not on a busy machine."""
+
+MOST_S = 86_400.0
+"""A day. More than `threading.TIMEOUT_MAX` would be refused by Python itself."""
 
 
 class PictureReader(Protocol):
@@ -59,3 +63,10 @@ class PictureReader(Protocol):
     def close(self) -> None:
         """Give back the engine's process, memory and threads; again is no error."""
         ...
+
+
+def timeout(timeout_s: float) -> float:
+    """Return a picture's timeout, checked."""
+    return checks.number(
+        timeout_s, "timeout_s", more_than=0, at_most=MOST_S, advice="Give seconds."
+    )

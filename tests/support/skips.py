@@ -16,6 +16,7 @@ MAY_SKIP = {
     "no (cuda|mps) here": "a gate has no accelerator",
     "nothing can be mounted here": "only root can: by hand, and in the campaign",
     "data (set )?is not (here|beside)": "the data are no part of the repository",
+    "tesseract is not installed": "a program that no extra brings: by hand",
     "this file system (takes only|does not take)": "names that not every one takes",
     "keeps no metadata": "a server older than 1.16 does not",
 }
