@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 DegradationKind = Literal["error", "deadline", "busy", "invalid"]
 
+_QUOTED, _LETTERS = 3, 60
+"""Lines of lettering that are quoted in a sentence, and how much of each."""
+
 # Every hit makes a contribution and every result a provenance: named tuples, which are
 # made in a fifth of a frozen dataclass's time.
+
+
+class Line(NamedTuple):
+    """A line of lettering, as a machine read it from a picture."""
+
+    text: str
+    box: tuple[float, ...]
+    """x0, y0, x1, y1 in shares of the upright picture, from its top left."""
+    confidence: float
+    """The engine's, from 0 to 1."""
 
 
 class Contribution(NamedTuple):
@@ -39,7 +53,9 @@ class Contribution(NamedTuple):
     words: str = ""
     """What found a picture by its words, such as "caption"; empty for other hits."""
     words_of: str = ""
-    """The picture whose words were found, by its id."""
+    """The picture whose words or lettering were found, by its id."""
+    lettering: tuple[Line, ...] = ()
+    """The lines that the query means, where a picture was found by its lettering."""
 
     @property
     def told(self) -> str:
@@ -62,12 +78,31 @@ class Contribution(NamedTuple):
             "counts": self.counts,
             "words": self.words,
             "words_of": self.words_of,
+            "lettering": self.lettering and [line._asdict() for line in self.lettering],
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Contribution:
+        """Return the contribution that `to_dict` wrote."""
+        lines = data.get("lettering", ())
+        read = (Line(**{**line, "box": tuple(line["box"])}) for line in lines)
+        return cls(**{**data, "lettering": tuple(read)})
 
 
 def told(route: str, words: str) -> str:
     """Return a route as people are told it: "text→text, by its caption"."""
     return f"{route}, by its {words}" if words else route
+
+
+def quoted(lines: Sequence[str]) -> str:
+    """Return how lines of lettering begin, the first few, after a blank; "" for none.
+
+    >>> quoted(["VALVE 7", "Open by hand"])
+    ' “VALVE 7; Open by hand”'
+    """
+    begun = [textwrap.shorten(line, _LETTERS, placeholder="…") for line in lines]
+    told = "; ".join([*begun[:_QUOTED], *["…"] * (len(begun) > _QUOTED)])
+    return f" “{told}”" if lines else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +171,8 @@ class Provenance(NamedTuple):
         '0.0161 = 0.0161 (text→image, rank 2, score 0.250)'
         """
         terms = " + ".join(
-            f"{c.amount:.4f} ({c.told}, rank {c.rank}, score {c.raw_score:.3f})"
+            f"{c.amount:.4f} ({c.told}{quoted([line.text for line in c.lettering])}, "
+            f"rank {c.rank}, score {c.raw_score:.3f})"
             for c in self.contributions
         )
         return f"{self.score:.4f} = {terms}"
@@ -170,7 +206,7 @@ class Provenance(NamedTuple):
             **{
                 **given,
                 "contributions": tuple(
-                    Contribution(**c) for c in data["contributions"]
+                    Contribution.from_dict(c) for c in data["contributions"]
                 ),
                 "requested": tuple(data.get("requested", ())),
                 "degraded": tuple(Degradation(**d) for d in data.get("degraded", ())),

@@ -8,11 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_index_mmrag.provenance import Contribution, Degradation, Provenance
+from llama_index_mmrag.provenance import (
+    Contribution,
+    Degradation,
+    Line,
+    Provenance,
+)
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 WORDS = st.text(max_size=8)
 
+LINES = st.builds(
+    Line,
+    text=WORDS,
+    box=st.tuples(*[st.floats(0, 1)] * 4),
+    confidence=st.floats(0, 1),
+)
 CONTRIBUTIONS = st.builds(
     Contribution,
     channel=WORDS,
@@ -24,6 +35,7 @@ CONTRIBUTIONS = st.builds(
     weight=NUMBERS,
     amount=NUMBERS,
     calibrated_score=st.none() | NUMBERS,
+    lettering=st.lists(LINES, max_size=2).map(tuple),
 )
 DEGRADATIONS = st.builds(
     Degradation,

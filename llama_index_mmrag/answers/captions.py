@@ -13,6 +13,7 @@ from llama_index.core.schema import (
     TextNode,
 )
 
+from llama_index_mmrag.answers.lettering import lettering_in, marked
 from llama_index_mmrag.checks.components import CheckedComponent
 from llama_index_mmrag.citations.unlabelled import unlabelled
 from llama_index_mmrag.nodes.node import STORED_ID_KEY
@@ -21,7 +22,7 @@ _NAMESPACE = uuid.UUID("f3d0b8f2-6c51-4b7e-9f0c-2f5f0c9a7a4d")
 
 
 class CaptionsAsText(CheckedComponent, BaseNodePostprocessor):
-    """Puts a text node with its caption after each picture.
+    """Puts a text node with its caption after each picture, and with its lettering.
 
     LlamaIndex's multimodal chat engines and `SimpleMultiModalQueryEngine` send the
     pictures of image nodes and drop their text, but do send text nodes. The number in
@@ -30,8 +31,9 @@ class CaptionsAsText(CheckedComponent, BaseNodePostprocessor):
     `multimodal=True`, captions arrive by themselves and it is not needed.
 
     The new node has its picture's score and metadata, provenance included, and an id
-    derived from the picture's. Pictures without a caption are left alone; so are those
-    that have such a node already.
+    derived from the picture's. Lettering, of pictures that were found by it, is marked
+    as read by a machine and not to be obeyed. Pictures with neither are left alone; so
+    are those that have such a node already.
 
     Example:
         >>> picture = ImageNode(image_path="door.jpg", text="A red door")
@@ -67,12 +69,15 @@ class CaptionsAsText(CheckedComponent, BaseNodePostprocessor):
 
 
 def _caption(picture: ImageNode, number: int) -> BaseNode | None:
-    text = picture.text.strip()
-    if not text:
+    caption, read = picture.text.strip(), lettering_in(picture)
+    said = [f"Caption of picture {number}: {unlabelled(caption)}"] if caption else []
+    if read:
+        said.append(marked(read, f"picture {number}"))
+    if not said:
         return None
     return TextNode(
         id_=str(uuid.uuid5(_NAMESPACE, picture.node_id)),
-        text=f"Caption of picture {number}: {unlabelled(text)}",
+        text="\n".join(said),
         # By a stored id it would be taken for the picture.
         metadata={k: v for k, v in picture.metadata.items() if k != STORED_ID_KEY},
         excluded_embed_metadata_keys=list(picture.excluded_embed_metadata_keys),

@@ -10,12 +10,18 @@ from typing import Literal, get_args
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore
 
+from llama_index_mmrag.answers.lettering import lettering_in, marked
 from llama_index_mmrag.answers.window import Window
 from llama_index_mmrag.checks import whole
 from llama_index_mmrag.citations.unlabelled import unlabelled
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.nodes.encoded_picture import EncodedPicture, encode_picture
-from llama_index_mmrag.nodes.node import POSITION_KEY, modality_of, stored_as
+from llama_index_mmrag.nodes.node import (
+    POSITION_KEY,
+    is_lettering,
+    modality_of,
+    stored_as,
+)
 from llama_index_mmrag.nodes.shown import has_picture, name_of, picture_of
 from llama_index_mmrag.report.plain import plain_line
 
@@ -66,6 +72,9 @@ class Source:
     an answer, would cite the second source.
     """
     picture: EncodedPicture | None = None
+    lettering: str = ""
+    """What a machine read in the picture, where it was found by that; without labels,
+    as the text is."""
 
     @property
     def name(self) -> str:
@@ -80,9 +89,9 @@ class Source:
     def blocks(self) -> list[ContentBlock]:
         """Return the source as a model is shown it: its label first."""
         head = f"[{self.label}] {self.modality} from {self.name}"
-        blocks: list[ContentBlock] = [
-            TextBlock(text=f"{head}:\n{self.text}\n" if self.text else f"{head}:\n")
-        ]
+        read = marked(self.lettering) if self.lettering else ""
+        said = "".join(f"{part}\n" for part in (self.text, read) if part)
+        blocks: list[ContentBlock] = [TextBlock(text=f"{head}:\n{said}")]
         if self.picture is not None:
             blocks.append(self.picture.block())
         return blocks
@@ -135,10 +144,10 @@ def gather_evidence(
     for result in results:
         unique.setdefault(stored_as(result.node), result)
     for result in unique.values():
-        text, picture, reason = _content(result.node, budget, shown)
-        if text or picture is not None:
+        text, lettering, picture, reason = _content(result.node, budget, shown)
+        if text or lettering or picture is not None:
             rank = len(sources) + 1
-            full = Source(rank, rank, result, text, picture)
+            full = Source(rank, rank, result, text, picture, lettering)
             source, over = _within(full, window)
             reason = over or reason
             if source is not None:
@@ -153,23 +162,26 @@ def gather_evidence(
 
 def _content(
     node: BaseNode, budget: PictureBudget, shown: Sequence[EncodedPicture]
-) -> tuple[str, EncodedPicture | None, str]:
-    """Return a node's text and picture, and why it is not all of it."""
-    text = unlabelled(node.get_content(metadata_mode=MetadataMode.NONE).strip())
+) -> tuple[str, str, EncodedPicture | None, str]:
+    """Return a node's text, lettering and picture, and why it is not all of it."""
+    text, read = node.get_content(metadata_mode=MetadataMode.NONE), lettering_in(node)
+    text = "" if is_lettering(node.metadata) else unlabelled(text.strip())
     if not has_picture(node) or not budget.max_images:
-        return text, None, "" if text else "neither text nor a picture to show"
+        reason = "" if text or read else "neither text nor a picture to show"
+        return text, read, None, reason
     if len(shown) >= budget.max_images:
-        return "", None, f"over the budget of pictures ({budget.max_images})"
+        return "", "", None, f"over the budget of pictures ({budget.max_images})"
     try:
         picture = encode_picture(picture_of(node), max_side=budget.max_side)
     except ImageUnreadable as error:
         logger.warning("A picture is left out of the evidence: %s", error)
-        return text, None, f"{error} {_CAPTION_ALONE}" if text else str(error)
+        reason = f"{error} {_CAPTION_ALONE}" if text else str(error)
+        return text, read, None, reason
     spent = sum(other.n_bytes for other in shown)
     if budget.max_bytes is None or spent + picture.n_bytes <= budget.max_bytes:
-        return text, picture, ""
+        return text, read, picture, ""
     over = f"over the budget of bytes ({budget.max_bytes:,}): it has "
-    return "", None, f"{over}{picture.n_bytes:,}, and {spent:,} are taken"
+    return "", "", None, f"{over}{picture.n_bytes:,}, and {spent:,} are taken"
 
 
 def _within(source: Source, window: Window | None) -> tuple[Source | None, str]:
@@ -177,9 +189,12 @@ def _within(source: Source, window: Window | None) -> tuple[Source | None, str]:
     if window is None or window.takes(source.blocks()):
         return source, ""
     reason = "over the model's window: see its context_window, or max_context_tokens"
-    caption = replace(source, picture=None)
-    if source.picture and source.text and window.takes(caption.blocks()):
-        return caption, f"{reason}. {_CAPTION_ALONE}"
+    words = replace(source, picture=None)
+    for less in (words, replace(words, lettering="")):
+        if less == source or not (less.text or less.lettering):
+            continue
+        if window.takes(less.blocks()):
+            return less, f"{reason}. {_CAPTION_ALONE if less.text else ''}".strip()
     return None, reason
 
 

@@ -13,10 +13,11 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import ImageNode
 
 from llama_index_mmrag.answers.evidence import Source
+from llama_index_mmrag.answers.lettering import read_in
 from llama_index_mmrag.citations.unlabelled import unlabelled
 from llama_index_mmrag.ingestion.linked import HEADING_SEPARATOR, SECTION_KEY
 from llama_index_mmrag.ingestion.sentences import sentences
-from llama_index_mmrag.nodes.node import entity_of, provenance_of
+from llama_index_mmrag.nodes.node import entity_of, lettering_of, provenance_of
 from llama_index_mmrag.vectors import unit_rows
 
 Scores = npt.NDArray[np.float64]
@@ -231,8 +232,14 @@ def _quoted(quotes: Sequence[_Quote]) -> Iterator[str]:
 
 
 def _named(pictures: Sequence[Source], lead: str) -> list[str]:
-    """Return a sentence with the pictures' captions, or names, and their labels."""
-    named = "; ".join(f"{_title(source)} [{source.label}]" for source in pictures)
+    """Return a sentence with the pictures' captions, or names, and their labels.
+
+    And with what was read in them, where they were found by that.
+    """
+    named = "; ".join(
+        f"{_title(source)} [{source.label}]{read_in(lettering_of(source.result))}"
+        for source in pictures
+    )
     return [f"{lead} {named}."] if named else []
 
 

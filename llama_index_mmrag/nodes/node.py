@@ -20,7 +20,7 @@ from llama_index.core.schema import (
 )
 from pydantic import computed_field
 
-from llama_index_mmrag.provenance import Provenance
+from llama_index_mmrag.provenance import Line, Provenance
 
 ENTITY_KEY = "entity_id"
 """Metadata key of the thing that a node shows; nodes with equal values add up."""
@@ -59,6 +59,18 @@ WORDS_KEY = "words"
 WORDS_OF_KEY = "words_of"
 """Metadata key of the id that their picture is stored under."""
 
+LETTERING = "lettering"
+"""The kind, and the modality, of a text that a machine read in a picture."""
+
+READ_BY_KEY = "read_by"
+"""Metadata key of what read it: an engine and its version."""
+
+LINES_KEY = "lines"
+"""Metadata key of its lines: text, box and confidence of each, as `lettering.Line`."""
+
+LETTERED_KEY = "mmrag_lettering"
+"""Metadata key under which a picture that was found by its lettering carries that."""
+
 ROOT_KEY = "root"
 """Metadata key of the root that a node's `file_path` is stored relative to."""
 
@@ -72,6 +84,7 @@ BOOKKEEPING_KEYS = (
     POSITION_KEY,
     CONTENT_HASH_KEY,
     PROVENANCE_KEY,
+    LETTERED_KEY,
     ROOT_KEY,
     IMAGE_FILE_KEY,
     GIVEN_ID_KEY,
@@ -207,6 +220,11 @@ class FusedNode(NodeWithScore):
         """Where the score came from."""
         return Provenance.from_dict(self.node.metadata[PROVENANCE_KEY])
 
+    @property
+    def lettering(self) -> tuple[Line, ...]:
+        """The lines in the picture that a query means, where it was found by such."""
+        return lettering_of(self)
+
     @classmethod
     def of(cls, node: BaseNode, provenance: Provenance) -> FusedNode:
         """Return the result; `node` itself is not changed."""
@@ -234,6 +252,14 @@ def provenance_of(result: NodeWithScore) -> Provenance | None:
     """
     data = result.node.metadata.get(PROVENANCE_KEY)
     return Provenance.from_dict(data) if data else None
+
+
+def lettering_of(result: NodeWithScore) -> tuple[Line, ...]:
+    """Return `FusedNode.lettering`, also where a LlamaIndex component rebuilt it."""
+    if (provenance := provenance_of(result)) is None:
+        return ()
+    hits = provenance.of_node(stored_as(result.node)[1])
+    return tuple(dict.fromkeys(line for hit in hits for line in hit.lettering))
 
 
 def stored_as(node: BaseNode) -> tuple[str, str]:
@@ -270,6 +296,17 @@ def words_of(metadata: Mapping[str, Any]) -> str:
     """Return the id of the picture that a node is words of; "" if it is none."""
     is_words = metadata.get(KIND_KEY) == WORDS
     return str(metadata.get(WORDS_OF_KEY) or "") if is_words else ""
+
+
+def text_of_picture(metadata: Mapping[str, Any]) -> str:
+    """Return the id of the picture whose words or lettering a node is; "" if none."""
+    is_its = metadata.get(KIND_KEY) in (WORDS, LETTERING)
+    return str(metadata.get(WORDS_OF_KEY) or "") if is_its else ""
+
+
+def is_lettering(metadata: Mapping[str, Any]) -> bool:
+    """Return whether a node is what was read from a picture."""
+    return metadata.get(KIND_KEY) == LETTERING and bool(text_of_picture(metadata))
 
 
 def modality_of(node: BaseNode) -> str:

@@ -8,7 +8,12 @@ from __future__ import annotations
 from llama_index.core.bridge.pydantic import BaseModel, ConfigDict
 from llama_index.core.schema import NodeWithScore
 
-from llama_index_mmrag.nodes.node import modality_of, provenance_of, stored_as
+from llama_index_mmrag.nodes.node import (
+    lettering_of,
+    modality_of,
+    provenance_of,
+    stored_as,
+)
 from llama_index_mmrag.nodes.shown import name_of
 from llama_index_mmrag.provenance import Degradation, told
 
@@ -32,6 +37,22 @@ class Hit(BaseModel):
         return told(self.route, self.words)
 
 
+class LetteringLine(BaseModel):
+    """A line in a picture that was found by it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    text: str
+    box: list[float]
+    """x0, y0, x1, y1 in shares of the upright picture, from its top left."""
+    confidence: float
+
+    @classmethod
+    def all_of(cls, result: NodeWithScore) -> list[LetteringLine]:
+        """Return those of a result."""
+        return [cls.model_validate(line) for line in lettering_of(result)]
+
+
 class SourceCard(BaseModel):
     """A source of an answer, and what found it."""
 
@@ -46,6 +67,8 @@ class SourceCard(BaseModel):
     """None where the result has no provenance."""
     found_by: list[Hit]
     """The node's own hits; none for what came along with its entity."""
+    lettering: list[LetteringLine] = []
+    """What a query means of a picture's lettering, where it was found by that."""
 
     @classmethod
     def of(cls, result: NodeWithScore) -> SourceCard:
@@ -60,6 +83,7 @@ class SourceCard(BaseModel):
             score=result.score,
             entity_id=provenance.entity_id if provenance else None,
             found_by=_hits(result),
+            lettering=LetteringLine.all_of(result),
         )
 
 
@@ -80,6 +104,8 @@ class ResultCard(BaseModel):
     text: str
     contributions: list[Hit]
     """The node's own hits; none for what came along with its entity."""
+    lettering: list[LetteringLine]
+    """What the query means of a picture's lettering, where it was found by that."""
     degraded: list[Degradation]
     """The routes of the query that gave no answer."""
 
@@ -98,6 +124,7 @@ class ResultCard(BaseModel):
             image_path=getattr(node, "image_path", None),
             text=node.get_content(),
             contributions=_hits(result),
+            lettering=LetteringLine.all_of(result),
             degraded=list(provenance.degraded) if provenance else [],
         )
 

@@ -8,6 +8,7 @@ from llama_index.core.schema import NodeWithScore
 from rich.table import Table
 from rich.text import Text
 
+from llama_index_mmrag.provenance import quoted
 from llama_index_mmrag.report.plain import plain_line
 from llama_index_mmrag.report.results import Hit, ResultCard
 
@@ -50,7 +51,9 @@ def _found(result: ResultCard) -> str:
     source, text = plain_line(result.source), plain_line(result.text)
     if len(text) > _SNIPPET_LENGTH:
         text = text[: _SNIPPET_LENGTH - 1].rstrip() + "…"
-    return f"{source}\n{text}" if text else source
+    lettering = plain_line(quoted([line.text for line in result.lettering]))
+    read = f"\nread in it: {lettering}" if lettering else ""
+    return (f"{source}\n{text}" if text else source) + read
 
 
 def _why(hit: Hit) -> str:

@@ -12,6 +12,7 @@ from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index_mmrag.concurrency.deadlines import Deadline
 from llama_index_mmrag.concurrency.jobs import Job
 from llama_index_mmrag.nodes.node import (
+    LETTERING,
     MODALITY_KEY,
     POSITION_KEY,
     modality_of,
@@ -65,7 +66,7 @@ def lookups_of(  # noqa: PLR0913 - what a query's searches had in common
     filters: MetadataFilters | None,
     deadline: Deadline | None,
 ) -> list[Job[list[Found]]]:
-    """Return what asks for kin, one lookup a channel.
+    """Return what asks for kin, one lookup a channel but those of lettering.
 
     Args:
         channels: All of the retriever's.
@@ -85,8 +86,8 @@ def lookups_of(  # noqa: PLR0913 - what a query's searches had in common
     jobs: list[Job[list[Found]]] = []
     for channel in channels:
         name = channel.name
-        if (ids := wanted.get(name)) is None:
-            continue
+        if (ids := wanted.get(name)) is None or channel.modality == LETTERING:
+            continue  # what is read in a picture is none of its entity's texts
         how: dict[str, Any] = {"filters": filters}
         if named_by := links[name].named_by:
             how["linked_by"] = named_by

@@ -21,7 +21,6 @@ from llama_index_mmrag.nodes.node import (
 )
 from llama_index_mmrag.provenance import Contribution, Provenance
 from llama_index_mmrag.retrieval.doubles import node_of
-from llama_index_mmrag.retrieval.words import WordsOf, named
 
 
 class RRFPostprocessor(CheckedComponent, BaseNodePostprocessor):
@@ -173,12 +172,17 @@ def _provenance(
 ) -> Provenance:
     before = tagged.get(entity.entity_id)
     requested, found = (before.requested, before.contributions) if before else ((), ())
-    words = {c.node_id: WordsOf(c.words_of, c.words) for c in found if c.words}
+    words = {c.node_id: c for c in found if c.words_of}
     return Provenance(
         entity_id=entity.entity_id,
         score=entity.score,
         fusion=fusion.describe(),
-        contributions=tuple(named(c, words) for c in entity.contributions),
+        contributions=tuple(
+            c._replace(words=of.words, words_of=of.words_of, lettering=of.lettering)
+            if (of := words.get(c.node_id))
+            else c
+            for c in entity.contributions
+        ),
         # In the lists' order, by which a second fusion breaks ties as this one did.
         requested=tuple(dict.fromkeys((*requested, *routes))),
         degraded=before.degraded if before else (),

@@ -32,8 +32,10 @@ from llama_index_mmrag.retrieval.search import (
 )
 from llama_index_mmrag.retrieval.words import (
     WordsOf,
+    all_words,
     named,
-    with_caption,
+    said_of,
+    with_words,
 )
 from llama_index_mmrag.stores.collection import Found
 
@@ -109,8 +111,9 @@ class Ranking:
         made = partial(cls, rule, nodes=nodes, links=links, answers=answers, lost=gone)
         words: dict[str, WordsOf] = {}
         seen = next((c.name for c in channels if c.modality == "image"), None)
-        if seen is not None:  # otherwise words are shown as texts
-            words = {k: v for answer in answers for k, v in answer.words.items()}
+        if seen is not None and any(answer.words for answer in answers):
+            # Without a channel of pictures words are shown as texts.
+            words = all_words(answer.words for answer in answers)
             made = partial(made, words=words, pictures=seen)
         if image_top_k is None:
             return made(tuple(fused[:top_k]))
@@ -264,12 +267,8 @@ class Ranking:
                 for one in self.kin.get(entity_id, ())
                 if (node := self.nodes[one.channel].get(one.found.node_id)) is not None
             ]
-            captions = {
-                words.picture: self.nodes[hit.channel].get(hit.node_id)
-                for hit in reversed(found)  # the best hit's, of several
-                if (words := self.words.get(hit.node_id))
-            }
-            read = [(hit, *self._node_of(hit, captions)) for hit in found]
+            said = said_of(found, self.words, self.nodes) if self.words else {}
+            read = [(hit, *self._node_of(hit, said)) for hit in found]
             # Under one id an entity has one node of each modality: the best.
             chosen: dict[object, tuple[str, BaseNode]] = {}
             for _, channel, node in read:
@@ -279,7 +278,7 @@ class Ranking:
             contributions = tuple(
                 hit
                 if node is None or node.node_id == hit.node_id
-                else named(hit, self.words)
+                else named(hit, self.words, self.nodes)
                 if hit.node_id in self.words
                 else hit._replace(node_id=node.node_id)  # as its caller spelled it
                 for hit, _, node in read
@@ -297,14 +296,13 @@ class Ranking:
         return list(FusedNode.all_of(explained))
 
     def _node_of(
-        self, hit: Contribution, captions: Mapping[str, BaseNode | None]
+        self, hit: Contribution, said: Mapping[str, Sequence[BaseNode]]
     ) -> tuple[str, BaseNode | None]:
         """Return the node that shows a hit, and its channel; of words, the picture."""
         channel, node_id = self._shown(hit)
         if (node := self.nodes.get(channel, {}).get(node_id)) is None:
             return hit.channel, self.nodes[hit.channel].get(hit.node_id)
-        said = captions.get(node_id)
-        return channel, with_caption(node, said) if said else node
+        return channel, with_words(node, said[node_id]) if node_id in said else node
 
     def _shown(self, hit: Contribution) -> tuple[str, str]:
         words = self.words.get(hit.node_id)

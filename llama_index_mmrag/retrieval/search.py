@@ -178,7 +178,7 @@ class Search:
             ties_in_order=ties_in_order,
         )
         has_words = any(WORDS_OF_KEY in hit.said for hit in found)
-        words = words_among(found) if has_words else {}
+        words = words_among(found, self.part.words) if has_words else {}
         return Answer(ranked, nodes, lost, words, vector)
 
 

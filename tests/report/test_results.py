@@ -29,6 +29,7 @@ def test_result_says_what_was_found_and_why():
         "image_path": None,
         "text": "Tea\nis steeped.",
         "contributions": [FIRST_HIT],
+        "lettering": [],
         "degraded": [LATE],
     }
     assert second["image_path"] == "/photos/pot.png"
@@ -51,6 +52,7 @@ def test_source_says_the_same_under_its_own_keys():
         "score": 0.75,
         "entity_id": "tea",
         "found_by": [FIRST_HIT],
+        "lettering": [],
     }
 
 
