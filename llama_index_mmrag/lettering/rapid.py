@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -111,16 +112,17 @@ def _begun() -> Child:
     """Return the one engine of this process, begun if it is not running."""
     if _engine and not _engine[0].ended:
         return _engine[0]
-    _engine.clear()
+    _end()
     for file in _weights():
         _check(file)
-    child = Child(_SCRIPT, str(N_THREADS))
     try:
+        child = Child(_SCRIPT, str(N_THREADS))
         said = child.answer(within_s=BEGIN_S)
-    except ChildFailed as error:
+        if "error" in said:
+            child.end()
+    except (ChildFailed, OSError) as error:  # OSError: there is no process to be had
         said = {"error": f"its process {error}"}
     if "error" in said:
-        child.end()
         raise ReaderUnusable(
             f"rapidocr cannot be begun: {said['error']}. Expected its weights and "
             f"packages as pip installed them. {_REINSTALL}"
@@ -131,8 +133,18 @@ def _begun() -> Child:
 
 def _end_if_unused() -> None:
     with _LOCK:
-        if not _readers and _engine:
-            _engine.pop().end()
+        # Those that are gone are not in the list, but may still be counted.
+        if not list(_readers):
+            _end()
+
+
+def _end() -> None:
+    while _engine:
+        _engine.pop().end()
+
+
+# An engine without anybody to send a picture ends by itself, but for one that hangs.
+atexit.register(_end)
 
 
 def _forget() -> None:
