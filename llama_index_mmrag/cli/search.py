@@ -31,6 +31,14 @@ def search(  # noqa: PLR0913, PLR0917 - each argument is an option of the comman
             help="Share of the meaning under --mode hybrid; words have the rest.",
         ),
     ] = None,
+    read_query: Annotated[
+        bool,
+        typer.Option(
+            "--read-query",
+            help="Also search for what stands in the picture of --image, as words. For "
+            "a store that was made with --read-pictures.",
+        ),
+    ] = False,
     root: options.Roots = None,
     catalogue: options.Catalogue = None,
     encoder: options.Encoder = None,
@@ -46,6 +54,8 @@ def search(  # noqa: PLR0913, PLR0917 - each argument is an option of the comman
         raise InvalidSetting(
             f"--alpha {alpha} is for a hybrid search. Add --mode hybrid."
         )
+    if read_query and image is None:
+        raise InvalidSetting("--read-query reads a picture. Add --image FILE.")
     output = Output(as_json=as_json)
     with (
         existing(
@@ -59,7 +69,11 @@ def search(  # noqa: PLR0913, PLR0917 - each argument is an option of the comman
         collect_routes() as routes,
     ):
         retriever = index.as_retriever(
-            top_k=top_k, search=search, vector_store_query_mode=mode, alpha=alpha
+            top_k=top_k,
+            search=search,
+            vector_store_query_mode=mode,
+            alpha=alpha,
+            read_query_pictures=read_query,
         )
         results = retriever.retrieve(query_of(text, image))
     for lost in routes.degraded:

@@ -21,6 +21,7 @@ from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.checks.keywords import refuse_unknown
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import CalibratedSum
+from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.links import BY_ENTITY, check_key
 from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
@@ -29,6 +30,7 @@ from llama_index_mmrag.retrieval.settings import OF_CHANNELS
 if TYPE_CHECKING:
     from llama_index_mmrag.agents.query_engine_tool import MultiModalQueryEngineTool
     from llama_index_mmrag.agents.retriever_tool import MultiModalRetrieverTool
+    from llama_index_mmrag.lettering import PictureReader
 
 Searched = Literal["parts", "composed", "both"]
 """Texts and pictures apart (late fusion), their composed vectors (early), or both."""
@@ -50,6 +52,7 @@ class Engines:
 
     _channels: dict[str, Channel]
     _composed: Channel | None
+    _writer: Writer
 
     def as_retriever(
         self, *, search: Searched | None = None, **settings: Any
@@ -68,6 +71,8 @@ class Engines:
                 good hit of a plain one.
         """
         refuse_unknown(settings, "as_retriever", _OF_RETRIEVER, OF_CHANNELS)
+        if settings.get("read_query_pictures") is True:
+            settings["read_query_pictures"] = self._own_reader()
         settings.setdefault("complete_entities", True)
         settings.setdefault("fusion", CalibratedSum())
         # Composed vectors lie under the ids of what they were composed of.
@@ -77,6 +82,17 @@ class Engines:
         made = MultiModalFusionRetriever(self._searched(search), **settings)
         check_key(settings["linked_by"], made.channels)
         return made
+
+    def _own_reader(self) -> PictureReader:
+        lettering: Any = getattr(self._writer, "lettering", None)
+        if lettering is None:
+            raise InvalidSetting(
+                "read_query_pictures is True, and nothing reads the pictures of this "
+                "index. Open it with read_pictures=True, or give a reader, such as "
+                "llama_index_mmrag.lettering.reader_of('rapidocr')."
+            )
+        reader: PictureReader = lettering.reader
+        return reader
 
     def _searched(self, search: Searched | None) -> tuple[Channel, ...]:
         if search is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from inspect import unwrap
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -31,6 +32,7 @@ from llama_index_mmrag.retrieval.query import (
     parts_of,
 )
 from llama_index_mmrag.retrieval.ranking import Ranking
+from llama_index_mmrag.retrieval.read_query import checked_reader, searched_and_read
 from llama_index_mmrag.retrieval.search import SearchChannel, plan
 from llama_index_mmrag.retrieval.settings import (
     OF_CHANNELS,
@@ -45,6 +47,7 @@ from llama_index_mmrag.retrieval.single_routes import SingleRoutes
 from llama_index_mmrag.retrieval.variants import Variants, refuse_settings
 
 if TYPE_CHECKING:
+    from llama_index_mmrag.lettering import PictureReader
     from llama_index_mmrag.stores.native import FilterLike
 
 OnDegraded = Literal["report", "raise"]
@@ -97,6 +100,10 @@ class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
         complete_entities: Also fetch, for each result, its entity's nearest node from
             the channels that did not find it: the picture to a section and the section
             to a picture; their first one over stores that are not Qdrant's.
+        read_query_pictures: What reads the lettering of a query's pictures, to be
+            searched for as words in texts and lettering, as "lettering of image→text";
+            by the query's deadline, and a picture that cannot be read is a degradation.
+            False: they are not read. Of an index's `as_retriever` True is its own.
         on_degraded: "report" returns what the healthy routes found and says in the
             provenance which ones failed; "raise" raises `RouteFailed`.
         timeout_s: Deadline of a whole query in seconds, from its beginning, beside
@@ -136,6 +143,7 @@ class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
         node_ids: Sequence[str] | None = None,
         vector_store_kwargs: dict[str, Any] | None = None,
         complete_entities: bool = False,
+        read_query_pictures: PictureReader | bool = False,
         on_degraded: OnDegraded = "report",
         timeout_s: float | None = None,
         callback_manager: CallbackManager | None = None,
@@ -161,6 +169,7 @@ class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
             vector_store_kwargs=vector_store_kwargs,
         )
         self._complete_entities = truth(complete_entities, "complete_entities")
+        self._reader = checked_reader(read_query_pictures)
         self._on_degraded = one_of(on_degraded, "on_degraded", get_args(OnDegraded))
         self._timeout_s = checked_timeout(timeout_s, of="Retriever")
         base = base_settings(callback_manager, object_map, objects, verbose)
@@ -248,17 +257,28 @@ class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
             # A search that hangs must leave time to read what the others found.
             until = deadline.earlier_by(LOOKUP_SHARE)
         channels = [c for c in self._channels if modality in (None, c.modality)]
-        searches = plan(
-            [part for part in parts if kind in (None, part.kind)],
-            channels,
+        planned = partial(
+            plan,
             depth=top_k + (image_top_k or 0),
             filters=self._filters,
             with_background=self._fusion.needs_background or completes,
             links=self._links,
             deadline=until,
         )
+        searches = planned([p for p in parts if kind in (None, p.kind)], channels)
+        if self._reader is None or kind is not None or not parts[-1].image:
+            answers, silent = yield searches
+        else:
+            answers, silent, searches = yield from searched_and_read(
+                searches,
+                parts,
+                self._reader,
+                until,
+                lambda found, where: planned(
+                    found, [c for c in channels if c.modality in where]
+                ),
+            )
         requested = tuple(search.name for search in searches)
-        answers, silent = yield searches
         late = [lost.channel for lost in silent if lost.kind in ("deadline", "busy")]
         report(silent, requested=requested)
         if len(silent) == len(searches):

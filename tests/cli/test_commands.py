@@ -386,6 +386,9 @@ def test_picture_and_words_are_searched_for_together(run, store, docs):
     both = rows_of(run("search", "tea", *picture))
     assert routes_of(both) == {"text→text", "text→image", "image→image"}
     assert rows_of(run("search", *picture))[0]["source"] == "teapot.png"
+    unread = run("search", *picture, "--read-query")
+    refused(unread, "Open it with read_pictures=True")
+    refused(run("search", "tea", "--store", store, "--read-query"), "Add --image FILE")
 
 
 def test_top_k_counts_entities_and_rows_are_nodes_of_the_store(run, store):
