@@ -24,6 +24,7 @@ from llama_index_mmrag.checks.keywords import answered
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.concurrency.jobs import Way
 from llama_index_mmrag.embeddings.encoder import computes_here
+from llama_index_mmrag.nodes.node import LETTERING
 from llama_index_mmrag.nodes.payloads import PayloadKeys
 from llama_index_mmrag.retrieval.composed_query import QueryComposer, check_accepts
 from llama_index_mmrag.retrieval.copies import OpensItself
@@ -62,7 +63,8 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
         modality: What the collection's nodes are; the name if empty.
         accepts: Kinds of query part that are searched for here. None takes what suits:
             text, and pictures too where the encoder can encode them and the collection
-            is not one of texts: pictures find texts badly, and would vote all the same.
+            is not one of texts or lettering, which pictures find badly, and would vote
+            all the same.
             With a composition, "composed": all parts of a query as one, or the only
             one. With an empty set nothing is searched for here, and nodes only come
             along with what other channels find.
@@ -225,7 +227,7 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
     def _suits(self) -> frozenset[PartKind]:
         if self.composition is not None:
             return frozenset({"composed"})
-        both = self._sees and (self.modality or self.name) != "text"
+        both = self._sees and (self.modality or self.name) not in ("text", LETTERING)
         return frozenset({"text", "image"} if both else {"text"})
 
     def answer(self, search: Search) -> Answer:

@@ -46,11 +46,7 @@ def over(open_store, paint) -> Over:
     known = {name: open_store("edge", held) for name, held in nodes.items()}
 
     def made(reader: object, **settings: object) -> MultiModalFusionRetriever:
-        accepts = {"lettering": {"text"}}
-        channels = [
-            channel(name, store, accepts=accepts.get(name))
-            for name, store in known.items()
-        ]
+        channels = [channel(name, store) for name, store in known.items()]
         return retriever_of(
             *channels, linked_by=BY_ENTITY, read_query_pictures=reader, **settings
         )
