@@ -51,6 +51,8 @@ PACKAGES = ("llama-index-mmrag", "qdrant-edge-py", "numpy", "scipy")
 CACHE = Path(tempfile.gettempdir()) / "mmrag-words"
 N_FLIPPED, N_CHECKED = 9_999, 100
 SURE = 0.05
+LONG = 40
+"""Words of a question that is told of apart: BM25 grows with their number."""
 OFF = {"vector_store_query_mode": "default"}
 CODES = dict.fromkeys(("as written", "lower case", "in a sentence"), 0.98)
 """Spellings and their least P@1; that of the others is .9."""
@@ -333,6 +335,15 @@ def rows_of(cells: Sequence[Cell], seed: int) -> list[Row]:
         how = [(one.text, "", one.cluster) for one in cell.asked]
         row = {"kind": cell.kind, "of": cell.of, "questions": len(clusters)}
         row |= {"clusters": len(set(clusters)), "checked": cell.checked}
+        is_long = np.array([len(one.text.split()) > LONG for one in cell.asked])
+        row["by_length"] = [
+            [
+                int(some.sum()),
+                *(float(np.mean(r[some] > 0)) for r in (cell.off, cell.on)),
+            ]
+            for some in (~is_long, is_long)
+            if some.any()
+        ]
         for name, measure in MEASURES.items():
             on, off = measure(cell.on), measure(cell.off)
             row[name] = {
@@ -419,6 +430,25 @@ def page(report: Row) -> list[str]:
         "",
         f"Of {checked[0]} of these questions the order by the package's rules over all",
         f"scores is the retriever's for {checked[1]} on and {checked[2]} off.",
+        "",
+        f"Figures with words, by the length of the question: up to {LONG} words, and",
+        "more. own@10, off → on (questions):",
+        "",
+        *table(
+            ["asked by", "of", f"up to {LONG} words", "more"],
+            (
+                [
+                    row["kind"],
+                    row["of"],
+                    *(
+                        f"{100 * off:.1f} → {100 * on:.1f} ({n})"
+                        for n, off, on in row["by_length"]
+                    ),
+                ]
+                for row in rows
+                if row["kind"].endswith("as words")
+            ),
+        ),
         "",
         "Part numbers of 1,000 near-identical pages and of 200 pairs that differ by",
         "the order of their groups, and thirty sentences in each of five languages",
