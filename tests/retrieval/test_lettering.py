@@ -139,6 +139,16 @@ async def test_of_a_sections_pictures_the_one_that_says_it_is_shown_with_its_tex
     assert uid("text cyan") in best
 
 
+async def test_pictures_that_are_found_by_lettering_count_as_pictures(
+    over, pictures, retrieve
+):
+    texts = [text_node("red"), text_node("white")]
+    settings = {"top_k": 1, "image_similarity_top_k": 1, "complete_entities": False}
+    retriever = over(texts, pictures, [lettering_of(pictures[1], "red")], **settings)
+    found = await retrieve(retriever, "red")
+    assert ids_of(found) == [uid("image green"), uid("text red")]
+
+
 async def test_what_was_read_in_a_picture_that_is_gone_is_shown_itself(
     over, pictures, retrieve
 ):
