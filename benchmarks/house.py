@@ -2,8 +2,9 @@
 
 Each side runs in a process of its own, over a copy of the same stores, and they are
 asked in turn, so that a busy machine slows both; read the ratios. What is opened each
-side has made itself: stores of another format are refused. From the repository's
-root, with a checkout of an earlier commit:
+side has made itself: stores of another format are refused. It is searched once and
+closed, and files that Python opens at that are counted. From the repository's root,
+with a checkout of an earlier commit:
 
     python benchmarks/house.py --before ../base
 """
@@ -14,8 +15,6 @@ import argparse
 import os
 import platform
 import shlex
-import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from datetime import datetime, timezone
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from llama_index.core.schema import (
@@ -39,16 +39,17 @@ from llama_index.core.schema import (
 from llama_index_mmrag import Channel, MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.encoder import PictureEncoder
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.edge_layout import copy_sparse
 
 HERE = Path(__file__).resolve().parent
 DIM = 384
 N_NODES = {"query": (5_000, 5_000), "documents": (20_000, 0)}
 N_NODES["opening"] = (20_000, 20_000)
 """Texts and pictures in the collections that a measure asks."""
-DIM_OPENED = 64
 TURN = 10
 """Queries that a side answers before it is the other's turn."""
 CENTRES = np.random.default_rng(0).normal(size=(64, DIM))
+Result = TypeVar("Result")
 PACKAGES = ["qdrant-edge-py", "llama-index-core", "numpy"]
 
 
@@ -73,16 +74,15 @@ class Constant(PictureEncoder):
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return ones, `(n, dim)`."""
-        return np.ones((len(texts), DIM_OPENED))
+        return np.ones((len(texts), DIM))
 
     encode_images = encode_texts
 
 
-def vectors_of(kind: str, n: int, *, seed: int, dim: int = DIM) -> np.ndarray:
+def vectors_of(kind: str, n: int, *, seed: int) -> np.ndarray:
     """Return unit vectors in 64 clusters, shape `(n, dim)`: real ones cluster too."""
     rng = np.random.default_rng([len(kind), seed])
     vectors = CENTRES[rng.integers(0, 64, size=n)] + rng.normal(size=(n, DIM))
-    vectors = vectors[:, :dim]
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -92,10 +92,10 @@ def vector_of(number: int) -> list[float]:
     return vectors_of("query", 1, seed=number)[0].tolist()
 
 
-def nodes_of(modality: str, n: int, *, dim: int = DIM) -> list[BaseNode]:
+def nodes_of(modality: str, n: int) -> list[BaseNode]:
     """Return nodes of 20 a document; every text has its picture."""
     made: list[BaseNode] = []
-    for i, vector in enumerate(vectors_of(modality, n, seed=0, dim=dim)):
+    for i, vector in enumerate(vectors_of(modality, n, seed=0)):
         common = {
             "id_": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{modality} {i}")),
             "text": f"Passage {i}. " + "Lorem ipsum dolor sit amet. " * 16,
@@ -123,18 +123,31 @@ def opened(folder: Path) -> MultiModalQdrantIndex:
     )
 
 
+def timed(call: Callable[[], Result]) -> tuple[Result, tuple[float, float]]:
+    """Return what a call returns, and its milliseconds by the clock and of CPU."""
+    began = time.perf_counter(), time.process_time()
+    result = call()
+    ended = time.perf_counter(), time.process_time()
+    return result, (1000 * (ended[0] - began[0]), 1000 * (ended[1] - began[1]))
+
+
 def open_each_time(folder: Path) -> None:
     """Do what `answer` does of a store that is made first, opened and closed."""
     encoder = Constant()
     if not folder.exists():
         with MultiModalQdrantIndex.open(folder, embed_model=encoder) as index:
             for channel, n in zip(index.channels, N_NODES["opening"], strict=True):
-                nodes = nodes_of(channel.name, n, dim=DIM_OPENED)
-                channel.vector_store.add(nodes)
+                channel.vector_store.add(nodes_of(channel.name, n))
+    opened_now: list[object] = []
+    sys.addaudithook(lambda event, args: event == "open" and opened_now.append(args[0]))
     for _ in sys.stdin:
-        began_s = time.perf_counter()
-        with MultiModalQdrantIndex.open(folder, embed_model=encoder):
-            print(1000 * (time.perf_counter() - began_s), flush=True)  # noqa: T201
+        index, taken = timed(
+            lambda: MultiModalQdrantIndex.open(folder, embed_model=encoder)
+        )
+        index.as_retriever().retrieve("0")
+        opened_now.clear()
+        index.close()
+        print(*taken, len(opened_now), flush=True)  # noqa: T201
 
 
 def answer(folder: Path, measure: str) -> None:
@@ -149,9 +162,8 @@ def answer(folder: Path, measure: str) -> None:
         )
         for line in sys.stdin:
             vector_of(int(line))
-            began_s = time.perf_counter()
-            ask(line.strip())
-            print(1000 * (time.perf_counter() - began_s), flush=True)  # noqa: T201
+            _, taken = timed(lambda line=line: ask(line.strip()))
+            print(*taken, 0, flush=True)  # noqa: T201
 
 
 class Side:
@@ -166,22 +178,22 @@ class Side:
             text=True,
         )
 
-    def ask(self, number: int) -> float:
-        """Return how many milliseconds the answer took."""
+    def ask(self, number: int) -> list[float]:
+        """Return milliseconds by the clock and of CPU, and files opened at closing."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
         stdin.write(f"{number}\n")
         stdin.flush()
-        return float(stdout.readline())
+        return [float(value) for value in stdout.readline().split()]
 
     def close(self) -> None:
         """End the process."""
         self._process.communicate()
 
 
-def measured(measure: str, before: Path, rounds: int) -> tuple[float, float]:
-    """Return the 10th percentiles before and now, in milliseconds; least of opening."""
+def measured(measure: str, before: Path, now: Path, rounds: int) -> list[str]:
+    """Return a row of the table: each side's 10th percentiles, and their ratios."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if measure != "opening":
@@ -189,35 +201,34 @@ def measured(measure: str, before: Path, rounds: int) -> tuple[float, float]:
                 for channel, n in zip(index.channels, N_NODES[measure], strict=True):
                     if n:
                         channel.vector_store.add(nodes_of(channel.name, n))
-            shutil.copytree(folder / "now", folder / "before")
+            copy_sparse(folder / "now", folder / "before")
         sides = [
             Side(before.resolve(), folder / "before", measure),
-            Side(HERE.parent, folder / "now", measure),
+            Side(now.resolve(), folder / "now", measure),
         ]
         try:
-            taken: tuple[list[float], list[float]] = [], []
+            taken: tuple[list[list[float]], list[list[float]]] = [], []
             for turn in range(max(1, rounds // TURN)):
-                for side, times in zip(sides, taken, strict=True):
+                for side, rows in zip(sides, taken, strict=True):
                     asked = [side.ask(TURN * turn + i) for i in range(TURN)]
                     # The first finds the other side's data in the processor's cache.
-                    times.extend(asked[1:])
+                    rows.extend(asked[1:])
         finally:
             for side in sides:
                 side.close()
-    one, other = taken
     # What else runs here only adds to a time.
-    if measure == "opening":
-        return min(one), min(other)
-    return statistics.quantiles(one, n=10)[0], statistics.quantiles(other, n=10)[0]
+    one, other = (np.percentile(rows, 10, axis=0) for rows in taken)
+    wall, cpu = other[:2] / one[:2]
+    n_opened = max(row[2] for row in taken[1])
+    return [
+        *(f"{value:.2f}" for value in (one[0], other[0], wall, one[1], other[1], cpu)),
+        f"{n_opened:.0f}" if measure == "opening" else "",
+    ]
 
 
-def markdown(rows: dict[str, tuple[float, float]]) -> str:
+def markdown(rows: dict[str, list[str]]) -> str:
     date = datetime.now(timezone.utc).strftime("%Y-%m-%d")
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    listed = [
-        f"| {name} | {before:.2f} | {now:.2f} | {now / before:.2f} |"
-        for name, (before, now) in rows.items()
-    ]
     return "\n".join(
         [
             "# The index's query, documents and opening, beside an earlier commit",
@@ -226,13 +237,13 @@ def markdown(rows: dict[str, tuple[float, float]]) -> str:
             f"{platform.system()}, load {os.getloadavg()[0]:.1f}; Python "
             f"{platform.python_version()}, {packages}; "
             f"`{shlex.join(['python', *sys.argv])}`. 10th percentiles in "
-            f"milliseconds, of opening the least, both sides asked in turns of {TURN}. "
-            f"Synthetic vectors of {DIM} numbers, {DIM_OPENED} where opened, Qdrant "
-            f"Edge.",
+            f"milliseconds, by the clock and of CPU, both sides asked in turns of "
+            f"{TURN}; files that Python opens when what was searched alone is closed. "
+            f"Synthetic vectors of {DIM} numbers, Qdrant Edge.",
             "",
-            "| | before | now | ratio |",
-            "|---|---|---|---|",
-            *listed,
+            "| | before | now | ratio | CPU before | now | ratio | opened at close |",
+            "|---|---|---|---|---|---|---|---|",
+            *(f"| {name} | {' | '.join(row)} |" for name, row in rows.items()),
             "",
         ]
     )
@@ -241,6 +252,10 @@ def markdown(rows: dict[str, tuple[float, float]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--before", type=Path, help="a checkout of an earlier commit")
+    parser.add_argument("--now", type=Path, default=HERE.parent, help="and a later one")
+    parser.add_argument(
+        "--only", choices=N_NODES, nargs="+", default=[*N_NODES], help="no file then"
+    )
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--measure", choices=N_NODES, help=argparse.SUPPRESS)
@@ -250,14 +265,18 @@ def main() -> None:
         return
     if arguments.before is None:
         parser.error("give --before, the folder of an earlier checkout")
-    before, rounds = arguments.before, arguments.rounds
+    sides, rounds = (arguments.before, arguments.now), arguments.rounds
+    named = {
+        "query": ("default query over 2 x 5,000 nodes", rounds),
+        "documents": ("document ids of 20,000 nodes", rounds // 10),
+        "opening": ("opening 2 x 20,000 nodes", rounds // 4),
+    }
     rows = {
-        "default query over 2 x 5,000 nodes": measured("query", before, rounds),
-        "document ids of 20,000 nodes": measured("documents", before, rounds // 10),
-        "opening 2 x 20,000 nodes": measured("opening", before, rounds // 10),
+        named[one][0]: measured(one, *sides, named[one][1]) for one in arguments.only
     }
     text = markdown(rows)
-    (HERE / "results" / "house.md").write_text(text)
+    if len(rows) == len(named):
+        (HERE / "results" / "house.md").write_text(text)
     print(text)  # noqa: T201
 
 

@@ -319,7 +319,6 @@ class EdgeFolder:
                         f"The store in {str(self.path)!r} indexes the field {key!r} as "
                         f"{found[key]!r}; expected {schema!r}. Open it with its own."
                     )
-            shard.flush()
         return {**found, **declared}
 
     @contextlib.contextmanager

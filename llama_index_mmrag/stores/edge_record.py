@@ -13,6 +13,7 @@ import itertools
 import logging
 import mmap
 import os
+import stat
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -178,12 +179,12 @@ def damaged(folder: Path, found: list[str]) -> StoreUnusable:
 def _other_sizes(folder: Path, closed: Closed) -> Iterator[str]:
     for name, file in closed.files.items():
         try:
-            size = (folder / name).stat().st_size
+            now = (folder / name).stat()
         except OSError as error:
             yield f"{name}: {error.strerror}"
             continue
-        if size != file.size or not (folder / name).is_file():
-            yield f"{name}: {size} bytes; {file.size} when it was closed"
+        if now.st_size != file.size or not stat.S_ISREG(now.st_mode):
+            yield f"{name}: {now.st_size} bytes; {file.size} when it was closed"
 
 
 def crc32_of(path: Path) -> int:
