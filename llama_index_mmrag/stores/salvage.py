@@ -2,8 +2,9 @@
 
 The engine refuses a shard for one damaged file, and ends the process where a file is
 shorter than it was. So files are given back the sizes that they had, descriptions are
-taken from a new shard, points whose ids are lost get others (a node says its own), and
-the log, which has the last writes whole, 32 MB of them at least, is read by itself.
+taken from a new shard, points whose ids are lost get others (a node says its own),
+payloads whose places are lost are looked for in their pages, and the log, which has the
+last writes whole, 32 MB of them at least, is read by itself.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from llama_index_mmrag.errors import StoreUnusable
 from llama_index_mmrag.stores.edge_engine import DISTANCES, SPARSE_NAME, engine_errors
 from llama_index_mmrag.stores.edge_index import run_in_child
 from llama_index_mmrag.stores.edge_layout import SHARD_PREFIX, copy_sparse
+from llama_index_mmrag.stores.edge_read_all import LOOSE, PAYLOADS, TRACKER
 from llama_index_mmrag.stores.edge_record import Closed, crc32_of, read_record
 from llama_index_mmrag.stores.format import CollectionEntry
 from llama_index_mmrag.stores.quantisation import shard_config, vector_params
@@ -61,7 +63,7 @@ def points_left(
         closed = None
     for shard in sorted(folder.glob(SHARD_PREFIX + "*")):
         damaged = _Damaged(shard, entry, [*_damaged_files(shard, closed)])
-        for prepare in (_log_alone, _mended):
+        for prepare in (_log_alone, _mended, _payloads_alone):
             shutil.rmtree(work, ignore_errors=True)
             try:
                 prepare(damaged, work)
@@ -136,6 +138,8 @@ def _mended(damaged: _Damaged, target: Path) -> None:
             if new := _description_in(template, path):
                 shutil.copyfile(new, file)
             else:
+                if path.name == TRACKER:  # it would lead to other points' payloads
+                    file.write_bytes(b"")
                 file.touch()
                 os.truncate(file, size)
         for path, _ in damaged.files:
@@ -143,6 +147,16 @@ def _mended(damaged: _Damaged, target: Path) -> None:
                 _number(target / path.parent)
     finally:
         shutil.rmtree(template, ignore_errors=True)
+
+
+def _payloads_alone(damaged: _Damaged, target: Path) -> None:
+    """Make a new shard beside the payloads, of which its points are made: see there.
+
+    A vector's storage that asks for more than there is fails the whole segment.
+    """
+    _new_shard(damaged, target)
+    for storage in damaged.shard.glob(f"segments/*/{PAYLOADS}"):
+        copy_sparse(storage, target / LOOSE / storage.parent.name)
 
 
 def _number(segment: Path) -> None:

@@ -218,6 +218,25 @@ def remove_the_versions(shard: Path) -> None:
     next(shard.rglob("*id_tracker.versions")).unlink()
 
 
+def remove_the_tracker(shard: Path) -> None:
+    remove_the_log(shard)
+    next(shard.rglob("payload_storage/tracker.dat")).unlink()
+
+
+def truncate_the_tracker(shard: Path) -> None:
+    remove_the_log(shard)
+    os.truncate(next(shard.rglob("payload_storage/tracker.dat")), 30)
+
+
+def flip_a_place(shard: Path) -> None:
+    remove_the_log(shard)
+    with next(shard.rglob("payload_storage/tracker.dat")).open("r+b") as file:
+        file.seek(4 + 16 * 2 + 8)  # the third point's, which lies elsewhere then
+        (byte,) = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -234,6 +253,9 @@ def remove_the_versions(shard: Path) -> None:
         remove_the_ids,
         zero_the_ids,
         remove_the_versions,
+        remove_the_tracker,
+        truncate_the_tracker,
+        flip_a_place,
     ],
 )
 def test_every_point_that_is_whole_is_there_after_the_repair(damage, root, encoder):
@@ -265,6 +287,19 @@ def test_vector_that_is_lost_is_made_anew(root, encoder):
     done = repaired(root, encoder)
     assert done.n_encoded["text"] == encoder.taken()[0] > 0
     assert done.n_copied["text"] + done.n_encoded["text"] == N
+    assert stored(root, encoder) == before
+
+
+def test_vectors_that_stop_the_engine_cost_no_words(root, encoder):
+    before = stored(root, encoder)
+    shard = shard_in(root / "text")
+    remove_the_log(shard)
+    status = next(shard.rglob("vector_storage*/deleted/status.dat"))
+    status.write_bytes(b"\xff" * status.stat().st_size)
+    encoder.taken()
+    done = repaired(root, encoder)
+    assert (done.n_encoded, done.n_lost) == ({"text": N}, {"text": 0})
+    assert encoder.taken()[0] == N
     assert stored(root, encoder) == before
 
 
