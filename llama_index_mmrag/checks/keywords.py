@@ -24,6 +24,8 @@ _WORDS = {
     "top_k": "k",
     "images=[...]": "image",
     "items": "document",
+    'hybrid="german", or hybrid=Bm25Encoder(language=...)': "language words_language "
+    "analyzer stemmer stopwords",
     "aquery() and aretrieve()": "use_async",
     "max_images=0 for captions instead of pictures": "multimodal",
     "Settings.chunk_size, or transformations at ingestion": "citation_chunk_size",

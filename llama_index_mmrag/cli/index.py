@@ -90,6 +90,14 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
             "search by both. Default: as the store is; a new one keeps none.",
         ),
     ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of the words that --hybrid keeps, such as german: whose stop words "
+            "are left out and whose endings are cut; none: nobody's. Default: english.",
+        ),
+    ] = None,
     strict: options.Strict = False,
     encoder: options.Encoder = None,
     alignment: options.AlignmentFile = None,
@@ -105,6 +113,11 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
         raise InvalidSetting(
             "--allow-gone is for --refresh, which removes what is gone. Add that."
         )
+    if language is not None and not hybrid:
+        raise InvalidSetting(
+            f"--language {language} is of the words that --hybrid keeps. Add that."
+        )
+    from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
     from llama_index_mmrag.ingestion.directory import discover
     from llama_index_mmrag.report.results import InsertReport, Skipped
 
@@ -115,8 +128,9 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
         discover(directory, recursive=False)
     rule = _composition_for(place, composition, alpha)
     embed_model = chosen_encoder(encoder, alignment)
+    words = Bm25Encoder(None) if language == "none" else language or hybrid
     with opened(
-        place, embed_model, composition=rule, hybrid=hybrid, catalogue=catalogue
+        place, embed_model, composition=rule, hybrid=words, catalogue=catalogue
     ) as index:
         how: dict[str, Any] = {"root": root, "moved": moved, "checksum": checksum}
         how["show_progress"] = output.shows_progress

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from llama_index_mmrag import MultiModalQdrantIndex
     from llama_index_mmrag.composition import Composition
+    from llama_index_mmrag.embeddings import Bm25Encoder
 
 
 def existing(
@@ -67,7 +68,7 @@ def opened(
     embed_model: BaseEmbedding | None,
     *,
     composition: Composition | None,
-    hybrid: bool | None = None,
+    hybrid: bool | str | Bm25Encoder | None = None,
     roots: Mapping[str, str] | None = None,
     catalogue: Path | None = None,
 ) -> MultiModalQdrantIndex:

@@ -175,7 +175,7 @@ def _built(  # noqa: PLR0913, PLR0917 - what is built, of what, and why
         payload_indexes=old.indexes,
         vector_name=collection.store.vector_name,
         quantisation=row.quantisation,
-        enable_hybrid=old.hybrid,
+        enable_hybrid=old.words,
     )
     built.append(new)
     _copy(old, new, row.transform)

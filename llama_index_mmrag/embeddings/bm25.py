@@ -12,6 +12,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, TypeAlias
@@ -185,6 +186,39 @@ class Bm25Encoder:
         if self.language != "arabic":
             text = _ARTICLE.sub("", text)
         return _NO_SPACES.sub(_pairs, text)
+
+
+def named(hybrid: bool | str | Bm25Encoder | None) -> bool | Bm25Encoder | None:
+    """Return whether words are searched, or what makes their vectors, if it is said.
+
+    Args:
+        hybrid: The same; or the language.
+
+    Raises:
+        InvalidSetting: There is no such language.
+    """
+    return Bm25Encoder(hybrid) if isinstance(hybrid, str) else hybrid
+
+
+def made_by(
+    card: Mapping[str, Any], expected: Bm25Encoder | None, of: str
+) -> Bm25Encoder:
+    """Return the encoder that a card is of.
+
+    Args:
+        card: A store's.
+        expected: Which one that is to be; None: any that there is here.
+        of: What the store is called.
+
+    Raises:
+        CollectionMismatch: It is another's.
+    """
+    words = expected or Bm25Encoder()
+    if expected is None:
+        with suppress(InvalidSetting):  # of an engine that knew more languages
+            words = Bm25Encoder(**{k: card[k] for k in asdict(words) if k in card})
+    words.check(card, of)
+    return words
 
 
 @cache

@@ -12,6 +12,7 @@ from llama_index.core.embeddings.utils import EmbedType
 from llama_index_mmrag.checks import instance
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.composition import Composition
+from llama_index_mmrag.embeddings.bm25 import Bm25Encoder, named
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.index.catalogues import catalogue_in, catalogue_on
 from llama_index_mmrag.index.copies import Copies
@@ -137,7 +138,7 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
         embed_model: EmbedType | None = None,
         image_embed_model: EmbedType | None = None,
         composition: Composition | None = None,
-        hybrid: bool | None = None,
+        hybrid: bool | str | Bm25Encoder | None = None,
         settings: ReadSettings | None = None,
         roots: Mapping[str, str | Path] | None = None,
         catalogue: str | Path | Literal[False] | None = None,
@@ -172,8 +173,10 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
                 others. None for late fusion alone. A store remembers it.
             hybrid: Whether texts are searched by their words too, as they are written,
                 beside their vectors. True of a new store keeps vectors of words, which
-                it cannot gain later; False leaves them alone in searches; None: by
-                words where the store keeps them, and a new one keeps none.
+                it cannot gain later: of English ones, or of "german", or as a
+                `Bm25Encoder` makes them, which the store remembers; False leaves them
+                alone in searches; None: by words where the store keeps them, and a new
+                one keeps none.
             settings: How files and documents become nodes.
             roots: Where folders that were indexed elsewhere lie on this machine, by
                 their roots' names: their pictures are shown from there.
@@ -187,7 +190,7 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
                 folder, or `image_embed_model` has no pictures, or pictures and texts of
                 two lengths.
             CollectionMismatch: The store was filled by other encoders, or with other
-                early fusion, or keeps no words, and `hybrid` is True. A server's
+                early fusion, or keeps no words that `hybrid` asks for. A server's
                 collection that does not say by which is opened with a logged warning.
             StoreInUse: The folder is open already, here or in another process.
             StoreUnusable: The folder cannot be created, read or written, or holds
@@ -210,6 +213,7 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
             )
         if catalogue is not False:
             instance(catalogue, "open(): catalogue", str, Path, or_none=True)
+        words = named(hybrid)
         encoders = encoders_of(embed_model, image_embed_model)
         is_temporary = MEMORY in (path, location)
         with ExitStack() as opened, ExitStack() as unfinished:
@@ -218,7 +222,7 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
             if path is not None:
                 root = Path(path)
                 with encoders.told():
-                    channels = channels_in(root, encoders.of, composition, hybrid)
+                    channels = channels_in(root, encoders.of, composition, words)
                 unfinished.callback(close_all, channels)
                 for channel in channels if is_temporary else ():
                     channel.collection.store._is_temporary = True
@@ -245,7 +249,7 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
                         collection,
                         encoders.of,
                         composition,
-                        hybrid=hybrid,
+                        hybrid=words,
                         aclient=aclient,
                     )
                 known = catalogue_on(client, collection, catalogue)

@@ -22,6 +22,7 @@ from llama_index_mmrag.compression.places import (
     opened_places,
     remove_leftovers,
 )
+from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import (
@@ -128,7 +129,7 @@ def channels_in(
     root: Path,
     encoders: Mapping[str, BaseEmbedding],
     composition: Composition | None,
-    hybrid: bool | None = None,
+    hybrid: bool | Bm25Encoder | None = None,
 ) -> list[Channel]:
     """Return the open channels of a folder, which is made a store if it is none.
 
@@ -188,7 +189,7 @@ def channels_on(
     encoders: Mapping[str, BaseEmbedding],
     composition: Composition | None,
     *,
-    hybrid: bool | None = None,
+    hybrid: bool | Bm25Encoder | None = None,
     aclient: AsyncQdrantClient | None = None,
 ) -> list[Channel]:
     """Return the channels of a server's collections, made if they are missing.
@@ -262,7 +263,7 @@ def _composed_dim(
 
 
 def _channel(
-    name: str, store: Any, model: BaseEmbedding, hybrid: bool | None
+    name: str, store: Any, model: BaseEmbedding, hybrid: bool | Bm25Encoder | None
 ) -> Channel:
     by_words = store.enable_hybrid and hybrid is not False
     mode = VectorStoreQueryMode.HYBRID if by_words else VectorStoreQueryMode.DEFAULT

@@ -17,6 +17,7 @@ from llama_index.core.schema import BaseNode
 
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.compression.places import encoder_of, is_place
+from llama_index_mmrag.embeddings.bm25 import made_by
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import InvalidSetting, StoreUnusable
 from llama_index_mmrag.files.writing import put_aside
@@ -191,7 +192,7 @@ class _Work:
             distance=entry.distance,
             vector_name=entry.vector,
             quantisation=quantisation,
-            enable_hybrid=entry.words is not None,
+            enable_hybrid=entry.words and made_by(entry.words, None, name),
         )
         if name in self._damaged and entry.alignment is not None:
             old = self._root / entry.folder

@@ -59,8 +59,8 @@ class QdrantEdgeVectorStore(OpensFolder):
         vector_name: Name of the vector in each point.
         quantisation: How a new store keeps its vectors; None: as they are, and of an
             existing store what it has. Codes are made by `build_index`.
-        enable_hybrid: Whether a new store keeps a vector of each node's words too,
-            which SPARSE, TEXT_SEARCH and HYBRID queries search; None: what it has.
+        enable_hybrid: Whether SPARSE, TEXT_SEARCH and HYBRID find a new store's words;
+            or their language, or a `Bm25Encoder`. True: English; None: what it has.
 
     Example:
         >>> import tempfile, uuid

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import qdrant_edge as qe
 
+from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
 from llama_index_mmrag.errors import MmragError, StoreFull, StoreInUse, StoreUnusable
 from llama_index_mmrag.stores.quantisation import Quantisation
 
@@ -41,7 +42,7 @@ class ShardSpec:
     distance: str
     payload_indexes: Mapping[str, str]
     quantisation: Quantisation | None = None
-    hybrid: bool | None = None
+    hybrid: bool | Bm25Encoder | None = None
 
 
 def check_vectors(path: Path, records: Iterable[qe.Record], vector_name: str) -> None:

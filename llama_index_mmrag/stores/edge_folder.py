@@ -91,7 +91,7 @@ class EdgeFolder:
             self._closed = closed
             self._shard = self._load(self._shard_name)
             said = described(self.path, self._shard_name, spec)
-            self.dim, self.distance, self.hybrid = said
+            self.dim, self.distance, self.words = said
             if closed is not None:
                 check_count(self.path, closed, self.count())
             self.quantisation = read_quantisation(self.path, spec.quantisation)

@@ -30,6 +30,8 @@ from llama_index_mmrag.stores.quantisation import QUANTISATION
 
 POINTER = "store.json"
 LOCK = ".lock"
+WORDS = "words.json"
+"""What makes the vectors of words, if there are any."""
 SHARD_PREFIX = "shard-"
 _STATES = frozenset({"creating", "ready"})
 
@@ -101,7 +103,7 @@ def ready_shard(folder: Path) -> str | None:
             shutil.rmtree(folder / name, ignore_errors=True)
             return None
         return name
-    ours = {LOCK, POINTER + ".new", QUANTISATION}
+    ours = {LOCK, POINTER + ".new", QUANTISATION, WORDS}
     if foreign := sorted(e.name for e in folder.iterdir() if e.name not in ours):
         raise StoreUnusable(
             f"The folder {str(folder)!r} holds {foreign[:3]!r} but no {POINTER!r}, so "

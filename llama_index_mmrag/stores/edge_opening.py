@@ -15,7 +15,7 @@ from typing_extensions import Self
 from llama_index_mmrag.checks import no_address, number, one_of, whole
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.checks.components import CheckedComponent
-from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
+from llama_index_mmrag.embeddings.bm25 import Bm25Encoder, named
 from llama_index_mmrag.errors import StoreClosed, StoreUnusable
 from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.edge_engine import (
@@ -53,7 +53,7 @@ class OpensFolder(CheckedComponent, ThreadedVectorStore, ABC):
     payload_indexes: dict[str, str]
     vector_name: str
     quantisation: Quantisation | None = None
-    enable_hybrid: bool | None = None
+    enable_hybrid: bool | Bm25Encoder | None = None
 
     _folder: EdgeFolder | None = PrivateAttr(default=None)
     _opens_when_used: bool = PrivateAttr(default=False)
@@ -70,7 +70,7 @@ class OpensFolder(CheckedComponent, ThreadedVectorStore, ABC):
         payload_indexes: Iterable[str] | Mapping[str, str] | None = None,
         vector_name: str = DENSE_NAME,
         quantisation: Quantisation | Mapping[str, Any] | None = None,
-        enable_hybrid: bool | None = None,
+        enable_hybrid: bool | str | Bm25Encoder | Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         advice = (
@@ -85,12 +85,14 @@ class OpensFolder(CheckedComponent, ThreadedVectorStore, ABC):
         }
         if isinstance(quantisation, Mapping):
             quantisation = Quantisation.from_dict(quantisation)
+        if isinstance(enable_hybrid, Mapping):
+            enable_hybrid = Bm25Encoder(**enable_hybrid)
         super().__init__(
             path=no_address(str(path), "path", advice=elsewhere),
             payload_indexes=schemas,
             vector_name=vector_name,
             quantisation=quantisation,
-            enable_hybrid=enable_hybrid,
+            enable_hybrid=named(enable_hybrid),
             **known,
             **kwargs,
         )
@@ -138,8 +140,9 @@ class OpensFolder(CheckedComponent, ThreadedVectorStore, ABC):
             self._folder = EdgeFolder(Path(self.path), spec)
             self.dim = self._folder.dim
             self.quantisation = self._folder.quantisation
-            self.enable_hybrid = self._folder.hybrid
-            self._words = Bm25Encoder() if self._folder.hybrid else None
+            self._words = self._folder.words
+            if self.enable_hybrid is None:
+                self.enable_hybrid = self._words is not None
         return self
 
     def opens_when_used(self) -> None:

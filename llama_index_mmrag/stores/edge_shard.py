@@ -9,6 +9,7 @@ from pathlib import Path
 
 import qdrant_edge as qe
 
+from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.files.writing import sync_folder, sync_tree
 from llama_index_mmrag.stores.edge_engine import (
@@ -26,6 +27,7 @@ from llama_index_mmrag.stores.edge_layout import (
     vectors_in,
     write_pointer,
 )
+from llama_index_mmrag.stores.edge_words import read_words, write_words
 from llama_index_mmrag.stores.quantisation import (
     shard_config,
     vector_params,
@@ -53,6 +55,7 @@ def shard_in(folder: Path, spec: ShardSpec) -> tuple[str, bool]:
     write_pointer(folder, name, state="creating")
     sync_folder(folder.parent)
     write_quantisation(folder, codes := spec.quantisation)
+    write_words(folder, spec.hybrid)
     with engine_errors(folder):
         params = vector_params(spec.dim, DISTANCES[spec.distance], codes)
         sparse = SPARSE_NAME if spec.hybrid else None
@@ -63,8 +66,12 @@ def shard_in(folder: Path, spec: ShardSpec) -> tuple[str, bool]:
     return name, True
 
 
-def described(folder: Path, shard: str, spec: ShardSpec) -> tuple[int, str, bool]:
-    """Return length and distance of a shard's vectors, and whether words have some.
+def described(
+    folder: Path, shard: str, spec: ShardSpec
+) -> tuple[int, str, Bm25Encoder | None]:
+    """Return length and distance of a shard's vectors, and what makes those of words.
+
+    None: words have none.
 
     Raises:
         CollectionMismatch: They are not what is asked for.
@@ -81,7 +88,7 @@ def described(folder: Path, shard: str, spec: ShardSpec) -> tuple[int, str, bool
             "vectors of two models cannot be mixed."
         )
     hybrid = SPARSE_NAME in sparse
-    if spec.hybrid is not None and spec.hybrid != hybrid:
+    if spec.hybrid is not None and bool(spec.hybrid) != hybrid:
         raise CollectionMismatch(
             f"The store in {str(folder)!r} was made without vectors of words; hybrid "
             f"search needs them. {MAKE_ANEW}"
@@ -90,4 +97,5 @@ def described(folder: Path, shard: str, spec: ShardSpec) -> tuple[int, str, bool
             f"enable_hybrid is False: what is added would lack them. Leave it out; a "
             f"query's mode says what is searched."
         )
-    return dim, distance, hybrid
+    words = read_words(folder, spec.hybrid) if hybrid else None
+    return dim, distance, words

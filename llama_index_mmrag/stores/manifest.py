@@ -15,7 +15,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from llama_index_mmrag.composition import Composition, composition_of
-from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
 from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
 from llama_index_mmrag.files.reading import read_json
 from llama_index_mmrag.files.sealing import sealed, unsealed
@@ -93,7 +92,7 @@ def check_manifest(
         composition: What composes vectors for early fusion.
 
     Raises:
-        CollectionMismatch: It was filled by others, or its words were.
+        CollectionMismatch: It was filled by others.
         StoreUnusable: Its manifest cannot be read, or has another format.
     """
     if (stored := _read(root / _MANIFEST)) is None:
@@ -102,9 +101,6 @@ def check_manifest(
     given = None if composition is None else composition.space_id
     check_composed(_composed_by(entries), given, where=str(root))
     _check_filled(root, entries, cards)
-    for name, entry in entries.items():
-        if entry.words is not None:
-            Bm25Encoder().check(entry.words, f"the {name} collection of {str(root)!r}")
 
 
 def _check_filled(

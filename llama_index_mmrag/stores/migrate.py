@@ -100,7 +100,7 @@ def _create(
     card = None if embed_model is None else card_of(embed_model)
     entry = entry_of(source, encoder=card, composition=None)
     where = {"folder", "alignment", "space"}
-    named = source.vector_name if folder.hybrid else None
+    named = source.vector_name if folder.words else None
     record = entry.model_dump(exclude=where, exclude_none=True)
     create_collection(
         client,
@@ -119,7 +119,7 @@ def _vector_name(
     found = params.vectors
     named = found if isinstance(found, dict) else {_UNNAMED: found}
     folder = source.client
-    if (SPARSE_NAME in (params.sparse_vectors or {})) != folder.hybrid:
+    if (SPARSE_NAME in (params.sparse_vectors or {})) != bool(folder.words):
         raise CollectionMismatch(
             f"Of the collection {collection_name!r} and the store {source.path!r} one "
             f"keeps vectors of words and the other does not. Migrate into a new "

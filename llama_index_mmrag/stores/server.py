@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
+from llama_index_mmrag.embeddings.bm25 import Bm25Encoder, made_by
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.client import (
@@ -24,6 +24,7 @@ from llama_index_mmrag.stores.server_errors import Asking
 if TYPE_CHECKING:
     from llama_index.vector_stores.qdrant import QdrantVectorStore
     from qdrant_client import AsyncQdrantClient, QdrantClient
+    from qdrant_client.http.models import CollectionConfig
 
 _LOG = logging.getLogger(__name__)
 _MODALITIES = ("text", "image", "composed")
@@ -83,7 +84,7 @@ def open_server_collection(
     card: dict[str, str] | None = None,
     composition: str | None = None,
     index_id: str | None = None,
-    hybrid: bool | None = False,
+    hybrid: bool | Bm25Encoder | None = False,
     aclient: AsyncQdrantClient | None = None,
 ) -> QdrantVectorStore:
     """Return LlamaIndex's store over a collection, which is created if it is missing.
@@ -98,8 +99,8 @@ def open_server_collection(
             and compared at each opening; None: neither.
         composition: `space_id` of what composed its vectors, kept in the same way.
         index_id: Of the index that a new collection is part of; None: of a new one.
-        hybrid: Whether vectors of words stand beside it; None: what it has, if anything
-            says that we made them.
+        hybrid: Whether vectors of words stand beside it, or what makes them; None: what
+            it has, if anything says that we made them.
         aclient: For queries that hold no thread.
 
     Raises:
@@ -120,7 +121,8 @@ def open_server_collection(
                 indexes=_INDEXES,
                 beside_words=DENSE_NAME if hybrid else None,
             )
-        words = words_in(client, collection_name, hybrid)
+        described = client.get_collection(collection_name).config
+        words = words_in(described, collection_name, hybrid)
         how: dict[str, Any] = {}
         if words is not None:  # else LlamaIndex downloads a model that makes them
             how = {"sparse_doc_fn": words.documents, "sparse_query_fn": words.queries}
@@ -137,13 +139,13 @@ def open_server_collection(
         collection_of(store).check(dim)
         if card is not None or composition is not None:
             about = {"composition": composition, "words": words and words.card()}
-            record = _record_of(store, encoder=card, **about)
+            record = _record_of(described, store, encoder=card, **about)
             check_record(client, collection_name, record, index_id or new_index_id())
     return store
 
 
 def words_in(
-    client: QdrantClient, collection_name: str, hybrid: bool | None
+    described: CollectionConfig, collection_name: str, hybrid: bool | Bm25Encoder | None
 ) -> Bm25Encoder | None:
     """Return what makes a collection's vectors of words; None: there are none of ours.
 
@@ -151,17 +153,17 @@ def words_in(
         CollectionMismatch: They were made otherwise; or there are none, and `hybrid`
             asks for them.
     """
-    words, described = Bm25Encoder(), client.get_collection(collection_name).config
+    words = hybrid if isinstance(hybrid, Bm25Encoder) else None
     kept = SPARSE_NAME in (described.params.sparse_vectors or {})
-    made_by = record_in(described.metadata, collection_name).get("words")
-    if made_by is not None:
-        words.check(made_by, f"the collection {collection_name!r}")
+    card = record_in(described.metadata, collection_name).get("words")
+    if card is not None:
+        words = made_by(card, words, f"the collection {collection_name!r}")
     if hybrid and not kept:
         raise CollectionMismatch(
             f"The collection {collection_name!r} was made without vectors of words; "
             f"hybrid search needs them. {MAKE_ANEW}"
         )
-    if kept and made_by is None and not hybrid:
+    if kept and card is None and not hybrid:
         # They may be LlamaIndex's own, of a model that we have not.
         _LOG.warning(
             "The collection %r keeps vectors of words and does not say what made them: "
@@ -170,7 +172,7 @@ def words_in(
             collection_name,
         )
         return None
-    return words if kept else None
+    return words or Bm25Encoder() if kept else None
 
 
 def check_store(store: QdrantVectorStore, dim: int, card: dict[str, str]) -> None:
@@ -199,7 +201,8 @@ def open_store(
             store._detect_vector_format(name)  # noqa: SLF001
             index_fields(client, name, _INDEXES)
         collection_of(store).check(dim)
-        record = _record_of(store, encoder=card)
+        described = client.get_collection(name).config
+        record = _record_of(described, store, encoder=card)
         check_record(client, name, record, index_id or new_index_id())
         metadata = client.get_collection(name).config.metadata
         return str(record_in(metadata, name).get("index_id", ""))
@@ -274,14 +277,15 @@ def open_server_composed(
     )
 
 
-def _record_of(store: QdrantVectorStore, **about: Any) -> Record:
+def _record_of(
+    described: CollectionConfig, store: QdrantVectorStore, **about: Any
+) -> Record:
     """Return the record of a collection as it is."""
-    name = store.dense_vector_name
-    described = store.client.get_collection(store.collection_name).config.params.vectors
-    params = vector_params(described, name)
+    name, vectors = store.dense_vector_name, described.params.vectors
+    params = vector_params(vectors, name)
     if params is None:
         raise RuntimeError("checked by the caller")
-    is_named = isinstance(described, dict) and name in described
+    is_named = isinstance(vectors, dict) and name in vectors
     return Record(
         vector=name if is_named else "",
         dim=params.size,

@@ -379,6 +379,16 @@ def test_store_that_keeps_words_is_searched_by_them(run, docs, store, tmp_path):
     refused(run("search", "bicycle", "--store", store, "--mode", "sparse"), anew)
     refused(run("index", docs, "--store", store, "--hybrid"), anew)
     refused(run("search", "it", "--store", kept, "--alpha", 0.2), "Add --mode hybrid")
+    german = ("--hybrid", "--language", "german")
+    refused(run("index", docs, "--store", kept, *german), "english")
+    refused(run("index", docs, "--store", kept, *german[1:]), "--hybrid keeps. Add")
+    refused(run("index", docs, "--store", tmp_path / "k", *german[:2], "x"), "german")
+    for n, name in enumerate(("german", "none")):
+        made = tmp_path / f"made-{n}"
+        how = ("--store", made, "--hybrid", "--language", name)
+        assert run("index", docs, *how).exit_code == 0
+        stored = json.loads((made / "text" / "words.json").read_text())
+        assert stored["language"] == (None if name == "none" else name)
 
 
 def test_picture_and_words_are_searched_for_together(run, store, docs):

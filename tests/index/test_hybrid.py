@@ -12,9 +12,11 @@ from llama_index.core import Document
 from qdrant_client import QdrantClient
 
 from llama_index_mmrag import MultiModalQdrantIndex
+from llama_index_mmrag.compression import CompressSettings
 from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.index.repairing import repair_store
+from llama_index_mmrag.stores import migrate
 from llama_index_mmrag.stores.edge_engine import SPARSE_NAME
 
 from ..support.damage import zero_the_vectors
@@ -191,6 +193,81 @@ def test_words_that_nothing_says_who_made_are_told_of(
             told = [text for text in caplog.messages if "vectors of words" in text]
         assert len(told) == n_told
         assert all(f"{name!r}" in text and "hybrid=True" in text for text in told)
+
+
+GERMAN = Bm25Encoder("german", avg_len=80)
+
+
+@KINDS
+@pytest.mark.parametrize("given", ["german", GERMAN], ids=["language", "encoder"])
+def test_words_are_of_the_language_that_the_store_was_made_for(
+    kind, given, open_index, tmp_path, encoder
+):
+    where = filled(kind, open_index, tmp_path, hybrid=given)
+    asked = ("Häuser", "und", "Haus und Hof")
+    for again in (None, True, given):
+        how = {**where, "embed_model": encoder, "hybrid": again}
+        with MultiModalQdrantIndex.open(**how) as index:
+            index.insert([Document(text="Ein Haus und ein Garten.", id_="haus")])
+            only = {"vector_store_query_mode": "sparse"}
+            found = [len(texts(index, query, **only)) for query in asked]
+            assert found == [1, 0, 1]
+    other = "words of.* encoded by .*'german'.*not by .*'language': {}"
+    for wrong, said in (("english", "'english'"), (Bm25Encoder(None), "None")):
+        with pytest.raises(CollectionMismatch, match=other.format(said)):
+            MultiModalQdrantIndex.open(**where, embed_model=encoder, hybrid=wrong)
+
+
+def test_server_is_asked_as_often_at_opening_as_before_there_were_words(
+    open_index, encoder, monkeypatch
+):
+    asked: list[str] = []
+    described = QdrantClient.get_collection
+
+    def counting(client: QdrantClient, name: str) -> Any:
+        asked.append(name)
+        return described(client, name)
+
+    monkeypatch.setattr(QdrantClient, "get_collection", counting)
+    n_asked = []
+    for hybrid in (True, False):
+        where = filled("local", open_index, hybrid=hybrid)
+        asked.clear()
+        MultiModalQdrantIndex.open(**where, embed_model=encoder)
+        n_asked.append(asked.count(f"{where['collection']}-text"))
+    assert n_asked == [6, 6]
+
+
+def test_language_that_there_is_not_is_refused_with_those_that_there_are(tmp_path):
+    for wrong in ("klingon", "", "German"):
+        with pytest.raises(InvalidSetting, match=f"language is '{wrong}'.*'german'"):
+            MultiModalQdrantIndex.open(tmp_path / "store", hybrid=wrong)
+    with pytest.raises(InvalidSetting, match='hybrid="german"'):
+        MultiModalQdrantIndex.open(tmp_path / "store", language="german")
+    assert not (tmp_path / "store").exists()
+
+
+def test_language_of_words_outlasts_compression_repair_and_migration(
+    open_index, tmp_path, encoder
+):
+    root, client = tmp_path / "store", QdrantClient(":memory:")
+    pages = [*documents(), Document(text="Ein Haus und ein Garten.")]
+    with open_index(path=root, hybrid=GERMAN) as index:
+        index.insert(pages)
+        index.compress(CompressSettings(min_recall=0.5), apply=True)
+    zero_the_vectors(next(root.glob("text*/shard-*")))
+    repair_store(root, embed_model=encoder)
+    with MultiModalQdrantIndex.open(root, embed_model=encoder) as index:
+        for channel in index.channels:
+            name = f"moved-{channel.name}"
+            migrate(channel.vector_store, client, name, embed_model=channel.embed_model)
+        only = {"vector_store_query_mode": "sparse"}
+        assert index.channels[0].vector_store.words == GERMAN
+        assert len(texts(index, "Häuser", **only)) == 1
+    with MultiModalQdrantIndex.open(
+        client=client, collection="moved", embed_model=encoder
+    ) as index:
+        assert len(texts(index, "Häuser", **only)) == 1
 
 
 def found_by_words(root: Path, encoder: CountingEncoder) -> list[list[str]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import pickle
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +28,7 @@ from llama_index_mmrag.errors import (
     CollectionMismatch,
     InvalidQuery,
     InvalidSetting,
+    StoreUnusable,
 )
 from llama_index_mmrag.stores import QdrantEdgeVectorStore, migrate
 from llama_index_mmrag.stores.collection_of import collection_of
@@ -247,6 +250,26 @@ def test_store_with_words_keeps_them_for_whoever_opens_it(tmp_path):
         assert store.query(asked("zeppelins", Mode.SPARSE)).ids == []
     with pytest.raises(CollectionMismatch, match="enable_hybrid is False"):
         QdrantEdgeVectorStore.open(tmp_path / "w", enable_hybrid=False)
+
+
+@pytest.mark.parametrize("given", ["german", Bm25Encoder("german", k=1.5)], ids=str)
+def test_store_remembers_what_makes_its_words(given, tmp_path):
+    store = QdrantEdgeVectorStore(tmp_path / "w", dim=DIM, enable_hybrid=given)
+    copied = QdrantEdgeVectorStore.from_dict(json.loads(store.to_json()))
+    with copied:
+        copied.add([make_node(1, text="Häuser")])
+    for again in (
+        QdrantEdgeVectorStore(tmp_path / "w"),
+        pickle.loads(pickle.dumps(store)),
+    ):
+        with again:
+            assert again.query(asked("Haus", Mode.SPARSE)).ids == [node_id(1)]
+    said = r"words of the store in .* by .*'german'.*not by .*'english'"
+    with pytest.raises(CollectionMismatch, match=said):
+        QdrantEdgeVectorStore.open(tmp_path / "w", enable_hybrid="english")
+    (tmp_path / "w" / "words.json").write_text("[3]")
+    with pytest.raises(StoreUnusable, match=r"words\.json"):
+        QdrantEdgeVectorStore.open(tmp_path / "w")
 
 
 @pytest.mark.parametrize(
