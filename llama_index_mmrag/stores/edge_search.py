@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import qdrant_edge as qe
@@ -15,7 +15,7 @@ from llama_index_mmrag.stores.edge_engine import SPARSE_NAME
 from llama_index_mmrag.stores.edge_filters import EdgeFilter, filter_of
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
 from llama_index_mmrag.stores.edge_modes import check_mode
-from llama_index_mmrag.stores.modes import Asked, Hit, found_in_mode
+from llama_index_mmrag.stores.modes import Asked, Hit, even, found_in_mode
 from llama_index_mmrag.stores.native import metadata_filters, search_params_of
 from llama_index_mmrag.vectors import stored_rows
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _MORE_TIES = 4
 """How many times as many hits are asked for while the last ones have equal scores."""
+_APART = 1e-4
+"""Scores that differ by more are not equal by `even`: most are told so, and faster."""
 
 
 def nearest(
@@ -132,25 +134,46 @@ def _best(
 ) -> list[qe.ScoredPoint]:
     """Return the nearest points to one vector, best first, ties by id."""
 
-    def best(limit: int, payload: bool | list[str], **more: Any) -> list[Any]:
-        asked = {**request, **more, "with_payload": payload}
-        hits = folder.query(qe.QueryRequest(limit=limit, query=vector, **asked))
-        if len({hit.score for hit in hits}) == len(hits):
-            return hits
-        # The engine's order among equal scores depends on its segments.
-        return sorted(hits, key=lambda hit: (-hit.score, str(hit.id)))
+    def ask(limit: int, within: Sequence[Any] | None, light: bool) -> list[Any]:
+        asked: dict[str, Any] = {**request, "with_payload": payload}
+        if light:
+            asked |= {"with_payload": False, "with_vector": None}
+        if within is not None:
+            asked["filter"] = qe.Filter(must=[qe.HasIdCondition({*within})])
+        return folder.query(qe.QueryRequest(limit=limit, query=vector, **asked))
 
-    hits = best(top_k + 1, payload)
+    return best(ask, top_k)
+
+
+def best(
+    ask: Callable[[int, Sequence[Any] | None, bool], list[Any]],
+    top_k: int,
+    first: list[Any] | None = None,
+) -> list[Any]:
+    """Return the nearest points to one vector, best first, ties by id.
+
+    Args:
+        ask: Searches: for so many, within these ids or all, without payload or with it.
+        top_k: Hits at most, one or more.
+        first: What it answers to `top_k + 1`, if that is known.
+    """
+    limit = top_k + 1
+    hits = _in_order(ask(limit, None, False) if first is None else first)
     if not _is_cut_in_a_tie(hits, top_k):
         return hits[:top_k]
-    limit = top_k + 1
-    # Which of equal scores the engine returns depends on the order of insertion, so
+    # Which of equal scores an engine returns depends on the order of insertion, so
     # all of them are looked at; their payloads only when it is known which to keep.
-    while len(hits) == limit and hits[-1].score == hits[top_k - 1].score:
+    while len(hits) == limit and not _is_above(hits[top_k - 1], hits[-1]):
         limit *= _MORE_TIES
-        hits = best(limit, False, with_vector=None)
-    keep = qe.Filter(must=[qe.HasIdCondition({hit.id for hit in hits[:top_k]})])
-    return best(top_k, payload, filter=keep)
+        hits = _in_order(ask(limit, None, True))
+    return _in_order(ask(top_k, [hit.id for hit in hits[:top_k]], False))
+
+
+def _in_order(hits: list[Any]) -> list[Any]:
+    if all(map(_is_above, hits, hits[1:])):
+        return hits
+    # An engine's order among equal scores depends on its segments.
+    return sorted(hits, key=lambda hit: (-even(hit.score), str(hit.id)))
 
 
 def _checked_top_k(query: VectorStoreQuery) -> int:
@@ -193,7 +216,12 @@ def _chosen(
 
 
 def _is_cut_in_a_tie(hits: list[qe.ScoredPoint], top_k: int) -> bool:
-    return len(hits) > top_k and hits[top_k].score == hits[top_k - 1].score
+    return len(hits) > top_k and not _is_above(hits[top_k - 1], hits[top_k])
+
+
+def _is_above(one: Any, other: Any) -> bool:
+    apart = one.score - other.score
+    return apart > _APART or even(one.score) > even(other.score)
 
 
 def _params(

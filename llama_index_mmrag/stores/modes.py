@@ -34,6 +34,14 @@ class Hit(HasPayload, Protocol):
         ...
 
 
+def even(score: float) -> float:
+    """Return a score as far as engines agree on it, which add up in other orders.
+
+    Of what is above 1, as BM25 often is, four digits behind the point, else five.
+    """
+    return round(score, 5 if -1 < score < 1 else 4)
+
+
 class Asked(NamedTuple):
     """One search.
 
@@ -105,7 +113,11 @@ def found_in_mode(
         return [_Scored(hits[i].id, score, hits[i].payload) for i, score in chosen]
     asked = [] if terms is None else [Asked(terms, query.sparse_top_k or top_k)]
     if query.mode in BY_WORDS:
-        return [hit for hits in find(*asked) for hit in hits]
+        return [
+            _Scored(hit.id, even(hit.score), hit.payload)
+            for hits in find(*asked)
+            for hit in hits
+        ]
     found = find(Asked(near, top_k), *asked)
     most = query.hybrid_top_k or top_k
     if in_one and not any(found[1:]):
@@ -147,7 +159,7 @@ def relative_scores(
     """Return LlamaIndex's `relative_score_fusion` of two lists, best first.
 
     alpha · vector + (1 - alpha) · words, each list's scores drawn to [0, 1]; 0 where a
-    list lacks the node. Where one list is empty, the other one as it is.
+    list lacks the node; ties by id. Where one list is empty, the other one as it is.
 
     Args:
         by_vector: Scores by id, best first.
@@ -167,7 +179,7 @@ def relative_scores(
         key: (1 - alpha) * words.get(key, 0) + alpha * vector.get(key, 0)
         for key in dict.fromkeys((*vector, *words))
     }
-    return dict(sorted(fused.items(), key=lambda hit: -hit[1])[:top_k])
+    return dict(sorted(fused.items(), key=lambda hit: (-even(hit[1]), hit[0]))[:top_k])
 
 
 def _drawn(scores: Mapping[str, float]) -> Mapping[str, float]:
@@ -201,7 +213,9 @@ def combined(
         {'c': 0.9, 'a': 0.8}
     """
     both = {**by_vector, **others}
-    order = sorted(both, key=lambda i: (-(both[i] + _SHARE * words.get(i, 0.0)), i))
+    order = sorted(
+        both, key=lambda i: (-round(both[i] + _SHARE * words.get(i, 0), 5), i)
+    )
     scores = sorted(by_vector.values(), reverse=True)
     apart = accumulate(scores, lambda before, score: min(score, before - _STEP))
     return dict(zip(order[:top_k], apart, strict=False))
@@ -232,7 +246,7 @@ def diverse(
     while len(chosen) < min(top_k, len(relevance)):
         left = relevance - (1 - threshold) * overlap
         left[[row for row, _ in chosen]] = -np.inf
-        best = int(left.argmax())
+        best = int(left.round(5).argmax())  # engines differ behind that
         nearest = vectors @ vectors[best]
         overlap = np.maximum(overlap, nearest) if chosen else nearest
         chosen.append((best, float(left[best])))

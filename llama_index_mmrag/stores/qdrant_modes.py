@@ -1,7 +1,8 @@
-"""Modes that LlamaIndex's Qdrant store lacks, over its client: MMR, and `combined`."""
+"""Modes over a Qdrant client: MMR, and where words are ours all that Edge has here."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
@@ -10,6 +11,7 @@ from qdrant_client import models
 
 from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
 from llama_index_mmrag.stores.edge_filters import UnsupportedQuery
+from llama_index_mmrag.stores.edge_search import best
 from llama_index_mmrag.stores.modes import Asked, Hit, found_in_mode, is_combined
 from llama_index_mmrag.stores.rescoring import RescoringVectorStore
 
@@ -22,7 +24,8 @@ def has_ours(store: QdrantVectorStore) -> bool:
 
 def is_ours(query: VectorStoreQuery, has_words: bool) -> bool:
     """Return whether `found_on_server` answers a query, and not the store."""
-    return query.mode == VectorStoreQueryMode.MMR or is_combined(query, has_words)
+    # LlamaIndex leaves it to the order of insertion which of equal hits are cut.
+    return has_words or query.mode == VectorStoreQueryMode.MMR
 
 
 def found_on_server(
@@ -53,32 +56,49 @@ def found_on_server(
     name, dense = store.collection_name, store.dense_vector_name
     condition = qdrant_filters or store._build_query_filter(query)  # noqa: SLF001
 
-    def request(one: Asked) -> models.QueryRequest:
+    def request(
+        one: Asked, limit: int, within: Sequence[Any] | None, light: bool
+    ) -> models.QueryRequest:
         passing = condition
-        if one.within is not None:
-            ids = models.HasIdCondition(has_id=[*one.within])
+        if within is not None:
+            ids = models.HasIdCondition(has_id=[*within])
             passing = models.Filter(must=[ids])
+        vectors = one.with_vectors and not light
         return models.QueryRequest(
             params=search_params,
             filter=passing,
-            limit=one.limit,
-            with_payload=one.within is None,
-            with_vector=[dense] if dense and one.with_vectors else one.with_vectors,
+            limit=limit,
+            with_payload=one.within is None and not light,
+            with_vector=[dense] if dense and vectors else vectors,
             **one.by,
         )
 
+    def ask(*requests: models.QueryRequest) -> list[list[Any]]:
+        if not requests:
+            return []
+        answers = store.client.query_batch_points(name, requests)
+        return [one.points for one in answers]
+
     def find(*asked: Asked) -> list[list[models.ScoredPoint]]:
-        answers = store.client.query_batch_points(name, [*map(request, asked)])
+        first = ask(*(request(one, one.limit + 1, one.within, False) for one in asked))
         return [
-            sorted(one.points, key=lambda hit: (-hit.score, str(hit.id)))
-            for one in answers
+            best(lambda *how, one=one: ask(request(one, *how))[0], one.limit, hits)
+            for one, hits in zip(asked, first, strict=True)
         ]
 
     near = {"query": query.query_embedding, "using": dense}
     how: dict[str, Any] = {"near": near, "terms": None, "vector_name": dense}
-    if query.mode == VectorStoreQueryMode.HYBRID:
-        (indices,), (values,) = store._sparse_query_fn([query.query_str or ""])  # type: ignore[misc]  # noqa: SLF001
-        if indices:
-            words = models.SparseVector(indices=indices, values=values)
-            how["terms"] = {"query": words, "using": store.sparse_vector_name}
-    return found_in_mode(query, find, in_one=True, **how)
+    if query.mode == VectorStoreQueryMode.DEFAULT:
+        return [*find(Asked(near, query.similarity_top_k))[0]]
+    if query.mode != VectorStoreQueryMode.MMR:
+        how["terms"] = _terms(store, query)
+    in_one = is_combined(query, has_words=True)
+    return found_in_mode(query, find, in_one=in_one, **how)
+
+
+def _terms(store: QdrantVectorStore, query: VectorStoreQuery) -> dict[str, Any] | None:
+    (indices,), (values,) = store._sparse_query_fn([query.query_str or ""])  # type: ignore[misc]  # noqa: SLF001
+    if not indices:
+        return None
+    words = models.SparseVector(indices=indices, values=values)
+    return {"query": words, "using": store.sparse_vector_name}
