@@ -169,6 +169,11 @@ def user_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
             kept[name] = plain(value)
         except InvalidSetting as error:
             raise InvalidSetting(f"Metadata key {key!r}: {error}") from error
+        except RecursionError as error:
+            raise InvalidSetting(
+                f"Metadata key {key!r}: The value is in itself, or too deep in lists "
+                f"and dicts to be stored. Give what they hold."
+            ) from error
     named = kept.pop(ENTITY_KEY, None)
     if named is not None and named != "":
         # Compared as text everywhere: a filter on 7 does not find "7".

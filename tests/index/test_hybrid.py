@@ -14,7 +14,7 @@ from qdrant_client import QdrantClient
 from llama_index_mmrag import MultiModalQdrantIndex
 from llama_index_mmrag.compression import CompressSettings
 from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
-from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
+from llama_index_mmrag.errors import CollectionMismatch, InvalidQuery, InvalidSetting
 from llama_index_mmrag.index.repairing import repair_store
 from llama_index_mmrag.stores import migrate
 from llama_index_mmrag.stores.edge_engine import SPARSE_NAME
@@ -311,6 +311,27 @@ def test_killed_at_any_step_each_stored_text_has_its_words(tmp_path, encoder):
             assert "AB0009" in texts(index, CODE)[0]
         step += 4
     assert step > 4
+
+
+@pytest.mark.parametrize("kind", ["edge", "local"])
+def test_whatever_is_asked_for_by_words_is_answered_or_refused_by_us(kind, open_index):
+    index = open_index(kind, hybrid=True)
+    index.insert(documents())
+    # Local mode takes long for many words that differ; Edge has all of these.
+    many = " ".join(f"word{n}" for n in range(10_000 if kind == "edge" else 200))
+    asked = ("the of and", "😀", "x", "red " * 10_000, many, "\u200b\u200f", "a\0b")
+    for mode in ("sparse", "text_search", "hybrid", "mmr"):
+        for query in asked:
+            n_found = len(texts(index, query, vector_store_query_mode=mode))
+            by_words = mode in ("sparse", "text_search")
+            assert n_found == (6 if not by_words or query.startswith("red") else 0)
+    for alpha in (float("nan"), 1.5, -0.1, "x", True):
+        with pytest.raises(InvalidSetting, match="alpha is .*at least 0 and at most 1"):
+            index.as_retriever(vector_store_query_mode="hybrid", alpha=alpha)
+    with pytest.raises(InvalidQuery, match="lone surrogates"):
+        texts(index, "\ud800", vector_store_query_mode="sparse")
+    with pytest.raises(InvalidSetting, match="expected 'default', 'sparse'"):
+        index.as_retriever(vector_store_query_mode="bm25")
 
 
 def test_pickled_index_is_searched_by_words(root, encoder):

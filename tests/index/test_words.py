@@ -272,6 +272,24 @@ def test_half_a_character_is_told_and_names_the_node(where, open_index, tmp_path
     assert (texts(index), pictures(index)) == ([], [])
 
 
+def test_words_that_are_in_themselves_are_told_and_the_rest_goes_in(
+    open_index, tmp_path
+):
+    index, picture = open_index(), str(painted(tmp_path, "red"))
+    endless: list[Any] = ["a kite"]
+    endless.append(endless)
+    report = index.insert(
+        [
+            ImageNode(id_="fig-1", image_path=picture, metadata={"caption": endless}),
+            ImageNode(id_="fig-2", image_path=picture, metadata={"caption": "a kite"}),
+        ]
+    )
+    (problem,) = report.problems
+    assert problem.source == "fig-1"
+    assert "'caption': The value is in itself" in problem.reason
+    assert texts(index) == ["a kite"]
+
+
 def test_long_words_are_split_as_any_text(open_index, tmp_path):
     index, picture = open_index(), str(painted(tmp_path, "red"))
     caption = " ".join(f"It is number {n}." for n in range(11_000))
