@@ -18,6 +18,10 @@ class ImageUnreadable(MmragError, ValueError):
     """A picture is missing, empty, truncated, too large or of no known format."""
 
 
+class DocumentUnreadable(MmragError, ValueError):
+    """A text, file or folder is missing, not permitted, or cannot be read as it is."""
+
+
 class InvalidVector(MmragError, ValueError):
     """A vector is not finite, has the wrong size, or has no length."""
 

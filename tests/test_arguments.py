@@ -81,6 +81,8 @@ MEANT = {
 
 NOT_CALLED = {
     "Composition Fusion": "protocols",
+    "Caption Page Picture PictureLink Section": "what a reader returns: whoever"
+    " asked it checks that it is a Page, and each picture when it is opened",
     "Contribution Degradation FusedNode Provenance Hit FusedEntity Background Problem"
     " SourceRecord Survey Compression IndexCompression ServerCompression Row"
     " RouteDegradedEvent": "what comes out: nobody makes one to put it in",
@@ -306,6 +308,7 @@ VALID: dict[str, Given] = {
         roots=lambda w: {"docs": w.folder},
     ),
     "discover": new(ingestion.discover, path=lambda w: w.folder),
+    "ReadLimits": new(ingestion.ReadLimits),
     "survey": new(ingestion.survey, path=lambda w: w.folder),
     "document_id": new(ingestion.document_id, document=lambda _: Document(text="a")),
     "read_directory": new(ingestion.read_directory, path=lambda w: w.folder),

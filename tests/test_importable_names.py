@@ -63,7 +63,8 @@ PUBLIC = {
         ColourEncoder
     """,
     "llama_index_mmrag.errors": """
-        AllRoutesFailed CollectionMismatch ImageUnreadable InvalidQuery
+        AllRoutesFailed CollectionMismatch DocumentUnreadable ImageUnreadable
+        InvalidQuery
         InvalidSetting InvalidVector MissingExtra MmragError PromiseNotKept
         RouteFailed StoreClosed StoreInUse StoreUnusable
     """,
@@ -75,8 +76,9 @@ PUBLIC = {
         WeightedSum
     """,
     "llama_index_mmrag.ingestion": """
-        DocumentUnreadable Problem ReadSettings SourceRecord Survey discover
-        document_id read_directory read_document read_documents read_file survey
+        Caption DocumentUnreadable Page Picture PictureLink Problem ReadLimits
+        ReadSettings Section SourceRecord Survey discover document_id
+        read_directory read_document read_documents read_file survey
     """,
     "llama_index_mmrag.lettering": """
         Line PictureReader confident reader_of words_in

@@ -26,10 +26,11 @@ from llama_index_mmrag.answers.placing import Block, Page
 from llama_index_mmrag.checks import no_address
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import ImageUnreadable, InvalidSetting
-from llama_index_mmrag.ingestion.pictures import Picture, save_inline
+from llama_index_mmrag.ingestion.pictures import save_inline
 from llama_index_mmrag.nodes.encoded_picture import EncodedPicture, encode_picture
 from llama_index_mmrag.nodes.images import check_image
 from llama_index_mmrag.nodes.shown import picture_of
+from llama_index_mmrag.readers.page import Picture
 
 logger = logging.getLogger(__name__)
 

@@ -98,6 +98,7 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
             "are left out and whose endings are cut; none: nobody's. Default: english.",
         ),
     ] = None,
+    limit: options.Limits = None,
     strict: options.Strict = False,
     encoder: options.Encoder = None,
     alignment: options.AlignmentFile = None,
@@ -130,7 +131,12 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
     embed_model = chosen_encoder(encoder, alignment)
     words = Bm25Encoder(None) if language == "none" else language or hybrid
     with opened(
-        place, embed_model, composition=rule, hybrid=words, catalogue=catalogue
+        place,
+        embed_model,
+        composition=rule,
+        hybrid=words,
+        catalogue=catalogue,
+        limits=dict(map(_limit_of, limit or ())),
     ) as index:
         how: dict[str, Any] = {"root": root, "moved": moved, "checksum": checksum}
         how["show_progress"] = output.shows_progress
@@ -161,9 +167,25 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
         )
     )
     output.show(str(report))
+    for advice in report.advice:
+        output.show(f"Not read: {advice}")
     _tell_gone(output, report.not_removed, stale)
     if strict and output.has_skipped:
         raise typer.Exit(1)
+
+
+def _limit_of(given: str) -> tuple[str, float]:
+    """Return a limit's name and number, as `ReadLimits` has them."""
+    from llama_index_mmrag.ingestion.records import LIMITS
+
+    name, _, value = given.partition("=")
+    is_number = value.replace(".", "", 1).isdecimal()
+    if name not in LIMITS or not is_number or ("." in value and name != "file_s"):
+        raise InvalidSetting(
+            f"--limit is {given!r}; expected NAME=NUMBER, with a name of "
+            f"{', '.join(LIMITS)}, such as file_s=60."
+        )
+    return name, float(value) if name == "file_s" else int(value)
 
 
 def _tell_gone(output: Output, not_removed: str, stale: list[str]) -> None:

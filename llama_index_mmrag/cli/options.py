@@ -64,6 +64,15 @@ Roots = Annotated[
         help="Where a folder that was indexed elsewhere lies here. May be repeated.",
     ),
 ]
+Limits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="NAME=NUMBER",
+        help="What a file may take: file_bytes, text_bytes, pixels, file_s (seconds), "
+        "memory_bytes (of a process that reads). May be repeated.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit with 1 if anything was skipped.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llama_index_mmrag.cli.encoders import chosen_encoder
 from llama_index_mmrag.cli.place import Place
@@ -71,6 +71,7 @@ def opened(
     hybrid: bool | str | Bm25Encoder | None = None,
     roots: Mapping[str, str] | None = None,
     catalogue: Path | None = None,
+    limits: Mapping[str, Any] | None = None,
 ) -> MultiModalQdrantIndex:
     """Return the index of a place, with an encoder where one was asked for.
 
@@ -79,6 +80,13 @@ def opened(
     """
     from llama_index_mmrag import MultiModalQdrantIndex
 
+    settings = None
+    if limits:
+        from llama_index_mmrag.ingestion import ReadLimits, ReadSettings
+        from llama_index_mmrag.ingestion.roots import MEDIA
+
+        media = None if place.store is None else place.store / MEDIA
+        settings = ReadSettings(limits=ReadLimits(**limits), media_dir=media)
     try:
         return MultiModalQdrantIndex.open(
             **place.opening,
@@ -87,6 +95,7 @@ def opened(
             hybrid=hybrid,
             roots=roots,
             catalogue=catalogue,
+            settings=settings,
         )
     except CollectionMismatch as error:
         advice = "Give --encoder and --alignment as they were given to mmrag index."

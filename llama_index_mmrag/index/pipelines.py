@@ -18,9 +18,9 @@ from llama_index_mmrag.checks import listed
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.checks.keywords import refuse_unknown
 from llama_index_mmrag.concurrency.threads import athread
-from llama_index_mmrag.errors import InvalidQuery, InvalidSetting
+from llama_index_mmrag.errors import DocumentUnreadable, InvalidQuery, InvalidSetting
 from llama_index_mmrag.index.verbs import Verbs
-from llama_index_mmrag.ingestion.records import DocumentUnreadable, UpsertReport
+from llama_index_mmrag.ingestion.records import UpsertReport
 from llama_index_mmrag.ingestion.relations import stored_id
 from llama_index_mmrag.ingestion.transformation import (
     MultiModalTransformation,

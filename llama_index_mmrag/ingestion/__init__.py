@@ -2,10 +2,12 @@
 
 In go folders, files, LlamaIndex documents and nodes; out come nodes in the channel of
 their modality, and a report of what was added, kept, removed and skipped. Every format
-makes a page (`pages.py`), whose reader is a row in `files.py`; `linked.py` finishes
-nodes. Start at `sources.py`; `writer.py` encodes and stores what is new.
+makes a page, whose reader is a row in `files.py`, or in `readers/kinds.py` if a child
+process reads it; `pages.py` makes nodes of it, and `linked.py` finishes them. Start at
+`sources.py`; `writer.py` encodes and stores what is new.
 """
 
+from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.ingestion.directory import discover, survey
 from llama_index_mmrag.ingestion.documents import (
     document_id,
@@ -15,17 +17,30 @@ from llama_index_mmrag.ingestion.documents import (
 from llama_index_mmrag.ingestion.files import read_file
 from llama_index_mmrag.ingestion.reading import read_directory
 from llama_index_mmrag.ingestion.records import (
-    DocumentUnreadable,
     Problem,
+    ReadLimits,
     ReadSettings,
     SourceRecord,
     Survey,
 )
+from llama_index_mmrag.readers.page import (
+    Caption,
+    Page,
+    Picture,
+    PictureLink,
+    Section,
+)
 
 __all__ = [
+    "Caption",
     "DocumentUnreadable",
+    "Page",
+    "Picture",
+    "PictureLink",
     "Problem",
+    "ReadLimits",
     "ReadSettings",
+    "Section",
     "SourceRecord",
     "Survey",
     "discover",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator
+from collections import ChainMap, Counter
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import NoneType
 from unicodedata import normalize
 
-from llama_index_mmrag.checks import instance, truth
+from llama_index_mmrag.checks import instance, listed, truth
 from llama_index_mmrag.checks.arguments import checked
-from llama_index_mmrag.ingestion.files import READERS, reader_of
+from llama_index_mmrag.errors import DocumentUnreadable
+from llama_index_mmrag.ingestion.files import KINDS, READERS, check_kind, reads
 from llama_index_mmrag.ingestion.paths import (
     check_inside,
     printable,
@@ -19,7 +20,6 @@ from llama_index_mmrag.ingestion.paths import (
     real_path,
 )
 from llama_index_mmrag.ingestion.records import (
-    DocumentUnreadable,
     Problem,
     Survey,
 )
@@ -34,9 +34,13 @@ def discover(path: str | Path, *, recursive: bool = True) -> list[Path]:
 
 
 def survey(
-    path: str | Path, *, recursive: bool = True, media: Path | None = None
+    path: str | Path,
+    *,
+    recursive: bool = True,
+    media: Path | None = None,
+    kinds: Collection[str] = KINDS,
 ) -> Survey:
-    """Return what a folder (or a single file) holds, without opening any file.
+    """Return what a folder (or a single file) holds, without reading any file.
 
     Hidden files and folders (".git") are passed over, and so are folders in it that are
     stores, and `media`, a store's pictures. Symlinks are followed within the
@@ -44,8 +48,11 @@ def survey(
     folder is a problem and is not read: nobody asked for what lies there, and a
     refresh of this folder could not tell when it goes. So is a pipe or a device.
 
+    `kinds` are the suffixes that are read, in lower case.
+
     Raises:
         DocumentUnreadable: `path` does not exist, or is a file of another kind.
+        MissingExtra: It is a file of which the reader is not installed.
     """
     if (
         not isinstance(path, (str, Path))
@@ -55,21 +62,25 @@ def survey(
         instance(media, "survey: media", Path, or_none=True)
         instance(path, "survey: path", str, Path)
         truth(recursive, "survey: recursive")
-    start = real_path(path, READERS)
+    if not isinstance(kinds, (ChainMap, set, frozenset)):
+        kinds = {*listed(kinds, "survey: kinds", str)}
+    start = real_path(path, kinds)
     root = start if start.is_dir() else None
     if root is None:
-        reader_of(start)
+        check_kind(start, kinds)
     problems: list[Problem] = []
     passed = None if media is None else media.resolve()
     found = [start] if root is None else list(_walk(root, recursive, passed, problems))
     files: dict[Path, None] = {}
     ignored: Counter[str] = Counter()
     for file in found:
-        if (suffix := file.suffix.lower()) not in READERS:
+        suffix = file.suffix.lower()
+        is_own = suffix in READERS or suffix in kinds and suffix not in KINDS
+        if suffix not in kinds or not (is_own or reads(file, suffix)):
             ignored[suffix] += 1
             continue
         try:
-            files[real_file(file, root, READERS)] = None
+            files[real_file(file, root, kinds)] = None
         except DocumentUnreadable as error:
             problems.append(Problem(printable(file), str(error)))
     names: dict[str, Path] = {}
@@ -120,22 +131,22 @@ def _walk(
         yield from (this / name for name in names if not name.startswith("."))
 
 
-def is_file_id(ref_doc_id: str) -> bool:
+def is_file_id(ref_doc_id: str, kinds: Collection[str] = KINDS) -> bool:
     """Return whether a document of a root looks like one of its files."""
-    return Path(ref_doc_id).suffix.lower() in READERS
+    return Path(ref_doc_id).suffix.lower() in kinds
 
 
-def is_gone(ref_doc_id: str, root: Root) -> bool:
+def is_gone(ref_doc_id: str, root: Root, kinds: Collection[str] = KINDS) -> bool:
     """Return whether a document of a root was a file that is not there now.
 
     What it was is told from the id's looks. Readers of other packages name parts of
     files too, as in "docs/a.pdf_part_0"; those are theirs.
     """
     below = ref_doc_id.removeprefix(f"{root.name}/")
-    if not is_file_id(below):
+    if not is_file_id(below, kinds):
         return False
     try:
-        real = real_path(here(root.folder.as_posix(), below), READERS)
+        real = real_path(here(root.folder.as_posix(), below), kinds)
     except DocumentUnreadable:
         return True
     return not real.is_file() or root.id_of(real) != ref_doc_id

@@ -44,15 +44,11 @@ from llama_index_mmrag.ingestion.linked import (
 )
 from llama_index_mmrag.ingestion.markdown import is_markdown, markdown_page
 from llama_index_mmrag.ingestion.pages import (
-    Page,
-    Section,
     as_texts,
     chunked,
     page_record,
 )
 from llama_index_mmrag.ingestion.pictures import (
-    Caption,
-    Picture,
     image_node,
     opened_picture,
     undecoded,
@@ -80,6 +76,7 @@ from llama_index_mmrag.nodes.places import (
     stored_metadata,
 )
 from llama_index_mmrag.nodes.shown import has_picture, lost_picture, name_of, source_of
+from llama_index_mmrag.readers.page import Caption, Page, Picture, Section
 
 
 @checked

@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable
+import logging
+from collections import ChainMap
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from llama_index_mmrag.checks.arguments import checked
+from llama_index_mmrag.concurrency.threads import in_thread
+from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.ingestion.linked import FILE_NAME_KEY, Origin
+from llama_index_mmrag.ingestion.links import captions_of
 from llama_index_mmrag.ingestion.markdown import MARKDOWN_SUFFIXES, markdown_page
-from llama_index_mmrag.ingestion.pages import Page, Section, page_record
+from llama_index_mmrag.ingestion.pages import page_record
 from llama_index_mmrag.ingestion.paths import real_path
-from llama_index_mmrag.ingestion.pictures import Caption, read_picture
+from llama_index_mmrag.ingestion.pictures import read_picture
 from llama_index_mmrag.ingestion.records import (
-    DocumentUnreadable,
     ReadSettings,
     SourceRecord,
 )
 from llama_index_mmrag.ingestion.roots import MEDIA, Root
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 from llama_index_mmrag.nodes.node import FILE_PATH_KEY, ROOT_KEY
+from llama_index_mmrag.readers.children import Child
+from llama_index_mmrag.readers.kinds import (
+    CHILD_READERS,
+    NAMED_OTHERWISE,
+    advice_of,
+    content_of,
+)
+from llama_index_mmrag.readers.page import Caption, Page, PictureLink, Section
+
+logger = logging.getLogger(__name__)
+
+_LEAST_PIXELS = 32
+"""Of a side: a smaller one on a web page is a mark, a bullet or counts visitors."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -43,33 +62,56 @@ def read_file(
     `problems`. A picture is one image node without caption.
 
     Args:
-        path: A .txt, .text, .rst, .md, .markdown, .jpg, .jpeg, .png, .webp, .gif, .bmp,
-            .tif or .tiff.
+        path: A file of one of the kinds in docs/documents.md, or of `file_extractor`.
         root: Folder that links such as "/pix/a.webp" start from, and whose name ids
             begin with; None for the file's own.
         settings: Chunk size, encoding; None for the defaults.
 
     Raises:
-        DocumentUnreadable: Text that is missing, not permitted or not in the encoding.
+        DocumentUnreadable: Text that is missing, not permitted or not in the encoding,
+            or beyond a limit.
+        MissingExtra: What reads it is not installed.
         ImageUnreadable: A picture that is missing, empty, truncated or too large.
     """
-    file = real_path(path, READERS)
+    found = settings or ReadSettings()
+    file = real_path(path, kinds_of(found))
     start = None if root is None else real_path(root)
     folder = start if start and file.is_relative_to(start) else file.parent
-    found = settings or ReadSettings()
-    root_ = Root.of(folder)
-    return read_found(file, root_.id_of(file), root_, start, found)
+    root_, children = Root.of(folder), []  # type: ignore[var-annotated]
+    try:
+        return read_found(file, root_.id_of(file), root_, start, found, children)
+    finally:
+        for child in children:
+            child.close()
 
 
-def read_found(
+def read_found(  # noqa: PLR0913, PLR0917 - the file, and all that its page follows from
     file: Path,
     ref_doc_id: str,
     root: Root,
     links_from: Path | None,
     settings: ReadSettings,
+    children: list[Child],
 ) -> SourceRecord:
-    """Return what `read_file` does, for a file and folders under their real paths."""
-    page = reader_of(file)(file, settings, links_from)
+    """Return what `read_file` does, for a file and folders under their real paths.
+
+    Args:
+        file: The file.
+        ref_doc_id: Its id.
+        root: Where it lies.
+        links_from: Where links such as "/pix/a.webp" start.
+        settings: How it is read.
+        children: Processes that read; one is added when it is needed. The caller
+            closes them.
+    """
+    suffix = file.suffix.lower()
+    if own := settings.file_extractor.get(suffix):
+        page = _shown(_own_page(file, own, settings), file, settings, links_from)
+    elif suffix in READERS:
+        page = READERS[suffix](file, settings, links_from)
+    else:
+        check_kind(file, KINDS)
+        page = _child_page(file, settings, links_from, children)
     metadata = {
         ROOT_KEY: root.name,
         FILE_NAME_KEY: ref_doc_id.rpartition("/")[2],
@@ -87,57 +129,188 @@ Reader: TypeAlias = Callable[[Path, ReadSettings, Path | None], Page]
 
 
 def _text_file(file: Path, settings: ReadSettings, _root: Path | None) -> Page:
-    return Page((Section(read_text(file, settings.encoding)),))
+    limit = settings.limits.text_bytes
+    return Page((Section(read_text(file, settings.encoding, limit)),))
 
 
 def _markdown_file(file: Path, settings: ReadSettings, root: Path | None) -> Page:
-    text = read_text(file, settings.encoding)
-    return markdown_page(text, folder=file.parent, root=root)
+    limits = settings.limits
+    text = read_text(file, settings.encoding, limits.text_bytes)
+    return markdown_page(text, folder=file.parent, root=root, pixels=limits.pixels)
 
 
-def _picture_file(file: Path, _settings: ReadSettings, _root: Path | None) -> Page:
-    return Page((Section(pictures=(Caption(read_picture(file), ""),)),))
+def _picture_file(file: Path, settings: ReadSettings, _root: Path | None) -> Page:
+    limits = settings.limits
+    if file.stat().st_size > limits.file_bytes:
+        raise _too_large(file, limits.file_bytes, "file_bytes")
+    picture = read_picture(file, pixels=limits.pixels)
+    return Page((Section(pictures=(Caption(picture, ""),)),))
 
 
 READERS: dict[str, Reader] = {
-    **dict.fromkeys((".txt", ".text", ".rst"), _text_file),
+    **dict.fromkeys((".txt", ".text", ".rst", ".adoc", ".org", ".tex"), _text_file),
     **dict.fromkeys(MARKDOWN_SUFFIXES, _markdown_file),
     **dict.fromkeys(sorted(IMAGE_SUFFIXES), _picture_file),
 }
-"""What reads a file, by its suffix in lower case: a new format is a row here."""
+"""What reads a file in this process, which is faster for these: a picture is decoded
+here anyway, and a text costs less than what goes to a child and back."""
+
+KINDS = ChainMap[str, object](READERS, CHILD_READERS)  # type: ignore[arg-type]
+"""What is read, by suffix in lower case."""
 
 
-def reader_of(file: Path) -> Reader:
-    """Return what reads the file.
+def kinds_of(settings: ReadSettings) -> Collection[str]:
+    """Return the suffixes that are read."""
+    if not settings.file_extractor:
+        return KINDS
+    return {*KINDS, *settings.file_extractor}
+
+
+def reads(file: Path, suffix: str) -> bool:
+    """Return whether a file is read whose suffix is one of `CHILD_READERS`.
+
+    What needs a package that is not installed is not, nor is a page of a name that only
+    servers give it, where it is none.
+    """
+    if suffix in NAMED_OTHERWISE:
+        try:
+            if content_of(file) != "html":
+                return False
+        except DocumentUnreadable:
+            return False
+    return CHILD_READERS[suffix].missing(suffix) is None
+
+
+def check_kind(file: Path, kinds: Collection[str]) -> None:
+    """Do nothing if a file is of a kind that is read.
 
     Raises:
-        DocumentUnreadable: It is of no kind that is read.
+        DocumentUnreadable: It is not.
+        MissingExtra: It would be, with a package that is not installed.
     """
-    reader = READERS.get(file.suffix.lower())
-    if reader is None:
+    suffix = file.suffix.lower()
+    if suffix in CHILD_READERS and suffix not in READERS:
+        if missing := CHILD_READERS[suffix].missing(suffix):
+            raise missing
+        if reads(file, suffix):
+            return
+    elif suffix in kinds:
+        return
+    advice = advice_of(suffix) or (
+        "Convert the file, or load it with a LlamaIndex reader and insert its "
+        "documents; or give a reader of yours: ReadSettings(file_extractor=...)."
+    )
+    listed = ", ".join(sorted({*kinds} - NAMED_OTHERWISE))
+    raise DocumentUnreadable(
+        f"Cannot read {str(file)!r}: the suffix {file.suffix!r} is not read. Expected "
+        f"one of {listed}. {advice}"
+    )
+
+
+def _child_page(
+    file: Path, settings: ReadSettings, root: Path | None, children: list[Child]
+) -> Page:
+    suffix, limits = file.suffix.lower(), settings.limits
+    row = CHILD_READERS[suffix]
+    content = content_of(file)
+    if content == "picture":
+        logger.warning("%s is a picture, whatever its name, and read as one.", file)
+        return _picture_file(file, settings, root)
+    if content not in ("", "html"):
         raise DocumentUnreadable(
-            f"Cannot read {str(file)!r}: the suffix {file.suffix!r} is unknown. "
-            f"Expected one of {', '.join(sorted(READERS))}. Convert the file, or load "
-            f"it with a LlamaIndex reader and insert its documents."
+            f"Cannot read {str(file)!r}: it is a {content}, whatever its name. Name it "
+            f"as what it is."
         )
-    return reader
+    if suffix in NAMED_OTHERWISE:
+        logger.warning("%s is HTML, whatever its name, and read as that.", file)
+    if not children:
+        child = Child(
+            file_s=limits.file_s,
+            memory_bytes=limits.memory_bytes,
+            file_bytes=limits.file_bytes,
+        )
+        children.append(child)
+    most_bytes = limits.text_bytes if row.is_text else limits.file_bytes
+    page = children[0].page(
+        file, row.module, encoding=settings.encoding, most_bytes=most_bytes
+    )
+    return _shown(page, file, settings, root)
 
 
-def read_text(file: Path, encoding: str) -> str:
+def _own_page(
+    file: Path, reader: Callable[[Path], Page], settings: ReadSettings
+) -> Page:
+    """Return what a reader of the user's makes of a file.
+
+    Raises:
+        DocumentUnreadable: It fails, takes too long, or returns something else.
+    """
+    file_s = settings.limits.file_s
+    try:
+        page = in_thread(partial(reader, file)).result(timeout=file_s)
+    except TimeoutError as error:
+        why = f"your reader took longer than {file_s:g} s (ReadLimits.file_s)"
+        raise DocumentUnreadable(
+            f"Cannot read {str(file)!r}: {why}. Leave the file out."
+        ) from error
+    except Exception as error:
+        raise DocumentUnreadable(
+            f"Cannot read {str(file)!r}: your reader raised {error!r}. Correct it, or "
+            f"leave the file out."
+        ) from error
+    if not isinstance(page, Page):
+        raise DocumentUnreadable(
+            f"Cannot read {str(file)!r}: your reader returned {type(page).__name__}; "
+            f"expected a Page (from llama_index_mmrag.ingestion import Page)."
+        )
+    return page
+
+
+def _shown(page: Page, file: Path, settings: ReadSettings, root: Path | None) -> Page:
+    """Return a page with its links opened, as those of a Markdown text are."""
+    problems, sections = [*page.problems], []
+    for section in page.sections:
+        links = [one for one in section.pictures if isinstance(one, PictureLink)]
+        opened = captions_of(
+            links,
+            section.headings,
+            folder=file.parent,
+            root=root,
+            problems=problems,
+            pixels=settings.limits.pixels,
+            least_pixels=_LEAST_PIXELS,
+        )
+        held = [one for one in section.pictures if isinstance(one, Caption)]
+        sections.append(replace(section, pictures=(*held, *opened)))
+    return replace(page, sections=tuple(sections), problems=tuple(problems))
+
+
+def _too_large(file: Path, most_bytes: int, limit: str) -> DocumentUnreadable:
+    return DocumentUnreadable(
+        f"Cannot read {str(file)!r}: it has more than {most_bytes:,} bytes. Split it "
+        f"or leave it out, or raise ReadLimits.{limit}."
+    )
+
+
+def read_text(file: Path, encoding: str, most_bytes: int) -> str:
     r"""Return a text file's content with "\n" line ends and no byte order mark.
 
     A byte order mark wins over `encoding`. No other encoding is guessed: a wrong guess
     would store nonsense that nobody sees.
 
     Raises:
-        DocumentUnreadable: Missing, not permitted, not in the encoding, or binary.
+        DocumentUnreadable: Missing, not permitted, too large, not in the encoding, or
+            binary.
     """
     try:
-        data = file.read_bytes()
+        with file.open("rb") as opened:
+            data = opened.read(most_bytes + 1)
     except OSError as error:
         raise DocumentUnreadable(
             f"Cannot read {str(file)!r}: {error.strerror}. Check the file."
         ) from error
+    if len(data) > most_bytes:
+        raise _too_large(file, most_bytes, "text_bytes")
     for mark, marked_encoding in _MARKS:
         if data.startswith(mark):
             encoding = marked_encoding

@@ -8,7 +8,7 @@ from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 
-from llama_index_mmrag.ingestion.links import PictureLink
+from llama_index_mmrag.readers.page import PictureLink
 
 _UNSHOWN_TAGS = frozenset({"script", "style", "svg", "template"})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from llama_index.core.schema import BaseNode
@@ -79,16 +79,23 @@ def tell_of_twins(
 
 
 def gone_of(
-    channels: Mapping[str, Channel], root: Root, start: Path, report: UpsertReport
+    channels: Mapping[str, Channel],
+    root: Root | None,
+    start: Path,
+    report: UpsertReport,
+    kinds: Collection[str],
 ) -> list[str]:
     """Return the documents of a root, or of a part, whose files are gone since.
 
     Args:
         channels: By modality.
-        root: The root.
+        root: The root; None: none is known, and nothing of it.
         start: The part's folder, or a file; the root's own for all of it.
         report: What inserting it returned.
+        kinds: Suffixes that are read.
     """
+    if root is None:
+        return []
     collections = [channel.collection for channel in channels.values()]
     within = f"{root.id_of(start)}/"
     # What cannot be read now is not gone, nor is what lies in such a folder.
@@ -102,7 +109,7 @@ def gone_of(
         if f"{ref_doc_id}/".startswith(within)
         and ref_doc_id not in present
         and not ref_doc_id.startswith(folders)
-        and is_gone(ref_doc_id, root)
+        and is_gone(ref_doc_id, root, kinds)
     ]
     # A user's own id may look like a file's.
     files = {

@@ -25,7 +25,6 @@ from llama_index_mmrag.ingestion.identity import (
     is_random,
     without_volatile,
 )
-from llama_index_mmrag.ingestion.pictures import Picture
 from llama_index_mmrag.ingestion.records import RecordNode
 from llama_index_mmrag.ingestion.roots import Root
 from llama_index_mmrag.nodes.node import (
@@ -44,6 +43,7 @@ from llama_index_mmrag.nodes.places import (
     named_all,
     stored_metadata,
 )
+from llama_index_mmrag.readers.page import Picture
 
 FILE_NAME_KEY = "file_name"
 SECTION_KEY = "section"

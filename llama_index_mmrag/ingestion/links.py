@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
 from llama_index_mmrag.errors import ImageUnreadable
 from llama_index_mmrag.ingestion.paths import known_as, printable
-from llama_index_mmrag.ingestion.pictures import Picture, inline_picture, read_picture
-from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
+from llama_index_mmrag.ingestion.pictures import inline_picture, read_picture
+from llama_index_mmrag.ingestion.words import TITLE
+from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES, MAX_PIXELS, shortest_side
 from llama_index_mmrag.nodes.shown import from_base64
+from llama_index_mmrag.readers.page import Caption, Picture, PictureLink
 
 SITE_FOLDERS = ("", "static", "public", "assets")
 """Where "/pix/a.webp" may be below a site's root; Hugo has it in "static"."""
@@ -20,24 +21,60 @@ MAX_LEVELS_UP = 3
 """Folders above a file that are tried as site root when no root is given."""
 
 
-@dataclass(frozen=True, slots=True)
-class PictureLink:
-    """A picture as a text names it."""
-
-    src: str
-    alt: str
-    title: str
-    figcaption: str = ""
-    """Of the HTML figure that it stands in."""
-
-
 def caption_of(links: Iterable[PictureLink]) -> str:
     """Return all that the links say of one picture, each once."""
     said = (part for one in links for part in (one.alt, one.title, one.figcaption))
     return ". ".join(dict.fromkeys(part for part in said if part))
 
 
-def open_link(src: str, *, folder: Path | None, root: Path | None) -> Picture:
+def captions_of(  # noqa: PLR0913 - what is shown, and where it may lie
+    links: Iterable[PictureLink],
+    headings: Sequence[str],
+    *,
+    folder: Path | None,
+    root: Path | None,
+    problems: list[str],
+    pixels: int = MAX_PIXELS,
+    least_pixels: int = 1,
+) -> tuple[Caption, ...]:
+    """Return the pictures of one section, each once, with what is said of it.
+
+    Args:
+        links: Its links, in order.
+        headings: Above it; the last stands for a picture of which nothing is said.
+        folder: As for `open_link`, and so is `root`.
+        root: Where links that begin with "/" start.
+        problems: Those that cannot be shown; more are added.
+        pixels: Most that a picture may have.
+        least_pixels: Least of its shorter side: smaller ones are left out.
+    """
+    shown: dict[str, Caption] = {}
+    said: dict[str, list[PictureLink]] = {}
+    for link in links:
+        try:
+            if link.data is None:
+                picture = open_link(link.src, folder=folder, root=root, pixels=pixels)
+            else:
+                picture = inline_picture(link.data, "the page", pixels=pixels)
+            if least_pixels > 1 and shortest_side(picture.data) < least_pixels:
+                continue
+        except ImageUnreadable as error:
+            problems.append(str(error))
+            continue
+        # Shown twice in one section, a picture would count twice for its entity.
+        name = str(picture.path or link.src or hash(picture.data))
+        said.setdefault(name, []).append(link)
+        caption = caption_of(said[name]) or (headings or ("",))[-1]
+        words = shown[name].words if name in shown else ()
+        if link.title:
+            words = (*words, (TITLE, link.title))
+        shown[name] = Caption(picture, caption, words)
+    return tuple(shown.values())
+
+
+def open_link(
+    src: str, *, folder: Path | None, root: Path | None, pixels: int = MAX_PIXELS
+) -> Picture:
     """Return the picture that `src` names, or holds: "data:image/png;base64,...".
 
     Args:
@@ -49,6 +86,7 @@ def open_link(src: str, *, folder: Path | None, root: Path | None) -> Picture:
             `assets` folder; then the same of the folders between `root` and `folder`,
             and of the one above `root`, as a site's pages are often one level down.
             None tries `folder` and the three above.
+        pixels: Most that the picture may have.
 
     With a root, the file must lie below it, or in a site's `static`, `public` or
     `assets` folder beside it, symlinks resolved: a text must not fetch pictures that
@@ -61,8 +99,13 @@ def open_link(src: str, *, folder: Path | None, root: Path | None) -> Picture:
     """
     if src.startswith("data:"):
         name = "the text"
-        return inline_picture(from_base64(src, name=name), name)
-    return read_picture(_resolved(src, folder, root))
+        return inline_picture(from_base64(src, name=name), name, pixels=pixels)
+    if src.lower().startswith("file:"):
+        raise ImageUnreadable(
+            f"The picture {src!r} is named by its place on a machine and was not read. "
+            f"Put a copy beside the text and link to that."
+        )
+    return read_picture(_resolved(src, folder, root), pixels=pixels)
 
 
 def _resolved(src: str, folder: Path | None, root: Path | None) -> Path:

@@ -14,18 +14,16 @@ from llama_index.core.schema import Document
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
-from llama_index_mmrag.errors import ImageUnreadable
+from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.ingestion.html import TagReader, read_html
 from llama_index_mmrag.ingestion.identity import plain
 from llama_index_mmrag.ingestion.linked import FILE_NAME_KEY
-from llama_index_mmrag.ingestion.links import PictureLink, caption_of, open_link
-from llama_index_mmrag.ingestion.pages import LINE, Page, Section
-from llama_index_mmrag.ingestion.pictures import Caption
-from llama_index_mmrag.ingestion.records import DocumentUnreadable
-from llama_index_mmrag.ingestion.words import TITLE
+from llama_index_mmrag.ingestion.links import captions_of
+from llama_index_mmrag.nodes.images import MAX_PIXELS
 from llama_index_mmrag.nodes.node import FILE_PATH_KEY
+from llama_index_mmrag.readers.page import LINE, Page, PictureLink, Section
 
-MARKDOWN_SUFFIXES = (".md", ".markdown")
+MARKDOWN_SUFFIXES = (".md", ".markdown", ".mdx")
 _TYPES = frozenset({"text/markdown", "text/x-markdown"})
 _NAME_KEYS = (FILE_PATH_KEY, FILE_NAME_KEY, "filename", "source")
 
@@ -70,7 +68,13 @@ class Markdown:
     front_matter_error: str | None = None
 
 
-def markdown_page(text: str, *, folder: Path | None, root: Path | None) -> Page:
+def markdown_page(
+    text: str,
+    *,
+    folder: Path | None,
+    root: Path | None,
+    pixels: int = MAX_PIXELS,
+) -> Page:
     """Return the page that a Markdown text describes; a passage is one entity.
 
     An entity's name follows from its headings and from how many earlier passages have
@@ -80,6 +84,7 @@ def markdown_page(text: str, *, folder: Path | None, root: Path | None) -> Page:
         text: Markdown.
         folder: Where relative links start; None if that is not known.
         root: Where links that begin with "/" start.
+        pixels: Most that a picture may have.
 
     Raises:
         DocumentUnreadable: Markup is nested thousands deep.
@@ -94,24 +99,15 @@ def markdown_page(text: str, *, folder: Path | None, root: Path | None) -> Page:
         )
     sections = []
     for passage in parsed.passages:
-        shown: dict[str, Caption] = {}
-        links: dict[str, list[PictureLink]] = {}
-        for link in passage.pictures:
-            try:
-                picture = open_link(link.src, folder=folder, root=root)
-            except ImageUnreadable as error:
-                problems.append(str(error))
-                continue
-            # Shown twice in one passage, a picture would count twice for its entity.
-            name = str(picture.path or link.src)
-            links.setdefault(name, []).append(link)
-            caption = caption_of(links[name]) or (passage.headings or ("",))[-1]
-            words = shown[name].words if name in shown else ()
-            if link.title:
-                words = (*words, (TITLE, link.title))
-            shown[name] = Caption(picture, caption, words)
+        pictures = captions_of(
+            passage.pictures,
+            passage.headings,
+            folder=folder,
+            root=root,
+            problems=problems,
+            pixels=pixels,
+        )
         entity = ("section", passage.headings, passage.ordinal)
-        pictures = tuple(shown.values())
         sections.append(Section(passage.text, pictures, passage.headings, entity, LINE))
     return Page(tuple(sections), parsed.front_matter, tuple(problems))
 

@@ -1,11 +1,10 @@
-"""Pages: what every format becomes, sections of words and pictures in their order."""
+"""Pages: what every format becomes, made nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any
 
 from llama_index.core.ingestion import run_transformations
 from llama_index.core.node_parser import SentenceSplitter
@@ -23,7 +22,7 @@ from llama_index_mmrag.ingestion.linked import (
     dress,
     linked,
 )
-from llama_index_mmrag.ingestion.pictures import Caption, Said, place_picture
+from llama_index_mmrag.ingestion.pictures import place_picture
 from llama_index_mmrag.ingestion.records import (
     Problem,
     ReadSettings,
@@ -37,47 +36,17 @@ from llama_index_mmrag.nodes.node import (
     CaptionedImageNode,
     hide_bookkeeping,
 )
-
-PARAGRAPH = "\n\n"
-LINE = "\n"
+from llama_index_mmrag.readers.page import PARAGRAPH, Caption, Page, Said, Section
 
 SMALLEST_SHARE = 0.5
 """Least part of `chunk_size` that is left to the text after headings and metadata."""
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A part of a page whose words and pictures show one thing."""
-
-    text: str = ""
-    pictures: tuple[Caption, ...] = ()
-    headings: tuple[str, ...] = ()
-    """The page's title and the headings above, outermost first."""
-    name: tuple[object, ...] | None = None
-    """Its kind, and what tells it from the page's other sections: its nodes are one
-    entity, which is named by this and the document. None makes each node an entity of
-    its own: chunks of a plain text, which nothing but their file holds together."""
-    separator: str = PARAGRAPH
-    """What stands between the text's paragraphs, see `split`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What a reader makes of a file or a document."""
-
-    sections: tuple[Section, ...]
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    """What the page says of itself: neither embedded nor shown to an LLM, since its
-    title stands before every text already."""
-    problems: tuple[str, ...] = ()
-    """What was left out, and why."""
 
 
 def page_record(page: Page, origin: Origin, settings: ReadSettings) -> SourceRecord:
     """Return what a page contributes: each section's chunks, then its pictures.
 
     Args:
-        page: The page.
+        page: The page, with its links opened: what is only named is left out.
         origin: Its document; what that says in metadata wins over the page's word.
         settings: Chunk size and the folder for inline pictures.
     """
@@ -117,7 +86,7 @@ def page_record(page: Page, origin: Origin, settings: ReadSettings) -> SourceRec
                 hidden_from_llm=(SECTION_KEY, *node.excluded_llm_metadata_keys),
             )
             drafts.append(chunk)
-        for shown in section.pictures:
+        for shown in [*_opened(section)]:
             placed = place_picture(shown.picture, settings.media_dir)
             image = CaptionedImageNode(text=shown.text, **placed)
             drafts.append(draft(image, len(drafts), shown.picture))
@@ -134,10 +103,14 @@ def page_record(page: Page, origin: Origin, settings: ReadSettings) -> SourceRec
     )
 
 
+def _opened(section: Section) -> Iterator[Caption]:
+    return (one for one in section.pictures if isinstance(one, Caption))
+
+
 def _chunks(
     section: Section, heading: str, overhead: str, settings: ReadSettings
 ) -> Iterator[TextNode]:
-    captions = [caption.text for caption in section.pictures if caption.text]
+    captions = [caption.text for caption in _opened(section) if caption.text]
     # A section that holds only pictures is still found by its heading and captions.
     text = section.text.strip() or "\n".join(dict.fromkeys(captions))
     if section.headings and text == section.headings[-1]:

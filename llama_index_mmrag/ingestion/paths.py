@@ -6,7 +6,7 @@ import os
 from collections.abc import Container
 from pathlib import Path
 
-from llama_index_mmrag.ingestion.records import DocumentUnreadable
+from llama_index_mmrag.errors import DocumentUnreadable
 
 
 def real_path(path: str | Path, suffixes: Container[str] | None = None) -> Path:

@@ -5,68 +5,42 @@ from __future__ import annotations
 import base64
 import hashlib
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from llama_index.core.schema import BaseNode, Document, ImageNode, MediaResource
 
 from llama_index_mmrag.errors import StoreUnusable
 from llama_index_mmrag.files.writing import raise_if_full, replacing
-from llama_index_mmrag.nodes.images import check_whole, image_bytes
+from llama_index_mmrag.nodes.images import MAX_PIXELS, check_whole, image_bytes
 from llama_index_mmrag.nodes.node import FILE_PATH_KEY, CaptionedImageNode
 from llama_index_mmrag.nodes.shown import picture_of
+from llama_index_mmrag.readers.page import Picture
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """An encoded picture that can be opened."""
-
-    data: bytes
-    """The file's bytes."""
-
-    mimetype: str
-    """From the content, not from the file's name."""
-
-    path: Path | None
-    """Absolute path, None for inline pictures."""
-
-
-Said: TypeAlias = "tuple[tuple[str, str], ...]"
-"""Words that came with a picture: what they are, such as "title", and the text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caption:
-    """A picture and the words that stand for it."""
-
-    picture: Picture
-    text: str
-    words: Said = ()
-    """What else came with it and may stand in no text."""
-
-
-def read_picture(path: Path) -> Picture:
-    """Return the picture in a file.
+def read_picture(path: Path, *, pixels: int = MAX_PIXELS) -> Picture:
+    """Return the picture in a file of at most so many pixels.
 
     Raises:
         ImageUnreadable: It is missing, empty, truncated, too large, or no picture.
     """
     data = image_bytes(path)
-    return Picture(data, check_whole(data, name=repr(str(path))), path)
+    mimetype = check_whole(data, name=repr(str(path)), max_pixels=pixels)
+    return Picture(data, mimetype, path)
 
 
-def inline_picture(data: bytes, name: str) -> Picture:
+def inline_picture(data: bytes, name: str, *, pixels: int = MAX_PIXELS) -> Picture:
     """Return the picture that a page or node holds itself.
 
     Args:
         data: Its file's bytes.
         name: Where it is, for messages.
+        pixels: Most that it may have.
 
     Raises:
         ImageUnreadable: The bytes are no whole picture.
     """
-    return Picture(data, check_whole(data, name=f"in {name}"), None)
+    mimetype = check_whole(data, name=f"in {name}", max_pixels=pixels)
+    return Picture(data, mimetype, None)
 
 
 def undecoded(document: Document) -> Document:

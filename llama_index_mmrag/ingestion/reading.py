@@ -18,7 +18,7 @@ from llama_index.core.schema import ImageNode
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import MmragError, StoreFull
 from llama_index_mmrag.ingestion.directory import survey
-from llama_index_mmrag.ingestion.files import read_found
+from llama_index_mmrag.ingestion.files import kinds_of, read_found
 from llama_index_mmrag.ingestion.records import (
     Item,
     Kept,
@@ -246,14 +246,15 @@ def read_directory(
     Raises:
         DocumentUnreadable: As `survey`; by the call, not while iterating.
     """
-    found = survey(path, recursive=recursive)
+    how = settings or ReadSettings()
+    found = survey(path, recursive=recursive, kinds=kinds_of(how))
     root = Root.of(found.root or found.start.parent)
     items = read_surveyed(
         found,
         root.ids_of(found.files),
         root,
         links_from=found.root,
-        settings=settings or ReadSettings(),
+        settings=how,
     )
     return cast("Iterator[SourceRecord | Problem]", items)  # where nothing is known
 
@@ -283,31 +284,37 @@ def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
         known: Which files are as they were, and not read; None: all are read.
     """
     yield from found.problems
-    names = dict.fromkeys(shown)
-    # Texts first: only they tell which pictures are theirs.
-    for file in sorted(
-        found.files, key=lambda file: file.suffix.lower() in IMAGE_SUFFIXES
-    ):
-        ref_doc_id, is_shown = ids[file], ids[file] in names
-        if known and (kept := known.kept(ref_doc_id, is_shown=is_shown)):
-            names.update(dict.fromkeys(kept.shows))
-            yield kept
-            continue
-        if is_shown:
-            record = SourceRecord(ref_doc_id, (), whole=True)
-        else:
-            try:
-                record = read_found(file, ref_doc_id, root, links_from, settings)
-            except Exception as error:  # noqa: BLE001 - one file must not stop the others
-                yield _problem(file, error)
+    names, children = dict.fromkeys(shown), []  # type: ignore[var-annotated]
+    try:
+        # Texts first: only they tell which pictures are theirs.
+        for file in sorted(
+            found.files, key=lambda file: file.suffix.lower() in IMAGE_SUFFIXES
+        ):
+            ref_doc_id, is_shown = ids[file], ids[file] in names
+            if known and (kept := known.kept(ref_doc_id, is_shown=is_shown)):
+                names.update(dict.fromkeys(kept.shows))
+                yield kept
                 continue
-        pictures = [node for node in record.nodes if isinstance(node, ImageNode)]
-        shows = dict.fromkeys(p.metadata.get(IMAGE_FILE_KEY, "") for p in pictures)
-        names.update(shows)
-        if known:
-            shows.pop(ref_doc_id, None)
-            record = known.noted(record, shows)
-        yield record
+            if is_shown:
+                record = SourceRecord(ref_doc_id, (), whole=True)
+            else:
+                try:
+                    record = read_found(
+                        file, ref_doc_id, root, links_from, settings, children
+                    )
+                except Exception as error:  # noqa: BLE001 - one file must not stop the others
+                    yield _problem(file, error)
+                    continue
+            pictures = [node for node in record.nodes if isinstance(node, ImageNode)]
+            shows = dict.fromkeys(p.metadata.get(IMAGE_FILE_KEY, "") for p in pictures)
+            names.update(shows)
+            if known:
+                shows.pop(ref_doc_id, None)
+                record = known.noted(record, shows)
+            yield record
+    finally:
+        for child in children:
+            child.close()
     if found.start != root.folder:
         for name in names.keys() - ids.values():
             if name.startswith(f"{root.name}/"):

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeAlias
 
 from llama_index.core.schema import ImageNode, TextNode, TransformComponent
 
-from llama_index_mmrag.checks import listed, whole
+from llama_index_mmrag.checks import listed, number, whole
 from llama_index_mmrag.checks.arguments import checked_fields
-from llama_index_mmrag.errors import InvalidSetting, MmragError
+from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.transformation import without_encoders
+from llama_index_mmrag.nodes.images import MAX_PIXELS
+from llama_index_mmrag.readers.kinds import advice_for
+from llama_index_mmrag.readers.page import Page
 from llama_index_mmrag.stores.catalogue import FileRow
 
 logger = logging.getLogger(__name__)
 
 RecordNode: TypeAlias = "TextNode | ImageNode"
-
-
-class DocumentUnreadable(MmragError, ValueError):
-    """A text, file or folder is missing, not permitted, or not in a known encoding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +164,53 @@ class UpsertReport:
         return ", ".join(parts)
 
     @property
+    def advice(self) -> list[str]:
+        """What to do with the files that were ignored, a line for those alike."""
+        return advice_for(self.ignored)
+
+    @property
     def other_kinds(self) -> str:
         """How many files were ignored, and their kinds."""
         kinds = sorted(self.ignored.items(), key=lambda kind: (-kind[1], kind[0]))
         named = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in kinds)
         return f"{sum(self.ignored.values())} of other kinds ({named})"
+
+
+@checked_fields
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadLimits:
+    """What a file may take: one that would take more is a problem, the rest goes on.
+
+    Raises:
+        InvalidSetting: A number is out of its range.
+    """
+
+    file_bytes: int = 2 << 30
+    """Most bytes of a file, and of the pictures that it holds itself."""
+
+    text_bytes: int = 256 << 20
+    """Most bytes of a text, Markdown or HTML file."""
+
+    pixels: int = MAX_PIXELS
+    """Most pixels of a picture; no more than Pillow's own limit."""
+
+    file_s: float = 300.0
+    """Seconds for a file that is read in a child process, or by a reader of yours."""
+
+    memory_bytes: int = 768 << 20
+    """Most bytes of address space of a child process, at least 64 MiB. Where the system
+    has no RLIMIT_AS (Windows; macOS does not keep to it) they are not counted."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("file_bytes", "text_bytes", "pixels"):
+            most = MAX_PIXELS if name == "pixels" else None
+            whole(getattr(self, name), name, at_least=1, at_most=most)
+        whole(self.memory_bytes, "memory_bytes", at_least=64 << 20)
+        number(self.file_s, "file_s", more_than=0)
+
+
+LIMITS = tuple(limit.name for limit in fields(ReadLimits))
 
 
 @checked_fields
@@ -212,8 +253,24 @@ class ReadSettings:
     """Metadata of a picture by which it is found: their values become texts of its
     entity, unless its text, before which metadata are embedded, has them."""
 
+    limits: ReadLimits = field(default_factory=ReadLimits)
+    """What a file may take."""
+
+    file_extractor: Mapping[str, Callable[[Path], Page]] = field(default_factory=dict)
+    """Readers of yours by suffix, in place of ours or for other files: each is given a
+    path and returns a `Page`. It runs in this process; one that hangs is left behind
+    after `limits.file_s`."""
+
     def __post_init__(self) -> None:
-        """Check the ranges, and that no step is an encoder."""
+        """Check the ranges, the readers, and that no step is an encoder."""
+        for suffix, reader in self.file_extractor.items():
+            is_one = isinstance(suffix, str) and suffix[:1] == "." and len(suffix) > 1
+            if not is_one or suffix != suffix.lower() or not callable(reader):
+                raise InvalidSetting(
+                    f"file_extractor has {suffix!r}: {reader!r}; expected a suffix in "
+                    f'lower case such as ".xyz", and what takes a path and returns a '
+                    f"Page. What a LlamaIndex reader loads is given to insert()."
+                )
         listed(self.word_keys, "word_keys", str)
         without_encoders(self.transformations, "transformations")
         whole(

@@ -17,9 +17,10 @@ from llama_index.core.utils import get_tokenizer
 from llama_index_mmrag.checks import truth
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.checks.keywords import refuse_unknown
-from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.errors import DocumentUnreadable, InvalidSetting
 from llama_index_mmrag.ingestion.directory import is_file_id, is_gone, survey
 from llama_index_mmrag.ingestion.documents import read_documents
+from llama_index_mmrag.ingestion.files import kinds_of
 from llama_index_mmrag.ingestion.known_files import (
     doubt_of,
     gone_of,
@@ -28,7 +29,6 @@ from llama_index_mmrag.ingestion.known_files import (
 )
 from llama_index_mmrag.ingestion.reading import KnownFiles, read_surveyed
 from llama_index_mmrag.ingestion.records import (
-    DocumentUnreadable,
     Problem,
     ReadSettings,
     SourceRecord,
@@ -67,12 +67,12 @@ class Sources:
         self._writer = writer
         self._channels = dict(channels)
         self._settings = settings
+        self._kinds = kinds_of(settings)
         self._roots = roots
         self._catalogue = catalogue
         # A random id lives as long as its object; the stored id comes from content.
         self._stored_ids: dict[str, str] = {}
-        self._names: set[str] | None = None
-        """Of roots that were stored before."""
+        self._names: set[str] | None = None  # of roots that were stored before
 
     def insert(
         self,
@@ -140,10 +140,10 @@ class Sources:
             InvalidSetting: `root` is no name, or that of another folder; or the folder
                 holds a known root, or is a store.
         """
-        found = survey(path, recursive=recursive, media=self._roots.media)
+        media = self._roots.media
+        found = survey(path, recursive=recursive, media=media, kinds=self._kinds)
         with self._writer.lock:
-            places = self._roots.places.values()
-            if not any(map(found.start.is_relative_to, places)):
+            if not any(map(found.start.is_relative_to, self._roots.places.values())):
                 if self._names is None or self._roots.store is None:
                     self._learn()  # another index on the server may know more
                 lost = self._roots.lost(self._names or ())
@@ -241,7 +241,7 @@ class Sources:
         """
         start = Path(path).resolve()
         root = self._roots.holding(start)
-        return [] if root is None else gone_of(self._channels, root, start, report)
+        return gone_of(self._channels, root, start, report, self._kinds)
 
     @checked
     def delete_ref_doc(
@@ -316,7 +316,7 @@ class Sources:
         root = self._roots.holding(start)
         if root is None:
             return
-        gone = gone_of(self._channels, root, start, report)
+        gone = gone_of(self._channels, root, start, report, self._kinds)
         doubt = ""
         if gone and not allow_gone:
             doubt = doubt_of(self._catalogue, root, start, gone, report, before)
@@ -334,6 +334,7 @@ class Sources:
 
 def _read_as(links_from: Path | None, settings: ReadSettings) -> str:
     """Return a name of all that a file's nodes follow from, besides the file."""
+    readers = sorted(settings.file_extractor.items())
     follows_from = (
         version("llama-index-mmrag"),
         links_from is None,
@@ -342,6 +343,7 @@ def _read_as(links_from: Path | None, settings: ReadSettings) -> str:
         settings.encoding,
         settings.media_dir is None,
         "titles are words",
+        *(f"{s} {getattr(r, '__qualname__', type(r))}" for s, r in readers),
         *(remove_unstable_values(str(s.to_dict())) for s in settings.transformations),
         list(get_tokenizer()(_PROBE)),
     )

@@ -27,7 +27,6 @@ from llama_index.core.schema import (
 
 from llama_index_mmrag.ingestion.identity import ORIGINAL, derived_id
 from llama_index_mmrag.ingestion.linked import TEXT, content_hash
-from llama_index_mmrag.ingestion.pictures import Said
 from llama_index_mmrag.ingestion.records import RecordNode
 from llama_index_mmrag.nodes.node import (
     CONTENT_HASH_KEY,
@@ -40,6 +39,7 @@ from llama_index_mmrag.nodes.node import (
     entity_of,
     words_of,
 )
+from llama_index_mmrag.readers.page import Said
 
 CAPTION = "caption"
 ALT = "alt"

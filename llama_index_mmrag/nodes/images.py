@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -18,8 +19,11 @@ from llama_index_mmrag.errors import ImageUnreadable
 ImageSource: TypeAlias = str | Path | bytes | BytesIO | Image.Image
 """What we read a picture from: a path, its file's bytes, or an open PIL image."""
 
+_HAS_AVIF = find_spec("PIL._avif") is not None  # from Pillow 11.3 on, in its wheels
+
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+    | ({".avif"} if _HAS_AVIF else set())
 )
 
 MAX_PIXELS = 89_478_485
@@ -37,10 +41,11 @@ LARGE_BYTES = 256_000_000
 
 # The readers that bytes of unknown origin may reach. Others run programs (EPS) or are
 # seldom used and so seldom tested.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", *["AVIF"] * _HAS_AVIF)
 
 # Their containers hold lengths or checksums that verify() checks without decoding
 # (WebP 1.5 ms against 49 ms); JPEG and GIF hold none, and are decoded, JPEG at 1/8.
+_COSTLY = frozenset({"AVIF", "WEBP"})
 _SELF_CHECKING = frozenset({"PNG", "WEBP"})
 
 # A caller's picture is decoded at its first use, from one position in one file: one
@@ -157,6 +162,13 @@ def check_whole(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> str:
     return mimetype.replace("image/mpo", "image/jpeg")
 
 
+def shortest_side(data: bytes) -> int:
+    """Return the pixels of the shorter side of a picture that is whole."""
+    with _open(data) as image:
+        width, height = image.size
+        return int(min(width, height))
+
+
 def image_bytes(source: ImageSource) -> bytes:
     """Return the encoded bytes of a picture: its file's own, or PNG for a PIL image.
 
@@ -271,7 +283,7 @@ def _check_size(opened: Image.Image, name: str, *, max_pixels: int) -> None:
 def _turn(image: Image.Image) -> AbstractContextManager[object]:
     """Return what to hold while a picture is decoded: the one lock, if it is large."""
     more = {"transparency", "progressive"} & image.info.keys()
-    is_plain = image.mode in _PLAIN_MODES and image.format != "WEBP" and not more
+    is_plain = image.mode in _PLAIN_MODES and image.format not in _COSTLY and not more
     n_bytes = image.width * image.height * (_PLAIN_BYTES if is_plain else _OTHER_BYTES)
     return _DECODING_LARGE if n_bytes > LARGE_BYTES else nullcontext()
 
@@ -311,5 +323,6 @@ def _unreadable(name: str, error: BaseException) -> ImageUnreadable:
     return ImageUnreadable(
         f"Cannot read the picture {name}: "
         f"{reason or type(error).__name__}. Expected a whole JPEG, PNG, WebP, GIF, "
-        f"BMP or TIFF file (URLs are not fetched). Replace the file or leave it out."
+        f"BMP, TIFF or AVIF file (URLs are not fetched). Replace the file or leave it "
+        f"out."
     )

@@ -1,0 +1,167 @@
+"""Children: files read in a process of its own, within time and memory.
+
+A child is a script that is run by its path, not through `multiprocessing`, which would
+run the user's own again. It reads many files, and another takes its place after 500,
+when it has grown, and when it died.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from llama_index_mmrag.errors import DocumentUnreadable
+from llama_index_mmrag.readers.frames import page_in, receive, send
+from llama_index_mmrag.readers.page import Page
+
+_SCRIPT = Path(__file__).with_name("child.py")
+
+MOST_FILES = 500
+"""So many are read by one child: whatever a library leaks goes with it."""
+
+_GRACE_S = 10.0
+"""A child whose parent has died ends this long after the deadline."""
+
+
+class Child:
+    """A reader in another process, started when there is something to read.
+
+    Args:
+        file_s: Seconds after which a file is given up.
+        memory_bytes: Most bytes of address space, where the system can refuse more; a
+            child that had half of it in memory reads no other file.
+        file_bytes: Most bytes of the pictures that a file holds.
+    """
+
+    def __init__(self, *, file_s: float, memory_bytes: int, file_bytes: int) -> None:
+        self._file_s = file_s
+        self._memory_bytes = memory_bytes
+        self._file_bytes = file_bytes
+        self._process: subprocess.Popen[bytes] | None = None
+        self._n_files = 0
+
+    def page(self, file: Path, module: str, *, encoding: str, most_bytes: int) -> Page:
+        """Return a file's page.
+
+        Args:
+            file: The file.
+            module: What reads it, see `ChildReader`.
+            encoding: Of a text that does not say its own.
+            most_bytes: Of the file.
+
+        Raises:
+            DocumentUnreadable: It cannot be read, or not within the limits, or the
+                child died of it.
+        """
+        process = self._running()
+        is_late = threading.Event()
+
+        def stop() -> None:
+            is_late.set()
+            process.kill()
+
+        deadline = threading.Timer(self._file_s, stop)
+        deadline.daemon = True
+        deadline.start()
+        try:
+            send(
+                cast("BinaryIO", process.stdin),
+                {
+                    "module": module,
+                    "file": str(file),
+                    "encoding": encoding,
+                    "most_bytes": most_bytes,
+                },
+            )
+            return self._answered(cast("BinaryIO", process.stdout), file)
+        except DocumentUnreadable:
+            raise
+        except (EOFError, OSError, ValueError) as error:
+            self.close(at_once=True)
+            if is_late.is_set():
+                why = f"it took longer than {self._file_s:g} s and was given up"
+                advice = "raise it with ReadLimits(file_s=...)"
+            elif isinstance(error, ValueError):
+                why, advice = f"what its reader says is refused: {error}", "replace it"
+            else:
+                why = f"its reader ended with {process.returncode}"
+                advice = (
+                    f"it may need more than the {self._memory_bytes >> 20} MB of "
+                    f"ReadLimits.memory_bytes"
+                )
+            raise DocumentUnreadable(
+                f"Cannot read {str(file)!r}: {why}. Leave the file out, or {advice}."
+            ) from error
+        finally:
+            deadline.cancel()
+            if is_late.is_set():
+                self.close(at_once=True)
+
+    def _answered(self, stream: BinaryIO, file: Path) -> Page:
+        said: Any = receive(stream)
+        if not isinstance(said, dict):
+            raise ValueError(f"expected a page, got {type(said).__name__}")  # noqa: TRY004
+        if "unreadable" in said:
+            raise DocumentUnreadable(str(said["unreadable"]))
+        if "failed" in said:
+            self.close(at_once=True)  # nobody knows what it has left behind
+            raise DocumentUnreadable(
+                f"Cannot read {str(file)!r}: {said['failed']}. Replace it or leave it "
+                f"out."
+            )
+        page = page_in(said, stream, self._file_bytes)
+        if int(said.get("n_bytes", 0)) > self._memory_bytes // 2:
+            self.close()
+        return page
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        """Return a child that reads: the one there is, or a new one."""
+        process = self._process
+        if process is None or process.poll() is not None or self._n_files >= MOST_FILES:
+            self.close()
+            its = (str(self._memory_bytes), str(self._file_s + _GRACE_S))
+            # It finds the packages where this process found them.
+            path = os.pathsep.join(filter(None, sys.path))
+            try:
+                process = subprocess.Popen(
+                    [sys.executable, str(_SCRIPT), *its],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    env={**os.environ, "PYTHONPATH": path},
+                )
+            except OSError as error:
+                raise DocumentUnreadable(
+                    f"Cannot start a process to read files in: {error}. Check memory "
+                    f"and how many processes there may be."
+                ) from error
+            self._process, self._n_files = process, 0
+        self._n_files += 1
+        return process
+
+    def close(self, *, at_once: bool = False) -> None:
+        """End the process; it ends by itself when nobody asks it any more.
+
+        Args:
+            at_once: Whether it may be busy.
+        """
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if at_once:
+            process.kill()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except OSError:  # it died with our words in the pipe
+                    continue
+        try:
+            process.wait(timeout=_GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,134 @@
+"""Kinds of files: what reads them in a child, and of what is not read, what to do.
+
+A kind is known by its suffix, and where the first bytes say otherwise, by those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import util
+from pathlib import Path
+
+from llama_index_mmrag.errors import DocumentUnreadable, MissingExtra
+from llama_index_mmrag.files.reading import check_regular
+
+find_spec = lru_cache(util.find_spec)  # asked for each file of a folder
+
+
+@dataclass(frozen=True, slots=True)
+class ChildReader:
+    """A format that is read in a child process.
+
+    Its module is one of this folder, with `read(file, encoding=, most_bytes=)` that
+    returns a page.
+    """
+
+    module: str
+    package: str
+    """What it needs."""
+    extra: str
+    """What installs that."""
+    is_text: bool = True
+    """Whether `ReadLimits.text_bytes` is for it."""
+
+    def missing(self, suffix: str) -> MissingExtra | None:
+        """Return the error that says what to install; None: it is installed."""
+        if find_spec(self.package) is not None:
+            return None
+        needed_for = f"Reading {suffix} files"
+        return MissingExtra.of(self.package, extra=self.extra, needed_for=needed_for)
+
+
+_WEB = ChildReader("web", "selectolax", "documents")
+
+CHILD_READERS: dict[str, ChildReader] = {
+    **dict.fromkeys((".html", ".htm", ".xhtml"), _WEB),
+    **dict.fromkeys((".doc", ".xls"), _WEB),
+}
+"""By suffix in lower case: a new format is a row here and its module."""
+
+NAMED_OTHERWISE = frozenset({".doc", ".xls"})
+"""Suffixes of pages that servers give to HTML, for an office program to open it: read
+only where they hold that."""
+
+_LLAMAINDEX = "Load them with a LlamaIndex reader and insert() its documents."
+_SAVE_AS_HTML = (
+    "Convert them: soffice --headless --convert-to html FILE (or load them with a "
+    "LlamaIndex reader and insert() its documents)."
+)
+_AS_PICTURE = "Export them as PNG or JPEG."
+_ADVICE = {
+    ".doc .docx .rtf .odt": _SAVE_AS_HTML,
+    ".pdf .ppt .pptx .odp .epub .eml .msg .mbox": _LLAMAINDEX,
+    ".csv .tsv .jsonl .xls .xlsx .ods .ipynb": _LLAMAINDEX,
+    ".svg .psd .heic .heif .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf": _AS_PICTURE,
+    ".zip .tar .gz .tgz .bz2 .xz .7z .rar": "Unpack them into the folder.",
+    ".mp4 .mkv .mov .avi .webm .m4v .mp3 .wav .m4a .ogg .flac": "Put a text of what is "
+    "said and shown beside them.",
+}
+ADVICE = {
+    suffix: advice
+    for suffixes, advice in _ADVICE.items()
+    for suffix in suffixes.split()
+}
+"""What to do with files that are not read, by suffix in lower case."""
+
+_MAGIC = {
+    b"\x89PNG\r\n\x1a\n": "picture",
+    b"\xff\xd8\xff": "picture",
+    b"GIF8": "picture",
+    b"II*\0": "picture",
+    b"MM\0*": "picture",
+    b"%PDF-": "PDF",
+    b"PK\x03\x04": "zip archive",
+    b"\xd0\xcf\x11\xe0": "Office document of before 2007",
+}
+_HTML = (b"<!doctype html", b"<html", b"<head", b"<body", b"<!--", b"<?xml")
+_BLANKS = b"\xef\xbb\xbf \t\r\n"
+
+
+def content_of(file: Path) -> str:
+    """Return what a file's first bytes are: "html", "picture", "PDF", ...; "" is any.
+
+    Raises:
+        DocumentUnreadable: It cannot be read.
+    """
+    try:
+        check_regular(file)
+        with file.open("rb") as opened:
+            start = opened.read(512)
+    except (OSError, ValueError) as error:
+        raise DocumentUnreadable(
+            f"Cannot read {str(file)!r}: {error}. Check the file."
+        ) from error
+    if start.lstrip(_BLANKS).lower().startswith(_HTML):
+        return "html"
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "picture"
+    return next((kind for mark, kind in _MAGIC.items() if start.startswith(mark)), "")
+
+
+def advice_for(ignored: Mapping[str, int]) -> list[str]:
+    """Return a line for each kind of files that were not read, with what to do.
+
+    Args:
+        ignored: How many there are, by suffix in lower case.
+
+    Example:
+        >>> advice_for({".zip": 2, ".gz": 1, ".xyz": 1})
+        ['.gz 1, .zip 2: Unpack them into the folder.']
+    """
+    lines: dict[str, list[str]] = {}
+    for suffix, n_files in sorted(ignored.items()):
+        if advice := advice_of(suffix):
+            lines.setdefault(advice, []).append(f"{suffix} {n_files}")
+    return [f"{', '.join(kinds)}: {advice}" for advice, kinds in lines.items()]
+
+
+def advice_of(suffix: str) -> str:
+    """Return what to do with files that are not read; "" where nothing is known."""
+    row = None if suffix in NAMED_OTHERWISE else CHILD_READERS.get(suffix)
+    missing = row and row.missing("such")
+    return str(missing) if missing else ADVICE.get(suffix, "")

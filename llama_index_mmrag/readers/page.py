@@ -1,0 +1,80 @@
+"""Pages: what every format becomes, sections of words and pictures in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+PARAGRAPH = "\n\n"
+LINE = "\n"
+
+Said: TypeAlias = "tuple[tuple[str, str], ...]"
+"""Words that came with a picture: what they are, such as "title", and the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An encoded picture that can be opened."""
+
+    data: bytes
+    """The file's bytes."""
+
+    mimetype: str
+    """From the content, not from the file's name."""
+
+    path: Path | None
+    """Absolute path, None for inline pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A picture and the words that stand for it."""
+
+    picture: Picture
+    text: str
+    words: Said = ()
+    """What else came with it and may stand in no text."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureLink:
+    """A picture as a text names it."""
+
+    src: str
+    alt: str = ""
+    title: str = ""
+    figcaption: str = ""
+    """Of the figure that it stands in."""
+    data: bytes | None = None
+    """Its file's bytes, where the text holds them itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a page whose words and pictures show one thing."""
+
+    text: str = ""
+    pictures: tuple[Caption | PictureLink, ...] = ()
+    """Links are opened as a Markdown text's are: below the folder that is read."""
+    headings: tuple[str, ...] = ()
+    """The page's title and the headings above, outermost first."""
+    name: tuple[object, ...] | None = None
+    """Its kind, and what tells it from the page's other sections: its nodes are one
+    entity, which is named by this and the document. None makes each node an entity of
+    its own: chunks of a plain text, which nothing but their file holds together."""
+    separator: str = PARAGRAPH
+    """What stands between the text's paragraphs, see `split`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a reader makes of a file or a document."""
+
+    sections: tuple[Section, ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What the page says of itself: neither embedded nor shown to an LLM, since its
+    title stands before every text already."""
+    problems: tuple[str, ...] = ()
+    """What was left out, and why."""

@@ -1,0 +1,247 @@
+"""Web pages: HTML as what it shows, sections under their headings."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from llama_index_mmrag.errors import DocumentUnreadable
+from llama_index_mmrag.files.reading import check_regular
+from llama_index_mmrag.readers.page import LINE, Page, Section
+from llama_index_mmrag.readers.web_writing import Writer, is_hidden, one_line
+
+MOST_NESTED = 10_000
+"""Most elements within each other: the parser's time grows with the square, .13 s for
+so many and over a minute for 200,000. A browser stops at 512."""
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# Where a browser looks for it, and what an XML declaration says.
+_CHARSET = re.compile(
+    rb"""<meta[^>]{0,500}?charset\s*=\s*["']?\s*([\w:.-]+)|<\?xml[^>]{0,500}?encoding"""
+    rb"""\s*=\s*["']([\w:.-]+)""",
+    re.IGNORECASE,
+)
+_LOOKED_AT = 4096
+
+# By the rules of the web, whatever says one of these means the other.
+_MEANT = {
+    "ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254",
+    "gb2312": "gb18030", "gbk": "gb18030",
+    "utf-16": "utf-8", "utf-16-le": "utf-8", "utf-16-be": "utf-8",
+}  # fmt: skip
+_NOT_OF_THE_WEB = re.compile(r"utf-7|utf-32.*|.*_codec|idna|punycode|.*escape|mbcs|oem")
+
+MOST_ATTRIBUTES = 1_000
+"""Most of one element, likewise: 20,000 take .7 s, a million over ten minutes."""
+
+_OPENED = re.compile(r"""<[a-zA-Z](?:[^<>"']+|"[^"]*"|'[^']*')*""")
+_VALUE = re.compile(r""""[^"]*"|'[^']*'|=\s*[^\s"'>]+""")
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
+_WITHOUT_END = frozenset({
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta",
+    "param", "source", "track", "wbr", "p", "li", "td", "th", "tr", "dt", "dd",
+    "option", "optgroup", "tbody", "thead", "tfoot", "colgroup", "caption", "rp",
+    "rt", "html", "head", "body",
+})  # fmt: skip
+"""Elements that hold nothing, or that end where the next one begins."""
+
+_NOT_CONTENT = frozenset({"nav", "header", "footer", "aside"})
+_NOT_CONTENT_ROLES = frozenset(
+    {"navigation", "banner", "contentinfo", "complementary", "search"}
+)
+_SECTIONING = frozenset({"article", "section", "main"})
+
+
+def read(file: Path, *, encoding: str, most_bytes: int) -> Page:
+    """Return the page in a file.
+
+    Args:
+        file: HTML or XHTML.
+        encoding: Of one that does not say its own.
+        most_bytes: Of the file.
+
+    Raises:
+        DocumentUnreadable: Missing, too large, not in its encoding, or nested too deep.
+    """
+    try:
+        check_regular(file)
+        with file.open("rb") as opened:
+            data = opened.read(most_bytes + 1)
+    except (OSError, ValueError) as error:
+        raise DocumentUnreadable(
+            f"Cannot read {str(file)!r}: {error}. Check the file."
+        ) from error
+    if len(data) > most_bytes:
+        raise DocumentUnreadable(
+            f"Cannot read {str(file)!r}: it has more than {most_bytes:,} bytes. Split "
+            f"it, or raise ReadLimits.text_bytes."
+        )
+    try:
+        return web_page(decoded(data, encoding))
+    except ValueError as error:
+        raise DocumentUnreadable(f"Cannot read {str(file)!r}: {error}") from error
+
+
+def decoded(data: bytes, encoding: str = "utf-8") -> str:
+    """Return HTML's text: by its mark, what it says itself, or else in `encoding`.
+
+    Raises:
+        ValueError: It is in none that a page may be in.
+    """
+    named = next((name for mark, name in _MARKS if data.startswith(mark)), None)
+    if named is None and (found := _CHARSET.search(data[:_LOOKED_AT])):
+        said = (found[1] or found[2]).decode("ascii")
+        try:
+            named = codecs.lookup(said).name
+        except LookupError:
+            named = "unknown"
+        if named == "unknown" or _NOT_OF_THE_WEB.fullmatch(named):
+            raise ValueError(
+                f"it says that its encoding is {said!r}, which no page may be in. Save "
+                f"it as UTF-8."
+            )
+        named = _MEANT.get(named, named)
+    try:
+        text = data.decode(named or encoding)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"byte {error.start} is {data[error.start]:#04x}, which is not "
+            f"{named or encoding}. Save it as UTF-8, let it say its encoding, or name "
+            f'that: ReadSettings(encoding="cp1252").'
+        ) from error
+    if "\0" in text:
+        raise ValueError(
+            "it holds NUL characters, so it is binary or in another encoding. Save it "
+            "as UTF-8 or leave it out."
+        )
+    return text
+
+
+def web_page(text: str) -> Page:
+    """Return the page that HTML shows; what stands under a heading is one entity.
+
+    Of `<main>`, else of each `<article>`, else of the body without `<nav>`, `<header>`,
+    `<footer>` and `<aside>`; never of what is hidden, and of no script. Pictures on the
+    web are counted, and not fetched.
+
+    Raises:
+        ValueError: Elements are nested too deep, or have too many attributes.
+
+    Example:
+        >>> page = web_page("<h1>Pie</h1><nav>Home</nav><p>Flour, <b>salt</b>.")
+        >>> [(section.headings, section.text) for section in page.sections]
+        [(('Pie',), 'Flour, salt.')]
+    """
+    if (n_nested := deepest(text)) > MOST_NESTED:
+        raise ValueError(
+            f"its elements stand {n_nested:,} deep in each other; at most "
+            f"{MOST_NESTED:,} are read. Correct it."
+        )
+    for tag in _OPENED.finditer(text):
+        if (
+            tag.end() - tag.start() > MOST_ATTRIBUTES
+            and len(re.split(r"[\s/]+", _VALUE.sub(" ", tag[0]))) > MOST_ATTRIBUTES
+        ):
+            raise ValueError(
+                f"an element has more than {MOST_ATTRIBUTES:,} attributes. Correct it."
+            )
+    tree = LexborHTMLParser(text)
+    head = tree.css_first("title")
+    title = one_line(head.text()) if head is not None else ""
+    base = tree.css_first("base[href]")
+    written = Writer((base and base.attributes.get("href")) or "")
+    for roots, is_all in _contents(tree):
+        written = Writer(written.base)
+        for root in roots:
+            written.write(root, leave_out=_frame if is_all else _navigation)
+        if any(part.blocks or part.links for part in written.parts):
+            break
+    if not any(part.headings and part.level == 1 for part in written.parts) and title:
+        written.entitle(title)
+    metadata = {"title": title, **_said_of(tree)}
+    return Page(
+        tuple(_sections(written)),
+        {key: value for key, value in metadata.items() if value},
+        tuple(written.problems()),
+    )
+
+
+def deepest(text: str) -> int:
+    """Return how deep elements stand in each other, at most, by their tags alone."""
+    depth = most = 0
+    for end, tag in _TAG.findall(text):
+        if tag.lower() not in _WITHOUT_END:
+            depth = max(depth - 1, 0) if end else depth + 1
+            most = max(most, depth)
+    return most
+
+
+def _contents(tree: LexborHTMLParser) -> Iterator[tuple[list[LexborNode], bool]]:
+    """Yield what may be a page's content, and whether it is all there is."""
+    for kind, selector in (("main", "main, [role=main]"), ("article", "article")):
+        found = [node for node in tree.css(selector) if not _is_within(node, kind)]
+        if found:
+            yield found, False
+    if tree.body is not None:
+        yield [tree.body], True
+
+
+def _is_within(node: LexborNode, kind: str) -> bool:
+    """Return whether an element stands in such another one, or in a hidden one."""
+    if is_hidden(node):
+        return True
+    above = node.parent
+    while above is not None and above.tag not in (None, "-undef", "-document"):
+        if is_hidden(above) or kind in (above.tag, above.attributes.get("role")):
+            return True
+        above = above.parent
+    return False
+
+
+def _frame(node: LexborNode) -> bool:
+    """Return whether an element is around a page's content, and not of it."""
+    if node.attributes.get("role") in _NOT_CONTENT_ROLES or node.tag == "nav":
+        return True
+    if node.tag not in _NOT_CONTENT:
+        return False
+    above = node.parent
+    while above is not None and above.tag not in _SECTIONING:
+        above = above.parent
+    # The header of a section is its heading; an aside is one wherever it stands.
+    return above is None or node.tag == "aside"
+
+
+def _navigation(node: LexborNode) -> bool:
+    return node.tag == "nav" or node.attributes.get("role") == "navigation"
+
+
+def _sections(written: Writer) -> Iterator[Section]:
+    """Yield the parts that say something, by the rules of a Markdown page."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    parts = written.parts
+    after = [*(part.headings for part in parts[1:]), ()]
+    for part, following in zip(parts, after, strict=True):
+        headings, text = part.headings, part.text()
+        # A heading with nothing below it is said nowhere else.
+        is_last_word = bool(headings) and following[: len(headings)] != headings
+        if text or part.links or is_last_word:
+            name = ("section", headings, seen[headings])
+            yield Section(text, tuple(part.links), headings, name, LINE)
+            seen[headings] += 1
+
+
+def _said_of(tree: LexborHTMLParser) -> dict[str, str]:
+    root, author = tree.css_first("html"), tree.css_first("meta[name=author]")
+    return {
+        "language": one_line((root and root.attributes.get("lang")) or ""),
+        "author": one_line((author and author.attributes.get("content")) or ""),
+    }

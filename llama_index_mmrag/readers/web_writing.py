@@ -1,0 +1,321 @@
+"""Writing a web page: its elements as lines of text, its pictures beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from urllib.parse import urljoin
+
+from selectolax.lexbor import LexborNode
+
+from llama_index_mmrag.readers.page import PictureLink
+from llama_index_mmrag.readers.web_pictures import by_size, data_of, is_ours
+from llama_index_mmrag.readers.web_tables import cells_of, is_of_data, placed
+
+_SMALL = re.compile(r"([0-9]|[12][0-9]|3[01])(px)?")
+"""Pixels of a side: such a one is a mark, a bullet or counts visitors."""
+
+_UNSHOWN = frozenset({
+    "script", "style", "template", "svg", "head", "iframe", "object", "embed",
+    "audio", "video", "canvas", "map", "select", "button", "input", "textarea",
+    "datalist", "dialog", "annotation", "annotation-xml", "noframes", "-comment",
+})  # fmt: skip
+_BLOCKS = frozenset({
+    "address", "article", "aside", "blockquote", "body", "dd", "details", "div",
+    "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header",
+    "hgroup", "hr", "legend", "li", "main", "nav", "ol", "p", "pre", "section",
+    "summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul",
+    "caption", "center", "h1", "h2", "h3", "h4", "h5", "h6",
+})  # fmt: skip
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_LAZY = ("data-src", "data-original", "data-lazy-src", "data-url")
+_SETS = ("srcset", "data-srcset", "data-lazy-srcset")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:|//", re.IGNORECASE)
+_DISPLAY_NONE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_NO_WIDTH = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+
+
+def one_line(text: str) -> str:
+    """Return a text in one line, without what has no width."""
+    return " ".join(text.translate(_NO_WIDTH).split())
+
+
+def is_hidden(node: LexborNode) -> bool:
+    """Return whether an element says that it is not shown."""
+    said = node.attributes
+    return (
+        "hidden" in said
+        or said.get("aria-hidden") == "true"
+        or bool(_DISPLAY_NONE.search(said.get("style") or ""))
+    )
+
+
+@dataclass(slots=True)
+class Part:
+    """What stands between one heading and the next."""
+
+    headings: tuple[str, ...]
+    level: int
+    blocks: list[tuple[str, bool]] = field(default_factory=list)
+    """Texts; whether each belongs into one list with that before it."""
+    links: list[PictureLink] = field(default_factory=list)
+
+    def text(self) -> str:
+        """Return its text, a blank line between paragraphs."""
+        text, was_item = "", True
+        for block, is_item in self.blocks:
+            if text:
+                text += "\n" if is_item and was_item else "\n\n"
+            text, was_item = text + block, is_item
+        return text
+
+
+class Writer:
+    """Text and pictures of elements, in parts by their headings.
+
+    No call goes deeper where elements do: they may stand thousands deep.
+
+    Args:
+        base: What links start from, as the page says.
+    """
+
+    def __init__(self, base: str = "") -> None:
+        self.base = base
+        self.parts = [Part((), 0)]
+        self.on_web: list[str] = []
+        self.n_unread = 0
+        self._line: list[str] = []
+        self._stack: list[tuple[int, str]] = []
+        self._lists: list[int | None] = []
+        self._marker = ""
+        self._n_pre = self._n_noscript = 0
+        self._figures: list[tuple[Part, int, list[str]]] = []
+        self._caption_from: tuple[Part, int] | None = None
+
+    def write(
+        self, root: LexborNode, *, leave_out: Callable[[LexborNode], bool] | None = None
+    ) -> None:
+        """Write an element and all in it, but for what is to be left out."""
+        todo = [(root, False)]
+        while todo:
+            node, is_end = todo.pop()
+            tag = node.tag or ""
+            if tag == "-text":
+                self._say(node.text_content or "")
+            elif is_end:
+                self._end(tag)
+            elif tag in _UNSHOWN or is_hidden(node) or (leave_out and leave_out(node)):
+                continue
+            elif tag == "img":
+                self._show(node)
+            elif tag == "br":
+                self._line.append("\n")
+            elif tag == "table" and is_of_data(node):
+                self._flush()
+                self._table(node)
+            else:
+                self._begin(node, tag)
+                todo.append((node, True))
+                inner = [(child, False) for child in node.iter(include_text=True)]
+                todo += reversed(inner)
+        self._flush()
+
+    def entitle(self, title: str) -> None:
+        """Put a title above all headings."""
+        for part in self.parts:
+            if part.headings[:1] != (title,):
+                part.headings = (title, *part.headings)
+
+    def problems(self) -> Iterator[str]:
+        """Yield what of the page is left out, a sentence a kind."""
+        if self.on_web:
+            n = len(self.on_web)
+            yield (
+                f"{n} {'picture is' if n == 1 else 'pictures are'} on the web, such as "
+                f"{self.on_web[0][:200]!r}, and not fetched. Save the page with its "
+                f"pictures."
+            )
+        if self.n_unread:
+            n = self.n_unread
+            yield (
+                f"{n} {'picture' if n == 1 else 'pictures'} in the page itself cannot "
+                f"be read (SVG, or broken). Save as PNG or JPEG beside it."
+            )
+
+    def _say(self, text: str) -> None:
+        if not self._n_noscript:  # "Switch JavaScript on": its pictures alone are taken
+            self._line.append(text if self._n_pre else re.sub(r"\s+", " ", text))
+
+    def _flush(self) -> str:
+        """Write the line that was begun; return it."""
+        said, self._line = "".join(self._line).translate(_NO_WIDTH), []
+        if self._n_pre:
+            text = said.strip("\n").rstrip()
+        else:
+            lines = (one_line(line) for line in said.split("\n"))
+            text = "\n".join(line for line in lines if line)
+        if not text:
+            return ""
+        is_item = bool(self._lists)
+        if is_item:
+            inner = "  " * (len(self._lists) - 1)
+            blank = inner + " " * (len(self._marker) if self._marker else 2)
+            marked = inner + self._marker if self._marker else blank
+            self._marker = ""
+            written = marked + text.replace("\n", f"\n{blank}")
+        else:
+            written = text
+        self.parts[-1].blocks.append((written, is_item))
+        return text
+
+    def _begin(self, node: LexborNode, tag: str) -> None:
+        if tag in _BLOCKS:
+            self._flush()
+        if tag in _HEADINGS:
+            self.parts.append(Part((), _HEADINGS[tag]))
+        elif tag in ("ul", "ol", "menu"):
+            start = node.attributes.get("start") or "1"
+            is_number = tag == "ol" and start.lstrip("-").isdecimal() and len(start) < 9
+            self._lists.append(
+                int(start) if is_number else (1 if tag == "ol" else None)
+            )
+        elif tag == "li":
+            self._mark_item()
+        elif tag == "pre":
+            self._n_pre += 1
+        elif tag == "noscript":
+            self._n_noscript += 1
+        elif tag == "figure":
+            self._figures.append((self.parts[-1], len(self.parts[-1].links), []))
+        elif tag == "figcaption":
+            self._caption_from = self.parts[-1], len(self.parts[-1].blocks)
+
+    def _mark_item(self) -> None:
+        if not self._lists:
+            return
+        at = self._lists[-1]
+        self._marker = "- " if at is None else f"{at}. "
+        if at is not None:
+            self._lists[-1] = at + 1
+
+    def _end(self, tag: str) -> None:
+        if tag in _HEADINGS:
+            self._end_heading(_HEADINGS[tag])
+            return
+        if tag in _BLOCKS:
+            self._flush()
+        if tag in ("ul", "ol", "menu") and self._lists:
+            self._lists.pop()
+            self._marker = ""
+        elif tag == "pre":
+            self._n_pre -= 1
+        elif tag == "noscript":
+            self._n_noscript -= 1
+        elif tag == "figcaption" and self._caption_from and self._figures:
+            part, start = self._caption_from
+            said = " ".join(text for text, _ in part.blocks[start:])
+            self._figures[-1][2].append(one_line(said))
+        elif tag == "figure" and self._figures:
+            part, start, captions = self._figures.pop()
+            # Two pictures under one caption both have it, and it may stand above them.
+            its = [_captioned(link, captions) for link in part.links[start:]]
+            part.links[start:] = its
+
+    def _end_heading(self, level: int) -> None:
+        title = one_line("".join(self._line))
+        self._line = []
+        if title:
+            while self._stack and self._stack[-1][0] >= level:
+                self._stack.pop()
+            self._stack.append((level, title))
+        titles: list[str] = []
+        for _, one in self._stack:
+            if titles[-1:] != [one]:
+                titles.append(one)
+        self.parts[-1].headings = tuple(titles)
+
+    def _show(self, node: LexborNode) -> None:
+        said = {key: one_line(value or "") for key, value in node.attributes.items()}
+        is_mark = any(
+            re.fullmatch(
+                r"[0-9]|[12][0-9]|3[01]", said.get(side, "").removesuffix("px")
+            )
+            for side in ("width", "height")
+        )
+        alt = said.get("alt", "")
+        if not self._n_noscript:
+            self._line.append(alt)
+        if is_mark:
+            return
+        src = self._source(node, said)
+        if src is None:
+            return
+        link = PictureLink(src, alt, said.get("title", ""))
+        if src.lower().startswith("data:"):
+            data = data_of(src)
+            if data is None:
+                self.n_unread += 1
+                return
+            link = replace(link, src="", data=data)
+        self.parts[-1].links.append(link)
+
+    def _source(self, node: LexborNode, said: dict[str, str]) -> str | None:
+        """Return where a picture is, if that is not on the web: the largest of some."""
+        lazy = [said[name] for name in _LAZY if said.get(name)]
+        sets = [said[name] for name in _SETS if said.get(name)]
+        if (above := node.parent) is not None and above.tag == "picture":
+            others = (child.attributes for child in above.css("source"))
+            sets += [o.get(name) or "" for o in others for name in _SETS]
+        own = [said["src"]] if said.get("src") else []
+        listed = [*own, *lazy] if own and not own[0].startswith("data:") else lazy
+        listed += [src for one in sets for src in by_size(one)]
+        listed += [src for src in own if src not in listed]
+        found = [self._joined(src) for src in listed]
+        for src in found:
+            is_elsewhere = _SCHEME.match(src) and not is_ours(src)
+            if not is_elsewhere:
+                return src
+        if found and not self._n_noscript:
+            self.on_web.append(found[0])
+        return None
+
+    def _joined(self, src: str) -> str:
+        if not self.base or src.lower().startswith("data:"):
+            return src
+        try:
+            return urljoin(self.base, src)
+        except ValueError:  # "http://["
+            return src
+
+    def _table(self, table: LexborNode) -> None:
+        """Write a table as GitHub's Markdown; what spans cells is said in the first."""
+        caption = table.css_first("caption")
+        if caption is not None:
+            self._line.append(caption.text())
+            self._flush()
+        rows = [cells_of(row) for row in table.css("tr") if not is_hidden(row)]
+        grid = placed(rows)
+        width = max((at + 1 for row in grid for at in row), default=0)
+        lines = []
+        for at, row in enumerate(grid):
+            cells = [self._cell(row[c]) if c in row else "" for c in range(width)]
+            lines.append(f"| {' | '.join(cells)} |")
+            if at == 0:
+                lines.append(f"|{' --- |' * width}")
+        self.parts[-1].blocks.append(("\n".join(lines), False))
+
+    def _cell(self, node: LexborNode) -> str:
+        inner = Writer(self.base)
+        inner._n_noscript = self._n_noscript
+        inner.write(node)
+        (part,) = inner.parts  # a table of data holds no headings
+        self.parts[-1].links += part.links
+        self.on_web += inner.on_web
+        self.n_unread += inner.n_unread
+        return one_line(part.text()).replace("|", r"\|")
+
+
+def _captioned(link: PictureLink, captions: Iterable[str]) -> PictureLink:
+    said = filter(None, (link.figcaption, *captions))
+    return replace(link, figcaption=". ".join(dict.fromkeys(said)))

@@ -1,0 +1,188 @@
+"""What a web page says, and what of it is no content."""
+
+from __future__ import annotations
+
+import base64
+import time
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from llama_index_mmrag.readers.web import MOST_NESTED, decoded, web_page
+
+
+def texts(html: str) -> list[str]:
+    return [section.text for section in web_page(html).sections]
+
+
+def pictures(html: str) -> list[tuple[str, str, str]]:
+    sections = web_page(html).sections
+    links = (link for section in sections for link in section.pictures)
+    return [(link.src, link.alt, link.figcaption) for link in links]
+
+
+def test_sections_stand_under_their_headings_and_have_names_of_their_own():
+    page = web_page(
+        "<title>Pies of Kent</title><h1>Pie</h1><p>One.<h2>Crust</h2><p>Two."
+        "<div><h3>Cold</h3>Three.</div><h2>Crust</h2>Four.<h2>Last</h2>"
+    )
+    assert [(s.headings, s.text, s.name[2]) for s in page.sections] == [
+        (("Pie",), "One.", 0),
+        (("Pie", "Crust"), "Two.", 0),
+        (("Pie", "Crust", "Cold"), "Three.", 0),
+        (("Pie", "Crust"), "Four.", 1),
+        (("Pie", "Last"), "", 0),
+    ]
+
+
+def test_title_stands_above_where_there_is_no_first_heading():
+    page = web_page(
+        "<html lang=de><title>Pies</title><meta name=author content=Ada>Yes"
+    )
+    assert [section.headings for section in page.sections] == [("Pies",)]
+    assert page.metadata == {"title": "Pies", "language": "de", "author": "Ada"}
+
+
+@pytest.mark.parametrize(
+    ("html", "said"),
+    [
+        ("<header>a</header><main>b</main><footer>c</footer>", ["b"]),
+        ("<p>a<article>b</article><aside>c</aside><article>d</article>", ["b\n\nd"]),
+        ("<nav>a</nav><header>b</header><p>c<footer>d</footer><aside>e</aside>", ["c"]),
+        ("<section><header>a</header>b</section>", ["a\n\nb"]),
+        ("<div role=navigation>a</div><div role=banner>b</div>c", ["c"]),
+        ("<p hidden>a<p style='display: none'>b<p aria-hidden=true>c<p>d", ["d"]),
+        ("<main hidden>a</main><p>b", ["b"]),
+        ("<main></main><p>b", ["b"]),
+        ("<script>a</script><style>b</style><template>c</template>d<!-- e -->", ["d"]),
+        ("<body><noscript>Switch it on</noscript>a", ["a"]),
+    ],
+)  # fmt: skip
+def test_only_what_is_shown_as_content_is_read(html, said):
+    assert texts(html) == said
+
+
+@pytest.mark.parametrize(
+    ("html", "said"),
+    [
+        ("<p>a <b>b</b>c\n d<br>e&nbsp;f&shy;g", "a bc d\ne fg"),
+        ("<ul><li>a<ul><li>b</ul><li><p>c</ul>", "- a\n  - b\n- c"),
+        ("<ol start=3><li>a<li>b</ol>c", "3. a\n4. b\n\nc"),
+        ("<pre>  a\n   b</pre>", "  a\n   b"),
+        ("<table><tr><td>only</table>", "only"),
+        ("<table><tr><td><h2></h2>a<td>b</table>", "a\n\nb"),
+        ("<table><tr><th>A<th>B|C<tr><td>1<br>2<td>3</table>",
+         "| A | B\\|C |\n| --- | --- |\n| 1 2 | 3 |"),
+        ("<table><caption>T 1</caption><tr><th>A<th colspan=2>B<tr><td rowspan=2>1<td>2"
+         "<td>3<tr><td>4<td>5</table>",
+         "T 1\n\n| A | B |  |\n| --- | --- | --- |\n| 1 | 2 | 3 |\n|  | 4 | 5 |"),
+        ("<table><tr><td colspan=1000000000 rowspan=0>A<td>B<tr><td>c</table>", None),
+    ],
+)  # fmt: skip
+def test_text_keeps_its_lines_lists_and_tables(html, said):
+    (text,) = texts(html)
+    assert text == said if said is not None else "A" in text and "B" in text
+
+
+@pytest.mark.parametrize(
+    ("html", "shown"),
+    [
+        ("<figure><img src=a.png alt=A><img src=b.png><figcaption>Fig <i>1</i>",
+         [("a.png", "A", "Fig 1"), ("b.png", "", "Fig 1")]),
+        ("<figure><figcaption>Above</figcaption><img src=a.png></figure>"
+         "<img src=b.png>",
+         [("a.png", "", "Above"), ("b.png", "", "")]),
+        ("<figure><figure><img src=a.png><figcaption>In</figcaption></figure>"
+         "<figcaption>Out", [("a.png", "", "In. Out")]),
+        ("<img src='data:image/gif;base64,R0lGOD' data-src=a.png>",
+         [("a.png", "", "")]),
+        ("<img alt=''><noscript>no<img src=a.png alt=A></noscript>",
+         [("a.png", "A", "")]),
+        ("<img srcset='s.png 100w, l.png 800w'>", [("l.png", "", "")]),
+        ("<picture><source srcset='a.webp 1x, b.webp 2x'><img alt=A></picture>",
+         [("b.webp", "A", "")]),
+        ("<base href=pix/><img src=a.png>", [("pix/a.png", "", "")]),
+        ("<img src=http://x.org/a.png srcset='a.png 2x'>", [("a.png", "", "")]),
+        ("<img src=file:///etc/a.png>", [("file:///etc/a.png", "", "")]),
+        ("<img src=a.png width=1 height=1><img src=b.png width=31px>", []),
+        ("<table><tr><td><img src=a.png alt=A><td>b<tr><td>c<td>d</table>",
+         [("a.png", "A", "")]),
+    ],
+)  # fmt: skip
+def test_picture_has_its_caption_and_its_place(html, shown):
+    assert pictures(html) == shown
+
+
+def test_pictures_on_the_web_are_counted_and_told_once():
+    page = web_page("<base href=https://x.org/><img src=a.png><img src=//y.org/b.png>")
+    (problem,) = page.problems
+    assert "2 pictures are on the web, such as 'https://x.org/a.png'" in problem
+    assert page.sections == ()
+
+
+def test_picture_in_the_page_itself_is_its_bytes():
+    buffer = BytesIO()
+    Image.new("RGB", (40, 40), "red").save(buffer, format="PNG")
+    coded = base64.b64encode(buffer.getvalue()).decode()
+    page = web_page(
+        f"<img alt=A src='data:image/png;base64,{coded}'>"
+        "<img src='data:image/svg+xml,<svg/>'>"
+    )
+    (link,) = page.sections[0].pictures
+    assert (link.src, link.alt, link.data) == ("", "A", buffer.getvalue())
+    assert "1 picture in the page itself cannot be read (SVG" in page.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "said"),
+    [
+        ("ä".encode(), "utf-8", "ä"),
+        ("\ufeffä".encode(), "cp1252", "ä"),
+        ("ä".encode("utf-16"), "utf-8", "ä"),
+        ("<meta charset=latin1>€".encode("cp1252"), "utf-8", "<meta charset=latin1>€"),
+        ('<?xml version="1.0" encoding="cp1251"?>я'.encode("cp1251"), "utf-8",
+         '<?xml version="1.0" encoding="cp1251"?>я'),
+        ("ä".encode("cp1252"), "cp1252", "ä"),
+    ],
+)  # fmt: skip
+def test_encoding_is_by_mark_then_by_what_the_page_says_then_as_given(
+    data, encoding, said
+):
+    assert decoded(data, encoding) == said
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"\xe4", "byte 0 is 0xe4, which is not utf-8"),
+        (b"<meta charset=utf-7>+ADw-", "'utf-7', which no page may be in"),
+        (b"<meta charset=klingon>", "'klingon', which no page may be in"),
+        (b"a\0b", "NUL"),
+    ],
+)
+def test_what_is_in_no_encoding_of_a_page_is_told(data, told):
+    with pytest.raises(ValueError, match=told):
+        decoded(data)
+
+
+@pytest.mark.parametrize(
+    ("html", "told"),
+    [
+        ("<div>" * 200_000, "stand 200,000 deep"),
+        ("<section><div>" * 100_000, "stand 200,000 deep"),
+        ("<p " + " ".join(f"a{i}=1" for i in range(100_000)) + ">", "1,000 attributes"),
+        ("<" * 2_000_000, None),
+        ("<div>" * (MOST_NESTED - 1) + "x", None),
+        ("<li><p>x" * 50_000, None),
+    ],
+    ids=["div", "section", "attributes", "lt", "deep", "items without end"],
+)
+def test_html_against_its_parser_costs_seconds_at_most(html, told):
+    began = time.process_time()
+    if told is None:
+        assert web_page(html).sections
+    else:
+        with pytest.raises(ValueError, match=told):
+            web_page(html)
+    assert time.process_time() - began < 5
