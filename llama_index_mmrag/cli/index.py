@@ -17,6 +17,7 @@ from llama_index_mmrag.errors import InvalidSetting
 
 if TYPE_CHECKING:
     from llama_index_mmrag.composition import Composition
+    from llama_index_mmrag.ingestion.records import UpsertReport
 
 
 @app.command("index")
@@ -166,12 +167,17 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
             ignored=dict(report.ignored),
         )
     )
-    output.show(str(report))
-    for advice in report.advice:
-        output.show(f"Not read: {advice}")
+    _show(output, report)
     _tell_gone(output, report.not_removed, stale)
     if strict and output.has_skipped:
         raise typer.Exit(1)
+
+
+def _show(output: Output, report: UpsertReport) -> None:
+    """Print the counts, and what to do with files that are not read."""
+    output.show(str(report))
+    for advice in report.advice:
+        output.show(f"Not read: {advice}")
 
 
 def _limit_of(given: str) -> tuple[str, float]:
