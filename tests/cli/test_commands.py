@@ -254,7 +254,7 @@ def test_folders_below_are_read_unless_told_otherwise(run, docs, tmp_path):
     [
         ("{docs} -s new --refresh --no-recursive", "leave out --no-recursive"),
         ("none -s new", "Error: There is no file or folder"),
-        ("{docs}/a.pdf -s new", "the suffix '.pdf' is unknown"),
+        ("{docs}/a.pdf -s new", "the suffix '.pdf' is not read"),
         ("{docs} -s http://h:6333", "is given as --url http://h:6333"),
         ("{docs} -s https://h", "is given as --url https://h"),
         ("grpc://h -s new", "expected a folder"),
