@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 from llama_index_mmrag.cli import options
 from llama_index_mmrag.cli.app import app
@@ -20,7 +21,20 @@ if TYPE_CHECKING:
     from llama_index_mmrag.ingestion.records import UpsertReport
 
 
-@app.command("index")
+class IndexCommand(TyperCommand):
+    """A command with an option that may have a value, which Typer (0.29) has not."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give --read-pictures its default where no engine follows it."""
+        given = [*args, ""]
+        if "--read-pictures" in given:
+            at = given.index("--read-pictures") + 1
+            if given[at] not in ("rapidocr", "tesseract"):
+                given.insert(at, "rapidocr")
+        return super().parse_args(ctx, given[:-1])
+
+
+@app.command("index", cls=IndexCommand)
 @placed
 def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     directory: Annotated[
@@ -100,6 +114,20 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
         ),
     ] = None,
     limit: options.Limits = None,
+    read_pictures: Annotated[
+        Literal["rapidocr", "tesseract"] | None,
+        typer.Option(
+            "--read-pictures",
+            metavar="[ENGINE]",
+            help="Read the lettering of pictures, and search it too: by rapidocr "
+            "(extra ocr), or tesseract. The store remembers. Default: as the store is; "
+            "a new one reads none.",
+        ),
+    ] = None,
+    reread: Annotated[
+        Literal["lettering"] | None,
+        typer.Option(help="Read all pictures anew, by another engine or version too."),
+    ] = None,
     strict: options.Strict = False,
     encoder: options.Encoder = None,
     alignment: options.AlignmentFile = None,
@@ -120,6 +148,7 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
             f"--language {language} is of the words that --hybrid keeps. Add that."
         )
     from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
+    from llama_index_mmrag.index.lettering import advice_on_lettering
     from llama_index_mmrag.ingestion.directory import discover
     from llama_index_mmrag.report.results import InsertReport, Skipped
 
@@ -136,6 +165,8 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
         embed_model,
         composition=rule,
         hybrid=words,
+        read_pictures=read_pictures,
+        reread=reread,
         catalogue=catalogue,
         limits=dict(map(_limit_of, limit or ())),
     ) as index:
@@ -146,6 +177,7 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
         else:
             report = index.insert_directory(directory, recursive=recursive, **how)
         stale = index.gone(directory, report)
+        advice = "" if as_json else advice_on_lettering(index)
     if report.moved_from is not None:
         output.tell("Moved:", f"{report.moved_from} is now {directory}.")
     for problem in report.problems:
@@ -167,15 +199,17 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
             ignored=dict(report.ignored),
         )
     )
-    _show(output, report)
+    _show(output, report, advice)
     _tell_gone(output, report.not_removed, stale)
     if strict and output.has_skipped:
         raise typer.Exit(1)
 
 
-def _show(output: Output, report: UpsertReport) -> None:
-    """Print the counts, and what to do with files that are not read."""
+def _show(output: Output, report: UpsertReport, of_pictures: str) -> None:
+    """Print the counts, and what to do with pictures and files that are not read."""
     output.show(str(report))
+    if of_pictures:
+        output.show(of_pictures)
     for advice in report.advice:
         output.show(f"Not read: {advice}")
 

@@ -114,7 +114,8 @@ class Place:
         if len(names) != len(pairs):
             raise InvalidSetting(
                 f"--collection got {' and '.join(self.collection or ())}; expected one "
-                f"NAME, or one for each of text, image and composed. Leave one out."
+                f"NAME, or one for each of text, image, composed and lettering. Leave "
+                f"one out."
             )
         return names
 

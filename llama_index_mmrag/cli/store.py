@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from llama_index_mmrag.cli.encoders import chosen_encoder
 from llama_index_mmrag.cli.place import Place
@@ -69,6 +69,8 @@ def opened(
     *,
     composition: Composition | None,
     hybrid: bool | str | Bm25Encoder | None = None,
+    read_pictures: Literal["rapidocr", "tesseract"] | None = None,
+    reread: Literal["lettering"] | None = None,
     roots: Mapping[str, str] | None = None,
     catalogue: Path | None = None,
     limits: Mapping[str, Any] | None = None,
@@ -93,11 +95,15 @@ def opened(
             embed_model=embed_model,
             composition=composition,
             hybrid=hybrid,
+            read_pictures=read_pictures,
+            reread=reread,
             roots=roots,
             catalogue=catalogue,
             settings=settings,
         )
     except CollectionMismatch as error:
+        if "encoder" not in str(error):  # words, or pictures, by something else
+            raise
         advice = "Give --encoder and --alignment as they were given to mmrag index."
         raise CollectionMismatch(f"{error} {advice}") from error
 

@@ -54,6 +54,7 @@ class Copies(Sources):
             "settings": replace(self._settings, transformations=()),
             "root": self._root,
             "catalogue": self._catalogue,
+            "lettering": self._writer.lettering,
         }
         return opened_again, (type(self), self.channels, steps, how)
 

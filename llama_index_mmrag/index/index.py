@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,37 +15,36 @@ from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.embeddings.bm25 import Bm25Encoder, named
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.index.catalogues import catalogue_in, catalogue_on
-from llama_index_mmrag.index.copies import Copies
 from llama_index_mmrag.index.encoders import encoders_of
 from llama_index_mmrag.index.engines import Engines
+from llama_index_mmrag.index.lettering import chosen_reader
 from llama_index_mmrag.index.making import Made
 from llama_index_mmrag.index.opening import (
-    MEMORY,
     channels_in,
     channels_on,
-    check_channels,
-    check_place,
     close_all,
-    temporary_folder,
 )
 from llama_index_mmrag.index.pipelines import Pipelines
+from llama_index_mmrag.index.place import MEMORY, check_place, temporary_folder
 from llama_index_mmrag.index.splitting import reading
+from llama_index_mmrag.index.upkeep import Upkeep
 from llama_index_mmrag.ingestion import ReadSettings
+from llama_index_mmrag.ingestion.lettering import Lettering
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
 from llama_index_mmrag.ingestion.roots import MEDIA, Roots, checked_roots
 from llama_index_mmrag.ingestion.writer import Writer
+from llama_index_mmrag.lettering import PictureReader
+from llama_index_mmrag.nodes.node import LETTERING
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue
-from llama_index_mmrag.stores.checking import StoreCheck
 from llama_index_mmrag.stores.client import client_at
+from llama_index_mmrag.stores.reader_card import reader_in, reader_on
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
 
-    from llama_index_mmrag.compression import CompressSettings, IndexCompression
 
-
-class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
+class MultiModalQdrantIndex(Upkeep, Made, Pipelines, Engines):
     """Texts and pictures in a collection each, opened, filled and searched as one.
 
     Use `open`. Inserting is incremental: ids come from content, so what is there is
@@ -72,6 +71,7 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
         root: Path | None = None,
         roots: Mapping[str, str | Path] | None = None,
         catalogue: Catalogue | None = None,
+        lettering: Lettering | None = None,
     ) -> None:
         """Keep the channels; `open` makes them.
 
@@ -83,10 +83,13 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
             roots: Folders of roots that were indexed elsewhere, by name.
             catalogue: What is known of roots and files; None: nothing outlives this
                 object.
+            lettering: What reads pictures, beside a channel "lettering" for what it
+                reads.
 
         Raises:
             InvalidSetting: There is no channel for texts or none for pictures, or two
-                for one modality, or two with a composition.
+                for one modality, or two with a composition; or of a channel for
+                lettering and what reads it there is one alone.
         """
         composed = [c for c in channels if c.composition is not None]
         parts = {c.modality: c for c in channels if c.composition is None}
@@ -96,6 +99,11 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
             raise InvalidSetting(
                 f"An index got the channels {given!r}; expected one for each modality, "
                 f"'text' and 'image' among them."
+            )
+        if (lettering is None) == (LETTERING in parts):
+            raise InvalidSetting(
+                "An index got a channel for lettering, or what reads it; expected both "
+                "or neither. open(read_pictures=True) makes them."
             )
         self._composed = composed[0] if composed else None
         media = settings.media_dir if settings else None
@@ -110,7 +118,13 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
         for channel in channels:
             channel.collection.places = its_roots.places
         super().__init__(
-            Writer(parts, composed=self._composed, folder=root, catalogue=catalogue),
+            Writer(
+                parts,
+                composed=self._composed,
+                folder=root,
+                catalogue=catalogue,
+                lettering=lettering,
+            ),
             parts,
             settings=settings or ReadSettings(),
             roots=its_roots,
@@ -139,6 +153,8 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
         image_embed_model: EmbedType | None = None,
         composition: Composition | None = None,
         hybrid: bool | str | Bm25Encoder | None = None,
+        read_pictures: bool | str | PictureReader | None = None,
+        reread: str | None = None,
         settings: ReadSettings | None = None,
         roots: Mapping[str, str | Path] | None = None,
         catalogue: str | Path | Literal[False] | None = None,
@@ -177,6 +193,12 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
                 `Bm25Encoder` makes them, which the store remembers; False leaves them
                 alone in searches; None: by words where the store keeps them, and a new
                 one keeps none.
+            read_pictures: What reads the lettering of pictures, which is then searched
+                too: True or "rapidocr" (extra `ocr`), or "tesseract", where that is
+                installed. The store keeps it, and reads on with None. Pictures that
+                are there already are read now, which takes a second each.
+            reread: "lettering" has all pictures read anew, now, by another engine or
+                version too.
             settings: How files and documents become nodes.
             roots: Where folders that were indexed elsewhere lie on this machine, by
                 their roots' names: their pictures are shown from there.
@@ -190,12 +212,14 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
                 folder, or `image_embed_model` has no pictures, or pictures and texts of
                 two lengths.
             CollectionMismatch: The store was filled by other encoders, or with other
-                early fusion, or keeps no words that `hybrid` asks for. A server's
-                collection that does not say by which is opened with a logged warning.
+                early fusion, or keeps no words that `hybrid` asks for, or its pictures
+                were read by another engine. A server's collection that does not say by
+                which is opened with a logged warning.
             StoreInUse: The folder is open already, here or in another process.
             StoreUnusable: The folder cannot be created, read or written, or holds
                 other files and no store; or the server refuses, or does not answer.
-            MissingExtra: The default encoder's packages are not installed.
+            MissingExtra: The default encoder's packages, or an engine's, are not
+                installed.
         """
         check_place(
             {"path": path, "location": location, "url": url, "client": client},
@@ -221,8 +245,11 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
                 path = opened.enter_context(temporary_folder())
             if path is not None:
                 root = Path(path)
+                chosen = chosen_reader(read_pictures, reread, reader_in(root), root)
                 with encoders.told():
-                    channels = channels_in(root, encoders.of, composition, words)
+                    channels = channels_in(
+                        root, encoders.of, composition, words, chosen.card
+                    )
                 unfinished.callback(close_all, channels)
                 for channel in channels if is_temporary else ():
                     channel.collection.store._is_temporary = True
@@ -243,6 +270,8 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
                         client_kwargs=client_kwargs,
                     )
                     opened.callback(client.close)
+                stored = reader_on(client, collection)
+                chosen = chosen_reader(read_pictures, reread, stored, collection)
                 with encoders.told():
                     channels = channels_on(
                         client,
@@ -250,14 +279,22 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
                         encoders.of,
                         composition,
                         hybrid=words,
+                        reader=chosen.card,
                         aclient=aclient,
                     )
                 known = catalogue_on(client, collection, catalogue)
                 settings = reading(settings)
             index = cls(
-                channels, settings=settings, root=root, roots=roots, catalogue=known
+                channels,
+                settings=settings,
+                root=root,
+                roots=roots,
+                catalogue=known,
+                lettering=chosen.lettering(channels, settings, root, known),
             )
             index._writer.recover(can_wait=True)
+            if chosen.reader is not None:
+                index._writer.read_pictures()
             unfinished.pop_all()
             index._opened = opened.pop_all()
         return index
@@ -268,64 +305,7 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
         composed = () if self._composed is None else (self._composed,)
         return (*self._channels.values(), *composed)
 
-    # Writing: what `Verbs` and `Sources` do, and
-
-    def compress(
-        self,
-        settings: CompressSettings | None = None,
-        *,
-        queries: Sequence[str] | None = None,
-        apply: bool = False,
-        on_step: Callable[[str], None] = lambda _: None,
-    ) -> IndexCompression:
-        """Find the fewest bytes a vector that keep a promised recall.
-
-        With `apply`, in a folder alone, smaller collections are built beside these ones
-        from the stored vectors, checked, and switched to in one step. This object can
-        then still be searched, and no longer be written to: close it and open the
-        folder again, with the same encoders.
-
-        Args:
-            settings: What is promised; None: a recall@10 of 0.95.
-            queries: What users ask; None takes stored vectors.
-            apply: Whether to switch; otherwise it is only measured.
-            on_step: Told what is done next.
-
-        Raises:
-            InvalidSetting: The index is in no folder, and cannot be switched; see
-                `compress_collection`.
-            StoreClosed: It was compressed since it was opened.
-            StoreUnusable: The folder cannot be written.
-        """
-        from llama_index_mmrag.compression import CompressSettings
-        from llama_index_mmrag.compression.live import compress_folder
-
-        if apply and self._root is None:
-            raise InvalidSetting(
-                "apply switches the collections of a folder; those on a server are "
-                "measured alone. Leave it out, and build smaller ones in Python, with "
-                "llama_index_mmrag.compression.compress_collection, one at a time."
-            )
-        with self._writer.lock:
-            return compress_folder(
-                self._root,
-                self.channels,
-                settings=settings or CompressSettings(),
-                queries=queries,
-                apply=apply,
-                on_step=on_step,
-            )
-
-    def check(self) -> StoreCheck:
-        """Return what of the store is damaged, after reading all of it.
-
-        Embedded, each file is compared with what it was when the store was closed; of
-        a collection that was written to since, each point is read instead. On a
-        server, the collections are counted, and their vectors' length and their
-        encoder compared.
-        """
-        with self._writer.lock:
-            return check_channels(self.channels, self._root)
+    # Writing: what `Verbs`, `Sources` and `Upkeep` do
 
     # Reading: what `Engines` does
 
@@ -339,6 +319,8 @@ class MultiModalQdrantIndex(Copies, Made, Pipelines, Engines):
         """
         if self._owns_stores:
             close_all(self.channels, self._root)
+            if (lettering := self._writer.lettering) is not None:
+                lettering.close()
         self._opened.close()
 
     def __enter__(self) -> MultiModalQdrantIndex:

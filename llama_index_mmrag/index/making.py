@@ -22,7 +22,7 @@ from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.index.encoders import encoders_of
-from llama_index_mmrag.index.opening import MEMORY
+from llama_index_mmrag.index.place import MEMORY
 from llama_index_mmrag.index.splitting import reading
 from llama_index_mmrag.index.verbs import Verbs
 from llama_index_mmrag.ingestion import ReadSettings

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -15,7 +13,6 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
 )
 
-from llama_index_mmrag.checks import no_address
 from llama_index_mmrag.composition import Composition
 from llama_index_mmrag.compression.places import (
     check_places,
@@ -27,15 +24,15 @@ from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.embeddings.space import card_of
 from llama_index_mmrag.errors import (
     CollectionMismatch,
-    InvalidSetting,
     StoreUnusable,
 )
 from llama_index_mmrag.ingestion.linked import TEXT
+from llama_index_mmrag.nodes.node import LETTERING
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.composed_query import check_spaces
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.checking import StoreCheck, check_store, note_media
-from llama_index_mmrag.stores.format import entry_of, new_index_id
+from llama_index_mmrag.stores.format import ReaderCard, entry_of, new_index_id
 from llama_index_mmrag.stores.manifest import (
     check_manifest,
     check_ours,
@@ -51,85 +48,12 @@ COMPOSED = "composed"
 name."""
 
 
-MEMORY = ":memory:"
-"""Where Qdrant's client keeps what ends with it."""
-
-
-def check_place(
-    places: Mapping[str, object],
-    *,
-    client_kwargs: Mapping[str, object] | None,
-    aclient: object,
-    collection: object,
-    **of_server: object,
-) -> None:
-    """Do nothing if one place is given, and beside it what belongs to that.
-
-    Args:
-        places: A path, a location, a url and a client; one is not None.
-        client_kwargs: As for `client_at`; it may hold the place instead, as a host.
-        aclient: A server's asynchronous client, or None.
-        collection: What a server's collections are called, or None.
-        of_server: What else there is only where we make the client; else None.
-
-    Raises:
-        InvalidSetting: It is not so.
-    """
-    places = {**places, "client_kwargs['host']": (client_kwargs or {}).get("host")}
-    given = [name for name, place in places.items() if place is not None]
-    if not given and aclient is not None:
-        raise InvalidSetting(
-            "open() got aclient alone; expected client= or url= of the same server "
-            "beside it: collections are made, checked and filled by that one, and "
-            "asynchronous queries go by aclient."
-        )
-    if len(given) != 1:
-        is_named = not given and "QDRANT_URL" in os.environ
-        raise InvalidSetting(
-            f"open() got {' and '.join(given) or 'no place'}; expected exactly one of "
-            f"path (a folder), url or location (a server) and client."
-            + ' QDRANT_URL is set: url=os.environ["QDRANT_URL"].'
-            * is_named
-        )
-    if (place := places[given[0]]) == "":
-        raise InvalidSetting(
-            f"open() got {given[0]}=''; expected a folder's name or a server's "
-            f'address. Give "." for the folder that you are in.'
-        )
-    if given == ["path"] and place != MEMORY:
-        no_address(
-            str(place),
-            "open(): path",
-            advice="Give a server's address as url=, and as client= a "
-            'QdrantClient(":memory:").',
-        )
-    making = {"client_kwargs": client_kwargs or None, **of_server}
-    if given == ["path"] or place == MEMORY:
-        making |= {"aclient": aclient, "collection": collection}
-    elif given != ["client"]:
-        return
-    if ignored := [name for name, value in making.items() if value is not None]:
-        raise InvalidSetting(
-            f"open() got {given[0]} and {ignored[0]}, which is for "
-            + (
-                "a server: give url= or client= instead, or leave it out."
-                if "aclient" in making
-                else "a client that is made here: give it to yours, or give url=."
-            )
-        )
-
-
-def temporary_folder() -> TemporaryDirectory[str]:
-    """Return a new folder for a store, which goes with the context."""
-    # A store that was never closed has files open, which one system does not remove.
-    return TemporaryDirectory(prefix="mmrag-", ignore_cleanup_errors=True)
-
-
 def channels_in(
     root: Path,
     encoders: Mapping[str, BaseEmbedding],
     composition: Composition | None,
     hybrid: bool | Bm25Encoder | None = None,
+    reader: ReaderCard | None = None,
 ) -> list[Channel]:
     """Return the open channels of a folder, which is made a store if it is none.
 
@@ -138,6 +62,7 @@ def channels_in(
         encoders: By collection.
         composition: What composes a text's and a picture's vectors; None: nothing.
         hybrid: As for `MultiModalQdrantIndex.open`.
+        reader: What reads the pictures; None: nothing does.
 
     Raises:
         InvalidSetting: The composition cannot compose vectors of these encoders.
@@ -145,8 +70,8 @@ def channels_in(
         StoreInUse: It is open already, or was compressed at this moment.
         StoreUnusable: The folder cannot be used.
     """
-    cards = {name: card_of(model) for name, model in encoders.items()}
-    collections = dict(encoders)
+    collections = _with_lettering(encoders, reader)
+    cards = {name: card_of(model) for name, model in collections.items()}
     if composition is not None:
         dim = _composed_dim(composition, encoders)
         collections[COMPOSED] = encoders["image"]
@@ -164,7 +89,7 @@ def channels_in(
                 store = QdrantEdgeVectorStore.open(
                     folder,
                     dim=dimension_of(model),
-                    enable_hybrid=(hybrid or None) if name == TEXT else None,
+                    enable_hybrid=_hybrid_for(name, channels, hybrid) or None,
                 )
                 channels.append(_channel(name, store, model, hybrid))
         check_places(root, {name: folder for name, (folder, _) in places.items()})
@@ -176,6 +101,9 @@ def channels_in(
             )
             for c in channels
         }
+        if reader is not None:
+            its = entries[LETTERING]
+            entries[LETTERING] = its.model_copy(update={"reader": reader})
         write_manifest(root, entries)
         # Only now: what is removed is what they took the place of.
         remove_leftovers(root, channels)
@@ -190,6 +118,7 @@ def channels_on(
     composition: Composition | None,
     *,
     hybrid: bool | Bm25Encoder | None = None,
+    reader: ReaderCard | None = None,
     aclient: AsyncQdrantClient | None = None,
 ) -> list[Channel]:
     """Return the channels of a server's collections, made if they are missing.
@@ -200,6 +129,7 @@ def channels_on(
         encoders: As for `channels_in`.
         composition: As for `channels_in`.
         hybrid: As for `MultiModalQdrantIndex.open`.
+        reader: As for `channels_in`.
         aclient: For queries that hold no thread.
 
     Raises:
@@ -222,23 +152,19 @@ def channels_on(
     if index_id is None and isinstance(collection, str):
         tell_of_namesake(server, collection, names["text"])
     index_id = index_id or new_index_id()
-    channels = [
-        _channel(
-            name,
-            open_server_collection(
-                server,
-                names[name],
-                dim=dimension_of(model),
-                card=card_of(model),
-                index_id=index_id,
-                hybrid=hybrid if name == TEXT else False,
-                aclient=aclient,
-            ),
-            model,
-            hybrid,
+    channels: list[Channel] = []
+    for name, model in _with_lettering(encoders, reader).items():
+        store = open_server_collection(
+            server,
+            names[name],
+            dim=dimension_of(model),
+            card=card_of(model),
+            reader=reader if name == LETTERING else None,
+            index_id=index_id,
+            hybrid=_hybrid_for(name, channels, hybrid),
+            aclient=aclient,
         )
-        for name, model in encoders.items()
-    ]
+        channels.append(_channel(name, store, model, hybrid))
     space_id = None if composition is None else composition.space_id
     composed = open_server_composed(
         server,
@@ -262,12 +188,31 @@ def _composed_dim(
     return composition.out_dim(dimension_of(text), dimension_of(image))
 
 
+def _with_lettering(
+    encoders: Mapping[str, BaseEmbedding], reader: ReaderCard | None
+) -> dict[str, BaseEmbedding]:
+    its = {} if reader is None else {LETTERING: encoders[TEXT]}
+    return {**encoders, **its}
+
+
+def _hybrid_for(
+    name: str, opened: Sequence[Channel], hybrid: bool | Bm25Encoder | None
+) -> bool | Bm25Encoder | None:
+    """Return whether a collection keeps words; lettering's does as that of texts."""
+    if name == LETTERING:
+        texts = opened[0].collection.store
+        return texts.enable_hybrid and (getattr(texts, "words", None) or hybrid or True)
+    return hybrid if name == TEXT else False
+
+
 def _channel(
     name: str, store: Any, model: BaseEmbedding, hybrid: bool | Bm25Encoder | None
 ) -> Channel:
     by_words = store.enable_hybrid and hybrid is not False
     mode = VectorStoreQueryMode.HYBRID if by_words else VectorStoreQueryMode.DEFAULT
-    return Channel(name, vector_store=store, embed_model=model, mode=mode)
+    # Whatever else its encoder sees.
+    how: dict[str, Any] = {"accepts": {"text"}} if name == LETTERING else {}
+    return Channel(name, vector_store=store, embed_model=model, mode=mode, **how)
 
 
 def _composed_channel(

@@ -27,6 +27,7 @@ from llama_index_mmrag.index.opening import COMPOSED, close_all
 from llama_index_mmrag.index.whole import (
     Repair,
     documents_with_gaps,
+    read_again_if_lost,
     whole_node,
     whole_vector,
     without_lost_transform,
@@ -173,7 +174,7 @@ class _Work:
         composition: Composition | None,
     ) -> Channel:
         folder, quantisation = self._root / entry.folder, None
-        encoder = encoders[TEXT if name == COMPOSED else name]
+        encoder = encoders.get(name, encoders[TEXT])
         if name in self._damaged:
             entry = without_lost_transform(self._root, name, entry, encoder)
             self._becoming[name] = entry
@@ -311,6 +312,7 @@ class _Work:
             # Without its lock it is no store, which the next opening would remove.
             (self._root / self._entries[name].folder / LOCK).unlink(missing_ok=True)
         if places:
+            read_again_if_lost(self._root, n_lost)
             switch_places(self._root, places)
         self._new = {}
         for name in self._damaged:
@@ -320,13 +322,8 @@ class _Work:
         if self._media:  # only now: until here it tells which are gone
             (self._root / PICTURES).unlink(missing_ok=True)
         note_media(self._root)
-        return Repair(
-            self._n_copied,
-            self._n_encoded,
-            n_lost,
-            tuple(sorted(self._again)),
-            tuple(aside),
-        )
+        again = tuple(sorted(self._again))
+        return Repair(self._n_copied, self._n_encoded, n_lost, again, tuple(aside))
 
     def _pictures_aside(self) -> list[str]:
         aside = [put_aside(file) for file in [*damaged_pictures(self._root)]]

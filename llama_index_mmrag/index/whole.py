@@ -14,9 +14,11 @@ from llama_index.core.schema import BaseNode
 from llama_index_mmrag.compression.places import encoder_of
 from llama_index_mmrag.embeddings.dimension import dimension_of
 from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
-from llama_index_mmrag.nodes.node import POSITION_KEY, words_of
+from llama_index_mmrag.nodes.node import LETTERING, POSITION_KEY, words_of
 from llama_index_mmrag.stores.edge_points import is_whole, node_of, point_id_of
 from llama_index_mmrag.stores.format import CollectionEntry
+from llama_index_mmrag.stores.manifest import set_reader
+from llama_index_mmrag.stores.reader_card import reader_in
 
 _OF_UNIT_LENGTH = 1e-3
 """A stored unit vector of float16 is off by less; one that lost a number by more."""
@@ -102,3 +104,15 @@ def documents_with_gaps(nodes: Iterable[BaseNode]) -> set[str]:
         if node.ref_doc_id and isinstance(position, int):
             seen.setdefault(node.ref_doc_id, set()).add(position)
     return {document for document, there in seen.items() if len(there) <= max(there)}
+
+
+def read_again_if_lost(root: Path, n_lost: Mapping[str, int | None]) -> None:
+    """Have a store's pictures read before the next write, if lettering was lost.
+
+    Args:
+        root: The store's folder.
+        n_lost: As of `Repair`.
+    """
+    card = reader_in(root)
+    if card is not None and n_lost.get(LETTERING, 0) != 0:
+        set_reader(root, card.model_copy(update={"is_complete": False}))

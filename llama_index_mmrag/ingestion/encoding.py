@@ -18,7 +18,7 @@ from llama_index_mmrag.errors import (
     MissingExtra,
 )
 from llama_index_mmrag.ingestion.records import Problem
-from llama_index_mmrag.nodes.node import words_of
+from llama_index_mmrag.nodes.node import text_of_picture
 from llama_index_mmrag.nodes.shown import picture_of, source_of
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.vectors import has_direction
@@ -67,7 +67,7 @@ def encode_good(
                 raise
     for node, reason in failed:
         # Without its words, a picture is in.
-        is_part = bool(words_of(node.metadata))
+        is_part = bool(text_of_picture(node.metadata))
         note(Problem(source_of(node), str(reason) or repr(reason), is_part))
     return encoded
 

@@ -20,6 +20,7 @@ from llama_index.core.schema import BaseNode
 from llama_index_mmrag.errors import StoreFull, StoreInUse, StoreUnusable
 from llama_index_mmrag.files.reading import MOST_BYTES, read_json
 from llama_index_mmrag.files.writing import raise_if_full, replacing
+from llama_index_mmrag.nodes.node import LETTERING
 from llama_index_mmrag.stores.catalogue import Catalogue
 from llama_index_mmrag.stores.collection import Collection
 from llama_index_mmrag.stores.locks import FolderLock
@@ -246,7 +247,9 @@ def _documents(stored: Any, modalities: Set[str]) -> _Documents:
         for ref_doc_id, versions in stored.items():
             found = {name: Version(*lists) for name, lists in versions.items()}
             ids = chain.from_iterable(chain.from_iterable(found.values()))
-            if found.keys() != modalities or not all(type(i) is str for i in ids):
+            # Pictures may be read since it was written, which they were not then.
+            is_of_these = modalities - {LETTERING} <= found.keys() <= modalities
+            if not is_of_these or not all(type(i) is str for i in ids):
                 raise TypeError(ref_doc_id)  # noqa: TRY301 - as other shapes are
             documents[ref_doc_id] = found
     except (AttributeError, TypeError) as error:

@@ -19,6 +19,7 @@ from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import MmragError, StoreFull
 from llama_index_mmrag.ingestion.directory import survey
 from llama_index_mmrag.ingestion.files import kinds_of, read_found
+from llama_index_mmrag.ingestion.lettering import Lettering
 from llama_index_mmrag.ingestion.records import (
     Item,
     Kept,
@@ -268,6 +269,7 @@ def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
     settings: ReadSettings,
     shown: Iterable[str] = (),
     known: KnownFiles | None = None,
+    lettering: Lettering | None = None,
 ) -> Iterator[Item]:
     """Yield what `read_directory` does of a folder that was surveyed already.
 
@@ -282,6 +284,7 @@ def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
         settings: Chunk size, encoding.
         shown: Ids of pictures that pages show which are not read now.
         known: Which files are as they were, and not read; None: all are read.
+        lettering: What reads their pictures; None: nothing does.
     """
     yield from found.problems
     names, children = dict.fromkeys(shown), []  # type: ignore[var-annotated]
@@ -305,6 +308,7 @@ def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
                 except Exception as error:  # noqa: BLE001 - one file must not stop the others
                     yield _problem(file, error)
                     continue
+                record = lettering.added_to(record) if lettering else record
             pictures = [node for node in record.nodes if isinstance(node, ImageNode)]
             shows = dict.fromkeys(p.metadata.get(IMAGE_FILE_KEY, "") for p in pictures)
             names.update(shows)

@@ -15,13 +15,22 @@ from llama_index_mmrag.ingestion.composing import Composer
 from llama_index_mmrag.ingestion.encoding import Note
 from llama_index_mmrag.ingestion.identity import is_random
 from llama_index_mmrag.ingestion.in_flight import InFlight
+from llama_index_mmrag.ingestion.lettering import Lettering
 from llama_index_mmrag.ingestion.linked import IMAGE, ORIGINAL_ID_KEY, TEXT
-from llama_index_mmrag.nodes.node import entity_of, one_spelling, words_of
+from llama_index_mmrag.nodes.node import (
+    LETTERING,
+    entity_of,
+    one_spelling,
+    text_of_picture,
+)
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue
 from llama_index_mmrag.stores.server_errors import KeyRefused
 
 logger = logging.getLogger(__name__)
+
+_OF_PICTURES = {TEXT, LETTERING}
+"""Modalities of texts that go with their pictures."""
 
 _DOCUMENTS_PER_NOTE = 2_000
 """A note is read as far as 2 MiB: a document has a thousand bytes of it."""
@@ -38,9 +47,11 @@ class Removing:
         folder: The store's, where what is being replaced is noted; None: that is beside
             the catalogue.
         catalogue: What is known of files; None: nothing is, and nothing is kept.
+        lettering: What reads pictures, for a channel of lettering; None: nothing does.
 
     Attributes:
         lock: Held while something is written.
+        lettering: What reads pictures.
     """
 
     def __init__(
@@ -50,8 +61,11 @@ class Removing:
         composed: Channel | None = None,
         folder: Path | None = None,
         catalogue: Catalogue | None = None,
+        lettering: Lettering | None = None,
     ) -> None:
         self.lock = threading.RLock()
+        self.lettering = lettering
+        self._folder = folder
         self._channels = dict(channels)
         self._collections = {m: c.collection for m, c in channels.items()}
         self._composer = (
@@ -148,8 +162,10 @@ class Removing:
                 ids = {node.node_id for node in one.nodes_where(named)}
                 ids.update(map(one_spelling, one.existing(node_ids)))
                 gone[modality] = sorted(ids)
-            its = {node.node_id for node in self._words_of(gone.get(IMAGE, ()))}
-            gone[TEXT] = sorted(its.union(gone[TEXT]))
+            pictures = self._collections[IMAGE].nodes(gone.get(IMAGE, ()))
+            for modality in _OF_PICTURES & gone.keys():
+                its = {node.node_id for node in self._texts_of(pictures, modality)}
+                gone[modality] = sorted(its.union(gone[modality]))
             nodes = [node for m, one in collections for node in one.nodes(gone[m])]
             documents = {n.ref_doc_id: n.ref_doc_id for n in nodes if n.ref_doc_id}
             kept = {
@@ -161,13 +177,12 @@ class Removing:
             with self._in_flight.noted(documents, gone, {}, kept):
                 return self._remove(gone)
 
-    def _words_of(self, pictures: Sequence[str]) -> list[BaseNode]:
-        """Return the texts that are words of stored pictures: they go with them."""
-        there = self._collections[IMAGE].nodes(pictures) if pictures else ()
-        entities = sorted({entity_of(node) for node in there})
-        found = self._channels[TEXT].of_entities(entities) if entities else ()
-        wanted = set(pictures)
-        return [node for node in found if words_of(node.metadata) in wanted]
+    def _texts_of(self, pictures: Sequence[BaseNode], modality: str) -> list[BaseNode]:
+        """Return the words, or the lettering, of stored pictures: they go with them."""
+        entities = sorted({entity_of(node) for node in pictures})
+        found = self._channels[modality].of_entities(entities) if entities else ()
+        wanted = {node.node_id for node in pictures}
+        return [node for node in found if text_of_picture(node.metadata) in wanted]
 
     def _remove(
         self,

@@ -171,6 +171,7 @@ class Sources:
             settings=self._settings,
             shown=shown_elsewhere(self._channels, ids) if is_part else (),
             known=known,
+            lettering=self._writer.lettering,
         )
         n_items = len(found.files) + len(found.problems)
         report = self._writer.write(records, n_items, show_progress=show_progress)
@@ -266,14 +267,13 @@ class Sources:
     ) -> Iterator[SourceRecord | Problem]:
         roots = self._roots.places
         tell_of_twins(self._channels, items, roots)
-        how = settings or self._settings
+        how, lettering = settings or self._settings, self._writer.lettering
         records = read_documents(items, settings=how, roots=roots)
         for item, record in zip(items, records, strict=True):
             if isinstance(record, SourceRecord):
-                # A node's own id must not name its whole document.
-                given = item.ref_doc_id or item.node_id
+                given = item.ref_doc_id or item.node_id  # not its whole document's
                 self._stored_ids[given] = record.ref_doc_id
-            yield record
+            yield record if lettering is None else lettering.added_to(record)
 
     def _learn(self) -> None:
         known = self._catalogue.roots(anew=True)

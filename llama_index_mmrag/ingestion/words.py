@@ -22,6 +22,7 @@ from llama_index.core.schema import (
     BaseNode,
     MetadataMode,
     NodeRelationship,
+    RelatedNodeInfo,
     TextNode,
 )
 
@@ -47,8 +48,6 @@ TITLE = "title"
 
 _WHAT = {"alt_text": ALT}
 """By a metadata key: what its words are, if they are called otherwise."""
-
-_OWN = (KIND_KEY, WORDS_KEY, WORDS_OF_KEY)
 
 
 def words_in(
@@ -99,7 +98,10 @@ def words_of_picture(
             continue
         known.append(f" {plain} ")
         chunks = enumerate(chunk.text for chunk in cut(text))
-        texts += [_linked_to(picture, what, at, chunk) for at, chunk in chunks]
+        for at, chunk in chunks:
+            about = {KIND_KEY: WORDS, WORDS_KEY: what, WORDS_OF_KEY: picture.node_id}
+            id_ = derived_id(WORDS, picture.node_id, what, at, chunk)
+            texts.append(text_beside(picture, chunk, about, id_=id_))
     return texts
 
 
@@ -125,25 +127,41 @@ def repeated(texts: Sequence[BaseNode]) -> set[str]:
     return told
 
 
-def _linked_to(picture: RecordNode, what: str, at: int, text: str) -> TextNode:
+def text_beside(
+    picture: BaseNode,
+    text: str,
+    about: Mapping[str, Any],
+    *,
+    id_: str,
+    modality: str = TEXT,
+) -> TextNode:
+    """Return a text of a picture's entity and document, with the picture's metadata.
+
+    Args:
+        picture: Finished: with the id that it is stored under, and its metadata.
+        text: What is searched, and alone embedded.
+        about: Metadata of the text's own; the picture's under these keys are kept under
+            "original_" and the key.
+        id_: The text's id.
+        modality: The text's.
+    """
+    its = picture.metadata.items()
     metadata = {
-        **{(ORIGINAL + k if k in _OWN else k): v for k, v in picture.metadata.items()},
-        MODALITY_KEY: TEXT,
+        **{(ORIGINAL + key if key in about else key): value for key, value in its},
+        MODALITY_KEY: modality,
         CONTENT_HASH_KEY: content_hash(text, None),
-        KIND_KEY: WORDS,
-        WORDS_KEY: what,
-        WORDS_OF_KEY: picture.node_id,
+        **about,
     }
     metadata.pop(IMAGE_FILE_KEY, None)  # says which document shows the picture
-    source = picture.relationships[NodeRelationship.SOURCE]
+    source = RelatedNodeInfo(node_id=picture.ref_doc_id or picture.node_id)
     return TextNode(
-        id_=derived_id(WORDS, picture.node_id, what, at, text),
+        id_=id_,
         text=text,
         metadata=metadata,
         relationships={NodeRelationship.SOURCE: source},
         # The words alone are searched, not what else is known of the picture.
         excluded_embed_metadata_keys=[*metadata],
-        excluded_llm_metadata_keys=[*picture.excluded_llm_metadata_keys, *_OWN],
+        excluded_llm_metadata_keys=[*picture.excluded_llm_metadata_keys, *about],
     )
 
 

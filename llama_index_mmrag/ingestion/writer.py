@@ -14,6 +14,7 @@ from llama_index_mmrag.ingestion.encoding import (
     encode_nodes,
     n_unread,
 )
+from llama_index_mmrag.ingestion.lettering import read_all
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT, holds
 from llama_index_mmrag.ingestion.records import (
     Item,
@@ -27,12 +28,15 @@ from llama_index_mmrag.ingestion.taking_over import alike, take_over
 from llama_index_mmrag.ingestion.words import repeated
 from llama_index_mmrag.nodes.node import (
     GIVEN_ID_KEY,
+    LETTERING,
     MODALITY_KEY,
     entity_of,
+    text_of_picture,
     words_of,
 )
 from llama_index_mmrag.nodes.shown import source_of
 from llama_index_mmrag.stores.catalogue import FileRow
+from llama_index_mmrag.stores.reader_card import note_reader
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +73,7 @@ class Writer(Removing):
         with self.lock, bar:
             if self._in_flight.is_noted:  # a write that failed, as on a full disk
                 self.recover()
+            self.read_pictures()
             for batch in _batches(items, nodes_per_write):
                 records: list[SourceRecord] = []
                 rows: list[FileRow] = []
@@ -95,6 +100,23 @@ class Writer(Removing):
         report.n_documents = sum(had_nodes.values())
         report.ref_doc_ids = list(had_nodes)
         return report
+
+    def read_pictures(self) -> None:
+        """Read the pictures that are stored, where they are to be read since then.
+
+        Raises:
+            CollectionMismatch, MissingExtra: The engine that is to read is not there.
+            ReaderUnusable: It reads no picture.
+        """
+        lettering = self.lettering
+        if lettering is None or lettering.card.is_complete:
+            return
+        with self.lock:
+            pictures, texts = self._channels[IMAGE], self._channels[LETTERING]
+            read_all(lettering, pictures, texts, self._catalogue)
+            done = lettering.card.model_copy(update={"is_complete": True})
+            note_reader(self._folder, texts.collection, done)
+            lettering.card = done
 
     def _write_batch(
         self, records: Sequence[SourceRecord], report: UpsertReport
@@ -129,6 +151,8 @@ class Writer(Removing):
             m: one.nodes(loose) if loose else [] for m, one in self._collections.items()
         }
         words = {TEXT: self._settled(wanted, loose, came.get(IMAGE, ()))}
+        if LETTERING in self._channels:
+            words[LETTERING] = self._texts_of(came.get(IMAGE, ()), LETTERING)
         written = {node_id for nodes in wanted.values() for node_id in nodes}
         touched: list[BaseNode] = []
         kept: dict[str, list[BaseNode]] = {}
@@ -237,7 +261,8 @@ class Writer(Removing):
             # Of a picture that is not there, words would show nothing.
             lost = {node.node_id for node in new[IMAGE]}
             lost -= {node.node_id for node in encoded[IMAGE]}
-            texts[:] = [node for node in texts if words_of(node.metadata) not in lost]
+            for some in (texts, encoded.get(LETTERING, [])):
+                some[:] = [n for n in some if text_of_picture(n.metadata) not in lost]
         # In ASCII, every encoder reads them.
         if not all(node.get_content().isascii() for node in texts):
             report.n_unread += n_unread(self._channels[TEXT], texts)
@@ -271,6 +296,11 @@ def _latest(records: Iterable[SourceRecord]) -> list[BaseNode]:
                 node = wanted[node_id]
                 if names & {node.ref_doc_id, node.metadata.get(GIVEN_ID_KEY)}:
                     known[node_id] = wanted.pop(node_id)
+        again = wanted.keys() & {node.node_id for node in record.nodes}
+        if again:  # what was said of, or read in, the picture that it was
+            for node_id, node in [*wanted.items()]:
+                if text_of_picture(node.metadata) in again:
+                    del wanted[node_id]
         for node in record.nodes:
             # Of one content under several random ids the first stays.
             wanted[node.node_id] = known.get(node.node_id, node)

@@ -205,6 +205,30 @@ class Catalogue:
         delete = "DELETE FROM files WHERE document = ?"
         self._write(delete, [(document,) for document in documents], make=False)
 
+    # What was derived from files, and takes long
+
+    def derived_text(
+        self, content_hash: str, kind: str, maker: str, version: str
+    ) -> str | None:
+        """Return what was made of a content; None if nothing is known of it."""
+        select = (
+            "SELECT text FROM derived_texts WHERE content_hash = ? AND kind = ? "
+            "AND maker = ? AND version = ?"
+        )
+        found = self._read(select, content_hash, kind, maker, version)
+        return str(found[0][0]) if found else None
+
+    def set_derived_text(self, *row: str) -> None:
+        """Remember what was made of a content: its hash, kind, maker, version, text."""
+        self._write(
+            "INSERT OR REPLACE INTO derived_texts VALUES (?, ?, ?, ?, ?)", [row]
+        )
+
+    def forget_derived_texts(self, kind: str) -> None:
+        """Forget all that was made of one kind, so that it is made anew."""
+        delete = "DELETE FROM derived_texts WHERE kind = ?"
+        self._write(delete, [(kind,)], make=False)
+
     # The file
 
     @staticmethod

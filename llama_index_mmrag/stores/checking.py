@@ -21,12 +21,11 @@ from llama_index_mmrag.stores.format import CollectionEntry
 from llama_index_mmrag.stores.locks import FolderLock
 from llama_index_mmrag.stores.manifest import (
     PICTURES,
-    STORE_FILES,
     copy_damage,
     entries_in,
     index_id_of,
-    lost_manifest,
 )
+from llama_index_mmrag.stores.manifest_file import STORE_FILES, lost_manifest
 
 _LOG = logging.getLogger(__name__)
 

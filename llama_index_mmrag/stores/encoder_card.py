@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index_mmrag.errors import CollectionMismatch
 from llama_index_mmrag.stores.format import FORMAT, Record, check_format
-from llama_index_mmrag.stores.server_errors import asking
+from llama_index_mmrag.stores.server_errors import Asking
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -55,7 +55,6 @@ def record_metadata(
     return {_KEY: {"format": FORMAT, **(known or {}), **learned}}
 
 
-@asking
 def remember_encoder(
     client: QdrantClient, collection_name: str, card: dict[str, str]
 ) -> None:
@@ -69,9 +68,21 @@ def remember_encoder(
         collection_name: The collection.
         card: From `embeddings.space.card_of`.
     """
-    known = record_in(_metadata(client, collection_name), collection_name)
-    metadata = record_metadata(known, encoder=card)
-    client.update_collection(collection_name, metadata=metadata)
+    remember(client, collection_name, encoder=card)
+
+
+def remember(client: QdrantClient, collection_name: str, **learned: Any) -> None:
+    """Write into an existing collection what was learned of it; other metadata stay.
+
+    Args:
+        client: Of the server.
+        collection_name: The collection.
+        **learned: As for `record_metadata`.
+    """
+    with Asking(client, collection_name):
+        known = record_in(_metadata(client, collection_name), collection_name)
+        metadata = record_metadata(known, **learned)
+        client.update_collection(collection_name, metadata=metadata)
 
 
 def check_record(

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 
 from llama_index_mmrag.composition import Composition, composition_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
+from llama_index_mmrag.lettering import PictureReader
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.quantisation import oversampling_of
 
@@ -41,6 +42,34 @@ class _Kept(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
+class ReaderCard(_Kept):
+    """What reads the pictures of an index.
+
+    Attributes:
+        name: The engine's, and so are `version` and `language`.
+        is_complete: Whether all pictures that are stored were read.
+    """
+
+    name: str
+    version: str
+    language: str
+    is_complete: bool = False
+
+    @classmethod
+    def of(cls, reader: PictureReader) -> ReaderCard:
+        """Return the card of an engine, which has read nothing yet."""
+        named = {"name": reader.name, "version": reader.version}
+        return cls(**named, language=reader.language)
+
+    def is_of(self, reader: PictureReader) -> bool:
+        """Return whether it is that of an engine."""
+        return str(self) == str(ReaderCard.of(reader))
+
+    def __str__(self) -> str:
+        """Return the engine, its version and its language."""
+        return f"{self.name} {self.version} ({self.language})"
+
+
 class Record(_Kept):
     """What a collection is, as far as nothing else can tell.
 
@@ -54,6 +83,7 @@ class Record(_Kept):
         oversampling: Candidates that a search takes by their codes, for each that is
             asked for; None: it keeps no codes.
         words: Card of what makes its vectors of words; None: it has none.
+        reader: What reads the pictures whose lettering it holds; None: it holds none.
     """
 
     encoder: Card | None
@@ -63,6 +93,7 @@ class Record(_Kept):
     composition: str | None = None
     oversampling: Annotated[float, Field(ge=1)] | None = None
     words: dict[str, Any] | None = None
+    reader: ReaderCard | None = None
 
 
 class CollectionEntry(Record):

@@ -8,22 +8,13 @@ that there is a copy, which is read where the file is damaged.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-
-from pydantic import ValidationError
+from typing import Any
 
 from llama_index_mmrag.composition import Composition, composition_of
 from llama_index_mmrag.errors import CollectionMismatch, StoreUnusable
-from llama_index_mmrag.files.reading import read_json
-from llama_index_mmrag.files.sealing import sealed, unsealed
-from llama_index_mmrag.files.writing import (
-    put_aside,
-    raise_if_full,
-    replacing,
-    sync_tree,
-)
+from llama_index_mmrag.files.writing import put_aside, sync_tree
 from llama_index_mmrag.stores.edge_layout import LOCK, disk_errors
 from llama_index_mmrag.stores.format import (
     FORMAT,
@@ -31,18 +22,29 @@ from llama_index_mmrag.stores.format import (
     CollectionEntry,
     Manifest,
     Place,
+    ReaderCard,
     check_composed,
-    check_format,
     new_index_id,
 )
 from llama_index_mmrag.stores.locks import FolderLock
+from llama_index_mmrag.stores.manifest_file import (
+    COPY,
+    MANIFEST,
+    UNFINISHED,
+    lost_manifest,
+    read_manifest,
+    whole_manifest,
+    write_copy,
+    write_file,
+)
 
-STORE_FILES = _MANIFEST, _COPY = "mmrag.json", "mmrag.copy.json"
 PICTURES = "media.txt"
 """The note of which pictures a store has; see `checking.py`."""
 _COMPOSED = "composed"
-_UNFINISHED = "mmrag.part"
-_OURS = frozenset({"text", "image", _COMPOSED, "media", _UNFINISHED, "in-flight.json"})
+_LETTERING = "lettering"
+_OURS = frozenset(
+    {"text", "image", _COMPOSED, _LETTERING, "media", UNFINISHED, "in-flight.json"}
+)
 """What a first opening that was interrupted leaves in the store's folder."""
 
 
@@ -52,7 +54,7 @@ def index_id_of(root: Path) -> str | None:
     Raises:
         StoreUnusable: Its manifest cannot be read.
     """
-    stored = _read(root / _MANIFEST)
+    stored = read_manifest(root / MANIFEST)
     return None if stored is None else stored.index_id
 
 
@@ -77,7 +79,7 @@ def entries_in(root: Path) -> dict[str, CollectionEntry]:
     Raises:
         StoreUnusable: Its manifest cannot be read.
     """
-    stored = _read(root / _MANIFEST)
+    stored = read_manifest(root / MANIFEST)
     return {} if stored is None else stored.collections
 
 
@@ -95,7 +97,7 @@ def check_manifest(
         CollectionMismatch: It was filled by others.
         StoreUnusable: Its manifest cannot be read, or has another format.
     """
-    if (stored := _read(root / _MANIFEST)) is None:
+    if (stored := read_manifest(root / MANIFEST)) is None:
         return
     entries = stored.collections
     given = None if composition is None else composition.space_id
@@ -107,6 +109,8 @@ def _check_filled(
     root: Path, entries: Mapping[str, CollectionEntry], cards: Mapping[str, Card]
 ) -> None:
     for name, card in cards.items():
+        if name == _LETTERING and name not in entries:
+            continue  # it may be made at any opening
         filled_by = entries[name].encoder if name in entries else None
         if filled_by != card:
             raise CollectionMismatch(
@@ -129,21 +133,43 @@ def switch_places(root: Path, places: Mapping[str, Place]) -> None:
     Raises:
         StoreUnusable: The manifest cannot be read or written; nothing was switched.
     """
-    stored = _read(root / _MANIFEST)
+    stored = read_manifest(root / MANIFEST)
     if stored is None:
         raise lost_manifest(root)
     for place in places.values():
         with disk_errors(root / place.folder):
             sync_tree(root / place.folder)
+    _change(root, stored, {name: v._asdict() for name, v in places.items()})
+
+
+def set_reader(root: Path, card: ReaderCard) -> None:
+    """Put on disk what reads a store's pictures.
+
+    Args:
+        root: The store's folder, which has a manifest.
+        card: The engine's.
+
+    Raises:
+        StoreUnusable: The manifest cannot be read or written.
+    """
+    stored = read_manifest(root / MANIFEST)
+    if stored is None:
+        raise lost_manifest(root)
+    _change(root, stored, {_LETTERING: {"reader": card}})
+
+
+def _change(
+    root: Path, stored: Manifest, changes: Mapping[str, Mapping[str, Any]]
+) -> None:
     known = stored.collections
-    now = {k: known[k].model_copy(update=v._asdict()) for k, v in places.items()}
-    switched = stored.model_copy(update={"collections": {**known, **now}})
+    now = {name: known[name].model_copy(update=to) for name, to in changes.items()}
+    changed = stored.model_copy(update={"collections": {**known, **now}})
     # The copy first: what it names is there, and what it named goes.
-    _write_copy(root, switched)
+    write_copy(root, changed)
     try:
-        _write(root, switched)
+        write_file(root, changed)
     except StoreUnusable:
-        _write_copy(root, stored)
+        write_copy(root, stored)
         raise
 
 
@@ -153,7 +179,7 @@ def check_ours(root: Path) -> None:
     Raises:
         StoreUnusable: It holds files that are not a store's.
     """
-    if (root / _MANIFEST).exists() or not root.is_dir():
+    if (root / MANIFEST).exists() or not root.is_dir():
         return
     try:
         theirs = sorted(
@@ -163,7 +189,7 @@ def check_ours(root: Path) -> None:
         )
     except OSError:
         return  # the stores will say what is wrong with it
-    if PICTURES in theirs or _COPY in theirs:
+    if PICTURES in theirs or COPY in theirs:
         raise lost_manifest(root)
     if theirs:
         raise StoreUnusable(
@@ -184,11 +210,15 @@ def write_manifest(root: Path, entries: Mapping[str, CollectionEntry]) -> None:
         CollectionMismatch: It says something else.
         StoreUnusable: The folder cannot be written.
     """
-    stored = _read(root / _MANIFEST)
+    stored = read_manifest(root / MANIFEST)
     if stored is None:
         made = {"format": FORMAT, "index_id": new_index_id(), "collections": entries}
         stored = Manifest.model_validate(made)
-        _write(root, stored)
+        write_file(root, stored)
+    if added := {k: v for k, v in entries.items() if k not in stored.collections}:
+        now = {"collections": {**stored.collections, **added}}
+        stored = stored.model_copy(update=now)
+        write_file(root, stored)
     for name, found in entries.items():
         told, is_so = (_told(each) for each in (stored.collections[name], found))
         if told != is_so:
@@ -197,8 +227,8 @@ def write_manifest(root: Path, entries: Mapping[str, CollectionEntry]) -> None:
                 f"says {told}. Restore both from one backup, or index again into "
                 f"another folder."
             )
-    if _whole(root / _COPY) != stored:  # a new store, or there was no room
-        _write_copy(root, stored)
+    if whole_manifest(root / COPY) != stored:  # a new store, or there was no room
+        write_copy(root, stored)
 
 
 def copy_damage(root: Path) -> str:
@@ -207,15 +237,10 @@ def copy_damage(root: Path) -> str:
     One that is gone, or older, is written at the next opening.
     """
     try:
-        _read(root / _COPY)
+        read_manifest(root / COPY)
     except StoreUnusable as error:
         return str(error)
     return ""
-
-
-def lost_manifest(root: Path) -> StoreUnusable:
-    """Return the error of a store without its manifest."""
-    return _damaged(root / _MANIFEST, "it is gone")
 
 
 def restore_manifest(root: Path, cards: Mapping[str, Card]) -> list[str] | None:
@@ -233,8 +258,8 @@ def restore_manifest(root: Path, cards: Mapping[str, Card]) -> list[str] | None:
         CollectionMismatch: Other encoders filled it.
         StoreUnusable: The manifest has another format, or the folder cannot be written.
     """
-    manifest, copy = _whole(root / _MANIFEST), _whole(root / _COPY)
-    damaged = root / (_COPY if manifest else _MANIFEST)
+    manifest, copy = whole_manifest(root / MANIFEST), whole_manifest(root / COPY)
+    damaged = root / (COPY if manifest else MANIFEST)
     stored = manifest or copy
     if stored is None or (manifest and not copy_damage(root)):
         return None
@@ -246,7 +271,7 @@ def restore_manifest(root: Path, cards: Mapping[str, Card]) -> list[str] | None:
         FolderLock(folder / LOCK).release()
     with disk_errors(root):
         aside = [put_aside(damaged)] if damaged.exists() else []
-    write = _write if stored is copy else _write_copy
+    write = write_file if stored is copy else write_copy
     write(root, stored)
     return aside
 
@@ -255,90 +280,3 @@ def _told(entry: CollectionEntry) -> dict[str, object]:
     return entry.model_dump(
         include={"vector", "dim", "distance", "oversampling", "words"}
     )
-
-
-def _read(file: Path) -> Manifest | None:
-    """Return a store's manifest, or its copy; None of a new store.
-
-    None too of a path whose store will say what is wrong with it.
-    """
-    try:
-        stored = read_json(file)
-        if isinstance(stored, dict):
-            # Asked first: another version's file may be of another shape altogether.
-            anew = "into a new store: mmrag index DIR --store NEW"
-            where = f"The store {str(file.parent)!r}"
-            try:
-                check_format(stored.get("format"), where, anew=anew)
-            except StoreUnusable:
-                unsealed(stored)  # else a bit of the number may have flipped
-                raise
-        return Manifest.model_validate(unsealed(stored))
-    except StoreUnusable:
-        raise
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise _damaged(file, f"{place}: {first['msg']}") from error
-    except ValueError as error:
-        raise _damaged(file, error) from error
-    except OSError as error:
-        raise StoreUnusable(
-            f"Cannot read {str(file)!r}: {error.strerror}. Make it readable, or "
-            f"restore it."
-        ) from error
-
-
-class _Damaged(StoreUnusable):
-    """What is written is not what was."""
-
-
-def _whole(file: Path) -> Manifest | None:
-    """Return what a manifest or a copy says, if it is there and not damaged."""
-    with contextlib.suppress(_Damaged):
-        return _read(file)
-    return None
-
-
-def _damaged(file: Path, reason: object) -> _Damaged:
-    root, has_copy = file.parent, False
-    with contextlib.suppress(StoreUnusable):
-        has_copy = file.name == _COPY or _read(root / _COPY) is not None
-    restored = f"from the other one: mmrag repair --store {root}"
-    return _Damaged(
-        f"Cannot read {str(file)!r}: {reason}. Restore the file "
-        f"{restored if has_copy else 'from a backup'}, or index into another folder."
-    )
-
-
-def _write(root: Path, content: Manifest) -> None:
-    manifest = root / _MANIFEST
-    try:
-        # Half a manifest would lock the store's owner out.
-        _replace(manifest, content)
-    except OSError as error:
-        raise_if_full(error, root, len(_json(content)), for_="The manifest")
-        raise StoreUnusable(
-            f"Cannot write {str(manifest)!r}: {error.strerror}. Choose another folder."
-        ) from error
-
-
-def _write_copy(root: Path, content: Manifest) -> None:
-    copy = root / _COPY
-    try:
-        _replace(copy, content)
-    except OSError:
-        # No room, say. None is safer than an older one; it is made at an opening.
-        with contextlib.suppress(OSError):
-            copy.unlink(missing_ok=True)
-
-
-def _replace(file: Path, content: Manifest) -> None:
-    with replacing(file, by=_UNFINISHED) as unfinished:
-        unfinished.write(_json(content))
-
-
-def _json(content: Manifest) -> bytes:
-    return sealed(content.model_dump(exclude_unset=True))

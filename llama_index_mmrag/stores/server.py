@@ -18,7 +18,12 @@ from llama_index_mmrag.stores.client import (
 from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.edge_engine import DENSE_NAME, MAKE_ANEW, SPARSE_NAME
 from llama_index_mmrag.stores.encoder_card import check_record, record_in
-from llama_index_mmrag.stores.format import Record, check_composed, new_index_id
+from llama_index_mmrag.stores.format import (
+    ReaderCard,
+    Record,
+    check_composed,
+    new_index_id,
+)
 from llama_index_mmrag.stores.server_errors import Asking
 
 if TYPE_CHECKING:
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
     from qdrant_client.http.models import CollectionConfig
 
 _LOG = logging.getLogger(__name__)
-_MODALITIES = ("text", "image", "composed")
+_MODALITIES = ("text", "image", "composed", "lettering")
 _INDEXES = dict.fromkeys(("doc_id", ENTITY_KEY, MODALITY_KEY, GIVEN_ID_KEY), "keyword")
 
 
@@ -51,7 +56,7 @@ def names_on_server(collection: str | Mapping[str, str]) -> dict[str, str]:
             f"collection is {collection!r}; expected what the names of an index's "
             f"collections begin with, or different names by modality, such as "
             f'{{"text": "docs", "image": "photos"}}: one for "text", and as you like '
-            f'for "image" and "composed".'
+            f'for "image", "composed" and "lettering".'
         )
     return names
 
@@ -83,6 +88,7 @@ def open_server_collection(
     dim: int,
     card: dict[str, str] | None = None,
     composition: str | None = None,
+    reader: ReaderCard | None = None,
     index_id: str | None = None,
     hybrid: bool | Bm25Encoder | None = False,
     aclient: AsyncQdrantClient | None = None,
@@ -98,6 +104,7 @@ def open_server_collection(
         card: Of the encoder, from `embeddings.space.card_of`: kept with the collection
             and compared at each opening; None: neither.
         composition: `space_id` of what composed its vectors, kept in the same way.
+        reader: What reads the pictures whose lettering it holds, which a new one keeps.
         index_id: Of the index that a new collection is part of; None: of a new one.
         hybrid: Whether vectors of words stand beside it, or what makes them; None: what
             it has, if anything says that we made them.
@@ -139,7 +146,7 @@ def open_server_collection(
         collection_of(store).check(dim)
         if card is not None or composition is not None:
             about = {"composition": composition, "words": words and words.card()}
-            record = _record_of(described, store, encoder=card, **about)
+            record = _record_of(described, store, encoder=card, reader=reader, **about)
             check_record(client, collection_name, record, index_id or new_index_id())
     return store
 

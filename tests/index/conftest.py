@@ -41,7 +41,7 @@ def open_index(tmp_path, encoder) -> Iterator[Open]:
             client = cleanup.enter_context(open_client(kind))
             if kind == "server":
                 settings.setdefault("catalogue", tmp_path / f"{name}.sqlite")
-                for modality in ("text", "image", "composed"):
+                for modality in ("text", "image", "composed", "lettering"):
                     cleanup.callback(client.delete_collection, f"{name}-{modality}")
             return MultiModalQdrantIndex.open(
                 client=client, collection=name, **settings

@@ -36,6 +36,7 @@ from ..support.indexes import (
     start_child,
     texts,
 )
+from ..support.lettering import ColourReader
 
 OF_D = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id="d")}
 T, P = (str(uuid.uuid5(uuid.NAMESPACE_URL, name)) for name in "tp")
@@ -109,12 +110,20 @@ def composed(index: MultiModalQdrantIndex, rule: Composition) -> dict[str, Any]:
     return wanted
 
 
-@pytest.mark.parametrize("rule", [None, Blend(0.5), Concatenate(0.36)])
+@pytest.mark.parametrize(
+    ("rule", "how"),
+    [
+        (None, {}),
+        (None, {"read_pictures": ColourReader(), "hybrid": True}),
+        (Blend(0.5), {"read_pictures": ColourReader()}),
+        (Concatenate(0.36), {}),
+    ],
+)
 @pytest.mark.parametrize(
     ("kind", "n_examples"), [("edge", 6), ("local", 25), ("server", 10)]
 )
 def test_any_inserts_and_deletes_equal_a_fresh_build_of_what_is_left(
-    kind, n_examples, rule, open_index, tmp_path, encoder
+    kind, n_examples, rule, how, open_index, tmp_path, encoder
 ):
     media = tmp_path / "media"
     read = ReadSettings(chunk_size=60, chunk_overlap=0, media_dir=media)
@@ -129,7 +138,7 @@ def test_any_inserts_and_deletes_equal_a_fresh_build_of_what_is_left(
     def check(steps):
         items = pool(media)
         index, fresh = (
-            open_index(kind, settings=read, composition=rule) for _ in range(2)
+            open_index(kind, settings=read, composition=rule, **how) for _ in range(2)
         )
         left: dict[str, BaseNode] = {}
         for step in steps:
@@ -142,7 +151,7 @@ def test_any_inserts_and_deletes_equal_a_fresh_build_of_what_is_left(
                 left |= batch
             if rule is not None:
                 wanted = composed(index, rule)
-                held = {n.node_id: n.embedding for n in all_of(index.channels[2])}
+                held = {n.node_id: n.embedding for n in all_of(index.channels[-1])}
                 assert held.keys() == wanted.keys()
                 for node_id, vector in held.items():
                     np.testing.assert_allclose(vector, wanted[node_id], atol=1e-4)

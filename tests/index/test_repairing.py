@@ -21,7 +21,7 @@ from llama_index_mmrag.errors import (
 )
 from llama_index_mmrag.index import repairing
 from llama_index_mmrag.index.repairing import repair_store
-from llama_index_mmrag.stores import checking, edge_folder, manifest
+from llama_index_mmrag.stores import checking, edge_folder, manifest_file
 from llama_index_mmrag.stores.checking import check_store
 from llama_index_mmrag.stores.edge_record import RECORD
 
@@ -415,8 +415,8 @@ def test_copy_that_cannot_be_written_is_none(root, encoder, monkeypatch):
             raise OSError(28, "No space left on device")
         replace(file, content)
 
-    replace = manifest._replace
-    monkeypatch.setattr(manifest, "_replace", full)
+    replace = manifest_file._replace
+    monkeypatch.setattr(manifest_file, "_replace", full)
     truncate_the_vectors(shard_in(root / "text"))
     repaired(root, encoder)
     assert not (root / "mmrag.copy.json").exists()
