@@ -24,26 +24,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from llama_index.core.schema import TextNode
 from page import first_line, header, last_line, parser, share, table, write
-from words_pictures import FIRST, Book, Remembering, own, within
+from words_pictures import FIRST, Book, Found, Remembering, own, within
 
-from llama_index_mmrag import (
-    CalibratedSum,
-    Channel,
-    MultiModalFusionRetriever,
-    QdrantEdgeVectorStore,
-)
+from llama_index_mmrag import MultiModalQdrantIndex as Index
 from llama_index_mmrag.lettering import Line, reader_of, words_in
-from llama_index_mmrag.nodes.node import ENTITY_KEY, provenance_of
+from llama_index_mmrag.lettering.reader import TIMEOUT_S
+from llama_index_mmrag.nodes.images import image_bytes
+from llama_index_mmrag.nodes.node import provenance_of
 from llama_index_mmrag.vectors import Vectors
 
 PACKAGES = ("llama-index-mmrag", "rapidocr", "onnxruntime", "qdrant-edge-py", "numpy")
 CACHE = Path(tempfile.gettempdir()) / "mmrag-reading"
 BOOKS = ("psychology", "microbiology")
 WEIGHTS = (0.25, 0.5, 1.0)
-WITH = "index, pictures and lettering"
-DIM = 384
+WITHOUT, WITH = "index, pictures", "index, pictures and lettering"
 SAVED_EVERY = 20
 BARS = {
     "MRR": {"psychology": (0.56, 0.41), "microbiology": (0.67, 0.52)},
@@ -63,43 +58,48 @@ for path in sys.argv[1:]:
 Row = dict[str, Any]
 
 
-class Lines:
-    """The lines of pictures, read once and kept by the pictures' digests.
+class Remembered:
+    """RapidOCR, whose lines are kept by the digests of their pictures.
 
     Args:
         file: Where they are kept.
     """
 
     def __init__(self, file: Path) -> None:
-        self._file = file
+        self._file, self._reader = file, reader_of(True)
+        self.name, self.version = self._reader.name, self._reader.version
+        self.language = self._reader.language
         self._known: dict[str, list[Any]] = {}
+        self._n_unsaved = 0
         if file.exists():
             self._known = json.loads(file.read_text("utf-8"))
 
-    def of(self, pictures: Sequence[Path]) -> list[list[Line]]:
-        """Return the lines of pictures, in their order."""
-        reader = reader_of(True)
-        keys = []
-        for n, picture in enumerate(pictures):
-            data = picture.read_bytes()
-            keys.append(key := hashlib.sha256(data).hexdigest())
-            if key in self._known:
-                continue
-            self._known[key] = [
-                [line.text, line.box, line.confidence] for line in reader.read(data)
-            ]
-            if n % SAVED_EVERY == 0:
-                print(f"read {picture}", flush=True)
+    def read(
+        self, picture: str | Path | bytes, *, timeout_s: float = TIMEOUT_S
+    ) -> list[Line]:
+        """Return the lines of a picture."""
+        data = image_bytes(picture)
+        key = hashlib.sha256(data).hexdigest()
+        if key not in self._known:
+            read = self._reader.read(data, timeout_s=timeout_s)
+            self._known[key] = [[one.text, one.box, one.confidence] for one in read]
+            self._n_unsaved += 1
+            if self._n_unsaved >= SAVED_EVERY:
+                print(f"{len(self._known)} pictures are read", flush=True)
                 self._save()
-        reader.close()
+        return [Line(text, tuple(box), c) for text, box, c in self._known[key]]
+
+    def close(self) -> None:
+        """Give back the engine, and keep what was read."""
+        self._reader.close()
         self._save()
-        return [[Line(t, tuple(box), c) for t, box, c in self._known[k]] for k in keys]
 
     def _save(self) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         made = self._file.with_suffix(".new")
         made.write_text(json.dumps(self._known), "utf-8")
         made.replace(self._file)
+        self._n_unsaved = 0
 
 
 class ReadBook(Book):
@@ -107,23 +107,16 @@ class ReadBook(Book):
 
     Args:
         folder: The book's in `shared/data/openstax`.
-        lines: Who reads.
+        reader: Who reads.
     """
 
-    def __init__(self, folder: Path, lines: Lines) -> None:
+    def __init__(self, folder: Path, reader: Remembered) -> None:
         super().__init__(folder)
         pictures = [folder / row["image"] for row in self.figures]
-        self.lettering = [words_in(found) for found in lines.of(pictures)]
+        self.reader = reader
+        self.lettering = [words_in(reader.read(picture)) for picture in pictures]
         self.encoder = Remembering()
-        self.pictures = self.encoder.encode_images(pictures)  # (figures, DIM)
-
-    def read_nodes(self) -> list[TextNode]:
-        """Return the figures' lettering, each of its figure's entity."""
-        return [
-            TextNode(text=words, metadata={ENTITY_KEY: self.id_of(1, n)})
-            for n, words in enumerate(self.lettering)
-            if words is not None
-        ]
+        self.pictures = self.encoder.encode_images(pictures)  # (figures, 384)
 
     def scores(self, questions: Sequence[str]) -> tuple[Vectors, Vectors]:
         """Return the questions' cosines with pictures and lettering, 0 without any."""
@@ -142,60 +135,33 @@ def reciprocal(scores: Vectors, wanted: Sequence[int]) -> Vectors:
     return 1.0 / (1 + (scores > own_score).sum(1) + tied / 2)
 
 
-class Searched:
-    """Passages, figures and lettering in collections, searched by our retriever.
-
-    Args:
-        book: What is indexed.
-        folder: Where.
-    """
-
-    def __init__(self, book: ReadBook, folder: Path) -> None:
-        texts, figures = book.nodes(None)
-        self._stores = {
-            name: QdrantEdgeVectorStore.open(folder / name, dim=DIM)
-            for name in ("text", "image", "lettering")
-        }
-        read = book.read_nodes()
-        self._fill("text", texts, book.encoder.encode_texts([n.text for n in texts]))
-        self._fill("image", figures, book.pictures)
-        said = book.encoder.encode_texts([n.text for n in read])
-        self._fill("lettering", read, said)
-        self._encoder = book.encoder
-
-    def _fill(self, name: str, nodes: Sequence[TextNode], vectors: Vectors) -> None:
-        for node, vector in zip(nodes, vectors, strict=True):
-            node.embedding = vector.tolist()
-            node.metadata.setdefault(ENTITY_KEY, node.node_id)
-        self._stores[name].add(list(nodes))
-
-    def by(self, *names: str, top_k: int) -> Any:
-        """Return from a question to the ids of the best entities of some channels."""
-        retriever = MultiModalFusionRetriever(
-            [
-                Channel(
-                    name, vector_store=self._stores[name], embed_model=self._encoder
-                )
-                for name in names
-            ],
-            similarity_top_k=top_k,
-            fusion=CalibratedSum(),
-        )
-
-        def found(question: str) -> list[str]:
-            results = retriever.retrieve(question)
-            return list(dict.fromkeys(provenance_of(r).entity_id for r in results))
-
-        return found
-
-    def close(self) -> None:
-        """Close the collections."""
-        for store in self._stores.values():
-            store.close()
+def index_of(book: ReadBook, folder: Path, *, texts: bool, read: bool) -> Index:
+    """Return an index of a book's figures, with its passages or without."""
+    made = Index.open(
+        folder, embed_model=book.encoder, read_pictures=book.reader if read else None
+    )
+    passages, figures = book.nodes(None)
+    made.insert_nodes([*passages, *figures] if texts else figures)
+    return made
 
 
-def alone(book: ReadBook, searched: Searched, seed: int) -> Iterator[Row]:
+def found_by(index: Index, top_k: int) -> Found:
+    """Return what the index's own retriever finds: entities, the best first."""
+    retriever = index.as_retriever(similarity_top_k=top_k)
+
+    def found(question: str) -> list[str]:
+        results = retriever.retrieve(question)
+        return list(dict.fromkeys(provenance_of(r).entity_id for r in results))[:top_k]
+
+    return found
+
+
+def alone(book: ReadBook, folder: Path, seed: int) -> Iterator[Row]:
     """Yield how figures are found where there is nothing beside them."""
+    indices = {
+        way: index_of(book, folder / way, texts=False, read=way == WITH)
+        for way in (WITHOUT, WITH)
+    }
     for kind in ("alt", "caption"):
         asked = book.asked(kind)
         place = {book.id_of(1, n): n for n in range(len(book.figures))}
@@ -204,12 +170,8 @@ def alone(book: ReadBook, searched: Searched, seed: int) -> Iterator[Row]:
         ways = {"picture": reciprocal(pictures, wanted)}
         for w in WEIGHTS:
             ways[f"picture + {w:g} lettering"] = reciprocal(pictures + w * read, wanted)
-        n_all = len(book.figures)
-        for way, names in {
-            "index, pictures": ("image",),
-            WITH: ("image", "lettering"),
-        }.items():
-            found = searched.by(*names, top_k=n_all)
+        for way, index in indices.items():
+            found = found_by(index, len(book.figures))
             ways[way] = np.array(
                 [
                     1.0 / (1 + hits.index(entity)) if entity in hits else 0.0
@@ -233,32 +195,35 @@ def alone(book: ReadBook, searched: Searched, seed: int) -> Iterator[Row]:
                 "without": float(values[~has].mean()),
                 "gain": float(gain),
             }
+    for index in indices.values():
+        index.close()
 
 
-def beside(book: ReadBook, searched: Searched, seed: int) -> Iterator[Row]:
+def beside(book: ReadBook, folder: Path, seed: int) -> Iterator[Row]:
     """Yield what is among the first ten of figures and passages."""
-    ways = {
-        "without lettering": searched.by("text", "image", top_k=FIRST),
-        "with lettering": searched.by("text", "image", "lettering", top_k=FIRST),
+    indices = {
+        way: index_of(book, folder / f"beside, {way}", texts=True, read=way == WITH)
+        for way in (WITHOUT, WITH)
     }
     for kind in ("alt", "caption", "term", "meaning"):
         if not (asked := book.asked(kind)):
             continue
         found = {
-            name: own(lambda question, way=way: way(question)[:FIRST], asked)
-            for name, way in ways.items()
+            way: own(found_by(index, FIRST), asked) for way, index in indices.items()
         }
-        more = found["with lettering"] - found["without lettering"]
+        more = found[WITH] - found[WITHOUT]
         yield {
             "book": book.name,
             "asked by": kind,
             "questions": len(asked),
-            "without": float(found["without lettering"].mean()),
-            "with": float(found["with lettering"].mean()),
-            "with_95": within(found["with lettering"], asked, seed),
+            "without": float(found[WITHOUT].mean()),
+            "with": float(found[WITH].mean()),
+            "with_95": within(found[WITH], asked, seed),
             "more": float(more.mean()),
             "more_95": within(more, asked, seed),
         }
+    for index in indices.values():
+        index.close()
 
 
 def cost(data: Path, books: Sequence[str], n_pictures: int) -> list[Row]:
@@ -319,25 +284,22 @@ def _cpu_s() -> float:
 
 def measure(given: Any) -> dict[str, list[Row]]:
     """Return the rows of the books, one after the other."""
-    lines = Lines(given.cache / "lines.json")
+    reader = Remembered(given.cache / "lines.json")
     found: dict[str, list[Row]] = {"read": [], "alone": [], "beside": []}
     for name in given.books:
         kept = given.cache / f"{name}.pickle"
         Remembering.load(kept)
-        book = ReadBook(given.data / "openstax" / name, lines)
+        book = ReadBook(given.data / "openstax" / name, reader)
         n_read = sum(words is not None for words in book.lettering)
         n_all = len(book.lettering)
         found["read"].append({"book": name, "figures": n_all, "with words": n_read})
         with tempfile.TemporaryDirectory() as folder:
-            searched = Searched(book, Path(folder))
-            for row in alone(book, searched, given.seed):
-                found["alone"].append(row)
-                print(row, flush=True)
-            for row in beside(book, searched, given.seed):
-                found["beside"].append(row)
-                print(row, flush=True)
-            searched.close()
+            for part, rows in (("alone", alone), ("beside", beside)):
+                for row in rows(book, Path(folder), given.seed):
+                    found[part].append(row)
+                    print(row, flush=True)
         Remembering.save(kept)
+    reader.close()
     return found
 
 
