@@ -84,15 +84,13 @@ class Engines:
         return made
 
     def _own_reader(self) -> PictureReader:
-        lettering: Any = getattr(self._writer, "lettering", None)
-        if lettering is None:
+        if (lettering := self._writer.lettering) is None:
             raise InvalidSetting(
                 "read_query_pictures is True, and nothing reads the pictures of this "
                 "index. Open it with read_pictures=True, or give a reader, such as "
                 "llama_index_mmrag.lettering.reader_of('rapidocr')."
             )
-        reader: PictureReader = lettering.reader
-        return reader
+        return lettering.reader
 
     def _searched(self, search: Searched | None) -> tuple[Channel, ...]:
         if search is not None:
