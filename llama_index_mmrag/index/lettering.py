@@ -9,7 +9,11 @@ from typing import Any, NamedTuple
 
 from llama_index_mmrag.checks.packages import found
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.ingestion.lettering import Lettering, check_reader
+from llama_index_mmrag.ingestion.lettering import (
+    Lettering,
+    check_reader,
+    reader_again,
+)
 from llama_index_mmrag.ingestion.linked import IMAGE
 from llama_index_mmrag.ingestion.records import ReadSettings
 from llama_index_mmrag.ingestion.sources import Sources
@@ -104,7 +108,7 @@ def chosen_reader(
                 f"open() got reread='lettering', and nothing has read the pictures of "
                 f"{where}. Give read_pictures=True (--read-pictures) instead."
             )
-        asked = stored.name
+        asked = reader_again(stored)
     if asked is None:
         return ChosenReader(stored, None, is_anew)
     reader = asked if all(hasattr(asked, part) for part in _PARTS) else reader_of(asked)

@@ -11,12 +11,16 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from llama_index.core.schema import BaseNode, ImageNode, TextNode
 from llama_index.core.utils import get_tokenizer
 
-from llama_index_mmrag.errors import CollectionMismatch, ImageUnreadable
+from llama_index_mmrag.errors import (
+    CollectionMismatch,
+    ImageUnreadable,
+    InvalidSetting,
+)
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
 from llama_index_mmrag.ingestion.identity import derived_id
 from llama_index_mmrag.ingestion.linked import IMAGE, holds
@@ -29,6 +33,7 @@ from llama_index_mmrag.lettering import (
     reader_of,
     words_in,
 )
+from llama_index_mmrag.lettering.reader import Engine
 from llama_index_mmrag.nodes.images import image_bytes
 from llama_index_mmrag.nodes.node import (
     KIND_KEY,
@@ -88,10 +93,11 @@ class Lettering:
 
         Raises:
             CollectionMismatch: Another version is installed than the store was read by.
+            InvalidSetting: It is an engine of the user's own.
             MissingExtra: It is not installed.
         """
         if self._reader is None:
-            reader = reader_of(self.card.name, self.card.language)  # type: ignore[arg-type]
+            reader = reader_again(self.card)
             check_reader(self.card, reader, "The index's lettering")
             self._reader = reader
         return self._reader
@@ -108,7 +114,7 @@ class Lettering:
         record's.
 
         Raises:
-            CollectionMismatch, MissingExtra: As of `reader`.
+            CollectionMismatch, InvalidSetting, MissingExtra: As of `reader`.
             ReaderUnusable: The engine reads no picture.
         """
         if not isinstance(record, SourceRecord):
@@ -163,6 +169,25 @@ class Lettering:
         kept = json.dumps([[n.text, [*n.box], n.confidence] for n in lines])
         self._catalogue.set_derived_text(*key, kept)
         return lines
+
+
+def reader_again(card: ReaderCard) -> PictureReader:
+    """Return the engine that read a store's pictures, in its language.
+
+    Another version may be installed since then.
+
+    Raises:
+        InvalidSetting: It is an engine of the user's own.
+        MissingExtra, ReaderUnusable: As of `reader_of`.
+    """
+    if card.name not in get_args(Engine):
+        raise InvalidSetting(
+            f"The store's pictures were read by {card}, an engine of somebody's own; "
+            f"expected it as read_pictures=, which takes the engine itself, to go on "
+            f'with. Or read all pictures anew: read_pictures=True, reread="lettering" '
+            f"(--read-pictures --reread lettering)."
+        )
+    return reader_of(card.name, card.language)  # type: ignore[arg-type]
 
 
 def check_reader(card: ReaderCard, reader: PictureReader, what: str) -> None:

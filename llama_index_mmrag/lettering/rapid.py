@@ -71,7 +71,7 @@ class RapidReader:
                 raise MissingExtra.of(package, extra="ocr", needed_for=needed_for)
         models = ", ".join(sorted(file.stem for file in _weights()))
         self.version = f"{version('rapidocr')} ({models})"
-        weakref.finalize(self, _end_if_unused)
+        weakref.finalize(self, _end_if_forgotten)
 
     @checked
     def read(
@@ -136,6 +136,19 @@ def _end_if_unused() -> None:
         # Those that are gone are not in the list, but may still be counted.
         if not list(_readers):
             _end()
+
+
+def _end_if_forgotten() -> None:
+    """End the engine that a reader which is gone was the last to use.
+
+    Whichever thread finds that it is gone does not wait for a picture that another one
+    has read: whoever reads it has the engine in use.
+    """
+    if _LOCK.acquire(blocking=False):
+        try:
+            _end_if_unused()
+        finally:
+            _LOCK.release()
 
 
 def _end() -> None:

@@ -50,13 +50,13 @@ class TesseractReader:
                 f"The program 'tesseract' says {told[:80]!r} and {listed[:80]!r}; "
                 f"expected its version and languages. {_INSTALL}"
             )
-        known = listed.split("\n")[1:]
+        known = [name for name in listed.split("\n")[1:] if name]
         models = []
         for name in self.language.split("+"):
             if name not in known:
                 raise ReaderUnusable(
                     f"tesseract has no language {name!r}; expected some of "
-                    f"{', '.join(filter(None, known))}, joined by '+'. Install it, on "
+                    f"{', '.join(known)}, joined by '+'. Install it, on "
                     f"Debian: apt install tesseract-ocr-{name}."
                 )
             model = Path(folder[1], f"{name}.traineddata").read_bytes()

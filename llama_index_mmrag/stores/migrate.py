@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import qdrant_edge as qe
@@ -15,7 +16,8 @@ from llama_index_mmrag.stores.client import create_collection
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_engine import SPARSE_NAME
 from llama_index_mmrag.stores.encoder_card import record_metadata
-from llama_index_mmrag.stores.format import entry_of
+from llama_index_mmrag.stores.format import ReaderCard, entry_of
+from llama_index_mmrag.stores.manifest import entries_in
 from llama_index_mmrag.stores.quantisation import server_vector_params
 from llama_index_mmrag.stores.server_errors import Asking
 
@@ -99,6 +101,7 @@ def _create(
     distance = distances[folder.distance]
     card = None if embed_model is None else card_of(embed_model)
     entry = entry_of(source, encoder=card, composition=None)
+    entry = entry.model_copy(update={"reader": _reader_of(source)})
     where = {"folder", "alignment", "space"}
     named = source.vector_name if folder.words else None
     record = entry.model_dump(exclude=where, exclude_none=True)
@@ -110,6 +113,13 @@ def _create(
         metadata=record_metadata(record, vector=named or _UNNAMED),
         beside_words=named,
     )
+
+
+def _reader_of(source: QdrantEdgeVectorStore) -> ReaderCard | None:
+    """Return what read the lettering in a store, as the index says that it is of."""
+    folder = Path(source.path)
+    entries = entries_in(folder.parent).values()
+    return next((e.reader for e in entries if e.folder == folder.name), None)
 
 
 def _vector_name(

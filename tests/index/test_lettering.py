@@ -17,6 +17,7 @@ from llama_index.core.schema import (
     Node,
     TextNode,
 )
+from qdrant_client import QdrantClient
 
 from llama_index_mmrag import Blend, MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
@@ -24,7 +25,7 @@ from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
 from llama_index_mmrag.index.repairing import repair_store
 from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.lettering import Line
-from llama_index_mmrag.stores import QdrantEdgeVectorStore
+from llama_index_mmrag.stores import QdrantEdgeVectorStore, migrate
 from llama_index_mmrag.stores.checking import check_store
 from llama_index_mmrag.stores.manifest import entries_in
 
@@ -240,8 +241,10 @@ def test_later_sessions_read_on_with_what_the_store_says(
         # Of what is known, no engine is asked; no installed one is of that name.
         if catalogue is None:
             assert two.insert_directory(folder).n_added == 0
-        with pytest.raises(InvalidSetting, match="colours"):
+        with pytest.raises(InvalidSetting, match=r"by colours 1 \(en\), an engine of"):
             two.insert([ImageNode(image=inline("cyan"))])
+    with pytest.raises(InvalidSetting, match=r"by colours 1 \(en\), an engine of"):
+        MultiModalQdrantIndex.open(tmp_path / "s", reread="lettering", **how)
     with MultiModalQdrantIndex.open(
         tmp_path / "s", read_pictures=reader, **how
     ) as three:
@@ -328,6 +331,29 @@ def test_lettering_is_hybrid_as_texts_are(tmp_path, encoder, reader, folder):
             assert len(read_in(index)) == 2
             found = lettering(index).vector_store
             assert isinstance(found, QdrantEdgeVectorStore)
+
+
+def test_migrated_lettering_is_found_and_its_engine_known(
+    tmp_path, encoder, reader, folder
+):
+    store, client = tmp_path / "s", QdrantClient(":memory:")
+    how = {"embed_model": encoder}
+    with MultiModalQdrantIndex.open(store, read_pictures=reader, **how) as index:
+        index.insert_directory(folder)
+        before = contents(index)
+    for name in entries_in(store):
+        with QdrantEdgeVectorStore.open(store / name) as source:
+            migrate(source, client, f"mmrag-{name}", **how)
+    reader.taken()
+    how |= {"client": client, "catalogue": tmp_path / "known.sqlite"}
+    with MultiModalQdrantIndex.open(**how) as moved:
+        assert contents(moved) == before
+        assert len(read_in(moved)) == 2
+    with pytest.raises(CollectionMismatch, match=r"colours 1 \(en\)"):
+        MultiModalQdrantIndex.open(read_pictures=ColourReader("2"), **how)
+    with MultiModalQdrantIndex.open(read_pictures=reader, **how):
+        assert reader.taken() == 0
+    client.close()
 
 
 def test_pickled_index_reads_on(tmp_path, encoder, reader, folder):

@@ -20,7 +20,7 @@ from llama_index_mmrag.errors import (
     MissingExtra,
     ReaderUnusable,
 )
-from llama_index_mmrag.lettering import reader_of, words_in
+from llama_index_mmrag.lettering import rapid, reader_of, words_in
 from llama_index_mmrag.nodes.images import load_image
 
 WHO = "said = str(os.getpid())"
@@ -48,6 +48,14 @@ def ends(pid: int) -> bool:
     while (running := is_running(pid)) and time.monotonic() < until:
         time.sleep(0.05)
     return not running
+
+
+def engine_is_taken() -> bool:
+    """Return whether a thread has the engine, to begin it or to read with it."""
+    if not rapid._LOCK.acquire(blocking=False):
+        return True
+    rapid._LOCK.release()
+    return False
 
 
 def pid_of(reader, picture) -> int:
@@ -161,6 +169,22 @@ def test_readers_share_an_engine_that_ends_with_the_last_of_them(engine, paint):
     assert again != pid
     del one
     assert ends(again)  # nobody has a reader any more
+
+
+def test_a_reader_that_is_gone_waits_for_nobody(engine, paint, reader):
+    engine("time.sleep(5)")
+    gone = reader_of(True)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(reader.read, paint("red"))
+        while not engine_is_taken():
+            time.sleep(0.01)
+        before = time.monotonic()
+        del gone  # as any thread may collect it, that of an event loop too
+        took = time.monotonic() - before
+        assert not reading.done()
+        assert took < 1
+        (line,) = reading.result()
+    assert line.text == "begun"
 
 
 def test_threads_get_the_lines_of_their_own_pictures(engine, paint, reader):

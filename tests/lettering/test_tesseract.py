@@ -8,7 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from llama_index_mmrag.errors import ImageUnreadable, ReaderUnusable
+from llama_index_mmrag.index.lettering import chosen_reader
 from llama_index_mmrag.lettering import reader_of, words_in
+from llama_index_mmrag.stores.format import ReaderCard
 
 HEAD = (
     "level page_num block_num par_num line_num word_num left top width height conf text"
@@ -77,6 +79,14 @@ def test_a_version_is_the_program_s_and_its_languages(program, tmp_path):
     assert reader_of("tesseract", "eng").version == reader_of("tesseract").version
 
 
+def test_what_is_read_anew_is_read_in_the_language_of_the_store(program):
+    program("true")
+    stored = ReaderCard.of(reader_of("tesseract", "deu"))
+    for asked in (None, reader_of("tesseract", "deu")):
+        assert chosen_reader(asked, "lettering", stored, "s").card == stored
+    assert chosen_reader("tesseract", "lettering", stored, "s").card.language == "eng"
+
+
 def test_a_program_that_hangs_is_ended(program, paint):
     program("exec sleep 60")
     with pytest.raises(ImageUnreadable, match=r"red\.png.*longer than 0\.2 s"):
@@ -93,6 +103,9 @@ def test_a_program_or_language_that_is_missing_is_named(program, monkeypatch, pa
     program("true")
     with pytest.raises(ReaderUnusable, match=r"'fra'.*eng, deu.*tesseract-ocr-fra"):
         reader_of("tesseract", "eng+fra")
+    for none in ("", "eng+"):
+        with pytest.raises(ReaderUnusable, match="no language ''; expected some"):
+            reader_of("tesseract", none)
     reader = reader_of("tesseract")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ReaderUnusable, match="apt install tesseract-ocr"):
