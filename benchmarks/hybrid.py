@@ -15,16 +15,19 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from llama_index.core.schema import TextNode
-from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
+from llama_index_mmrag.embeddings.encoder import TextEncoder
+from llama_index_mmrag.fusion import CalibratedSum
+from llama_index_mmrag.retrieval.channel import Channel
+from llama_index_mmrag.retrieval.retriever import MultiModalFusionRetriever
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
-from llama_index_mmrag.stores.edge_collection import EdgeCollection
+from llama_index_mmrag.vectors import Vectors
 
 DIM, N_KNOWN, N_WORDS, PER_BATCH, N_QUERIES, TOP_K = 384, 5000, 100, 250, 300, 10
 
@@ -32,6 +35,16 @@ STOP_WORDS = (
     "the of and to in a is that for it as was with be by on not he i this are or his "
     "from at which but have an had they you"
 )
+
+
+class Given(TextEncoder):
+    """An encoder in this process that costs nothing: its vector is given."""
+
+    vector: list[float] = []
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:  # noqa: ARG002
+        """Return the vector that was given."""
+        return np.array([self.vector], dtype=np.float32)
 
 
 def cpu_of(work: Callable[[], Any]) -> float:
@@ -80,15 +93,27 @@ def main() -> None:
             for name, store in stores.items():
                 spent[name] += cpu_of(lambda store=store, nodes=nodes: store.add(nodes))
         insert = spent["hybrid"] / spent["dense"]
-        collections = {name: EdgeCollection(store) for name, store in stores.items()}
+        given = Given()
+        retrievers = {
+            name: MultiModalFusionRetriever(
+                [
+                    Channel(
+                        "text",
+                        vector_store=store,
+                        embed_model=given,
+                        mode="hybrid" if name == "hybrid" else "default",  # type: ignore[arg-type]
+                    )
+                ],
+                fusion=CalibratedSum(),
+                top_k=TOP_K,
+            )
+            for name, store in stores.items()
+        }
         asked: dict[str, list[float]] = {name: [] for name in stores}
         for _ in range(N_QUERIES):
-            vector, terms = rng.normal(size=DIM).tolist(), words(8)
-            for name, collection in collections.items():
-                query = VectorStoreQuery(query_embedding=vector, similarity_top_k=TOP_K)
-                if name == "hybrid":
-                    query.query_str, query.mode = terms, VectorStoreQueryMode.HYBRID
-                asked[name].append(cpu_of(lambda c=collection, q=query: c.search(q)))
+            given.vector, terms = rng.normal(size=DIM).tolist(), words(8)
+            for name, each in retrievers.items():
+                asked[name].append(cpu_of(lambda r=each, q=terms: r.retrieve(q)))
         for store in stores.values():
             store.close()
         size = {name: on_disk(Path(place) / name) / n for name in stores}

@@ -56,6 +56,10 @@ class Contribution(NamedTuple):
     """The picture whose words or lettering were found, by its id."""
     lettering: tuple[Line, ...] = ()
     """The lines that the query means, where a picture was found by its lettering."""
+    place: int | None = None
+    """Of a route by "(meaning)" or "(words)": the hit's place in the one list that both
+    make of a text, by which the fusion counted it; `rank` and `raw_score` are what this
+    one measured. None for other routes."""
 
     @property
     def told(self) -> str:
@@ -79,6 +83,7 @@ class Contribution(NamedTuple):
             "words": self.words,
             "words_of": self.words_of,
             "lettering": self.lettering and [line._asdict() for line in self.lettering],
+            "place": self.place,
         }
 
     @classmethod

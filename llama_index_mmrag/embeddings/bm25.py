@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache, partial
 from typing import Any, TypeAlias
 
 import qdrant_edge as qe
@@ -122,7 +122,8 @@ class Bm25Encoder:
         Raises:
             InvalidSetting: One is no text, or has lone surrogates.
         """
-        return _vectors(texts, self._written, _engine(self).embed_document)
+        engine = _engine(self)
+        return _vectors(texts, lambda text: engine.embed_document(self._written(text)))
 
     def queries(self, texts: Sequence[str]) -> SparseVectors:
         """Return the vectors of texts that are asked for; stop words alone are empty.
@@ -133,7 +134,7 @@ class Bm25Encoder:
         Raises:
             InvalidSetting: One is no text, or has lone surrogates.
         """
-        return _vectors(texts, self._asked, _engine(self).embed_query)
+        return _vectors(texts, partial(_query, self))
 
     def card(self) -> dict[str, Any]:
         """Return what tells one from another, as a store keeps it.
@@ -240,6 +241,12 @@ def _engine(words: Bm25Encoder) -> qe.Bm25:
     )
 
 
+@lru_cache(maxsize=16)
+def _query(words: Bm25Encoder, text: str) -> qe.SparseVector:
+    """Return a query's vector, which one search asks for several times."""
+    return _engine(words).embed_query(words._asked(text))  # noqa: SLF001
+
+
 @cache
 def _fingerprint(words: Bm25Encoder) -> str:
     fixed = _FIXED.split("|")
@@ -248,14 +255,12 @@ def _fingerprint(words: Bm25Encoder) -> str:
 
 
 def _vectors(
-    texts: Sequence[str],
-    written: Callable[[str], str],
-    embed: Callable[[str], qe.SparseVector],
+    texts: Sequence[str], embed: Callable[[str], qe.SparseVector]
 ) -> SparseVectors:
     vectors = []
     for n, text in enumerate(listed(texts, "texts", str)):
         try:
-            vectors.append(embed(written(text)))
+            vectors.append(embed(text))
         except UnicodeEncodeError as error:
             raise InvalidSetting(
                 f"texts[{n}] is {shown(text)}; expected a text without lone "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,8 @@ from llama_index_mmrag.retrieval.composed_query import QueryComposer, check_acce
 from llama_index_mmrag.retrieval.copies import OpensItself
 from llama_index_mmrag.retrieval.modes import checked_mode
 from llama_index_mmrag.retrieval.of_entities import OfEntities
-from llama_index_mmrag.retrieval.query import PartKind
-from llama_index_mmrag.retrieval.search import Answer, Search
+from llama_index_mmrag.retrieval.query import PartKind, QueryPart
+from llama_index_mmrag.retrieval.search import MEANING, WORDS, Answer, Search
 from llama_index_mmrag.retrieval.settings import (
     NO_MEMBER,
     QDRANTS_WORDS,
@@ -40,14 +40,15 @@ from llama_index_mmrag.retrieval.settings import (
 )
 from llama_index_mmrag.stores.collection import Collection
 from llama_index_mmrag.stores.collection_of import collection_of, store_read_by
-from llama_index_mmrag.stores.modes import is_combined
+from llama_index_mmrag.stores.found import Found, Nearness
+from llama_index_mmrag.stores.modes import BY_WORDS
 from llama_index_mmrag.stores.native import metadata_filters, search_params_of
 
 if TYPE_CHECKING:
     from llama_index_mmrag.stores.native import FilterLike, SearchParamsLike
 
 
-_DEFAULT = VectorStoreQueryMode.DEFAULT
+_DEFAULT, _HYBRID = VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.HYBRID
 
 
 @answered(QDRANTS_WORDS)
@@ -142,6 +143,10 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
     _how: dict[str, Any] = field(init=False, repr=False, compare=False)
     composer: QueryComposer | None = field(init=False, repr=False, compare=False)
     """What composes queries, where there is a composition."""
+    halves_of: Callable[[QueryPart], tuple[str, ...]] | None = field(
+        init=False, repr=False, compare=False
+    )
+    """Returns the routes that a part's is told apart in, where words are searched."""
 
     def __post_init__(self, query_filter: FilterLike | None) -> None:
         of = f"Channel {self.name!r}"
@@ -161,7 +166,9 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
         params = search_params_of(
             self.search_params, f"{of}: search_params", qdrant=collection.is_qdrant
         )
+        is_halved = mode in BY_WORDS or (mode == _HYBRID and collection.words)
         known: dict[str, object] = {
+            "halves_of": self._halves_of if is_halved else None,
             "modality": modality,
             "vector_store": store,
             "mode": mode,
@@ -233,6 +240,11 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
     def answer(self, search: Search) -> Answer:
         """Return what the query part finds here, best first."""
         query, is_calibrated = self._query(search)
+        if self._is_unencoded(search):
+            find, keys = self.collection.search, search.link.payload_keys
+            return self._by_words(
+                search, find(query, keys, with_vectors=True, **self._how)
+            )
         if self.composer is None:
             is_here = self.way == "here"
             vector = search.encodings.of(search.part, self.embed_model, is_here=is_here)
@@ -240,7 +252,7 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
             vector = self.composer.vector(search.part, search.encodings)
         query.query_embedding = vector
         found = self.collection.search(query, search.link.payload_keys, **self._how)
-        if self.score_threshold is not None:
+        if self.score_threshold is not None and search.half != MEANING:
             # What is no number stays: the ranking refuses it.
             found = [hit for hit in found if not hit.score < self.score_threshold]
         background = self.collection.background(vector) if is_calibrated else None
@@ -249,6 +261,11 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
     async def aanswer(self, search: Search) -> Answer:
         """Return what `answer` does, over the store's asynchronous client."""
         query, is_calibrated = self._query(search)
+        if self._is_unencoded(search):
+            finding = self.collection.asearch(
+                query, search.link.payload_keys, with_vectors=True, **self._how
+            )
+            return self._by_words(search, await finding)
         part, encodings, composer = search.part, search.encodings, self.composer
         if composer is None:
             vector = await encodings.aof(part, self.embed_model)
@@ -261,7 +278,7 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
             found, background = await asyncio.gather(finding, sampling)
         else:
             found, background = await finding, None
-        if self.score_threshold is not None:
+        if self.score_threshold is not None and search.half != MEANING:
             found = [hit for hit in found if not hit.score < self.score_threshold]
         return search.answered(found, background, vector)
 
@@ -274,6 +291,8 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
         depth = max(self.top_k, search.depth)
         query = VectorStoreQuery(similarity_top_k=depth, filters=filters)
         mode, is_text = self.mode, search.part.kind == "text"
+        if search.half:
+            mode = _DEFAULT if search.half == MEANING else VectorStoreQueryMode.SPARSE
         if mode == _DEFAULT or not (is_text or mode == VectorStoreQueryMode.MMR):
             return query, search.with_background
         query.mode, query.alpha = mode, self.alpha
@@ -281,9 +300,24 @@ class Channel(OpensItself, OfEntities, PayloadKeys):
         query.query_str = search.part.words
         query.sparse_top_k = self.sparse_top_k or depth
         query.hybrid_top_k = self.hybrid_top_k or depth
-        # Other scores are no cosines: the sample says nothing about them.
-        is_calibrated = is_combined(query, self.collection.has_words)
-        return query, search.with_background and is_calibrated
+        # These scores are no cosines: the sample says nothing about them.
+        return query, False
+
+    def _halves_of(self, part: QueryPart) -> tuple[str, ...]:
+        if part.kind != "text":
+            return ("",)
+        if self.mode != _HYBRID or self.collection.words is None:
+            return (WORDS,)
+        (terms,), _ = self.collection.words.queries([part.words])
+        return (MEANING, WORDS) if terms else (MEANING,)
+
+    def _is_unencoded(self, search: Search) -> bool:
+        return search.half == WORDS and self.mode == _HYBRID
+
+    def _by_words(self, search: Search, found: list[Found]) -> Answer:
+        rows = {hit.node_id: hit.vector for hit in found}
+        nearness = Nearness(rows, self.collection.is_cosine)
+        return replace(search.answered(found), nearness=nearness)
 
     def _allowed(self, *filters: MetadataFilters | None) -> MetadataFilters | None:
         return reduce(both_filters, filters, self.filters)

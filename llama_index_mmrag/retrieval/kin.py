@@ -44,7 +44,7 @@ class Kin(NamedTuple):
     @property
     def modality(self) -> str:
         """What `modality_of` says of it, read or not."""
-        _, said, _, node = self.found
+        _, said, _, node, _ = self.found
         if node is not None:
             return modality_of(node)
         is_picture = said.get(TYPE_KEY) == PICTURE
@@ -96,6 +96,7 @@ def lookups_of(  # noqa: PLR0913 - what a query's searches had in common
             for answer in answers
             if answer.ranked.channel == name
             and answer.ranked.weight
+            and answer.vector is not None
             and getattr(channel, "scores_kin", False)
         ]
         if scored:

@@ -90,7 +90,7 @@ class Link:
     def scored(self, found: Sequence[Found]) -> list[tuple[str, str, float]]:
         """Return each hit's node id, entity and score."""
         entity_of = self.entity_of
-        return [(id_, entity_of(said, id_, node), s) for id_, said, s, node in found]
+        return [(id_, entity_of(said, id_, node), s) for id_, said, s, node, _ in found]
 
     def entity_of(
         self, said: Mapping[str, Any], node_id: str, node: BaseNode | None = None

@@ -21,6 +21,7 @@ from llama_index_mmrag.nodes.node import (
 )
 from llama_index_mmrag.provenance import Contribution, Provenance
 from llama_index_mmrag.retrieval.doubles import node_of
+from llama_index_mmrag.retrieval.halves import apart_as, halved, joined
 
 
 class RRFPostprocessor(CheckedComponent, BaseNodePostprocessor):
@@ -62,7 +63,10 @@ class RRFPostprocessor(CheckedComponent, BaseNodePostprocessor):
         tagged = {p.entity_id: p for _, p in said if p is not None}
         untagged = [result for result, provenance in said if provenance is None]
         lists = [*self._routes(tagged.values()), *self._grouped(untagged)]
-        routes = tuple(ranked.route for ranked in lists)
+        all_of = (c for p in tagged.values() for c in p.contributions)
+        whole = {halved(c)[0] for c in all_of if c.place is not None}
+        # Halves are named by what asked for them.
+        routes = tuple(one.route for one in lists if one.route not in whole)
         by_entity: dict[str, dict[tuple[str, str], BaseNode]] = {}
         for result, provenance in said:
             node = result.node
@@ -92,10 +96,11 @@ class RRFPostprocessor(CheckedComponent, BaseNodePostprocessor):
         order: dict[str, list[tuple[str, Contribution]]] = {}
         same: dict[str, dict[str, Hashable]] = {}
         for provenance in provenances:
+            whole = {c.route: halved(c)[0] for c in provenance.contributions}
             for route in provenance.requested:
-                order.setdefault(route, [])
+                order.setdefault(whole.get(route, route), [])
             hits_on: dict[Hashable, list[Contribution]] = {}
-            for c in provenance.contributions:
+            for c in joined(provenance.contributions):
                 order.setdefault(c.route, []).append((provenance.entity_id, c))
                 hits_on.setdefault(node_of(c), []).append(c)
             for node, hits in hits_on.items():
@@ -117,7 +122,8 @@ class RRFPostprocessor(CheckedComponent, BaseNodePostprocessor):
         first = found[0][1]
         # A weight named here replaces the retriever's; were it multiplied, fusing twice
         # would weigh twice.
-        weight = 1.0 if first.channel in self.weights else first.weight
+        most = max(hit.weight for _, hit in found)  # a half may weigh less
+        weight = 1.0 if first.channel in self.weights else most
         return RankedList(
             channel=first.channel,
             route=first.route,
@@ -181,7 +187,7 @@ def _provenance(
             c._replace(words=of.words, words_of=of.words_of, lettering=of.lettering)
             if (of := words.get(c.node_id))
             else c
-            for c in entity.contributions
+            for c in apart_as(found, entity.contributions)
         ),
         # In the lists' order, by which a second fusion breaks ties as this one did.
         requested=tuple(dict.fromkeys((*requested, *routes))),

@@ -195,7 +195,7 @@ class Ranking:
             name = job.channel
             known, entity_of = nodes.setdefault(name, {}), self.links[name].entity_of
             for hit in found:
-                node_id, said, _, node = hit
+                node_id, said, _, node, _ = hit
                 if node is not None:
                     known[node_id] = node
                 elif name not in light:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from inspect import unwrap
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -22,6 +23,7 @@ from llama_index_mmrag.events.degraded import failure_of, reasons, report
 from llama_index_mmrag.events.spans import Span
 from llama_index_mmrag.fusion import RRF, Fusion
 from llama_index_mmrag.retrieval.existing import ExistingCollections
+from llama_index_mmrag.retrieval.halves import told_apart, united
 from llama_index_mmrag.retrieval.links import check_key, links_of
 from llama_index_mmrag.retrieval.modes import in_mode
 from llama_index_mmrag.retrieval.query import (
@@ -156,6 +158,7 @@ class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
         terms |= {"hybrid_top_k": hybrid_top_k, "mmr_threshold": mmr_threshold}
         channels = checked_channels(channels, self._fusion)
         self._channels = in_mode(channels, vector_store_query_mode, terms)
+        self._is_halved = any(getattr(c, "halves_of", None) for c in self._channels)
         self._links = links_of(self._channels, linked_by)
         self.similarity_top_k = depth_of(top_k, similarity_top_k)
         check_key(linked_by, self._channels, ask_server=False)
@@ -279,6 +282,10 @@ class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
                 ),
             )
         requested = tuple(search.name for search in searches)
+        if self._is_halved:
+            weights = self._fusion.weights
+            answers, lost = yield from united(answers, weights, until)
+            silent = [*silent, *lost]
         late = [lost.channel for lost in silent if lost.kind in ("deadline", "busy")]
         report(silent, requested=requested)
         if len(silent) == len(searches):
@@ -298,6 +305,8 @@ class MultiModalFusionRetriever(ExistingCollections, Variants, SingleRoutes):
             image_top_k=image_top_k,
             reading=reading,
         )
+        apart = self._is_halved and told_apart(ranking.entities, answers)
+        ranking = replace(ranking, entities=apart) if apart else ranking
         kin = late if completes else None
         ranking, unread, n_lookups = yield from ranking.read(
             channels, kin, self._filters, deadline, reading

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import MetadataFilters
@@ -22,9 +22,12 @@ from llama_index_mmrag.retrieval.encodings import Encodings
 from llama_index_mmrag.retrieval.links import Link
 from llama_index_mmrag.retrieval.query import PartKind, QueryPart, composed_of
 from llama_index_mmrag.retrieval.words import WordsOf, words_among
-from llama_index_mmrag.stores.collection import Found
+from llama_index_mmrag.stores.found import Found, Nearness
 
 T = TypeVar("T")
+
+MEANING, WORDS = "meaning", "words"
+"""The halves of a search in a text: by its vector, and by its words as written."""
 
 
 @runtime_checkable
@@ -114,6 +117,21 @@ class SearchChannel(Protocol):
         ...
 
 
+class Half(NamedTuple):
+    """What one of the two measured of a hit, and its part in what the hit adds."""
+
+    name: str
+    rank: int
+    score: float
+    weight: float = 1.0
+    share: float = 1.0
+
+
+def route_of(name: str, half: str) -> str:
+    """Return what a half of a route, or of a channel, is called; "" is the whole."""
+    return f"{name} ({half})" if half else name
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A search's hits, ranked, and those of their nodes that came along."""
@@ -126,6 +144,12 @@ class Answer:
     """By id: which of the hits are words of pictures."""
     vector: Sequence[float] | None = None
     """What was searched by, shape (dim,), where that is known."""
+    search: Search | None = None
+    """What was asked."""
+    nearness: Nearness | None = None
+    """Of what words found: what a vector scores with it."""
+    halves: Mapping[str, tuple[Half, ...]] = field(default_factory=dict)
+    """By id: what meaning and words measured, where one answer is made of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +157,7 @@ class Search:
     """One search, also called a route: a part of a query through one channel."""
 
     name: str
-    """The route's, such as "text→image"."""
+    """The route's, such as "text→image" or "text→text (words)"."""
     part: QueryPart
     channel: SearchChannel
     encodings: Encodings
@@ -145,6 +169,8 @@ class Search:
     """Whether the fusion calibrates by the collection's background."""
     link: Link = Link("")
     """What tells the channel's nodes apart as entities."""
+    half: str = ""
+    """Whether it is by MEANING or by WORDS; empty where that is not told apart."""
 
     def answered(
         self,
@@ -171,7 +197,7 @@ class Search:
         ranked = RankedList.from_scores(
             self.link.scored(found),
             channel=self.channel.name,
-            route=self.name,
+            route=self.name.removesuffix(f" ({self.half})") if self.half else self.name,
             modality=self.channel.modality,
             weight=self.part.weight,
             background=background,
@@ -179,7 +205,7 @@ class Search:
         )
         has_words = any(WORDS_OF_KEY in hit.said for hit in found)
         words = words_among(found, self.part.words) if has_words else {}
-        return Answer(ranked, nodes, lost, words, vector)
+        return Answer(ranked, nodes, lost, words, vector, self)
 
 
 def unshown(
@@ -275,17 +301,20 @@ def plan(  # noqa: PLR0913 - what all of a query's searches have in common
             asked_as = {part.kind, "composed" if part is composed else part.kind}
             if asked_as.isdisjoint(channel.accepts):
                 continue
-            route = f"{part.name}→{channel.name}"
-            link = links[channel.name]
-            search = Search(
-                route, part, channel, encodings, depth, filters, with_background, link
-            )
-            about = {"route": route, "channel": channel.name, "query": part.words}
-            span = Span(f"search {route}", about)
-            work = partial(channel.answer, search)
-            awork = partial(channel.aanswer, search)
-            job = job_of(channel, route, work, awork, span=span, deadline=deadline)
-            jobs.append(job)
+            whole, link = f"{part.name}→{channel.name}", links[channel.name]
+            halves_of = getattr(channel, "halves_of", None)
+            for half in halves_of(part) if halves_of else ("",):
+                route = f"{whole} ({half})" if half else whole
+                search = Search(
+                    route, part, channel, encodings, depth, filters, with_background,
+                    link, half,
+                )  # fmt: skip
+                about = {"route": route, "channel": channel.name, "query": part.words}
+                span = Span(f"search {route}", about)
+                work = partial(channel.answer, search)
+                awork = partial(channel.aanswer, search)
+                job = job_of(channel, route, work, awork, span=span, deadline=deadline)
+                jobs.append(job)
     if not jobs:
         kinds = sorted({part.kind for part in parts})
         accepted = {c.name: sorted(c.accepts) for c in channels}

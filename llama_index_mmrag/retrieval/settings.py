@@ -24,7 +24,12 @@ from llama_index_mmrag.fusion import Fusion
 from llama_index_mmrag.nodes.node import SEPARATOR
 from llama_index_mmrag.nodes.places import ROOT_NAME
 from llama_index_mmrag.retrieval.query import PartKind
-from llama_index_mmrag.retrieval.search import SearchChannel
+from llama_index_mmrag.retrieval.search import (
+    MEANING,
+    WORDS,
+    SearchChannel,
+    route_of,
+)
 from llama_index_mmrag.stores.collection import Collection
 from llama_index_mmrag.stores.native import metadata_filters, only_of, refuse_natives
 
@@ -267,6 +272,12 @@ def checked_channels(
         if isinstance(stored := getattr(channel, "collection", None), Collection):
             stored.check_payloads(ask_server=False)
     names = [channel.name for channel in channels]
+    halves = [
+        [route_of(channel.name, half) for half in (MEANING, WORDS)]
+        for channel in channels
+        if getattr(getattr(channel, "collection", None), "words", None)
+    ]
+    names += [name for both in halves for name in both]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise InvalidSetting(
@@ -278,4 +289,10 @@ def checked_channels(
         raise InvalidSetting(
             f"The fusion weighs {unknown!r}; this retriever's channels are {names!r}."
         )
+    for both in halves:
+        if not any(fusion.weights.get(name, 1.0) for name in both):
+            raise InvalidSetting(
+                f"The fusion weighs {both!r} with 0, and these weights say what each "
+                f"counts beside the other. Weigh the channel itself with 0."
+            )
     return tuple(channels)

@@ -12,8 +12,8 @@ import threading
 import time
 from collections.abc import Collection as Ids
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple
+from functools import cached_property, partial
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from llama_index.core.schema import BaseNode
@@ -26,10 +26,12 @@ from llama_index.core.vector_stores.types import (
 )
 
 from llama_index_mmrag.concurrency.turns import SEARCHING, in_turn
+from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
 from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.fusion import Background
 from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, one_spelling
 from llama_index_mmrag.nodes.places import Places, placed, stored
+from llama_index_mmrag.stores.found import Found as Found  # noqa: PLC0414 - its home once
 from llama_index_mmrag.stores.locks import has_async_client
 from llama_index_mmrag.stores.native import DOC_ID_KEY, refuse_natives
 from llama_index_mmrag.stores.payloads import Payloads
@@ -40,16 +42,6 @@ N_SAMPLED = 256
 
 _SMALL_KEPT_S = 1.0
 _KEPT_S = 60.0
-
-
-class Found(NamedTuple):
-    """What a search found: light where the store allows it, else with its node."""
-
-    node_id: str
-    said: Mapping[str, Any]
-    """Its metadata, or those fields of its payload that were asked for."""
-    score: float
-    node: BaseNode | None = None
 
 
 class Collection(Payloads):
@@ -67,7 +59,7 @@ class Collection(Payloads):
         is_light: Whether searches bring ids and entities only, and nodes are read for
             what is left after the fusion: the rest is nine tenths of a wide query.
         is_qdrant: Whether it is searched with Qdrant's own search parameters.
-        has_words: Whether HYBRID without alpha is `combined`: words are of our making.
+        words: What makes its vectors of words, where they are of our making.
         scoring: How a search scores given nodes, all of them; None: it cannot.
         places: Where the roots lie that stored paths are relative to: what is written
             names no other place, and what is read has absolute paths.
@@ -75,7 +67,7 @@ class Collection(Payloads):
 
     is_light: ClassVar[bool] = False
     is_qdrant: ClassVar[bool] = False
-    has_words: bool = False
+    words: Bm25Encoder | None = None
     scoring: Mapping[str, Any] | None = None
 
     def __init__(self, store: BasePydanticVectorStore) -> None:
@@ -111,7 +103,8 @@ class Collection(Payloads):
         Args:
             query: What is asked.
             payload_keys: Fields that a light search brings of each node.
-            **how: `search_params` of `search_params_of`, for a collection of Qdrant's.
+            **how: `search_params` of `search_params_of`, for a collection of Qdrant's;
+                `with_vectors` of what is found by `words`.
 
         Raises:
             InvalidSetting: The store returns no nodes, or no similarities.
@@ -264,6 +257,11 @@ class Collection(Payloads):
         if is_cosine:
             scores /= np.sqrt(wide @ wide) or 1.0
         return background_of(scores)
+
+    @cached_property
+    def is_cosine(self) -> bool:
+        """Whether vectors are compared by cosine; asked of the store once."""
+        return self.sample(1)[1]
 
     async def abackground(self, query: Sequence[float]) -> Background | None:
         """Return what `background` does, without blocking the event loop."""

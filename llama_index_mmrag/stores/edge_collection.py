@@ -19,7 +19,6 @@ from llama_index_mmrag.stores.collection import Collection, Found
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.edge_filters import filter_of
 from llama_index_mmrag.stores.encoder_card import check_size
-from llama_index_mmrag.stores.modes import is_combined
 from llama_index_mmrag.stores.native import EXACT, having
 from llama_index_mmrag.vectors import Vectors
 
@@ -35,7 +34,7 @@ class EdgeCollection(Collection):
         super().__init__(store)
         self.store: QdrantEdgeVectorStore = store
         self.way = "here"
-        self.has_words = bool(store.enable_hybrid)
+        self.words = store.words
         self._ids_where = store.ids_where  # type: ignore[method-assign]  # as it is
 
     def check_filters(self, filters: MetadataFilters | None) -> None:
@@ -50,9 +49,15 @@ class EdgeCollection(Collection):
     ) -> list[Found]:
         """Return what the store finds, best first, without nodes."""
         if query.mode != VectorStoreQueryMode.DEFAULT:
-            how["in_one"] = is_combined(query, self.has_words)
             hits = self.store._nearest(query, list(payload_keys) or False, **how)  # noqa: SLF001
-            return [Found(str(hit.id), hit.payload or {}, hit.score) for hit in hits]
+            name = self.store.vector_name
+            # A point makes its vector anew at each look.
+            return [
+                Found(
+                    str(hit.id), hit.payload or {}, hit.score, None, row and row[name]
+                )
+                for hit, row in ((hit, hit.vector) for hit in hits)
+            ]
         rows = self.store.query_ids(query, payload_keys, **how)
         return [Found(node_id, payload, score) for node_id, score, payload in rows]
 

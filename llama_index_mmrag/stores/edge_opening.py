@@ -151,8 +151,8 @@ class OpensFolder(CheckedComponent, ThreadedVectorStore, ABC):
 
     @property
     def words(self) -> Bm25Encoder | None:
-        """What makes vectors of words; None where the open store keeps none."""
-        return self._words
+        """What makes vectors of words; None where none are known of."""
+        return self._words or (Bm25Encoder() if self.enable_hybrid else None)
 
     @property
     def is_temporary(self) -> bool:

@@ -37,7 +37,7 @@ def nearest(
     words: Bm25Encoder | None = None,
     also: FilterLike | None = None,
     search_params: SearchParamsLike | None = None,
-    in_one: bool = False,
+    with_vectors: bool = False,
 ) -> Sequence[Hit]:
     """Return the nearest points that pass the query's filters, best first, ties by id.
 
@@ -58,7 +58,7 @@ def nearest(
         words: What makes vectors of words, where the store keeps such.
         also: Filters that hold beside the query's.
         search_params: How the engine is to search, as `search_params_of` takes it.
-        in_one: Whether HYBRID is `combined`, not LlamaIndex's `relative_scores`.
+        with_vectors: Whether a search by words brings the vectors of what it finds.
 
     Raises:
         InvalidQuery: neither a query vector nor a condition, or not what the mode
@@ -96,8 +96,8 @@ def nearest(
     def find(*asked: Asked) -> list[list[qe.ScoredPoint]]:
         return [_asked(folder, one, vector_name, payload, request) for one in asked]
 
-    how: Any = {"near": near, "vector_name": vector_name, "in_one": in_one}
-    return found_in_mode(query, find, terms=_terms(query, words), **how)
+    how: Any = {"vector_name": vector_name, "with_vectors": with_vectors}
+    return found_in_mode(query, find, near=near, terms=_terms(query, words), **how)
 
 
 def _terms(query: VectorStoreQuery, words: Bm25Encoder | None) -> qe.Query | None:
@@ -119,9 +119,6 @@ def _asked(
 ) -> list[qe.ScoredPoint]:
     if one.with_vectors:
         request = {**request, "with_vector": [vector_name]}
-    if one.within is not None:
-        only = qe.Filter(must=[qe.HasIdCondition({*one.within})])
-        payload, request = False, {**request, "filter": only}
     return _best(folder, one.by, one.limit, payload, request)
 
 

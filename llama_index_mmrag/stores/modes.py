@@ -17,7 +17,7 @@ BY_WORDS = {VectorStoreQueryMode.SPARSE, VectorStoreQueryMode.TEXT_SEARCH}
 _CANDIDATES = 4
 """Hits that MMR chooses from, for each that is asked for: as LlamaIndex's stores do."""
 
-_SHARE = 0.02
+SHARE_OF_WORDS = 0.02
 """Of BM25 beside a cosine. No other was compared: by this one questions on three books,
 and part numbers, which words alone tell apart, have the right text first more often."""
 
@@ -31,6 +31,11 @@ class Hit(HasPayload, Protocol):
     @property
     def score(self) -> float:
         """Larger is better."""
+        ...
+
+    @property
+    def vector(self) -> Any:
+        """Its vectors by name, or its only one, where they were asked for."""
         ...
 
 
@@ -48,14 +53,11 @@ class Asked(NamedTuple):
     Attributes:
         by: What is searched by, in the engine's words.
         limit: Hits at most.
-        within: Ids of the points that are scored, whose payloads are not read again;
-            None: all that pass the query's filters.
         with_vectors: Whether their vectors are read.
     """
 
     by: Any
     limit: int
-    within: Sequence[Any] | None = None
     with_vectors: bool = False
 
 
@@ -67,18 +69,7 @@ class _Scored(NamedTuple):
     id: Any
     score: float
     payload: dict[str, Any] | None
-    vector: None = None
-
-
-def is_combined(query: VectorStoreQuery, has_words: bool) -> bool:
-    """Return whether a query is one for `combined`: hybrid, without alpha.
-
-    Args:
-        query: What is asked.
-        has_words: Whether the store's vectors of words are of our making.
-    """
-    is_hybrid = query.mode == VectorStoreQueryMode.HYBRID
-    return has_words and is_hybrid and query.alpha is None
+    vector: Any = None
 
 
 def found_in_mode(
@@ -88,7 +79,7 @@ def found_in_mode(
     near: Any,
     terms: Any | None,
     vector_name: str,
-    in_one: bool = False,
+    with_vectors: bool = False,
 ) -> list[Hit]:
     """Return what a query finds in a mode that is not DEFAULT, best first.
 
@@ -98,7 +89,7 @@ def found_in_mode(
         near: The query's vector, as `find` takes it.
         terms: Its words, likewise; None: it has none that are searched.
         vector_name: Name of the vector in each point.
-        in_one: Whether HYBRID is `combined`, not LlamaIndex's `relative_scores`.
+        with_vectors: Whether a search by words brings the vectors of what it finds.
     """
     top_k = query.similarity_top_k
     if query.mode == VectorStoreQueryMode.MMR:
@@ -111,32 +102,22 @@ def found_in_mode(
             [hit.score for hit in hits], vectors, threshold=share, top_k=top_k
         )
         return [_Scored(hits[i].id, score, hits[i].payload) for i, score in chosen]
-    asked = [] if terms is None else [Asked(terms, query.sparse_top_k or top_k)]
+    most = query.sparse_top_k or top_k
+    asked = [] if terms is None else [Asked(terms, most, with_vectors)]
     if query.mode in BY_WORDS:
         return [
-            _Scored(hit.id, even(hit.score), hit.payload)
+            _Scored(hit.id, even(hit.score), hit.payload, hit.vector)
             for hits in find(*asked)
             for hit in hits
         ]
     found = find(Asked(near, top_k), *asked)
-    most = query.hybrid_top_k or top_k
-    if in_one and not any(found[1:]):
-        return found[0][:most]
     by_vector, by_words = (_by_id(hits) for hits in (*found, ())[:2])
-    near_scores, word_scores = _scores(by_vector), _scores(by_words)
-    if in_one:  # what one list ends before may be in the other
-        others = [hit.id for key, hit in by_words.items() if key not in by_vector]
-        lacking = [hit.id for key, hit in by_vector.items() if key not in by_words]
-        both = find(
-            Asked(near, len(others) or 1, others),
-            Asked(terms, len(lacking) or 1, lacking),
-        )
-        of_others, of_lacking = (_scores(_by_id(hits)) for hits in both)
-        word_scores |= of_lacking
-        scores = combined(near_scores, of_others, word_scores, top_k=most)
-    else:
-        alpha = 0.5 if query.alpha is None else query.alpha
-        scores = relative_scores(near_scores, word_scores, alpha=alpha, top_k=most)
+    scores = relative_scores(
+        _scores(by_vector),
+        _scores(by_words),
+        alpha=0.5 if query.alpha is None else query.alpha,
+        top_k=query.hybrid_top_k or top_k,
+    )
     hits_of = by_words | by_vector
     return [_Scored(i, score, hits_of[i].payload) for i, score in scores.items()]
 
@@ -174,7 +155,7 @@ def relative_scores(
     """
     if not (by_vector and by_words):
         return dict(by_vector or by_words)
-    vector, words = _drawn(by_vector), _drawn(by_words)
+    vector, words = drawn(by_vector), drawn(by_words)
     fused = {
         key: (1 - alpha) * words.get(key, 0) + alpha * vector.get(key, 0)
         for key in dict.fromkeys((*vector, *words))
@@ -182,9 +163,10 @@ def relative_scores(
     return dict(sorted(fused.items(), key=lambda hit: (-even(hit[1]), hit[0]))[:top_k])
 
 
-def _drawn(scores: Mapping[str, float]) -> Mapping[str, float]:
+def drawn(scores: Mapping[str, float]) -> Mapping[str, float]:
+    """Return scores drawn to [0, 1]; equal ones as they are, as in LlamaIndex."""
     least, most = min(scores.values()), max(scores.values())
-    if least == most:  # as LlamaIndex leaves them
+    if least == most:
         return scores
     return {key: (score - least) / (most - least) for key, score in scores.items()}
 
@@ -195,27 +177,32 @@ def combined(
     words: Mapping[str, float],
     *,
     top_k: int,
+    weights: tuple[float, float] = (1.0, 1.0),
 ) -> dict[str, float]:
     """Return the vectors' own scores in the order of vectors and words together.
 
-    That order is by cosine + 0.02 · BM25, ties by id; its i-th place has the i-th score
-    of the vectors' list, or a millionth less than the place before. So words say which
-    texts come first, and texts get no more say against pictures than they had.
+    That order is by cosine + 0.02 · BM25, each times its weight, ties by id; its i-th
+    place has the i-th score of the vectors' list, or a millionth less than the place
+    before. So words say which texts come first, and texts get no more say against
+    pictures than they had.
 
     Args:
         by_vector: The vectors' scores by id, best first.
         others: Theirs of what words alone have found.
         words: BM25 of both; 0 where there is none.
         top_k: Hits at most.
+        weights: Of the cosine and of BM25.
 
     Example:
         >>> combined({"a": 0.9, "b": 0.8}, {"c": 0.7}, {"c": 20.0}, top_k=2)
         {'c': 0.9, 'a': 0.8}
     """
-    both = {**by_vector, **others}
-    order = sorted(
-        both, key=lambda i: (-round(both[i] + _SHARE * words.get(i, 0), 5), i)
-    )
+    of_vector, of_words = weights[0], weights[1] * SHARE_OF_WORDS
+    both = {
+        key: of_vector * score + of_words * words.get(key, 0.0)
+        for key, score in {**by_vector, **others}.items()
+    }
+    order = sorted(both, key=lambda key: (-round(both[key], 5), key))
     scores = sorted(by_vector.values(), reverse=True)
     apart = accumulate(scores, lambda before, score: min(score, before - _STEP))
     return dict(zip(order[:top_k], apart, strict=False))

@@ -32,7 +32,7 @@ from llama_index_mmrag.stores.encoder_card import check_size, is_filled_by
 from llama_index_mmrag.stores.locks import search_lock
 from llama_index_mmrag.stores.native import DOC_ID_KEY, EXACT, having
 from llama_index_mmrag.stores.payloads import readable
-from llama_index_mmrag.stores.qdrant_modes import found_on_server, has_ours, is_ours
+from llama_index_mmrag.stores.qdrant_modes import found_on_server, is_ours, words_of
 from llama_index_mmrag.stores.rescoring import RescoringVectorStore
 from llama_index_mmrag.stores.server_errors import Asking
 from llama_index_mmrag.vectors import Vectors
@@ -74,7 +74,7 @@ class QdrantCollection(Collection):
             for name in _FILTERING
         )
         is_asked = self._client is not None and not self._filters_itself
-        self.has_words = is_asked and has_ours(store)
+        self.words = words_of(store) if is_asked else None
 
     @property
     def place(self) -> object:
@@ -92,7 +92,7 @@ class QdrantCollection(Collection):
         """Return what the store finds, best first."""
         with readable(self.store):
             how = self._how(query, **how)
-            if is_ours(query, self.has_words):
+            if is_ours(query, self.words):
                 if self._filters_itself:
                     raise UnsupportedQuery(
                         f"A {type(self.store).__name__}'s own query may hide nodes, "
@@ -100,7 +100,8 @@ class QdrantCollection(Collection):
                     )
                 with self._lock:
                     hits = found_on_server(self.store, query, **how)
-                return self._found(self.store.parse_to_query_result(hits), len(hits))
+                found = self._found(self.store.parse_to_query_result(hits), len(hits))
+                return [hit.taken_from_node() for hit in found]
             return super().search(query, payload_keys, **how)
 
     async def asearch(
@@ -112,8 +113,7 @@ class QdrantCollection(Collection):
         """Return what `search` does, without blocking the event loop."""
         # LlamaIndex's asynchronous hybrid search takes alpha=0.0 for "not given" and
         # searches with 0.5 (QdrantVectorStore 0.10.4); the synchronous one is right.
-        ours = is_ours(query, self.has_words)
-        if ours or query.alpha == 0 or self.way != "await":
+        if is_ours(query, self.words) or query.alpha == 0 or self.way != "await":
             find = partial(self.search, query, payload_keys, **how)
             return await in_turn(find, self, lane=self._lane)
         # An asynchronous client does without the lock.
@@ -122,13 +122,13 @@ class QdrantCollection(Collection):
             return await super().asearch(query, payload_keys, **how)
 
     def _how(self, query: VectorStoreQuery, **how: Any) -> dict[str, Any]:
-        asked: dict[str, Any] = {
-            name: models.SearchParams(**what) for name, what in how.items()
-        }
-        if query.filters is None or self._filters_itself:
+        asked = dict(how)
+        if "search_params" in how:
+            asked["search_params"] = models.SearchParams(**how["search_params"])
+        ids = (query.node_ids or None, query.doc_ids or None)
+        if self._filters_itself or not (query.filters or any(ids)):
             return asked
         # Instead of the query's own filters, which all are in it.
-        ids = (query.node_ids or None, query.doc_ids or None)
         if (condition := self._condition(query.filters, *ids)) is not None:
             asked["qdrant_filters"] = condition
         return asked

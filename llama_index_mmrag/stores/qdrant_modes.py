@@ -12,20 +12,21 @@ from qdrant_client import models
 from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
 from llama_index_mmrag.stores.edge_filters import UnsupportedQuery
 from llama_index_mmrag.stores.edge_search import best
-from llama_index_mmrag.stores.modes import Asked, Hit, found_in_mode, is_combined
+from llama_index_mmrag.stores.modes import Asked, Hit, found_in_mode
 from llama_index_mmrag.stores.rescoring import RescoringVectorStore
 
 
-def has_ours(store: QdrantVectorStore) -> bool:
-    """Return whether a store's vectors of words are made by our functions."""
+def words_of(store: QdrantVectorStore) -> Bm25Encoder | None:
+    """Return what makes a store's vectors of words, if that is of our making."""
     made_by = getattr(getattr(store, "_sparse_query_fn", None), "__self__", None)
-    return store.enable_hybrid and isinstance(made_by, Bm25Encoder)
+    is_ours = store.enable_hybrid and isinstance(made_by, Bm25Encoder)
+    return made_by if is_ours else None
 
 
-def is_ours(query: VectorStoreQuery, has_words: bool) -> bool:
+def is_ours(query: VectorStoreQuery, words: Bm25Encoder | None) -> bool:
     """Return whether `found_on_server` answers a query, and not the store."""
     # LlamaIndex leaves it to the order of insertion which of equal hits are cut.
-    return has_words or query.mode == VectorStoreQueryMode.MMR
+    return words is not None or query.mode == VectorStoreQueryMode.MMR
 
 
 def found_on_server(
@@ -34,14 +35,16 @@ def found_on_server(
     *,
     qdrant_filters: models.Filter | None = None,
     search_params: models.SearchParams | None = None,
+    with_vectors: bool = False,
 ) -> list[Hit]:
     """Return points, best first, as Edge finds them here, with the mode's scores.
 
     Args:
         store: Its client is asked.
-        query: What `is_ours`.
+        query: In mode MMR or SPARSE.
         qdrant_filters: In place of the query's own.
         search_params: How the server searches; None: as the store says.
+        with_vectors: Whether a search by words brings the vectors of what it finds.
 
     Raises:
         UnsupportedQuery: The store has an asynchronous client alone.
@@ -68,7 +71,7 @@ def found_on_server(
             params=search_params,
             filter=passing,
             limit=limit,
-            with_payload=one.within is None and not light,
+            with_payload=not light,
             with_vector=[dense] if dense and vectors else vectors,
             **one.by,
         )
@@ -80,7 +83,7 @@ def found_on_server(
         return [one.points for one in answers]
 
     def find(*asked: Asked) -> list[list[models.ScoredPoint]]:
-        first = ask(*(request(one, one.limit + 1, one.within, False) for one in asked))
+        first = ask(*(request(one, one.limit + 1, None, False) for one in asked))
         return [
             best(lambda *how, one=one: ask(request(one, *how))[0], one.limit, hits)
             for one, hits in zip(asked, first, strict=True)
@@ -92,8 +95,7 @@ def found_on_server(
         return [*find(Asked(near, query.similarity_top_k))[0]]
     if query.mode != VectorStoreQueryMode.MMR:
         how["terms"] = _terms(store, query)
-    in_one = is_combined(query, has_words=True)
-    return found_in_mode(query, find, in_one=in_one, **how)
+    return found_in_mode(query, find, with_vectors=with_vectors, **how)
 
 
 def _terms(store: QdrantVectorStore, query: VectorStoreQuery) -> dict[str, Any] | None:

@@ -33,6 +33,7 @@ from llama_index_mmrag.errors import (
 from llama_index_mmrag.stores import QdrantEdgeVectorStore, migrate
 from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.edge_filters import UnsupportedQuery
+from llama_index_mmrag.stores.found import Nearness
 from llama_index_mmrag.stores.modes import relative_scores
 from llama_index_mmrag.stores.rescoring import RescoringVectorStore
 
@@ -381,41 +382,42 @@ def test_fusion_is_llamaindexs_own():
             assert list(ours.items()) == expected
 
 
+def test_mmr_is_the_same_on_a_server(both):
+    for words in QUERIES:
+        edge, local = (
+            {
+                hit.node_id: hit.score
+                for hit in collection_of(store).search(asked(words, Mode.MMR))
+            }
+            for store in both.values()
+        )
+        assert edge == pytest.approx(local, abs=1e-5)
+
+
 @pytest.mark.parametrize("distance", ["cosine", "dot"])
-def test_what_either_list_finds_is_ranked_by_both_scores(distance, tmp_path):
-    nodes, n_alone = passages(), 0
-    for n, node in enumerate(nodes):  # near each other, of three lengths
-        node.embedding = [(1 + n % 3 / 99) * (1 + v / 9) for v in node.embedding or ()]
+def test_hits_by_words_bring_vectors_that_a_query_scores_as_a_search_does(
+    distance, tmp_path
+):
     client = QdrantClient(":memory:")
     distances = {"cosine": models.Distance.COSINE, "dot": models.Distance.DOT}
     dense = models.VectorParams(size=DIM, distance=distances[distance])
     with QdrantEdgeVectorStore.open(
         tmp_path / "edge", dim=DIM, distance=distance, enable_hybrid=True
     ) as edge:
-        local = server_store(client, dense_config=dense)
-        for store in (edge, local):
-            store.add(nodes)
-
-        def scores(words: str, mode: Mode, of: Any = edge, **how: Any) -> Any:
-            query = asked(words, mode, query_embedding=[0.1] * DIM, **how)
-            return {hit.node_id: hit.score for hit in collection_of(of).search(query)}
-
-        for words in QUERIES:
-            near = scores(words, Mode.DEFAULT, similarity_top_k=N)
-            bm25 = scores(words, Mode.SPARSE, similarity_top_k=N)
-            by_vector = {*list(near)[:7]}
-            both = {i: near[i] + 0.02 * bm25.get(i, 0) for i in {*bm25} | by_vector}
-            first = sorted(both, key=lambda i: (-both[i], i))[:7]
-            for store in (edge, local):
-                # All by words: local mode cuts equal ones by what was inserted first.
-                found = scores(words, Mode.HYBRID, store, sparse_top_k=N)
-                ranked = [both[i] for i in found]
-                assert ranked == pytest.approx([both[i] for i in first], abs=1e-6)
-                assert [*found.values()] == pytest.approx([*near.values()][:7])
-            n_alone += len({*first} - by_vector)
-            diverse = (scores(words, Mode.MMR, store) for store in (edge, local))
-            assert next(diverse) == pytest.approx(next(diverse), abs=1e-5)
-    assert n_alone > len(QUERIES)
+        for store in (edge, server_store(client, dense_config=dense)):
+            store.add(passages())
+            collection = collection_of(store)
+            vector = asked("pump", Mode.DEFAULT).query_embedding or []
+            every = asked("pump", Mode.DEFAULT, similarity_top_k=N)
+            near = {hit.node_id: hit.score for hit in collection.search(every)}
+            hits = collection.search(asked("pump", Mode.SPARSE), with_vectors=True)
+            assert all(hit.node is None or hit.node.embedding is None for hit in hits)
+            rows = {hit.node_id: hit.vector for hit in hits}
+            found = Nearness(rows, collection.is_cosine).to(
+                vector, without={hits[0].node_id}
+            )
+            assert found.keys() == rows.keys() - {hits[0].node_id}
+            assert found == pytest.approx({i: near[i] for i in found}, abs=1e-5)
     client.close()
 
 
@@ -452,8 +454,9 @@ def test_small_codes_are_rescored_in_each_mode(monkeypatch):
         return QdrantClient.query_batch_points(client, name, plain)
 
     monkeypatch.setattr(client, "query_batch_points", recording)
-    for mode in (Mode.MMR, Mode.HYBRID):
+    for mode, how in ((Mode.MMR, {}), (Mode.SPARSE, {"with_vectors": True})):
         params.clear()
-        assert len(collection_of(store).search(asked("pump", mode))) == 7
+        found = collection_of(store).search(asked("pump", mode), **how)
+        assert len(found) == (7 if mode == Mode.MMR else 6)
         assert {each.quantization.oversampling for each in params} == {3.0}
     client.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
 from llama_index_mmrag.stores.modes import Asked, found_in_mode
@@ -23,13 +22,12 @@ def find(*asked: Asked) -> list[list[Any]]:
         hits = [
             SimpleNamespace(id=key, score=score, payload={"of": key})
             for key, score in sorted(among, key=lambda hit: -hit[1])
-            if one.within is None or key in one.within
         ]
         lists.append(hits[: one.limit])
     return lists
 
 
-def found(in_one: bool, **how: Any) -> dict[str, float]:
+def found(**how: Any) -> dict[str, float]:
     query = VectorStoreQuery(
         query_str="words",
         query_embedding=[1.0],
@@ -38,27 +36,17 @@ def found(in_one: bool, **how: Any) -> dict[str, float]:
         **how,
     )
     asked: dict[str, Any] = {"near": "vector", "terms": "words", "vector_name": ""}
-    hits = found_in_mode(query, find, in_one=in_one, **asked)
+    hits = found_in_mode(query, find, **asked)
     assert [hit.payload for hit in hits] == [{"of": hit.id} for hit in hits]
     return {hit.id: hit.score for hit in hits}
 
 
-def test_each_text_counts_by_both_scores_though_a_list_ends_before_it():
-    # Found: a .9, b .8 by vector; c 30, b 5.5 by words. Scored besides: c .5, a 1.
-    # Together: c .5 + .02 · 30 = 1.1, a .9 + .02 · 1 = .92, b .8 + .02 · 5.5 = .91.
-    assert found(in_one=True) == {"c": 0.9, "a": 0.8}
-
-
 def test_by_alpha_a_text_counts_by_the_lists_that_it_is_in():
     # Drawn to [0, 1]: a 1, b 0 by vector; c 1, b 0 by words.
-    assert found(in_one=False, alpha=0.25) == {"c": 0.75, "a": 0.25}
+    assert found(alpha=0.25) == {"c": 0.75, "a": 0.25}
 
 
-@pytest.mark.parametrize(
-    ("in_one", "three"), [(True, ["c", "a"]), (False, ["c", "a", "b"])]
-)
-def test_hybrid_top_k_ends_the_ranking_and_sparse_top_k_the_words(in_one, three):
-    # In one, there are as many places as the vectors' list has.
-    assert list(found(in_one, alpha=0.25, hybrid_top_k=3)) == three
-    assert list(found(in_one, alpha=0.25, hybrid_top_k=1)) == ["c"]
-    assert list(found(in_one, alpha=0.25, sparse_top_k=1)) == ["c", "a"]
+def test_hybrid_top_k_ends_the_ranking_and_sparse_top_k_the_words():
+    assert list(found(alpha=0.25, hybrid_top_k=3)) == ["c", "a", "b"]
+    assert list(found(alpha=0.25, hybrid_top_k=1)) == ["c"]
+    assert list(found(alpha=0.25, sparse_top_k=1)) == ["c", "a"]
