@@ -43,7 +43,7 @@ from llama_index_mmrag.embeddings.bm25 import Bm25Encoder
 from llama_index_mmrag.fusion import RankedList
 from llama_index_mmrag.nodes.node import entity_of
 from llama_index_mmrag.stores.collection import N_SAMPLED, background_of
-from llama_index_mmrag.stores.modes import combined
+from llama_index_mmrag.stores.modes import combined, share_of_words
 from tests.support.sentences import SENTENCES
 from tests.support.words import SPELLINGS, asked, page_of, part_numbers
 
@@ -113,13 +113,19 @@ class Harness:
             cosines = one.vectors @ vector
             ranked = one.ranked(cosines, FIRST, np.arange(len(cosines)))
             if by_words and one.channel == "text":
-                ranked = self._by_both(one, ranked, cosines, self.bm25(question))
+                n_words = len(self._words.documents([question])[0][0])
+                said = self.bm25(question)
+                ranked = self._by_both(one, ranked, cosines, said, n_words)
             lists.append(ranked)
         return [one.entity_id for one in CalibratedSum().fuse(lists)][:FIRST]
 
     @staticmethod
     def _by_both(
-        one: Collection, ranked: RankedList, cosines: np.ndarray, words: np.ndarray
+        one: Collection,
+        ranked: RankedList,
+        cosines: np.ndarray,
+        words: np.ndarray,
+        n_words: int,
     ) -> RankedList:
         best = [n for n in np.argsort(-words, kind="stable")[:FIRST] if words[n] > 0]
         if not best:
@@ -129,7 +135,8 @@ class Harness:
         others = {str(one.node_ids[n]): float(cosines[n]) for n in best}
         others = {id_: score for id_, score in others.items() if id_ not in near}
         said = {id_: float(words[row_of[id_]]) for id_ in (*near, *others)}
-        both = combined(near, others, said, top_k=FIRST)
+        weights = 1.0, share_of_words(n_words)
+        both = combined(near, others, said, top_k=FIRST, weights=weights)
         return RankedList.from_scores(
             [(id_, one.entity_ids[row_of[id_]], s) for id_, s in both.items()],
             channel=one.channel,

@@ -28,7 +28,7 @@ from llama_index_mmrag.retrieval.search import (
     route_of,
 )
 from llama_index_mmrag.stores.collection import Found
-from llama_index_mmrag.stores.modes import SHARE_OF_WORDS, combined, drawn
+from llama_index_mmrag.stores.modes import combined, drawn, share_of_words
 
 
 class Weights(NamedTuple):
@@ -132,7 +132,8 @@ def _both(
         weights: The fusion's, by name.
     """
     meaning, words = pair[MEANING], pair[WORDS]
-    channel: Any = meaning.search and meaning.search.channel
+    search: Any = meaning.search
+    channel = search.channel
     near = {hit.node_id: hit.score for hit in meaning.ranked.hits}
     said = {hit.node_id: hit.score for hit in words.ranked.hits}
     if not (near and said):
@@ -143,10 +144,12 @@ def _both(
         if words.nearness and meaning.vector is not None:
             others = words.nearness.to(meaning.vector, without=near)
         said = {**said, **rest}
-        how: Any = {"top_k": len(near), "weights": within}
-        scores = combined(near, others, said, **how)
+        # As a page's: of neighbours that a query tries as one code, few can be one.
+        (asked,), _ = channel.collection.words.documents([search.part.words])
+        counts = within.meaning, within.words * share_of_words(len(asked))
+        scores = combined(near, others, said, top_k=len(near), weights=counts)
         near = {**near, **others}
-        parts = _parts(near, said, within.meaning, within.words * SHARE_OF_WORDS)
+        parts = _parts(near, said, *counts)
     else:
         of_both = within.meaning * alpha, within.words * (1 - alpha)
         parts = _parts(drawn(near), drawn(said), *of_both)

@@ -17,9 +17,11 @@ BY_WORDS = {VectorStoreQueryMode.SPARSE, VectorStoreQueryMode.TEXT_SEARCH}
 _CANDIDATES = 4
 """Hits that MMR chooses from, for each that is asked for: as LlamaIndex's stores do."""
 
-SHARE_OF_WORDS = 0.02
-"""Of BM25 beside a cosine. No other was compared: by this one questions on three books,
-and part numbers, which words alone tell apart, have the right text first more often."""
+_SHARE_OF_WORDS = 0.02
+_USUAL_WORDS = 5
+"""BM25 beside a cosine, and for how many words: a sum over words grows with these, and
+a cosine does not. Without the bound, figures that are asked for by a long alt text are
+lost behind passages, in which some of so many words always stand."""
 
 _STEP = 1e-6
 """Between places whose vectors score the same; else a ranking would sort them by id."""
@@ -171,33 +173,46 @@ def drawn(scores: Mapping[str, float]) -> Mapping[str, float]:
     return {key: (score - least) / (most - least) for key, score in scores.items()}
 
 
+def share_of_words(n_words: int) -> float:
+    """Return what BM25 counts beside a cosine, for a query of so many words.
+
+    0.02, of more than five 0.1 / n: as much as five of their kind would say.
+
+    Example:
+        >>> share_of_words(2), share_of_words(10)
+        (0.02, 0.01)
+    """
+    return _SHARE_OF_WORDS * min(1.0, _USUAL_WORDS / n_words)
+
+
 def combined(
     by_vector: Mapping[str, float],
     others: Mapping[str, float],
     words: Mapping[str, float],
     *,
     top_k: int,
-    weights: tuple[float, float] = (1.0, 1.0),
+    weights: tuple[float, float],
 ) -> dict[str, float]:
     """Return the vectors' own scores in the order of vectors and words together.
 
-    That order is by cosine + 0.02 · BM25, each times its weight, ties by id; its i-th
-    place has the i-th score of the vectors' list, or a millionth less than the place
-    before. So words say which texts come first, and texts get no more say against
-    pictures than they had.
+    That order is by cosine and BM25, each times its weight, ties by id; its i-th place
+    has the i-th score of the vectors' list, or a millionth less than the place before.
+    So words say which texts come first, and texts get no more say against pictures than
+    they had.
 
     Args:
         by_vector: The vectors' scores by id, best first.
         others: Theirs of what words alone have found.
         words: BM25 of both; 0 where there is none.
         top_k: Hits at most.
-        weights: Of the cosine and of BM25.
+        weights: Of the cosine and of BM25, such as 1 and `share_of_words`.
 
     Example:
-        >>> combined({"a": 0.9, "b": 0.8}, {"c": 0.7}, {"c": 20.0}, top_k=2)
+        >>> near, weights = {"a": 0.9, "b": 0.8}, (1, 0.02)
+        >>> combined(near, {"c": 0.7}, {"c": 20.0}, top_k=2, weights=weights)
         {'c': 0.9, 'a': 0.8}
     """
-    of_vector, of_words = weights[0], weights[1] * SHARE_OF_WORDS
+    of_vector, of_words = weights
     both = {
         key: of_vector * score + of_words * words.get(key, 0.0)
         for key, score in {**by_vector, **others}.items()
