@@ -389,8 +389,10 @@ def test_index_on_a_server_is_measured_as_one_in_a_folder_and_not_switched(tmp_p
             (of.reports["text"], of.reports["text"].chosen) for of in (done, expected)
         )
         assert (on_server.n_vectors, on_server.queries) == (160, in_folder.queries)
-        assert (row.name, row.disk) == (its.name, its.disk)
-        # Local mode lists points in another order, and so other queries are drawn.
+        assert row.name == its.name
+        # Local mode lists points in another order: the engine writes its bounds down
+        # with more or fewer digits, and other queries are drawn.
+        assert row.disk == pytest.approx(its.disk, rel=0.01)
         assert on_server.held_out == pytest.approx(in_folder.held_out, abs=0.2)
         with pytest.raises(InvalidSetting, match="apply switches.*compress_collection"):
             index.compress(PCA_INT8, apply=True)
