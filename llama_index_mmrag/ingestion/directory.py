@@ -75,8 +75,9 @@ def survey(
     ignored: Counter[str] = Counter()
     for file in found:
         suffix = file.suffix.lower()
-        is_own = suffix in READERS or suffix in kinds and suffix not in KINDS
-        if suffix not in kinds or not (is_own or reads(file, suffix)):
+        # Most are of ours: only for the others the walk goes on.
+        is_read = suffix in kinds and (suffix in READERS or reads(file, kinds))
+        if not is_read:
             ignored[suffix] += 1
             continue
         try:

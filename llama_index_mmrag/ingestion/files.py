@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import logging
 from collections import ChainMap
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from llama_index_mmrag.readers.children import Child
 from llama_index_mmrag.readers.kinds import (
     CHILD_READERS,
     NAMED_OTHERWISE,
+    ChildReader,
     advice_of,
     content_of,
 )
@@ -160,25 +161,34 @@ KINDS = ChainMap[str, object](READERS, CHILD_READERS)  # type: ignore[arg-type]
 
 
 def kinds_of(settings: ReadSettings) -> Collection[str]:
-    """Return the suffixes that are read."""
+    """Return the suffixes that are read, and by what: the user's own come first."""
     if not settings.file_extractor:
         return KINDS
-    return {*KINDS, *settings.file_extractor}
+    return ChainMap[str, object](dict(settings.file_extractor), *KINDS.maps)
 
 
-def reads(file: Path, suffix: str) -> bool:
-    """Return whether a file is read whose suffix is one of `CHILD_READERS`.
+def _child_reader(suffix: str, kinds: Collection[str]) -> ChildReader | None:
+    row = (kinds if isinstance(kinds, Mapping) else KINDS).get(suffix)
+    return row if isinstance(row, ChildReader) else None
+
+
+def reads(file: Path, kinds: Collection[str]) -> bool:
+    """Return whether a file is read.
 
     What needs a package that is not installed is not, nor is a page of a name that only
     servers give it, where it is none.
     """
+    suffix = file.suffix.lower()
+    row = _child_reader(suffix, kinds)
+    if suffix not in kinds or row is None:
+        return suffix in kinds
     if suffix in NAMED_OTHERWISE:
         try:
             if content_of(file) != "html":
                 return False
         except DocumentUnreadable:
             return False
-    return CHILD_READERS[suffix].missing(suffix) is None
+    return row.missing(suffix) is None
 
 
 def check_kind(file: Path, kinds: Collection[str]) -> None:
@@ -189,12 +199,10 @@ def check_kind(file: Path, kinds: Collection[str]) -> None:
         MissingExtra: It would be, with a package that is not installed.
     """
     suffix = file.suffix.lower()
-    if suffix in CHILD_READERS and suffix not in READERS:
-        if missing := CHILD_READERS[suffix].missing(suffix):
-            raise missing
-        if reads(file, suffix):
-            return
-    elif suffix in kinds:
+    row = _child_reader(suffix, kinds)
+    if row is not None and (missing := row.missing(suffix)):
+        raise missing
+    if reads(file, kinds):
         return
     advice = advice_of(suffix) or (
         "Convert the file, or load it with a LlamaIndex reader and insert its "

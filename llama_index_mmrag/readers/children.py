@@ -125,7 +125,7 @@ class Child:
             self.close()
             its = (str(self._memory_bytes), str(self._file_s + _GRACE_S))
             # It finds the packages where this process found them.
-            path = os.pathsep.join(filter(None, sys.path))
+            path = os.pathsep.join(at for at in sys.path if at and isinstance(at, str))
             try:
                 process = subprocess.Popen(
                     [sys.executable, str(_SCRIPT), *its],

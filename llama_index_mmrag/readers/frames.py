@@ -96,7 +96,7 @@ def page_in(message: Any, stream: BinaryIO, most_bytes: int) -> Page:
             {_text(key): _text(value) for key, value in message["metadata"].items()},
             tuple(map(_text, message["problems"])),
         )
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
+    except (AttributeError, LookupError, OverflowError, TypeError) as error:
         raise ValueError(f"it is no page: {error!r}") from error
 
 

@@ -85,7 +85,7 @@ _MAGIC = {
     b"PK\x03\x04": "zip archive",
     b"\xd0\xcf\x11\xe0": "Office document of before 2007",
 }
-_HTML = (b"<!doctype html", b"<html", b"<head", b"<body", b"<!--", b"<?xml")
+_HTML = (b"<!doctype html", b"<html", b"<head", b"<body", b"<!--")
 _BLANKS = b"\xef\xbb\xbf \t\r\n"
 
 
@@ -103,7 +103,9 @@ def content_of(file: Path) -> str:
         raise DocumentUnreadable(
             f"Cannot read {str(file)!r}: {error}. Check the file."
         ) from error
-    if start.lstrip(_BLANKS).lower().startswith(_HTML):
+    text = start.lstrip(_BLANKS).lower()
+    # Word and Excel of 2003 write XML that is no page.
+    if text.startswith(_HTML) or (text.startswith(b"<?xml") and b"<html" in text):
         return "html"
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "picture"

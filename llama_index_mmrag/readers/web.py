@@ -13,7 +13,12 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.files.reading import check_regular
 from llama_index_mmrag.readers.page import LINE, Page, Section
-from llama_index_mmrag.readers.web_writing import Writer, is_hidden, one_line
+from llama_index_mmrag.readers.web_writing import (
+    MOST_HEADING,
+    Writer,
+    is_hidden,
+    one_line,
+)
 
 MOST_NESTED = 10_000
 """Most elements within each other: the parser's time grows with the square, .13 s for
@@ -36,21 +41,32 @@ _LOOKED_AT = 4096
 _MEANT = {
     "ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254",
     "gb2312": "gb18030", "gbk": "gb18030",
+    "shift_jis": "cp932", "euc_kr": "cp949", "big5": "big5hkscs", "tis-620": "cp874",
     "utf-16": "utf-8", "utf-16-le": "utf-8", "utf-16-be": "utf-8",
 }  # fmt: skip
-_NOT_OF_THE_WEB = re.compile(r"utf-7|utf-32.*|.*_codec|idna|punycode|.*escape|mbcs|oem")
+_NOT_OF_THE_WEB = re.compile(
+    r"utf-7|utf-32.*|idna|punycode|undefined|.*escape|hex|base64|quopri|uu|bz2|zlib|rot-13"
+)
 
 MOST_ATTRIBUTES = 1_000
 """Most of one element, likewise: 20,000 take .7 s, a million over ten minutes."""
 
-_OPENED = re.compile(r"""<[a-zA-Z](?:[^<>"']+|"[^"]*"|'[^']*')*""")
-_VALUE = re.compile(r""""[^"]*"|'[^']*'|=\s*[^\s"'>]+""")
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
+# As a browser takes tags apart: quotes mean something after "=" only.
+_ATTRIBUTE = re.compile(
+    r"""[\s/]*[^\s/>][^\s/>=]*(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s>]*))?"""
+)
+_OPENED = re.compile(rf"<[a-zA-Z][^\s/>]*(?:{_ATTRIBUTE.pattern})*")
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)(?:[^<>]*(/)>)?")
+_NO_MARKUP = re.compile(
+    r"<!--(?:-?>|.*?(?:--!?>|\Z))|<(script|style)\b.*?(?:</\1\b|\Z)",
+    re.DOTALL | re.IGNORECASE,
+)
+"""Comments and scripts, which may name any number of tags."""
 _WITHOUT_END = frozenset({
     "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta",
     "param", "source", "track", "wbr", "p", "li", "td", "th", "tr", "dt", "dd",
     "option", "optgroup", "tbody", "thead", "tfoot", "colgroup", "caption", "rp",
-    "rt", "html", "head", "body",
+    "rt", "html", "head", "body", "a",
 })  # fmt: skip
 """Elements that hold nothing, or that end where the next one begins."""
 
@@ -141,15 +157,16 @@ def web_page(text: str) -> Page:
         >>> [(section.headings, section.text) for section in page.sections]
         [(('Pie',), 'Flour, salt.')]
     """
-    if (n_nested := deepest(text)) > MOST_NESTED:
+    markup = _NO_MARKUP.sub(" ", text)
+    if (n_nested := deepest(markup)) > MOST_NESTED:
         raise ValueError(
             f"its elements stand {n_nested:,} deep in each other; at most "
             f"{MOST_NESTED:,} are read. Correct it."
         )
-    for tag in _OPENED.finditer(text):
+    for tag in _OPENED.finditer(markup):
         if (
             tag.end() - tag.start() > MOST_ATTRIBUTES
-            and len(re.split(r"[\s/]+", _VALUE.sub(" ", tag[0]))) > MOST_ATTRIBUTES
+            and len(_ATTRIBUTE.findall(tag[0])) > MOST_ATTRIBUTES
         ):
             raise ValueError(
                 f"an element has more than {MOST_ATTRIBUTES:,} attributes. Correct it."
@@ -165,23 +182,34 @@ def web_page(text: str) -> Page:
             written.write(root, leave_out=_frame if is_all else _navigation)
         if any(part.blocks or part.links for part in written.parts):
             break
-    if not any(part.headings and part.level == 1 for part in written.parts) and title:
+    said = {"title": title, **_said_of(tree)}
+    metadata = {key: it for key, it in said.items() if 0 < len(it) <= MOST_HEADING}
+    is_headed = any(part.headings and part.level == 1 for part in written.parts)
+    if "title" in metadata and not is_headed:
         written.entitle(title)
-    metadata = {"title": title, **_said_of(tree)}
-    return Page(
-        tuple(_sections(written)),
-        {key: value for key, value in metadata.items() if value},
-        tuple(written.problems()),
-    )
+    return Page(tuple(_sections(written)), metadata, tuple(written.problems()))
 
 
 def deepest(text: str) -> int:
-    """Return how deep elements stand in each other, at most, by their tags alone."""
+    """Return how deep elements stand in each other, about, by their tags alone.
+
+    What ends nothing that was begun is passed over, as a browser does; "/>" is an end
+    within SVG and MathML only.
+    """
     depth = most = 0
-    for end, tag in _TAG.findall(text):
-        if tag.lower() not in _WITHOUT_END:
-            depth = max(depth - 1, 0) if end else depth + 1
+    begun: Counter[str] = Counter()
+    for end, name, is_closed in _TAG.findall(text):
+        tag = name.lower()
+        is_foreign = bool(begun["svg"] or begun["math"] or tag in ("svg", "math"))
+        if tag in _WITHOUT_END or (is_closed and is_foreign and not end):
+            continue
+        if not end:
+            begun[tag] += 1
+            depth += 1
             most = max(most, depth)
+        elif begun[tag]:
+            begun[tag] -= 1
+            depth -= 1
     return most
 
 

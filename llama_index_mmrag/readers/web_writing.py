@@ -16,6 +16,10 @@ from llama_index_mmrag.readers.web_tables import cells_of, is_of_data, placed
 _SMALL = re.compile(r"([0-9]|[12][0-9]|3[01])(px)?")
 """Pixels of a side: such a one is a mark, a bullet or counts visitors."""
 
+MOST_HEADING = 1_000
+"""Most characters of a heading: a longer one is a paragraph. Each stands before every
+chunk below it, so that 20 MB in one would be many times as much."""
+
 _UNSHOWN = frozenset({
     "script", "style", "template", "svg", "head", "iframe", "object", "embed",
     "audio", "video", "canvas", "map", "select", "button", "input", "textarea",
@@ -63,12 +67,11 @@ class Part:
 
     def text(self) -> str:
         """Return its text, a blank line between paragraphs."""
-        text, was_item = "", True
+        said, was_item = [""], True
         for block, is_item in self.blocks:
-            if text:
-                text += "\n" if is_item and was_item else "\n\n"
-            text, was_item = text + block, is_item
-        return text
+            said += ("\n" if is_item and was_item else "\n\n", block)
+            was_item = is_item
+        return "".join(said[2:])
 
 
 class Writer:
@@ -225,7 +228,9 @@ class Writer:
     def _end_heading(self, level: int) -> None:
         title = one_line("".join(self._line))
         self._line = []
-        if title:
+        if len(title) > MOST_HEADING:
+            self.parts[-1].blocks.append((title, False))
+        elif title:
             while self._stack and self._stack[-1][0] >= level:
                 self._stack.pop()
             self._stack.append((level, title))
@@ -237,12 +242,7 @@ class Writer:
 
     def _show(self, node: LexborNode) -> None:
         said = {key: one_line(value or "") for key, value in node.attributes.items()}
-        is_mark = any(
-            re.fullmatch(
-                r"[0-9]|[12][0-9]|3[01]", said.get(side, "").removesuffix("px")
-            )
-            for side in ("width", "height")
-        )
+        is_mark = any(_SMALL.fullmatch(said.get(s, "")) for s in ("width", "height"))
         alt = said.get("alt", "")
         if not self._n_noscript:
             self._line.append(alt)

@@ -255,3 +255,25 @@ def test_reader_of_ones_own_that_fails_costs_its_file(reader, told, write, tmp_p
 def test_what_is_no_reader_is_refused(extractor):
     with pytest.raises(InvalidSetting, match="file_extractor"):
         ReadSettings(file_extractor=extractor)
+
+
+def test_own_reader_comes_before_ours_and_needs_no_package(
+    write, tmp_path, monkeypatch
+):
+    write("a.doc", "no page")
+    write("b.html", "<p>b")
+    monkeypatch.setattr(kinds, "find_spec", lambda _: None)
+    own = dict.fromkeys((".doc", ".html"), lambda file: Page((Section(file.name),)))
+    settings = ReadSettings(file_extractor=own)
+    records = list(read_directory(tmp_path, settings=settings))
+    assert [said(record) for record in records] == [
+        [("TextNode", "a.doc")],
+        [("TextNode", "b.html")],
+    ]
+    assert read_file(tmp_path / "a.doc", settings=settings).nodes
+
+
+def test_xml_of_old_office_is_no_web_page(write, tmp_path):
+    write("a.xls", '<?xml version="1.0"?><Workbook><Cell>1</Cell></Workbook>')
+    write("b.xls", '<?xml version="1.0"?><html><p>1</p></html>')
+    assert [file.name for file in survey(tmp_path).files] == ["b.xls"]

@@ -83,6 +83,8 @@ def test_page_comes_as_it_was_sent():
          "problems": []},
         {"blobs": [1 << 21], "sections": [], "metadata": {}, "problems": []},
         {"blobs": [-1], "sections": [], "metadata": {}, "problems": []},
+        {"blobs": [], "sections": [["", [["", "", "", "", float("inf")]], [], None,
+         "\n"]], "metadata": {}, "problems": []},
     ],
 )  # fmt: skip
 def test_what_is_no_page_is_refused(said):
@@ -243,3 +245,11 @@ def test_child_imports_neither_llama_index_nor_numpy(tmp_path):
     assert "selectolax" in loaded
     heavy = {"llama_index", "numpy", "PIL", "pydantic", "qdrant_client", "torch"}
     assert not heavy & loaded
+
+
+def test_a_path_that_is_no_text_is_passed_over_as_python_does(
+    child, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys, "path", [tmp_path, *sys.path])
+    (tmp_path / "a.html").write_text("<p>a")
+    assert read(child, tmp_path / "a.html").sections[0].text == "a"

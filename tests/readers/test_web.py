@@ -144,6 +144,8 @@ def test_picture_in_the_page_itself_is_its_bytes():
         ('<?xml version="1.0" encoding="cp1251"?>я'.encode("cp1251"), "utf-8",
          '<?xml version="1.0" encoding="cp1251"?>я'),
         ("ä".encode("cp1252"), "cp1252", "ä"),
+        ("<meta charset=shift_jis>①".encode("cp932"), "utf-8",
+         "<meta charset=shift_jis>①"),
     ],
 )  # fmt: skip
 def test_encoding_is_by_mark_then_by_what_the_page_says_then_as_given(
@@ -158,6 +160,7 @@ def test_encoding_is_by_mark_then_by_what_the_page_says_then_as_given(
         (b"\xe4", "byte 0 is 0xe4, which is not utf-8"),
         (b"<meta charset=utf-7>+ADw-", "'utf-7', which no page may be in"),
         (b"<meta charset=klingon>", "'klingon', which no page may be in"),
+        (b"<meta charset=hex>41", "'hex', which no page may be in"),
         (b"a\0b", "NUL"),
     ],
 )
@@ -172,11 +175,28 @@ def test_what_is_in_no_encoding_of_a_page_is_told(data, told):
         ("<div>" * 200_000, "stand 200,000 deep"),
         ("<section><div>" * 100_000, "stand 200,000 deep"),
         ("<p " + " ".join(f"a{i}=1" for i in range(100_000)) + ">", "1,000 attributes"),
+        ("<div></x>" * 200_000, "stand 200,000 deep"),
+        ('<p "' + " ".join(f"a{i}" for i in range(100_000)) + '">', "1,000 attributes"),
+        ("<p <" + " ".join(f"a{i}" for i in range(100_000)) + ">", "1,000 attributes"),
+        ("<!--" * 500_000 + "x-->y", None),
+        ("<p>a b c d" * 100_000, None),
         ("<" * 2_000_000, None),
         ("<div>" * (MOST_NESTED - 1) + "x", None),
         ("<li><p>x" * 50_000, None),
     ],
-    ids=["div", "section", "attributes", "lt", "deep", "items without end"],
+    ids=[
+        "div",
+        "section",
+        "attributes",
+        "ends of nothing",
+        "quotes",
+        "lt in tag",
+        "comments",
+        "paragraphs",
+        "lt",
+        "deep",
+        "items without end",
+    ],
 )
 def test_html_against_its_parser_costs_seconds_at_most(html, told):
     began = time.process_time()
@@ -186,3 +206,26 @@ def test_html_against_its_parser_costs_seconds_at_most(html, told):
         with pytest.raises(ValueError, match=told):
             web_page(html)
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<svg>" + "<path d='M0 0'/>" * (MOST_NESTED + 1) + "</svg><p>a",
+        "<a id=x />" * (MOST_NESTED + 1) + "<p>a",
+        "<script>if (i<n) d = [" + "1, " * 3_000 + "]</script><p>a",
+        "<script>" + "s += '<div>';" * (MOST_NESTED + 1) + "</script><p>a",
+        "<!--" + "<div>" * (MOST_NESTED + 1) + "--><p>a",
+    ],
+    ids=["svg", "anchors", "data", "script", "comment"],
+)
+def test_drawings_scripts_and_comments_nest_nothing(html):
+    assert texts(html) == ["a"]
+
+
+def test_heading_that_is_a_book_is_a_paragraph():
+    long = "a " * 1_000
+    page = web_page(f"<html lang={'x' * 2_000}><title>{long}</title><h1>{long}</h1>b")
+    (section,) = page.sections
+    assert (section.headings, section.text) == ((), f"{long.strip()}\n\nb")
+    assert page.metadata == {}
