@@ -87,17 +87,22 @@ def lines_meant(asked: str, read: Mapping[str, Any]) -> tuple[Line, ...]:
 
     Args:
         asked: The query's words.
-        read: The lettering's metadata.
+        read: The lettering's metadata; none where its lines are not as we write them.
     """
-    lines = [
-        Line(str(line["text"]), tuple(line["box"]), float(line["confidence"]))
-        for line in read.get(LINES_KEY) or ()
-    ]
+    try:
+        lines = [_line(line) for line in read.get(LINES_KEY) or ()]
+    except (KeyError, TypeError, ValueError):
+        return ()  # a payload of others must not cost the query
     analyser = Bm25Encoder()
     (wanted,), _ = analyser.queries([asked])
     tokens, _ = analyser.documents([line.text for line in lines])
     meant = [not set(wanted).isdisjoint(of_line) for of_line in tokens]
     return tuple(compress(lines, meant)) or tuple(lines)
+
+
+def _line(kept: Mapping[str, Any]) -> Line:
+    x0, y0, x1, y1 = map(float, kept["box"])
+    return Line(str(kept["text"]), (x0, y0, x1, y1), float(kept["confidence"]))
 
 
 def said_of(

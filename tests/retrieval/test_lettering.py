@@ -177,5 +177,21 @@ def test_lines_that_a_query_means(asked, meant):
     assert lines_meant(asked, read) == tuple(lines[row] for row in meant)
 
 
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "a red one",
+        [1],
+        [{"text": "a red one"}],
+        [{"text": "a red one", "box": [0, 0, 1], "confidence": 0.9}],
+        [{"text": "a red one", "box": None, "confidence": 0.9}],
+        [{"text": "a red one", "box": [0, 0, 1, 1], "confidence": "sure"}],
+    ],
+    ids=str,
+)
+def test_lines_that_others_wrote_otherwise_cost_no_query(kept):
+    assert lines_meant("red", {"lines": kept}) == ()
+
+
 def test_nothing_was_read():
     assert lines_meant("red", {}) == ()
