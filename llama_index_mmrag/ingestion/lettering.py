@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -49,8 +48,6 @@ from llama_index_mmrag.stores.catalogue import Catalogue
 from llama_index_mmrag.stores.format import ReaderCard
 
 R = TypeVar("R", SourceRecord, SourceRecord | Problem)
-
-logger = logging.getLogger(__name__)
 
 _DOCUMENTS_AT_ONCE = 256
 
@@ -214,6 +211,7 @@ def read_all(
     pictures: Channel,
     texts: Channel,
     catalogue: Catalogue,
+    note: Note,
 ) -> None:
     """Bring the lettering of all stored pictures up to date; killed, it is repeated.
 
@@ -223,6 +221,7 @@ def read_all(
         texts: That of lettering.
         catalogue: What is known of files: those whose pictures could not be read are
             read again when they are inserted again.
+        note: Told of pictures that cannot be read.
     """
     for documents in _parts(sorted(pictures.collection.document_ids())):
         problems: list[Problem] = []
@@ -244,7 +243,7 @@ def read_all(
         texts.collection.remove(stale)
         catalogue.forget(failed)
         for problem in problems:
-            logger.warning("Left out of %s: %s", problem.source, problem.reason)
+            note(problem)
 
 
 def _is_there(stored: BaseNode, wanted: Mapping[str, TextNode]) -> bool:

@@ -51,6 +51,9 @@ class Writer(Removing):
     removed as stale only after its successor is written, and nothing else is kept.
     """
 
+    _not_read: Sequence[Problem] = ()
+    """Pictures that were to be read since they were stored: the next report's."""
+
     def write(
         self,
         items: Iterable[Item],
@@ -97,6 +100,8 @@ class Writer(Removing):
                     self._catalogue.remember(rows)
                 # Reading is quick: what counts is what is encoded and written.
                 bar.update(len(batch))
+            told, self._not_read = self._not_read, []
+        report.problems += [one for one in told if one not in report.problems]
         report.n_documents = sum(had_nodes.values())
         report.ref_doc_ids = list(had_nodes)
         return report
@@ -113,7 +118,9 @@ class Writer(Removing):
             return
         with self.lock:
             pictures, texts = self._channels[IMAGE], self._channels[LETTERING]
-            read_all(lettering, pictures, texts, self._catalogue)
+            report = UpsertReport()
+            read_all(lettering, pictures, texts, self._catalogue, report.note)
+            self._not_read = report.problems
             done = lettering.card.model_copy(update={"is_complete": True})
             note_reader(self._folder, texts.collection, done)
             lettering.card = done

@@ -85,3 +85,20 @@ def test_another_engine_is_refused_or_reads_all_anew(docs, tmp_path):
     assert run("index", docs, "--store", tmp_path / "s").exit_code == 0
     nothing = run("index", docs, "--store", tmp_path / "t", "--reread", "lettering")
     refused(nothing, "--read-pictures")
+
+
+@pytest.mark.parametrize("reread", [(), ("--reread", "lettering")])
+def test_pictures_whose_files_are_not_there_are_told_of(docs, tmp_path, reread):
+    other, store = tmp_path / "other", ("--store", tmp_path / "s")
+    other.mkdir()
+    read = ("--read-pictures",)
+    assert run("index", docs, *store, *(read if reread else ())).exit_code == 0
+    docs.rename(tmp_path / "away")
+    said = run("index", other, *store, *read, *reread)
+    assert "2 parts left out" in said.stdout
+    told = said.stderr.replace("\n", " ")
+    for name in ("red.png", "blue.png"):
+        assert told.count(f"{docs / name}: Its lettering was not read") == 1
+    assert "left out" not in run("index", other, *store).stdout
+    (tmp_path / "away").rename(docs)
+    assert "2 nodes added" in run("index", docs, *store, *read).stdout
