@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -48,14 +49,18 @@ def captions_of(  # noqa: PLR0913 - what is shown, and where it may lie
         pixels: Most that a picture may have.
         least_pixels: Least of its shorter side: smaller ones are left out.
     """
-    shown: dict[str, Caption] = {}
+    shown: dict[str, Picture] = {}
     said: dict[str, list[PictureLink]] = {}
+
+    @cache  # an icon may stand there a thousand times
+    def opened(src: str, data: bytes | None) -> Picture:
+        if data is None:
+            return open_link(src, folder=folder, root=root, pixels=pixels)
+        return inline_picture(data, "the page", pixels=pixels)
+
     for link in links:
         try:
-            if link.data is None:
-                picture = open_link(link.src, folder=folder, root=root, pixels=pixels)
-            else:
-                picture = inline_picture(link.data, "the page", pixels=pixels)
+            picture = opened(link.src, link.data)
             if least_pixels > 1 and shortest_side(picture.data) < least_pixels:
                 continue
         except ImageUnreadable as error:
@@ -63,13 +68,17 @@ def captions_of(  # noqa: PLR0913 - what is shown, and where it may lie
             continue
         # Shown twice in one section, a picture would count twice for its entity.
         name = str(picture.path or link.src or hash(picture.data))
+        shown[name] = picture
         said.setdefault(name, []).append(link)
-        caption = caption_of(said[name]) or (headings or ("",))[-1]
-        words = shown[name].words if name in shown else ()
-        if link.title:
-            words = (*words, (TITLE, link.title))
-        shown[name] = Caption(picture, caption, words)
-    return tuple(shown.values())
+    above = (headings or ("",))[-1]
+    return tuple(
+        Caption(
+            picture,
+            caption_of(said[name]) or above,
+            tuple((TITLE, link.title) for link in said[name] if link.title),
+        )
+        for name, picture in shown.items()
+    )
 
 
 def open_link(

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import util
 from pathlib import Path
 
+from llama_index_mmrag.checks.packages import found
 from llama_index_mmrag.errors import DocumentUnreadable, MissingExtra
 from llama_index_mmrag.files.reading import check_regular
 
-find_spec = lru_cache(util.find_spec)  # asked for each file of a folder
+find_spec = lru_cache(found)  # asked for each file of a folder
 
 
 @dataclass(frozen=True, slots=True)

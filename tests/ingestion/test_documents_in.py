@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
@@ -277,3 +278,28 @@ def test_xml_of_old_office_is_no_web_page(write, tmp_path):
     write("a.xls", '<?xml version="1.0"?><Workbook><Cell>1</Cell></Workbook>')
     write("b.xls", '<?xml version="1.0"?><html><p>1</p></html>')
     assert [file.name for file in survey(tmp_path).files] == ["b.xls"]
+
+
+def test_what_an_import_hook_refuses_is_not_installed(write, tmp_path, monkeypatch):
+    class Refuses:
+        def find_spec(self, name, path=None, target=None):
+            if name == "selectolax":
+                raise ModuleNotFoundError(name)
+
+    write("a.html", "<p>a")
+    kinds.find_spec.cache_clear()
+    monkeypatch.delitem(sys.modules, "selectolax", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Refuses(), *sys.meta_path])
+    try:
+        assert survey(tmp_path).ignored == {".html": 1}
+    finally:
+        kinds.find_spec.cache_clear()
+
+
+def test_picture_that_stands_a_thousand_times_is_opened_once(write, picture):
+    write("p.png", picture(side=40))
+    page = write("a.html", "<img src=p.png alt=A title=T>" * 5_000)
+    began = time.process_time()
+    nodes = read_file(page).nodes
+    assert time.process_time() - began < 5
+    assert [node.text for node in nodes if isinstance(node, ImageNode)] == ["A. T"]
