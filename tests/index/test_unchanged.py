@@ -8,7 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from llama_index.core.schema import ImageNode
@@ -352,19 +354,22 @@ def test_file_that_changes_while_it_is_read_is_read_again(
     run, aged, open_index, monkeypatch
 ):
     file = aged / "grass.txt"
-    read_bytes = Path.read_bytes
+    before, opens = file.read_bytes(), Path.open
 
-    def changing(path: Path) -> bytes:
-        data = read_bytes(path)
-        if path == file:
-            file.write_text("plain straw")
-            age(aged, by_s=30)
-        return data
+    def changing(path: Path, mode: str = "r", **how: Any) -> Any:
+        if path != file or mode != "rb":
+            return opens(path, mode, **how)
+        patched.undo()
+        file.write_text("plain straw")
+        age(aged, by_s=30)
+        patched.setattr(Path, "open", changing)
+        return BytesIO(before)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "read_bytes", changing)
+        patched.setattr(Path, "open", changing)
         run().insert_directory(aged)
     index = run()
+    assert "green grass" in texts(index)
     index.refresh(aged)
     assert "plain straw" in texts(index)
     assert is_fresh(index, aged, open_index)

@@ -106,6 +106,7 @@ def test_entry_is_what_the_collection_is(quantisation, oversampling, tmp_path):
         "composition": "blend-v1(alpha=0.25)",
         "oversampling": oversampling,
         "words": None,
+        "reader": None,
         "folder": "composed",
     }
 
