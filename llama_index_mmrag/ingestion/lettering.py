@@ -19,6 +19,7 @@ from llama_index_mmrag.errors import (
     CollectionMismatch,
     ImageUnreadable,
     InvalidSetting,
+    MmragError,
 )
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
 from llama_index_mmrag.ingestion.identity import derived_id
@@ -162,7 +163,16 @@ class Lettering:
         key = sha256, LETTERING, card.name, f"{card.version} {card.language}"
         if (known := _lines_of(self._catalogue.derived_text(*key))) is not None:
             return known
-        lines = self.reader.read(picture)
+        reader = self.reader
+        try:
+            lines = reader.read(picture)
+            if not all(isinstance(line, Line) for line in lines):
+                raise TypeError(f"read() gave {lines!r:.80}; expected Lines")  # noqa: TRY301
+        except MmragError:
+            raise
+        except Exception as error:  # an engine of one's own
+            failed = f"{type(reader).__name__} failed: {type(error).__name__}: {error}"
+            raise ImageUnreadable(failed) from error
         kept = json.dumps([[n.text, [*n.box], n.confidence] for n in lines])
         self._catalogue.set_derived_text(*key, kept)
         return lines

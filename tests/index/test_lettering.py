@@ -195,6 +195,24 @@ def test_picture_that_cannot_be_read_is_in_without_its_lettering(
     assert reader.taken() == 1
 
 
+@pytest.mark.parametrize("given", [[("red", BOX, 0.9)], 5, RuntimeError("no ink")])
+def test_engine_of_ones_own_that_misbehaves_costs_its_picture_alone(
+    given, open_index, reader
+):
+    class Other(ColourReader):
+        def read(self, picture, **how):
+            if isinstance(given, Exception):
+                raise given
+            return given
+
+    index = open_index(read_pictures=Other())
+    report = index.insert([ImageDocument(image=inline("red")), Document(text="ink")])
+    assert report.n_added == 2
+    (problem,) = report.problems
+    assert problem.is_part
+    assert "Its lettering was not read: Other failed: " in problem.reason
+
+
 @KINDS
 def test_second_run_reads_encodes_and_writes_nothing(
     kind, open_index, folder, reader, encoder
