@@ -9,8 +9,6 @@ from llama_index_mmrag import checks
 from llama_index_mmrag.lettering.lines import Line
 
 Engine: TypeAlias = Literal["rapidocr", "tesseract"]
-ReadPictures: TypeAlias = bool | Engine
-"""What says whether pictures are read, and by what: True is rapidocr."""
 
 TIMEOUT_S = 300.0
 """Longest time for one picture. A page full of words takes ten seconds of a processor
