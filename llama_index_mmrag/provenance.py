@@ -20,8 +20,10 @@ class Line(NamedTuple):
     """A line of lettering, as a machine read it from a picture."""
 
     text: str
+    """What it says, without spaces at its ends; never empty."""
     box: tuple[float, ...]
-    """x0, y0, x1, y1 in shares of the upright picture, from its top left."""
+    """x0, y0, x1, y1 in shares, from 0 to 1, of the upright picture, from its top left:
+    the smallest that holds a line, also one that is written aslant."""
     confidence: float
     """The engine's, from 0 to 1."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, get_args
 
@@ -152,7 +152,7 @@ class Lettering:
             KIND_KEY: LETTERING,
             WORDS_OF_KEY: picture.node_id,
             READ_BY_KEY: self._read_by,
-            LINES_KEY: [{**asdict(line), "box": [*line.box]} for line in lines],
+            LINES_KEY: [{**line._asdict(), "box": [*line.box]} for line in lines],
         }
         id_ = derived_id(LETTERING, picture.node_id, self._read_by, n, text)
         return text_beside(picture, text, about, id_=id_, modality=LETTERING)

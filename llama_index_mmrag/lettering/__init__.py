@@ -8,7 +8,8 @@ no engine.
 """
 
 from llama_index_mmrag.lettering.engines import reader_of
-from llama_index_mmrag.lettering.lines import Line, confident, words_in
+from llama_index_mmrag.lettering.lines import confident, words_in
 from llama_index_mmrag.lettering.reader import PictureReader
+from llama_index_mmrag.provenance import Line
 
 __all__ = ["Line", "PictureReader", "confident", "reader_of", "words_in"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from llama_index_mmrag.provenance import Line
 
 CONFIDENT = 0.6
 """Least confidence of a line that is searched. Below it rapidocr reads letters into the
@@ -11,22 +12,6 @@ textures of photographs; what was measured of lettering was measured with it."""
 
 FEWEST_LETTERS = 3
 """Fewer are an axis or a panel's mark, which says nothing of the picture."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of lettering in a picture.
-
-    Attributes:
-        text: What it says, without spaces at its ends; never empty.
-        box: Where it stands: [x0, y0, x1, y1] as shares, in [0, 1], of the upright
-            picture from its top left; the smallest that holds a line written aslant.
-        confidence: How sure the engine is, in [0, 1].
-    """
-
-    text: str
-    box: tuple[float, float, float, float]
-    confidence: float
 
 
 def confident(lines: Iterable[Line]) -> list[Line]:

@@ -21,9 +21,10 @@ from llama_index_mmrag.errors import (
     ReaderUnusable,
 )
 from llama_index_mmrag.lettering.child import Child, ChildFailed
-from llama_index_mmrag.lettering.lines import Line, line_of
+from llama_index_mmrag.lettering.lines import line_of
 from llama_index_mmrag.lettering.pictures import not_read, prepared
 from llama_index_mmrag.lettering.reader import TIMEOUT_S, timeout
+from llama_index_mmrag.provenance import Line
 
 MULTILINGUAL = "multilingual"
 """What its packaged weights read: Chinese, Japanese and languages in Latin script."""

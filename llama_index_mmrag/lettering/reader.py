@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from llama_index_mmrag import checks
-from llama_index_mmrag.lettering.lines import Line
+from llama_index_mmrag.provenance import Line
 
 Engine: TypeAlias = Literal["rapidocr", "tesseract"]
 

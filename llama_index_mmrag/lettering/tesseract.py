@@ -13,9 +13,10 @@ from typing import Literal
 
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import ReaderUnusable
-from llama_index_mmrag.lettering.lines import Line, line_of
+from llama_index_mmrag.lettering.lines import line_of
 from llama_index_mmrag.lettering.pictures import not_read, prepared
 from llama_index_mmrag.lettering.reader import TIMEOUT_S, timeout
+from llama_index_mmrag.provenance import Line
 
 SPARSE = "11"
 """`--psm`: find as much text as possible, in no order: a figure is no page."""
@@ -59,7 +60,12 @@ class TesseractReader:
                     f"{', '.join(known)}, joined by '+'. Install it, on "
                     f"Debian: apt install tesseract-ocr-{name}."
                 )
-            model = Path(folder[1], f"{name}.traineddata").read_bytes()
+            try:
+                model = Path(folder[1], f"{name}.traineddata").read_bytes()
+            except OSError as error:
+                raise ReaderUnusable(
+                    f"Cannot read tesseract's model of {name!r}: {error}. {_INSTALL}"
+                ) from error
             models.append(f"{name} {hashlib.sha256(model).hexdigest()[:8]}")
         self.version = f"{found[1]} ({', '.join(models)})"
 

@@ -182,7 +182,7 @@ def share_of_words(n_words: int) -> float:
         >>> share_of_words(2), share_of_words(10)
         (0.02, 0.01)
     """
-    return _SHARE_OF_WORDS * min(1.0, _USUAL_WORDS / n_words)
+    return _SHARE_OF_WORDS * _USUAL_WORDS / max(_USUAL_WORDS, n_words)
 
 
 def combined(

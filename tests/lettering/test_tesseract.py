@@ -112,3 +112,11 @@ def test_a_program_or_language_that_is_missing_is_named(program, monkeypatch, pa
         reader_of("tesseract")
     with pytest.raises(ReaderUnusable, match="apt install tesseract-ocr"):
         reader.read(paint("red"))
+
+
+def test_language_that_cannot_be_read_is_told(program, tmp_path):
+    program("true")
+    (tmp_path / "eng.traineddata").unlink()
+    (tmp_path / "eng.traineddata").mkdir()
+    with pytest.raises(ReaderUnusable, match="model of 'eng': .*Is a directory"):
+        reader_of("tesseract")
