@@ -28,6 +28,7 @@ from llama_index_mmrag.ingestion.roots import MEDIA, Root
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 from llama_index_mmrag.nodes.node import FILE_PATH_KEY, ROOT_KEY
 from llama_index_mmrag.readers.children import Child
+from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.kinds import (
     CHILD_READERS,
     NAMED_OTHERWISE,
@@ -239,9 +240,8 @@ def _child_page(
         )
         children.append(child)
     most_bytes = limits.text_bytes if row.is_text else limits.file_bytes
-    page = children[0].page(
-        file, row.module, encoding=settings.encoding, most_bytes=most_bytes
-    )
+    how = How(settings.encoding, most_bytes, limits.pixels)
+    page = children[0].page(file, row.module, how)
     return _shown(page, file, settings, root)
 
 

@@ -16,6 +16,7 @@ def main(memory_bytes: int, file_s: float) -> None:
     """Answer requests from standard input on standard output."""
     from llama_index_mmrag.errors import DocumentUnreadable
     from llama_index_mmrag.readers.frames import receive, send, send_page
+    from llama_index_mmrag.readers.how import How
 
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
@@ -28,12 +29,8 @@ def main(memory_bytes: int, file_s: float) -> None:
                 signal.setitimer(signal.ITIMER_REAL, file_s)
             try:
                 module = import_module(f"llama_index_mmrag.readers.{wanted['module']}")
-                page = module.read(
-                    Path(wanted["file"]),
-                    encoding=wanted["encoding"],
-                    most_bytes=wanted["most_bytes"],
-                )
-                send_page(answers, page, n_bytes=_bytes_taken())
+                page = module.read(Path(wanted["file"]), How(**wanted["how"]))
+                send_page(answers, page, _bytes_taken)
             except DocumentUnreadable as error:
                 send(answers, {"unreadable": str(error)})
             except MemoryError:

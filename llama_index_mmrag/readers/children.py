@@ -11,17 +11,30 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from llama_index_mmrag.errors import DocumentUnreadable
-from llama_index_mmrag.readers.frames import page_in, receive, send
-from llama_index_mmrag.readers.page import Page
+from llama_index_mmrag.readers.frames import (
+    MOST_JSON,
+    head_in,
+    problems_in,
+    receive,
+    section_in,
+    send,
+)
+from llama_index_mmrag.readers.how import How
+from llama_index_mmrag.readers.page import Page, Section
 
 _SCRIPT = Path(__file__).with_name("child.py")
 
 MOST_FILES = 500
 """So many are read by one child: whatever a library leaks goes with it."""
+
+_EACH = 64
+"""A section that is empty counts so much, or there might be any number of them."""
 
 _GRACE_S = 10.0
 """A child whose parent has died ends this long after the deadline."""
@@ -44,19 +57,35 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._n_files = 0
 
-    def page(self, file: Path, module: str, *, encoding: str, most_bytes: int) -> Page:
-        """Return a file's page.
+    def page(self, file: Path, module: str, how: How) -> Page:
+        """Return a file's page, or what came of it before it could not be read.
 
         Args:
             file: The file.
             module: What reads it, see `ChildReader`.
-            encoding: Of a text that does not say its own.
-            most_bytes: Of the file.
+            how: What it keeps to.
 
         Raises:
             DocumentUnreadable: It cannot be read, or not within the limits, or the
-                child died of it.
+                child died of it, before its first section came.
         """
+        page = Page(())
+        sections: list[Section] = []
+        try:
+            for part in self._parts(file, module, how):
+                if isinstance(part, Section):
+                    sections.append(part)
+                else:
+                    page = part
+        except DocumentUnreadable as error:
+            if not sections:
+                raise
+            said = f"{error} What comes before it in the file went in."
+            page = replace(page, problems=(said,))
+        return replace(page, sections=tuple(sections))
+
+    def _parts(self, file: Path, module: str, how: How) -> Iterator[Section | Page]:
+        """Yield a page without sections, each section, and the page with problems."""
         process = self._running()
         is_late = threading.Event()
 
@@ -70,14 +99,9 @@ class Child:
         try:
             send(
                 cast("BinaryIO", process.stdin),
-                {
-                    "module": module,
-                    "file": str(file),
-                    "encoding": encoding,
-                    "most_bytes": most_bytes,
-                },
+                {"module": module, "file": str(file), "how": asdict(how)},
             )
-            return self._answered(cast("BinaryIO", process.stdout), file)
+            yield from self._answered(cast("BinaryIO", process.stdout), file)
         except DocumentUnreadable:
             raise
         except (EOFError, OSError, ValueError) as error:
@@ -101,22 +125,33 @@ class Child:
             if is_late.is_set():
                 self.close(at_once=True)
 
-    def _answered(self, stream: BinaryIO, file: Path) -> Page:
-        said: Any = receive(stream)
-        if not isinstance(said, dict):
-            raise ValueError(f"expected a page, got {type(said).__name__}")  # noqa: TRY004
-        if "unreadable" in said:
-            raise DocumentUnreadable(str(said["unreadable"]))
-        if "failed" in said:
-            self.close(at_once=True)  # nobody knows what it has left behind
-            raise DocumentUnreadable(
-                f"Cannot read {str(file)!r}: {said['failed']}. Replace it or leave it "
-                f"out."
-            )
-        page = page_in(said, stream, self._file_bytes)
+    def _answered(self, stream: BinaryIO, file: Path) -> Iterator[Section | Page]:
+        page, left, n_words = Page(()), self._file_bytes, MOST_JSON
+        while True:
+            said: Any = receive(stream, n_words)
+            if not isinstance(said, dict):
+                raise ValueError(f"expected a page, got {type(said).__name__}")  # noqa: TRY004
+            if "unreadable" in said:
+                raise DocumentUnreadable(str(said["unreadable"]))
+            if "failed" in said:
+                self.close(at_once=True)  # nobody knows what it has left behind
+                raise DocumentUnreadable(
+                    f"Cannot read {str(file)!r}: {said['failed']}. Replace it or leave "
+                    f"it out."
+                )
+            if "problems" in said:
+                yield replace(page, problems=problems_in(said))
+                break
+            if "metadata" in said:
+                page = head_in(said)
+                yield page
+                continue
+            section = section_in(said, stream, left)
+            left -= sum(said["blobs"])
+            n_words -= len(section.text) + _EACH
+            yield section
         if int(said.get("n_bytes", 0)) > self._memory_bytes // 2:
             self.close()
-        return page
 
     def _running(self) -> subprocess.Popen[bytes]:
         """Return a child that reads: the one there is, or a new one."""

@@ -1,17 +1,27 @@
 """Frames: what goes between a reader and whoever wants its page.
 
 A frame is eight bytes, its length, and so many more. A page is a frame of JSON that
-says how many bytes each of its pictures has, and these. What comes is a stranger's:
-the file that was read may have made its reader say anything.
+says what it is, one for each section, which says how many bytes each of its pictures
+has, these, and one that says what was left out. What comes is a stranger's: the file
+that was read may have made its reader say anything.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
-from llama_index_mmrag.readers.page import LINE, PARAGRAPH, Page, PictureLink, Section
+from llama_index_mmrag.readers.page import (
+    ABOUT,
+    LINE,
+    PARAGRAPH,
+    Box,
+    Page,
+    PictureLink,
+    Place,
+    Section,
+)
 
 MOST_JSON = 64 << 20
 """Most bytes of a page's words; a novel's are half a million."""
@@ -40,42 +50,67 @@ def receive(stream: BinaryIO, most_bytes: int = MOST_JSON) -> Any:
         raise ValueError("it is nested too deep") from error
 
 
-def send_page(stream: BinaryIO, page: Page, **more: Any) -> None:
-    """Write a page.
+def send_page(
+    stream: BinaryIO, page: Page, n_bytes: Callable[[], int] = lambda: 0
+) -> None:
+    """Write a page: what it says of itself, each section, and how it ended.
+
+    Args:
+        stream: Where it goes.
+        page: Its sections are made as they are written.
+        n_bytes: What tells how much memory was taken, at the end.
 
     Raises:
         ValueError: Its words have more bytes than are taken.
     """
-    blobs: list[bytes] = []
-    sections = []
+    left = MOST_JSON
+
+    def fits(message: Mapping[str, Any]) -> Mapping[str, Any]:
+        nonlocal left
+        left -= len(json.dumps(message))
+        if left < 0:
+            raise ValueError(f"its words have more than {MOST_JSON:,} bytes")
+        return message
+
+    head = {"metadata": dict(page.metadata), "labels": [*page.labels]}
+    send(stream, fits(head))
     for section in page.sections:
         links = [each for each in section.pictures if isinstance(each, PictureLink)]
-        pictures = []
-        for link in links:
-            at = None if link.data is None else len(blobs)
-            if link.data is not None:
-                blobs.append(link.data)
-            pictures.append([link.src, link.alt, link.title, link.figcaption, at])
-        name = section.name and [*section.name]
-        one = [section.text, pictures, [*section.headings], name, section.separator]
-        sections.append(one)
-    message = {
-        "sections": sections,
-        "metadata": dict(page.metadata),
-        "problems": page.problems,
-        "blobs": [len(blob) for blob in blobs],
-        **more,
-    }
-    n_bytes = len(json.dumps(message))
-    if n_bytes > MOST_JSON:
-        raise ValueError(
-            f"its words have {n_bytes:,} bytes; at most {MOST_JSON:,} are taken"
-        )
-    send(stream, message, *blobs)
+        blobs = [link.data for link in links if link.data is not None]
+        message = {
+            "blobs": [len(blob) for blob in blobs],
+            "text": section.text,
+            "pictures": [
+                [link.src, link.alt, link.title, link.figcaption]
+                + [link.data is not None, dict(link.about)]
+                for link in links
+            ],
+            "headings": [*section.headings],
+            "name": section.name and [*section.name],
+            "separator": section.separator,
+            "places": [[one.start, one.page, one.box] for one in section.places],
+            "about": dict(section.about),
+        }
+        send(stream, fits(message), *blobs)
+    send(stream, {"problems": [*page.problems], "n_bytes": n_bytes()})
 
 
-def page_in(message: Any, stream: BinaryIO, most_bytes: int) -> Page:
-    """Return the page that a message says; its pictures are read from the stream.
+def head_in(message: Any) -> Page:
+    """Return the page that a message says, without its sections.
+
+    Raises:
+        ValueError: It says none.
+    """
+    try:
+        metadata, labels = message["metadata"], message["labels"]
+        said = {_text(key): _text(value) for key, value in metadata.items()}
+        return Page((), said, labels=tuple(map(_text, labels)))
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"it is no page: {error!r}") from error
+
+
+def section_in(message: Any, stream: BinaryIO, most_bytes: int) -> Section:
+    """Return the section that a message says; its pictures are read from the stream.
 
     Args:
         message: As received.
@@ -90,31 +125,64 @@ def page_in(message: Any, stream: BinaryIO, most_bytes: int) -> Page:
         sizes = message["blobs"]
         if not all(type(n) is int and n >= 0 for n in sizes) or sum(sizes) > most_bytes:
             raise ValueError(f"its pictures have more than {most_bytes:,} bytes")  # noqa: TRY301
-        blobs = [_frame(stream, size) for size in sizes]
-        return Page(
-            tuple(_section(one, blobs) for one in message["sections"]),
-            {_text(key): _text(value) for key, value in message["metadata"].items()},
-            tuple(map(_text, message["problems"])),
+        blobs = [_frame(stream, size) for size in sizes][::-1]
+        if message["separator"] not in (LINE, PARAGRAPH):
+            raise TypeError("a separator")  # noqa: TRY301
+        if len(message["headings"]) > _MOST_HEADINGS:
+            raise TypeError("headings")  # noqa: TRY301
+        name = message["name"]
+        return Section(
+            _text(message["text"]),
+            tuple(
+                PictureLink(
+                    *(_text(src), _text(alt), _text(title), _text(figcaption)),
+                    data=blobs.pop() if holds_data else None,
+                    about=_about(about),
+                )
+                for src, alt, title, figcaption, holds_data, about in message[
+                    "pictures"
+                ]
+            ),
+            tuple(map(_text, message["headings"])),
+            None if name is None else tuple(map(_named, name)),
+            message["separator"],
+            tuple(
+                Place(_whole(start), _whole(page), None if box is None else _box(box))
+                for start, page, box in message["places"]
+            ),
+            _about(message["about"]),
         )
     except (AttributeError, LookupError, OverflowError, TypeError) as error:
-        raise ValueError(f"it is no page: {error!r}") from error
+        raise ValueError(f"it is no section: {error!r}") from error
 
 
-def _section(said: Sequence[Any], blobs: Sequence[bytes]) -> Section:
-    text, pictures, headings, name, separator = said
-    if separator not in (LINE, PARAGRAPH) or len(headings) > _MOST_HEADINGS:
-        raise TypeError("a section")
-    links = [
-        PictureLink(
-            *(_text(src), _text(alt), _text(title), _text(figcaption)),
-            data=None if at is None else blobs[int(at)],
-        )
-        for src, alt, title, figcaption, at in pictures
-    ]
-    named = None if name is None else tuple(map(_named, name))
-    return Section(
-        _text(text), tuple(links), tuple(map(_text, headings)), named, separator
-    )
+def problems_in(message: Any) -> tuple[str, ...]:
+    """Return what the end of a page says was left out.
+
+    Raises:
+        ValueError: It is no list of texts.
+    """
+    try:
+        return tuple(map(_text, message["problems"]))
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"it is no end of a page: {error!r}") from error
+
+
+def _about(said: Any) -> dict[str, Any]:
+    return {key: _READ[ABOUT[key]](value) for key, value in said.items()}
+
+
+def _box(said: Any) -> Box:
+    x0, y0, x1, y1 = (float(share) for share in said)
+    if not (0 <= x0 <= x1 <= 1 and 0 <= y0 <= y1 <= 1):
+        raise TypeError(f"expected shares of a page, got {said!r}")
+    return x0, y0, x1, y1
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 53:
+        raise TypeError(f"expected a count, got {value!r}")
+    return value
 
 
 def _named(part: Any) -> object:
@@ -142,3 +210,10 @@ def _exactly(stream: BinaryIO, n_bytes: int) -> bytes:
     if len(data) < n_bytes:
         raise EOFError(f"expected {n_bytes} bytes, got {len(data)}")
     return data
+
+
+_READ: dict[type, Callable[[Any], Any]] = {
+    str: _text,
+    int: _whole,
+    list: lambda box: [*_box(box)],
+}

@@ -21,8 +21,7 @@ find_spec = lru_cache(found)  # asked for each file of a folder
 class ChildReader:
     """A format that is read in a child process.
 
-    Its module is one of this folder, with `read(file, encoding=, most_bytes=)` that
-    returns a page.
+    Its module is one of this folder, with `read(file: Path, how: How) -> Page`.
     """
 
     module: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +12,22 @@ LINE = "\n"
 
 Said: TypeAlias = "tuple[tuple[str, str], ...]"
 """Words that came with a picture: what they are, such as "title", and the text."""
+
+Box: TypeAlias = "tuple[float, float, float, float]"
+"""x0, y0, x1, y1: shares of the page as it is displayed, from its top left."""
+
+ABOUT: Mapping[str, type] = {
+    "page": int,
+    "page_end": int,
+    "page_label": str,
+    "box": list,
+    "slide": int,
+    "kind": str,
+    "language": str,
+    "read_by": str,
+}
+"""What a reader may say of where a node stands and what it is: metadata keys, and the
+types of their values. `box` is a `Box`, as a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +52,8 @@ class Caption:
     text: str
     words: Said = ()
     """What else came with it and may stand in no text."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """Metadata of its node, see `ABOUT`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +67,20 @@ class PictureLink:
     """Of the figure that it stands in."""
     data: bytes | None = None
     """Its file's bytes, where the text holds them itself."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """Metadata of its node, see `ABOUT`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a section's text stands on paper, from one character to the next place."""
+
+    start: int
+    """The first character, counted in the section's text."""
+    page: int
+    """From 1."""
+    box: Box | None = None
+    """Of the line or lines that begin there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +98,24 @@ class Section:
     its own: chunks of a plain text, which nothing but their file holds together."""
     separator: str = PARAGRAPH
     """What stands between the text's paragraphs, see `split`."""
+    places: tuple[Place, ...] = ()
+    """Of its text, in order of `start`: a chunk is told its pages and box by them."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """Metadata of its nodes, see `ABOUT`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """What a reader makes of a file or a document."""
 
-    sections: tuple[Section, ...]
+    sections: Iterable[Section]
+    """In a child process they may be made one after another, while they are sent: what
+    comes before a page that cannot be read is kept."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What the page says of itself: neither embedded nor shown to an LLM, since its
     title stands before every text already."""
-    problems: tuple[str, ...] = ()
-    """What was left out, and why."""
+    problems: Sequence[str] = ()
+    """What was left out, and why; complete when the last section was made."""
+    labels: Sequence[str] = ()
+    """What is printed on its pages, "iv" or "A-3", the first page first; "" is the
+    page's number, and so is what is not there."""

@@ -12,6 +12,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.files.reading import check_regular
+from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import LINE, Page, Section
 from llama_index_mmrag.readers.web_writing import (
     MOST_HEADING,
@@ -77,13 +78,8 @@ _NOT_CONTENT_ROLES = frozenset(
 _SECTIONING = frozenset({"article", "section", "main"})
 
 
-def read(file: Path, *, encoding: str, most_bytes: int) -> Page:
-    """Return the page in a file.
-
-    Args:
-        file: HTML or XHTML.
-        encoding: Of one that does not say its own.
-        most_bytes: Of the file.
+def read(file: Path, how: How) -> Page:
+    """Return the page in a file of HTML or XHTML.
 
     Raises:
         DocumentUnreadable: Missing, too large, not in its encoding, or nested too deep.
@@ -91,18 +87,18 @@ def read(file: Path, *, encoding: str, most_bytes: int) -> Page:
     try:
         check_regular(file)
         with file.open("rb") as opened:
-            data = opened.read(most_bytes + 1)
+            data = opened.read(how.most_bytes + 1)
     except (OSError, ValueError) as error:
         raise DocumentUnreadable(
             f"Cannot read {str(file)!r}: {error}. Check the file."
         ) from error
-    if len(data) > most_bytes:
+    if len(data) > how.most_bytes:
         raise DocumentUnreadable(
-            f"Cannot read {str(file)!r}: it has more than {most_bytes:,} bytes. Split "
-            f"it, or raise ReadLimits.text_bytes."
+            f"Cannot read {str(file)!r}: it has more than {how.most_bytes:,} bytes. "
+            f"Split it, or raise ReadLimits.text_bytes."
         )
     try:
-        return web_page(decoded(data, encoding))
+        return web_page(decoded(data, how.encoding))
     except ValueError as error:
         raise DocumentUnreadable(f"Cannot read {str(file)!r}: {error}") from error
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -15,8 +16,16 @@ import pytest
 from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.readers import children, frames
 from llama_index_mmrag.readers.children import Child
-from llama_index_mmrag.readers.frames import page_in, receive, send, send_page
-from llama_index_mmrag.readers.page import Page, PictureLink, Section
+from llama_index_mmrag.readers.frames import (
+    head_in,
+    problems_in,
+    receive,
+    section_in,
+    send,
+    send_page,
+)
+from llama_index_mmrag.readers.how import How
+from llama_index_mmrag.readers.page import Page, PictureLink, Place, Section
 
 SCRIPT = Path(children.__file__).with_name("child.py")
 PAGE = Page(
@@ -24,18 +33,25 @@ PAGE = Page(
         Section(
             "ä\n| a |",
             (
-                PictureLink("", "A", data=b"\0\xff"),
+                PictureLink("", "A", data=b"\0\xff", about={"box": [0, 0.5, 1, 1]}),
                 PictureLink("b.png", figcaption="B"),
             ),
             ("T", "H"),
             ("section", ("T", "H"), 1),
             "\n",
+            (Place(0, 3, (0.0, 0.1, 0.9, 1.0)), Place(2, 4)),
+            {"page": 3, "kind": "table"},
         ),
         Section("b"),
     ),
     {"title": "T"},
     ("One is left out.",),
+    ("i", ""),
 )
+NO_SECTION = {
+    "blobs": [], "text": "", "pictures": [], "headings": [], "name": None,
+    "separator": "\n", "places": [], "about": {},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -46,7 +62,7 @@ def child():
 
 
 def read(child: Child, file: Path) -> Page:
-    return child.page(file, "web", encoding="utf-8", most_bytes=1 << 20)
+    return child.page(file, "web", How(most_bytes=1 << 20))
 
 
 def pid_of(child: Child) -> int:
@@ -58,7 +74,10 @@ def through(page: Page) -> Page:
     stream = BytesIO()
     send_page(stream, page)
     stream.seek(0)
-    return page_in(receive(stream), stream, 1 << 20)
+    head, sections = head_in(receive(stream)), []
+    while "problems" not in (said := receive(stream)):
+        sections.append(section_in(said, stream, 1 << 20))
+    return replace(head, sections=tuple(sections), problems=problems_in(said))
 
 
 def test_page_comes_as_it_was_sent():
@@ -70,26 +89,47 @@ def test_page_comes_as_it_was_sent():
     [
         [],
         {},
-        {"blobs": [], "sections": [], "metadata": [], "problems": []},
-        {"blobs": [], "sections": [], "metadata": {"a": 1}, "problems": []},
-        {"blobs": [], "sections": [["", [], [], None]], "metadata": {}, "problems": []},
-        {"blobs": [], "sections": [["", [], [], None, "?"]], "metadata": {},
-         "problems": []},
-        {"blobs": [], "sections": [["", [["", "", "", "", 0]], [], None, "\n"]],
-         "metadata": {}, "problems": []},
-        {"blobs": [], "sections": [["", [], ["h"] * 65, None, "\n"]], "metadata": {},
-         "problems": []},
-        {"blobs": [], "sections": [["\ud800", [], [], None, "\n"]], "metadata": {},
-         "problems": []},
-        {"blobs": [1 << 21], "sections": [], "metadata": {}, "problems": []},
-        {"blobs": [-1], "sections": [], "metadata": {}, "problems": []},
-        {"blobs": [], "sections": [["", [["", "", "", "", float("inf")]], [], None,
-         "\n"]], "metadata": {}, "problems": []},
+        {"metadata": [], "labels": []},
+        {"metadata": {"a": 1}, "labels": []},
+        {"metadata": {}, "labels": [1]},
+        {"metadata": {}, "labels": None},
     ],
-)  # fmt: skip
+)
 def test_what_is_no_page_is_refused(said):
-    with pytest.raises(ValueError, match=r"no page|more than|surrogates|unpack"):
-        page_in(said, BytesIO(), 1 << 20)
+    with pytest.raises(ValueError, match="no page"):
+        head_in(said)
+    with pytest.raises(ValueError, match="no end of a page"):
+        problems_in(said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"name": None},
+        {"separator": "?"},
+        {"text": 1},
+        {"text": "\ud800"},
+        {"pictures": [["", "", "", "", True, {}]]},
+        {"pictures": [["", "", "", ""]]},
+        {"headings": ["h"] * 65},
+        {"blobs": [1 << 21]},
+        {"blobs": [-1]},
+        {"blobs": None},
+        {"places": [[0, 1, [0, 0, 1, 2]]]},
+        {"places": [[0, 1, [0, 0, 1, float("nan")]]]},
+        {"places": [[0, 1, [0, 0, 1]]]},
+        {"places": [[-1, 1, None]]},
+        {"places": [[0, 1.5, None]]},
+        {"about": {"page": "1"}},
+        {"about": {"ignored_by": "us"}},
+        {"about": {"box": [1, 0, 0, 1]}},
+    ],
+)
+def test_what_is_no_section_is_refused(said):
+    whole = NO_SECTION | said if len(said) == 1 and "name" not in said else said
+    with pytest.raises(ValueError, match=r"no section|more than|surrogates|unpack"):
+        section_in(whole, BytesIO(), 1 << 20)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +150,7 @@ def test_what_is_no_message_is_refused(data, error):
 
 def test_page_of_too_many_words_is_not_sent(monkeypatch):
     monkeypatch.setattr(frames, "MOST_JSON", 100)
-    with pytest.raises(ValueError, match="at most 100 are taken"):
+    with pytest.raises(ValueError, match="more than 100 bytes"):
         send_page(BytesIO(), PAGE)
 
 
@@ -179,6 +219,44 @@ def test_reader_that_lies_is_refused(tmp_path, monkeypatch):
     child.close()
 
 
+BROKEN = """
+import os, sys
+from llama_index_mmrag.readers.frames import send, send_page
+from llama_index_mmrag.readers.page import Page, Section
+out = sys.stdout.buffer
+def sections():
+    yield Section("a")
+    sys.stdout.flush()
+    END
+send_page(out, Page(sections(), {"title": "T"}, [], ["i"]))
+"""
+
+
+@pytest.mark.parametrize("end", ["os._exit(3)", "raise SystemExit", "while True: 1"])
+def test_what_came_before_a_reader_broke_is_kept(tmp_path, monkeypatch, end):
+    script = tmp_path / "broken.py"
+    script.write_text(BROKEN.replace("END", end))
+    monkeypatch.setattr(children, "_SCRIPT", script)
+    child = Child(file_s=2, memory_bytes=768 << 20, file_bytes=1 << 20)
+    page = read(child, tmp_path / "b.html")
+    child.close()
+    assert [section.text for section in page.sections] == ["a"]
+    assert (page.metadata, page.labels) == ({"title": "T"}, ("i",))
+    assert "b.html" in page.problems[0]
+    assert page.problems[0].endswith("What comes before it in the file went in.")
+
+
+def test_sections_without_end_are_refused(tmp_path, monkeypatch):
+    script = tmp_path / "endless.py"
+    script.write_text(BROKEN.replace("END", "yield from iter(lambda: Section(), 1)"))
+    monkeypatch.setattr(children, "_SCRIPT", script)
+    monkeypatch.setattr(children, "MOST_JSON", 1 << 12)
+    child = Child(file_s=30, memory_bytes=768 << 20, file_bytes=1 << 20)
+    page = read(child, tmp_path / "b.html")
+    child.close()
+    assert "is refused" in page.problems[0]
+
+
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="needs Linux: address space is limited"
 )
@@ -187,7 +265,7 @@ def test_file_that_needs_more_memory_is_told_and_the_next_is_read(tmp_path):
     (tmp_path / "b.html").write_text("b")
     child = Child(file_s=60, memory_bytes=128 << 20, file_bytes=1 << 20)
     with pytest.raises(DocumentUnreadable, match=r"a\.html"):
-        child.page(tmp_path / "a.html", "web", encoding="utf-8", most_bytes=64 << 20)
+        child.page(tmp_path / "a.html", "web", How(most_bytes=64 << 20))
     assert read(child, tmp_path / "b.html").sections[0].text == "b"
     child.close()
 
@@ -197,8 +275,9 @@ def test_child_ends_with_whoever_started_it(tmp_path):
     code = f"""
 from pathlib import Path
 from llama_index_mmrag.readers.children import Child
+from llama_index_mmrag.readers.how import How
 child = Child(file_s=30, memory_bytes=768 << 20, file_bytes=1)
-child.page(Path({str(tmp_path / "b.html")!r}), "web", encoding="utf-8", most_bytes=9)
+child.page(Path({str(tmp_path / "b.html")!r}), "web", How(most_bytes=9))
 print(child._process.pid, flush=True)
 import os
 os._exit(0)
@@ -225,8 +304,7 @@ def test_child_imports_neither_llama_index_nor_numpy(tmp_path):
     file = tmp_path / "a.html"
     file.write_text("<h1>a</h1><table><tr><td>1<td>2<tr><td>3<td>4</table>")
     message = BytesIO()
-    request = {"module": "web", "file": str(file), "encoding": "utf-8"}
-    send(message, {**request, "most_bytes": 1 << 20})
+    send(message, {"module": "web", "file": str(file), "how": asdict(How())})
     code = (
         "import runpy, sys\n"
         f"sys.argv = ['child.py', {str(768 << 20)!r}, '30']\n"
