@@ -28,7 +28,7 @@ $(STAMPS)/demo: $(STAMPS)/venv $(PROJECT_FILES)
 	touch $@
 
 $(STAMPS)/test: $(STAMPS)/venv $(PROJECT_FILES)
-	$(PIP) install -qq -c $(CONSTRAINTS) -e ".[offline,ocr,documents,demo,test,dev]"
+	$(PIP) install -qq -c $(CONSTRAINTS) -e ".[offline,ocr,documents,photos,demo,test,dev]"
 	@$(PIP) install -qq "$(TORCH)" \
 	  && $(PIP) install -qq -c $(CONSTRAINTS) -e ".[llama-index,finetune,open-clip]" \
 	  || { echo "No CPU build of torch here: no tests of CLIP and training."; [ -z "$$CI" ]; }
