@@ -18,8 +18,8 @@ from llama_index_mmrag.readers.web_writing import (
     MOST_HEADING,
     Writer,
     is_hidden,
-    one_line,
 )
+from llama_index_mmrag.readers.writing import one_line
 
 MOST_NESTED = 10_000
 """Most elements within each other: the parser's time grows with the square, .13 s for

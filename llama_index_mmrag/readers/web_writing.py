@@ -12,6 +12,7 @@ from selectolax.lexbor import LexborNode
 from llama_index_mmrag.readers.page import PictureLink
 from llama_index_mmrag.readers.web_pictures import by_size, data_of, is_ours
 from llama_index_mmrag.readers.web_tables import cells_of, is_of_data, placed
+from llama_index_mmrag.readers.writing import one_line, shown, table_text
 
 _SMALL = re.compile(r"([0-9]|[12][0-9]|3[01])(px)?")
 """Pixels of a side: such a one is a mark, a bullet or counts visitors."""
@@ -37,12 +38,6 @@ _LAZY = ("data-src", "data-original", "data-lazy-src", "data-url")
 _SETS = ("srcset", "data-srcset", "data-lazy-srcset")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:|//", re.IGNORECASE)
 _DISPLAY_NONE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
-_NO_WIDTH = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
-
-
-def one_line(text: str) -> str:
-    """Return a text in one line, without what has no width."""
-    return " ".join(text.translate(_NO_WIDTH).split())
 
 
 def is_hidden(node: LexborNode) -> bool:
@@ -152,7 +147,7 @@ class Writer:
 
     def _flush(self) -> str:
         """Write the line that was begun; return it."""
-        said, self._line = "".join(self._line).translate(_NO_WIDTH), []
+        said, self._line = shown("".join(self._line)), []
         if self._n_pre:
             text = said.strip("\n").rstrip()
         else:
@@ -297,13 +292,11 @@ class Writer:
         rows = [cells_of(row) for row in table.css("tr") if not is_hidden(row)]
         grid = placed(rows)
         width = max((at + 1 for row in grid for at in row), default=0)
-        lines = []
-        for at, row in enumerate(grid):
-            cells = [self._cell(row[c]) if c in row else "" for c in range(width)]
-            lines.append(f"| {' | '.join(cells)} |")
-            if at == 0:
-                lines.append(f"|{' --- |' * width}")
-        self.parts[-1].blocks.append(("\n".join(lines), False))
+        cells = [
+            [self._cell(row[c]) if c in row else "" for c in range(width)]
+            for row in grid
+        ]
+        self.parts[-1].blocks.append((table_text(cells), False))
 
     def _cell(self, node: LexborNode) -> str:
         inner = Writer(self.base)
@@ -313,7 +306,7 @@ class Writer:
         self.parts[-1].links += part.links
         self.on_web += inner.on_web
         self.n_unread += inner.n_unread
-        return one_line(part.text()).replace("|", r"\|")
+        return part.text()
 
 
 def _captioned(link: PictureLink, captions: Iterable[str]) -> PictureLink:

@@ -1,0 +1,37 @@
+"""Writing: what the readers of every format write in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+_NO_WIDTH = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+
+
+def shown(text: str) -> str:
+    """Return a text without what has no width: soft hyphens, marks of bytes."""
+    return text.translate(_NO_WIDTH)
+
+
+def one_line(text: str) -> str:
+    """Return a text in one line, without what has no width."""
+    return " ".join(shown(text).split())
+
+
+def table_text(rows: Iterable[Sequence[str]]) -> str:
+    r"""Return rows of cells as GitHub's Markdown, the first one as the head.
+
+    What spans several cells is to be given in the first of them, and "" in the others.
+
+    Args:
+        rows: Their cells' texts; a row that is too short ends with empty ones.
+
+    Example:
+        >>> print(table_text([["a", "b|c"], ["1\n2"]]))
+        | a | b\|c |
+        | --- | --- |
+        | 1 2 |  |
+    """
+    grid = [[one_line(cell).replace("|", r"\|") for cell in row] for row in rows]
+    width = max(map(len, grid), default=0)
+    lines = [f"| {' | '.join(row + [''] * (width - len(row)))} |" for row in grid]
+    return "\n".join([*lines[:1], *[f"|{' --- |' * width}"][: len(lines)], *lines[1:]])
