@@ -27,7 +27,6 @@ from documents_book import (
 )
 from documents_judge import judged, read
 from page import first_line, header, last_line, parser, table, write
-from PIL import Image, ImageDraw
 
 PACKAGES = (
     *("llama-index-mmrag", "pypdfium2", "pdfplumber", "reportlab", "python-docx"),
@@ -83,9 +82,7 @@ def _reportlab(**how: Any) -> Maker:
 
 def _with_logo(blocks: list[Block], file: Path) -> Made:
     logo = file.with_suffix(".png")
-    picture = Image.new("RGB", (90, 60), "navy")
-    ImageDraw.Draw(picture).ellipse((20, 10, 70, 50), fill="gold")
-    picture.save(logo)
+    office.small_logo().save(logo)
     return _reportlab(logo=logo)(without_tables(blocks), file)
 
 
@@ -112,6 +109,8 @@ MAKERS: dict[str, Maker] = {
         office.word(b, f.with_suffix(".docx")), f.with_suffix(".pdf")
     ),
     "Word": lambda b, f: office.word(b, f.with_suffix(".docx")),
+    "PowerPoint": lambda b, f: office.slides(b, f.with_suffix(".pptx")),
+    "EPUB": lambda b, f: web.epub(b, f.with_suffix(".epub")),
     "HTML": lambda b, f: web.html(without_notes(b), f.with_suffix(".html")),
 }
 

@@ -244,7 +244,9 @@ def _pictures(made: Made, page: Page) -> Row:
     pairs, n_logos = _matched(made, links)
     figures = made.figures
     is_captioned = [
-        _is_same(figures[n].caption, links[at].figcaption) for n, at in pairs.items()
+        _is_same(figures[n].caption, links[at].figcaption)
+        for n, at in pairs.items()
+        if figures[n].caption
     ]
     is_alt = [figures[n].alt == links[at].alt for n, at in pairs.items()]
     overlaps, is_page = [], []
@@ -262,13 +264,14 @@ def _pictures(made: Made, page: Page) -> Row:
         if n not in pairs
     ]
     n_figures = len(figures)
+    n_captions = sum(bool(figure.caption) for figure in figures)
     return {
         "n_figures": n_figures,
         "figures": len(pairs) / n_figures if n_figures else None,
         "figures_none": n_none / max(1, len(links)),
         "figures_missed": missed[:5],
         "n_logos": n_logos,
-        "captions": sum(is_captioned) / n_figures if n_figures else None,
+        "captions": sum(is_captioned) / n_captions if n_captions else None,
         "alts": _mean(is_alt) if made.has_alts else None,
         "page": _mean(is_page),
         "box": _mean([iou >= 0.8 for iou in overlaps]),

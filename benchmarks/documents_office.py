@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import docx
+import pptx
 from documents_book import Block, Figure, Heading, Made, Paragraph, Table
 from docx.opc.constants import RELATIONSHIP_TYPE
 from docx.opc.packuri import PackURI
@@ -13,6 +15,11 @@ from docx.opc.part import Part
 from docx.oxml import parse_xml
 from docx.oxml.ns import nsdecls, qn
 from docx.shared import Inches
+from lxml import etree
+from PIL import Image, ImageDraw
+from pptx.chart.data import CategoryChartData
+from pptx.enum.chart import XL_CHART_TYPE
+from pptx.util import Cm
 
 _FOOTNOTES = (
     "application/vnd.openxmlformats-officedocument.wordprocessingml.footnotes+xml"
@@ -108,8 +115,6 @@ def _add_notes(document: Any, notes: list[str]) -> None:
             )
         )
         next(root[-1].iter(qn("w:t"))).text = note
-    from lxml import etree
-
     part = Part(
         PackURI("/word/footnotes.xml"),
         _FOOTNOTES,
@@ -117,3 +122,119 @@ def _add_notes(document: Any, notes: list[str]) -> None:
         document.part.package,
     )
     document.part.relate_to(part, RELATIONSHIP_TYPE.FOOTNOTES)
+
+
+def slides(blocks: list[Block], file: Path) -> Made:
+    """Make a PPTX: two paragraphs, a figure or a table a slide, a logo on each.
+
+    Of the figures one in four is in a group with its caption, one is cropped and one in
+    a placeholder; of the tables one in three is a chart. Footnotes are speaker notes.
+    """
+    show = pptx.Presentation()
+    logo = file.with_suffix(".png")
+    small_logo().save(logo)
+    made = Made(file, [], logo=logo)
+    title, waiting = "", list[Paragraph]()
+    n_figures = n_tables = 0
+    for block in [*blocks, Heading("", 1)]:
+        if waiting and (not isinstance(block, Paragraph) or len(waiting) == 2):
+            slide = _slide(show, made, title, 1)
+            slide.placeholders[1].text = "\n".join(one.text for one in waiting)
+            made.blocks += [replace(one, note="") for one in waiting]
+            if said := " ".join(one.note for one in waiting if one.note):
+                slide.notes_slide.notes_text_frame.text = said
+                made.blocks.append(Paragraph(said))
+            waiting = []
+        if isinstance(block, Heading):
+            title = block.text
+        elif isinstance(block, Paragraph):
+            waiting.append(block)
+        elif isinstance(block, Figure):
+            _figure(show, made, title, block, n_figures % 4)
+            n_figures += 1
+        else:
+            _sheet(show, made, title, block, is_chart=n_tables % 3 == 1)
+            n_tables += 1
+    show.save(str(file))
+    made.n_pages = len(show.slides)
+    return made
+
+
+def small_logo() -> Image.Image:
+    picture = Image.new("RGB", (90, 60), "navy")
+    ImageDraw.Draw(picture).ellipse((20, 10, 70, 50), fill="gold")
+    return picture
+
+
+def _slide(show: Any, made: Made, title: str, layout: int) -> Any:
+    slide = show.slides.add_slide(show.slide_layouts[layout])
+    # A title of its own: sections are told apart by it.
+    said = f"{title} {len(show.slides)}"
+    slide.shapes.title.text = said
+    made.blocks.append(Heading(said, 1))
+    slide.shapes.add_picture(str(made.logo), Cm(22), Cm(17), Cm(2))
+    return slide
+
+
+def _figure(show: Any, made: Made, title: str, figure: Figure, kind: int) -> None:
+    assert figure.file is not None
+    slide = _slide(show, made, title, 8 if kind == 3 else 5)
+    shapes = slide.shapes
+    if kind == 3:
+        picture = slide.placeholders[1].insert_picture(str(figure.file))
+        slide.placeholders[2].text = figure.caption
+    else:
+        if kind == 1:
+            shapes = shapes.add_group_shape().shapes
+        picture = shapes.add_picture(str(figure.file), Cm(4), Cm(4.5), width=Cm(10))
+        under = picture.top + picture.height + Cm(0.2)
+        below = shapes.add_textbox(Cm(4), under, Cm(14), Cm(2))
+        below.text_frame.word_wrap = True
+        below.text_frame.text = figure.caption
+        far = slide.shapes.add_textbox(Cm(19), Cm(4.5), Cm(5), Cm(2))
+        far.text_frame.text = "As shown before"
+        made.allowed += " As shown before"
+    if kind == 2:
+        picture.crop_left, picture.crop_bottom = 0.25, 0.1
+        picture.width, picture.height = (
+            int(picture.width * 0.75),
+            int(picture.height * 0.9),
+        )
+    picture._element.nvPicPr.cNvPr.set("descr", figure.alt)
+    shown = Image.open(figure.file)
+    box = (
+        picture.crop_left * shown.width,
+        picture.crop_top * shown.height,
+        (1 - picture.crop_right) * shown.width,
+        (1 - picture.crop_bottom) * shown.height,
+    )
+    if picture.crop_left or picture.crop_top:
+        whole = f"{figure.file.stem}.shown.png"
+        figure = replace(figure, file=made.file.parent / whole)
+        shown.crop(tuple(map(round, box))).save(str(figure.file))
+    made.blocks.append(figure)
+    made.places.append((len(show.slides), None))
+
+
+def _sheet(show: Any, made: Made, title: str, table: Table, *, is_chart: bool) -> None:
+    slide = _slide(show, made, title, 5)
+    above = slide.shapes.add_textbox(Cm(2), Cm(4), Cm(20), Cm(1))
+    above.text_frame.text = table.caption
+    place = Cm(2), Cm(6), Cm(18), Cm(8)
+    if is_chart:
+        data = CategoryChartData()
+        data.categories = [row[0] for row in table.rows[1:]]
+        series = [float(row[1]) for row in table.rows[1:]]
+        data.add_series("Men", series)
+        slide.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, *place, data)
+        rows = (("", "Men"), *((row[0], row[1]) for row in table.rows[1:]))
+        made.blocks.append(replace(table, rows=rows))
+        return
+    grid = slide.shapes.add_table(len(table.rows), len(table.rows[0]), *place).table
+    for y, row in enumerate(table.rows):
+        for x, cell in enumerate(row):
+            if cell:
+                grid.cell(y, x).text = cell
+            else:
+                grid.cell(y, x - 1).merge(grid.cell(y, x))
+    made.blocks.append(table)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import zipfile
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
 from documents_book import Block, Figure, Heading, Made, Paragraph, Table
+from PIL import Image
 
 _PRINT = """
 @page { size: A4; margin: 2cm; }
@@ -98,3 +100,104 @@ def copied(figure: Figure, folder: Path) -> str:
     if not (folder / figure.file.name).exists():
         shutil.copyfile(figure.file, folder / figure.file.name)
     return figure.file.name
+
+
+def epub(blocks: list[Block], file: Path) -> Made:
+    """Make a book with a cover, a file a chapter and footnotes at their ends."""
+    title = next(block.text for block in blocks if isinstance(block, Heading))
+    folder = file.parent / "OEBPS"
+    folder.mkdir(exist_ok=True)
+    chapters: list[list[Block]] = [[]]
+    for block in blocks:
+        if isinstance(block, Heading) and block.level == 2:
+            chapters.append([])
+        chapters[-1].append(block)
+    cover = Figure(file.parent / "OEBPS/cover.jpg", "", "The cover of this book")
+    Image.radial_gradient("L").resize((300, 400)).save(str(cover.file))
+    pages = {"cover": f'<p><img src="cover.jpg" alt="{cover.alt}"/></p>'}
+    # In the order of the spine, and not of their names.
+    for n, chapter in enumerate(chapters):
+        notes = [b for b in chapter if isinstance(b, Paragraph) and b.note]
+        pages[f"c{len(chapters) - n:03}"] = "\n".join(
+            [
+                *_elements(chapter, folder),
+                *(
+                    f'<aside epub:type="footnote" id="n{note.number}"><p>'
+                    f"{note.number} {escape(note.note)}</p></aside>"
+                    for note in notes
+                ),
+            ]
+        )
+    entries = "".join(
+        f'<li><a href="{name}.xhtml">{escape(chapter[0].text)}</a></li>'
+        for name, chapter in zip([*pages][1:], chapters, strict=True)
+        if isinstance(chapter[0], Heading)
+    )
+    pages["nav"] = f'<nav epub:type="toc"><ol>{entries}</ol></nav>'
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("mimetype", "application/epub+zip", zipfile.ZIP_STORED)
+        packed.writestr("META-INF/container.xml", _CONTAINER)
+        packed.writestr("OEBPS/book.opf", _package(title, pages, folder))
+        for name, body in pages.items():
+            packed.writestr(f"OEBPS/{name}.xhtml", _XHTML.format(title, body))
+        for picture in sorted(folder.iterdir()):
+            packed.write(picture, f"OEBPS/{picture.name}")
+    return Made(file, [cover, *blocks])
+
+
+_CONTAINER = (
+    '<?xml version="1.0"?><container version="1.0" '
+    'xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles><rootfile '
+    'full-path="OEBPS/book.opf" media-type="application/oebps-package+xml"/>'
+    "</rootfiles></container>"
+)
+_XHTML = (
+    '<?xml version="1.0" encoding="utf-8"?><html xmlns="http://www.w3.org/1999/xhtml" '
+    'xmlns:epub="http://www.idpf.org/2007/ops"><head><title>{}</title></head>'
+    "<body>{}</body></html>"
+)
+
+
+def _package(title: str, pages: Iterable[str], folder: Path) -> str:
+    """Return what says of a book which files it has and in which order."""
+    is_nav, is_cover = (f' properties="{of}"' for of in ("nav", "cover-image"))
+    manifest = "".join(
+        f'<item id="{name}" href="{name}.xhtml" media-type="application/xhtml+xml"'
+        f"{is_nav if name == 'nav' else ''}/>"
+        for name in sorted(pages)
+    ) + "".join(
+        f'<item id="p{n}" href="{picture.name}" media-type="image/jpeg"'
+        f"{is_cover if picture.stem == 'cover' else ''}/>"
+        for n, picture in enumerate(sorted(folder.iterdir()))
+    )
+    spine = "".join(f'<itemref idref="{name}"/>' for name in pages if name != "nav")
+    return (
+        '<?xml version="1.0"?><package xmlns="http://www.idpf.org/2007/opf" '
+        'version="3.0" unique-identifier="id"><metadata '
+        'xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:identifier id="id">1'
+        f"</dc:identifier><dc:title>{escape(title)}</dc:title><dc:language>en"
+        "</dc:language><dc:creator>OpenStax</dc:creator></metadata>"
+        f"<manifest>{manifest}</manifest><spine>{spine}</spine></package>"
+    )
+
+
+def markdown(blocks: list[Block], file: Path) -> Made:
+    """Make a page of Markdown with its pictures beside it."""
+    said = []
+    for block in blocks:
+        if isinstance(block, Heading):
+            said.append(f"{'#' * block.level} {block.text}")
+        elif isinstance(block, Paragraph):
+            said.append(block.text)
+        elif isinstance(block, Figure):
+            name = copied(block, file.parent)
+            alt, caption = (
+                re.sub(r'[\[\]"\n]', " ", t) for t in (block.alt, block.caption)
+            )
+            said += [f'![{alt}]({name} "{caption}")', block.caption]
+        else:
+            head, *rows = [f"| {' | '.join(row)} |" for row in block.rows]
+            line = "|---" * len(block.rows[0]) + "|"
+            said += [block.caption, "\n".join([head, line, *rows])]
+    file.write_text("\n\n".join(said), encoding="utf-8")
+    return Made(file, blocks)
