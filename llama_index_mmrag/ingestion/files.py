@@ -240,7 +240,7 @@ def _child_page(
         )
         children.append(child)
     most_bytes = limits.text_bytes if row.is_text else limits.file_bytes
-    how = How(settings.encoding, most_bytes, limits.pixels)
+    how = How(settings.encoding, most_bytes, limits.pixels, file_s=limits.file_s)
     page = children[0].page(file, row.module, how)
     return _shown(page, file, settings, root)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from llama_index_mmrag.errors import DocumentUnreadable
+from llama_index_mmrag.readers.cpu import ENDED
 from llama_index_mmrag.readers.frames import (
     MOST_JSON,
     head_in,
@@ -111,6 +112,13 @@ class Child:
                 advice = "raise it with ReadLimits(file_s=...)"
             elif isinstance(error, ValueError):
                 why, advice = f"what its reader says is refused: {error}", "replace it"
+            elif process.returncode == ENDED:
+                why = (
+                    "its HTML takes far more time than others of its size: elements "
+                    "that stand thousands deep in each other, or have as many "
+                    "attributes"
+                )
+                advice = "correct it, or raise ReadLimits(file_s=...)"
             else:
                 why = f"its reader ended with {process.returncode}"
                 advice = (

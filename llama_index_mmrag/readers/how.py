@@ -17,6 +17,8 @@ class How:
     """Of a picture. One of more is drawn from its page, where there is one."""
     pages: int = 50_000
     """Of a file: the rest is left out, and told."""
+    file_s: float = 300.0
+    """Seconds for the file."""
     page_s: float = 10.0
     """Seconds for a page, which is left out after them, and told."""
     unpacked_bytes: int = 1 << 30

@@ -12,6 +12,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.files.reading import check_regular
+from llama_index_mmrag.readers.cpu import at_most
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import LINE, Page, Section
 from llama_index_mmrag.readers.web_writing import (
@@ -21,9 +22,11 @@ from llama_index_mmrag.readers.web_writing import (
 )
 from llama_index_mmrag.readers.writing import one_line
 
-MOST_NESTED = 10_000
-"""Most elements within each other: the parser's time grows with the square, .13 s for
-so many and over a minute for 200,000. A browser stops at 512."""
+_CPU_SHARE = 1 / 150
+"""Of a file's seconds, in processor time, for a megabyte of HTML and once more: 2 s of
+300. The densest page takes 1.2 s a megabyte. The parser's time grows with the square of
+elements in each other (200,000 `<div>`: over a minute) and of an element's attributes
+(a million: over ten minutes), and which ones nest is told by its own rules alone."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -49,28 +52,6 @@ _NOT_OF_THE_WEB = re.compile(
     r"utf-7|utf-32.*|idna|punycode|undefined|.*escape|hex|base64|quopri|uu|bz2|zlib|rot-13"
 )
 
-MOST_ATTRIBUTES = 1_000
-"""Most of one element, likewise: 20,000 take .7 s, a million over ten minutes."""
-
-# As a browser takes tags apart: quotes mean something after "=" only.
-_ATTRIBUTE = re.compile(
-    r"""[\s/]*[^\s/>][^\s/>=]*(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s>]*))?"""
-)
-_OPENED = re.compile(rf"<[a-zA-Z][^\s/>]*(?:{_ATTRIBUTE.pattern})*")
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)(?:[^<>]*(/)>)?")
-_NO_MARKUP = re.compile(
-    r"<!--(?:-?>|.*?(?:--!?>|\Z))|<(script|style)\b.*?(?:</\1\b|\Z)",
-    re.DOTALL | re.IGNORECASE,
-)
-"""Comments and scripts, which may name any number of tags."""
-_WITHOUT_END = frozenset({
-    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta",
-    "param", "source", "track", "wbr", "p", "li", "td", "th", "tr", "dt", "dd",
-    "option", "optgroup", "tbody", "thead", "tfoot", "colgroup", "caption", "rp",
-    "rt", "html", "head", "body", "a",
-})  # fmt: skip
-"""Elements that hold nothing, or that end where the next one begins."""
-
 _NOT_CONTENT = frozenset({"nav", "header", "footer", "aside"})
 _NOT_CONTENT_ROLES = frozenset(
     {"navigation", "banner", "contentinfo", "complementary", "search"}
@@ -82,7 +63,7 @@ def read(file: Path, how: How) -> Page:
     """Return the page in a file of HTML or XHTML.
 
     Raises:
-        DocumentUnreadable: Missing, too large, not in its encoding, or nested too deep.
+        DocumentUnreadable: Missing, too large, or not in its encoding.
     """
     try:
         check_regular(file)
@@ -98,9 +79,15 @@ def read(file: Path, how: How) -> Page:
             f"Split it, or raise ReadLimits.text_bytes."
         )
     try:
-        return web_page(decoded(data, how.encoding))
+        return page_within(decoded(data, how.encoding), how)
     except ValueError as error:
         raise DocumentUnreadable(f"Cannot read {str(file)!r}: {error}") from error
+
+
+def page_within(text: str, how: How) -> Page:
+    """Return what `web_page` does; what takes far too long ends this process."""
+    with at_most(how.file_s * _CPU_SHARE * (1 + len(text) / 1e6)):
+        return web_page(text)
 
 
 def decoded(data: bytes, encoding: str = "utf-8") -> str:
@@ -145,28 +132,11 @@ def web_page(text: str) -> Page:
     `<footer>` and `<aside>`; never of what is hidden, and of no script. Pictures on the
     web are counted, and not fetched.
 
-    Raises:
-        ValueError: Elements are nested too deep, or have too many attributes.
-
     Example:
         >>> page = web_page("<h1>Pie</h1><nav>Home</nav><p>Flour, <b>salt</b>.")
         >>> [(section.headings, section.text) for section in page.sections]
         [(('Pie',), 'Flour, salt.')]
     """
-    markup = _NO_MARKUP.sub(" ", text)
-    if (n_nested := deepest(markup)) > MOST_NESTED:
-        raise ValueError(
-            f"its elements stand {n_nested:,} deep in each other; at most "
-            f"{MOST_NESTED:,} are read. Correct it."
-        )
-    for tag in _OPENED.finditer(markup):
-        if (
-            tag.end() - tag.start() > MOST_ATTRIBUTES
-            and len(_ATTRIBUTE.findall(tag[0])) > MOST_ATTRIBUTES
-        ):
-            raise ValueError(
-                f"an element has more than {MOST_ATTRIBUTES:,} attributes. Correct it."
-            )
     tree = LexborHTMLParser(text)
     head = tree.css_first("title")
     title = one_line(head.text()) if head is not None else ""
@@ -184,29 +154,6 @@ def web_page(text: str) -> Page:
     if "title" in metadata and not is_headed:
         written.entitle(title)
     return Page(tuple(_sections(written)), metadata, tuple(written.problems()))
-
-
-def deepest(text: str) -> int:
-    """Return how deep elements stand in each other, about, by their tags alone.
-
-    What ends nothing that was begun is passed over, as a browser does; "/>" is an end
-    within SVG and MathML only.
-    """
-    depth = most = 0
-    begun: Counter[str] = Counter()
-    for end, name, is_closed in _TAG.findall(text):
-        tag = name.lower()
-        is_foreign = bool(begun["svg"] or begun["math"] or tag in ("svg", "math"))
-        if tag in _WITHOUT_END or (is_closed and is_foreign and not end):
-            continue
-        if not end:
-            begun[tag] += 1
-            depth += 1
-            most = max(most, depth)
-        elif begun[tag]:
-            begun[tag] -= 1
-            depth -= 1
-    return most
 
 
 def _contents(tree: LexborHTMLParser) -> Iterator[tuple[list[LexborNode], bool]]:

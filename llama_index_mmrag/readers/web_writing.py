@@ -21,10 +21,17 @@ MOST_HEADING = 1_000
 """Most characters of a heading: a longer one is a paragraph. Each stands before every
 chunk below it, so that 20 MB in one would be many times as much."""
 
+_DEEPEST_LIST = 10
+"""Lists deeper than this stand under the margin of such a one."""
+
+_SHORT = 100
+_RUN = re.compile(rf"(\S)\1{{{_SHORT},}}")
+"""A rule drawn with characters: 1 MB of "<" would be 5,000 chunks that say nothing."""
+
 _UNSHOWN = frozenset({
     "script", "style", "template", "svg", "head", "iframe", "object", "embed",
     "audio", "video", "canvas", "map", "select", "button", "input", "textarea",
-    "datalist", "dialog", "annotation", "annotation-xml", "noframes", "-comment",
+    "datalist", "dialog", "rp", "annotation", "annotation-xml", "noframes", "-comment",
 })  # fmt: skip
 _BLOCKS = frozenset({
     "address", "article", "aside", "blockquote", "body", "dd", "details", "div",
@@ -33,6 +40,7 @@ _BLOCKS = frozenset({
     "summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul",
     "caption", "center", "h1", "h2", "h3", "h4", "h5", "h6",
 })  # fmt: skip
+_LISTS = frozenset({"ul", "ol", "menu", "dl"})
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LAZY = ("data-src", "data-original", "data-lazy-src", "data-url")
 _SETS = ("srcset", "data-srcset", "data-lazy-srcset")
@@ -148,6 +156,8 @@ class Writer:
     def _flush(self) -> str:
         """Write the line that was begun; return it."""
         said, self._line = shown("".join(self._line)), []
+        if len(said) > _SHORT:
+            said = _RUN.sub(lambda run: run[0][:_SHORT], said)
         if self._n_pre:
             text = said.strip("\n").rstrip()
         else:
@@ -157,7 +167,7 @@ class Writer:
             return ""
         is_item = bool(self._lists)
         if is_item:
-            inner = "  " * (len(self._lists) - 1)
+            inner = "  " * min(len(self._lists) - 1, _DEEPEST_LIST)
             blank = inner + " " * (len(self._marker) if self._marker else 2)
             marked = inner + self._marker if self._marker else blank
             self._marker = ""
@@ -172,14 +182,16 @@ class Writer:
             self._flush()
         if tag in _HEADINGS:
             self.parts.append(Part((), _HEADINGS[tag]))
-        elif tag in ("ul", "ol", "menu"):
+        elif tag in _LISTS:
             start = node.attributes.get("start") or "1"
             is_number = tag == "ol" and start.lstrip("-").isdecimal() and len(start) < 9
             self._lists.append(
                 int(start) if is_number else (1 if tag == "ol" else None)
             )
-        elif tag == "li":
+        elif tag in ("li", "dt"):
             self._mark_item()
+        elif tag == "rt":  # of <ruby>: how what stands before it is said
+            self._line.append("(")
         elif tag == "pre":
             self._n_pre += 1
         elif tag == "noscript":
@@ -203,9 +215,11 @@ class Writer:
             return
         if tag in _BLOCKS:
             self._flush()
-        if tag in ("ul", "ol", "menu") and self._lists:
+        if tag in _LISTS and self._lists:
             self._lists.pop()
             self._marker = ""
+        elif tag == "rt":
+            self._line.append(")")
         elif tag == "pre":
             self._n_pre -= 1
         elif tag == "noscript":
