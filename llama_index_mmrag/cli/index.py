@@ -219,13 +219,14 @@ def _limit_of(given: str) -> tuple[str, float]:
     from llama_index_mmrag.ingestion.records import LIMITS
 
     name, _, value = given.partition("=")
-    is_number = value.replace(".", "", 1).isdecimal()
-    if name not in LIMITS or not is_number or ("." in value and name != "file_s"):
+    kind = LIMITS.get(name)
+    is_whole = kind is int and value.isdecimal()
+    if not is_whole and not (kind is float and value.replace(".", "", 1).isdecimal()):
         raise InvalidSetting(
             f"--limit is {given!r}; expected NAME=NUMBER, with a name of "
             f"{', '.join(LIMITS)}, such as file_s=60."
         )
-    return name, float(value) if name == "file_s" else int(value)
+    return name, kind(value)  # type: ignore[misc]
 
 
 def _tell_gone(output: Output, not_removed: str, stale: list[str]) -> None:

@@ -6,7 +6,7 @@ import codecs
 import logging
 from collections import ChainMap
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -21,6 +21,7 @@ from llama_index_mmrag.ingestion.pages import page_record
 from llama_index_mmrag.ingestion.paths import real_path
 from llama_index_mmrag.ingestion.pictures import read_picture
 from llama_index_mmrag.ingestion.records import (
+    LIMITS,
     ReadSettings,
     SourceRecord,
 )
@@ -35,10 +36,14 @@ from llama_index_mmrag.readers.kinds import (
     ChildReader,
     advice_of,
     content_of,
+    mistaken,
 )
 from llama_index_mmrag.readers.page import Caption, Page, PictureLink, Section
 
 logger = logging.getLogger(__name__)
+
+_KEPT_TO = [each.name for each in fields(How) if each.name in LIMITS]
+"""Limits that a reader keeps to itself."""
 
 _LEAST_PIXELS = 32
 """Of a side: a smaller one on a web page is a mark, a bullet or counts visitors."""
@@ -225,11 +230,8 @@ def _child_page(
     if content == "picture":
         logger.warning("%s is a picture, whatever its name, and read as one.", file)
         return _picture_file(file, settings, root)
-    if content not in ("", "html"):
-        raise DocumentUnreadable(
-            f"Cannot read {str(file)!r}: it is a {content}, whatever its name. Name it "
-            f"as what it is."
-        )
+    if content not in ("", row.content):
+        raise mistaken(file, content)
     if suffix in NAMED_OTHERWISE:
         logger.warning("%s is HTML, whatever its name, and read as that.", file)
     if not children:
@@ -240,7 +242,8 @@ def _child_page(
         )
         children.append(child)
     most_bytes = limits.text_bytes if row.is_text else limits.file_bytes
-    how = How(settings.encoding, most_bytes, limits.pixels, file_s=limits.file_s)
+    kept = {name: getattr(limits, name) for name in _KEPT_TO}
+    how = How(settings.encoding, most_bytes, **kept)
     page = children[0].page(file, row.module, how)
     return _shown(page, file, settings, root)
 

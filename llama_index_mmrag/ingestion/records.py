@@ -194,6 +194,18 @@ class ReadLimits:
     pixels: int = MAX_PIXELS
     """Most pixels of a picture; no more than Pillow's own limit."""
 
+    pages: int = 50_000
+    """Most pages of a file: the rest is left out."""
+
+    page_s: float = 10.0
+    """Seconds for a page, which is left out after them."""
+
+    unpacked_bytes: int = 1 << 30
+    """Most bytes that a zip (an Office file, a book) unpacks to."""
+
+    unpacked_ratio: int = 200
+    """Most bytes that a zip unpacks to for each of its own."""
+
     file_s: float = 300.0
     """Seconds for a file that is read in a child process, or by a reader of yours."""
 
@@ -203,14 +215,17 @@ class ReadLimits:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("file_bytes", "text_bytes", "pixels"):
+        for name, kind in LIMITS.items():
+            if kind is float:
+                number(getattr(self, name), name, more_than=0)
+                continue
+            least = 64 << 20 if name == "memory_bytes" else 1
             most = MAX_PIXELS if name == "pixels" else None
-            whole(getattr(self, name), name, at_least=1, at_most=most)
-        whole(self.memory_bytes, "memory_bytes", at_least=64 << 20)
-        number(self.file_s, "file_s", more_than=0)
+            whole(getattr(self, name), name, at_least=least, at_most=most)
 
 
-LIMITS = tuple(limit.name for limit in fields(ReadLimits))
+LIMITS = {limit.name: type(limit.default) for limit in fields(ReadLimits)}
+"""Their names, and what their numbers are: int or float."""
 
 
 @checked_fields

@@ -31,6 +31,8 @@ class ChildReader:
     """What installs that."""
     is_text: bool = True
     """Whether `ReadLimits.text_bytes` is for it."""
+    content: str = "html"
+    """What its first bytes are, see `content_of`, where they are known."""
 
     def missing(self, suffix: str) -> MissingExtra | None:
         """Return the error that says what to install; None: it is installed."""
@@ -74,6 +76,7 @@ ADVICE = {
 }
 """What to do with files that are not read, by suffix in lower case."""
 
+_OLE = "document of Office before 2007, or one with a password"
 _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "picture",
     b"\xff\xd8\xff": "picture",
@@ -82,7 +85,7 @@ _MAGIC = {
     b"MM\0*": "picture",
     b"%PDF-": "PDF",
     b"PK\x03\x04": "zip archive",
-    b"\xd0\xcf\x11\xe0": "Office document of before 2007",
+    b"\xd0\xcf\x11\xe0": _OLE,
 }
 _HTML = (b"<!doctype html", b"<html", b"<head", b"<body", b"<!--")
 _BLANKS = b"\xef\xbb\xbf \t\r\n"
@@ -109,6 +112,17 @@ def content_of(file: Path) -> str:
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "picture"
     return next((kind for mark, kind in _MAGIC.items() if start.startswith(mark)), "")
+
+
+def mistaken(file: Path, content: str) -> DocumentUnreadable:
+    """Return the error that says what a file is that is named as something else."""
+    advice = "Name it as what it is."
+    if content == _OLE:
+        advice = "Save it without one, or convert it: soffice --headless --convert-to "
+        advice += "docx FILE (or pptx)."
+    return DocumentUnreadable(
+        f"Cannot read {str(file)!r}: it is a {content}, whatever its name. {advice}"
+    )
 
 
 def advice_for(ignored: Mapping[str, int]) -> list[str]:

@@ -673,9 +673,9 @@ def test_root_that_is_none_is_refused(run, docs, store):
 def test_limits_and_what_to_do_with_files_that_are_not_read(run, docs, tmp_path):
     (docs / "a.zip").write_bytes(b"x")
     index = ("index", docs, "--store", tmp_path / "store")
-    said = run(*index, "--limit", "text_bytes=3", "--limit", "file_s=9.5")
+    said = run(*index, "--limit", "text_bytes=3", "--limit", "page_s=9.5")
     assert said.exit_code == 0
     assert "it has more than 3 bytes" in said.stderr
     assert "Not read: .zip 1: Unpack them into the folder." in said.stdout
-    for wrong in ("text_bytes", "text_bytes=many", "pages=3", "pixels=1.5"):
+    for wrong in ("text_bytes", "text_bytes=many", "sheets=3", "pixels=1.5"):
         refused(run(*index, "--limit", wrong), f"--limit is '{wrong}'; expected NAME=")

@@ -195,7 +195,8 @@ def test_file_beyond_a_limit_costs_itself(name, limit, write, tmp_path, picture)
     "wrong",
     [
         {"file_bytes": 0}, {"text_bytes": 1.5}, {"pixels": 89_478_486}, {"file_s": 0},
-        {"file_s": float("nan")}, {"memory_bytes": 1 << 20},
+        {"file_s": float("nan")}, {"memory_bytes": 1 << 20}, {"pages": 0},
+        {"page_s": 0}, {"unpacked_bytes": 0}, {"unpacked_ratio": 1.5},
     ],
 )  # fmt: skip
 def test_limit_out_of_its_range_is_refused(wrong):
