@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import documents_found as found
 import documents_office as office
 import documents_pdf as pdf
 import documents_web as web
@@ -25,7 +26,7 @@ from documents_book import (
     without_notes,
     without_spans,
 )
-from documents_judge import judged, read
+from documents_judge import Row, judged, read
 from page import first_line, header, last_line, parser, table, write
 
 PACKAGES = (
@@ -115,8 +116,8 @@ MAKERS: dict[str, Maker] = {
 }
 
 
-def measured(name: str, blocks: list[Block], folder: Path) -> dict[str, Any]:
-    """Return a row: what became of one kind of file."""
+def measured(name: str, blocks: list[Block], folder: Path) -> tuple[Made, Row]:
+    """Return a file of one kind, and a row: what became of it."""
     place = folder / "".join(c if c.isalnum() else "-" for c in name)
     place.mkdir(parents=True, exist_ok=True)
     made = MAKERS[name](blocks, place / "book")
@@ -125,14 +126,34 @@ def measured(name: str, blocks: list[Block], folder: Path) -> dict[str, Any]:
     # A page of other formats is one of 4,900 characters, as they are measured.
     n_chars = sum(len(section.text) for section in page.sections)
     row["cpu_page"] = took["cpu_s"] / max(1, made.n_pages or n_chars / 4900)
-    return row
+    return made, row
+
+
+def found_in(
+    files: dict[str, Made], blocks: list[Block], folder: Path, seed: int
+) -> list[Row]:
+    """Return how often each file's figures come first, beside those of Markdown."""
+    encoder, rows = found.Remembering(), []
+    other = {
+        has_alts: found.is_first(
+            web.markdown(without_notes(blocks), folder / "book.md", alts=has_alts),
+            encoder,
+        )
+        for has_alts in {file.has_alts for file in files.values()}
+    }
+    for name, file in files.items():
+        own = found.is_first(file, encoder)
+        for row in found.compared(own, other[file.has_alts], seed):
+            rows.append({"kind": name, **row})
+            print(rows[-1], flush=True)
+    return rows
 
 
 def bar_of(kind: str, figure: str) -> tuple[Callable[[float], bool], str] | None:
     return OF_ONE_KIND.get((kind, figure), BARS.get(figure))
 
 
-def shown(row: dict[str, Any], figure: str) -> str:
+def shown(row: Row, figure: str) -> str:
     value, bar = row[figure], bar_of(row["kind"], figure)
     if value is None:
         return ""
@@ -146,6 +167,7 @@ def main() -> None:
     made.add_argument("--figures", type=int, default=40, help="at least so many")
     made.add_argument("--only", nargs="+", default=[], help="kinds that contain this")
     made.add_argument("--libreoffice", action="store_true")
+    made.add_argument("--found", action="store_true", help="captions as queries too")
     made.add_argument("--keep", type=Path, help="a folder for the files")
     given = made.parse_args()
     report = header(*PACKAGES)
@@ -153,11 +175,12 @@ def main() -> None:
     names = [name for name in MAKERS if name != "LibreOffice" or given.libreoffice]
     if given.only:
         names = [name for name in MAKERS if any(one in name for one in given.only)]
-    report["rows"] = []
+    report["rows"], report["found"] = [], []
     with tempfile.TemporaryDirectory() as folder:
+        files: dict[str, Made] = {}
         for name in names:
             try:
-                row = measured(name, blocks, given.keep or Path(folder))
+                files[name], row = measured(name, blocks, given.keep or Path(folder))
             except KeyError as error:  # of the table of readers
                 print(f"{name}: {error} is not read", flush=True)
                 continue
@@ -165,10 +188,12 @@ def main() -> None:
             print(name, {key: shown(row, key) for key in SHOWN}, flush=True)
             if row["problems"]:
                 print("  problems:", *row["problems"], sep="\n    ", flush=True)
+        if given.found:
+            report["found"] = found_in(files, blocks, Path(folder), given.seed)
     print(write(f"documents_{given.book}", report, page(report), out=given.out))
 
 
-def page(report: dict[str, Any]) -> list[str]:
+def page(report: Row) -> list[str]:
     """Return the report as a page; what misses its bar stands in bold."""
     head = ["kind", *(key.removeprefix("n_").replace("_", " ") for key in SHOWN)]
     bars = ["*bar*", *(BARS[key][1] if key in BARS else "" for key in SHOWN)]
@@ -182,6 +207,7 @@ def page(report: dict[str, Any]) -> list[str]:
         "",
         *table(head, [bars, *rows]),
         "",
+        *(found.page(report["found"]) if report["found"] else ()),
         last_line(report),
     ]
 

@@ -282,39 +282,40 @@ def _pictures(made: Made, page: Page) -> Row:
 def _matched(made: Made, links: list[PictureLink]) -> tuple[dict[int, int], int]:
     """Return the picture of each figure that has one, and how many are the logo."""
     small = [_small(link, made.file.parent) for link in links]
-    logo = made.logo and small_of(Image.open(made.logo))
-    free = {
-        at: picture
-        for at, picture in enumerate(small)
-        if logo is None or picture is None or _apart(picture, logo) > _MOST_APART
-    }
-    n_logos = len(small) - len(free)
-    wanted = [
-        small_of(Image.open(figure.file)) if figure.file else None
-        for figure in made.figures
-    ]
-    distances = sorted(
-        (_apart(one, other), n, at)
-        for n, one in enumerate(wanted)
-        for at, other in free.items()
-        if one is not None and other is not None
-    )
-    pairs: dict[int, int] = {}
-    for distance, n, at in distances:
-        if distance <= _MOST_APART and n not in pairs and at in free:
-            pairs[n] = at
-            del free[at]
+    logos: set[int] = set()
+    if made.logo is not None:
+        logo = small_of(Image.open(made.logo))
+        logos = {n for n, one in enumerate(small) if _apart(one, logo) <= _MOST_APART}
+    files = [figure.file for figure in made.figures]
+    wanted = [small_of(Image.open(file)) if file else None for file in files]
+    pairs = matched(wanted, [None if n in logos else it for n, it in enumerate(small)])
+    free = set(range(len(links))) - logos - set(pairs.values())
     for n, (number, box) in enumerate(made.places):
-        if n in pairs or box is None or wanted[n] is not None:
+        if wanted[n] is not None or box is None:
             continue
         for at in free:
             about = links[at].about
             is_there = about.get("page") == number
             if is_there and overlap(box, about.get("box")) > _LEAST_OVERLAP:
                 pairs[n] = at
-                del free[at]
+                free.remove(at)
                 break
-    return pairs, n_logos
+    return pairs, len(logos)
+
+
+def matched(wanted: Sequence[Any], found: Sequence[Any]) -> dict[int, int]:
+    """Return which of some small copies is each that is wanted: the nearest first."""
+    distances = sorted(
+        (distance, n, at)
+        for n, one in enumerate(wanted)
+        for at, other in enumerate(found)
+        if (distance := _apart(one, other)) <= _MOST_APART
+    )
+    pairs: dict[int, int] = {}
+    for _, n, at in distances:
+        if n not in pairs and at not in pairs.values():
+            pairs[n] = at
+    return pairs
 
 
 def _small(link: PictureLink, folder: Path) -> Any:
@@ -340,7 +341,7 @@ def _mask(picture: Image.Image) -> Image.Image | None:
 
 def _apart(one: Any, other: Any) -> float:
     """Return the mean difference of two small copies; other shapes are apart."""
-    if not 0.93 < one[1] / other[1] < 1.07:
+    if one is None or other is None or not 0.93 < one[1] / other[1] < 1.07:
         return np.inf
     return float(np.abs(one[0] - other[0]).mean())
 

@@ -181,7 +181,7 @@ def _package(title: str, pages: Iterable[str], folder: Path) -> str:
     )
 
 
-def markdown(blocks: list[Block], file: Path) -> Made:
+def markdown(blocks: list[Block], file: Path, *, alts: bool = True) -> Made:
     """Make a page of Markdown with its pictures beside it."""
     said = []
     for block in blocks:
@@ -194,7 +194,7 @@ def markdown(blocks: list[Block], file: Path) -> Made:
             alt, caption = (
                 re.sub(r'[\[\]"\n]', " ", t) for t in (block.alt, block.caption)
             )
-            said += [f'![{alt}]({name} "{caption}")', block.caption]
+            said += [f'![{alt if alts else ""}]({name} "{caption}")', block.caption]
         else:
             head, *rows = [f"| {' | '.join(row)} |" for row in block.rows]
             line = "|---" * len(block.rows[0]) + "|"
