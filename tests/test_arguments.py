@@ -81,7 +81,7 @@ MEANT = {
 
 NOT_CALLED = {
     "Composition Fusion": "protocols",
-    "Caption Page Picture PictureLink Section": "what a reader returns: whoever"
+    "Caption Page Picture PictureLink Place Section": "what a reader returns: whoever"
     " asked it checks that it is a Page, and each picture when it is opened",
     "Contribution Degradation FusedNode Provenance Hit FusedEntity Background Problem"
     " SourceRecord Survey Compression IndexCompression ServerCompression Row"

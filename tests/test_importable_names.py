@@ -76,7 +76,7 @@ PUBLIC = {
         WeightedSum
     """,
     "llama_index_mmrag.ingestion": """
-        Caption DocumentUnreadable Page Picture PictureLink Problem ReadLimits
+        Caption DocumentUnreadable Page Picture PictureLink Place Problem ReadLimits
         ReadSettings Section SourceRecord Survey discover document_id
         read_directory read_document read_documents read_file survey
     """,

@@ -28,6 +28,7 @@ from llama_index_mmrag.readers.page import (
     Page,
     Picture,
     PictureLink,
+    Place,
     Section,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     "Page",
     "Picture",
     "PictureLink",
+    "Place",
     "Problem",
     "ReadLimits",
     "ReadSettings",

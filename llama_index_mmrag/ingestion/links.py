@@ -76,6 +76,7 @@ def captions_of(  # noqa: PLR0913 - what is shown, and where it may lie
             picture,
             caption_of(said[name]) or above,
             tuple((TITLE, link.title) for link in said[name] if link.title),
+            said[name][0].about,
         )
         for name, picture in shown.items()
     )

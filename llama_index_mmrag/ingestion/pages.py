@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
+from typing import Any
 
 from llama_index.core.ingestion import run_transformations
 from llama_index.core.node_parser import SentenceSplitter
@@ -33,10 +36,20 @@ from llama_index_mmrag.ingestion.sentences import sentences
 from llama_index_mmrag.ingestion.words import words_of_picture
 from llama_index_mmrag.nodes.node import (
     FILE_PATH_KEY,
+    KIND_KEY,
+    READ_BY_KEY,
+    TABLE,
     CaptionedImageNode,
     hide_bookkeeping,
 )
+from llama_index_mmrag.nodes.shown import PAGE_LABEL_KEY, SLIDE_KEY
 from llama_index_mmrag.readers.page import PARAGRAPH, Caption, Page, Said, Section
+
+_TOLD = frozenset({PAGE_LABEL_KEY, SLIDE_KEY, READ_BY_KEY})
+"""What an LLM is told of where a node stands."""
+
+_TABLE = re.compile(r"^\|.*\|[ ]*\n\|[ :|-]+\|[ ]*\n(?:\|.*(?:\n|\Z))*", re.MULTILINE)
+"""A table as GitHub's Markdown has it: its head, the rule below it, and its rows."""
 
 SMALLEST_SHARE = 0.5
 """Least part of `chunk_size` that is left to the text after headings and metadata."""
@@ -76,26 +89,43 @@ def page_record(page: Page, origin: Origin, settings: ReadSettings) -> SourceRec
         entity_id = derived_id(kind, source, *name) if kind else None
         draft = partial(Draft, entity_id=entity_id, section=heading)
         chunks = [*_chunks(section, heading, overhead, settings)]
-        for node in chunks:
+        for node, about in zip(chunks, _abouts(section, chunks), strict=True):
+            said = about and labelled(about, page.labels)
             # A text starts with its headings already.
             chunk = draft(
                 node,
                 len(drafts),
-                metadata=node.metadata,
-                hidden_from_embedding=tuple(node.excluded_embed_metadata_keys),
-                hidden_from_llm=(SECTION_KEY, *node.excluded_llm_metadata_keys),
+                metadata={**node.metadata, **said},
+                hidden_from_embedding=(*node.excluded_embed_metadata_keys, *said),
+                hidden_from_llm=(
+                    SECTION_KEY,
+                    *node.excluded_llm_metadata_keys,
+                    *(said.keys() - _TOLD),
+                ),
             )
             drafts.append(chunk)
         for shown in [*_opened(section)]:
             placed = place_picture(shown.picture, settings.media_dir)
             image = CaptionedImageNode(text=shown.text, **placed)
-            drafts.append(draft(image, len(drafts), shown.picture))
+            about = {**section.about, **shown.about}
+            said = about and labelled(about, page.labels)
+            hidden = tuple(said.keys() - _TOLD)
+            drafts.append(
+                draft(
+                    image,
+                    len(drafts),
+                    shown.picture,
+                    metadata=said,
+                    hidden_from_embedding=tuple(said),
+                    hidden_from_llm=hidden,
+                )
+            )
             if shown.words:
                 held = [section.text, overhead, *(chunk.text for chunk in chunks)]
                 worded.append((image, shown.words, held if chunks else []))
     nodes = linked(drafts, origin)
-    for shown_as, said, held in worded:
-        nodes += as_texts(shown_as, said, held, settings)
+    for shown_as, words, held in worded:
+        nodes += as_texts(shown_as, words, held, settings)
     named = origin.metadata[FILE_PATH_KEY] if origin.root else source
     problems = tuple(Problem(named, reason) for reason in page.problems)
     return SourceRecord(
@@ -124,6 +154,49 @@ def _chunks(
     for chunk in chunked(text, before, settings, separator=section.separator):
         chunk.text = prefix + chunk.text
         yield chunk
+
+
+def _abouts(section: Section, chunks: Sequence[TextNode]) -> Iterator[dict[str, Any]]:
+    """Yield what is said of each chunk: of its section, and where it stands itself."""
+    places, at = section.places, -1
+    starts = [place.start for place in places]
+    prefix = HEADING_SEPARATOR.join(section.headings)
+    for chunk in chunks:
+        about = dict(section.about)
+        text = chunk.text.removeprefix(f"{prefix}\n\n")
+        if _TABLE.fullmatch(text):
+            about.setdefault(KIND_KEY, TABLE)
+        if places:
+            start = section.text.find(text, at + 1)
+            if start < 0:  # its head was repeated
+                text = text.split("\n", 2)[-1]
+                start = section.text.find(text, at + 1)
+            at = start if start >= 0 else at
+            first = max(bisect_right(starts, max(at, 0)) - 1, 0)
+            its = places[first : max(bisect_left(starts, at + len(text)), first + 1)]
+            about["page"] = its[0].page
+            about["page_end"] = max(place.page for place in its)
+            boxes = [one.box for one in its if one.box and one.page == its[0].page]
+            if boxes:
+                x0, y0, x1, y1 = zip(*boxes, strict=True)
+                about["box"] = [min(x0), min(y0), max(x1), max(y1)]
+        yield about
+
+
+def labelled(about: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """Return what is said of a node as it is stored: with its page's label.
+
+    Args:
+        about: See `readers.page.ABOUT`.
+        labels: Of the document's pages; the number stands for one that is not there.
+    """
+    said = dict(about)
+    if page := said.get("page"):
+        its = labels[page - 1] if 0 < page <= len(labels) else ""
+        said.setdefault(PAGE_LABEL_KEY, its or str(page))
+    if "box" in said:
+        said["box"] = [round(share, 4) for share in said["box"]]
+    return said
 
 
 def as_texts(
@@ -189,7 +262,58 @@ def split(
         tokenizer=get_tokenizer(),
         chunking_tokenizer_fn=sentences,
     )
-    return splitter.split_text(text)
+    chunks = splitter.split_text(text)
+    if len(chunks) == 1 or "\n|" not in f"\n{text}":
+        return chunks
+    return _with_tables_whole(text, splitter, separator)
+
+
+def _with_tables_whole(
+    text: str, splitter: SentenceSplitter, separator: str
+) -> list[str]:
+    """Return the chunks of a text with tables, cut between rows, under their heads.
+
+    A table that has room beside the text before it stands there.
+    """
+    count, size = splitter._token_size, splitter.chunk_size
+    chunks: list[str] = []
+
+    def add(chunk: str) -> None:
+        joined = f"{chunks[-1]}{separator}{chunk}" if chunks else ""
+        if joined and count(joined) <= size:
+            chunks[-1] = joined
+        else:
+            chunks.append(chunk)
+
+    at = 0
+    for table in [*_TABLE.finditer(text), None]:
+        prose = text[at : table.start() if table else None].strip()
+        for chunk in splitter.split_text(prose) if prose else ():
+            add(chunk)
+        if table is None:
+            break
+        at = table.end()
+        for part in _packed(table[0].rstrip(), count, size):
+            if count(part) <= size:
+                add(part)
+            else:  # a row is more than a chunk
+                chunks += splitter.split_text(part)
+    return chunks
+
+
+def _packed(table: str, count: Callable[[str], int], size: int) -> Iterator[str]:
+    """Yield a table in parts of at most so many tokens, or of one row that has more."""
+    head, rule, *rows = table.split("\n")
+    top = f"{head}\n{rule}"
+    its, left = [top], size - count(top)
+    for row in rows:
+        n_row = count(f"\n{row}")
+        if n_row > left and len(its) > 1:
+            yield "\n".join(its)
+            its, left = [top], size - count(top)
+        its.append(row)
+        left -= n_row
+    yield "\n".join(its)
 
 
 _splitter = lru_cache(maxsize=256)(SentenceSplitter)

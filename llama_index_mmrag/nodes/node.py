@@ -50,6 +50,9 @@ FILE_PATH_KEY = "file_path"
 KIND_KEY = "kind"
 """Metadata key of what a node is within its modality; most have none."""
 
+TABLE = "table"
+"""The kind of a text that is a table, or a part of one, and nothing else."""
+
 WORDS = "words"
 """The kind of a text that is words of a picture: found, it is the picture."""
 

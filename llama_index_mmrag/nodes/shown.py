@@ -13,10 +13,32 @@ from llama_index.core.base.llms.types import ImageBlock
 from llama_index.core.schema import BaseNode, ImageNode, Node, ObjectType
 
 from llama_index_mmrag.errors import ImageUnreadable
-from llama_index_mmrag.nodes.node import IMAGE_FILE_KEY
+from llama_index_mmrag.nodes.node import (
+    IMAGE_FILE_KEY,
+    KIND_KEY,
+    READ_BY_KEY,
+    is_lettering,
+)
+
+PAGE_LABEL_KEY = "page_label"
+"""Metadata key of what is printed on the page where a node stands, as LlamaIndex's
+readers have it."""
+
+SLIDE_KEY = "slide"
+"""Metadata key of the slide that a node stands on, from 1."""
+
+ABOUT_KEYS = (
+    *("page", "page_end", PAGE_LABEL_KEY, "box", SLIDE_KEY, "section", KIND_KEY),
+    *("language", "title", "author", "created_at", READ_BY_KEY),
+)
+"""Metadata keys of where a node stands in its document, what it is, and of the document
+itself: the ones that are told beside a result."""
 
 _BASE64 = 64
 """Characters of the shortest picture in base64."""
+
+_SAVED = "media/"
+"""What the names of pictures begin with that came in a document, see `roots.MEDIA`."""
 
 _WORDS, _READ = 40, 400
 """Characters of the first words in a name, and of the text that they are looked for in:
@@ -150,14 +172,31 @@ def from_base64(encoded: str | bytes, *, name: str) -> bytes:
 def name_of(node: BaseNode) -> str:
     """Return what a person would call a node: its file's name, else title and words.
 
-    A picture goes by its own file, not by the document that shows it.
+    A picture goes by its own file, not by the document that shows it; one that has none
+    by the document. With page or slide, and with what has read it: "a.pdf, p. iv".
     """
-    if name := Path(_file_of(node)).name or node.metadata.get("file_name"):
-        return str(name)
+    file, named = _file_of(node), node.metadata.get("file_name")
+    is_saved = str(node.metadata.get(IMAGE_FILE_KEY, "")).startswith(_SAVED)
+    if name := (named if is_saved and named else Path(file).name or named):
+        return f"{name}{_place_of(node)}"
     titles = (node.metadata.get(key) for key in ("title", "document_title"))
     words = textwrap.shorten(node.get_content()[:_READ], _WORDS, placeholder="…")
     told = [str(part) for part in (*titles, words) if part]
     return ", ".join(told) or node.node_id
+
+
+def _place_of(node: BaseNode) -> str:
+    """Return where in its file a node stands, and who read it, after its name."""
+    said = node.metadata
+    place = ""
+    if said.get(SLIDE_KEY):
+        place = f", slide {said[SLIDE_KEY]}"
+    elif said.get(PAGE_LABEL_KEY):
+        place = f", p. {said[PAGE_LABEL_KEY]}"
+    if said.get(READ_BY_KEY) and not is_lettering(said):
+        # Of an engine, its version: which models it has is for the store.
+        place += f", read by {str(said[READ_BY_KEY]).partition(' (')[0]}"
+    return place
 
 
 def source_of(node: BaseNode) -> str:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from llama_index.core.bridge.pydantic import BaseModel, ConfigDict
-from llama_index.core.schema import NodeWithScore
+from llama_index.core.schema import BaseNode, NodeWithScore
 
 from llama_index_mmrag.nodes.node import (
     lettering_of,
@@ -14,7 +16,7 @@ from llama_index_mmrag.nodes.node import (
     provenance_of,
     stored_as,
 )
-from llama_index_mmrag.nodes.shown import name_of
+from llama_index_mmrag.nodes.shown import ABOUT_KEYS, name_of
 from llama_index_mmrag.provenance import Degradation, told
 
 
@@ -69,6 +71,8 @@ class SourceCard(BaseModel):
     """The node's own hits; none for what came along with its entity."""
     lettering: list[LetteringLine] = []
     """What a query means of a picture's lettering, where it was found by that."""
+    about: dict[str, Any] = {}
+    """Where the node stands and what it is: those of `ABOUT_KEYS` that it has."""
 
     @classmethod
     def of(cls, result: NodeWithScore) -> SourceCard:
@@ -84,6 +88,7 @@ class SourceCard(BaseModel):
             entity_id=provenance.entity_id if provenance else None,
             found_by=_hits(result),
             lettering=LetteringLine.all_of(result),
+            about=_about(node),
         )
 
 
@@ -106,6 +111,8 @@ class ResultCard(BaseModel):
     """The node's own hits; none for what came along with its entity."""
     lettering: list[LetteringLine]
     """What the query means of a picture's lettering, where it was found by that."""
+    about: dict[str, Any]
+    """Where the node stands and what it is: those of `ABOUT_KEYS` that it has."""
     degraded: list[Degradation]
     """The routes of the query that gave no answer."""
 
@@ -125,6 +132,7 @@ class ResultCard(BaseModel):
             text=node.get_content(),
             contributions=_hits(result),
             lettering=LetteringLine.all_of(result),
+            about=_about(node),
             degraded=list(provenance.degraded) if provenance else [],
         )
 
@@ -167,6 +175,11 @@ class InsertReport(BaseModel):
     skipped: list[Skipped]
     ignored: dict[str, int]
     """Files of other kinds: how many, by suffix."""
+
+
+def _about(node: BaseNode) -> dict[str, Any]:
+    said = node.metadata
+    return {key: said[key] for key in ABOUT_KEYS if said.get(key) not in (None, "")}
 
 
 def _hits(result: NodeWithScore) -> list[Hit]:

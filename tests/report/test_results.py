@@ -30,6 +30,7 @@ def test_result_says_what_was_found_and_why():
         "text": "Tea\nis steeped.",
         "contributions": [FIRST_HIT],
         "lettering": [],
+        "about": {},
         "degraded": [LATE],
     }
     assert second["image_path"] == "/photos/pot.png"
@@ -53,6 +54,7 @@ def test_source_says_the_same_under_its_own_keys():
         "entity_id": "tea",
         "found_by": [FIRST_HIT],
         "lettering": [],
+        "about": {},
     }
 
 
