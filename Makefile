@@ -47,6 +47,7 @@ test-everywhere: $(STAMPS)/test ## Run all tests four times, as other machines d
 
 campaign: $(STAMPS)/test ## Try what may break it, at length (two hours; the last needs root); each prints counts
 	$(BIN)/python -m tests.campaigns.hostile_pictures
+	$(BIN)/python -m tests.campaigns.documents
 	$(BIN)/python -m tests.campaigns.misbehaving_server
 	$(BIN)/python -m tests.campaigns.cancel_storm
 	$(BIN)/python -m tests.campaigns.kills
