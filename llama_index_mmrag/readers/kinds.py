@@ -47,6 +47,7 @@ _WEB = ChildReader("web", "selectolax", "documents")
 CHILD_READERS: dict[str, ChildReader] = {
     **dict.fromkeys((".html", ".htm", ".xhtml"), _WEB),
     **dict.fromkeys((".doc", ".xls"), _WEB),
+    ".epub": ChildReader("epub", "selectolax", "documents", False, "zip archive"),
 }
 """By suffix in lower case: a new format is a row here and its module."""
 
@@ -62,7 +63,7 @@ _SAVE_AS_HTML = (
 _AS_PICTURE = "Export them as PNG or JPEG."
 _ADVICE = {
     ".doc .docx .rtf .odt": _SAVE_AS_HTML,
-    ".pdf .ppt .pptx .odp .epub .eml .msg .mbox": _LLAMAINDEX,
+    ".pdf .ppt .pptx .odp .eml .msg .mbox": _LLAMAINDEX,
     ".csv .tsv .jsonl .xls .xlsx .ods .ipynb": _LLAMAINDEX,
     ".svg .psd .heic .heif .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf": _AS_PICTURE,
     ".zip .tar .gz .tgz .bz2 .xz .7z .rar": "Unpack them into the folder.",

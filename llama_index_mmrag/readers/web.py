@@ -6,6 +6,7 @@ import codecs
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -15,11 +16,13 @@ from llama_index_mmrag.files.reading import check_regular
 from llama_index_mmrag.readers.cpu import at_most
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import LINE, Page, Section
-from llama_index_mmrag.readers.web_writing import (
+from llama_index_mmrag.readers.web_parts import (
     MOST_HEADING,
-    Writer,
+    Held,
     is_hidden,
+    is_navigation,
 )
+from llama_index_mmrag.readers.web_writing import Writer
 from llama_index_mmrag.readers.writing import one_line
 
 _CPU_SHARE = 1 / 150
@@ -50,6 +53,19 @@ _MEANT = {
 }  # fmt: skip
 _NOT_OF_THE_WEB = re.compile(
     r"utf-7|utf-32.*|idna|punycode|undefined|.*escape|hex|base64|quopri|uu|bz2|zlib|rot-13"
+)
+
+_NO_CONTENT = re.compile(
+    r"<(title|script|style|iframe|textarea|noscript|[abipq]|div|span|h[1-6]|li|t[dhr]|em)"
+    r"\b([^<>]*)/>",
+    re.IGNORECASE,
+)
+"""Elements of XHTML that end where they begin, which HTML knows nothing of."""
+
+_NOTES = ", ".join(
+    f'[{said}~="{kind}"]'
+    for said, prefix in (("epub\\:type", ""), ("role", "doc-"))
+    for kind in (f"{prefix}footnote", f"{prefix}endnote", f"{prefix}rearnote")
 )
 
 _NOT_CONTENT = frozenset({"nav", "header", "footer", "aside"})
@@ -86,19 +102,50 @@ def read(file: Path, how: How) -> Page:
 
 def page_within(text: str, how: How) -> Page:
     """Return what `web_page` does; what takes far too long ends this process."""
-    with at_most(how.file_s * _CPU_SHARE * (1 + len(text) / 1e6)):
+    with _time_for(text, how):
         return web_page(text)
 
 
-def decoded(data: bytes, encoding: str = "utf-8") -> str:
+def page_of_part(
+    text: str, how: How, held: Held, seen: Counter[tuple[str, ...]] | None = None
+) -> Page:
+    """Return the page that HTML in a book or a mail shows: all of its body.
+
+    Its pictures are links to what `held` names. Footnotes stand behind the paragraphs
+    that name them.
+
+    Args:
+        text: HTML or XHTML.
+        how: As for `read`.
+        held: What holds it.
+        seen: How many sections there were under each heading; counted on.
+    """
+    with _time_for(text, how):
+        tree = LexborHTMLParser(_NO_CONTENT.sub(r"<\1\2></\1>", text))
+        notes = {node.attributes.get("id") or "": node for node in tree.css(_NOTES)}
+        written = Writer(held=held, notes=notes)
+        if tree.body is not None:
+            written.write(tree.body, leave_out=held.leave_out)
+        sections = tuple(_sections(written, Counter() if seen is None else seen))
+        return Page(sections, _said_of(tree), tuple(written.problems()))
+
+
+def _time_for(text: str, how: How) -> AbstractContextManager[None]:
+    return at_most(how.file_s * _CPU_SHARE * (1 + len(text) / 1e6))
+
+
+def decoded(data: bytes, encoding: str = "utf-8", said: str = "") -> str:
     """Return HTML's text: by its mark, what it says itself, or else in `encoding`.
+
+    What came with it in `said`, as in a mail's header, wins over what it says.
 
     Raises:
         ValueError: It is in none that a page may be in.
     """
     named = next((name for mark, name in _MARKS if data.startswith(mark)), None)
-    if named is None and (found := _CHARSET.search(data[:_LOOKED_AT])):
+    if not said and (found := _CHARSET.search(data[:_LOOKED_AT])):
         said = (found[1] or found[2]).decode("ascii")
+    if named is None and said:
         try:
             named = codecs.lookup(said).name
         except LookupError:
@@ -145,7 +192,7 @@ def web_page(text: str) -> Page:
     for roots, is_all in _contents(tree):
         written = Writer(written.base)
         for root in roots:
-            written.write(root, leave_out=_frame if is_all else _navigation)
+            written.write(root, leave_out=_frame if is_all else is_navigation)
         if any(part.blocks or part.links for part in written.parts):
             break
     said = {"title": title, **_said_of(tree)}
@@ -153,7 +200,9 @@ def web_page(text: str) -> Page:
     is_headed = any(part.headings and part.level == 1 for part in written.parts)
     if "title" in metadata and not is_headed:
         written.entitle(title)
-    return Page(tuple(_sections(written)), metadata, tuple(written.problems()))
+    return Page(
+        tuple(_sections(written, Counter())), metadata, tuple(written.problems())
+    )
 
 
 def _contents(tree: LexborHTMLParser) -> Iterator[tuple[list[LexborNode], bool]]:
@@ -191,13 +240,8 @@ def _frame(node: LexborNode) -> bool:
     return above is None or node.tag == "aside"
 
 
-def _navigation(node: LexborNode) -> bool:
-    return node.tag == "nav" or node.attributes.get("role") == "navigation"
-
-
-def _sections(written: Writer) -> Iterator[Section]:
+def _sections(written: Writer, seen: Counter[tuple[str, ...]]) -> Iterator[Section]:
     """Yield the parts that say something, by the rules of a Markdown page."""
-    seen: Counter[tuple[str, ...]] = Counter()
     parts = written.parts
     after = [*(part.headings for part in parts[1:]), ()]
     for part, following in zip(parts, after, strict=True):

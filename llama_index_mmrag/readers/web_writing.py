@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from urllib.parse import urljoin
 
 from selectolax.lexbor import LexborNode
 
 from llama_index_mmrag.readers.page import PictureLink
+from llama_index_mmrag.readers.web_parts import (
+    BLOCKS,
+    MOST_HEADING,
+    UNSHOWN,
+    Held,
+    Part,
+    is_hidden,
+)
 from llama_index_mmrag.readers.web_pictures import by_size, data_of, is_ours
 from llama_index_mmrag.readers.web_tables import cells_of, is_of_data, placed
 from llama_index_mmrag.readers.writing import one_line, shown, table_text
@@ -17,64 +25,20 @@ from llama_index_mmrag.readers.writing import one_line, shown, table_text
 _SMALL = re.compile(r"([0-9]|[12][0-9]|3[01])(px)?")
 """Pixels of a side: such a one is a mark, a bullet or counts visitors."""
 
-MOST_HEADING = 1_000
-"""Most characters of a heading: a longer one is a paragraph. Each stands before every
-chunk below it, so that 20 MB in one would be many times as much."""
-
 _DEEPEST_LIST = 10
 """Lists deeper than this stand under the margin of such a one."""
 
 _SHORT = 100
-_RUN = re.compile(rf"(\S)\1{{{_SHORT},}}")
-"""A rule drawn with characters: 1 MB of "<" would be 5,000 chunks that say nothing."""
+_RUN = re.compile(rf"(\S)\1{{{_SHORT},99999}}")
+"""A rule drawn with characters: 1 MB of "<" would be 5,000 chunks that say nothing. A
+match takes 60 bytes a character, and so has an end."""
 
-_UNSHOWN = frozenset({
-    "script", "style", "template", "svg", "head", "iframe", "object", "embed",
-    "audio", "video", "canvas", "map", "select", "button", "input", "textarea",
-    "datalist", "dialog", "rp", "annotation", "annotation-xml", "noframes", "-comment",
-})  # fmt: skip
-_BLOCKS = frozenset({
-    "address", "article", "aside", "blockquote", "body", "dd", "details", "div",
-    "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header",
-    "hgroup", "hr", "legend", "li", "main", "nav", "ol", "p", "pre", "section",
-    "summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul",
-    "caption", "center", "h1", "h2", "h3", "h4", "h5", "h6",
-})  # fmt: skip
 _LISTS = frozenset({"ul", "ol", "menu", "dl"})
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LAZY = ("data-src", "data-original", "data-lazy-src", "data-url")
 _SETS = ("srcset", "data-srcset", "data-lazy-srcset")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:|//", re.IGNORECASE)
-_DISPLAY_NONE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
-
-
-def is_hidden(node: LexborNode) -> bool:
-    """Return whether an element says that it is not shown."""
-    said = node.attributes
-    return (
-        "hidden" in said
-        or said.get("aria-hidden") == "true"
-        or bool(_DISPLAY_NONE.search(said.get("style") or ""))
-    )
-
-
-@dataclass(slots=True)
-class Part:
-    """What stands between one heading and the next."""
-
-    headings: tuple[str, ...]
-    level: int
-    blocks: list[tuple[str, bool]] = field(default_factory=list)
-    """Texts; whether each belongs into one list with that before it."""
-    links: list[PictureLink] = field(default_factory=list)
-
-    def text(self) -> str:
-        """Return its text, a blank line between paragraphs."""
-        said, was_item = [""], True
-        for block, is_item in self.blocks:
-            said += ("\n" if is_item and was_item else "\n\n", block)
-            was_item = is_item
-        return "".join(said[2:])
+_WEB = re.compile(r"https?:|//", re.IGNORECASE)
 
 
 class Writer:
@@ -84,12 +48,25 @@ class Writer:
 
     Args:
         base: What links start from, as the page says.
+        held: What holds it; None: it is a file.
+        notes: Footnotes by their ids: each stands behind the block that names it.
     """
 
-    def __init__(self, base: str = "") -> None:
+    def __init__(
+        self,
+        base: str = "",
+        held: Held | None = None,
+        notes: Mapping[str, LexborNode] | None = None,
+    ) -> None:
         self.base = base
-        self.parts = [Part((), 0)]
+        above = held.above if held else ()
+        self.parts = [Part(above, 0, above)]
         self.on_web: list[str] = []
+        self.lost: list[str] = []
+        self._held = held
+        self._notes = dict(notes or {})
+        self._named_notes: list[LexborNode] = []
+        self._said_notes: set[str] = set()
         self.n_unread = 0
         self._line: list[str] = []
         self._stack: list[tuple[int, str]] = []
@@ -111,9 +88,18 @@ class Writer:
                 self._say(node.text_content or "")
             elif is_end:
                 self._end(tag)
-            elif tag in _UNSHOWN or is_hidden(node) or (leave_out and leave_out(node)):
+                if tag in BLOCKS:
+                    for note in reversed(self._named_notes):
+                        todo += [(note, True), *_inner(note)]
+                    self._named_notes = []
+            elif (
+                tag in UNSHOWN
+                or is_hidden(node)
+                or (leave_out and leave_out(node))
+                or self._is_said(node)
+            ):
                 continue
-            elif tag == "img":
+            elif tag in ("img", "image"):
                 self._show(node)
             elif tag == "br":
                 self._line.append("\n")
@@ -123,8 +109,7 @@ class Writer:
             else:
                 self._begin(node, tag)
                 todo.append((node, True))
-                inner = [(child, False) for child in node.iter(include_text=True)]
-                todo += reversed(inner)
+                todo += _inner(node)
         self._flush()
 
     def entitle(self, title: str) -> None:
@@ -142,6 +127,12 @@ class Writer:
                 f"{self.on_web[0][:200]!r}, and not fetched. Save the page with its "
                 f"pictures."
             )
+        if self.lost:
+            n = len(self.lost)
+            yield (
+                f"{n} {'picture is' if n == 1 else 'pictures are'} not in it, such as "
+                f"{self.lost[0][:200]!r}. Save it anew, with its pictures."
+            )
         if self.n_unread:
             n = self.n_unread
             yield (
@@ -157,7 +148,8 @@ class Writer:
         """Write the line that was begun; return it."""
         said, self._line = shown("".join(self._line)), []
         if len(said) > _SHORT:
-            said = _RUN.sub(lambda run: run[0][:_SHORT], said)
+            for _ in range(2):  # of 100,000 and more, 100 are left each time
+                said = _RUN.sub(lambda run: run[0][:_SHORT], said)
         if self._n_pre:
             text = said.strip("\n").rstrip()
         else:
@@ -177,11 +169,29 @@ class Writer:
         self.parts[-1].blocks.append((written, is_item))
         return text
 
+    def _is_said(self, node: LexborNode) -> bool:
+        """Return whether it is a note that stands above; begin a part at an anchor."""
+        if self._held is None:
+            return False
+        said = node.attributes
+        id_ = said.get("id") or ""
+        if id_ in self._said_notes:
+            return True
+        self._notes.pop(id_, None)  # it stands here, before it is named
+        if node.tag == "a" and (href := said.get("href") or "").startswith("#"):
+            if (note := self._notes.pop(href[1:], None)) is not None:
+                self._named_notes.append(note)
+                self._said_notes.add(href[1:])
+        elif above := self._held.anchors.get(id_):
+            self._flush()
+            self.parts.append(Part(above, 0, above))
+        return False
+
     def _begin(self, node: LexborNode, tag: str) -> None:
-        if tag in _BLOCKS:
+        if tag in BLOCKS:
             self._flush()
         if tag in _HEADINGS:
-            self.parts.append(Part((), _HEADINGS[tag]))
+            self.parts.append(Part((), _HEADINGS[tag], self.parts[-1].above))
         elif tag in _LISTS:
             start = node.attributes.get("start") or "1"
             is_number = tag == "ol" and start.lstrip("-").isdecimal() and len(start) < 9
@@ -213,7 +223,7 @@ class Writer:
         if tag in _HEADINGS:
             self._end_heading(_HEADINGS[tag])
             return
-        if tag in _BLOCKS:
+        if tag in BLOCKS:
             self._flush()
         if tag in _LISTS and self._lists:
             self._lists.pop()
@@ -247,7 +257,8 @@ class Writer:
         for _, one in self._stack:
             if titles[-1:] != [one]:
                 titles.append(one)
-        self.parts[-1].headings = tuple(titles)
+        above = self.parts[-1].above
+        self.parts[-1].headings = (*above, *(t for t in titles if t not in above))
 
     def _show(self, node: LexborNode) -> None:
         said = {key: one_line(value or "") for key, value in node.attributes.items()}
@@ -276,17 +287,21 @@ class Writer:
         if (above := node.parent) is not None and above.tag == "picture":
             others = (child.attributes for child in above.css("source"))
             sets += [o.get(name) or "" for o in others for name in _SETS]
-        own = [said["src"]] if said.get("src") else []
+        drawn = said.get("href") or said.get("xlink:href")  # within SVG
+        own = [src] if (src := said.get("src") or drawn) else []
         listed = [*own, *lazy] if own and not own[0].startswith("data:") else lazy
         listed += [src for one in sets for src in by_size(one)]
         listed += [src for src in own if src not in listed]
         found = [self._joined(src) for src in listed]
         for src in found:
-            is_elsewhere = _SCHEME.match(src) and not is_ours(src)
-            if not is_elsewhere:
+            if self._held and not src.lower().startswith("data:"):
+                if (name := self._held.named(src)) is not None:
+                    return name
+            elif not _SCHEME.match(src) or is_ours(src):
                 return src
         if found and not self._n_noscript:
-            self.on_web.append(found[0])
+            is_lost = self._held and not _WEB.match(found[0])
+            (self.lost if is_lost else self.on_web).append(found[0])
         return None
 
     def _joined(self, src: str) -> str:
@@ -313,14 +328,21 @@ class Writer:
         self.parts[-1].blocks.append((table_text(cells), False))
 
     def _cell(self, node: LexborNode) -> str:
-        inner = Writer(self.base)
+        inner = Writer(self.base, self._held and replace(self._held, anchors={}))
         inner._n_noscript = self._n_noscript
         inner.write(node)
         (part,) = inner.parts  # a table of data holds no headings
         self.parts[-1].links += part.links
         self.on_web += inner.on_web
+        self.lost += inner.lost
         self.n_unread += inner.n_unread
         return part.text()
+
+
+def _inner(node: LexborNode) -> list[tuple[LexborNode, bool]]:
+    """Return what stands in an element, the last first: of a drawing its pictures."""
+    inner = node.css("image") if node.tag == "svg" else node.iter(include_text=True)
+    return [(child, False) for child in inner][::-1]
 
 
 def _captioned(link: PictureLink, captions: Iterable[str]) -> PictureLink:
