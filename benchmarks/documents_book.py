@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from PIL import Image
+
 Place: TypeAlias = "tuple[int, tuple[float, float, float, float] | None]"
 """A page (or slide), from 1, and a box: shares of it, from its top left."""
 
@@ -45,6 +47,8 @@ class Figure:
     file: Path | None
     caption: str
     alt: str
+    beside: Figure | None = None
+    """Another one, on its right: both have this one's caption."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,21 @@ class Made:
 
     @property
     def figures(self) -> list[Figure]:
-        """In their order."""
-        return [block for block in self.blocks if isinstance(block, Figure)]
+        """In their order, each picture for itself."""
+        return [one for block in self.blocks for one in pictures_of(block)]
 
     @property
     def tables(self) -> list[Table]:
         """In their order."""
         return [block for block in self.blocks if isinstance(block, Table)]
+
+
+def pictures_of(block: Block) -> list[Figure]:
+    """Return what a block shows: nothing, one, or two under one caption."""
+    if not isinstance(block, Figure):
+        return []
+    other = block.beside
+    return [block, replace(other, caption=block.caption)] if other else [block]
 
 
 def lines_of(file: Path) -> list[dict[str, Any]]:
@@ -155,7 +167,7 @@ def _table(number: str, terms: Iterator[tuple[str, str]], rng: random.Random) ->
     names = [term[0] for term, _ in zip(terms, range(rng.randint(3, 8)), strict=False)]
     if not names:
         return None
-    head = list(_HEADS)
+    head = [f"Term {number}", *_HEADS[1:]]
     if rng.random() < 0.3:
         head[2] = ""
     rows = [
@@ -196,6 +208,67 @@ def without_spans(blocks: list[Block]) -> list[Block]:
         else block
         for block in blocks
     ]
+
+
+def with_pairs(blocks: list[Block]) -> list[Block]:
+    """Return the book with two in three figures beside each other."""
+    made: list[Block] = []
+    n, last = 0, 0
+    for block in blocks:
+        if isinstance(block, Figure):
+            n += 1
+            if n % 3 == 2:
+                made[last] = replace(made[last], beside=block)  # type: ignore[type-var]
+                continue
+            last = len(made)
+        made.append(block)
+    return made
+
+
+def in_german(blocks: list[Block]) -> list[Block]:
+    """Return the book with captions that begin with "Abbildung" and "Tabelle"."""
+    return [
+        replace(
+            block,
+            caption=block.caption.replace("Figure", "Abbildung", 1).replace(
+                "Table", "Tabelle", 1
+            ),
+        )
+        if isinstance(block, Figure | Table)
+        else block
+        for block in blocks
+    ]
+
+
+def with_modes(blocks: list[Block], folder: Path) -> list[Block]:
+    """Return the book with pictures in grey, CMYK, a palette, with masks."""
+    made, n = [], 0
+    for block in blocks:
+        if isinstance(block, Figure) and block.file:
+            n += 1
+            picture = Image.open(block.file).convert("RGB")
+            mode = ("L", "RGBA", "CMYK", "P", "1")[n % 5]
+            suffix = ".jpg" if mode in ("L", "CMYK") else ".png"
+            file = folder / f"{block.file.stem}-{mode}{suffix}"
+            changed = picture.convert(mode)
+            if mode == "RGBA":
+                changed.putalpha(Image.linear_gradient("L").resize(picture.size))
+            changed.save(file)
+            made.append(replace(block, file=file))
+        else:
+            made.append(block)
+    return made
+
+
+def with_long_table(blocks: list[Block], n_rows: int = 120) -> list[Block]:
+    """Return the book with one table, of some pages, in its middle."""
+    rows = tuple(
+        (f"Term {n}", f"{n * 37 % 100}.5", f"{n:,}", "none") for n in range(n_rows)
+    )
+    table = Table("Table 9.9: All terms", (_HEADS, *rows))
+    made = [block for block in blocks if not isinstance(block, Table)]
+    places = [n for n, block in enumerate(made) if isinstance(block, Heading)]
+    return [*made[: places[5]], table, *made[places[5] :]]
 
 
 def with_charts(blocks: list[Block], each: int = 4) -> list[Block]:

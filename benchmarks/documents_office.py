@@ -8,7 +8,7 @@ from typing import Any
 
 import docx
 import pptx
-from documents_book import Block, Figure, Heading, Made, Paragraph, Table
+from documents_book import Block, Figure, Heading, Made, Paragraph, Table, pictures_of
 from docx.opc.constants import RELATIONSHIP_TYPE
 from docx.opc.packuri import PackURI
 from docx.opc.part import Part
@@ -51,9 +51,10 @@ def word(blocks: list[Block], file: Path) -> Made:
             if block.note:
                 notes.append(block.note)
         elif isinstance(block, Figure):
-            document.add_picture(str(block.file), width=Inches(3.5))
-            shape = document.inline_shapes[-1]._inline.docPr
-            shape.set("descr", block.alt)
+            shown = document.add_paragraph()
+            for one in pictures_of(block):
+                shape = shown.add_run().add_picture(str(one.file), width=Inches(2.5))
+                shape._inline.docPr.set("descr", one.alt)
             document.add_paragraph(block.caption, "Caption")
         else:
             document.add_paragraph(block.caption, "Caption")

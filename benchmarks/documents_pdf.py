@@ -6,12 +6,24 @@ import random
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pdfplumber
-from documents_book import Block, Figure, Heading, Made, Paragraph, Place, Table
+import pypdfium2 as pdfium
+import pypdfium2.raw as pdfium_c
+from documents_book import (
+    Block,
+    Figure,
+    Heading,
+    Made,
+    Paragraph,
+    Place,
+    Table,
+    pictures_of,
+)
 from documents_web import SYLLABLE, html
 from PIL import Image
 from reportlab import rl_config
@@ -62,15 +74,16 @@ _IN_CHARTS = "Q R S T U V 0 10 20 30 40 50 60 70 80 90 100"
 
 
 class Shown(Flowable):
-    """A picture or a drawing that remembers where it came to stand."""
+    """Pictures beside each other, or a drawing, that know where they came to stand."""
 
-    def __init__(self, figure: Figure, n: int, most: float, pieces: int) -> None:
+    def __init__(self, figures: list[Figure], n: int, most: float, pieces: int) -> None:
         super().__init__()
-        self.figure, self.n, self.pieces = figure, n, pieces
+        self.figures, self.n, self.pieces = figures, n, pieces
         self.hAlign = "CENTER"
-        size = (320, 200) if figure.file is None else Image.open(figure.file).size
         self.width = min(most, 300.0)
-        self.height = self.width * size[1] / size[0]
+        self.each = (self.width - GAP * (len(figures) - 1)) / len(figures)
+        self.heights = [self.each * _aspect(figure) for figure in figures]
+        self.height = max(self.heights)
 
     def wrap(self, *_: float) -> tuple[float, float]:
         """Return width and height."""
@@ -79,27 +92,30 @@ class Shown(Flowable):
     def draw(self) -> None:
         """Draw it."""
         canvas = self.canv
-        x, y = canvas.absolutePosition(0, 0)
-        top = 1 - (y + self.height) / HEIGHT
-        right, bottom = (x + self.width) / WIDTH, 1 - y / HEIGHT
-        place = canvas.getPageNumber(), (x / WIDTH, top, right, bottom)
-        canvas.places[self.n] = place
-        if self.figure.file is None:
-            self._chart()
-            return
-        if self.pieces < 2:
-            canvas.drawImage(str(self.figure.file), 0, 0, self.width, self.height)
-            return
-        whole = Image.open(self.figure.file).convert("RGB")
+        for at, figure in enumerate(self.figures):
+            left, height = at * (self.each + GAP), self.heights[at]
+            x, y = canvas.absolutePosition(left, 0)
+            right, top = (x + self.each) / WIDTH, 1 - (y + height) / HEIGHT
+            box = x / WIDTH, top, right, 1 - y / HEIGHT
+            canvas.places[self.n + at] = canvas.getPageNumber(), box
+            if figure.file is None:
+                self._chart()
+            elif self.pieces < 2:
+                size = self.each, height
+                canvas.drawImage(str(figure.file), left, 0, *size, mask="auto")
+            else:
+                self._cut(Image.open(figure.file).convert("RGB"))
+
+    def _cut(self, whole: Image.Image) -> None:
         edges = [whole.height * n // self.pieces for n in range(self.pieces + 1)]
         scale = self.height / whole.height
         for above, below in zip(edges, edges[1:], strict=False):
             part = BytesIO()
             whole.crop((0, above, whole.width, below)).save(part, "JPEG", quality=90)
             part.seek(0)
-            height = (below - above) * scale
+            size = self.width, (below - above) * scale
             at = self.height - below * scale
-            canvas.drawImage(ImageReader(part), 0, at, self.width, height)
+            self.canv.drawImage(ImageReader(part), 0, at, *size)
 
     def _chart(self) -> None:
         rng = random.Random(self.n)
@@ -112,6 +128,14 @@ class Shown(Flowable):
         drawing = Drawing(self.width, self.height)
         drawing.add(chart)
         drawing.drawOn(self.canv, 0, 0)
+
+
+def _aspect(figure: Figure) -> float:
+    """Return its height by its width."""
+    if figure.file is None:
+        return 2 / 3
+    width, height = Image.open(figure.file).size
+    return height / width
 
 
 class Note(Flowable):
@@ -274,16 +298,23 @@ def _story(
                 said = f"<super>{block.number}</super> {_escaped(block.note)}"
                 story.append(Note(Text(said, note)))
         elif isinstance(block, Figure):
-            shown = Shown(block, n, width, pieces)
-            n += 1
+            figures = pictures_of(block)
+            shown = Shown(figures, n, width, pieces)
+            n += len(figures)
             said = Text(_escaped(block.caption), small)
             story.append(KeepTogether([shown, Spacer(0, 4), said, Spacer(0, 8)]))
         else:
-            story.append(_grid(block, width, rules, small))
+            story += _grid(block, width, rules, small)
     return story
 
 
-def _grid(table: Table, width: float, rules: str, style: ParagraphStyle) -> Flowable:
+_LONG = 20
+"""Rows of a table that may be on several pages."""
+
+
+def _grid(
+    table: Table, width: float, rules: str, style: ParagraphStyle
+) -> list[Flowable]:
     cells = [[Text(_escaped(cell), style) for cell in row] for row in table.rows]
     spans = [
         ("SPAN", (x - 1, y), (x, y))
@@ -291,9 +322,37 @@ def _grid(table: Table, width: float, rules: str, style: ParagraphStyle) -> Flow
         for x, cell in enumerate(row)
         if not cell
     ]
-    grid = Grid(cells, [width * share for share in (0.31, 0.2, 0.2, 0.29)])
+    widths = [width * share for share in (0.31, 0.2, 0.2, 0.29)]
+    grid = Grid(cells, widths, repeatRows=1)
     grid.setStyle([*RULES[rules], *spans])
-    return KeepTogether([Text(_escaped(table.caption), style), grid, Spacer(0, 10)])
+    parts = [Text(_escaped(table.caption), style), grid, Spacer(0, 10)]
+    return parts if len(cells) > _LONG else [KeepTogether(parts)]
+
+
+def turned(made: Made) -> Made:
+    """Turn and crop the pages of a file: they are displayed without their margins.
+
+    Their contents are turned to the left, and the pages to the right.
+    """
+    left, above = 30.0, 20.0
+    with pdfium.PdfDocument(made.file) as document:
+        for page in document:
+            page.set_mediabox(0, 0, HEIGHT, WIDTH)
+            # What was up is on the left.
+            matrix = pdfium_c.FS_MATRIX(0, 1, -1, 0, HEIGHT, 0)
+            clip = pdfium_c.FS_RECTF(0, WIDTH, HEIGHT, 0)
+            pdfium_c.FPDFPage_TransFormWithClip(page, matrix, clip)
+            page.set_rotation(90)
+            page.set_cropbox(above, left, HEIGHT, WIDTH)
+        changed = made.file.with_name("turned.pdf")
+        document.save(changed)
+    shares = left / WIDTH, above / HEIGHT
+    places: list[Place] = []
+    for page_number, box in made.places:
+        assert box is not None
+        moved = [(box[n] - shares[n % 2]) / (1 - shares[n % 2]) for n in range(4)]
+        places.append((page_number, (moved[0], moved[1], moved[2], moved[3])))
+    return replace(made, file=changed, places=places)
 
 
 def chromium(blocks: list[Block], file: Path, *, hyphens: bool = False) -> Made:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from documents_book import Block, Figure, Heading, Made, Paragraph, Table
+from documents_book import Block, Figure, Heading, Made, Paragraph, Table, pictures_of
 from PIL import Image
 
 _PRINT = """
@@ -61,11 +61,12 @@ def _elements(
             text = SYLLABLE.sub("\u00ad", block.text) if hyphens else block.text
             yield f"<p>{escape(text)}{_reference(block)}</p>"
         elif isinstance(block, Figure):
-            name = copied(block, folder)
-            yield (
-                f'<figure><img src="{name}" alt="{escape(block.alt)}"/>'
-                f"<figcaption>{escape(block.caption)}</figcaption></figure>"
+            shown = "".join(
+                f'<img src="{copied(one, folder)}" alt="{escape(one.alt)}"/>'
+                for one in pictures_of(block)
             )
+            caption = f"<figcaption>{escape(block.caption)}</figcaption>"
+            yield f"<figure>{shown}{caption}</figure>"
         else:
             yield _table(block)
 
