@@ -31,6 +31,7 @@ _LEAST_OVERLAP = 0.3
 """Of a drawing with its box, to be it at all."""
 _MORE_WORDS = 8
 """That a caption may have beside its own, such as a credit."""
+_GRAM = 5
 _CELL = re.compile(r"(?<!\\)\|")
 
 Row = dict[str, Any]
@@ -153,41 +154,44 @@ def _words(made: Made, text: str) -> Row:
     left = (
         Counter(found) - Counter(wanted) - Counter(words_of(f"{alts} {made.allowed}"))
     )
-    paragraphs = [
-        words_of(block.text) for block in made.blocks if isinstance(block, Paragraph)
-    ]
-    starts = _starts(paragraphs, found)
-    order = sorted((at, n) for n, at in enumerate(starts) if at is not None)
-    follows = {n: after for (_, n), (_, after) in zip(order, order[1:], strict=False)}
-    pairs = [follows.get(n) == n + 1 for n in range(len(paragraphs) - 1)]
     return {
         "words": n_in_order(wanted, found) / len(wanted),
         "words_more": left.total() / max(1, len(found)),
         "words_more_are": dict(left.most_common(12)),
-        "neighbours": float(np.mean(pairs)),
+        "neighbours": _neighbours(made, wanted, found),
     }
 
 
-def _starts(paragraphs: list[list[str]], found: list[str]) -> list[int | None]:
-    """Return where each paragraph is in what was read, by five words of its own."""
-    size = 5
-    grams: Counter[tuple[str, ...]] = Counter()
-    at: dict[tuple[str, ...], int] = {}
-    for n in range(len(found) - size + 1):
-        gram = tuple(found[n : n + size])
-        grams[gram] += 1
-        at[gram] = n
-    return [
-        next(
-            (
-                at[gram] - n
-                for n in range(max(1, len(words) - size + 1))
-                if grams[gram := tuple(words[n : n + size])] == 1
-            ),
-            None,
-        )
-        for words in paragraphs
-    ]
+def _neighbours(made: Made, wanted: list[str], found: list[str]) -> float:
+    """Return the share of paragraphs that are followed by the one after them.
+
+    Of those that five words in a row tell from all else; they are found by these.
+    """
+    here, there = (_places(words) for words in (wanted, found))
+    at: list[int | None] = []
+    for block in made.blocks:
+        if isinstance(block, Paragraph):
+            words = words_of(block.text)
+            grams = [
+                (n, gram)
+                for n in range(len(words))
+                if here.get(gram := tuple(words[n : n + _GRAM])) is not None
+            ]
+            read = [there[gram] - n for n, gram in grams if there.get(gram) is not None]  # type: ignore[operator]
+            if grams:
+                at.append(read[0] if read else None)
+    order = sorted((place, n) for n, place in enumerate(at) if place is not None)
+    after = {n: other for (_, n), (_, other) in zip(order, order[1:], strict=False)}
+    return float(np.mean([after.get(n) == n + 1 for n in range(len(at) - 1)]))
+
+
+def _places(words: list[str]) -> dict[tuple[str, ...], int | None]:
+    """Return where each five words in a row stand, None for more than once."""
+    places: dict[tuple[str, ...], int | None] = {}
+    for n in range(len(words) - _GRAM + 1):
+        gram = tuple(words[n : n + _GRAM])
+        places[gram] = None if gram in places else n
+    return places
 
 
 def _headings(made: Made, page: Page) -> Row:

@@ -1,9 +1,9 @@
 """Documents that attack who reads them: each a line of the report, the rest goes in.
 
 Each lies in a folder of its own beside a page that is well, and all in one folder
-again. Run as a module; prints a table of what came of each: seconds, the most memory of
-all processes that is theirs alone, and what is said; and every one that came to what it
-must not: no problem that says so, its words not in, more than 5 s or 500 MB.
+again. Run as a module; prints a table of what came of each: seconds, with those of
+children, with opening and closing, the most memory of all processes that is their own, and what is said; and every one that came to what it
+must not: no problem that says so, its words not in, more than 5 CPU s or 500 MB.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def anonymous(process: int) -> int:
 def indexed(folder: Path, limits: dict[str, Any]) -> dict[str, Any]:
     """Return what a new index makes of a folder."""
     settings = ReadSettings(limits=ReadLimits(**limits))
+    used = sum(os.times()[:4])
     with (
         tempfile.TemporaryDirectory() as store,
         MultiModalQdrantIndex.open(
@@ -90,13 +91,15 @@ def indexed(folder: Path, limits: dict[str, Any]) -> dict[str, Any]:
         took_s = time.monotonic() - started
         nodes = index.channels[0].collection.nodes_where(None)
         texts = [node.get_content() for node in nodes]
-        return {
-            "s": took_s,
-            "mb": watched.most_mb,
-            "documents": sorted(index.ref_doc_ids()),
-            "problems": [(one.source, one.reason) for one in report.problems],
-            "has_secret": any(SECRET in said or "root:" in said for said in texts),
-        }
+        known = sorted(index.ref_doc_ids())
+    return {
+        "s": took_s,
+        "cpu_s": sum(os.times()[:4]) - used,
+        "mb": watched.most_mb,
+        "documents": known,
+        "problems": [(one.source, one.reason) for one in report.problems],
+        "has_secret": any(SECRET in said or "root:" in said for said in texts),
+    }
 
 
 def outcome(name: str, came: dict[str, Any]) -> tuple[bool, list[str]]:
@@ -128,8 +131,9 @@ def wrong_with(name: str, came: dict[str, Any]) -> list[str]:
         wrong.append(f"{len(said)} lines")
     if came["has_secret"]:
         wrong.append("it read what it must not")
-    if came["s"] > MOST_S:
-        wrong.append(f"{came['s']:.1f} s")
+    # The machine may be busy with others; what only waits is on the clock.
+    if came["cpu_s"] > MOST_S or came["s"] > 4 * MOST_S:
+        wrong.append(f"{came['s']:.1f} s, {came['cpu_s']:.1f} of them of CPU")
     if came["mb"] > MOST_MB:
         wrong.append(f"{came['mb']:.0f} MB")
     return wrong
@@ -164,7 +168,7 @@ def tried(names: list[str], made: Path, together: Path) -> list[str]:
     wrongs: list[str] = []
     together.mkdir()
     (together / WELL).write_text(PAGE)
-    print("| file | s | MB | in | what is said |\n|---|---|---|---|---|")
+    print("| file | s | CPU s | MB | in | what is said |\n|---|---|---|---|---|---|")
     places = sorted(place for place in made.iterdir() if place.name.isdigit())
     for name, place in zip(names, places, strict=True):
         shutil.copytree(place, together / place.name, True, copy_function=_copy)
@@ -176,7 +180,7 @@ def tried(names: list[str], made: Path, together: Path) -> list[str]:
     came = indexed(together, limits)
     print(f"together {came['s']:.1f} s, {came['mb']:.0f} MB at most")
     for name in names:
-        one = {**came, "s": 0.0, "mb": 0.0}
+        one = {**came, "s": 0.0, "cpu_s": 0.0, "mb": 0.0}
         wrongs += [f"together, {name!r}: {it}" for it in wrong_with(name, one)]
     return wrongs
 
@@ -192,7 +196,8 @@ def _copy(source: str, target: str) -> None:
 def row(name: str, came: dict[str, Any]) -> str:
     is_read, said = outcome(name, came)
     first = " ".join(said[0].split())[:200].replace("|", "\\|") if said else ""
-    cells = repr(name), f"{came['s']:.1f}", f"{came['mb']:.0f}"
+    cells = repr(name), f"{came['s']:.1f}", f"{came['cpu_s']:.1f}"
+    cells = *cells, f"{came['mb']:.0f}"
     return f"| {' | '.join(cells)} | {'yes' if is_read else 'no'} | {first} |"
 
 
