@@ -1,0 +1,265 @@
+"""Figures of a PDF's page: its pictures, and its drawings that have a caption."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import pypdfium2
+import pypdfium2.raw as pdfium
+
+from llama_index_mmrag.readers.how import How
+from llama_index_mmrag.readers.page import Box
+from llama_index_mmrag.readers.pdf_captions import between, captions_on, linked
+from llama_index_mmrag.readers.pdf_drawings import (
+    LEAST_AREA,
+    Found,
+    text_area,
+    with_drawings,
+    with_margin,
+)
+from llama_index_mmrag.readers.pdf_lines import around
+from llama_index_mmrag.readers.pdf_objects import (
+    Drawn,
+    Points,
+    Sheet,
+    area,
+    is_in,
+    shared_area,
+)
+from llama_index_mmrag.readers.pdf_pictures import (
+    LINES_SCALE,
+    encoded,
+    is_blank,
+    is_broken,
+    own_jpeg,
+    scale_of,
+    shown,
+)
+
+LEAST_PIXELS = 32
+_MOST_TEXT = 0.3
+"""Of a picture: under more words it is their ground, or a page that was scanned."""
+_MOST_LABEL = 4
+"""Words of a line on a picture that is a part of it."""
+_TOUCHING = 1.5
+"""Points between the pieces of a picture."""
+_MOST_PICTURES = 2_000
+"""Of a page."""
+_MOST_HASHED = 1 << 20
+"""Bytes of a picture."""
+_SAMPLED = 120
+"""Pages that are looked at for what stands on many: in a larger file each nth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture or a drawing."""
+
+    box: Box
+    """Shares of the page as displayed."""
+    data: bytes = field(repr=False)
+    """JPEG or PNG."""
+    caption: tuple[int, ...] = ()
+    """Lines that name it, by their place among the page's."""
+    labels: tuple[int, ...] = ()
+    """Lines that are part of it, and of no paragraph."""
+    mcids: frozenset[int] = frozenset()
+    """Marked contents that it is drawn by."""
+
+
+def figures_of(
+    sheet: Sheet,
+    how: How,
+    *,
+    repeated: frozenset[bytes] = frozenset(),
+    tables: Iterable[Box] = (),
+    tagged: Sequence[frozenset[int]] = (),
+    left_out: Callable[[], None] = lambda: None,
+) -> list[Figure]:
+    """Return a page's figures, in the order in which they are drawn.
+
+    Pictures of less than 32 pixels or 1 % of the page are none, and of drawings only
+    those that have a caption, or are figures by the file's tags.
+
+    Args:
+        sheet: The page.
+        how: A picture of more pixels than `how.pixels` is drawn from the page.
+        repeated: What is the same on many pages, see `repeated_in`.
+        tables: Where tables stand: what is drawn there is theirs.
+        tagged: Marked contents of each figure by the file's tags.
+        left_out: Called for each picture whose data are broken.
+    """
+    taken = [sheet.points(box) for box in tables]
+    drawn = [it for it in sheet.drawn if not any(is_in(it.box, box) for box in taken)]
+    found, rest = _by_tags(drawn, tagged, sheet)
+    pictures = [one for one in rest if one.is_picture and not _is_known(one, repeated)]
+    found += [one for one in _whole(pictures) if _is_figure(one, sheet)]
+    captions = captions_on(sheet)
+    figure_captions = [one for one in captions if one.kind == "figure"]
+    if figure_captions or any(not one.pictures for one in found):
+        paths = [one for one in rest if not one.is_picture]
+        found = with_drawings(found, paths, captions, sheet)
+    is_apart = between(sheet, (i for one in found for i in one.labels))
+    drawings = {one.box for one in found if not one.pictures}
+    links = linked(
+        captions,
+        [one.box for one in found],
+        ("below", "above", "beside"),
+        # A table may be a picture; one that is drawn is no drawing.
+        lambda caption, box: (
+            (caption.kind == "table" and box in drawings) or is_apart(caption, box)
+        ),
+    )
+    made = []
+    for n, one in enumerate(found):
+        caption = captions[links[n]].lines if n in links else ()
+        if not (caption or one.pictures or one.is_sure):
+            continue
+        data = _data(one, drawn, sheet, how, left_out)
+        if data is not None:
+            mcids = frozenset(part.mcid for part in one.parts) - {-1}
+            made.append(Figure(sheet.shares(one.box), data, caption, one.labels, mcids))
+    return made
+
+
+def repeated_in(document: pypdfium2.PdfDocument) -> frozenset[bytes]:
+    """Return what tells pictures that are on more than a third of a file's pages."""
+    every = -(-len(document) // _SAMPLED)
+    seen: Counter[bytes] = Counter()
+    numbers = range(0, len(document), every)
+    for number in numbers:
+        try:
+            page = document[number]
+        except pypdfium2.PdfiumError:  # told when it is read
+            continue
+        seen.update({_mark(one) for one in Sheet(page).drawn if one.is_picture})
+        page.close()
+    return frozenset(mark for mark, n in seen.items() if n > max(1, len(numbers) / 3))
+
+
+def _mark(drawn: Drawn) -> bytes:
+    """Return what tells a picture from others: of a large one not its bytes."""
+    n_bytes = pdfium.FPDFImageObj_GetImageDataRaw(drawn.raw, None, 0)
+    wide, high = ctypes.c_uint(), ctypes.c_uint()
+    pdfium.FPDFImageObj_GetImagePixelSize(drawn.raw, wide, high)
+    said = hashlib.sha256(f"{wide.value} {high.value} {n_bytes}".encode())
+    if n_bytes <= _MOST_HASHED:
+        data = (ctypes.c_ubyte * n_bytes)()
+        pdfium.FPDFImageObj_GetImageDataRaw(drawn.raw, data, n_bytes)
+        said.update(data)
+    return said.digest()
+
+
+def _is_known(drawn: Drawn, repeated: frozenset[bytes]) -> bool:
+    return bool(repeated) and _mark(drawn) in repeated
+
+
+def _by_tags(
+    drawn: list[Drawn], tagged: Sequence[frozenset[int]], sheet: Sheet
+) -> tuple[list[Found], list[Drawn]]:
+    """Return the figures that a file's tags name, and what else is drawn."""
+    if not tagged:
+        return [], drawn
+    found, rest = [], drawn
+    for mcids in tagged:
+        parts = [one for one in rest if one.mcid in mcids]
+        if not parts:
+            continue
+        rest = [one for one in rest if one.mcid not in mcids]
+        labels = [
+            i
+            for i, line in enumerate(sheet.lines)
+            if all(word.style.mcid in mcids for word in line.words)
+        ]
+        box = around([part.box for part in parts] + [sheet.boxes[i] for i in labels])
+        one = Found(box, parts, tuple(labels), is_sure=True)
+        if len(one.pictures) < len(parts):
+            one.box = with_margin(box, sheet)
+        found.append(one)
+    return found, rest
+
+
+def _whole(pictures: list[Drawn]) -> list[Found]:
+    """Return pictures, those in one that a producer cut into pieces."""
+    order = sorted(pictures[:_MOST_PICTURES], key=lambda one: one.box[0])
+    group = list(range(len(order)))
+
+    def root(i: int) -> int:
+        while group[i] != i:
+            group[i] = i = group[group[i]]
+        return i
+
+    for i, one in enumerate(order):
+        for k in range(i + 1, len(order)):
+            other = order[k]
+            if other.box[0] > one.box[2] + _TOUCHING:
+                break
+            if (
+                _is_continued(one.box, other.box)
+                or is_in(other.box, one.box)
+                or (is_in(one.box, other.box))
+            ):
+                group[root(k)] = root(i)
+    parts: dict[int, list[Drawn]] = {}
+    for i, one in enumerate(order):
+        parts.setdefault(root(i), []).append(one)
+    found = [Found(around(part.box for part in its), its) for its in parts.values()]
+    place = {id(one): n for n, one in enumerate(pictures)}
+    return sorted(found, key=lambda it: min(place[id(part)] for part in it.parts))
+
+
+def _is_continued(one: Points, other: Points) -> bool:
+    """Return whether two boxes touch along a whole side."""
+    for x in (0, 1):
+        y = 1 - x
+        is_beside = min(abs(one[x + 2] - other[x]), abs(other[x + 2] - one[x]))
+        is_level = max(abs(one[y] - other[y]), abs(one[y + 2] - other[y + 2]))
+        if is_beside <= _TOUCHING and is_level <= _TOUCHING:
+            return True
+    return False
+
+
+def _is_figure(found: Found, sheet: Sheet) -> bool:
+    """Return whether pictures are large enough, and no ground of words."""
+    x0, y0, x1, y1 = found.box
+    scale = max(scale_of(part, sheet) for part in found.parts)
+    if min(x1 - x0, y1 - y0) * scale < LEAST_PIXELS - 1:
+        return False
+    if area(found.box) < LEAST_AREA * sheet.area:
+        return False
+    if text_area(found.box, sheet) > _MOST_TEXT * area(found.box):
+        return False
+    over = sheet.lines_in(found.box)
+    is_short = (len(sheet.lines[i].text.split()) <= _MOST_LABEL for i in over)
+    found.labels = tuple(i for i, it in zip(over, is_short, strict=True) if it)
+    return True
+
+
+def _data(
+    found: Found,
+    drawn: Sequence[Drawn],
+    sheet: Sheet,
+    how: How,
+    left_out: Callable[[], None],
+) -> bytes | None:
+    """Return a figure's file; None where there is nothing to be seen."""
+    pictures = found.pictures
+    if len(pictures) == len(found.parts) == 1 and not found.labels:
+        over = drawn[drawn.index(pictures[0]) + 1 :]
+        is_alone = not any(shared_area(one.box, found.box) > 1 for one in over)
+        if is_alone and (data := own_jpeg(pictures[0], sheet, how)):
+            return data
+    scales = [scale_of(one, sheet) for one in pictures]
+    is_drawn = len(pictures) < len(found.parts) or found.labels or not scales
+    picture = shown(
+        sheet, found.box, max([*scales, *([LINES_SCALE] if is_drawn else [])])
+    )
+    if not is_blank(picture):
+        return encoded(picture)
+    if any(is_broken(one, sheet) for one in pictures):
+        left_out()
+    return None

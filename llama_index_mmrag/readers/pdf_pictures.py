@@ -1,0 +1,148 @@
+"""Pictures of a PDF's page: a JPEG as it is, what else there is as it is displayed."""
+
+from __future__ import annotations
+
+import math
+from io import BytesIO
+from typing import TYPE_CHECKING, cast
+
+import pypdfium2.raw as pdfium
+from pypdfium2 import PdfImage, PdfiumError
+
+from llama_index_mmrag.readers.how import How
+from llama_index_mmrag.readers.pdf_objects import Drawn, Points, Sheet
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MOST_SIDE = 2_048
+"""Pixels of what is drawn."""
+LINES_SCALE = 2.0
+"""Pixels for a point of a drawing of lines, and of words on a picture."""
+
+_SMALL = 64
+_MOST_APART = 24.0
+"""Of 255: a JPEG and how it is displayed, as small copies. A mask or another scale of
+colours makes it 40 and more."""
+_ONE_SHAPE = 0.03
+_FEW_COLOURS = 4_096
+_MOST_CHECKED = 16 << 20
+"""Bytes of a picture that is looked through for what is broken in it."""
+
+
+def picture_of(drawn: Drawn, sheet: Sheet) -> PdfImage:
+    """Return what pypdfium2 makes of a picture."""
+    return cast("PdfImage", PdfImage(drawn.raw, page=sheet.page, pdf=sheet.page.pdf))
+
+
+def scale_of(drawn: Drawn, sheet: Sheet) -> float:
+    """Return a picture's pixels for a point, in the direction that has more."""
+    wide, high = picture_of(drawn, sheet).get_px_size()
+    m = drawn.matrix
+    sides = max(math.hypot(m.a, m.b), 1e-3), max(math.hypot(m.c, m.d), 1e-3)
+    return float(max(wide / sides[0], high / sides[1]))
+
+
+def shown(sheet: Sheet, box: Points, scale: float, most: int = MOST_SIDE) -> Image:
+    """Return a part of the page as it is displayed.
+
+    Args:
+        sheet: The page.
+        box: The part.
+        scale: Pixels for a point, or fewer where its longer side had more than `most`.
+        most: Pixels of its longer side.
+    """
+    wide, high = sheet.size
+    x0, y0, x1, y1 = box
+    scale = min(scale, (most - 1) / max(x1 - x0, y1 - y0, 1.0))
+    crop = (x0, high - y1, wide - x1, y0)
+    bitmap = sheet.page.render(
+        scale=scale,
+        crop=tuple(max(side, 0.0) for side in crop),
+        draw_annots=False,
+        limit_image_cache=True,
+        rev_byteorder=True,
+    )
+    return cast("Image", bitmap.to_pil())
+
+
+def encoded(picture: Image) -> bytes:
+    """Return a picture's file: PNG of few colours, JPEG of many."""
+    out = BytesIO()
+    if picture.getcolors(_FEW_COLOURS) is None:
+        picture.save(out, "JPEG", quality=90)
+    else:
+        picture.save(out, "PNG")
+    return out.getvalue()
+
+
+def is_blank(picture: Image) -> bool:
+    """Return whether a picture has one colour."""
+    extrema = cast("tuple[tuple[int, int], ...]", picture.getextrema())
+    return all(low == high for low, high in extrema)
+
+
+def own_jpeg(drawn: Drawn, sheet: Sheet, how: How) -> bytes | None:
+    """Return a picture's own file, if it shows what the page displays.
+
+    None where it is no JPEG, is turned, cut off or stretched, has more pixels than are
+    read, or is displayed in other colours: through a mask, or of four inks.
+    """
+    own = picture_of(drawn, sheet)
+    wide, high = own.get_px_size()
+    m = drawn.matrix
+    x0, y0, x1, y1 = drawn.box
+    is_upright = sheet.page.get_rotation() == 0 and m.a > 0 and m.d > 0
+    is_straight = abs(m.b) + abs(m.c) < 0.01 * (m.a + m.d)
+    shape = (x1 - x0) * high / max((y1 - y0) * wide, 1e-6)
+    if (
+        drawn.is_cut
+        or not (is_upright and is_straight)
+        or abs(shape - 1) > _ONE_SHAPE
+        or wide * high > how.pixels
+        or own.get_filters(skip_simple=True) != ["DCTDecode"]
+    ):
+        return None
+    data = bytes(own.get_data(decode_simple=True))
+    small = _small(data)
+    if small is None:
+        return None
+    from PIL import ImageChops, ImageStat
+
+    seen = shown(sheet, drawn.box, scale_of(drawn, sheet), _SMALL)
+    apart = ImageChops.difference(seen.convert("RGB"), small.resize(seen.size))
+    return data if max(ImageStat.Stat(apart).mean) <= _MOST_APART else None
+
+
+def is_broken(drawn: Drawn, sheet: Sheet) -> bool:
+    """Return whether a picture that comes out blank does so for want of its data."""
+    own = picture_of(drawn, sheet)
+    filters = own.get_filters(skip_simple=True)
+    if pdfium.FPDFImageObj_GetImageDataRaw(drawn.raw, None, 0) > _MOST_CHECKED:
+        return False
+    if filters and filters[-1] in ("DCTDecode", "JPXDecode"):
+        return _small(bytes(own.get_data(decode_simple=True))) is None
+    wide, high = own.get_px_size()
+    if filters or wide * high > _MOST_CHECKED:
+        return False
+    try:
+        bits = max(own.get_metadata().bits_per_pixel, 1)
+    except PdfiumError:
+        return True
+    has = pdfium.FPDFImageObj_GetImageDataDecoded(drawn.raw, None, 0)
+    return bool(has < (wide * bits + 7) // 8 * high)
+
+
+def _small(data: bytes) -> Image | None:
+    """Return a small copy of a picture's file; None: it cannot be shown as it is."""
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(BytesIO(data)) as opened:
+            is_turned = opened.getexif().get(0x0112, 1) != 1
+            if is_turned or opened.mode not in ("L", "RGB", "RGBA"):
+                return None
+            opened.draft("RGB", (_SMALL, _SMALL))
+            return cast("Image", opened.convert("RGB").resize((_SMALL, _SMALL)))
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
+        return None
