@@ -38,6 +38,7 @@ from llama_index_mmrag.nodes.node import LETTERING
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue
 from llama_index_mmrag.stores.client import client_at
+from llama_index_mmrag.stores.filter_fields import FieldKind, checked_fields_of
 from llama_index_mmrag.stores.reader_card import reader_in, reader_on
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ class MultiModalQdrantIndex(Upkeep, Made, Pipelines, Engines):
         hybrid: bool | str | Bm25Encoder | None = None,
         read_pictures: bool | str | PictureReader | None = None,
         reread: str | None = None,
+        filter_fields: Mapping[str, FieldKind] | None = None,
         settings: ReadSettings | None = None,
         roots: Mapping[str, str | Path] | None = None,
         catalogue: str | Path | Literal[False] | None = None,
@@ -199,6 +201,9 @@ class MultiModalQdrantIndex(Upkeep, Made, Pipelines, Engines):
                 are there already are read now, which takes a second each.
             reread: "lettering" has all pictures read anew, now, by another engine or
                 version too.
+            filter_fields: Keys of metadata that a new index is filtered by, and their
+                kinds: {"year": "integer"}. Others are filtered by as well, by looking
+                at each node. `page` and the like are declared already.
             settings: How files and documents become nodes.
             roots: Where folders that were indexed elsewhere lie on this machine, by
                 their roots' names: their pictures are shown from there.
@@ -237,7 +242,7 @@ class MultiModalQdrantIndex(Upkeep, Made, Pipelines, Engines):
             )
         if catalogue is not False:
             instance(catalogue, "open(): catalogue", str, Path, or_none=True)
-        words = named(hybrid)
+        words, fields = named(hybrid), checked_fields_of(filter_fields)
         encoders = encoders_of(embed_model, image_embed_model)
         is_temporary = MEMORY in (path, location)
         with ExitStack() as opened, ExitStack() as unfinished:
@@ -248,7 +253,7 @@ class MultiModalQdrantIndex(Upkeep, Made, Pipelines, Engines):
                 chosen = chosen_reader(read_pictures, reread, reader_in(root), root)
                 with encoders.told():
                     channels = channels_in(
-                        root, encoders.of, composition, words, chosen.card
+                        root, encoders.of, composition, words, chosen.card, fields
                     )
                 unfinished.callback(close_all, channels)
                 for channel in channels if is_temporary else ():
@@ -280,6 +285,7 @@ class MultiModalQdrantIndex(Upkeep, Made, Pipelines, Engines):
                         composition,
                         hybrid=words,
                         reader=chosen.card,
+                        filter_fields=fields,
                         aclient=aclient,
                     )
                 known = catalogue_on(client, collection, catalogue)

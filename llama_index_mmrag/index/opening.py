@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -32,6 +33,9 @@ from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.retrieval.composed_query import check_spaces
 from llama_index_mmrag.stores import QdrantEdgeVectorStore
 from llama_index_mmrag.stores.checking import StoreCheck, check_store, note_media
+from llama_index_mmrag.stores.edge_layout import POINTER
+from llama_index_mmrag.stores.edge_opening import all_fields
+from llama_index_mmrag.stores.filter_fields import check_declared
 from llama_index_mmrag.stores.format import ReaderCard, entry_of, new_index_id
 from llama_index_mmrag.stores.manifest import (
     check_manifest,
@@ -54,6 +58,7 @@ def channels_in(
     composition: Composition | None,
     hybrid: bool | Bm25Encoder | None = None,
     reader: ReaderCard | None = None,
+    filter_fields: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Channel]:
     """Return the open channels of a folder, which is made a store if it is none.
 
@@ -63,6 +68,7 @@ def channels_in(
         composition: What composes a text's and a picture's vectors; None: nothing.
         hybrid: As for `MultiModalQdrantIndex.open`.
         reader: What reads the pictures; None: nothing does.
+        filter_fields: As for `MultiModalQdrantIndex.open`, checked.
 
     Raises:
         InvalidSetting: The composition cannot compose vectors of these encoders.
@@ -82,16 +88,23 @@ def channels_in(
         unfinished.callback(close_all, channels)
         places = opened_places(root, collections)
         for name, (folder, model) in places.items():
+            how = (
+                {}
+                if (folder / POINTER).is_file()
+                else {"payload_indexes": all_fields(filter_fields)}
+            )
             if composition is not None and name == COMPOSED:
-                store = QdrantEdgeVectorStore.open(folder, dim=dim)
+                store = QdrantEdgeVectorStore.open(folder, dim=dim, **how)
                 channels.append(_composed_channel(store, composition, encoders))
             else:
                 store = QdrantEdgeVectorStore.open(
                     folder,
                     dim=dimension_of(model),
                     enable_hybrid=_hybrid_for(name, channels, hybrid) or None,
+                    **how,
                 )
                 channels.append(_channel(name, store, model, hybrid))
+            check_declared(filter_fields, store.client.indexes, f"store {str(root)!r}")
         check_places(root, {name: folder for name, (folder, _) in places.items()})
         entries = {
             c.name: entry_of(
@@ -119,6 +132,7 @@ def channels_on(
     *,
     hybrid: bool | Bm25Encoder | None = None,
     reader: ReaderCard | None = None,
+    filter_fields: Mapping[str, str] = MappingProxyType({}),
     aclient: AsyncQdrantClient | None = None,
 ) -> list[Channel]:
     """Return the channels of a server's collections, made if they are missing.
@@ -130,6 +144,7 @@ def channels_on(
         composition: As for `channels_in`.
         hybrid: As for `MultiModalQdrantIndex.open`.
         reader: As for `channels_in`.
+        filter_fields: As for `channels_in`.
         aclient: For queries that hold no thread.
 
     Raises:
@@ -162,6 +177,7 @@ def channels_on(
             reader=reader if name == LETTERING else None,
             index_id=index_id,
             hybrid=_hybrid_for(name, channels, hybrid),
+            filter_fields=filter_fields,
             aclient=aclient,
         )
         channels.append(_channel(name, store, model, hybrid))
@@ -172,6 +188,7 @@ def channels_on(
         space_id=space_id,
         dim=dim,
         index_id=index_id,
+        filter_fields=filter_fields,
         aclient=aclient,
     )
     if composition is not None and composed is not None:

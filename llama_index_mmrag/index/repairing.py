@@ -48,6 +48,7 @@ from llama_index_mmrag.stores.checking import (
     note_media,
 )
 from llama_index_mmrag.stores.edge_layout import LOCK, new_name, room_for_repair
+from llama_index_mmrag.stores.edge_opening import all_fields
 from llama_index_mmrag.stores.edge_points import node_of, point_ids, point_of
 from llama_index_mmrag.stores.format import CollectionEntry, Place
 from llama_index_mmrag.stores.locks import FolderLock
@@ -193,6 +194,9 @@ class _Work:
             distance=entry.distance,
             vector_name=entry.vector,
             quantisation=quantisation,
+            payload_indexes=all_fields(entry.filter_fields)
+            if name in self._new
+            else None,
             enable_hybrid=entry.words and made_by(entry.words, None, name),
         )
         if name in self._damaged and entry.alignment is not None:

@@ -26,6 +26,7 @@ from llama_index_mmrag.stores.edge_engine import (
 )
 from llama_index_mmrag.stores.edge_folder import EdgeFolder
 from llama_index_mmrag.stores.edge_index import build_index
+from llama_index_mmrag.stores.filter_fields import FILTER_FIELDS
 from llama_index_mmrag.stores.native import DOC_ID_KEY
 from llama_index_mmrag.stores.quantisation import Quantisation
 from llama_index_mmrag.stores.threaded import ThreadedVectorStore
@@ -40,6 +41,11 @@ DEFAULT_PAYLOAD_INDEXES = {
     GIVEN_ID_KEY: "keyword",
 }
 """Payload fields that are indexed unless others are declared."""
+
+
+def all_fields(filter_fields: Mapping[str, str]) -> dict[str, str]:
+    """Return what a new collection of an index is indexed by."""
+    return {**DEFAULT_PAYLOAD_INDEXES, **FILTER_FIELDS, **filter_fields}
 
 
 class OpensFolder(CheckedComponent, ThreadedVectorStore, ABC):

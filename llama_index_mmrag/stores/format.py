@@ -15,6 +15,8 @@ from llama_index_mmrag.composition import Composition, composition_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting, StoreUnusable
 from llama_index_mmrag.lettering import PictureReader
 from llama_index_mmrag.stores.edge import QdrantEdgeVectorStore
+from llama_index_mmrag.stores.edge_opening import DEFAULT_PAYLOAD_INDEXES
+from llama_index_mmrag.stores.filter_fields import FILTER_FIELDS
 from llama_index_mmrag.stores.quantisation import oversampling_of
 
 FORMAT = 3
@@ -105,11 +107,14 @@ class CollectionEntry(Record):
         alignment: Name of the file with the transform that its vectors went through,
             in that folder; None: they are the encoder's own.
         space: Name of the space that they are in since; None: it was not compressed.
+        filter_fields: Keys of metadata that it is indexed by, and their kinds, beside
+            those of every collection.
     """
 
     folder: FileName
     alignment: FileName | None = None
     space: str | None = None
+    filter_fields: dict[str, str] = {}
 
 
 class Place(NamedTuple):
@@ -164,6 +169,11 @@ def entry_of(
         oversampling=oversampling_of(store.quantisation),
         folder=Path(store.path).name,
         words=None if store.words is None else store.words.card(),
+        filter_fields={
+            name: kind
+            for name, kind in store.client.indexes.items()
+            if name not in {*DEFAULT_PAYLOAD_INDEXES, *FILTER_FIELDS}
+        },
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from llama_index_mmrag.embeddings.bm25 import Bm25Encoder, made_by
@@ -13,11 +14,13 @@ from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, MODALITY_KEY
 from llama_index_mmrag.stores.client import (
     create_collection,
     index_fields,
+    is_local,
     vector_params,
 )
 from llama_index_mmrag.stores.collection_of import collection_of
 from llama_index_mmrag.stores.edge_engine import DENSE_NAME, MAKE_ANEW, SPARSE_NAME
 from llama_index_mmrag.stores.encoder_card import check_record, record_in
+from llama_index_mmrag.stores.filter_fields import FILTER_FIELDS, check_declared
 from llama_index_mmrag.stores.format import (
     ReaderCard,
     Record,
@@ -81,7 +84,7 @@ def tell_of_namesake(client: QdrantClient, collection: str, text_name: str) -> N
             )
 
 
-def open_server_collection(
+def open_server_collection(  # noqa: PLR0913 - what a new one is made with
     client: QdrantClient,
     collection_name: str,
     *,
@@ -91,6 +94,7 @@ def open_server_collection(
     reader: ReaderCard | None = None,
     index_id: str | None = None,
     hybrid: bool | Bm25Encoder | None = False,
+    filter_fields: Mapping[str, str] = MappingProxyType({}),
     aclient: AsyncQdrantClient | None = None,
 ) -> QdrantVectorStore:
     """Return LlamaIndex's store over a collection, which is created if it is missing.
@@ -108,11 +112,12 @@ def open_server_collection(
         index_id: Of the index that a new collection is part of; None: of a new one.
         hybrid: Whether vectors of words stand beside it, or what makes them; None: what
             it has, if anything says that we made them.
+        filter_fields: What a new one is indexed by beside `FILTER_FIELDS`.
         aclient: For queries that hold no thread.
 
     Raises:
         CollectionMismatch: The collection exists with vectors of another name, size or
-            distance, or was filled by another encoder, or has not the words.
+            distance, or was filled by another encoder, or has not the words or fields.
         StoreUnusable: The server does not answer, or refuses; or the collection has
             another format.
     """
@@ -125,10 +130,16 @@ def open_server_collection(
                 client,
                 collection_name,
                 vectors=models.VectorParams(size=dim, distance=models.Distance.COSINE),
-                indexes=_INDEXES,
+                indexes={**_INDEXES, **FILTER_FIELDS, **filter_fields},
                 beside_words=DENSE_NAME if hybrid else None,
             )
-        described = client.get_collection(collection_name).config
+        found = client.get_collection(collection_name)
+        described = found.config
+        if not is_local(client):  # which scans, and keeps no index
+            known = {
+                k: str(one.data_type.value) for k, one in found.payload_schema.items()
+            }
+            check_declared(filter_fields, known, f"collection {collection_name!r}")
         words = words_in(described, collection_name, hybrid)
         how: dict[str, Any] = {}
         if words is not None:  # else LlamaIndex downloads a model that makes them
@@ -245,6 +256,7 @@ def open_server_composed(
     space_id: str | None,
     dim: int,
     index_id: str | None = None,
+    filter_fields: Mapping[str, str] = MappingProxyType({}),
     aclient: AsyncQdrantClient | None = None,
 ) -> QdrantVectorStore | None:
     """Return the store of composed vectors beside the collections of the parts.
@@ -255,7 +267,8 @@ def open_server_composed(
         space_id: Of the composition; None for an index without early fusion, which has
             no such store.
         dim: Length of the composed vectors.
-        index_id: As for `open_server_collection`.
+        index_id: As for `open_server_collection`, and so is what follows.
+        filter_fields: For a new one.
         aclient: For queries that hold no thread.
 
     Raises:
@@ -280,6 +293,7 @@ def open_server_composed(
         dim=dim,
         composition=space_id,
         index_id=index_id,
+        filter_fields=filter_fields,
         aclient=aclient,
     )
 

@@ -107,6 +107,7 @@ def test_entry_is_what_the_collection_is(quantisation, oversampling, tmp_path):
         "oversampling": oversampling,
         "words": None,
         "reader": None,
+        "filter_fields": {},
         "folder": "composed",
     }
 
