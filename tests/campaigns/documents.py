@@ -1,16 +1,20 @@
 """Documents that attack who reads them: each a line of the report, the rest goes in.
 
 Each lies in a folder of its own beside a page that is well, and all in one folder
-again. Run as a module; prints a table of what came of each: seconds, with those of
-children, with opening and closing, the most memory of all processes that is their own, and what is said; and every one that came to what it
-must not: no problem that says so, its words not in, more than 5 CPU s or 500 MB.
+again; then files that are rewritten or removed while they are read, and a disk that is
+full when their pictures are kept. Run as a module; prints a table of what came of each:
+seconds, those of CPU (children, opening and closing with them), the most memory of all
+processes that is their own, what is said; and every one that came to what it must not:
+no problem that says so, its words not in, more than 5 CPU s or 500 MB.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import logging
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -19,13 +23,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from llama_index_mmrag import MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
+from llama_index_mmrag.errors import StoreFull
 from llama_index_mmrag.ingestion import ReadLimits, ReadSettings
-from tests.support.hostile_documents import CASES, SECRET, make_all
+from tests.campaigns.full_disk import CANNOT, disk, take
+from tests.support.hostile_documents import CASES, SECRET, make_all, of_epub
 
 MOST_S, MOST_MB = 5.0, 500.0
 WELL, PAGE = "well.md", "# Well\n\nA red kite."
@@ -144,6 +153,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=[], help="names that contain this")
     parser.add_argument("--every", type=int, default=1, help="try each n-th case")
+    parser.add_argument("--rounds", type=int, default=40, help="files that change")
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     names = [n for n in CASES if not given.only or any(o in n for o in given.only)]
@@ -159,6 +169,9 @@ def main() -> int:
         asked += ["--only", *given.only] if given.only else []
         subprocess.run([sys.executable, "-m", __spec__.name, *asked], check=True)
         wrongs = tried(names, made, Path(temporary, "together"))
+        wrongs += moved(Path(temporary, "moved"), random.Random(0), given.rounds)
+        if sys.platform == "linux":
+            wrongs += full(Path(temporary))
     print(f"{len(names)} cases, {len(wrongs)} wrong", *wrongs, sep="\n")
     return len(wrongs)
 
@@ -182,6 +195,81 @@ def tried(names: list[str], made: Path, together: Path) -> list[str]:
     for name in names:
         one = {**came, "s": 0.0, "cpu_s": 0.0, "mb": 0.0}
         wrongs += [f"together, {name!r}: {it}" for it in wrong_with(name, one)]
+    return wrongs
+
+
+def book(word: str, n: int = 4000) -> bytes:
+    """Return a book that takes a moment to read."""
+    return of_epub(f"<p>{word} kites are in the air.</p>" * n)
+
+
+def moved(folder: Path, rng: random.Random, rounds: int) -> list[str]:
+    """Return what is wrong after files changed, or went, while they were read.
+
+    When they lie still again, the next run has what is there, and nothing else.
+    """
+    folder.mkdir()
+    (folder / WELL).write_text("Well.")
+    wrongs, file, other = [], folder / "book.epub", folder / "other"
+    for turn in range(rounds):
+        file.write_bytes(book("Red"))
+        is_removed = turn % 3 == 2
+        with (
+            tempfile.TemporaryDirectory() as store,
+            MultiModalQdrantIndex.open(store, embed_model=ColourEncoder()) as index,
+        ):
+            inserting = threading.Thread(target=index.insert_directory, args=(folder,))
+            inserting.start()
+            time.sleep(rng.random() * 0.6)
+            if is_removed:
+                file.unlink()
+            elif turn % 3:
+                file.write_bytes(book("Blue"))  # in place: half of it may be read
+            else:
+                other.write_bytes(book("Blue"))
+                other.replace(file)
+            inserting.join()
+            index.refresh(folder)
+            nodes = index.channels[0].collection.nodes_where(None)
+            words = {node.get_content().split()[0] for node in nodes}
+            if words != ({"Well."} if is_removed else {"Well.", "Blue"}):
+                wrongs.append(f"moved, turn {turn}: {sorted(words)} is in the index")
+    print(f"{rounds} files that changed while they were read")
+    return wrongs
+
+
+def full(beside: Path) -> list[str]:
+    """Return what is wrong with an index whose disk has no room for pictures.
+
+    With room, the next run has all of them.
+    """
+    folder = beside / "pictures"
+    folder.mkdir()
+    for n in range(30):
+        picture = BytesIO()
+        noise = [Image.effect_noise((900, 900), 90 + n) for _ in "RGB"]
+        Image.merge("RGB", noise).save(picture, "PNG")
+        data = base64.b64encode(picture.getvalue()).decode()
+        (folder / f"{n}.html").write_text(
+            f"<p>Red {n}<img src='data:image/png;base64,{data}'>"
+        )
+    wrongs: list[str] = []
+    try:
+        with disk("tmpfs", 210, beside) as place:
+            take(place, 130 << 20)
+            store, encoder = place / "store", ColourEncoder()
+            with MultiModalQdrantIndex.open(store, embed_model=encoder) as index:
+                try:
+                    index.insert_directory(folder)
+                    wrongs.append("full: nothing is said")
+                except StoreFull:
+                    print(f"full: {len(list(index.ref_doc_ids()))} of 30 are in")
+                (place / "ballast").unlink()
+                index.insert_directory(folder)
+                if (n := len(list(index.ref_doc_ids()))) != 30:
+                    wrongs.append(f"full: {n} of 30 are in when there is room")
+    except OSError as error:
+        print(f"full: {CANNOT}: {error}")
     return wrongs
 
 
