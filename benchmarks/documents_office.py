@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,26 @@ def word(blocks: list[Block], file: Path) -> Made:
             for one in pictures_of(block):
                 shape = shown.add_run().add_picture(str(one.file), width=Inches(2.5))
                 shape._inline.docPr.set("descr", one.alt)
-            document.add_paragraph(block.caption, "Caption")
+            _caption(document, block.caption, n % 3)
         else:
-            document.add_paragraph(block.caption, "Caption")
+            _caption(document, block.caption, n % 3)
             _table(document, block)
     _add_notes(document, notes)
     document.save(str(file))
     return Made(file, blocks)
+
+
+def _caption(document: Any, text: str, kind: int) -> None:
+    """Add a caption by its style, or by a field that counts, as Word writes both."""
+    if kind:
+        document.add_paragraph(text, "Caption")
+        return
+    label, number, said = re.split(r"(?<=\.)(\d+)", text, maxsplit=1)
+    added = document.add_paragraph(label)
+    field = f"<w:fldSimple {nsdecls('w')} w:instr=' SEQ x \\* ARABIC '>"
+    added._p.append(parse_xml(f"{field}<w:r><w:t/></w:r></w:fldSimple>"))
+    next(added._p.iter(qn("w:fldSimple")))[0][0].text = number
+    added.add_run(said)
 
 
 def _paragraph(document: Any, block: Paragraph, kind: int) -> None:
