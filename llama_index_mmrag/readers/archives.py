@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from lxml import etree
 
@@ -23,6 +23,9 @@ from llama_index_mmrag.files.reading import check_regular
 from llama_index_mmrag.readers.how import How
 
 _LEADS_OUT = re.compile(r"[/\\]|[a-zA-Z]:|(.*[/\\])?\.\.([/\\]|$)", re.DOTALL)
+_SMALL = 8 << 20
+_PICTURES = (".bmp", ".gif", ".png", ".tif", ".tiff", ".emf", ".wmf")
+"""What may be blank, and then packs to a thousandth."""
 _IS_ENCRYPTED = 1
 _BROKEN = (
     *(BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError),
@@ -64,8 +67,22 @@ class Archive:
             raise self.unreadable(f"it is no whole zip ({error})") from error
         entries = self._zip.infolist()
         self.names = tuple(entry.filename for entry in entries)
+        why, advice = self._wrong_with(entries, n_bytes, how)
+        if why:
+            self.close()
+            raise self.unreadable(why, advice)
+
+    def _wrong_with(
+        self, entries: list[ZipInfo], n_bytes: int, how: How
+    ) -> tuple[str, str]:
+        """Return why a zip is refused by what it says, and what to do; or "", ""."""
         unpacked = sum(entry.file_size for entry in entries)
         most = min(how.unpacked_bytes, how.unpacked_ratio * n_bytes)
+        for one in entries:
+            # Of each, or what cannot be packed would make room for what can.
+            its = max(_SMALL, how.unpacked_ratio * one.compress_size)
+            if one.file_size > its and not one.filename.endswith(_PICTURES):
+                unpacked, most = one.file_size, its
         why = advice = ""
         if n_bytes > how.most_bytes:
             why = f"it has more than {how.most_bytes:,} bytes"
@@ -81,9 +98,7 @@ class Archive:
             why, advice = "it is encrypted", "Save it without a password"
         elif {one.compress_type for one in entries} - {ZIP_STORED, ZIP_DEFLATED}:
             why = "it is compressed in another way than such files are"
-        if why:
-            self.close()
-            raise self.unreadable(why, advice)
+        return why, advice
 
     def __enter__(self) -> Archive:  # noqa: PYI034 - typing.Self needs Python 3.11
         """Return itself."""
@@ -118,16 +133,28 @@ class Archive:
             doctype: Whether it may name a document type, which is not fetched. No file
                 may declare entities.
         """
-        self._check_xml(name, doctype=doctype)
+        self.root(name, doctype=doctype)
         with self._opened(name) as stream:
             return etree.parse(stream, etree.XMLParser(**_SAFELY)).getroot()
+
+    def root(self, name: str, *, doctype: bool = False) -> Any:
+        """Return an XML file's root as it begins, and nothing in it; else as `xml`."""
+        with self._opened(name) as stream:
+            _, root = next(etree.iterparse(stream, ("start",), **_SAFELY))
+            declared = root.getroottree().docinfo.internalDTD
+            if declared is not None and (not doctype or any(declared.iterentities())):
+                raise self.unreadable(
+                    f"{name!r} in it has a document type (DTD), which may declare and "
+                    f"fetch anything"
+                )
+            return root
 
     def elements(self, name: str, *tags: str) -> Iterator[Any]:
         """Yield an XML file's elements of these tags, each when it was read.
 
         Whoever takes them clears those that it has done with.
         """
-        self._check_xml(name, doctype=False)
+        self.root(name)
         with self._opened(name) as stream:
             for _, element in etree.iterparse(stream, ("end",), tag=tags, **_SAFELY):
                 yield element
@@ -142,7 +169,7 @@ class Archive:
         with ZipFile(packed, "w") as made:
             for name in self.names:
                 if name.endswith((".xml", ".rels")):
-                    self._check_xml(name, doctype=False)
+                    self.root(name)
                 made.writestr(name, b"" if is_empty(name) else self.read(name))
         packed.seek(0)
         return packed
@@ -160,17 +187,6 @@ class Archive:
             )
             for reference in data.iter(f"{_XMLENC}CipherReference")
         )
-
-    def _check_xml(self, name: str, *, doctype: bool) -> None:
-        """Look at what stands before an XML file's root."""
-        with self._opened(name) as stream:
-            _, root = next(etree.iterparse(stream, ("start",), **_SAFELY))
-            declared = root.getroottree().docinfo.internalDTD
-            if declared is not None and (not doctype or any(declared.iterentities())):
-                raise self.unreadable(
-                    f"{name!r} in it has a document type (DTD), which may declare and "
-                    f"fetch anything"
-                )
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[IO[bytes]]:

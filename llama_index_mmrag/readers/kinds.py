@@ -44,10 +44,13 @@ class ChildReader:
 
 _WEB = ChildReader("web", "selectolax", "documents")
 
+_DOCX = ChildReader("docx", "lxml", "documents", False, "zip archive")
+
 CHILD_READERS: dict[str, ChildReader] = {
     **dict.fromkeys((".html", ".htm", ".xhtml"), _WEB),
     **dict.fromkeys((".doc", ".xls"), _WEB),
     ".epub": ChildReader("epub", "selectolax", "documents", False, "zip archive"),
+    **dict.fromkeys((".docx", ".docm"), _DOCX),
 }
 """By suffix in lower case: a new format is a row here and its module."""
 
@@ -56,13 +59,13 @@ NAMED_OTHERWISE = frozenset({".doc", ".xls"})
 only where they hold that."""
 
 _LLAMAINDEX = "Load them with a LlamaIndex reader and insert() its documents."
-_SAVE_AS_HTML = (
-    "Convert them: soffice --headless --convert-to html FILE (or load them with a "
+_CONVERT = (
+    "Convert them: soffice --headless --convert-to {} FILE (or load them with a "
     "LlamaIndex reader and insert() its documents)."
 )
 _AS_PICTURE = "Export them as PNG or JPEG."
 _ADVICE = {
-    ".doc .docx .rtf .odt": _SAVE_AS_HTML,
+    ".doc .rtf .odt": _CONVERT.format("docx"),
     ".pdf .ppt .pptx .odp .eml .msg .mbox": _LLAMAINDEX,
     ".csv .tsv .jsonl .xls .xlsx .ods .ipynb": _LLAMAINDEX,
     ".svg .psd .heic .heif .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf": _AS_PICTURE,
@@ -118,6 +121,8 @@ def content_of(file: Path) -> str:
 def mistaken(file: Path, content: str) -> DocumentUnreadable:
     """Return the error that says what a file is that is named as something else."""
     advice = "Name it as what it is."
+    if content == "html":
+        content = "web page (HTML)"
     if content == _OLE:
         advice = "Save it without one, or convert it: soffice --headless --convert-to "
         advice += "docx FILE (or pptx)."

@@ -113,7 +113,7 @@ def test_what_is_not_read_is_told_with_what_to_do(write, tmp_path):
     with open_one(tmp_path / "store") as index:
         report = index.insert_directory(tmp_path)
     assert [line.partition(":")[0] for line in report.advice] == [".doc 2", ".mp4 1"]
-    assert "soffice --headless --convert-to html" in report.advice[0]
+    assert "soffice --headless --convert-to docx" in report.advice[0]
     with pytest.raises(DocumentUnreadable, match="soffice --headless"):
         read_file(tmp_path / "a.doc")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import tracemalloc
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZipFile, ZipInfo
@@ -58,6 +59,14 @@ def test_what_it_holds_is_read(zipped):
 def test_names_that_lead_out_or_stand_twice_are_refused(names, told, zipped):
     with pytest.raises(DocumentUnreadable, match=told):
         Archive(zipped(*((name, b"x") for name in names)), How())
+
+
+def test_what_cannot_be_packed_makes_no_room_for_what_can(zipped):
+    noise = ("noise.bin", random.Random(0).randbytes(100_000))
+    file = zipped(noise, ("a.xml", bytes(9 << 20)))
+    with pytest.raises(DocumentUnreadable, match="unpacks to 9,437,184 bytes"):
+        Archive(file, How())
+    Archive(zipped(noise, ("blank.bmp", bytes(9 << 20))), How()).close()
 
 
 def test_what_unpacks_to_more_than_the_limits_is_refused_unopened(zipped):

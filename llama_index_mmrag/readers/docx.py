@@ -1,0 +1,105 @@
+"""Word files: sections under their headings, with what python-docx leaves out.
+
+Tracked insertions, content controls, text boxes, notes, formulas, charts. The body is
+read element by element, so that its memory is that of a section.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from llama_index_mmrag.errors import DocumentUnreadable
+from llama_index_mmrag.readers.archives import Archive
+from llama_index_mmrag.readers.docx_body import Story
+from llama_index_mmrag.readers.docx_captions import Block, caption_blocks
+from llama_index_mmrag.readers.docx_styles import Numbers, Styles
+from llama_index_mmrag.readers.how import How
+from llama_index_mmrag.readers.office import (
+    Pictures,
+    local,
+    main_part,
+    metadata_of,
+    part_of,
+    relations_of,
+)
+from llama_index_mmrag.readers.page import Page
+from llama_index_mmrag.readers.parts import Outline, Part, sections_of
+
+_NO_TITLE = re.compile(r"(microsoft )?word\b.*|untitled.*|.*\.(docx?|dotx?|odt)", re.I)
+"""What programs give as a title that has none."""
+
+
+def read(file: Path, how: How) -> Page:
+    """Return the page of a DOCX: a section is what stands under a heading.
+
+    Raises:
+        DocumentUnreadable: It is none, broken, encrypted, or beyond a limit.
+    """
+    archive = Archive(file, how)
+    main = main_part(archive, "document", "Word document")
+    relations = relations_of(archive, main)
+    styles = Styles(archive, part_of(relations, "styles"))
+    numbers = Numbers(archive, part_of(relations, "numbering"))
+    pictures = Pictures(archive, how.pixels)
+    metadata = metadata_of(archive)
+    metadata.setdefault("language", styles.language)
+    title = metadata.get("title", "")
+    if _NO_TITLE.fullmatch(title):
+        title = ""
+    problems: list[str] = []
+
+    def blocks() -> Iterator[Block]:
+        story, is_begun = Story(archive, main, styles, numbers, pictures), False
+        with archive:
+            try:
+                for element in archive.elements(main, *_OF_A_BODY):
+                    body = element.getparent()
+                    if body is None or local(body) != "body":
+                        continue
+                    for block in story.blocks(element):
+                        yield block
+                        is_begun = True
+                    element.clear()
+                    while element.getprevious() is not None:
+                        del body[0]
+            except DocumentUnreadable as error:
+                if not is_begun:
+                    raise
+                problems.append(f"{error} What comes before it in the file went in.")
+        problems.extend(pictures.problems())
+
+    said = {key: it for key, it in metadata.items() if it}
+    return Page(sections_of(_parts(blocks(), title)), said, problems)
+
+
+_OF_A_BODY = ("{*}p", "{*}tbl", "{*}sdt", "{*}customXml", "{*}altChunk", "{*}ins")
+
+
+def _parts(blocks: Iterator[Block], title: str) -> Iterator[Part]:
+    """Yield what stands under each heading, its captions given to its pictures.
+
+    Args:
+        blocks: Of the body.
+        title: What the file says; it stands above what has no heading of the first
+            level above it.
+    """
+    outline, held = Outline(), list[Block]()
+    headings: tuple[str, ...] = (title,) if title else ()
+    for block in blocks:
+        if block.level is None:
+            held.append(block)
+            continue
+        yield _part(headings, held)
+        held = [Block("", block.links)] if block.links else []
+        below = outline.below(block.level, block.text)
+        is_titled = not title or outline.level <= 1 or below[0] == title
+        headings = below if is_titled else (title, *below)
+    yield _part(headings, held)
+
+
+def _part(headings: tuple[str, ...], held: list[Block]) -> Part:
+    caption_blocks(held)
+    texts = [(block.text, block.is_item) for block in held if block.text]
+    return Part(headings, texts, [link for block in held for link in block.links])

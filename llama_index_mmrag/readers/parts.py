@@ -1,0 +1,78 @@
+"""Parts: what stands between one heading and the next, and the sections of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, pairwise
+
+from llama_index_mmrag.readers.page import LINE, PictureLink, Section
+
+MOST_HEADING = 1_000
+"""Most characters of a heading: a longer one is a paragraph. Each stands before every
+chunk below it, so that 20 MB in one would be many times as much."""
+
+
+@dataclass(slots=True)
+class Part:
+    """What stands between one heading and the next."""
+
+    headings: tuple[str, ...]
+    blocks: list[tuple[str, bool]] = field(default_factory=list)
+    """Texts; whether each belongs into one list with that before it."""
+    links: list[PictureLink] = field(default_factory=list)
+
+    def text(self) -> str:
+        """Return its text, a blank line between paragraphs."""
+        said, was_item = [""], True
+        for block, is_item in self.blocks:
+            said += ("\n" if is_item and was_item else "\n\n", block)
+            was_item = is_item
+        return "".join(said[2:])
+
+
+class Outline:
+    """The headings that stand above a place, outermost first."""
+
+    def __init__(self) -> None:
+        self._stack: list[tuple[int, str]] = []
+
+    @property
+    def level(self) -> int:
+        """Of the outermost heading; as if there was none deeper where there is none."""
+        return self._stack[0][0] if self._stack else MOST_HEADING
+
+    def below(self, level: int, title: str) -> tuple[str, ...]:
+        """Return the headings from a heading of that level on, one that repeats once.
+
+        Args:
+            level: From 1; 0 is the title.
+            title: Its text.
+        """
+        while self._stack and self._stack[-1][0] >= level:
+            self._stack.pop()
+        self._stack.append((level, title))
+        titles: list[str] = []
+        for _, one in self._stack:
+            if titles[-1:] != [one]:
+                titles.append(one)
+        return tuple(titles)
+
+
+def sections_of(parts: Iterable[Part]) -> Iterator[Section]:
+    """Yield the parts that say something, by the rules of a Markdown page.
+
+    Each is yielded when the next one has come.
+    """
+    seen: Counter[tuple[str, ...]] = Counter()
+    for part, following in pairwise(chain(parts, [Part(())])):
+        headings, text = part.headings, part.text()
+        # A heading with nothing below it is said nowhere else.
+        is_last_word = (
+            bool(headings) and following.headings[: len(headings)] != headings
+        )
+        if text or part.links or is_last_word:
+            name = ("section", headings, seen[headings])
+            yield Section(text, tuple(part.links), headings, name, LINE)
+            seen[headings] += 1
