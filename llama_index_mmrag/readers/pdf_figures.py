@@ -33,6 +33,7 @@ from llama_index_mmrag.readers.pdf_objects import (
 from llama_index_mmrag.readers.pdf_pictures import (
     LINES_SCALE,
     encoded,
+    goes_on,
     is_blank,
     is_broken,
     own_jpeg,
@@ -97,7 +98,7 @@ def figures_of(
     drawn = [it for it in sheet.drawn if not any(is_in(it.box, box) for box in taken)]
     found, rest = _by_tags(drawn, tagged, sheet)
     pictures = [one for one in rest if one.is_picture and not _is_known(one, repeated)]
-    found += [one for one in _whole(pictures) if _is_figure(one, sheet)]
+    found += [one for one in _whole(pictures, sheet) if _is_figure(one, sheet)]
     captions = captions_on(sheet)
     figure_captions = [one for one in captions if one.kind == "figure"]
     if figure_captions or any(not one.pictures for one in found):
@@ -183,36 +184,66 @@ def _by_tags(
     return found, rest
 
 
-def _whole(pictures: list[Drawn]) -> list[Found]:
+def _whole(pictures: list[Drawn], sheet: Sheet) -> list[Found]:
     """Return pictures, those in one that a producer cut into pieces."""
     order = sorted(pictures[:_MOST_PICTURES], key=lambda one: one.box[0])
-    group = list(range(len(order)))
-
-    def root(i: int) -> int:
-        while group[i] != i:
-            group[i] = i = group[group[i]]
-        return i
-
+    laid, touching = list[tuple[int, int]](), list[tuple[int, int]]()
     for i, one in enumerate(order):
         for k in range(i + 1, len(order)):
             other = order[k]
             if other.box[0] > one.box[2] + _TOUCHING:
                 break
-            if (
-                _is_continued(one.box, other.box)
-                or is_in(other.box, one.box)
-                or (is_in(one.box, other.box))
-            ):
-                group[root(k)] = root(i)
-    parts: dict[int, list[Drawn]] = {}
-    for i, one in enumerate(order):
-        parts.setdefault(root(i), []).append(one)
-    found = [Found(around(part.box for part in its), its) for its in parts.values()]
+            if is_in(other.box, one.box) or is_in(one.box, other.box):
+                laid.append((i, k))
+            elif _is_touching(one.box, other.box):
+                touching.append((i, k))
+    if touching:
+        laid += _cut(touching, order, sheet)
+    groups = _groups(len(order), laid)
+    found = [
+        Found(around(order[i].box for i in its), [order[i] for i in its])
+        for its in groups
+    ]
     place = {id(one): n for n, one in enumerate(pictures)}
     return sorted(found, key=lambda it: min(place[id(part)] for part in it.parts))
 
 
-def _is_continued(one: Points, other: Points) -> bool:
+def _cut(
+    touching: list[tuple[int, int]], pictures: list[Drawn], sheet: Sheet
+) -> list[tuple[int, int]]:
+    """Return which of the pairs that touch are pieces of one picture.
+
+    Those without a seam; and all of a group of which half have none: one may be where
+    the picture itself has an edge.
+    """
+    page = shown(sheet, (0.0, 0.0, *sheet.size), 1.0).convert("L")
+    scale = page.width / sheet.size[0]
+
+    def is_seamless(pair: tuple[int, int]) -> bool:
+        one, other = ((side * scale for side in pictures[n].box) for n in pair)
+        return goes_on(page, (*one,), (*other,))
+
+    made: list[tuple[int, int]] = []
+    for group in _groups(len(pictures), touching):
+        pairs = [pair for pair in touching if pair[0] in group]
+        seamless = [pair for pair in pairs if is_seamless(pair)]
+        is_one = len(pairs) > 1 and len(seamless) * 2 >= len(pairs)
+        made += pairs if is_one else seamless
+    return made
+
+
+def _groups(n: int, pairs: Iterable[tuple[int, int]]) -> list[set[int]]:
+    """Return which of so many belong together, by pairs that do."""
+    groups = {i: {i} for i in range(n)}
+    for i, k in pairs:
+        if groups[i] is not groups[k]:
+            groups[i] |= groups[k]
+            for one in groups[k]:
+                groups[one] = groups[i]
+    return [*{id(group): group for group in groups.values()}.values()]
+
+
+def _is_touching(one: Points, other: Points) -> bool:
     """Return whether two boxes touch along a whole side."""
     for x in (0, 1):
         y = 1 - x

@@ -24,6 +24,9 @@ _SMALL = 64
 _MOST_APART = 24.0
 """Of 255: a JPEG and how it is displayed, as small copies. A mask or another scale of
 colours makes it 40 and more."""
+_STEP, _SEAM, _NOISE = 2, 2.0, 6.0
+"""Pixels between rows that are compared; at a seam they are more than so many times as
+far apart as those beside it, and by more than that of 255."""
 _ONE_SHAPE = 0.03
 _FEW_COLOURS = 4_096
 _MOST_CHECKED = 16 << 20
@@ -64,6 +67,32 @@ def shown(sheet: Sheet, box: Points, scale: float, most: int = MOST_SIDE) -> Ima
         rev_byteorder=True,
     )
     return cast("Image", bitmap.to_pil())
+
+
+def goes_on(page: Image, one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Return whether what is in two boxes that touch is one picture: it has no seam.
+
+    Args:
+        page: All of it, in grey.
+        one: A box, in pixels of that.
+        other: The one below or above, or beside it.
+    """
+    from PIL import ImageChops, ImageStat
+
+    x = 0 if abs(one[1] - other[1]) < abs(one[0] - other[0]) else 1
+    seam = round(max(one[x], other[x]))
+    first, last = (int(side) for side in (one[1 - x], one[3 - x]))
+
+    def row(at: int) -> Image:
+        ends = (at, first, at + 1, last) if x == 0 else (first, at, last, at + 1)
+        return page.crop(ends)
+
+    def apart(at: int) -> float:
+        both = ImageChops.difference(row(at - _STEP), row(at + _STEP))
+        return float(ImageStat.Stat(both).mean[0])
+
+    usual = max(apart(seam - 2 * _STEP), apart(seam + 2 * _STEP))
+    return apart(seam) <= _SEAM * usual + _NOISE
 
 
 def encoded(picture: Image) -> bytes:

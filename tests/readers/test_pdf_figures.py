@@ -241,6 +241,15 @@ def test_two_pictures_beside_each_other_stay_two() -> None:
     assert [figure.data for figure, _, _ in drawn(draw)] == [JPEG, JPEG]
 
 
+@pytest.mark.parametrize("is_row", [True, False])
+def test_two_pictures_that_touch_stay_two_where_a_seam_is_seen(is_row: bool) -> None:
+    def draw(canvas: Canvas) -> None:
+        put(canvas, 60, 200, 200, 100)
+        put(canvas, *((260, 200) if is_row else (60, 300)), 200, 100)
+
+    assert [figure.data for figure, _, _ in drawn(draw)] == [JPEG, JPEG]
+
+
 def test_marks_and_what_is_on_many_pages_are_no_figures() -> None:
     logo = encoded(picture(90, 60).rotate(180))
 
