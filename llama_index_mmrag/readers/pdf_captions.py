@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, TypeAlias
@@ -39,10 +39,16 @@ class Caption:
     size: float
 
 
-def captions_on(sheet: Sheet) -> list[Caption]:
-    """Return a page's captions, each with all its lines."""
+def captions_on(sheet: Sheet, left_out: Container[int] = ()) -> list[Caption]:
+    """Return a page's captions, each with all its lines.
+
+    Args:
+        sheet: The page.
+        left_out: Lines that are of none, such as a table's.
+    """
     lines, boxes = sheet.lines, sheet.boxes
-    kinds = {i: kind for i, line in enumerate(lines) if (kind := _kind(line))}
+    free = [(i, line) for i, line in enumerate(lines) if i not in left_out]
+    kinds = {i: kind for i, line in free if (kind := _kind(line))}
     if not kinds:
         return []
     leadings = _leadings(sheet)
@@ -52,7 +58,9 @@ def captions_on(sheet: Sheet) -> list[Caption]:
             continue
         its = [first]
         while (after := _next(its[-1], sheet, leadings)) is not None:
-            if after in kinds or (lines[after].is_bold and not lines[first].is_bold):
+            if after in kinds or after in left_out:
+                break
+            if lines[after].is_bold and not lines[first].is_bold:
                 break
             its.append(after)
         box = around(boxes[i] for i in its)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -28,7 +29,8 @@ _MOST_TEXT = 0.5
 _PART_GAP, _LABEL_GAP = 12.0, 8.0
 """Points between two parts of a drawing, and to its words."""
 _MOST_LABEL = 8
-"""Words of a line of them."""
+"""Words of a line of them, but for the numbers of an axis."""
+_WORD = re.compile(r"[^\W\d_]+")
 _MARGIN = 3.0
 """Points around a drawing, so that its outermost lines are whole."""
 
@@ -180,6 +182,6 @@ def with_margin(box: Points, sheet: Sheet) -> Points:
 
 def _is_label(block: tuple[Points, list[int]], box: Points, sheet: Sheet) -> bool:
     """Return whether words beside a drawing are on it, and no paragraph or heading."""
-    words = max(len(sheet.lines[i].text.split()) for i in block[1])
+    words = max(len(_WORD.findall(sheet.lines[i].text)) for i in block[1])
     (x0, y0, x1, y1), high = block[0], box[3] - box[1]
     return words <= _MOST_LABEL and y1 - y0 <= high and x1 - x0 <= box[2] - box[0]

@@ -99,7 +99,7 @@ def figures_of(
     found, rest = _by_tags(drawn, tagged, sheet)
     pictures = [one for one in rest if one.is_picture and not _is_known(one, repeated)]
     found += [one for one in _whole(pictures, sheet) if _is_figure(one, sheet)]
-    captions = captions_on(sheet)
+    captions = captions_on(sheet, {i for box in taken for i in sheet.lines_in(box)})
     figure_captions = [one for one in captions if one.kind == "figure"]
     if figure_captions or any(not one.pictures for one in found):
         paths = [one for one in rest if not one.is_picture]

@@ -75,8 +75,8 @@ def tables_of(sheet: Sheet) -> list[Table]:
     found = [*ruled_all_around(level, upright, words)]
     rest = [one for one in level if not any(is_met(one, it.box) for it in found)]
     found += _with_rules(rest, words)
-    captions = [one for one in captions_on(sheet) if one.kind == "table"]
     taken = {it.line for one in found for it in words if holds(one.box, it.at)}
+    captions = [one for one in captions_on(sheet, taken) if one.kind == "table"]
     is_apart = between(sheet, taken)
     links = linked(captions, [one.box for one in found], ("above", "below"), is_apart)
     tables = []

@@ -62,6 +62,16 @@ def chart(canvas: Canvas, x: float, top: float, wide: float, high: float) -> Non
         canvas.drawString(x + 12 + n * wide / 6, foot + 4, f"b{n}")
 
 
+def plot(canvas: Canvas, x: float, top: float, wide: float, high: float) -> None:
+    """Draw a line on axes whose numbers stand close in one line."""
+    foot = HIGH - top - high
+    canvas.rect(x, foot + 30, wide, high - 30)
+    canvas.line(x, foot + 30, x + wide, foot + high)
+    canvas.setFont("Times-Roman", 8)
+    canvas.drawString(x, foot + 20, "1 2 3 4 5 6 7 8 9 10 11 12 13 14")
+    canvas.drawString(x + 100, foot + 6, "seconds")
+
+
 def written(*draws: Callable[[Canvas], None], crop: object = None) -> bytes:
     out = BytesIO()
     canvas = Canvas(out, pagesize=(WIDE, HIGH))
@@ -302,6 +312,16 @@ def test_a_drawing_with_a_caption_is_drawn_with_its_words(is_in_a_form: bool) ->
     shown = Image.open(BytesIO(figure.data))
     assert shown.width > 500
     assert shown.convert("L").getextrema() == (0, 255)
+
+
+def test_numbers_of_an_axis_are_of_its_drawing() -> None:
+    def draw(canvas: Canvas) -> None:
+        plot(canvas, 100, 200, 300, 150)
+        say(canvas, 100, 360, "Figure 1: A line", 8)
+
+    ((figure, caption, labels),) = drawn(draw)
+    assert (caption, len(labels)) == ("Figure 1: A line", 2)
+    assert figure.box == pytest.approx(PLACE, abs=0.02)
 
 
 def test_a_drawing_without_a_caption_and_frames_are_left() -> None:

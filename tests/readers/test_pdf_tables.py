@@ -127,6 +127,23 @@ def test_two_tables_of_a_page_are_two() -> None:
     assert [table.cells for table in tables] == [ROWS, ROWS[:3], ROWS[::-1]]
 
 
+def test_a_head_close_below_a_caption_is_not_of_it() -> None:
+    look = [
+        *DRAWN,
+        ("FONTSIZE", (0, 0), (-1, -1), 10),
+        ("TOPPADDING", (0, 0), (-1, 0), 1),
+    ]
+
+    def draw(canvas: Canvas) -> None:
+        for n, top in enumerate((188, 300)):
+            say(canvas, top, f"Table {n}: Parts of the brain", 100)
+            put(canvas, ROWS[:3], look, top + 12)
+
+    tables, sheet = read(draw)
+    said = [[sheet.lines[i].text for i in table.caption] for table in tables]
+    assert said == [[f"Table {n}: Parts of the brain"] for n in (0, 1)]
+
+
 def test_text_between_rules_and_frames_and_plots_is_no_table() -> None:
     def draw(canvas: Canvas) -> None:
         for top in (40, 300, 780):  # of head, middle and foot
