@@ -24,7 +24,6 @@ from llama_index_mmrag.readers.pdf_objects import (
     holds,
     strokes,
 )
-from llama_index_mmrag.readers.writing import table_text
 
 _MOST_STROKES, _MOST_LINES = 8_000, 1_000
 """Of a page, and when those that go on as one are: a drawing has more."""
@@ -50,11 +49,6 @@ class Table:
     """By their place among the page's."""
     caption: tuple[int, ...] = ()
     """Lines that name it, likewise."""
-
-    @property
-    def text(self) -> str:
-        """GitHub's Markdown."""
-        return table_text(self.cells)
 
 
 def tables_of(sheet: Sheet) -> list[Table]:
