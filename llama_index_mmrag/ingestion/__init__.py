@@ -15,7 +15,7 @@ from llama_index_mmrag.ingestion.documents import (
     read_documents,
 )
 from llama_index_mmrag.ingestion.files import read_file
-from llama_index_mmrag.ingestion.reading import read_directory
+from llama_index_mmrag.ingestion.folders import read_directory
 from llama_index_mmrag.ingestion.records import (
     Problem,
     ReadLimits,

@@ -11,7 +11,7 @@ from unicodedata import normalize
 
 from llama_index_mmrag.checks import instance, listed, truth
 from llama_index_mmrag.checks.arguments import checked
-from llama_index_mmrag.errors import DocumentUnreadable
+from llama_index_mmrag.errors import DocumentUnreadable, MmragError, StoreFull
 from llama_index_mmrag.ingestion.files import KINDS, READERS, check_kind, reads
 from llama_index_mmrag.ingestion.paths import (
     check_inside,
@@ -23,7 +23,7 @@ from llama_index_mmrag.ingestion.records import (
     Problem,
     Survey,
 )
-from llama_index_mmrag.ingestion.roots import STORE_FILES, Root
+from llama_index_mmrag.ingestion.roots import STORE_FILES, Root, holders_of
 from llama_index_mmrag.nodes.places import here
 
 
@@ -140,8 +140,9 @@ def is_file_id(ref_doc_id: str, kinds: Collection[str] = KINDS) -> bool:
 def is_gone(ref_doc_id: str, root: Root, kinds: Collection[str] = KINDS) -> bool:
     """Return whether a document of a root was a file that is not there now.
 
-    What it was is told from the id's looks. Readers of other packages name parts of
-    files too, as in "docs/a.pdf_part_0"; those are theirs.
+    What it was is told from the id's looks, and an attachment goes with its mail.
+    Readers of other packages name parts of files too, as in "docs/a.pdf_part_0"; those
+    are theirs.
     """
     below = ref_doc_id.removeprefix(f"{root.name}/")
     if not is_file_id(below, kinds):
@@ -149,5 +150,18 @@ def is_gone(ref_doc_id: str, root: Root, kinds: Collection[str] = KINDS) -> bool
     try:
         real = real_path(here(root.folder.as_posix(), below), kinds)
     except DocumentUnreadable:
-        return True
+        return all(is_gone(each, root, kinds) for each in holders_of(ref_doc_id)[:1])
     return not real.is_file() or root.id_of(real) != ref_doc_id
+
+
+def problem_of(file: Path, error: Exception) -> Problem:
+    """Return what is told of a file; a full disk is no matter of the file's."""
+    if isinstance(error, StoreFull):
+        raise error
+    if isinstance(error, MmragError):
+        return Problem(file.as_posix(), str(error))
+    reason = (
+        f"Cannot read it: {error!r}. This file shows a fault of the program; please "
+        f"report it."
+    )
+    return Problem(file.as_posix(), reason)

@@ -7,16 +7,16 @@ import logging
 from collections import ChainMap
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, replace
-from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from llama_index_mmrag.checks.arguments import checked
-from llama_index_mmrag.concurrency.threads import in_thread
 from llama_index_mmrag.errors import DocumentUnreadable
+from llama_index_mmrag.ingestion.attachments import with_attached
 from llama_index_mmrag.ingestion.linked import FILE_NAME_KEY, Origin
 from llama_index_mmrag.ingestion.links import captions_of
 from llama_index_mmrag.ingestion.markdown import MARKDOWN_SUFFIXES, markdown_page
+from llama_index_mmrag.ingestion.own_reader import own_page
 from llama_index_mmrag.ingestion.pages import page_record
 from llama_index_mmrag.ingestion.paths import real_path
 from llama_index_mmrag.ingestion.pictures import read_picture
@@ -111,14 +111,7 @@ def read_found(  # noqa: PLR0913, PLR0917 - the file, and all that its page foll
         children: Processes that read; one is added when it is needed. The caller
             closes them.
     """
-    suffix = file.suffix.lower()
-    if own := settings.file_extractor.get(suffix):
-        page = _shown(_own_page(file, own, settings), file, settings, links_from)
-    elif suffix in READERS:
-        page = READERS[suffix](file, settings, links_from)
-    else:
-        check_kind(file, KINDS)
-        page = _child_page(file, settings, links_from, children)
+    page = _page_of(file, settings, links_from, children)
     metadata = {
         ROOT_KEY: root.name,
         FILE_NAME_KEY: ref_doc_id.rpartition("/")[2],
@@ -128,7 +121,28 @@ def read_found(  # noqa: PLR0913, PLR0917 - the file, and all that its page foll
     if settings.media_dir is not None:
         places[MEDIA] = settings.media_dir.absolute().as_posix()
     origin = Origin(ref_doc_id, metadata, places=places, root=root)
-    return page_record(page, origin, settings)
+    record = page_record(page, origin, settings)
+    if not page.attachments:
+        return record
+
+    def read(attached: Path) -> Page | None:
+        if not reads(attached, kinds_of(settings)):
+            return None
+        return _page_of(attached, settings, attached.parent, children)
+
+    return with_attached(record, page, origin, settings, read)
+
+
+def _page_of(
+    file: Path, settings: ReadSettings, root: Path | None, children: list[Child]
+) -> Page:
+    suffix = file.suffix.lower()
+    if own := settings.file_extractor.get(suffix):
+        return _shown(own_page(file, own, settings), file, settings, root)
+    if suffix in READERS:
+        return READERS[suffix](file, settings, root)
+    check_kind(file, KINDS)
+    return _child_page(file, settings, root, children)
 
 
 Reader: TypeAlias = Callable[[Path, ReadSettings, Path | None], Page]
@@ -246,35 +260,6 @@ def _child_page(
     how = How(settings.encoding, most_bytes, **kept)
     page = children[0].page(file, row.module, how)
     return _shown(page, file, settings, root)
-
-
-def _own_page(
-    file: Path, reader: Callable[[Path], Page], settings: ReadSettings
-) -> Page:
-    """Return what a reader of the user's makes of a file.
-
-    Raises:
-        DocumentUnreadable: It fails, takes too long, or returns something else.
-    """
-    file_s = settings.limits.file_s
-    try:
-        page = in_thread(partial(reader, file)).result(timeout=file_s)
-    except TimeoutError as error:
-        why = f"your reader took longer than {file_s:g} s (ReadLimits.file_s)"
-        raise DocumentUnreadable(
-            f"Cannot read {str(file)!r}: {why}. Leave the file out."
-        ) from error
-    except Exception as error:
-        raise DocumentUnreadable(
-            f"Cannot read {str(file)!r}: your reader raised {error!r}. Correct it, or "
-            f"leave the file out."
-        ) from error
-    if not isinstance(page, Page):
-        raise DocumentUnreadable(
-            f"Cannot read {str(file)!r}: your reader returned {type(page).__name__}; "
-            f"expected a Page (from llama_index_mmrag.ingestion import Page)."
-        )
-    return page
 
 
 def _shown(page: Page, file: Path, settings: ReadSettings, root: Path | None) -> Page:

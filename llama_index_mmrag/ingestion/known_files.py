@@ -16,7 +16,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index_mmrag.ingestion.directory import is_file_id, is_gone
 from llama_index_mmrag.ingestion.linked import IMAGE
 from llama_index_mmrag.ingestion.records import UpsertReport
-from llama_index_mmrag.ingestion.roots import Root, known_as
+from llama_index_mmrag.ingestion.roots import Root, holders_of, known_as
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 from llama_index_mmrag.nodes.node import FILE_PATH_KEY, IMAGE_FILE_KEY, ROOT_KEY
 from llama_index_mmrag.nodes.places import Places
@@ -144,6 +144,8 @@ def doubt_of(
     present = set(report.ref_doc_ids)
     rows = catalogue.files(root.name).values()
     hashes = {row.document: row.sha256 for row in rows}
+    mails = {each: mail for each in gone for mail in holders_of(each)[:1]}
+    hashes |= {each: hashes[mail] for each, mail in mails.items() if mail in hashes}
     there = {hashes[each] for each in present if each in hashes}
     # What goes by another name now is not gone.
     lost = [each for each in gone if hashes.get(each) not in there]

@@ -11,24 +11,21 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from llama_index.core.schema import ImageNode
 
-from llama_index_mmrag.checks.arguments import checked
-from llama_index_mmrag.errors import MmragError, StoreFull
-from llama_index_mmrag.ingestion.directory import survey
-from llama_index_mmrag.ingestion.files import kinds_of, read_found
+from llama_index_mmrag.ingestion.directory import problem_of
+from llama_index_mmrag.ingestion.files import read_found
 from llama_index_mmrag.ingestion.lettering import Lettering
 from llama_index_mmrag.ingestion.records import (
     Item,
     Kept,
-    Problem,
     ReadSettings,
     SourceRecord,
     Survey,
 )
-from llama_index_mmrag.ingestion.roots import Root
+from llama_index_mmrag.ingestion.roots import HOLDS_FILES, Root, holders_of
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 from llama_index_mmrag.nodes.node import IMAGE_FILE_KEY, MODALITY_KEY
 from llama_index_mmrag.nodes.places import here
@@ -80,6 +77,7 @@ class KnownFiles:
         self._read_as = read_as
         self._checksum = checksum
         self._started_ns = time.time_ns()
+        self._attached: dict[str, list[str]] | None = None
         rows = catalogue.files(root.name, at=root.folder)
         self._hashes = catalogue.hashes()
         self._remembers = catalogue.keeps_files
@@ -108,7 +106,7 @@ class KnownFiles:
         if (
             (is_picture and bool(row.ids) is is_shown)
             or any(Path(shown).name in self._new_names for shown in row.shows)
-            or not all(map(self._is_as_it_was, (path, *row.shows)))
+            or not all(map(self._is_as_it_was, (path, *_pictures(row))))
         ):
             return None
         now = self._seen[path]
@@ -117,7 +115,8 @@ class KnownFiles:
         return Kept(
             ref_doc_id,
             n_nodes=sum(map(len, row.ids.values())),
-            shows=tuple(f"{self._root.name}/{shown}" for shown in row.shows),
+            shows=tuple(map(self._id, _pictures(row))),
+            attached=tuple(map(self._id, _attached(row))),
             rows=() if changed == row else (changed,),
         )
 
@@ -149,6 +148,7 @@ class KnownFiles:
         ids: dict[str, list[str]] = {}
         for node in record.nodes:
             ids.setdefault(node.metadata[MODALITY_KEY], []).append(node.node_id)
+        shown += map(self._path, record.attached)
         mine = rows[0]._replace(document=record.ref_doc_id, ids=ids, shows=shown)
         return replace(
             record, rows=(mine, *rows[1:]), is_copy=mine.sha256 in self._hashes
@@ -165,6 +165,7 @@ class KnownFiles:
         while parts:
             part = parts.pop()
             documents = [row.document for row in part if row.document]
+            documents += [self._id(each) for row in part for each in _attached(row)]
             if all(
                 {node_id for row in part for node_id in row.ids.get(modality, ())}
                 == set(channel.collection.ids_of_documents(documents))
@@ -218,46 +219,32 @@ class KnownFiles:
             _sha256(file) if is_young else "",
         )
 
+    def with_former(self, record: SourceRecord) -> SourceRecord:
+        """Return a record with the attachments that are stored of it and are no more.
+
+        Those that cannot be read now stay.
+        """
+        if not record.ref_doc_id.lower().endswith(HOLDS_FILES):
+            return record
+        if self._attached is None:
+            found = (one.collection.document_ids() for one in self._channels.values())
+            self._attached = {}
+            for each in set().union(*found):
+                for mail in holders_of(each)[:1]:
+                    self._attached.setdefault(mail, []).append(each)
+        left = {self._root.id_of(Path(problem.source)) for problem in record.problems}
+        former = sorted({*self._attached.get(record.ref_doc_id, ())} - left)
+        attached = dict.fromkeys((*record.attached, *former))
+        return replace(record, attached=tuple(attached))
+
+    def _id(self, path: str) -> str:
+        return f"{self._root.name}/{path}"
+
     def _path(self, ref_doc_id: str) -> str:
         return ref_doc_id.removeprefix(f"{self._root.name}/")
 
     def _file(self, path: str) -> Path:
         return self._files.get(path) or Path(here(self._root.folder.as_posix(), path))
-
-
-@checked
-def read_directory(
-    path: str | Path, *, recursive: bool = True, settings: ReadSettings | None = None
-) -> Iterator[SourceRecord | Problem]:
-    """Yield one record or problem for each file, texts first, each kind sorted.
-
-    A picture that a Markdown file of the folder shows is not indexed a second time:
-    its own record has no nodes. Nothing depends on time, on the order in which the
-    system lists files, or on what was read before.
-
-    Args:
-        path: A folder, or one file.
-        recursive: Whether folders in the folder are read too.
-        settings: Chunk size, encoding; None for the defaults.
-
-    Yields:
-        As many items as `discover` lists, and before them a problem for each folder
-        or name that could not even be listed.
-
-    Raises:
-        DocumentUnreadable: As `survey`; by the call, not while iterating.
-    """
-    how = settings or ReadSettings()
-    found = survey(path, recursive=recursive, kinds=kinds_of(how))
-    root = Root.of(found.root or found.start.parent)
-    items = read_surveyed(
-        found,
-        root.ids_of(found.files),
-        root,
-        links_from=found.root,
-        settings=how,
-    )
-    return cast("Iterator[SourceRecord | Problem]", items)  # where nothing is known
 
 
 def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
@@ -306,7 +293,7 @@ def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
                         file, ref_doc_id, root, links_from, settings, children
                     )
                 except Exception as error:  # noqa: BLE001 - one file must not stop the others
-                    yield _problem(file, error)
+                    yield problem_of(file, error)
                     continue
                 record = lettering.added_to(record) if lettering else record
             pictures = [node for node in record.nodes if isinstance(node, ImageNode)]
@@ -314,7 +301,7 @@ def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
             names.update(shows)
             if known:
                 shows.pop(ref_doc_id, None)
-                record = known.noted(record, shows)
+                record = known.with_former(known.noted(record, shows))
             yield record
     finally:
         for child in children:
@@ -323,6 +310,16 @@ def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
         for name in names.keys() - ids.values():
             if name.startswith(f"{root.name}/"):
                 yield SourceRecord(name, (), whole=True)
+
+
+def _attached(row: FileRow) -> list[str]:
+    """Return the paths of what came in a file."""
+    return [each for each in row.shows if each.startswith(f"{row.path}#")]
+
+
+def _pictures(row: FileRow) -> list[str]:
+    """Return the paths of the pictures that a file shows."""
+    return [each for each in row.shows if not each.startswith(f"{row.path}#")]
 
 
 def _sha256(file: Path) -> str:
@@ -335,16 +332,3 @@ def _sha256(file: Path) -> str:
     except OSError:
         return ""
     return digest.hexdigest()
-
-
-def _problem(file: Path, error: Exception) -> Problem:
-    """Return what is told of a file; a disk that is full is no matter of the file's."""
-    if isinstance(error, StoreFull):
-        raise error
-    if isinstance(error, MmragError):
-        return Problem(file.as_posix(), str(error))
-    reason = (
-        f"Cannot read it: {error!r}. This file shows a fault of the program; please "
-        f"report it."
-    )
-    return Problem(file.as_posix(), reason)

@@ -69,6 +69,9 @@ class SourceRecord:
     is_copy: bool = False
     """Whether a file of the same content was known: its vectors may be there."""
 
+    attached: tuple[str, ...] = ()
+    """Documents that came in its file, or did before: all their nodes are here too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -80,6 +83,8 @@ class Kept:
     """Names of the pictures that it shows, as "ROOT/path/below/it"."""
     rows: tuple[FileRow, ...] = ()
     """What to remember of its file, where that was touched."""
+    attached: tuple[str, ...] = ()
+    """Documents that came in its file."""
 
 
 Item: TypeAlias = SourceRecord | Kept | Problem

@@ -17,6 +17,7 @@ from llama_index_mmrag.ingestion.identity import is_random
 from llama_index_mmrag.ingestion.in_flight import InFlight
 from llama_index_mmrag.ingestion.lettering import Lettering
 from llama_index_mmrag.ingestion.linked import IMAGE, ORIGINAL_ID_KEY, TEXT
+from llama_index_mmrag.ingestion.roots import holders_of
 from llama_index_mmrag.nodes.node import (
     LETTERING,
     entity_of,
@@ -131,9 +132,19 @@ class Removing:
         with self.lock:
             if self._in_flight.is_noted:
                 self.recover()
-            starts = range(0, len(ref_doc_ids), _DOCUMENTS_PER_NOTE)
-            parts = (ref_doc_ids[at : at + _DOCUMENTS_PER_NOTE] for at in starts)
+            documents = self._with_attached(ref_doc_ids)
+            starts = range(0, len(documents), _DOCUMENTS_PER_NOTE)
+            parts = (documents[at : at + _DOCUMENTS_PER_NOTE] for at in starts)
             return sum(map(self._delete, parts))
+
+    def _with_attached(self, ref_doc_ids: Sequence[str]) -> Sequence[str]:
+        """Return documents, and those that came in them."""
+        if not any(holders_of(f"{each}#") for each in ref_doc_ids):
+            return ref_doc_ids
+        given = {*ref_doc_ids}
+        stored = self.ref_doc_ids()
+        came = [each for each in stored if not given.isdisjoint(holders_of(each))]
+        return [*dict.fromkeys((*ref_doc_ids, *came))]
 
     def _delete(self, ref_doc_ids: Sequence[str]) -> int:
         random = [id_ for id_ in ref_doc_ids if is_random(id_)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,7 +33,10 @@ STORE_FILES = frozenset({"mmrag.json", "mmrag.copy.json"})
 MOST_BYTES = 200
 """Of a root's name, in UTF-8: an id of such a name and a path is still a key."""
 
+HOLDS_FILES = ".eml"
+"""The end of the name of a document that others may have come in."""
 
+_ATTACHED = re.compile(rf"(?<={re.escape(HOLDS_FILES)})#", re.IGNORECASE)
 _PATH_KEYS = (FILE_PATH_KEY, "file_name", "source")
 """Metadata keys under which readers of LlamaIndex put paths."""
 
@@ -62,6 +66,16 @@ class Root:
     def ids_of(self, paths: Iterable[Path]) -> dict[Path, str]:
         """Return the paths' ids, by path."""
         return {path: self.id_of(path) for path in paths}
+
+
+def holders_of(ref_doc_id: str) -> list[str]:
+    """Return the mails that a document came in, the file first; [] of a file.
+
+    Example:
+        >>> holders_of("docs/a.eml#b.eml#c.pdf")
+        ['docs/a.eml', 'docs/a.eml#b.eml']
+    """
+    return [ref_doc_id[: found.start()] for found in _ATTACHED.finditer(ref_doc_id)]
 
 
 class Roots:

@@ -86,6 +86,7 @@ class Writer(Removing):
                         continue
                     if isinstance(item, Kept):
                         had_nodes[item.ref_doc_id] = item.n_nodes > 0
+                        had_nodes.update(dict.fromkeys(item.attached, True))
                         report.n_unchanged += item.n_nodes
                         rows += item.rows
                         continue
@@ -93,6 +94,9 @@ class Writer(Removing):
                         report.note(replace(problem, is_part=True))
                     known = had_nodes.get(item.ref_doc_id, False)
                     had_nodes[item.ref_doc_id] = known or bool(item.nodes)
+                    for name in item.attached:
+                        its = (node.ref_doc_id == name for node in item.nodes)
+                        had_nodes[name] = any(its)
                     records.append(item)
                 if records:
                     self._write_batch(records, report)
@@ -142,14 +146,18 @@ class Writer(Removing):
                     f"for {sorted(wanted)}. Set its metadata 'modality' to one of them."
                 )
                 report.note(Problem(source_of(node), reason))
-        replaced = [record.ref_doc_id for record in records if record.whole]
         # By each id that a document has or came with.
         becoming = {
-            name: record.ref_doc_id
-            for record in records
-            for name in (record.ref_doc_id, record.random_id)
-            if record.whole and name
+            name: of
+            for r in records
+            if r.whole
+            for name, of in (
+                (r.random_id, r.ref_doc_id),
+                *((each, each) for each in (r.ref_doc_id, *r.attached)),
+            )
+            if name
         }
+        replaced = [name for name, of in becoming.items() if name == of]
         random = [*(becoming.keys() - replaced)]
         loose = {n.node_id for r in records if not r.whole for n in r.nodes}
         # A document's node ids hold its content, so that being there is enough; a node
@@ -295,7 +303,7 @@ def _latest(records: Iterable[SourceRecord]) -> list[BaseNode]:
     wanted: dict[str, BaseNode] = {}
     of_document: dict[str, set[str]] = {}
     for record in records:
-        names = {record.ref_doc_id, record.random_id} - {None}
+        names = {record.ref_doc_id, record.random_id, *record.attached} - {None}
         known: dict[str, BaseNode] = {}
         if record.whole:
             mine = set().union(*(of_document.pop(str(name), ()) for name in names))

@@ -20,8 +20,8 @@ from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.readers.cpu import ENDED
 from llama_index_mmrag.readers.frames import (
     MOST_JSON,
+    end_in,
     head_in,
-    problems_in,
     receive,
     section_in,
     send,
@@ -148,7 +148,7 @@ class Child:
                     f"it out."
                 )
             if "problems" in said:
-                yield replace(page, problems=problems_in(said))
+                yield end_in(page, said, stream, left)
                 break
             if "metadata" in said:
                 page = head_in(said)

@@ -9,13 +9,18 @@ that was read may have made its reader say anything.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from llama_index_mmrag.readers.page import (
     ABOUT,
     LINE,
+    MOST_ATTACHMENTS,
+    NO_NAME,
     PARAGRAPH,
+    Attachment,
     Box,
     Page,
     PictureLink,
@@ -27,6 +32,7 @@ MOST_JSON = 64 << 20
 """Most bytes of a page's words; a novel's are half a million."""
 
 _MOST_HEADINGS = 64
+_FILE = re.compile(rf"(?!\.{{1,2}}\Z)[^/\\{NO_NAME}]{{1,200}}")
 
 
 def send(stream: BinaryIO, message: Mapping[str, Any], *more: bytes) -> None:
@@ -92,7 +98,9 @@ def send_page(
             "about": dict(section.about),
         }
         send(stream, fits(message), *blobs)
-    send(stream, {"problems": [*page.problems], "n_bytes": n_bytes()})
+    files = [(one.name, len(one.data)) for one in page.attachments]
+    end = {"problems": [*page.problems], "attachments": files, "n_bytes": n_bytes()}
+    send(stream, fits(end), *(one.data for one in page.attachments))
 
 
 def head_in(message: Any) -> Page:
@@ -156,14 +164,30 @@ def section_in(message: Any, stream: BinaryIO, most_bytes: int) -> Section:
         raise ValueError(f"it is no section: {error!r}") from error
 
 
-def problems_in(message: Any) -> tuple[str, ...]:
-    """Return what the end of a page says was left out.
+def end_in(page: Page, message: Any, stream: BinaryIO, most_bytes: int) -> Page:
+    """Return a page with what its end says: problems, and attachments that follow.
+
+    Args:
+        page: As its head says it.
+        message: As received.
+        stream: Where its attachments follow.
+        most_bytes: Most of all of them.
 
     Raises:
-        ValueError: It is no list of texts.
+        ValueError: It says no problems, or attachments that are too many, too large or
+            are not named like files.
+        EOFError: Not all of it comes.
     """
     try:
-        return tuple(map(_text, message["problems"]))
+        problems = tuple(map(_text, message["problems"]))
+        files = [(str(name), _whole(size)) for name, size in message["attachments"]]
+        names = {name for name, _ in files if _FILE.fullmatch(name)}
+        if not len(names) == len(files) <= MOST_ATTACHMENTS:
+            raise TypeError("its attachments' names")  # noqa: TRY301
+        if sum(size for _, size in files) > most_bytes:
+            raise TypeError("its attachments' sizes")  # noqa: TRY301
+        its = tuple(Attachment(name, _frame(stream, size)) for name, size in files)
+        return replace(page, problems=problems, attachments=its)
     except (LookupError, TypeError) as error:
         raise ValueError(f"it is no end of a page: {error!r}") from error
 

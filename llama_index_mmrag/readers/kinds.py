@@ -49,6 +49,7 @@ _DOCX = ChildReader("docx", "lxml", "documents", False, "zip archive")
 CHILD_READERS: dict[str, ChildReader] = {
     **dict.fromkeys((".html", ".htm", ".xhtml"), _WEB),
     **dict.fromkeys((".doc", ".xls"), _WEB),
+    ".eml": ChildReader("mail", "selectolax", "documents", content=""),
     ".epub": ChildReader("epub", "selectolax", "documents", False, "zip archive"),
     **dict.fromkeys((".docx", ".docm"), _DOCX),
 }
@@ -66,7 +67,8 @@ _CONVERT = (
 _AS_PICTURE = "Export them as PNG or JPEG."
 _ADVICE = {
     ".doc .rtf .odt": _CONVERT.format("docx"),
-    ".pdf .ppt .pptx .odp .eml .msg .mbox": _LLAMAINDEX,
+    ".pdf .ppt .pptx .odp": _LLAMAINDEX,
+    ".msg .mbox": "Save each mail as EML.",
     ".csv .tsv .jsonl .xls .xlsx .ods .ipynb": _LLAMAINDEX,
     ".svg .psd .heic .heif .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf": _AS_PICTURE,
     ".zip .tar .gz .tgz .bz2 .xz .7z .rar": "Unpack them into the folder.",

@@ -104,6 +104,22 @@ class Section:
     """Metadata of its nodes, see `ABOUT`."""
 
 
+MOST_ATTACHMENTS = 100
+"""Of a mail, and of those in it."""
+
+NO_NAME = r"\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029"
+"""What no file's name has, in a regular expression."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that came in another one, and is a document of its own."""
+
+    name: str
+    """A file's name, and no other attachment's."""
+    data: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """What a reader makes of a file or a document."""
@@ -119,3 +135,5 @@ class Page:
     labels: Sequence[str] = ()
     """What is printed on its pages, "iv" or "A-3", the first page first; "" is the
     page's number, and so is what is not there."""
+    attachments: Sequence[Attachment] = ()
+    """Files that it holds; complete when the last section was made."""

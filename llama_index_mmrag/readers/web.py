@@ -81,6 +81,19 @@ def read(file: Path, how: How) -> Page:
     Raises:
         DocumentUnreadable: Missing, too large, or not in its encoding.
     """
+    data = content(file, how)
+    try:
+        return page_within(decoded(data, how.encoding), how)
+    except ValueError as error:
+        raise DocumentUnreadable(f"Cannot read {str(file)!r}: {error}") from error
+
+
+def content(file: Path, how: How) -> bytes:
+    """Return what a file of text holds.
+
+    Raises:
+        DocumentUnreadable: Missing, or too large.
+    """
     try:
         check_regular(file)
         with file.open("rb") as opened:
@@ -94,15 +107,12 @@ def read(file: Path, how: How) -> Page:
             f"Cannot read {str(file)!r}: it has more than {how.most_bytes:,} bytes. "
             f"Split it, or raise ReadLimits.text_bytes."
         )
-    try:
-        return page_within(decoded(data, how.encoding), how)
-    except ValueError as error:
-        raise DocumentUnreadable(f"Cannot read {str(file)!r}: {error}") from error
+    return data
 
 
 def page_within(text: str, how: How) -> Page:
     """Return what `web_page` does; what takes far too long ends this process."""
-    with _time_for(text, how):
+    with time_for(len(text), how):
         return web_page(text)
 
 
@@ -120,7 +130,7 @@ def page_of_part(
         held: What holds it.
         seen: How many sections there were under each heading; counted on.
     """
-    with _time_for(text, how):
+    with time_for(len(text), how):
         tree = LexborHTMLParser(_NO_CONTENT.sub(r"<\1\2></\1>", text))
         notes = {node.attributes.get("id") or "": node for node in tree.css(_NOTES)}
         written = Writer(held=held, notes=notes)
@@ -130,8 +140,9 @@ def page_of_part(
         return Page(sections, _said_of(tree), tuple(written.problems()))
 
 
-def _time_for(text: str, how: How) -> AbstractContextManager[None]:
-    return at_most(how.file_s * _CPU_SHARE * (1 + len(text) / 1e6))
+def time_for(n_bytes: int, how: How) -> AbstractContextManager[None]:
+    """End this process where parsing so much takes far more time than it should."""
+    return at_most(how.file_s * _CPU_SHARE * (1 + n_bytes / 1e6))
 
 
 def decoded(data: bytes, encoding: str = "utf-8", said: str = "") -> str:

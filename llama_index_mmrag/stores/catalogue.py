@@ -74,7 +74,8 @@ class FileRow(NamedTuple):
     ids: Json[dict[str, list[str]]]
     """Of the document's nodes, by collection; none where another document shows it."""
     shows: Json[list[str]]
-    """Paths of the pictures that its nodes show, other than itself."""
+    """Paths of the pictures that its nodes show, other than itself, and of files that
+    came in it."""
 
 
 _ROWS = TypeAdapter(list[FileRow])

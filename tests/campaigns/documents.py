@@ -119,7 +119,7 @@ def outcome(name: str, came: dict[str, Any]) -> tuple[bool, list[str]]:
     return is_read, [
         reason
         for source, reason in came["problems"]
-        if source.endswith((name, printed))
+        if any(f"{its}#" in f"{source}#" for its in (name, printed))
     ]
 
 

@@ -17,15 +17,21 @@ from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.readers import children, frames
 from llama_index_mmrag.readers.children import Child
 from llama_index_mmrag.readers.frames import (
+    end_in,
     head_in,
-    problems_in,
     receive,
     section_in,
     send,
     send_page,
 )
 from llama_index_mmrag.readers.how import How
-from llama_index_mmrag.readers.page import Page, PictureLink, Place, Section
+from llama_index_mmrag.readers.page import (
+    Attachment,
+    Page,
+    PictureLink,
+    Place,
+    Section,
+)
 
 SCRIPT = Path(children.__file__).with_name("child.py")
 PAGE = Page(
@@ -47,6 +53,7 @@ PAGE = Page(
     {"title": "T"},
     ("One is left out.",),
     ("i", ""),
+    (Attachment("a b.txt", b"\0a"), Attachment("#.eml", b"")),
 )
 NO_SECTION = {
     "blobs": [], "text": "", "pictures": [], "headings": [], "name": None,
@@ -77,7 +84,7 @@ def through(page: Page) -> Page:
     head, sections = head_in(receive(stream)), []
     while "problems" not in (said := receive(stream)):
         sections.append(section_in(said, stream, 1 << 20))
-    return replace(head, sections=tuple(sections), problems=problems_in(said))
+    return replace(end_in(head, said, stream, 1 << 20), sections=tuple(sections))
 
 
 def test_page_comes_as_it_was_sent():
@@ -99,7 +106,7 @@ def test_what_is_no_page_is_refused(said):
     with pytest.raises(ValueError, match="no page"):
         head_in(said)
     with pytest.raises(ValueError, match="no end of a page"):
-        problems_in(said)
+        end_in(PAGE, said, BytesIO(), 1)
 
 
 @pytest.mark.parametrize(
