@@ -50,6 +50,7 @@ CHILD_READERS: dict[str, ChildReader] = {
     **dict.fromkeys((".html", ".htm", ".xhtml"), _WEB),
     **dict.fromkeys((".doc", ".xls"), _WEB),
     ".eml": ChildReader("mail", "selectolax", "documents", content=""),
+    ".pdf": ChildReader("pdf", "pypdfium2", "documents", False, "PDF"),
     ".epub": ChildReader("epub", "selectolax", "documents", False, "zip archive"),
     **dict.fromkeys((".docx", ".docm"), _DOCX),
 }
@@ -67,7 +68,7 @@ _CONVERT = (
 _AS_PICTURE = "Export them as PNG or JPEG."
 _ADVICE = {
     ".doc .rtf .odt": _CONVERT.format("docx"),
-    ".pdf .ppt .pptx .odp": _LLAMAINDEX,
+    ".ppt .pptx .odp": _LLAMAINDEX,
     ".msg .mbox": "Save each mail as EML.",
     ".csv .tsv .jsonl .xls .xlsx .ods .ipynb": _LLAMAINDEX,
     ".svg .psd .heic .heif .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf": _AS_PICTURE,

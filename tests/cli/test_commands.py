@@ -256,21 +256,21 @@ def test_folders_below_are_read_unless_told_otherwise(run, docs, tmp_path):
     [
         ("{docs} -s new --refresh --no-recursive", "leave out --no-recursive"),
         ("none -s new", "Error: There is no file or folder"),
-        ("{docs}/a.pdf -s new", "the suffix '.pdf' is not read"),
+        ("{docs}/a.odt -s new", "the suffix '.odt' is not read"),
         ("{docs} -s http://h:6333", "is given as --url http://h:6333"),
         ("{docs} -s https://h", "is given as --url https://h"),
         ("grpc://h -s new", "expected a folder"),
         ("{docs} -s ", "the path is empty"),
         (" -s new", "the path is empty"),
         ("{docs} -s {docs}", "is no store"),
-        ("{docs} -s {docs}/a.pdf", "Error: The store folder"),
+        ("{docs} -s {docs}/a.odt", "Error: The store folder"),
     ],
 )
 def test_what_cannot_be_indexed_is_a_sentence_and_a_wrong_folder_leaves_no_store(
     arguments, said, run, docs, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    (docs / "a.pdf").write_bytes(b"x")
+    (docs / "a.odt").write_bytes(b"x")
     refused(run("index", *arguments.format(docs=docs).split(" ")), said)
     assert list(tmp_path.iterdir()) == [docs]
 
@@ -278,10 +278,10 @@ def test_what_cannot_be_indexed_is_a_sentence_and_a_wrong_folder_leaves_no_store
 def test_files_of_other_kinds_are_counted_and_one_file_can_be_indexed(
     run, docs, tmp_path
 ):
-    for name in ("a.pdf", "b.docx", "c.pdf"):
+    for name in ("a.odt", "b.docx", "c.odt"):
         (docs / name).write_bytes(b"x")
     said = run("index", docs, "--store", tmp_path / "store")
-    assert "3 of other kinds (.pdf 2, .docx 1) ignored" in said.stdout
+    assert "3 of other kinds (.odt 2, .docx 1) ignored" in said.stdout
     alone = run("index", docs / "house.md", "--store", tmp_path / "other")
     assert (alone.exit_code, "3 nodes added" in alone.stdout) == (0, True)
 
@@ -292,12 +292,12 @@ def test_strict_counts_files_of_other_kinds_as_skipped_and_names_them(
 ):
     folder = tmp_path / "papers"
     folder.mkdir()
-    (folder / "a.pdf").write_bytes(b"x")
+    (folder / "a.odt").write_bytes(b"x")
     index = ("index", folder, "--store", tmp_path / "store", *as_json)
     assert (run(*index).exit_code, run(*index).stderr) == (0, "")
     strict = run(*index, "--strict")
     assert strict.exit_code == 1
-    assert f"Skipped {folder}: 1 of other kinds (.pdf 1)." in strict.stderr
+    assert f"Skipped {folder}: 1 of other kinds (.odt 1)." in strict.stderr
 
 
 def test_missing_picture_of_a_page_does_not_say_that_the_page_was_skipped(

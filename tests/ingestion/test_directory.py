@@ -37,12 +37,12 @@ def by_name(items, root):
 
 
 def test_files_are_found_sorted_and_others_counted(write, tmp_path, picture):
-    for name in ["b/Ü.md", "b/a.TXT", "a.md", ".git/x.md", ".hidden.md", "c.pdf", "d"]:
+    for name in ["b/Ü.md", "b/a.TXT", "a.md", ".git/x.md", ".hidden.md", "c.odt", "d"]:
         write(name, "text")
     write("z/p.JPG", picture(format="JPEG"))
     found = survey(tmp_path)
     assert names(found.files, tmp_path) == ["a.md", "b/a.TXT", "b/Ü.md", "z/p.JPG"]
-    assert found.ignored == {"": 1, ".pdf": 1}
+    assert found.ignored == {"": 1, ".odt": 1}
     assert found.problems == ()
     assert names(discover(tmp_path, recursive=False), tmp_path) == ["a.md"]
 

@@ -324,7 +324,7 @@ def test_picture_that_can_be_asked_with_can_be_inserted(
     [
         ("a.txt", b"GIF\0\0\1", DocumentUnreadable, "NUL"),
         ("p.png", "<html>", ImageUnreadable, "Expected a whole JPEG"),
-        ("a.pdf", "x", DocumentUnreadable, "suffix"),
+        ("a.odt", "x", DocumentUnreadable, "suffix"),
         ("Makefile", "x", DocumentUnreadable, "suffix"),
         ("a.md", None, MmragError, "no file"),
     ],

@@ -1,0 +1,126 @@
+"""What stands around the text of a PDF's pages: running heads, numbers, footnotes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from llama_index_mmrag.readers.pdf_lines import Line
+from llama_index_mmrag.readers.pdf_sections import Block
+from llama_index_mmrag.readers.pdf_words import Word
+
+LEAST_PAGES = 4
+"""Fewer say nothing of what repeats."""
+_PLACE = 0.01
+"""Of the page's height: what stands no farther apart is in one place."""
+_DIGITS = re.compile(r"\d+")
+_ROMAN = re.compile(r"[ivxlcdm]+")
+_MARK = re.compile(r"\(?(\d{1,3}|[*†‡§¶‖#]{1,3}|[a-z])\)?[.,]?")
+_SMALLER = 0.85
+"""Than its line: a raised mark; than the text: a note."""
+
+
+class Running:
+    """Lines that repeat in place on more than half of some pages, digits aside.
+
+    Args:
+        pages: The lines of each.
+    """
+
+    def __init__(self, pages: Sequence[Sequence[Line]]) -> None:
+        places: dict[str, list[float]] = {}
+        for lines in pages:
+            for text, y in {(_repeated(line), _middle(line)) for line in lines}:
+                places.setdefault(text, []).append(y)
+        self._places: dict[str, list[float]] = {}
+        if len(pages) >= LEAST_PAGES:
+            for text, its in places.items():
+                often = [y for y in its if _n_near(y, its) * 2 > len(pages)]
+                if often:
+                    self._places[text] = often
+
+    def without(self, lines: Sequence[Line]) -> list[Line]:
+        """Return a page's lines without them; all, if most of them would go."""
+        rest = [line for line in lines if not self._has(line)]
+        return rest if len(rest) * 2 > len(lines) else list(lines)
+
+    def _has(self, line: Line) -> bool:
+        its = self._places.get(_repeated(line))
+        return its is not None and _n_near(_middle(line), its) > 0
+
+
+def _n_near(y: float, places: Iterable[float]) -> int:
+    return sum(abs(y - other) <= _PLACE for other in places)
+
+
+def _middle(line: Line) -> float:
+    return (line.box[1] + line.box[3]) / 2
+
+
+def _repeated(line: Line) -> str:
+    text = _DIGITS.sub("#", line.text.casefold())
+    return "#" if _ROMAN.fullmatch(text) else text
+
+
+def raised_in(line: Line) -> Iterable[str]:
+    """Yield the marks of notes that are raised in a line."""
+    for word in line.words:
+        if _is_raised(word, line) and (mark := _MARK.fullmatch(word.text)):
+            yield mark[1]
+
+
+def mark_of(lines: Sequence[Line], size: float) -> str:
+    """Return the mark that a note begins with; "": it is none.
+
+    Args:
+        lines: Of a paragraph.
+        size: That of the text, in points.
+    """
+    if not lines[0].words or max(line.size for line in lines) > 0.95 * size:
+        return ""
+    word = lines[0].words[0]
+    mark = _MARK.fullmatch(word.text)
+    if mark is None or not (_is_raised(word, lines[0]) or not mark[1].isalpha()):
+        return ""
+    return mark[1]
+
+
+def is_marked(line: Line) -> bool:
+    """Return whether a line begins with a raised mark, as a note does."""
+    if len(line.words) < 2:
+        return False
+    return _is_raised(line.words[0], line) and bool(_MARK.fullmatch(line.words[0].text))
+
+
+def noted(blocks: Sequence[Block], size: float) -> list[Block]:
+    """Return a page's blocks with each footnote behind the paragraph that names it.
+
+    Args:
+        blocks: In reading order.
+        size: That of the text, in points.
+    """
+    marks = [
+        mark_of(block.lines, size) if block.kind == "text" else "" for block in blocks
+    ]
+    named: dict[str, int] = {}
+    after: dict[int, list[Block]] = {}
+    made: list[Block] = []
+    for block, mark in zip(blocks, marks, strict=True):
+        if mark in named:
+            block.kind = "note"
+            after.setdefault(named[mark], []).append(block)
+            continue
+        if block.kind in ("text", "item"):
+            for one in (mark for line in block.lines for mark in raised_in(line)):
+                named.setdefault(one, len(made))
+        made.append(block)
+    return [one for n, block in enumerate(made) for one in (block, *after.get(n, ()))]
+
+
+def _is_raised(word: Word, line: Line) -> bool:
+    style = word.style
+    if style.size > _SMALLER * line.size:
+        return False
+    others = [w for w in line.words if w.style.size > style.size]
+    level = others[0].upright_baseline if others else word.upright_baseline
+    return word.upright_baseline < level - 0.1 * style.em[1]
