@@ -9,11 +9,11 @@ from __future__ import annotations
 import ctypes
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pypdfium2
 import pypdfium2.raw as pdfium
@@ -22,11 +22,16 @@ from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.files.reading import check_regular
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import Page, Section
+from llama_index_mmrag.readers.pdf_figures import Figure, figures_of, repeated_in
 from llama_index_mmrag.readers.pdf_headings import Headings
-from llama_index_mmrag.readers.pdf_lines import Line, lines_in
-from llama_index_mmrag.readers.pdf_margins import Running, noted
-from llama_index_mmrag.readers.pdf_order import Placed, goes_on, ordered, paragraphs
+from llama_index_mmrag.readers.pdf_layout import Layout
+from llama_index_mmrag.readers.pdf_lines import lines_in
+from llama_index_mmrag.readers.pdf_margins import Running
+from llama_index_mmrag.readers.pdf_objects import Sheet
 from llama_index_mmrag.readers.pdf_sections import MOST_HEADING, Block, Sections
+from llama_index_mmrag.readers.pdf_tables import tables_of
+from llama_index_mmrag.readers.pdf_tagged import blocks_tagged, lines_tagged
+from llama_index_mmrag.readers.pdf_tags import tags_of
 from llama_index_mmrag.readers.pdf_words import Text, displayed, text_of
 from llama_index_mmrag.readers.pdf_writing import Vocabulary
 from llama_index_mmrag.readers.writing import one_line
@@ -42,6 +47,9 @@ _OBJECT = re.compile(rb"\b(\d{1,7}) 0 obj\b")
 _PAGE = re.compile(
     rb"\b(\d{1,7}) 0 obj\b(?:(?!endobj|stream).){0,4000}?/Type\s*/Page\b", re.DOTALL
 )
+_TAGGED = 0.9
+"""Of the characters that tags must name, to be gone by."""
+_BROKEN = "p. {}: a picture is broken and left out. Replace the file."
 _LEAST_CHARACTERS, _MOST_UNMAPPED, _HALF = 10, 0.2, 0.5
 _DATE = re.compile(
     r"D:(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:([+-])(\d\d)'?(\d\d)?)?"
@@ -118,7 +126,7 @@ class _Pages:
         self._how = how
         self._problems = problems
         self._known = Vocabulary()
-        self._last: Placed | None = None
+        self._is_tagged = document.is_tagged()
 
     def sections(self, title: str) -> Iterator[Section]:
         """Yield the sections of all pages."""
@@ -129,6 +137,8 @@ class _Pages:
         self._running = Running(samples)
         self._known.learn(every)
         self._headings = Headings(self._document, every)
+        self._layout = Layout(self._headings, self._known)
+        self._repeated = repeated_in(self._document)
         del samples, every
         made = Sections(self._known, title)
         for n in range(1, self._n_pages + 1):
@@ -166,43 +176,31 @@ class _Pages:
         """Return what stands on a page, in reading order."""
         text = text or text_of(page)
         if is_scan(page, text):
-            self._last = None
+            self._layout.end()
             return [Block("scan", n)]
-        lines = self._running.without(lines_in(text.words))
+        tags = tags_of(page, n, text.words, self._known) if self._is_tagged else None
+        if tags is None or tags.share < _TAGGED:
+            lines = self._running.without(lines_in(text.words))
+            self._known.learn(lines)
+            sheet = Sheet(page, lines)
+            tables = tables_of(sheet)
+            figures = self._figures(n, sheet, tables=[table.box for table in tables])
+            return self._layout.blocks(n, lines, figures, tables)
+        self._layout.end()
+        lines = self._running.without(lines_tagged(tags))
         self._known.learn(lines)
-        return self._by_places(n, lines)
+        tagged = [frozenset(shown.mcids) for shown in tags.figures]
+        figures = self._figures(n, Sheet(page, lines), tagged=tagged)
+        return blocks_tagged(n, lines, tags, figures, self._headings, self._known)
 
-    def _by_places(self, n: int, lines: Sequence[Line]) -> list[Block]:
-        """Return what stands on a page, told by where it stands."""
-        placed = ordered(lines)
-        said = [one.line for one in placed]
-        levels: dict[int, tuple[int, int]] = {}
-        for first, last, level in self._headings.listed(n, said):
-            levels |= {id(line): (level, first) for line in said[first:last]}
-        blocks, of = [], {}
-        for its in paragraphs(placed, levels):
-            own = [one.line for one in its]
-            if id(own[0]) in levels:
-                block = Block("heading", n, own, level=levels[id(own[0])][0])
-            else:
-                is_heading = self._headings.is_one(own)
-                block = Block("heading" if is_heading else "text", n, own)
-            blocks.append(block)
-            of[id(block)] = its
-        blocks = noted(blocks, self._headings.size)
-        before = None
-        for block in blocks:
-            its = of[id(block)]
-            if block.kind == "text":
-                # Within a page, lines that follow each other were asked already.
-                is_after_other = before is None or before.kind != "text"
-                if is_after_other and self._last is not None:
-                    block.goes_on = goes_on(self._last, its[0])
-                self._last = its[-1]
-            elif block.kind == "heading":
-                self._last = None
-            before = block
-        return blocks
+    def _figures(self, n: int, sheet: Sheet, **told: Any) -> list[Figure]:
+        return figures_of(
+            sheet,
+            self._how,
+            repeated=self._repeated,
+            left_out=partial(self._problems.append, _BROKEN.format(n)),
+            **told,
+        )
 
 
 def _opened(file: Path, how: How, problems: list[str]) -> pypdfium2.PdfDocument:

@@ -44,6 +44,8 @@ class Headings:
             sizes[line.size] += len(line.text)
         self.size = max(sizes, key=sizes.__getitem__) if sizes else 10.0
         """Points: that of most of the text."""
+        self.are_tagged = False
+        """Whether the file's tags name some."""
         self._entries: dict[int, list[Entry]] = {}
         for n, mark in enumerate(document.get_toc(max_depth=15)):
             where = mark.get_dest()

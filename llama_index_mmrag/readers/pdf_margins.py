@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from llama_index_mmrag.readers.pdf_lines import Line
+from llama_index_mmrag.readers.pdf_lines import Line, line_of
 from llama_index_mmrag.readers.pdf_sections import Block
 from llama_index_mmrag.readers.pdf_words import Word
 
@@ -16,8 +17,8 @@ _PLACE = 0.01
 _DIGITS = re.compile(r"\d+")
 _ROMAN = re.compile(r"[ivxlcdm]+")
 _MARK = re.compile(r"\(?(\d{1,3}|[*†‡§¶‖#]{1,3}|[a-z])\)?[.,]?")
-_SMALLER = 0.85
-"""Than its line: a raised mark; than the text: a note."""
+_SMALLER, _SMALL = 0.85, 0.95
+"""Of its line's size: a raised mark; of the text's: a note."""
 
 
 class Running:
@@ -69,18 +70,14 @@ def raised_in(line: Line) -> Iterable[str]:
             yield mark[1]
 
 
-def mark_of(lines: Sequence[Line], size: float) -> str:
-    """Return the mark that a note begins with; "": it is none.
-
-    Args:
-        lines: Of a paragraph.
-        size: That of the text, in points.
-    """
-    if not lines[0].words or max(line.size for line in lines) > 0.95 * size:
+def _mark_of(block: Block, size: float) -> str:
+    """Return the mark that a note begins with; "": it is none."""
+    is_small = all(line.size <= _SMALL * size for line in block.lines)
+    if not (block.kind == "note" or (block.kind == "text" and is_small)):
         return ""
-    word = lines[0].words[0]
-    mark = _MARK.fullmatch(word.text)
-    if mark is None or not (_is_raised(word, lines[0]) or not mark[1].isalpha()):
+    words = block.lines[0].words
+    mark = _MARK.fullmatch(words[0].text) if len(words) > 1 else None
+    if mark is None or not (_is_raised(words[0], block.lines[0]) or mark[1].isdigit()):
         return ""
     return mark[1]
 
@@ -99,15 +96,14 @@ def noted(blocks: Sequence[Block], size: float) -> list[Block]:
         blocks: In reading order.
         size: That of the text, in points.
     """
-    marks = [
-        mark_of(block.lines, size) if block.kind == "text" else "" for block in blocks
-    ]
+    marks = [_mark_of(block, size) for block in blocks]
     named: dict[str, int] = {}
     after: dict[int, list[Block]] = {}
     made: list[Block] = []
     for block, mark in zip(blocks, marks, strict=True):
         if mark in named:
             block.kind = "note"
+            block.lines[0] = _with_space(block.lines[0])
             after.setdefault(named[mark], []).append(block)
             continue
         if block.kind in ("text", "item"):
@@ -115,6 +111,12 @@ def noted(blocks: Sequence[Block], size: float) -> list[Block]:
                 named.setdefault(one, len(made))
         made.append(block)
     return [one for n, block in enumerate(made) for one in (block, *after.get(n, ()))]
+
+
+def _with_space(line: Line) -> Line:
+    """Return a line with a space behind its first word."""
+    first, *rest = line.words
+    return line_of([first, replace(rest[0], is_apart=True), *rest[1:]])
 
 
 def _is_raised(word: Word, line: Line) -> bool:

@@ -170,6 +170,9 @@ class Sections:
             self._links += [link for part in parts for link in part.links]
 
     def _write_table(self, parts: list[Block]) -> None:
+        for part in parts[1:]:
+            if part.rows[:1] == parts[0].rows[:1]:  # its head, on the next page again
+                part.rows = part.rows[1:]
         text = table_text([row for part in parts for row in part.rows])
         self._say(text)
         at, n = self._n_chars - len(text), 0

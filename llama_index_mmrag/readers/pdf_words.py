@@ -19,7 +19,7 @@ import pypdfium2.raw as pdfium
 from llama_index_mmrag.readers.page import Box
 
 
-def _asked(function: Any, answer: Any, *given: Any) -> Callable[..., Any]:
+def asked(function: Any, answer: Any, *given: Any) -> Callable[..., Any]:
     """Return one of PDFium's functions for addresses, which can be compared.
 
     It keeps Python's lock: it is called for every character.
@@ -31,12 +31,12 @@ def _asked(function: Any, answer: Any, *given: Any) -> Callable[..., Any]:
 
 
 _ADDRESS, _WHOLE = ctypes.c_void_p, ctypes.c_int
-_object_at = _asked(pdfium.FPDFText_GetTextObject, _ADDRESS, _ADDRESS, _WHOLE)
-_unicode_of = _asked(pdfium.FPDFText_GetUnicode, ctypes.c_uint, _ADDRESS, _WHOLE)
-_box_of = _asked(pdfium.FPDFText_GetLooseCharBox, _WHOLE, _ADDRESS, _WHOLE, _ADDRESS)
-_font_of = _asked(pdfium.FPDFTextObj_GetFont, _ADDRESS, _ADDRESS)
-_is_unmapped = _asked(pdfium.FPDFText_HasUnicodeMapError, _WHOLE, _ADDRESS, _WHOLE)
-_mcid_of = _asked(pdfium.FPDFPageObj_GetMarkedContentID, _WHOLE, _ADDRESS)
+_object_at = asked(pdfium.FPDFText_GetTextObject, _ADDRESS, _ADDRESS, _WHOLE)
+_unicode_of = asked(pdfium.FPDFText_GetUnicode, ctypes.c_uint, _ADDRESS, _WHOLE)
+_box_of = asked(pdfium.FPDFText_GetLooseCharBox, _WHOLE, _ADDRESS, _WHOLE, _ADDRESS)
+_font_of = asked(pdfium.FPDFTextObj_GetFont, _ADDRESS, _ADDRESS)
+_is_unmapped = asked(pdfium.FPDFText_HasUnicodeMapError, _WHOLE, _ADDRESS, _WHOLE)
+_mcid_of = asked(pdfium.FPDFPageObj_GetMarkedContentID, _WHOLE, _ADDRESS)
 
 _BOLD = re.compile("bold|black|heavy|demi|extrab|ultrab", re.IGNORECASE)
 _FORCED_BOLD = 1 << 18  # a font's flags, PDF 32000-1, table 123

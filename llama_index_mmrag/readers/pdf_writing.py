@@ -15,6 +15,8 @@ _WORD = re.compile(r"[^\W\d_]+(?:[-\u2010][^\W\d_]+)*")
 _BEGUN = re.compile(rf"([^\W\d_]+(?:-[^\W\d_]+)*)[{HYPHENS}]$")
 _ENDED = re.compile(r"[^\W\d_]+")
 _ADDRESS = re.compile(r"(?:https?://|www\.|doi\.org/)[^\s<>]*[^\s<>.,;:)]$")
+_DIVIDED = 0.03
+"""Of a document's lines: so many end with a hyphen where words are divided."""
 _MOST_ADDRESS = 2_000
 _MOST_WORD, _MOST_WORDS = 80, 500_000
 
@@ -29,6 +31,7 @@ class Vocabulary:
 
     def __init__(self) -> None:
         self._words: set[str] = set()
+        self._n_lines = self._n_divided = 0
 
     def learn(self, lines: Iterable[Line]) -> None:
         """Add the words that stand whole in lines."""
@@ -36,6 +39,8 @@ class Vocabulary:
         for line in lines:
             words = _WORD.findall(line.text.lower())
             is_divided = line.text[-1:] in HYPHENS
+            self._n_lines += 1
+            self._n_divided += is_divided
             whole = words[was_divided : len(words) - is_divided]
             if len(self._words) < _MOST_WORDS:
                 self._words.update(whole)
@@ -57,12 +62,14 @@ class Vocabulary:
         if second[0].isupper() and not (first.isupper() and second.isupper()):
             return False
         first, second = first.lower(), second.lower()
-        if f"{first}-{second}" in self._words:
-            return False
-        last = first.rpartition("-")[2]
-        if first + second in self._words or before[-1] != "-":
+        if f"{first}-{second}" in self._words or first + second in self._words:
+            return f"{first}-{second}" not in self._words
+        if before[-1] != "-":
             return True
-        return not (last in self._words and second in self._words)
+        last = first.rpartition("-")[2]
+        # Where no words are divided, lines end where a hyphen is.
+        divides = self._n_divided >= _DIVIDED * self._n_lines
+        return divides and not (last in self._words and second in self._words)
 
 
 def _is_address(before: str, after: str) -> bool:

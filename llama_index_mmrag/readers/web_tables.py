@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from selectolax.lexbor import LexborNode
 
+from llama_index_mmrag.readers import writing
+
 _NOT_IN_A_TABLE = "table, h1, h2, h3, h4, h5, h6, figure, section, article, form"
 """What a table of data has not: one that has it is there for its looks."""
 
-_MOST_CELLS = 1_000_000
 _MOST_SPANNED = 1000  # as a browser has it
+_MOST_ROWS = 999_999_999
 
 
 def cells_of(row: LexborNode) -> list[LexborNode]:
@@ -18,29 +20,19 @@ def cells_of(row: LexborNode) -> list[LexborNode]:
 
 def placed(rows: list[list[LexborNode]]) -> list[dict[int, LexborNode]]:
     """Return each row's cells by their column, past those that reach into it."""
-    taken: set[tuple[int, int]] = set()
-    grid = []
-    for y, cells in enumerate(rows):
-        its, x = {}, 0
-        for cell in cells:
-            while (y, x) in taken:
-                x += 1
-            its[x] = cell
-            wide = _span(cell, "colspan", _MOST_SPANNED)
-            high = _span(cell, "rowspan", len(rows) - y)
-            if wide * high + len(taken) <= _MOST_CELLS:
-                taken |= {(y + j, x + i) for j in range(high) for i in range(wide)}
-            x += wide
-        grid.append(its)
-    return grid
+    return writing.placed(rows, _spans)
 
 
-def _span(cell: LexborNode, name: str, most: int) -> int:
+def _spans(cell: LexborNode) -> tuple[int, int]:
+    # As a browser has it: a rowspan of 0 goes to the end.
+    return _span(cell, "colspan") or 1, _span(cell, "rowspan") or _MOST_ROWS
+
+
+def _span(cell: LexborNode, name: str) -> int:
     said = (cell.attributes.get(name) or "").strip()
     if not said.isdecimal() or len(said) > 9:
         return 1
-    # As a browser has it: a rowspan of 0 goes to the end.
-    return min(int(said) or (most if name == "rowspan" else 1), most)
+    return min(int(said), _MOST_SPANNED if name == "colspan" else _MOST_ROWS)
 
 
 def is_of_data(table: LexborNode) -> bool:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
+Cell = TypeVar("Cell")
+
+_MOST_CELLS = 1_000_000
 _NO_WIDTH = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 
 
@@ -15,6 +19,32 @@ def shown(text: str) -> str:
 def one_line(text: str) -> str:
     """Return a text in one line, without what has no width."""
     return " ".join(shown(text).split())
+
+
+def placed(
+    rows: Sequence[Sequence[Cell]], span: Callable[[Cell], tuple[int, int]]
+) -> list[dict[int, Cell]]:
+    """Return each row's cells by their column, past those that reach into it.
+
+    Args:
+        rows: Their cells.
+        span: Returns over how many columns and rows a cell goes.
+    """
+    taken: set[tuple[int, int]] = set()
+    grid = []
+    for y, cells in enumerate(rows):
+        its, x = {}, 0
+        for cell in cells:
+            while (y, x) in taken:
+                x += 1
+            its[x] = cell
+            wide, high = span(cell)
+            high = min(high, len(rows) - y)
+            if wide * high + len(taken) <= _MOST_CELLS:
+                taken |= {(y + j, x + i) for j in range(high) for i in range(wide)}
+            x += wide
+        grid.append(its)
+    return grid
 
 
 def table_text(rows: Iterable[Sequence[str]]) -> str:
