@@ -278,10 +278,10 @@ def test_what_cannot_be_indexed_is_a_sentence_and_a_wrong_folder_leaves_no_store
 def test_files_of_other_kinds_are_counted_and_one_file_can_be_indexed(
     run, docs, tmp_path
 ):
-    for name in ("a.odt", "b.docx", "c.odt"):
+    for name in ("a.odt", "b.msg", "c.odt"):
         (docs / name).write_bytes(b"x")
     said = run("index", docs, "--store", tmp_path / "store")
-    assert "3 of other kinds (.odt 2, .docx 1) ignored" in said.stdout
+    assert "3 of other kinds (.odt 2, .msg 1) ignored" in said.stdout
     alone = run("index", docs / "house.md", "--store", tmp_path / "other")
     assert (alone.exit_code, "3 nodes added" in alone.stdout) == (0, True)
 
