@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
@@ -321,6 +322,7 @@ def _() -> bytes:
 def _() -> bytes:
     whole = of_word()
     made = BytesIO(whole)
+    warnings.simplefilter("ignore")  # of what this is
     with zipfile.ZipFile(BytesIO(whole)) as old, zipfile.ZipFile(made, "a") as packed:
         info = zipfile.ZipInfo("x")
         info.filename = DOCUMENT
