@@ -52,6 +52,11 @@ FONTS = Path("/usr/share/fonts/truetype/liberation2")
 WIDTH, HEIGHT = A4
 MARGIN, GAP, FOOT = 60.0, 18.0, 140.0
 """Points; FOOT is what a page leaves free for footnotes, where there are any."""
+PLAIN = {
+    "Regular": "Helvetica",
+    "Bold": "Helvetica-Bold",
+    "Italic": "Helvetica-Oblique",
+}
 RULES = {
     "drawn": [("GRID", (0, 0), (-1, -1), 0.5, black)],
     "three": [
@@ -180,6 +185,7 @@ def reportlab(
     hyphens: bool = False,
     rules: str = "drawn",
     outline: bool = True,
+    is_plain: bool = False,
 ) -> Made:
     """Make a PDF without tags: running heads, numbered pages, an outline.
 
@@ -193,7 +199,10 @@ def reportlab(
         hyphens: Whether words are divided, and lines are justified.
         rules: Of tables, one of `RULES`.
         outline: Whether headings are entries of an outline.
+        is_plain: Whether it is set in Helvetica, paragraphs begin with an indent and
+            have no space between them, and numbers stand above, on the outer side.
     """
+    faces = PLAIN if is_plain else {face: face for face in PLAIN}
     for name in ("Regular", "Bold", "Italic"):
         pdfmetrics.registerFont(
             TTFont(name, str(FONTS / f"LiberationSerif-{name}.ttf"))
@@ -207,7 +216,7 @@ def reportlab(
 
     def begin(canvas: Any, _: Any) -> None:
         canvas.places, canvas.notes = places, []
-        canvas.setFont("Italic", 9)
+        canvas.setFont(faces["Italic"], 9)
         canvas.drawString(MARGIN, HEIGHT - 40, f"{title}, second edition")
         if logo is not None:
             canvas.drawImage(str(logo), WIDTH - 130, HEIGHT - 52, 60, 40)
@@ -216,8 +225,12 @@ def reportlab(
         page = canvas.getPageNumber()
         label = _roman(page) if page <= n_roman else str(page - n_roman)
         labels.append(label)
-        canvas.setFont("Regular", 9)
-        canvas.drawCentredString(WIDTH / 2, 30, label)
+        canvas.setFont(faces["Regular"], 9)
+        if is_plain:
+            at = WIDTH - MARGIN if page % 2 else MARGIN
+            canvas.drawCentredString(at, HEIGHT - 26, label)
+        else:
+            canvas.drawCentredString(WIDTH / 2, 30, label)
         if canvas.notes:
             canvas.line(MARGIN, FOOT - 8, MARGIN + 100, FOOT - 8)
         y = FOOT - 10
@@ -242,7 +255,9 @@ def reportlab(
     document = BaseDocTemplate(str(file), pagesize=A4, title=title)
     template = PageTemplate("page", frames, onPage=begin, onPageEnd=end)
     document.addPageTemplates([template])
-    document.build(_story(blocks, width, pieces, hyphens, rules, outline, n_roman))
+    document.build(
+        _story(blocks, width, faces, pieces, hyphens, rules, outline, n_roman)
+    )
     charts = [block for block in blocks if isinstance(block, Figure) and not block.file]
     return Made(
         file,
@@ -259,22 +274,27 @@ def reportlab(
 def _story(
     blocks: list[Block],
     width: float,
+    faces: dict[str, str],
     pieces: int,
     hyphens: bool,
     rules: str,
     outline: bool,
     n_roman: int,
 ) -> list[Flowable]:
-    body = ParagraphStyle("body", fontName="Regular", fontSize=10, leading=12.5)
-    body.spaceAfter = 6
+    is_plain = faces is PLAIN
+    body = ParagraphStyle("body", fontName=faces["Regular"], fontSize=10, leading=12.5)
+    body.spaceAfter = 0 if is_plain else 6
+    body.firstLineIndent = 14 if is_plain else 0
     if hyphens:
         body.alignment, body.hyphenationLang = TA_JUSTIFY, divided
         body.embeddedHyphenation, body.hyphenationMinWordLength = 1, 6
-    small = ParagraphStyle("small", body, fontSize=8, leading=9.5)
-    note = ParagraphStyle("note", fontName="Regular", fontSize=7.5, leading=9)
+    small = ParagraphStyle("small", body, fontSize=8, leading=9.5, firstLineIndent=0)
+    if is_plain:
+        small.fontName, small.fontSize, small.leading = faces["Italic"], 10, 12.5
+    note = ParagraphStyle("note", fontName=faces["Regular"], fontSize=7.5, leading=9)
     heads = {
         level: ParagraphStyle(
-            f"h{level}", fontName="Bold", fontSize=size, leading=size * 1.2
+            f"h{level}", fontName=faces["Bold"], fontSize=size, leading=size * 1.2
         )
         for level, size in {1: 24, 2: 16, 3: 12}.items()
     }
