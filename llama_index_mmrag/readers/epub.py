@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.readers.archives import Archive
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import Page, PictureLink, Section
-from llama_index_mmrag.readers.web import decoded, page_of_part
+from llama_index_mmrag.readers.web import decoded, page_of_part, time_for
 from llama_index_mmrag.readers.web_parts import (
     MOST_HEADING,
     Held,
@@ -27,6 +28,7 @@ from llama_index_mmrag.readers.writing import one_line
 
 _CONTAINER = "META-INF/container.xml"
 _TOLD = {"title": "title", "creator": "author", "language": "language"}
+_DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T[\d:.]+(Z|[+-]\d\d:\d\d)?)?)?)?")
 _MOST_TITLES = 8
 """Deeper ones of a table of contents are left out; it may nest any number."""
 
@@ -57,7 +59,7 @@ def read(file: Path, how: How) -> Page:
     archive = Archive(file, how)
     problems: list[str] = []
     locked = {unquote(name) for name in archive.locked()}
-    book = _book(archive, problems)
+    book = _book(archive, how, problems)
     if locked.issuperset(book.spine):
         raise archive.unreadable(
             "it is locked (DRM), or holds no page", "Ask its seller for an open one"
@@ -76,9 +78,10 @@ def _sections(
     with archive:
         for name in book.spine:
             starts = book.titles.get(name, {})
-            anchors = {at: (*title, *its) for at, its in starts.items() if at}
-            above = (*title, *starts[""]) if "" in starts else above
-            held = Held(_named(archive, name), is_navigation, above, anchors)
+            # A book's first part may be called as the book is.
+            titles = {at: tuple(dict.fromkeys((*title, *starts[at]))) for at in starts}
+            above = titles.pop("", above)
+            held = Held(_named(archive, name), is_navigation, above, titles)
             try:
                 if name in locked:
                     raise archive.unreadable(f"{name!r} in it is locked (DRM)")
@@ -88,7 +91,7 @@ def _sections(
                 problems.append(f"{name}: {error}")
                 continue
             problems += [f"{name}: {problem}" for problem in page.problems]
-            above = [above, *anchors.values()][-1]
+            above = [above, *titles.values()][-1]
             sections = page.sections
             if cover is not None:
                 links = (link for one in sections for link in one.pictures)
@@ -119,7 +122,7 @@ def _joined(name: str, href: str) -> tuple[str, str]:
     return (posixpath.normpath(below) if path else name), unquote(fragment)
 
 
-def _book(archive: Archive, problems: list[str]) -> _Book:
+def _book(archive: Archive, how: How, problems: list[str]) -> _Book:
     container = archive.xml(_CONTAINER)
     opf = next((one.get("full-path", "") for one in _all(container, "rootfile")), "")
     package = archive.xml(opf, doctype=True)
@@ -136,7 +139,9 @@ def _book(archive: Archive, problems: list[str]) -> _Book:
     toc = next((one.get("toc") for one in _all(package, "spine")), None)
     try:
         if navs:
-            entries = _of_nav(decoded(archive.read(navs[0])), navs[0])
+            text = decoded(archive.read(navs[0]), how.encoding)
+            with time_for(len(text), how):
+                entries = iter([*_of_nav(text, navs[0])])
         elif toc in files:
             entries = _of_ncx(archive.xml(files[toc], doctype=True), files[toc])
         else:
@@ -157,7 +162,7 @@ def _metadata(package: Any) -> dict[str, str]:
         ):
             continue
         key = "created_at" if tag == "date" else _TOLD.get(tag)
-        if key and text:
+        if key and text and (tag != "date" or _DATE.fullmatch(text)):
             found.setdefault(key, []).append(text)
     said = {k: ", ".join(its) if k == "author" else its[0] for k, its in found.items()}
     return {key: text[:MOST_HEADING] for key, text in said.items()}

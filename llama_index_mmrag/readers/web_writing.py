@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import groupby
 from urllib.parse import urljoin
 
 from selectolax.lexbor import LexborNode
@@ -178,10 +179,11 @@ class Writer:
         if id_ in self._said_notes:
             return True
         self._notes.pop(id_, None)  # it stands here, before it is named
-        if node.tag == "a" and (href := said.get("href") or "").startswith("#"):
-            if (note := self._notes.pop(href[1:], None)) is not None:
+        if node.tag == "a":
+            at = (said.get("href") or "").rpartition("#")[2]
+            if (note := self._notes.pop(at, None)) is not None:
                 self._named_notes.append(note)
-                self._said_notes.add(href[1:])
+                self._said_notes.add(at)
         elif above := self._held.anchors.get(id_):
             self._flush()
             self.parts.append(Part(above, 0, above))
@@ -253,12 +255,9 @@ class Writer:
             while self._stack and self._stack[-1][0] >= level:
                 self._stack.pop()
             self._stack.append((level, title))
-        titles: list[str] = []
-        for _, one in self._stack:
-            if titles[-1:] != [one]:
-                titles.append(one)
         above = self.parts[-1].above
-        self.parts[-1].headings = (*above, *(t for t in titles if t not in above))
+        titles = (one for _, one in self._stack if one not in above)
+        self.parts[-1].headings = (*above, *(one for one, _ in groupby(titles)))
 
     def _show(self, node: LexborNode) -> None:
         said = {key: one_line(value or "") for key, value in node.attributes.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from llama_index_mmrag.stores.catalogue import CATALOGUE
 from ..support.indexes import COLOURS, CountingEncoder, Open, contents, painted
 from ..support.killing import killed_at
 
-NAMES = ("a.md", "sub/b.md", "t.txt", "sub/u.txt", "p.png", "sub/p.png", "q.png")
+NAMES = (
+    *("a.md", "sub/b.md", "m.eml", "t.txt", "sub/u.txt", "p.png"),
+    *("sub/m.eml", "sub/p.png", "q.png"),
+)
 LINKS = ("p.png", "q.png", "../p.png", "/q.png", "sub/p.png")
 FILE, NUMBER, ROOT = st.sampled_from(NAMES), st.integers(0, 5), st.integers(0, 1)
 VERBS = ("refresh", "insert", "move", "catalogue", "reopen", "part", "build")
@@ -41,8 +45,26 @@ def write(root: Path, name: str, number: int) -> None:
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     if name.endswith(".png"):
         painted(root, colour, name=name)
+    elif name.endswith(".eml"):
+        (root / name).write_bytes(mail(root, number))
     else:
         (root / name).write_text(f"# One\n\n{colour}\n\n![{colour}]({link})")
+
+
+def mail(root: Path, number: int) -> bytes:
+    """Return a mail of a colour, with up to two attachments and one of a mail in it."""
+    made, inner = EmailMessage(), EmailMessage()
+    made["subject"] = inner["subject"] = "One"
+    made.set_content(COLOURS[number])
+    inner.set_content(COLOURS[0])
+    if number % 2:
+        made.add_attachment(f"a {COLOURS[-number]}", filename="a.txt")
+    if number % 3:
+        picture = painted(root.parent, COLOURS[number % 2], name="attached.png")
+        data = picture.read_bytes()
+        inner.add_attachment(data, maintype="image", subtype="png", filename="p.png")
+        made.add_attachment(inner)
+    return bytes(made)
 
 
 def change(root: Path, verb: str, name: str, other: str) -> None:
@@ -72,7 +94,7 @@ class World:
     def __init__(self, place: Path, open_index: Open) -> None:
         self.place, self.store, self.open_index = place, place / "store", open_index
         self.roots = {"docs": place / "docs"}
-        for number, name in enumerate(NAMES[:5]):
+        for number, name in enumerate(NAMES[:6]):
             write(self.roots["docs"], name, number)
         self.index = open_index(path=self.store)
         self.index.insert_directory(self.roots["docs"])

@@ -123,7 +123,8 @@ def test_metadata_are_the_books(book):
         "<dc:title>Cakes</dc:title><dc:title>A subtitle</dc:title>"
         "<dc:creator>Ada</dc:creator><dc:creator>Bob</dc:creator>"
         "<dc:language>de</dc:language>"
-        "<dc:date opf:event='modification'>2020</dc:date><dc:date>1999-12-31</dc:date>"
+        "<dc:date opf:event='modification'>2020</dc:date>"
+        "<dc:date>May</dc:date><dc:date>1999-12-31</dc:date>"
     )
     page = read(book({"a.html": "x"}, metadata=metadata), How())
     assert page.metadata == {
@@ -172,7 +173,7 @@ def test_note_stands_behind_the_paragraph_that_names_it_and_once(book):
     file = book({
         "a.html": "<aside epub:type='footnote' id='n0'>0 Before.</aside>"
         "<p>One<a epub:type='noteref' href='#n1'>1</a> of"
-        "<a href='#n2'>2</a>.<p>Two<a href='#n0'>0</a>.<p>Three."
+        "<a href='a.html#n2'>2</a>.<p>Two<a href='#n0'>0</a>.<p>Three."
         "<aside epub:type='footnote' id='n1'><p>1 Said <i>so</i>.</aside>"
         "<div role='doc-footnote' id='n2'>2 So.</div>"
         "<aside epub:type='footnote' id='n3'>3 Unnamed.</aside>"
