@@ -45,6 +45,8 @@ class _Found:
     texts: list[Any] = field(default_factory=list)
     pictures: dict[str, bytes] = field(default_factory=dict)
     """By what HTML calls them."""
+    also: dict[str, str] = field(default_factory=dict)
+    """Those that are attachments, and their names as such."""
     attachments: list[Attachment] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     n_more: int = 0
@@ -151,10 +153,12 @@ def _take(part: Any, found: _Found, *, is_shown: bool) -> None:
         found.texts.append(part)
     elif kind in ("text/html", "text/plain") and not is_file:
         found.texts.append(part)
-    elif kind.startswith("image/") and (is_shown or disposition == "inline"):
-        said = str(part.get("content-id") or part.get("content-location") or "")
-        key = said.strip().strip("<>") or f"picture {len(found.pictures) + 1}"
-        found.pictures[key] = part.get_payload(decode=True) or b""
+    elif (
+        kind.startswith("image/")
+        and disposition != "attachment"
+        and (is_shown or disposition)
+    ):
+        found.pictures[_key(part, found)] = part.get_payload(decode=True) or b""
     elif kind.partition("/")[2] not in _SIGNATURES:
         if len(found.attachments) >= MOST_ATTACHMENTS:
             found.n_more += 1
@@ -162,17 +166,24 @@ def _take(part: Any, found: _Found, *, is_shown: bool) -> None:
         taken = {one.name for one in found.attachments}
         named = _name(str(name or ""), kind, taken, len(found.attachments) + 1)
         found.attachments.append(Attachment(named, _bytes(part, kind)))
+        if kind.startswith("image/"):  # which HTML may show all the same
+            key = _key(part, found)
+            found.pictures[key], found.also[key] = found.attachments[-1].data, named
+
+
+def _key(part: Any, found: _Found) -> str:
+    """Return what HTML calls a picture."""
+    said = str(part.get("content-id") or part.get("content-location") or "")
+    return said.strip().strip("<>") or f"picture {len(found.pictures) + 1}"
 
 
 def _name(said: str, kind: str, taken: set[str], nth: int) -> str:
     """Return what an attachment is called: a file's name, and no other's."""
     name = _UNSAFE.sub("", re.split(r"[/\\]", said)[-1]).strip(". ")
     suffix = ".eml" if kind == "message/rfc822" else mimetypes.guess_extension(kind)
-    if not name:
-        name = f"attachment-{nth}{suffix or ''}"
-    elif suffix == ".eml" and not name.lower().endswith(".eml"):
-        name += ".eml"
-    path = Path(name)
+    name = name or f"attachment-{nth}"
+    if (path := Path(name)).suffix.lower() != suffix == ".eml" or not path.suffix:
+        path = Path(f"{name}{suffix or ''}")
     stem, end = path.stem[:100], path.suffix[:20]
     number = 1
     while (name := f"{stem}{f'-{number}' if number > 1 else ''}{end}") in taken:
@@ -218,7 +229,9 @@ def _sections(found: _Found, subject: str, how: How) -> Iterator[Section]:
     found.problems += problems
     for one in sections:
         yield with_bytes(one, found.pictures.__getitem__, found.problems)
-    left = [each for each in found.pictures if each not in shown]
+    its = {found.also.get(each) for each in shown}
+    found.attachments = [one for one in found.attachments if one.name not in its]
+    left = [each for each in found.pictures if each not in {*shown, *found.also}]
     links = tuple(PictureLink(each, data=found.pictures[each]) for each in left)
     if links or (above and not sections):
         yield Section("", links, above)

@@ -159,11 +159,24 @@ def test_encoding_is_the_headers_and_what_does_not_fit_is_told(
                        b"\xff" in body else [])  # fmt: skip
 
 
+def test_attached_picture_that_html_shows_is_no_attachment(page):
+    made = mail("-", "<p><img src=cid:b alt=Pot>")
+    for cid in ("a", "b"):
+        data = png("red" if cid == "a" else "blue")
+        made.add_attachment(data, "image", "png", filename=f"{cid}.png", cid=f"<{cid}>")
+    read_ = page(made)
+    (section,) = read_.sections
+    assert [(link.data, link.alt) for link in section.pictures] == [
+        (png("blue"), "Pot")
+    ]
+    assert [one.name for one in read_.attachments] == ["a.png"]
+
+
 def test_attachments_are_files_with_names_of_their_own(page):
     made = mail()
     for name in ("a.txt", "a.txt", "../../etc/b.txt", "C:\\c.txt", "\x07"):
         made.add_attachment(b"x", "application", "octet-stream", filename=name)
-    made.add_attachment("ä", filename="d.txt", charset="iso-8859-1")
+    made.add_attachment("ä", filename="d", charset="iso-8859-1")
     made.add_attachment(png(), "image", "png", filename="e.png")
     made.add_attachment(b"x", "application", "pgp-signature", filename="s.asc")
     made.add_attachment(mail("Inner.", subject="In"))
