@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -117,6 +116,11 @@ class Archive:
         advice = advice or "Save it anew or leave it out"
         return DocumentUnreadable(f"Cannot read {str(self.file)!r}: {why}. {advice}.")
 
+    def mark(self, name: str) -> tuple[int, int]:
+        """Return what tells a file in it from others, by what it says: sum and size."""
+        its = self._zip.getinfo(name)
+        return its.CRC, its.file_size
+
     def read(self, name: str) -> bytes:
         """Return what a file in it holds."""
         with self._opened(name) as stream:
@@ -158,21 +162,6 @@ class Archive:
         with self._opened(name) as stream:
             for _, element in etree.iterparse(stream, ("end",), tag=tags, **_SAFELY):
                 yield element
-
-    def checked(self, is_empty: Callable[[str], bool]) -> BytesIO:
-        """Return a zip for a library to open: what it holds was read to its end.
-
-        Args:
-            is_empty: Which files hold nothing in it, such as pictures.
-        """
-        packed = BytesIO()
-        with ZipFile(packed, "w") as made:
-            for name in self.names:
-                if name.endswith((".xml", ".rels")):
-                    self.root(name)
-                made.writestr(name, b"" if is_empty(name) else self.read(name))
-        packed.seek(0)
-        return packed
 
     def locked(self) -> frozenset[str]:
         """Return which files of a book are encrypted (DRM); fonts may be."""

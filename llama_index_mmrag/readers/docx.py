@@ -6,7 +6,6 @@ read element by element, so that its memory is that of a section.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,12 +22,10 @@ from llama_index_mmrag.readers.office import (
     metadata_of,
     part_of,
     relations_of,
+    title_of,
 )
 from llama_index_mmrag.readers.page import Page
 from llama_index_mmrag.readers.parts import Outline, Part, sections_of
-
-_NO_TITLE = re.compile(r"(microsoft )?word\b.*|untitled.*|.*\.(docx?|dotx?|odt)", re.I)
-"""What programs give as a title that has none."""
 
 
 def read(file: Path, how: How) -> Page:
@@ -45,9 +42,6 @@ def read(file: Path, how: How) -> Page:
     pictures = Pictures(archive, how.pixels)
     metadata = metadata_of(archive)
     metadata.setdefault("language", styles.language)
-    title = metadata.get("title", "")
-    if _NO_TITLE.fullmatch(title):
-        title = ""
     problems: list[str] = []
 
     def blocks() -> Iterator[Block]:
@@ -71,7 +65,7 @@ def read(file: Path, how: How) -> Page:
         problems.extend(pictures.problems())
 
     said = {key: it for key, it in metadata.items() if it}
-    return Page(sections_of(_parts(blocks(), title)), said, problems)
+    return Page(sections_of(_parts(blocks(), title_of(metadata))), said, problems)
 
 
 _OF_A_BODY = ("{*}p", "{*}tbl", "{*}sdt", "{*}customXml", "{*}altChunk", "{*}ins")

@@ -13,6 +13,7 @@ from llama_index_mmrag.readers.docx_captions import Block, Cell, caption_cells
 from llama_index_mmrag.readers.docx_math import linear
 from llama_index_mmrag.readers.docx_styles import Numbers, Styles
 from llama_index_mmrag.readers.office import (
+    OFF,
     Pictures,
     chart_of,
     first,
@@ -51,7 +52,6 @@ _HELD = {
     "txbxContent": "_box",
 }
 _MOST_CELLS = 1_000_000
-_OFF = ("0", "false", "off")
 
 
 @dataclass(slots=True)
@@ -241,7 +241,7 @@ class Story:
             self._notes[kind] = story, notes
         story, notes = self._notes[kind]
         mark = ""
-        if said(reference, "customMarkFollows") in ("", *_OFF):
+        if said(reference, "customMarkFollows") in ("", *OFF):
             self._n_notes += 1
             mark = str(self._n_notes).translate(_RAISED)
             found.texts.append(mark)
@@ -307,7 +307,7 @@ def _inner(element: Any, name: str) -> Iterator[Any]:
 
 def _is_hidden(run: Any) -> bool:
     hides = first(run, "rPr", "vanish")
-    return hides is not None and said(hides, "val") not in _OFF
+    return hides is not None and said(hides, "val") not in OFF
 
 
 def _said_of(picture: Any) -> tuple[str, str, str]:

@@ -44,7 +44,10 @@ class ChildReader:
 
 _WEB = ChildReader("web", "selectolax", "documents")
 
-_DOCX = ChildReader("docx", "lxml", "documents", False, "zip archive")
+_DOCX, _PPTX = (
+    ChildReader(module, "lxml", "documents", False, "zip archive")
+    for module in ("docx", "pptx")
+)
 
 CHILD_READERS: dict[str, ChildReader] = {
     **dict.fromkeys((".html", ".htm", ".xhtml"), _WEB),
@@ -53,6 +56,7 @@ CHILD_READERS: dict[str, ChildReader] = {
     ".pdf": ChildReader("pdf", "pypdfium2", "documents", False, "PDF"),
     ".epub": ChildReader("epub", "selectolax", "documents", False, "zip archive"),
     **dict.fromkeys((".docx", ".docm"), _DOCX),
+    **dict.fromkeys((".pptx", ".pptm", ".ppsx"), _PPTX),
 }
 """By suffix in lower case: a new format is a row here and its module."""
 
@@ -68,7 +72,7 @@ _CONVERT = (
 _AS_PICTURE = "Export them as PNG or JPEG."
 _ADVICE = {
     ".doc .rtf .odt": _CONVERT.format("docx"),
-    ".ppt .pptx .odp": _LLAMAINDEX,
+    ".ppt .odp": _CONVERT.format("pptx"),
     ".msg .mbox": "Save each mail as EML.",
     ".csv .tsv .jsonl .xls .xlsx .ods .ipynb": _LLAMAINDEX,
     ".svg .psd .heic .heif .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf": _AS_PICTURE,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
@@ -21,6 +22,13 @@ _DRAWN = (
 )
 """Windows' drawings (WMF with and without its own head, EMF, packed), and SVG."""
 
+OFF = ("0", "false", "off")
+_NO_TITLE = re.compile(
+    r"(microsoft (office )?)?(word|powerpoint)\b.*|.*\bpowerpoint|untitled.*"
+    r"|.*\.(docx?|dotx?|odt|pptx?|odp)",
+    re.IGNORECASE,
+)
+"""What programs give as a title that has none."""
 _MOST_POINTS = 10_000
 _MOST_TIMES = 20
 """A picture or a chart that stands more often is an ornament, or there to attack."""
@@ -68,6 +76,11 @@ def first(element: Any, *names: str) -> Any:
             return None
         element = next(element.iterchildren(f"{{*}}{name}"), None)
     return element
+
+
+def is_on(element: Any, name: str) -> bool:
+    """Return whether an attribute is there and says yes."""
+    return said(element, name, OFF[0]) not in OFF
 
 
 def relations_of(archive: Archive, name: str = "") -> dict[str, Relation]:
@@ -119,12 +132,19 @@ def words_of_art(archive: Archive, name: str) -> list[str]:
     return [text for text in said_by_it if text]
 
 
+def title_of(metadata: Mapping[str, str]) -> str:
+    """Return the title that a file says, if somebody gave it that; else ""."""
+    title = metadata.get("title", "")
+    return "" if _NO_TITLE.fullmatch(title) else title
+
+
 class Pictures:
     """Pictures of an Office file, and what of it is left out."""
 
     def __init__(self, archive: Archive, most_pixels: int) -> None:
         self._archive = archive
         self._most_pixels = most_pixels
+        self.ornaments: set[str] = set()
         self._times: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()
         self._first: dict[str, str] = {}
@@ -144,8 +164,9 @@ class Pictures:
 
     def takes(self, relation: Relation) -> bool:
         """Return whether a part is taken once more; an ornament is not."""
-        self._times[relation.target] += 1
-        return self._times[relation.target] <= _MOST_TIMES
+        name = relation.target
+        self._times[name] += 1
+        return self._times[name] <= _MOST_TIMES and name not in self.ornaments
 
     def data_of(self, relation: Relation) -> bytes | None:
         """Return a picture's bytes; None: it is told as left out."""
@@ -184,7 +205,7 @@ class Pictures:
                 if x1 <= x0 or y1 <= y0:
                     return data
                 part = whole.crop((x0, y0, x1, y1))
-            if turn := _QUARTERS.get(round(_number(turned) / 60_000) % 360):
+            if turn := _QUARTERS.get(round(number(turned) / 60_000) % 360):
                 part = part.transpose(Image.Transpose(turn))
             made = BytesIO()
             is_photo = kind == "JPEG"
@@ -220,8 +241,7 @@ _LEFT_OUT = {
         "document(s) within it (is) not read",
         "Open it in Word and save it, which makes them its text.",
     ),
-    "slow": ("slide(s) took too long and (is) left out", "Raise ReadLimits.page_s."),
-    "beyond": ("slide(s) (is) beyond ReadLimits.pages", "Raise it."),
+    "played": ("video(s) (is) shown by a picture and not read", "Save them beside it."),
 }
 
 
@@ -232,11 +252,12 @@ def whole(value: str) -> int:
 
 def _share(value: str) -> float:
     """Return a side of a crop: thousandths of a percent, or with "%"."""
-    share = _number(value.rstrip("%")) / (100 if value.endswith("%") else 100_000)
+    share = number(value.rstrip("%")) / (100 if value.endswith("%") else 100_000)
     return min(max(share, 0.0), 1.0)
 
 
-def _number(value: str) -> float:
+def number(value: str) -> float:
+    """Return a number; 0 of what is none."""
     try:
         return float(value or 0)
     except ValueError:
@@ -259,7 +280,9 @@ def chart_of(archive: Archive, name: str) -> tuple[str, list[list[str]]]:
         columns.append(_points(series, "val", "yVal"))
         across = max(across, _points(series, "cat", "xVal"), key=len)
     rows = zip_longest(across, *columns, fillvalue="")
-    return one_line("".join(heard)), [["", *names], *map(list, rows)] if names else []
+    called = one_line("".join(heard))
+    called = "" if called in names else called
+    return called, [["", *names], *map(list, rows)] if names else []
 
 
 def _points(series: Any, *names: str) -> list[str]:
@@ -272,16 +295,16 @@ def _points(series: Any, *names: str) -> list[str]:
         # Of categories in levels the innermost comes first.
         level = next(level.iter("{*}lvl"), level)  # noqa: PLW2901
         for point in level.iter("{*}pt"):
-            index = int(_number(point.get("idx", "")))
-            at[index] = _shown_number("".join(it.text or "" for it in point))
+            index = int(number(point.get("idx", "")))
+            at[index] = _shownnumber("".join(it.text or "" for it in point))
         if local(level) == "v":
             at[0] = level.text or ""
     return [at.get(n, "") for n in range(min(max(at, default=-1) + 1, _MOST_POINTS))]
 
 
-def _shown_number(value: str) -> str:
+def _shownnumber(value: str) -> str:
     """Return a number without what a computer adds to it: 4.2999999999999998."""
-    return f"{_number(value):.12g}" if len(value) > 15 and _number(value) else value
+    return f"{number(value):.12g}" if len(value) > 15 and number(value) else value
 
 
 def main_part(archive: Archive, root: str, what: str) -> str:
