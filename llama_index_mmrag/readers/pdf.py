@@ -22,7 +22,12 @@ from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.files.reading import check_regular
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import Page, Section
-from llama_index_mmrag.readers.pdf_figures import Figure, figures_of, repeated_in
+from llama_index_mmrag.readers.pdf_figures import (
+    Figure,
+    figures_of,
+    marks_on,
+    repeated_in,
+)
 from llama_index_mmrag.readers.pdf_headings import Headings
 from llama_index_mmrag.readers.pdf_layout import Layout
 from llama_index_mmrag.readers.pdf_lines import lines_in
@@ -111,6 +116,10 @@ def is_scan(page: pypdfium2.PdfPage, text: Text) -> bool:
     return covered >= _HALF
 
 
+def _sampled(page: pypdfium2.PdfPage) -> tuple[Text, frozenset[bytes]]:
+    return text_of(page), marks_on(page)
+
+
 class _Pages:
     """Reads one page after another."""
 
@@ -131,19 +140,22 @@ class _Pages:
     def sections(self, title: str) -> Iterator[Section]:
         """Yield the sections of all pages."""
         step = max(1, -(-self._n_pages // _SAMPLED))
-        texts = {n: self._within(n, text_of) for n in range(1, self._n_pages + 1, step)}
-        samples = [lines_in(text.words) for text in texts.values() if text is not None]
+        sampled = range(1, self._n_pages + 1, step)
+        texts = {n: self._within(n, _sampled) for n in sampled}
+        found = [its for its in texts.values() if its is not None]
+        self._repeated = repeated_in([marks for _, marks in found])
+        samples = [lines_in(text.words) for text, _ in found]
         every = [line for lines in samples for line in lines]
         self._running = Running(samples)
         self._known.learn(every)
         self._headings = Headings(self._document, every)
         self._layout = Layout(self._headings, self._known)
-        self._repeated = repeated_in(self._document)
-        del samples, every
+        del samples, every, found
         made = Sections(self._known, title)
         for n in range(1, self._n_pages + 1):
-            if texts.get(n, ...) is not None:  # or else it was told that it is not
-                read = partial(self._blocks, n, texts.pop(n, None))
+            its = texts.pop(n, (None, None))
+            if its is not None:  # or else it was told that it is left out
+                read = partial(self._blocks, n, its[0])
                 for block in self._within(n, read) or ():
                     yield from made.add(block)
         yield from made.end()

@@ -52,8 +52,6 @@ _MOST_PICTURES = 2_000
 """Of a page."""
 _MOST_HASHED = 1 << 20
 """Bytes of a picture."""
-_SAMPLED = 120
-"""Pages that are looked at for what stands on many: in a larger file each nth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +125,19 @@ def figures_of(
     return made
 
 
-def repeated_in(document: pypdfium2.PdfDocument) -> frozenset[bytes]:
-    """Return what tells pictures that are on more than a third of a file's pages."""
-    every = -(-len(document) // _SAMPLED)
-    seen: Counter[bytes] = Counter()
-    numbers = range(0, len(document), every)
-    for number in numbers:
-        try:
-            page = document[number]
-        except pypdfium2.PdfiumError:  # told when it is read
-            continue
-        seen.update({_mark(one) for one in Sheet(page).drawn if one.is_picture})
-        page.close()
-    return frozenset(mark for mark, n in seen.items() if n > max(1, len(numbers) / 3))
+def marks_on(page: pypdfium2.PdfPage) -> frozenset[bytes]:
+    """Return what tells a page's pictures from others."""
+    return frozenset(_mark(one) for one in Sheet(page).drawn if one.is_picture)
+
+
+def repeated_in(pages: Sequence[frozenset[bytes]]) -> frozenset[bytes]:
+    """Return what tells pictures that are on more than a third of some pages.
+
+    Args:
+        pages: What tells the pictures of each, see `marks_on`.
+    """
+    seen = Counter(mark for marks in pages for mark in marks)
+    return frozenset(mark for mark, n in seen.items() if n > max(1, len(pages) / 3))
 
 
 def _mark(drawn: Drawn) -> bytes:

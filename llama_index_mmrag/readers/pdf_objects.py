@@ -18,6 +18,7 @@ from pypdfium2 import PdfMatrix
 
 from llama_index_mmrag.readers.page import Box
 from llama_index_mmrag.readers.pdf_lines import Line, around, displayed
+from llama_index_mmrag.readers.pdf_words import asked
 
 MOST_OBJECTS = 20_000
 """Of a page: a map may have a million paths. The rest is left where it is."""
@@ -32,6 +33,11 @@ _SHOWN = (
     pdfium.FPDF_PAGEOBJ_PATH,
     pdfium.FPDF_PAGEOBJ_SHADING,
 )
+
+_A, _N = ctypes.c_void_p, ctypes.c_int
+_object_on_page = asked(pdfium.FPDFPage_GetObject, _A, _A, _N)
+_object_in_form = asked(pdfium.FPDFFormObj_GetObject, _A, _A, ctypes.c_ulong)
+_kind_of = asked(pdfium.FPDFPageObj_GetType, _N, _A)
 
 Points: TypeAlias = "tuple[float, float, float, float]"
 """x0, y0, x1, y1: points as displayed."""
@@ -183,13 +189,17 @@ class _Walk:
         is_form = depth > 0
         count = pdfium.FPDFFormObj_CountObjects if is_form else None
         n = (count or pdfium.FPDFPage_CountObjects)(parent)
-        at = pdfium.FPDFFormObj_GetObject if is_form else pdfium.FPDFPage_GetObject
+        at = _object_in_form if is_form else _object_on_page
+        place = ctypes.cast(parent, ctypes.c_void_p).value
         for i in range(n):
             self._n_left -= 1
             if self._n_left < 0 or len(self.found) >= MOST_OBJECTS:
                 return
-            raw = at(parent, i)
-            kind = pdfium.FPDFPageObj_GetType(raw)
+            address = at(place, i)
+            kind = _kind_of(address)
+            if kind == pdfium.FPDF_PAGEOBJ_TEXT:  # some files have one a character
+                continue
+            raw = ctypes.cast(address, pdfium.FPDF_PAGEOBJECT)
             if kind in _SHOWN:
                 self._see(raw, kind, frame)
             elif kind == pdfium.FPDF_PAGEOBJ_FORM and depth < _MOST_DEEP:

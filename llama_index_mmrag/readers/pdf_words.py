@@ -49,6 +49,7 @@ _HYPHEN_AT_END = 2
 """What PDFium makes of a hyphen between two lines."""
 
 _SPACE, _NO_BREAK = 32, 0xA0
+_BLANKS = frozenset(n for n in range(0x3001) if chr(n).isspace()) - {_NO_BREAK}
 
 _SAMPLED = 8
 """One in so many characters is asked whether the file says what it means."""
@@ -191,7 +192,7 @@ class _Reader:
         for i in range(self._text.count_chars()):
             drawn = _object_at(raw, i)
             code = _unicode_of(raw, i)
-            if not drawn or (code != _NO_BREAK and chr(code).isspace()):
+            if not drawn or code in _BLANKS:
                 if chars:
                     yield from self._word(box, last, chars, is_apart)
                     chars, is_apart = [], False
@@ -199,15 +200,18 @@ class _Reader:
                 is_cut = not drawn and code == _SPACE
                 is_apart = is_apart or bool(drawn)
                 continue
-            if not (char := self._said(i, code)):
+            self.n_chars += 1
+            if self.n_chars % _SAMPLED == 1:
+                self.n_sampled += 1
+                self.n_unmapped += _is_unmapped(raw, i) == 1
+            char = chr(code) if _SPACE < code < 0xD800 else _odd(code)
+            if not char:
                 continue
-            if drawn != address:
-                if chars and self._is_other(drawn, last, i, char):
-                    yield from self._word(box, last, chars, is_apart)
-                    chars, is_apart = [], False
-                if not chars:
-                    self._look(drawn, i)
+            if drawn != address and chars and self._is_other(box, last, i):
+                yield from self._word(box, last, chars, is_apart)
+                chars, is_apart = [], False
             if not chars:
+                self._look(drawn, i)
                 # Whether what was drawn anew stands apart, its place says.
                 is_apart = is_apart or (is_cut and drawn == address)
                 box = self._box(i)
@@ -216,22 +220,19 @@ class _Reader:
         if chars:
             yield from self._word(box, last, chars, is_apart)
 
-    def _said(self, i: int, code: int) -> str:
-        """Return what a character says; "": nothing."""
-        self.n_chars += 1
-        if self.n_chars % _SAMPLED == 1:
-            self.n_sampled += 1
-            self.n_unmapped += _is_unmapped(self._raw, i) == 1
-        if code < _SPACE or 0xD800 <= code < 0xE000:
-            return "-" if code == _HYPHEN_AT_END else ""
-        return LIGATURES.get(code) or chr(code)
+    def _is_other(self, first: Box, last: int, i: int) -> bool:
+        """Return whether what was drawn anew is of another word, or line, or size.
 
-    def _is_other(self, drawn: int, last: int, i: int, char: str) -> bool:
-        """Return whether what was drawn anew is of another word, or looks otherwise."""
-        before = self._box(last)
-        style = self._style
-        gap = _gap(before, self._box(i), style.turn, char)
-        return abs(gap) > style.em[0] * WORD_GAP or self._looks(drawn, i) != self._seen
+        Some files draw every character by itself. That its weight is another in the
+        middle of a word is not asked: it would cost as much as all the rest.
+        """
+        before, box, turn = self._box(last), self._box(i), self._style.turn
+        if turn % 2:
+            is_level = box[0] == first[0] and box[2] == first[2]
+        else:
+            is_level = box[1] == first[1] and box[3] == first[3]
+        gap = _gap(before, box, turn, chr(_unicode_of(self._raw, i)))
+        return not is_level or abs(gap) > self._style.em[0] * WORD_GAP
 
     def _word(
         self, box: Box, last: int, chars: list[str], is_apart: bool
@@ -295,6 +296,13 @@ class _Reader:
             is_forced = pdfium.FPDFFont_GetFlags(font) & _FORCED_BOLD
             self._fonts[key] = is_named or bool(is_forced and is_forced > 0)
         return self._fonts[key]
+
+
+def _odd(code: int) -> str:
+    """Return what a ligature, sign or half a character says; "": nothing."""
+    if code < _SPACE or 0xD800 <= code < 0xE000:
+        return "-" if code == _HYPHEN_AT_END else ""
+    return LIGATURES.get(code) or chr(code)
 
 
 def _is_artifact(drawn: int) -> bool:

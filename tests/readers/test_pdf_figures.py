@@ -14,7 +14,12 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 from llama_index_mmrag.readers.how import How
-from llama_index_mmrag.readers.pdf_figures import Figure, figures_of, repeated_in
+from llama_index_mmrag.readers.pdf_figures import (
+    Figure,
+    figures_of,
+    marks_on,
+    repeated_in,
+)
 from llama_index_mmrag.readers.pdf_lines import lines_of
 from llama_index_mmrag.readers.pdf_objects import Sheet
 
@@ -277,10 +282,13 @@ def test_marks_and_what_is_on_many_pages_are_no_figures() -> None:
 
     assert drawn(mark) == []
     document = pypdfium2.PdfDocument(written(both, page, mark, mark))
-    repeated = repeated_in(document)
+    repeated = repeated_in([*map(marks_on, document)])
     (figure,) = figures_of(Sheet(document[0]), How(), repeated=repeated)
     assert figure.data == JPEG
-    assert repeated_in(pypdfium2.PdfDocument(written(both))) == frozenset()
+    assert (
+        repeated_in([*map(marks_on, pypdfium2.PdfDocument(written(both)))])
+        == frozenset()
+    )
 
 
 def test_a_picture_under_words_is_no_figure() -> None:
