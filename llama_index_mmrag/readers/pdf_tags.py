@@ -35,6 +35,8 @@ _KINDS: dict[str, Kind] = {
 }
 """What is a block of its own; every other element is what is in it."""
 
+_HOLD_P = frozenset({"figure", "note"})
+
 _Cell: TypeAlias = "tuple[str, int, int]"
 """A text, and over how many columns and rows it goes."""
 
@@ -140,9 +142,9 @@ class _Walk:
             self._table(element, depth)
         elif name == "Figure":
             self._show(element, depth)
-        elif name == "Lbl" and self._is_begun("item"):
+        elif name == "Lbl" and self._is_of("item"):
             self._mark(element, depth)
-        elif name in _KINDS and not self._is_cell and not self._is_begun("item", name):
+        elif name in _KINDS and not (self._is_cell or self._is_inner(name)):
             block = Block(_KINDS[name], self._page, level=_HEADINGS.get(name, 0))
             with self._within(block, self._figure if name != "Caption" else None):
                 self._through(element, depth)
@@ -172,11 +174,15 @@ class _Walk:
         yield
         self._block, self._figure = before
 
-    def _is_begun(self, kind: Kind, name: str = "P") -> bool:
-        """Return whether a block of a kind has no words yet, in which P is nothing."""
-        if self._block is None or name != "P":
-            return False
-        return self._block[0].kind == kind and not self._block[1]
+    def _is_of(self, kind: Kind) -> bool:
+        """Return whether what comes begins a block of a kind."""
+        block, words = self._block or (None, [])
+        return block is not None and block.kind == kind and not words
+
+    def _is_inner(self, name: str) -> bool:
+        """Return whether an element is no block of its own: P in an item, or note."""
+        is_within = self._block is not None and self._block[0].kind in _HOLD_P
+        return name == "P" and (is_within or self._is_of("item"))
 
     def _name(self, mcid: int) -> None:
         if mcid >= 0:
@@ -240,9 +246,11 @@ class _Walk:
     ) -> None:
         """Add the rows of a table that are on this page."""
         for i in range(_n_children(element)):
-            child = _child_of(element, i)
-            self._name(_mcid_in(element, i))  # what is drawn around it
+            child, mcid = _child_of(element, i), _mcid_in(element, i)
+            self._name(mcid)  # of what is drawn around it
             name = _text(_type_of, child) if child else ""
+            if not (child or rows) and mcid < 0:
+                table.goes_on = True
             if name == "TR" and child:
                 n_named = len(self.named)
                 cells = list(self._cells(child, depth))
