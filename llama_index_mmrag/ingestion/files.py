@@ -19,7 +19,7 @@ from llama_index_mmrag.ingestion.markdown import MARKDOWN_SUFFIXES, markdown_pag
 from llama_index_mmrag.ingestion.own_reader import own_page
 from llama_index_mmrag.ingestion.pages import page_record
 from llama_index_mmrag.ingestion.paths import real_path
-from llama_index_mmrag.ingestion.pictures import read_picture
+from llama_index_mmrag.ingestion.pictures import pages_of, read_picture
 from llama_index_mmrag.ingestion.records import (
     LIMITS,
     ReadSettings,
@@ -165,7 +165,12 @@ def _picture_file(file: Path, settings: ReadSettings, _root: Path | None) -> Pag
     if file.stat().st_size > limits.file_bytes:
         raise _too_large(file, limits.file_bytes, "file_bytes")
     picture = read_picture(file, pixels=limits.pixels)
-    return Page((Section(pictures=(Caption(picture, ""),)),))
+    pages, problems = pages_of(picture, pixels=limits.pixels)
+    shown = [
+        Caption(page, "", about={"page": n} if page is not picture else {})
+        for n, page in enumerate(pages, 1)
+    ]
+    return Page(tuple(Section(pictures=(one,)) for one in shown), problems=problems)
 
 
 READERS: dict[str, Reader] = {

@@ -5,16 +5,27 @@ from __future__ import annotations
 import base64
 import hashlib
 import uuid
+from io import BytesIO
 from pathlib import Path
 
 from llama_index.core.schema import BaseNode, Document, ImageNode, MediaResource
+from PIL.TiffImagePlugin import TiffImageFile
 
 from llama_index_mmrag.errors import StoreUnusable
 from llama_index_mmrag.files.writing import raise_if_full, replacing
-from llama_index_mmrag.nodes.images import MAX_PIXELS, check_whole, image_bytes
+from llama_index_mmrag.nodes.encoded_picture import encode_picture
+from llama_index_mmrag.nodes.images import (
+    MAX_PIXELS,
+    check_whole,
+    image_bytes,
+    load_image,
+)
 from llama_index_mmrag.nodes.node import FILE_PATH_KEY, CaptionedImageNode
 from llama_index_mmrag.nodes.shown import picture_of
 from llama_index_mmrag.readers.page import Picture
+
+_MOST_PAGES, _MOST_PAGE_BYTES = 300, 256 << 20
+"""Of a TIFF: all its pages are in memory until they are stored."""
 
 
 def read_picture(path: Path, *, pixels: int = MAX_PIXELS) -> Picture:
@@ -41,6 +52,43 @@ def inline_picture(data: bytes, name: str, *, pixels: int = MAX_PIXELS) -> Pictu
     """
     mimetype = check_whole(data, name=f"in {name}", max_pixels=pixels)
     return Picture(data, mimetype, None)
+
+
+def pages_of(picture: Picture, *, pixels: int) -> tuple[list[Picture], list[str]]:
+    """Return each page of a TIFF that has several as a picture of its own.
+
+    Any other picture is all there is of it. Beside them: what is left out, and why.
+
+    Args:
+        picture: That is whole, as far as its first page.
+        pixels: Most that a page may have.
+    """
+    if picture.mimetype != "image/tiff":
+        return [picture], []
+    pages: list[Picture] = []
+    n_bytes = 0
+    try:
+        with TiffImageFile(BytesIO(picture.data)) as opened:
+            if opened.n_frames == 1:
+                return [picture], []
+            for n in range(opened.n_frames):
+                if n == _MOST_PAGES or n_bytes > _MOST_PAGE_BYTES:
+                    left = (
+                        f"of {opened.n_frames:,} pages, those from here on are left out"
+                    )
+                    return pages, [f"p. {n + 1}: {left}. Split the file."]
+                opened.seek(n)
+                shown = load_image(opened, max_pixels=pixels)
+                page = encode_picture(shown, max_side=max(shown.size))
+                pages.append(Picture(page.data, page.mimetype, None))
+                n_bytes += page.n_bytes
+    except Exception as error:  # noqa: BLE001 - whatever broken bytes lead Pillow to
+        # Its first page was read before.
+        why = (
+            f"p. {max(len(pages), 1) + 1}: it and those after it are left out ({error})"
+        )
+        return pages or [picture], [f"{why}. Save the file anew."]
+    return pages, []
 
 
 def undecoded(document: Document) -> Document:

@@ -20,10 +20,12 @@ ImageSource: TypeAlias = str | Path | bytes | BytesIO | Image.Image
 """What we read a picture from: a path, its file's bytes, or an open PIL image."""
 
 _HAS_AVIF = find_spec("PIL._avif") is not None  # from Pillow 11.3 on, in its wheels
+_HAS_HEIF = find_spec("pi_heif") is not None  # the extra "photos"
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
     | ({".avif"} if _HAS_AVIF else set())
+    | ({".heic", ".heif"} if _HAS_HEIF else set())
 )
 
 MAX_PIXELS = 89_478_485
@@ -45,7 +47,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", *["AVIF"] * _HAS_AVIF)
 
 # Their containers hold lengths or checksums that verify() checks without decoding
 # (WebP 1.5 ms against 49 ms); JPEG and GIF hold none, and are decoded, JPEG at 1/8.
-_COSTLY = frozenset({"AVIF", "WEBP"})
+_COSTLY = frozenset({"AVIF", "HEIF", "WEBP"})
 _SELF_CHECKING = frozenset({"PNG", "WEBP"})
 
 # A caller's picture is decoded at its first use, from one position in one file: one
@@ -57,6 +59,9 @@ _DECODING_LARGE = Lock()
 # takes the most: its decoder keeps two canvases, Pillow a copy, and we the picture.
 _PLAIN_BYTES, _OTHER_BYTES = 8, 16
 _PLAIN_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "CMYK"})
+
+# Brands of pictures as HEVC codes them, in a file's first box; AVIF has others there.
+_HEIF_BRANDS = re.compile(rb"(?:.{4})*?(?:hei[cmsx]|hev[cmsx])", re.DOTALL)
 
 # In a scan's own data 0xFF is followed by 0 or, between its parts, by RST0 to RST7.
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL)
@@ -153,7 +158,7 @@ def check_whole(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> str:
             else:
                 with _turn(image):
                     image.load()
-            mimetype = Image.MIME.get(image.format or "", "application/octet-stream")
+            mimetype = image.get_format_mimetype() or "application/octet-stream"
     except ImageUnreadable:
         raise
     except Exception as error:
@@ -244,6 +249,11 @@ def _open(source: str | Path | bytes | BytesIO) -> Image.Image:
         )
     if not Image.OPEN.keys() >= set(_FORMATS):
         Image.init()
+    if _HAS_HEIF and _is_heif(data):
+        from pi_heif import HeifImageFile
+
+        opened: Image.Image = HeifImageFile(BytesIO(data))
+        return opened  # its opener is not set for others
     for name in _FORMATS:
         reader, accepts = Image.OPEN[name]
         if accepts is not None and accepts(data[:16]) is True:
@@ -251,6 +261,11 @@ def _open(source: str | Path | bytes | BytesIO) -> Image.Image:
                 _check_scans(data)
             return reader(BytesIO(data), "")
     raise ValueError(f"it starts with {data[:8]!r}, which is no known picture format")
+
+
+def _is_heif(data: bytes) -> bool:
+    end = min(int.from_bytes(data[:4], "big"), 256)
+    return data[4:8] == b"ftyp" and _HEIF_BRANDS.match(data[8:end]) is not None
 
 
 def _check_scans(data: bytes) -> None:

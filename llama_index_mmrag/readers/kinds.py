@@ -75,7 +75,10 @@ _ADVICE = {
     ".ppt .odp": _CONVERT.format("pptx"),
     ".msg .mbox": "Save each mail as EML.",
     ".csv .tsv .jsonl .xls .xlsx .ods .ipynb": _LLAMAINDEX,
-    ".svg .psd .heic .heif .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf": _AS_PICTURE,
+    ".heic .heif": str(
+        MissingExtra.of("pi_heif", extra="photos", needed_for="Reading them")
+    ),
+    ".svg .psd .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf": _AS_PICTURE,
     ".zip .tar .gz .tgz .bz2 .xz .7z .rar": "Unpack them into the folder.",
     ".mp4 .mkv .mov .avi .webm .m4v .mp3 .wav .m4a .ogg .flac": "Put a text of what is "
     "said and shown beside them.",
