@@ -25,8 +25,9 @@ from llama_index_mmrag.readers.page import Page, PictureLink
 FILE_S, MEMORY = 600.0, 768 << 20
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _SIDE = 16
-_MOST_APART = 14.0
-"""Of 255, between small copies of the same picture."""
+_MOST_APART = 35.0
+"""Of 255, between small copies of the same picture: printers' colours are shown paler
+by one library than by another. The nearest is taken."""
 _LEAST_OVERLAP = 0.3
 """Of a drawing with its box, to be it at all."""
 _MORE_WORDS = 8

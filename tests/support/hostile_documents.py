@@ -63,10 +63,10 @@ def pdf(
     resources: str = "",
 ) -> bytes:
     """Return a PDF of one page: object 4 has its contents, from 6 on are others."""
-    pages = " ".join(f"{n} 0 R" for n in kids)
+    pages = [f"{n} 0 R" for n in kids]
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",
-        f"<</Type/Pages/Count {len(pages) // 6 + 1}/Kids[{pages}]>>".encode(),
+        f"<</Type/Pages/Count {len(pages)}/Kids[{' '.join(pages)}]>>".encode(),
         f"<</Type/Page/Parent 2 0 R/MediaBox[{box}]/Contents 4 0 R/Resources<</Font<<"
         f"/F1 5 0 R>>{resources}>>>>".encode(),
         stream(contents),
