@@ -87,13 +87,14 @@ def _parts(blocks: Iterator[Block], title: str) -> Iterator[Part]:
             continue
         yield _part(headings, held)
         held = [Block("", block.links)] if block.links else []
-        below = outline.below(block.level, block.text)
-        is_titled = not title or outline.level <= 1 or below[0] == title
-        headings = below if is_titled else (title, *below)
+        outline.add(block.level, block.text)
+        is_titled = not title or outline.level <= 1
+        headings = outline.headings(() if is_titled else (title,))
     yield _part(headings, held)
 
 
 def _part(headings: tuple[str, ...], held: list[Block]) -> Part:
     caption_blocks(held)
     texts = [(block.text, block.is_item) for block in held if block.text]
-    return Part(headings, texts, [link for block in held for link in block.links])
+    links = [link for block in held for link in block.links]
+    return Part(headings, blocks=texts, links=links)

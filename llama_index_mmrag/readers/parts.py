@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import chain, groupby, pairwise
 
 from llama_index_mmrag.readers.page import LINE, PictureLink, Section
 
@@ -19,6 +19,10 @@ class Part:
     """What stands between one heading and the next."""
 
     headings: tuple[str, ...]
+    level: int = 0
+    """Of the innermost heading."""
+    above: tuple[str, ...] = ()
+    """Titles that stand above all headings."""
     blocks: list[tuple[str, bool]] = field(default_factory=list)
     """Texts; whether each belongs into one list with that before it."""
     links: list[PictureLink] = field(default_factory=list)
@@ -40,39 +44,38 @@ class Outline:
 
     @property
     def level(self) -> int:
-        """Of the outermost heading; as if there was none deeper where there is none."""
+        """Of the outermost heading; deeper than any, where there is none."""
         return self._stack[0][0] if self._stack else MOST_HEADING
 
-    def below(self, level: int, title: str) -> tuple[str, ...]:
-        """Return the headings from a heading of that level on, one that repeats once.
-
-        Args:
-            level: From 1; 0 is the title.
-            title: Its text.
-        """
+    def add(self, level: int, title: str) -> None:
+        """Add a heading, which ends those of its level, from 0, and deeper ones."""
         while self._stack and self._stack[-1][0] >= level:
             self._stack.pop()
         self._stack.append((level, title))
-        titles: list[str] = []
-        for _, one in self._stack:
-            if titles[-1:] != [one]:
-                titles.append(one)
-        return tuple(titles)
+
+    def headings(self, above: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Return the headings, below some titles; what repeats is said once."""
+        titles = (title for _, title in self._stack if title not in above)
+        return (*above, *(title for title, _ in groupby(titles)))
 
 
-def sections_of(parts: Iterable[Part]) -> Iterator[Section]:
+def sections_of(
+    parts: Iterable[Part], seen: Counter[tuple[str, ...]] | None = None
+) -> Iterator[Section]:
     """Yield the parts that say something, by the rules of a Markdown page.
 
     Each is yielded when the next one has come.
+
+    Args:
+        parts: In their order.
+        seen: How many sections there were under each heading; counted on.
     """
-    seen: Counter[tuple[str, ...]] = Counter()
+    seen = Counter() if seen is None else seen
     for part, following in pairwise(chain(parts, [Part(())])):
         headings, text = part.headings, part.text()
         # A heading with nothing below it is said nowhere else.
-        is_last_word = (
-            bool(headings) and following.headings[: len(headings)] != headings
-        )
-        if text or part.links or is_last_word:
+        after = following.headings[: len(headings)]
+        if text or part.links or (headings and after != headings):
             name = ("section", headings, seen[headings])
             yield Section(text, tuple(part.links), headings, name, LINE)
             seen[headings] += 1

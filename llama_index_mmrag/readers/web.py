@@ -15,9 +15,9 @@ from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.files.reading import check_regular
 from llama_index_mmrag.readers.cpu import at_most
 from llama_index_mmrag.readers.how import How
-from llama_index_mmrag.readers.page import LINE, Page, Section
+from llama_index_mmrag.readers.page import Page
+from llama_index_mmrag.readers.parts import MOST_HEADING, sections_of
 from llama_index_mmrag.readers.web_parts import (
-    MOST_HEADING,
     Held,
     is_hidden,
     is_navigation,
@@ -136,7 +136,7 @@ def page_of_part(
         written = Writer(held=held, notes=notes)
         if tree.body is not None:
             written.write(tree.body, leave_out=held.leave_out)
-        sections = tuple(_sections(written, Counter() if seen is None else seen))
+        sections = tuple(sections_of(written.parts, seen))
         return Page(sections, _said_of(tree), tuple(written.problems()))
 
 
@@ -211,9 +211,7 @@ def web_page(text: str) -> Page:
     is_headed = any(part.headings and part.level == 1 for part in written.parts)
     if "title" in metadata and not is_headed:
         written.entitle(title)
-    return Page(
-        tuple(_sections(written, Counter())), metadata, tuple(written.problems())
-    )
+    return Page(tuple(sections_of(written.parts)), metadata, tuple(written.problems()))
 
 
 def _contents(tree: LexborHTMLParser) -> Iterator[tuple[list[LexborNode], bool]]:
@@ -249,20 +247,6 @@ def _frame(node: LexborNode) -> bool:
         above = above.parent
     # The header of a section is its heading; an aside is one wherever it stands.
     return above is None or node.tag == "aside"
-
-
-def _sections(written: Writer, seen: Counter[tuple[str, ...]]) -> Iterator[Section]:
-    """Yield the parts that say something, by the rules of a Markdown page."""
-    parts = written.parts
-    after = [*(part.headings for part in parts[1:]), ()]
-    for part, following in zip(parts, after, strict=True):
-        headings, text = part.headings, part.text()
-        # A heading with nothing below it is said nowhere else.
-        is_last_word = bool(headings) and following[: len(headings)] != headings
-        if text or part.links or is_last_word:
-            name = ("section", headings, seen[headings])
-            yield Section(text, tuple(part.links), headings, name, LINE)
-            seen[headings] += 1
 
 
 def _said_of(tree: LexborHTMLParser) -> dict[str, str]:

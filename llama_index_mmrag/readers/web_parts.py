@@ -11,10 +11,6 @@ from selectolax.lexbor import LexborNode
 from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.readers.page import Caption, PictureLink, Section
 
-MOST_HEADING = 1_000
-"""Most characters of a heading: a longer one is a paragraph. Each stands before every
-chunk below it, so that 20 MB in one would be many times as much."""
-
 UNSHOWN = frozenset({
     "script", "style", "template", "head", "iframe", "object", "embed",
     "audio", "video", "canvas", "map", "select", "button", "input", "textarea",
@@ -57,26 +53,6 @@ class Held:
     """Titles that stand above all headings."""
     anchors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Those that stand above from an element on, by its id."""
-
-
-@dataclass(slots=True)
-class Part:
-    """What stands between one heading and the next."""
-
-    headings: tuple[str, ...]
-    level: int
-    above: tuple[str, ...] = ()
-    blocks: list[tuple[str, bool]] = field(default_factory=list)
-    """Texts; whether each belongs into one list with that before it."""
-    links: list[PictureLink] = field(default_factory=list)
-
-    def text(self) -> str:
-        """Return its text, a blank line between paragraphs."""
-        said, was_item = [""], True
-        for block, is_item in self.blocks:
-            said += ("\n" if is_item and was_item else "\n\n", block)
-            was_item = is_item
-        return "".join(said[2:])
 
 
 def with_bytes(

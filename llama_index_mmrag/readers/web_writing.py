@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import groupby
 from urllib.parse import urljoin
 
 from selectolax.lexbor import LexborNode
 
 from llama_index_mmrag.readers.page import PictureLink
+from llama_index_mmrag.readers.parts import MOST_HEADING, Outline, Part
 from llama_index_mmrag.readers.web_parts import (
     BLOCKS,
-    MOST_HEADING,
     UNSHOWN,
     Held,
-    Part,
     is_hidden,
 )
 from llama_index_mmrag.readers.web_pictures import by_size, data_of, is_ours
@@ -70,7 +68,7 @@ class Writer:
         self._said_notes: set[str] = set()
         self.n_unread = 0
         self._line: list[str] = []
-        self._stack: list[tuple[int, str]] = []
+        self._outline = Outline()
         self._lists: list[int | None] = []
         self._marker = ""
         self._n_pre = self._n_noscript = 0
@@ -252,12 +250,8 @@ class Writer:
         if len(title) > MOST_HEADING:
             self.parts[-1].blocks.append((title, False))
         elif title:
-            while self._stack and self._stack[-1][0] >= level:
-                self._stack.pop()
-            self._stack.append((level, title))
-        above = self.parts[-1].above
-        titles = (one for _, one in self._stack if one not in above)
-        self.parts[-1].headings = (*above, *(one for one, _ in groupby(titles)))
+            self._outline.add(level, title)
+        self.parts[-1].headings = self._outline.headings(self.parts[-1].above)
 
     def _show(self, node: LexborNode) -> None:
         said = {key: one_line(value or "") for key, value in node.attributes.items()}
