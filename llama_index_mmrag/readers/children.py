@@ -114,11 +114,11 @@ class Child:
                 why, advice = f"what its reader says is refused: {error}", "replace it"
             elif process.returncode == ENDED:
                 why = (
-                    "its HTML takes far more time than others of its size: elements "
-                    "that stand thousands deep in each other, or have as many "
-                    "attributes"
+                    "it takes far more time than others of its size: elements that "
+                    "stand thousands deep in each other or have as many attributes, "
+                    "or a page that draws without end"
                 )
-                advice = "correct it, or raise ReadLimits(file_s=...)"
+                advice = "correct it, or raise file_s and page_s of ReadLimits"
             else:
                 why = f"its reader ended with {process.returncode}"
                 advice = (

@@ -20,6 +20,7 @@ import pypdfium2.raw as pdfium
 
 from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.files.reading import check_regular
+from llama_index_mmrag.readers.cpu import at_most
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import Page, Section
 from llama_index_mmrag.readers.pdf_figures import (
@@ -54,7 +55,9 @@ _PAGE = re.compile(
 )
 _TAGGED = 0.9
 """Of the characters that tags must name, to be gone by."""
-_BROKEN = "p. {}: a picture is broken and left out. Replace the file."
+_BROKEN = "a picture is broken and left out. Replace the file."
+_MOST_NAMED = 20
+"""Pages that a problem names: one is said once of a file, with how many it has."""
 _LEAST_CHARACTERS, _MOST_UNMAPPED, _HALF = 10, 0.2, 0.5
 _DATE = re.compile(
     r"D:(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:([+-])(\d\d)'?(\d\d)?)?"
@@ -134,6 +137,7 @@ class _Pages:
         self._n_pages = n_pages
         self._how = how
         self._problems = problems
+        self._left_out: dict[str, dict[int, None]] = {}
         self._known = Vocabulary()
         self._is_tagged = document.is_tagged()
 
@@ -159,28 +163,37 @@ class _Pages:
                 for block in self._within(n, read) or ():
                     yield from made.add(block)
         yield from made.end()
+        for why, pages in self._left_out.items():
+            named = ", ".join(map(str, [*pages][:_MOST_NAMED]))
+            more = len(pages) - _MOST_NAMED
+            also = f" and {more:,} more" if more > 0 else ""
+            self._problems.append(f"p. {named}{also}: {why}")
 
     def _within(self, n: int, made: Callable[[pypdfium2.PdfPage], Made]) -> Made | None:
         """Return what is made of a page; None: it cannot be read, which is told."""
         began = time.monotonic()
         try:
-            page = self._document[n - 1]
-            try:
-                it = made(page)
-            finally:
-                page.close()
+            # What never comes back from C ends the process: no exception reaches there.
+            with at_most(2 * self._how.page_s):
+                page = self._document[n - 1]
+                try:
+                    it = made(page)
+                finally:
+                    page.close()
         except pypdfium2.PdfiumError as error:
-            self._problems.append(
-                f"p. {n}: it is damaged and left out ({error}). Replace the file."
-            )
+            self._leave_out(n, f"damaged and left out ({error}). Replace the file.")
             return None
         if time.monotonic() - began > self._how.page_s:
-            self._problems.append(
-                f"p. {n}: it took longer than {self._how.page_s:g} s and is left out. "
-                f"Raise ReadLimits.page_s."
+            self._leave_out(
+                n,
+                f"it took longer than {self._how.page_s:g} s and is left out. Raise "
+                f"ReadLimits.page_s.",
             )
             return None
         return it
+
+    def _leave_out(self, n: int, why: str) -> None:
+        self._left_out.setdefault(why, {})[n] = None
 
     def _blocks(
         self, n: int, text: Text | None, page: pypdfium2.PdfPage
@@ -210,7 +223,7 @@ class _Pages:
             sheet,
             self._how,
             repeated=self._repeated,
-            left_out=partial(self._problems.append, _BROKEN.format(n)),
+            left_out=partial(self._leave_out, n, _BROKEN),
             **told,
         )
 

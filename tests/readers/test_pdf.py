@@ -16,11 +16,12 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate, Paragraph
 
 from llama_index_mmrag.errors import DocumentUnreadable
+from llama_index_mmrag.readers.children import Child
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import Page
 from llama_index_mmrag.readers.pdf import is_scan, read
 from llama_index_mmrag.readers.pdf_words import text_of
-from tests.support.hostile_documents import CASES
+from tests.support.hostile_documents import CASES, pdf
 
 BODY = ParagraphStyle("body", fontSize=10, leading=12, spaceAfter=6)
 HEAD = ParagraphStyle("head", BODY, fontName="Helvetica-Bold", fontSize=14, leading=17)
@@ -340,6 +341,22 @@ def test_pages_and_seconds_that_are_too_many_are_told(page_of, monkeypatch):
     assert {p.page for section in page.sections for p in section.places} == {1}
     page = page_of(whole, How(page_s=0))
     assert page.sections == ()
-    assert "p. 1: it took longer than 0 s" in page.problems[0]
+    assert "p. 1, 2, 3, 4, 5, 6: it took longer than 0 s" in page.problems[0]
     with pytest.raises(DocumentUnreadable, match="more than 99 bytes"):
         page_of(whole, How(most_bytes=99))
+
+
+def test_a_page_that_draws_without_end_costs_its_file_what_comes_behind_it(tmp_path):
+    file = tmp_path / "without-end.pdf"
+    CASES["without-end.pdf"].make(tmp_path)
+    child = Child(file_s=60, memory_bytes=768 << 20, file_bytes=1 << 30)
+    with pytest.raises(DocumentUnreadable, match="takes far more time|memory"):
+        child.page(file, "pdf", How(page_s=0.2))
+    child.close()
+
+
+def test_pages_that_are_damaged_are_one_line(page_of):
+    page = page_of(pdf(b"", kids=(3, *range(40, 70))))
+    (said,) = page.problems
+    assert said.startswith("p. 2, 3, 4, ")
+    assert "and 10 more: damaged and left out" in said
