@@ -208,7 +208,7 @@ class _Pages:
             lines = self._running.without(lines_in(text.words))
             self._known.learn(lines)
             sheet = Sheet(page, lines)
-            tables = tables_of(sheet)
+            tables = tables_of(sheet, self._known)
             figures = self._figures(n, sheet, tables=[table.box for table in tables])
             return self._layout.blocks(n, lines, figures, tables)
         self._layout.end()

@@ -8,10 +8,13 @@ from itertools import pairwise
 
 from llama_index_mmrag.readers.pdf_lines import Word, around, line_of
 from llama_index_mmrag.readers.pdf_objects import Points, holds, middle, overlap
+from llama_index_mmrag.readers.pdf_writing import Vocabulary, joined
 
 SNAP = 3.0
 """Points by which lines that meet may miss each other."""
 _MOST_CELLS = 20_000
+_CUT = 0.6
+"""Ems at the end of a line that are too few for one more character."""
 _FEW_LINES = 3
 """Level ones, around a head and all rows below it."""
 _LEAST_FILLED = 0.4
@@ -45,7 +48,10 @@ class Grid:
 
 
 def ruled_all_around(
-    level: list[Points], upright: list[Points], words: Sequence[Placed]
+    level: list[Points],
+    upright: list[Points],
+    words: Sequence[Placed],
+    known: Vocabulary,
 ) -> Iterator[Grid]:
     """Yield the tables whose cells have lines around them.
 
@@ -53,6 +59,7 @@ def ruled_all_around(
         level: The page's level lines.
         upright: Its upright ones.
         words: What stands on it.
+        known: Words that tell what a hyphen at a line's end is.
     """
     for drawn, columns in _crossing(level, upright):
         if len(drawn) < 2:
@@ -68,7 +75,7 @@ def ruled_all_around(
         if len(xs) < 3 or len(ys) < 2 or n_fields > _MOST_CELLS:
             continue
         cells = _grid(xs, ys, rows, columns)
-        texts = _texts(xs, ys, cells, inner)
+        texts = _texts(xs, ys, cells, inner, known)
         heads = {*cells.values()}
         is_filled = len(texts) >= max(2, _LEAST_FILLED * len(heads))
         if is_filled and len({x for x, _ in heads}) > 1:
@@ -167,31 +174,70 @@ def _texts(
     ys: list[float],
     cells: dict[tuple[int, int], tuple[int, int]],
     words: Sequence[Placed],
+    known: Vocabulary,
 ) -> dict[tuple[int, int], str]:
     """Return what stands in each cell."""
     inside: dict[tuple[int, int], list[Placed]] = {}
     for it in words:
         field = _nth(it.at[0], xs), _nth(it.at[1], ys)
         inside.setdefault(cells[field], []).append(it)
-    return {cell: text_of(its) for cell, its in inside.items()}
+    ends = {cell: xs[x + 1] for (x, _), cell in sorted(cells.items())}
+    return {
+        cell: text_of(its, known, xs[cell[0]], ends[cell])
+        for cell, its in inside.items()
+    }
 
 
-def text_of(words: Iterable[Placed]) -> str:
-    """Return words of one cell, line by line."""
-    lines: dict[int, list[Word]] = {}
+def text_of(
+    words: Iterable[Placed], known: Vocabulary, left: float = 0.0, right: float = 0.0
+) -> str:
+    """Return words of one cell, line by line.
+
+    Args:
+        words: Of the cell.
+        known: Words that tell what a hyphen at a line's end is.
+        left: Where the cell begins, in points, if that is drawn.
+        right: Where it ends: a word that is wider goes on in the next line.
+    """
+    lines: dict[int, list[Placed]] = {}
     for it in words:
-        lines.setdefault(it.line, []).append(it.word)
-    return " ".join(line_of(run).text for run in lines.values())
+        lines.setdefault(it.line, []).append(it)
+    runs: list[list[Placed]] = []
+    for line in lines.values():
+        if runs and _is_cut(runs[-1], line[0], left, right):
+            runs[-1] += line
+        else:
+            runs.append(line)
+    return joined([line_of(it.word for it in run) for run in runs], known)[0]
+
+
+def _is_cut(before: list[Placed], after: Placed, left: float, right: float) -> bool:
+    """Return whether a line's only word had no room in its cell, and goes on."""
+    one = before[0]
+    room = right - one.box[2] - (one.box[0] - left)
+    return (
+        len(before) == 1
+        and room < _CUT * one.word.style.size
+        and (left < right and not after.word.is_apart and after.word.text[0].islower())
+    )
 
 
 def baselines(words: Iterable[Placed]) -> list[list[Placed]]:
-    """Return words in rows by their height, the topmost first."""
+    """Return words in rows by their height; a raised one is in that of its line."""
+    lines: dict[int, list[Placed]] = {}
+    for it in words:
+        lines.setdefault(it.line, []).append(it)
+
+    def largest(line: list[Placed]) -> Placed:
+        return max(line, key=lambda it: it.word.style.size)
+
     rows: list[list[Placed]] = []
-    for it in sorted(words, key=lambda it: it.at[1]):
-        last = rows[-1] if rows else []
-        size = 0.5 * it.word.style.size
-        if last and it.at[1] - sum(o.at[1] for o in last) / len(last) <= size:
-            last.append(it)
+    above = 0.0
+    for its in sorted(lines.values(), key=lambda line: largest(line).at[1]):
+        one = largest(its)
+        if rows and one.at[1] - above <= 0.5 * one.word.style.size:
+            rows[-1] += its
         else:
-            rows.append([it])
+            rows.append([*its])
+            above = one.at[1]
     return rows

@@ -24,6 +24,7 @@ from llama_index_mmrag.readers.pdf_objects import (
     holds,
     strokes,
 )
+from llama_index_mmrag.readers.pdf_writing import Vocabulary
 
 _MOST_STROKES, _MOST_LINES = 8_000, 1_000
 """Of a page, and when those that go on as one are: a drawing has more."""
@@ -51,11 +52,15 @@ class Table:
     """Lines that name it, likewise."""
 
 
-def tables_of(sheet: Sheet) -> list[Table]:
+def tables_of(sheet: Sheet, known: Vocabulary) -> list[Table]:
     """Return a page's tables, from top to bottom.
 
     Those whose cells have lines around them, and those with a rule above, one below
     the head and one at the end: their columns are where no word stands in any row.
+
+    Args:
+        sheet: The page.
+        known: Words that tell what a hyphen at a line's end is.
     """
     level, upright = _edges(sheet)
     if len(level) < 2 or max(len(level), len(upright)) > _MOST_LINES:
@@ -66,9 +71,9 @@ def tables_of(sheet: Sheet) -> list[Table]:
         for word in line.words
         if line.turn == 0
     ]
-    found = [*ruled_all_around(level, upright, words)]
+    found = [*ruled_all_around(level, upright, words, known)]
     rest = [one for one in level if not any(is_met(one, it.box) for it in found)]
-    found += _with_rules(rest, words)
+    found += _with_rules(rest, words, known)
     taken = {it.line for one in found for it in words if holds(one.box, it.at)}
     captions = [one for one in captions_on(sheet, taken) if one.kind == "table"]
     is_apart = between(sheet, taken)
@@ -120,7 +125,9 @@ def _joined(lines: list[Points], along: int) -> list[Points]:
     return made
 
 
-def _with_rules(level: list[Points], words: Sequence[Placed]) -> Iterator[Grid]:
+def _with_rules(
+    level: list[Points], words: Sequence[Placed], known: Vocabulary
+) -> Iterator[Grid]:
     """Yield what stands between rules of one length, above each other."""
     left = sorted(
         (line for line in level if line[2] - line[0] >= _LEAST_RULE),
@@ -133,7 +140,7 @@ def _with_rules(level: list[Points], words: Sequence[Placed]) -> Iterator[Grid]:
         )
         rules = [first, *(line for line, *its in apart if max(its) <= 2 * SNAP)]
         left = [line for line in left if line not in rules]
-        if len(rules) > 1 and (table := _between(rules, words)):
+        if len(rules) > 1 and (table := _between(rules, words, known)):
             yield table
 
 
@@ -141,7 +148,9 @@ def _is_level_with(line: Points, other: Points) -> bool:
     return max(abs(line[n] - other[n]) for n in (0, 2)) <= 2 * SNAP
 
 
-def _between(rules: list[Points], words: Sequence[Placed]) -> Grid | None:
+def _between(
+    rules: list[Points], words: Sequence[Placed], known: Vocabulary
+) -> Grid | None:
     """Return the table that rules make; None: they make none."""
     box = around(rules)
     inner = [it for it in words if holds(box, it.at)]
@@ -165,10 +174,11 @@ def _between(rules: list[Points], words: Sequence[Placed]) -> Grid | None:
             rows += [_row(part, columns) for part in _rows(band, columns)]
     if len(rows) < 2:
         return None
-    n_words = sum(len(cell.split()) for row in rows for cell in row)
-    n_cells = sum(1 for row in rows for cell in row if cell)
+    texts = [[text_of(cell, known) for cell in row] for row in rows]
+    n_words = sum(len(text.split()) for row in texts for text in row)
+    n_cells = sum(1 for row in texts for text in row if text)
     is_sure = len(rules) > 2 and n_words <= _MOST_WORDS * n_cells
-    return Grid(box, rows, is_sure)
+    return Grid(box, texts, is_sure)
 
 
 def _columns(rows: list[list[Placed]]) -> list[tuple[float, float]]:
@@ -184,7 +194,9 @@ def _columns(rows: list[list[Placed]]) -> list[tuple[float, float]]:
     return spans
 
 
-def _row(words: Iterable[Placed], columns: Sequence[tuple[float, float]]) -> list[str]:
+def _row(
+    words: Iterable[Placed], columns: Sequence[tuple[float, float]]
+) -> list[list[Placed]]:
     """Return the cells of one row; what spans columns is in the first of them."""
     ends = [(left[1] + right[0]) / 2 for left, right in pairwise(columns)]
     cells: list[list[Placed]] = [[] for _ in columns]
@@ -193,7 +205,7 @@ def _row(words: Iterable[Placed], columns: Sequence[tuple[float, float]]) -> lis
         # A head may be wider than what stands below it.
         least = x0 + _SPANS * (x1 - x0)
         cells[sum(least > end for end in ends)] += run
-    return [text_of(cell) for cell in cells]
+    return cells
 
 
 def _runs(words: Iterable[Placed]) -> Iterator[list[Placed]]:

@@ -17,6 +17,7 @@ from reportlab.platypus import Table as Grid
 from llama_index_mmrag.readers.pdf_lines import lines_of
 from llama_index_mmrag.readers.pdf_objects import Sheet
 from llama_index_mmrag.readers.pdf_tables import Table, tables_of
+from llama_index_mmrag.readers.pdf_writing import Vocabulary
 
 WIDE, HIGH = 600, 800
 ROWS = (
@@ -57,7 +58,9 @@ def read(draw: Callable[[Canvas], object], turn: int = 0) -> tuple[list[Table], 
     page = pypdfium2.PdfDocument(out.getvalue())[0]
     page.set_rotation(turn)
     sheet = Sheet(page, lines_of(page))
-    return tables_of(sheet), sheet
+    known = Vocabulary()
+    known.learn(sheet.lines)
+    return tables_of(sheet, known), sheet
 
 
 @pytest.mark.parametrize("style", [DRAWN, THREE, UPRIGHT], ids=["drawn", "three", "up"])
@@ -97,6 +100,29 @@ def test_lines_of_a_cell_are_one_row(style: Any) -> None:
     ]
     (table,), _ = read(lambda canvas: put(canvas, rows, style))
     assert table.cells[2] == ("Lobe", "3.0", "4,567", "twelve of a hundred or so")
+    assert len(table.cells) == len(rows)
+
+
+def test_words_that_a_cell_divides_are_whole() -> None:
+    look = ParagraphStyle("body", fontName="Courier", fontSize=10, leading=11)
+    rows = [
+        *ROWS[:2],
+        (Paragraph("methamphetamine", look), "3.0", "4,567", "none"),
+        (Paragraph("a long-<br/>lasting one", look), "3.0", "4,567", "long-lasting"),
+    ]
+    (table,), _ = read(lambda canvas: put(canvas, rows, DRAWN))
+    assert [row[0] for row in table.cells[2:]] == [
+        "methamphetamine",
+        "a long-lasting one",
+    ]
+
+
+def test_a_raised_mark_makes_no_row_of_three_rules() -> None:
+    look = ParagraphStyle("body", fontSize=10, leading=11)
+    marked = Paragraph("8.0<super size=6 rise=5>2</super>", look)
+    rows = [*ROWS[:2], ("Lobe", marked, "4,567", "none"), *ROWS[3:]]
+    (table,), _ = read(lambda canvas: put(canvas, rows, THREE))
+    assert table.cells[2] == ("Lobe", "8.02", "4,567", "none")
     assert len(table.cells) == len(rows)
 
 
