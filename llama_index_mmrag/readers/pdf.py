@@ -44,7 +44,7 @@ from llama_index_mmrag.readers.writing import one_line
 
 Made = TypeVar("Made")
 
-_SAMPLED = 32
+_SAMPLED = 24
 """Pages that are read first: they tell the size of the text, and what repeats."""
 _MOST_JUNK = 1 << 20
 """Bytes before the file's header that are passed over."""
@@ -140,6 +140,7 @@ class _Pages:
         self._left_out: dict[str, dict[int, None]] = {}
         self._known = Vocabulary()
         self._is_tagged = document.is_tagged()
+        self._last_tag = 0
 
     def sections(self, title: str) -> Iterator[Section]:
         """Yield the sections of all pages."""
@@ -203,7 +204,10 @@ class _Pages:
         if is_scan(page, text):
             self._layout.end()
             return [Block("scan", n)]
-        tags = tags_of(page, n, text.words, self._known) if self._is_tagged else None
+        tags = None
+        if self._is_tagged:
+            tags = tags_of(page, n, text.words, self._known, self._last_tag)
+            self._last_tag = tags.last
         if tags is None or tags.share < _TAGGED:
             lines = self._running.without(lines_in(text.words))
             self._known.learn(lines)

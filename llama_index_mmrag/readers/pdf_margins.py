@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from llama_index_mmrag.readers.pdf_lines import Line, line_of
 from llama_index_mmrag.readers.pdf_sections import Block
@@ -116,7 +115,7 @@ def noted(blocks: Sequence[Block], size: float) -> list[Block]:
 def _with_space(line: Line) -> Line:
     """Return a line with a space behind its first word."""
     first, *rest = line.words
-    return line_of([first, replace(rest[0], is_apart=True), *rest[1:]])
+    return line_of([first, rest[0]._replace(is_apart=True), *rest[1:]])
 
 
 def _is_raised(word: Word, line: Line) -> bool:

@@ -24,6 +24,8 @@ from llama_index_mmrag.readers.writing import one_line, placed
 
 _MOST_DEEP, _MOST_ELEMENTS = 60, 1_000_000
 _MOST_SPANNED = 1_000
+_MANY, _FEW = 500, 200
+"""Children of one element; and those of other pages after which none of this comes."""
 
 _HEADINGS = {"Title": 1, "H": 0, **{f"H{n}": n for n in range(1, 7)}}
 _KINDS: dict[str, Kind] = {
@@ -35,6 +37,8 @@ _KINDS: dict[str, Kind] = {
 }
 """What is a block of its own; every other element is what is in it."""
 
+_MOST_NAMED = 0.98
+"""Of the characters: where fewer are, more of the tree is gone through."""
 _HOLD_P = frozenset({"figure", "note"})
 
 _Cell: TypeAlias = "tuple[str, int, int]"
@@ -75,10 +79,16 @@ class Tags:
     """Words that no tag names, and that are no artifacts."""
     share: float
     """Of the characters that are no artifacts, those that tags name."""
+    last: int
+    """Which child of an element with many is the last one on this page."""
 
 
 def tags_of(
-    page: pypdfium2.PdfPage, number: int, words: Sequence[Word], known: Vocabulary
+    page: pypdfium2.PdfPage,
+    number: int,
+    words: Sequence[Word],
+    known: Vocabulary,
+    since: int = 0,
 ) -> Tags:
     """Return what a page's structure tree says of its words.
 
@@ -87,8 +97,23 @@ def tags_of(
         number: Its own, from 1.
         words: What is written on it.
         known: Words that tell what a hyphen at a line's end is.
+        since: `last` of the page before: a book has thousands of paragraphs, and those
+            of a page follow each other. If they do not, all are gone through.
     """
-    walk = _Walk(number, words, known)
+    tags = _walked(page, number, words, known, since)
+    if since and tags.share < _MOST_NAMED:
+        return _walked(page, number, words, known, 0)
+    return tags
+
+
+def _walked(
+    page: pypdfium2.PdfPage,
+    number: int,
+    words: Sequence[Word],
+    known: Vocabulary,
+    since: int,
+) -> Tags:
+    walk = _Walk(number, words, known, since)
     tree = pdfium.FPDF_StructTree_GetForPage(page.raw)
     if tree:
         try:
@@ -102,13 +127,16 @@ def tags_of(
     rest = [word for word in own if word.style.mcid not in walk.named]
     n_all, n_rest = (sum(len(word.text) for word in some) for some in (own, rest))
     share = 1 - n_rest / n_all if n_all else 0.0
-    return Tags(walk.finished(), walk.figures, rest, share)
+    return Tags(walk.finished(), walk.figures, rest, share, walk.last)
 
 
 class _Walk:
     """Goes through the tree of one page."""
 
-    def __init__(self, page: int, words: Sequence[Word], known: Vocabulary) -> None:
+    def __init__(
+        self, page: int, words: Sequence[Word], known: Vocabulary, since: int
+    ) -> None:
+        self.last = self._since = since
         self.named: set[int] = set()
         self.figures: list[Shown] = []
         self._page = page
@@ -155,13 +183,22 @@ class _Walk:
             self._n_lists -= name == "L"
 
     def _through(self, element: int, depth: int) -> None:
-        for i in range(_n_children(element)):
-            if (mcid := _mcid_in(element, i)) >= 0:
-                self._say(mcid)
-            elif child := _child_of(element, i):
+        n = _n_children(element)
+        is_large = n > _MANY
+        first = min(self._since, n) if is_large else 0
+        last = n
+        for i in range(first, n):
+            if child := _child_of(element, i):
+                last = i
                 self.element(child, depth + 1)
+            elif (mcid := _mcid_in(element, i)) >= 0:
+                self._say(mcid)
             elif self._block is not None and not self._block[1]:
                 self._block[0].goes_on = True
+            elif first and i > last + _FEW:
+                break
+        if is_large and last < n:
+            self.last = last
 
     @contextmanager
     def _within(self, block: Block | None, figure: Shown | None) -> Iterator[None]:

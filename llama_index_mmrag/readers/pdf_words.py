@@ -9,9 +9,9 @@ from __future__ import annotations
 import ctypes
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pypdfium2
 import pypdfium2.raw as pdfium
@@ -45,8 +45,8 @@ LIGATURES = {
     0xFB00: "ff", 0xFB01: "fi", 0xFB02: "fl", 0xFB03: "ffi", 0xFB04: "ffl",
     0xFB05: "st", 0xFB06: "st",
 }  # fmt: skip
-_HYPHEN_AT_END = 2
-"""What PDFium makes of a hyphen between two lines."""
+_HYPHENS_AT_END = (2, 0xFFFE)
+"""What PDFium makes of a hyphen between two lines: of each by itself, and in a text."""
 
 _SPACE, _NO_BREAK = 32, 0xA0
 _BLANKS = frozenset(n for n in range(0x3001) if chr(n).isspace()) - {_NO_BREAK}
@@ -78,8 +78,7 @@ class Style:
     """Marked as no part of the document, such as a running head."""
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """Characters without a space between them, in one style."""
 
     text: str
@@ -182,6 +181,7 @@ class _Reader:
         self._seen: tuple[object, ...] = ()
         self._style = Style(0.0, (0.0, 0.0), 0, False, -1, False)
         self._baseline = 0.0
+        self._across = 1
         self.n_chars = self.n_sampled = self.n_unmapped = 0
 
     def words(self) -> Iterator[Word]:
@@ -189,9 +189,8 @@ class _Reader:
         last, address, is_apart, is_cut = -1, 0, True, False
         box = self._boxed[1]
         chars: list[str] = []
-        for i in range(self._text.count_chars()):
+        for i, code in enumerate(self._codes()):
             drawn = _object_at(raw, i)
-            code = _unicode_of(raw, i)
             if not drawn or code in _BLANKS:
                 if chars:
                     yield from self._word(box, last, chars, is_apart)
@@ -207,7 +206,7 @@ class _Reader:
             char = chr(code) if _SPACE < code < 0xD800 else _odd(code)
             if not char:
                 continue
-            if drawn != address and chars and self._is_other(box, last, i):
+            if drawn != address and chars and self._is_other(last, i, char):
                 yield from self._word(box, last, chars, is_apart)
                 chars, is_apart = [], False
             if not chars:
@@ -220,43 +219,61 @@ class _Reader:
         if chars:
             yield from self._word(box, last, chars, is_apart)
 
-    def _is_other(self, first: Box, last: int, i: int) -> bool:
+    def _codes(self) -> Iterable[int]:
+        """Return what each character is, as Unicode has it."""
+        n = self._text.count_chars()
+        codes = (ctypes.c_ushort * (n + 1))()
+        # It leaves out what has no meaning, and writes two for what UTF-16 does.
+        if (
+            pdfium.FPDFText_GetText(self._text.raw, 0, n, codes) == n + 1
+            and 0 not in (codes[:n])
+        ):
+            return codes[:n]
+        return [_unicode_of(self._raw, i) for i in range(n)]
+
+    def _is_other(self, last: int, i: int, char: str) -> bool:
         """Return whether what was drawn anew is of another word, or line, or size.
 
         Some files draw every character by itself. That its weight is another in the
         middle of a word is not asked: it would cost as much as all the rest.
         """
-        before, box, turn = self._box(last), self._box(i), self._style.turn
-        if turn % 2:
-            is_level = box[0] == first[0] and box[2] == first[2]
-        else:
-            is_level = box[1] == first[1] and box[3] == first[3]
-        gap = _gap(before, box, turn, chr(_unicode_of(self._raw, i)))
-        return not is_level or abs(gap) > self._style.em[0] * WORD_GAP
+        before, box, style = self._box(last), self._box(i), self._style
+        is_level = before[1] == box[1] and before[3] == box[3]
+        if is_level and abs(box[0] - before[2]) <= style.size * WORD_GAP:
+            return False
+        one, other = self._share(*before), self._share(*box)
+        turn = style.turn
+        if one[1 - turn % 2 :: 2] != other[1 - turn % 2 :: 2]:
+            return True
+        return abs(_gap(one, other, turn, char)) > style.em[0] * WORD_GAP
 
     def _word(
         self, box: Box, last: int, chars: list[str], is_apart: bool
     ) -> Iterator[Word]:
         """Yield a word that begins with a character's box, if it is on the page."""
-        last_box = self._box(last)
-        x0, y0 = min(box[0], last_box[0]), min(box[1], last_box[1])
-        x1, y1 = max(box[2], last_box[2]), max(box[3], last_box[3])
+        end = self._box(last)
+        x0, y0, x1, y1 = self._share(
+            min(box[0], end[0]),
+            min(box[1], end[1]),
+            max(box[2], end[2]),
+            max(box[3], end[3]),
+        )
         if x1 > 0 and x0 < 1 and y1 > 0 and y0 < 1:
-            box = max(x0, 0.0), max(y0, 0.0), min(x1, 1.0), min(y1, 1.0)
-            yield Word("".join(chars), box, self._baseline, self._style, is_apart)
+            shown = max(x0, 0.0), max(y0, 0.0), min(x1, 1.0), min(y1, 1.0)
+            yield Word("".join(chars), shown, self._baseline, self._style, is_apart)
 
     def _box(self, i: int) -> Box:
+        """Return a character's box in the page's own points, from its left bottom."""
         if self._boxed[0] != i:
             _box_of(self._raw, i, self._at)
             its = self._rect
-            self._boxed = i, self._share(its.left, its.bottom, its.right, its.top)
+            self._boxed = i, (its.left, its.bottom, its.right, its.top)
         return self._boxed[1]
 
     def _looks(self, drawn: int, i: int) -> tuple[object, ...]:
         """Return what is other where the style or the line is."""
         box = self._box(i)
-        across = box[::2] if self._style.turn % 2 else box[1::2]
-        return _font_of(drawn), _mcid_of(drawn), across
+        return _font_of(drawn), _mcid_of(drawn), box[self._across :: 2]
 
     def _look(self, drawn: int, i: int) -> None:
         """See how a text object looks, and where its characters stand."""
@@ -284,6 +301,7 @@ class _Reader:
         )
         stands = self._share(x.value, y.value, x.value, y.value)
         self._style, self._baseline = style, stands[1 - turn % 2]
+        self._across = 1 - own % 2
         self._seen = self._looks(drawn, i)
 
     def _is_bold(self, drawn: int) -> bool:
@@ -300,8 +318,10 @@ class _Reader:
 
 def _odd(code: int) -> str:
     """Return what a ligature, sign or half a character says; "": nothing."""
+    if code in _HYPHENS_AT_END:
+        return "-"
     if code < _SPACE or 0xD800 <= code < 0xE000:
-        return "-" if code == _HYPHEN_AT_END else ""
+        return ""
     return LIGATURES.get(code) or chr(code)
 
 
