@@ -222,13 +222,12 @@ class _Reader:
     def _codes(self) -> Iterable[int]:
         """Return what each character is, as Unicode has it."""
         n = self._text.count_chars()
-        codes = (ctypes.c_ushort * (n + 1))()
+        text = (ctypes.c_ushort * (n + 1))()
         # It leaves out what has no meaning, and writes two for what UTF-16 does.
-        if (
-            pdfium.FPDFText_GetText(self._text.raw, 0, n, codes) == n + 1
-            and 0 not in (codes[:n])
-        ):
-            return codes[:n]
+        is_whole = pdfium.FPDFText_GetText(self._text.raw, 0, n, text) == n + 1
+        codes = cast("list[int]", text[:n])
+        if is_whole and 0 not in codes:
+            return codes
         return [_unicode_of(self._raw, i) for i in range(n)]
 
     def _is_other(self, last: int, i: int, char: str) -> bool:
