@@ -80,16 +80,17 @@ def _parts(blocks: Iterator[Block], title: str) -> Iterator[Part]:
             level above it.
     """
     outline, held = Outline(), list[Block]()
-    headings: tuple[str, ...] = (title,) if title else ()
+    headings = above = tuple(filter(None, [title]))
     for block in blocks:
         if block.level is None:
             held.append(block)
             continue
-        yield _part(headings, held)
+        if held or headings != above:  # a title has nothing of its own to say
+            yield _part(headings, held)
         held = [Block("", block.links)] if block.links else []
         outline.add(block.level, block.text)
         is_titled = not title or outline.level <= 1
-        headings = outline.headings(() if is_titled else (title,))
+        headings = outline.headings(() if is_titled else above)
     yield _part(headings, held)
 
 

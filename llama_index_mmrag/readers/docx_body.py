@@ -100,6 +100,7 @@ class Story:
         self._relations = relations_of(archive, name)
         self._n_notes = self._n_tables = 0
         self._waiting: list[Block] = []
+        self._initial = ""
         self._notes: dict[str, tuple[Story, dict[str, Any]]] = {}
 
     def blocks(self, element: Any) -> Iterator[Block]:
@@ -129,8 +130,12 @@ class Story:
         style = styles.of(first(element, "pPr"))
         if style.is_list_of_contents:
             return
-        found = _Paragraph()
+        found = _Paragraph([self._initial])
+        self._initial = ""
         self._inline(element, found)
+        if said(first(element, "pPr", "framePr"), "dropCap") not in ("", "none"):
+            self._initial = found.text()  # of the paragraph that follows
+            return
         yield from found.before
         text, level = found.text(), style.level
         is_sure = style.is_caption or bool(_SEQUENCE.search("".join(found.fields)))
@@ -244,7 +249,9 @@ class Story:
         if said(reference, "customMarkFollows") in ("", *OFF):
             self._n_notes += 1
             mark = str(self._n_notes).translate(_RAISED)
-            found.texts.append(mark)
+            # A word that is looked for has no number at its end.
+            is_word = "".join(found.texts[-2:])[-1:].isalnum()
+            found.texts.append(f" {mark}" if is_word else mark)
         note = notes.pop(id_, None)
         blocks = [] if note is None else [*story.blocks(note)]
         text = " ".join(block.text for block in blocks)

@@ -76,8 +76,8 @@ def caption_of(picture: Shape, others: Sequence[Shape]) -> str:
     if picture.box is None:
         return ""
     x0, y0, x1, y1 = picture.box
-    below: list[tuple[bool, float, str]] = []
-    named: list[tuple[bool, float, str]] = []
+    below: list[tuple[bool, float, float, str]] = []
+    named: list[tuple[float, str]] = []
     for one in others:
         text = one_line(one.text)
         if one.box is None or one.is_table or not 0 < len(text) <= MOST_HEADING:
@@ -87,9 +87,10 @@ def caption_of(picture: Shape, others: Sequence[Shape]) -> str:
         is_below = bottom > y1 and -_TOUCHES * 3 <= gap <= _FAR
         is_list = one.text.count("\n") >= _MOST_LINES
         is_named = captioned_by(text) is not None
-        if is_below and left < x1 and x0 < right and not is_list:
-            below.append((not is_named, gap, text))
+        shared = min(right, x1) - max(left, x0)
+        if is_below and shared > 0 and not is_list:
+            below.append((not is_named, round(gap, 2), -shared, text))
         if is_named:
             apart = max(left - x1, x0 - right, 0.0) + max(top - y1, y0 - bottom, 0.0)
-            named.append((False, apart, text))
-    return min(below or named, default=(False, 0.0, ""))[2]
+            named.append((apart, text))
+    return min(below or named, default=("",))[-1]

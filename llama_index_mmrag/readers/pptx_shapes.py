@@ -122,6 +122,7 @@ class Slide:
             else:
                 said_by_it = words_of_art(self._archive, relation.target)
                 yield Shape(box, "\n".join(f"- {text}" for text in said_by_it))
+            return  # another version says the same
 
     def _picture(self, blip: Any, named: Any, shape: Any) -> PictureLink | None:
         relation = self.relations.get(said(blip, "embed") or said(blip, "link"))

@@ -185,6 +185,11 @@ def test_headings_are_told_by_name_by_level_and_by_what_a_style_is_based_on(word
     }
 
 
+def test_a_title_alone_is_no_section(word):
+    (section,) = read(word(p("A", "berschrift1"), core=CORE), How()).sections
+    assert section.headings == ("A",)
+
+
 def test_insertions_and_controls_are_kept_and_deletions_and_comments_are_not(texts):
     def run(text):
         return f"<w:r><w:t>{text}</w:t></w:r>"
@@ -202,6 +207,11 @@ def test_insertions_and_controls_are_kept_and_deletions_and_comments_are_not(tex
     control = f"<w:sdt><w:sdtContent>{p('Whole.')}</w:sdtContent></w:sdt>"
     body = p("Text", inner=inner) + control + f"<w:del>{p('no')}</w:del>"
     assert texts(body) == ["Text kept moved chosen link 7-8\n9\n\nWhole."]
+
+
+def test_a_large_initial_belongs_to_its_word(texts):
+    body = p("O", properties='<w:framePr w:dropCap="drop"/>') + p("nce upon a time")
+    assert texts(body + p("Then.")) == ["Once upon a time\n\nThen."]
 
 
 def test_text_boxes_stand_once_where_they_hang(texts):
@@ -223,10 +233,10 @@ def test_notes_stand_behind_their_paragraph_or_table(texts):
         return f'<w:r><w:footnoteReference w:id="{id_}" {more}/></w:r>'
 
     by_hand = note(2, 'w:customMarkFollows="1"')
-    body = p("One", inner=note(1)) + p("Two", inner=by_hand + note(9))
-    assert texts(body) == ["One¹\n\n¹ First note.\n\nTwo²\n\n* By hand."]
+    body = p("One.", inner=note(1)) + p("Two", inner=by_hand + note(9))
+    assert texts(body) == ["One.¹\n\n¹ First note.\n\nTwo ²\n\n* By hand."]
     grid = tbl([p("a"), p("b")], [p("c", inner=note(1)), p("d")])
-    table = "| a | b |\n| --- | --- |\n| c¹ | d |"
+    table = "| a | b |\n| --- | --- |\n| c ¹ | d |"
     assert texts(grid + p("After")) == [f"{table}\n\n¹ First note.\n\nAfter"]
 
 

@@ -145,6 +145,14 @@ def test_a_caption_is_the_text_next_below(slide_of, captions):
     ]  # fmt: skip
 
 
+def test_captions_that_are_wider_than_their_pictures_are_told_apart(slide_of, captions):
+    slide = slide_of(TITLE_ONLY, "T")
+    for alt, left in (("B", 12), ("A", 2)):
+        show_picture(slide.shapes, left, 4, alt=alt, colour=("red", "green")[left == 2])
+        write(slide, f"{alt} is here", left, 8.2, width=13)
+    assert sorted(captions()) == [("A", "A is here"), ("B", "B is here")]
+
+
 def test_groups_crops_and_placeholders_are_shown_as_displayed(slide_of, page):
     slide = slide_of(TITLE_ONLY, "T")
     group = slide.shapes.add_group_shape()
