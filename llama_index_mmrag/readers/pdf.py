@@ -165,7 +165,7 @@ class _Pages:
                     yield from made.add(block)
         yield from made.end()
         for why, pages in self._left_out.items():
-            named = ", ".join(map(str, [*pages][:_MOST_NAMED]))
+            named = ", ".join(map(str, sorted(pages)[:_MOST_NAMED]))
             more = len(pages) - _MOST_NAMED
             also = f" and {more:,} more" if more > 0 else ""
             self._problems.append(f"p. {named}{also}: {why}")
@@ -200,6 +200,8 @@ class _Pages:
         self, n: int, text: Text | None, page: pypdfium2.PdfPage
     ) -> list[Block]:
         """Return what stands on a page, in reading order."""
+        if not pdfium.FPDFPage_CountObjects(page.raw):
+            return []
         text = text or text_of(page)
         if is_scan(page, text):
             self._layout.end()
