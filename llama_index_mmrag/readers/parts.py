@@ -26,6 +26,13 @@ class Part:
     blocks: list[tuple[str, bool]] = field(default_factory=list)
     """Texts; whether each belongs into one list with that before it."""
     links: list[PictureLink] = field(default_factory=list)
+    at: list[int] = field(default_factory=list)
+    """How many texts stand before each of them, where that is known."""
+
+    def show(self, *links: PictureLink) -> None:
+        """Add pictures where it ends now."""
+        self.links += links
+        self.at += [len(self.blocks)] * len(links)
 
     def text(self) -> str:
         """Return its text, a blank line between paragraphs."""

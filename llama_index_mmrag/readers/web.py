@@ -19,6 +19,7 @@ from llama_index_mmrag.readers.page import Page
 from llama_index_mmrag.readers.parts import MOST_HEADING, sections_of
 from llama_index_mmrag.readers.web_parts import (
     Held,
+    captioned,
     is_hidden,
     is_navigation,
 )
@@ -27,7 +28,7 @@ from llama_index_mmrag.readers.writing import one_line
 
 _CPU_SHARE = 1 / 150
 """Of a file's seconds, in processor time, for a megabyte of HTML and once more: 2 s of
-300. The densest page takes 1.2 s a megabyte. The parser's time grows with the square of
+300. The densest page takes 1.4 s a megabyte. The parser's time grows with the square of
 elements in each other (200,000 `<div>`: over a minute) and of an element's attributes
 (a million: over ten minutes), and which ones nest is told by its own rules alone."""
 
@@ -136,7 +137,7 @@ def page_of_part(
         written = Writer(held=held, notes=notes)
         if tree.body is not None:
             written.write(tree.body, leave_out=held.leave_out)
-        sections = tuple(sections_of(written.parts, seen))
+        sections = tuple(sections_of(map(captioned, written.parts), seen))
         return Page(sections, _said_of(tree), tuple(written.problems()))
 
 
@@ -211,7 +212,8 @@ def web_page(text: str) -> Page:
     is_headed = any(part.headings and part.level == 1 for part in written.parts)
     if "title" in metadata and not is_headed:
         written.entitle(title)
-    return Page(tuple(sections_of(written.parts)), metadata, tuple(written.problems()))
+    sections = tuple(sections_of(map(captioned, written.parts)))
+    return Page(sections, metadata, tuple(written.problems()))
 
 
 def _contents(tree: LexborHTMLParser) -> Iterator[tuple[list[LexborNode], bool]]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from selectolax.lexbor import LexborNode
 
 from llama_index_mmrag.errors import DocumentUnreadable
+from llama_index_mmrag.readers.captions import captioned_by
 from llama_index_mmrag.readers.page import Caption, PictureLink, Section
+from llama_index_mmrag.readers.parts import Part
+from llama_index_mmrag.readers.writing import one_line
 
 UNSHOWN = frozenset({
     "script", "style", "template", "head", "iframe", "object", "embed",
@@ -53,6 +56,49 @@ class Held:
     """Titles that stand above all headings."""
     anchors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Those that stand above from an element on, by its id."""
+
+
+def captioned(part: Part) -> Part:
+    """Return a part whose pictures have captions that are paragraphs beside them.
+
+    One below is that of all pictures with nothing but their alt texts between.
+    """
+    alts: dict[int, list[str]] = {}
+    for at, link in zip(part.at, part.links, strict=True):
+        alts.setdefault(at, []).extend(link.alt.split())
+    below: dict[int, int] = {}
+    said: dict[int, str] = {}
+    for at in sorted(alts, reverse=True):
+        words = part.blocks[at][0].split() if at < len(part.blocks) else []
+        is_alt = words[: len(alts[at])] == alts[at]
+        said[at] = " ".join(words[len(alts[at]) :] if is_alt else words)
+        below[at] = at if said[at] else below.get(at + 1, at + 1)
+
+    theirs = {link.figcaption for link in part.links}  # of figures
+
+    def caption(at: int) -> str:
+        if not 0 <= at < len(part.blocks):
+            return ""
+        text = said.get(at, one_line(part.blocks[at][0]))
+        is_free = text not in theirs and captioned_by(text) == "figure"
+        return text if is_free else ""
+
+    taken = {at for at in below.values() if caption(at)}
+    found = {
+        at: caption(below[at]) or ("" if at - 1 in taken else caption(at - 1))
+        for at in alts
+    }
+    links = [
+        replace(link, figcaption=link.figcaption or found[at])
+        for at, link in zip(part.at, part.links, strict=True)
+    ]
+    return replace(part, links=links)
+
+
+def with_captions(link: PictureLink, captions: Iterable[str]) -> PictureLink:
+    """Return a picture with the captions of a figure around it."""
+    said = filter(None, (link.figcaption, *captions))
+    return replace(link, figcaption=". ".join(dict.fromkeys(said)))
 
 
 def with_bytes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from urllib.parse import urljoin
 
@@ -16,6 +16,7 @@ from llama_index_mmrag.readers.web_parts import (
     UNSHOWN,
     Held,
     is_hidden,
+    with_captions,
 )
 from llama_index_mmrag.readers.web_pictures import by_size, data_of, is_ours
 from llama_index_mmrag.readers.web_tables import cells_of, is_of_data, placed
@@ -23,6 +24,9 @@ from llama_index_mmrag.readers.writing import one_line, shown, table_text
 
 _SMALL = re.compile(r"([0-9]|[12][0-9]|3[01])(px)?")
 """Pixels of a side: such a one is a mark, a bullet or counts visitors."""
+
+_NO_ALT = re.compile(r"\A\S+\.(jpe?g|png|gif|webp|svg|bmp|tiff?)\Z", re.IGNORECASE)
+"""A file's name, which programs write where nobody has said anything."""
 
 _DEEPEST_LIST = 10
 """Lists deeper than this stand under the margin of such a one."""
@@ -71,6 +75,7 @@ class Writer:
         self._outline = Outline()
         self._lists: list[int | None] = []
         self._marker = ""
+        self._after_alt = -1
         self._n_pre = self._n_noscript = 0
         self._figures: list[tuple[Part, int, list[str]]] = []
         self._caption_from: tuple[Part, int] | None = None
@@ -241,7 +246,7 @@ class Writer:
         elif tag == "figure" and self._figures:
             part, start, captions = self._figures.pop()
             # Two pictures under one caption both have it, and it may stand above them.
-            its = [_captioned(link, captions) for link in part.links[start:]]
+            its = [with_captions(link, captions) for link in part.links[start:]]
             part.links[start:] = its
 
     def _end_heading(self, level: int) -> None:
@@ -256,9 +261,10 @@ class Writer:
     def _show(self, node: LexborNode) -> None:
         said = {key: one_line(value or "") for key, value in node.attributes.items()}
         is_mark = any(_SMALL.fullmatch(said.get(s, "")) for s in ("width", "height"))
-        alt = said.get("alt", "")
-        if not self._n_noscript:
-            self._line.append(alt)
+        alt = _NO_ALT.sub("", said.get("alt", ""))
+        if not self._n_noscript and alt:
+            self._line += [" "] * (len(self._line) == self._after_alt) + [alt]
+            self._after_alt = len(self._line)
         if is_mark:
             return
         src = self._source(node, said)
@@ -271,7 +277,7 @@ class Writer:
                 self.n_unread += 1
                 return
             link = replace(link, src="", data=data)
-        self.parts[-1].links.append(link)
+        self.parts[-1].show(link)
 
     def _source(self, node: LexborNode, said: dict[str, str]) -> str | None:
         """Return where a picture is, if that is not on the web: the largest of some."""
@@ -325,7 +331,7 @@ class Writer:
         inner._n_noscript = self._n_noscript
         inner.write(node)
         (part,) = inner.parts  # a table of data holds no headings
-        self.parts[-1].links += part.links
+        self.parts[-1].show(*part.links)
         self.on_web += inner.on_web
         self.lost += inner.lost
         self.n_unread += inner.n_unread
@@ -336,8 +342,3 @@ def _inner(node: LexborNode) -> list[tuple[LexborNode, bool]]:
     """Return what stands in an element, the last first: of a drawing its pictures."""
     inner = node.css("image") if node.tag == "svg" else node.iter(include_text=True)
     return [(child, False) for child in inner][::-1]
-
-
-def _captioned(link: PictureLink, captions: Iterable[str]) -> PictureLink:
-    said = filter(None, (link.figcaption, *captions))
-    return replace(link, figcaption=". ".join(dict.fromkeys(said)))

@@ -103,6 +103,21 @@ def test_text_keeps_its_lines_lists_and_tables(html, said):
          [("a.png", "", "Above"), ("b.png", "", "")]),
         ("<figure><figure><img src=a.png><figcaption>In</figcaption></figure>"
          "<figcaption>Out", [("a.png", "", "In. Out")]),
+        ("<p><img src=a.png alt=A></p><p>Figure 1.1: Pie</p><p>Fig. 2: Tea",
+         [("a.png", "A", "Figure 1.1: Pie")]),
+        ("<div><img src=a.png alt='A b'><img src=b.png></div><p><img src=c.png alt=C>"
+         "</p><p>Abb. 3: Zwei</p>Text",
+         [("a.png", "A b", "Abb. 3: Zwei"), ("b.png", "", "Abb. 3: Zwei"),
+          ("c.png", "C", "Abb. 3: Zwei")]),
+        ("<figure><figcaption>Fig. 1. A</figcaption><img src=a.png></figure>"
+         "<img src=b.png>", [("a.png", "", "Fig. 1. A"), ("b.png", "", "")]),
+        ("<img src=a.png alt=pix/a.png>b.png", [("a.png", "", "")]),
+        ("<p>Fig. 2. Up</p><img src=a.png alt=A><p>Figure 2 shows it.",
+         [("a.png", "A", "Fig. 2. Up")]),
+        ("<img src=a.png alt=A><br>Figure 1: A<p><img src=b.png alt=B>",
+         [("a.png", "A", "Figure 1: A"), ("b.png", "B", "")]),
+        ("<p>See <img src=a.png alt=A> now<p>Table 1: B<p><img src=b.png>",
+         [("a.png", "A", ""), ("b.png", "", "")]),
         ("<img src='data:image/gif;base64,R0lGOD' data-src=a.png>",
          [("a.png", "", "")]),
         ("<img alt=''><noscript>no<img src=a.png alt=A></noscript>",
