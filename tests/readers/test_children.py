@@ -25,6 +25,7 @@ from llama_index_mmrag.readers.frames import (
     send_page,
 )
 from llama_index_mmrag.readers.how import How
+from llama_index_mmrag.readers.kinds import CHILD_READERS
 from llama_index_mmrag.readers.page import (
     Attachment,
     Page,
@@ -330,6 +331,23 @@ def test_child_imports_neither_llama_index_nor_numpy(tmp_path):
     assert "selectolax" in loaded
     heavy = {"llama_index", "numpy", "PIL", "pydantic", "qdrant_client", "torch"}
     assert not heavy & loaded
+
+
+@pytest.mark.parametrize("module", sorted({r.module for r in CHILD_READERS.values()}))
+def test_no_reader_imports_what_takes_long(module):
+    code = (
+        f"import sys, llama_index_mmrag.readers.{module}\n"
+        f"print(*{{'llama_index', 'numpy', 'PIL', 'pydantic'}} & {{*sys.modules}})"
+    )
+    path = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert done.stdout.split() == []
 
 
 def test_a_path_that_is_no_text_is_passed_over_as_python_does(
