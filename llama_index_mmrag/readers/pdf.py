@@ -55,7 +55,6 @@ _PAGE = re.compile(
 )
 _TAGGED = 0.9
 """Of the characters that tags must name, to be gone by."""
-_BROKEN = "a picture is broken and left out. Replace the file."
 _MOST_NAMED = 20
 """Pages that a problem names: one is said once of a file, with how many it has."""
 _LEAST_CHARACTERS, _MOST_UNMAPPED, _HALF = 10, 0.2, 0.5
@@ -229,7 +228,7 @@ class _Pages:
             sheet,
             self._how,
             repeated=self._repeated,
-            left_out=partial(self._leave_out, n, _BROKEN),
+            left_out=partial(self._leave_out, n),
             **told,
         )
 

@@ -46,6 +46,8 @@ _MOST_TEXT = 0.3
 """Of a picture: under more words it is their ground, or a page that was scanned."""
 _MOST_LABEL = 4
 """Words of a line on a picture that is a part of it."""
+_BROKEN = "a picture is broken and left out. Replace the file."
+_SLOW = "a picture takes too long to draw and is left out. Save it as one beside it."
 _TOUCHING = 1.5
 """Points between the pieces of a picture."""
 _MOST_PICTURES = 2_000
@@ -77,7 +79,7 @@ def figures_of(
     repeated: frozenset[bytes] = frozenset(),
     tables: Iterable[Box] = (),
     tagged: Sequence[frozenset[int]] = (),
-    left_out: Callable[[], None] = lambda: None,
+    left_out: Callable[[str], object] = str,
 ) -> list[Figure]:
     """Return a page's figures, in the order in which they are drawn.
 
@@ -90,7 +92,7 @@ def figures_of(
         repeated: What is the same on many pages, see `repeated_in`.
         tables: Where tables stand: what is drawn there is theirs.
         tagged: Marked contents of each figure by the file's tags.
-        left_out: Called for each picture whose data are broken.
+        left_out: Told why, for each picture that is broken, or takes too long.
     """
     taken = [sheet.points(box) for box in tables]
     drawn = [it for it in sheet.drawn if not any(is_in(it.box, box) for box in taken)]
@@ -118,7 +120,11 @@ def figures_of(
         caption = captions[links[n]].lines if n in links else ()
         if not (caption or one.pictures or one.is_sure):
             continue
-        data = _data(one, drawn, sheet, how, left_out)
+        try:
+            data = _data(one, drawn, sheet, how, left_out)
+        except TimeoutError:
+            left_out(_SLOW)
+            continue
         if data is not None:
             mcids = frozenset(part.mcid for part in one.parts) - {-1}
             made.append(Figure(sheet.shares(one.box), data, caption, one.labels, mcids))
@@ -127,7 +133,7 @@ def figures_of(
 
 def marks_on(page: pypdfium2.PdfPage) -> frozenset[bytes]:
     """Return what tells a page's pictures from others."""
-    return frozenset(_mark(one) for one in Sheet(page).drawn if one.is_picture)
+    return frozenset(_mark(one) for one in Sheet(page).pictures)
 
 
 def repeated_in(pages: Sequence[frozenset[bytes]]) -> frozenset[bytes]:
@@ -214,7 +220,10 @@ def _cut(
     Those without a seam; and all of a group of which half have none: one may be where
     the picture itself has an edge.
     """
-    page = shown(sheet, (0.0, 0.0, *sheet.size), 1.0).convert("L")
+    try:
+        page = shown(sheet, (0.0, 0.0, *sheet.size), 1.0).convert("L")
+    except TimeoutError:
+        return touching
     scale = page.width / sheet.size[0]
 
     def is_seamless(pair: tuple[int, int]) -> bool:
@@ -273,7 +282,7 @@ def _data(
     drawn: Sequence[Drawn],
     sheet: Sheet,
     how: How,
-    left_out: Callable[[], None],
+    left_out: Callable[[str], object],
 ) -> bytes | None:
     """Return a figure's file; None where there is nothing to be seen."""
     pictures = found.pictures
@@ -290,5 +299,5 @@ def _data(
     if not is_blank(picture):
         return encoded(picture)
     if any(is_broken(one, sheet) for one in pictures):
-        left_out()
+        left_out(_BROKEN)
     return None

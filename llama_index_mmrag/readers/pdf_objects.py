@@ -7,7 +7,8 @@ left: distances mean the same in both directions.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -20,7 +21,9 @@ from llama_index_mmrag.readers.page import Box
 from llama_index_mmrag.readers.pdf_lines import Line, around, displayed
 from llama_index_mmrag.readers.pdf_words import asked
 
-MOST_OBJECTS = 20_000
+_MOST_S = 8.0
+"""Processor seconds after which nothing more of a page is drawn."""
+MOST_OBJECTS = 10_000
 """Of a page: a map may have a million paths. The rest is left where it is."""
 
 _MOST_DEEP = 15
@@ -57,6 +60,8 @@ class Sheet:
         self.size: tuple[float, float] = page.get_size()
         self._share = displayed(page)
         self.boxes = [self.points(line.box) for line in lines]
+        self.draws_until = time.process_time() + _MOST_S
+        """Processor seconds of this process."""
 
     def points(self, box: Box) -> Points:
         """Return a box that is shares of the page, in points."""
@@ -82,9 +87,12 @@ class Sheet:
     @cached_property
     def drawn(self) -> list[Drawn]:
         """What the page draws, in its order, as far as it is seen."""
-        walk = _Walk(self)
-        walk.through(_Frame(PdfMatrix(), self.page.get_bbox(), -1), self.page.raw, 0)
-        return walk.found
+        return _Walk(self, _SHOWN).found
+
+    @cached_property
+    def pictures(self) -> list[Drawn]:
+        """Its pictures alone."""
+        return _Walk(self, (pdfium.FPDF_PAGEOBJ_IMAGE,)).found
 
     def lines_in(self, box: Points) -> list[int]:
         """Return the lines whose middle is in a box."""
@@ -179,11 +187,14 @@ class _Frame:
 class _Walk:
     """Goes through a page's objects, and those of the forms on it."""
 
-    def __init__(self, sheet: Sheet) -> None:
+    def __init__(self, sheet: Sheet, kinds: Collection[int]) -> None:
         self.found: list[Drawn] = []
         self._sheet = sheet
-        self._n_left = MOST_OBJECTS * 5
+        self._kinds = kinds
+        self._n_left = MOST_OBJECTS * 10
         self._n_forms = 0
+        whole = _Frame(PdfMatrix(), sheet.page.get_bbox(), -1)
+        self.through(whole, sheet.page.raw, 0)
 
     def through(self, frame: _Frame, parent: Any, depth: int) -> None:
         is_form = depth > 0
@@ -200,7 +211,7 @@ class _Walk:
             if kind == pdfium.FPDF_PAGEOBJ_TEXT:  # some files have one a character
                 continue
             raw = ctypes.cast(address, pdfium.FPDF_PAGEOBJECT)
-            if kind in _SHOWN:
+            if kind in self._kinds:
                 self._see(raw, kind, frame)
             elif kind == pdfium.FPDF_PAGEOBJ_FORM and depth < _MOST_DEEP:
                 self._n_forms += 1

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 from io import BytesIO
 from typing import TYPE_CHECKING, cast
 
 import pypdfium2.raw as pdfium
-from pypdfium2 import PdfImage, PdfiumError
+from pypdfium2 import PdfBitmap, PdfImage, PdfiumError
 
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.pdf_objects import Drawn, Points, Sheet
@@ -20,6 +21,8 @@ MOST_SIDE = 2_048
 LINES_SCALE = 2.0
 """Pixels for a point of a drawing of lines, and of words on a picture."""
 
+_MOST_S = 3.0
+"""Processor seconds: a plan or a map may take minutes."""
 _SMALL = 64
 _MOST_APART = 24.0
 """Of 255: a JPEG and how it is displayed, as small copies. A mask or another scale of
@@ -54,18 +57,30 @@ def shown(sheet: Sheet, box: Points, scale: float, most: int = MOST_SIDE) -> Ima
         box: The part.
         scale: Pixels for a point, or fewer where its longer side had more than `most`.
         most: Pixels of its longer side.
+
+    Raises:
+        TimeoutError: It takes more than 3 s of processor time, or the page 8 s.
     """
     wide, high = sheet.size
     x0, y0, x1, y1 = box
     scale = min(scale, (most - 1) / max(x1 - x0, y1 - y0, 1.0))
-    crop = (x0, high - y1, wide - x1, y0)
-    bitmap = sheet.page.render(
-        scale=scale,
-        crop=tuple(max(side, 0.0) for side in crop),
-        draw_annots=False,
-        limit_image_cache=True,
-        rev_byteorder=True,
+    left, top, right, bottom = (
+        math.ceil(max(side, 0.0) * scale) for side in (x0, y0, wide - x1, high - y1)
     )
+    whole = math.ceil(wide * scale), math.ceil(high * scale)
+    size = max(whole[0] - left - right, 1), max(whole[1] - top - bottom, 1)
+    bitmap = PdfBitmap.new_native(*size, pdfium.FPDFBitmap_BGR, rev_byteorder=True)
+    bitmap.fill_rect((255, 255, 255, 255), 0, 0, *size)
+    pause = pdfium.IFSDK_PAUSE(version=1)
+    asked, until = type(pause.NeedToPauseNow), time.process_time() + _MOST_S
+    until = min(until, sheet.draws_until)
+    pause.NeedToPauseNow = asked(lambda _: time.process_time() > until)
+    flags = pdfium.FPDF_RENDER_LIMITEDIMAGECACHE | pdfium.FPDF_REVERSE_BYTE_ORDER
+    where = (-left, -top, *whole, 0, flags, pause)
+    done = pdfium.FPDF_RenderPageBitmap_Start(bitmap, sheet.page, *where)
+    pdfium.FPDF_RenderPage_Close(sheet.page)
+    if done == pdfium.FPDF_RENDER_TOBECONTINUED:
+        raise TimeoutError("it takes too long to draw")
     return cast("Image", bitmap.to_pil())
 
 

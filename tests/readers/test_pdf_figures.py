@@ -142,10 +142,8 @@ def raw(
 
 def of_raw(data: bytes, **how: int) -> tuple[list[Figure], int]:
     """Return the figures of a file, and how many are told to be broken."""
-    broken: list[None] = []
-    figures = figures_of(
-        sheet_of(data), How(**how), left_out=lambda: broken.append(None)
-    )
+    broken: list[str] = []
+    figures = figures_of(sheet_of(data), How(**how), left_out=broken.append)
     return figures, len(broken)
 
 
@@ -358,6 +356,21 @@ def test_arrows_and_words_on_a_picture_are_shown_with_it() -> None:
     assert (caption, labels) == ("Figure 1: Named", ["Cortex"])
     middle = Image.open(BytesIO(figure.data)).convert("RGB").resize((100, 50))
     assert min(middle.getpixel((50, 25))) > 240
+
+
+def test_a_drawing_that_takes_too_long_is_told() -> None:
+    def draw(canvas: Canvas) -> None:
+        for n in range(1_000):
+            canvas.line(100, HIGH - 200 - n % 150, 400, HIGH - 350 + n % 150)
+        say(canvas, 100, 360, "Figure 1: Many lines", 8)
+
+    sheet, told = sheet_of(written(draw)), list[str]()
+    assert len(figures_of(sheet, How())) == 1
+    sheet.draws_until = 0.0
+    assert figures_of(sheet, How(), left_out=told.append) == []
+    assert [why.partition(" and")[0] for why in told] == [
+        "a picture takes too long to draw"
+    ]
 
 
 def test_tags_make_a_drawing_a_figure_with_the_words_in_it() -> None:
