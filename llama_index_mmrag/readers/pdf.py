@@ -214,7 +214,7 @@ class _Pages:
             self._known.learn(lines)
             sheet = Sheet(page, lines)
             tables = tables_of(sheet, self._known)
-            figures = self._figures(n, sheet, tables=[table.box for table in tables])
+            figures = self._figures(n, sheet, tables=tables)
             return self._layout.blocks(n, lines, figures, tables)
         self._layout.end()
         lines = self._running.without(lines_tagged(tags))

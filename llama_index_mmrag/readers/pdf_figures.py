@@ -40,6 +40,7 @@ from llama_index_mmrag.readers.pdf_pictures import (
     scale_of,
     shown,
 )
+from llama_index_mmrag.readers.pdf_tables import Table
 
 LEAST_PIXELS = 32
 _MOST_TEXT = 0.3
@@ -77,7 +78,7 @@ def figures_of(
     how: How,
     *,
     repeated: frozenset[bytes] = frozenset(),
-    tables: Iterable[Box] = (),
+    tables: Sequence[Table] = (),
     tagged: Sequence[frozenset[int]] = (),
     left_out: Callable[[str], object] = str,
 ) -> list[Figure]:
@@ -90,16 +91,21 @@ def figures_of(
         sheet: The page.
         how: A picture of more pixels than `how.pixels` is drawn from the page.
         repeated: What is the same on many pages, see `repeated_in`.
-        tables: Where tables stand: what is drawn there is theirs.
+        tables: Those of the page: their lines and captions are theirs.
         tagged: Marked contents of each figure by the file's tags.
         left_out: Told why, for each picture that is broken, or takes too long.
     """
-    taken = [sheet.points(box) for box in tables]
-    drawn = [it for it in sheet.drawn if not any(is_in(it.box, box) for box in taken)]
+    taken = [sheet.points(table.box) for table in tables]
+    drawn = [
+        one
+        for one in sheet.drawn
+        if one.is_picture or not any(is_in(one.box, box) for box in taken)
+    ]
     found, rest = _by_tags(drawn, tagged, sheet)
     pictures = [one for one in rest if one.is_picture and not _is_known(one, repeated)]
     found += [one for one in _whole(pictures, sheet) if _is_figure(one, sheet)]
-    captions = captions_on(sheet, {i for box in taken for i in sheet.lines_in(box)})
+    theirs = {i for table in tables for i in (*table.lines, *table.caption)}
+    captions = captions_on(sheet, theirs)
     figure_captions = [one for one in captions if one.kind == "figure"]
     if figure_captions or any(not one.pictures for one in found):
         paths = [one for one in rest if not one.is_picture]
@@ -127,7 +133,9 @@ def figures_of(
             continue
         if data is not None:
             mcids = frozenset(part.mcid for part in one.parts) - {-1}
-            made.append(Figure(sheet.shares(one.box), data, caption, one.labels, mcids))
+            # A headline over a picture is no part of it, unless it is a figure's.
+            labels = one.labels if caption or one.is_sure else ()
+            made.append(Figure(sheet.shares(one.box), data, caption, labels, mcids))
     return made
 
 

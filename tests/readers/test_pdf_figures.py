@@ -22,6 +22,8 @@ from llama_index_mmrag.readers.pdf_figures import (
 )
 from llama_index_mmrag.readers.pdf_lines import lines_of
 from llama_index_mmrag.readers.pdf_objects import Sheet
+from llama_index_mmrag.readers.pdf_tables import tables_of
+from llama_index_mmrag.readers.pdf_writing import Vocabulary
 
 WIDE, HIGH = 600, 800
 BODY = "Words of a paragraph that has nothing to say, and says it at some length here."
@@ -371,6 +373,33 @@ def test_a_drawing_that_takes_too_long_is_told() -> None:
     assert [why.partition(" and")[0] for why in told] == [
         "a picture takes too long to draw"
     ]
+
+
+def test_a_picture_in_a_table_is_a_figure_and_its_caption_is_the_tables() -> None:
+    def draw(canvas: Canvas) -> None:
+        put(canvas, 100, 60, 300, 90)
+        say(canvas, 100, 165, "Table 1: Things", 9)
+        canvas.grid([100, 350, 500], [HIGH - y for y in (180, 200, 320, 340)])
+        for n, top in enumerate((184, 204, 324)):
+            say(canvas, 104, top, f"Thing {n}", 9)
+            say(canvas, 354, top, f"{n} pieces", 9)
+        put(canvas, 110, 220, 200, 95, encoded(picture().rotate(180)))
+
+    sheet = sheet_of(written(draw))
+    (table,) = tables_of(sheet, Vocabulary())
+    figures = figures_of(sheet, How(), tables=[table])
+    assert [figure.caption for figure in figures] == [(), ()]
+    assert table.caption
+    assert len(figures_of(sheet, How())) == 2
+
+
+def test_a_headline_over_a_picture_stays_in_the_text() -> None:
+    def draw(canvas: Canvas) -> None:
+        put(canvas, 100, 200, 300, 150)
+        say(canvas, 120, 220, "Annual Report", 24)
+
+    ((_, caption, labels),) = drawn(draw)
+    assert (caption, labels) == ("", [])
 
 
 def test_tags_make_a_drawing_a_figure_with_the_words_in_it() -> None:
