@@ -63,7 +63,7 @@ _DATE = re.compile(
 )
 _NO_TITLE = re.compile(
     r"untitled.*|\(.*\)|microsoft word.*|"
-    r".*\.(?:docx?|pptx?|xlsx?|indd|qxd|tex|dvi|pdf)",
+    r".*\.(?:docx?|pptx?|xlsx?|indd|qxd|tex|dvi|pdf|html?)",
     re.IGNORECASE,
 )
 _NO_NAME = re.compile(r"\((?:anonymous|unspecified)\)|unknown", re.IGNORECASE)

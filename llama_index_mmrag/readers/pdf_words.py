@@ -136,9 +136,14 @@ def text_of(page: pypdfium2.PdfPage) -> Text:
         text.close()
 
 
+def is_rtl(text: str) -> bool:
+    """Return whether a text begins with a letter of Hebrew or Arabic, or their like."""
+    return "\u0590" <= text[0] <= "\u08ff" or "\ufb1d" <= text[0] <= "\ufefc"
+
+
 def _gap(box: Box, after: Box, turn: int, text: str) -> float:
     """Return how far after a box another one begins, along the line."""
-    if (turn > 1) != ("\u0590" <= text[0] <= "\u08ff"):  # Hebrew, Arabic
+    if (turn > 1) != is_rtl(text):
         return box[turn % 2] - after[turn % 2 + 2]
     return after[turn % 2] - box[turn % 2 + 2]
 
@@ -240,11 +245,13 @@ class _Reader:
         is_level = before[1] == box[1] and before[3] == box[3]
         if is_level and abs(box[0] - before[2]) <= style.size * WORD_GAP:
             return False
-        one, other = self._share(*before), self._share(*box)
-        turn = style.turn
-        if one[1 - turn % 2 :: 2] != other[1 - turn % 2 :: 2]:
+        if not is_level and abs(self._stands(i) - self._baseline) > style.em[1] / 4:
             return True
-        return abs(_gap(one, other, turn, char)) > style.em[0] * WORD_GAP
+        one, other, turn = self._share(*before), self._share(*box), style.turn
+        gap = abs(_gap(one, other, turn, char))
+        if is_rtl(char):  # drawn as it is read, or as it is seen
+            gap = min(gap, abs(_gap(other, one, turn, char)))
+        return gap > style.em[0] * WORD_GAP
 
     def _word(
         self, box: Box, last: int, chars: list[str], is_apart: bool
@@ -257,6 +264,8 @@ class _Reader:
             max(box[2], end[2]),
             max(box[3], end[3]),
         )
+        if is_rtl(chars[0]) and end[0] > box[0]:
+            chars.reverse()  # as they are seen, and not as they are read
         if x1 > 0 and x0 < 1 and y1 > 0 and y0 < 1:
             shown = max(x0, 0.0), max(y0, 0.0), min(x1, 1.0), min(y1, 1.0)
             yield Word("".join(chars), shown, self._baseline, self._style, is_apart)
@@ -279,9 +288,7 @@ class _Reader:
         if (seen := self._looks(drawn, i)) == self._seen:
             return
         raw, matrix = self._text.raw, pdfium.FS_MATRIX()
-        x, y = ctypes.c_double(), ctypes.c_double()
         pdfium.FPDFText_GetMatrix(raw, i, matrix)
-        pdfium.FPDFText_GetCharOrigin(raw, i, x, y)
         size = pdfium.FPDFText_GetFontSize(raw, i) * math.hypot(matrix.c, matrix.d)
         size = (
             min(max(size, _SIZES[0]), _SIZES[1]) if math.isfinite(size) else _SIZES[0]
@@ -298,10 +305,17 @@ class _Reader:
             mcid,
             mcid < 0 and _is_artifact(drawn),
         )
-        stands = self._share(x.value, y.value, x.value, y.value)
-        self._style, self._baseline = style, stands[1 - turn % 2]
+        self._style = style
+        self._baseline = self._stands(i)
         self._across = 1 - own % 2
         self._seen = self._looks(drawn, i)
+
+    def _stands(self, i: int) -> float:
+        """Return where a character stands, see `Word.baseline`."""
+        x, y = ctypes.c_double(), ctypes.c_double()
+        pdfium.FPDFText_GetCharOrigin(self._text.raw, i, x, y)
+        at = self._share(x.value, y.value, x.value, y.value)
+        return at[1 - self._style.turn % 2]
 
     def _is_bold(self, drawn: int) -> bool:
         key = _font_of(drawn) or 0
