@@ -24,7 +24,7 @@ from llama_index_mmrag.readers.office import (
     relations_of,
     title_of,
 )
-from llama_index_mmrag.readers.page import Page
+from llama_index_mmrag.readers.page import Page, PictureLink
 from llama_index_mmrag.readers.parts import Outline, Part, sections_of
 
 
@@ -96,6 +96,11 @@ def _parts(blocks: Iterator[Block], title: str) -> Iterator[Part]:
 
 def _part(headings: tuple[str, ...], held: list[Block]) -> Part:
     caption_blocks(held)
-    texts = [(block.text, block.is_item) for block in held if block.text]
-    links = [link for block in held for link in block.links]
+    texts, links = list[tuple[str, bool]](), list[PictureLink]()
+    for block in held:
+        # As in HTML and Markdown, a picture's alt text stands where it does.
+        alts = [(link.alt, False) for link in block.links if link.alt]
+        texts += [(block.text, block.is_item)] if block.text else []
+        texts += alts
+        links += block.links
     return Part(headings, blocks=texts, links=links)

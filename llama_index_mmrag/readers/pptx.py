@@ -116,8 +116,11 @@ class _Deck:
         name_of_it = ("slide", headings, self._seen[headings])
         self._seen[headings] += 1
         rest = in_order([one for one in shapes if one not in titles])
-        links = tuple(_captioned(one, rest, n) for one in rest if _is_shown(one))
-        text = PARAGRAPH.join(one.text for one in rest if one.text)
+        rest = [one for one in rest if one.link is None or _is_shown(one)]
+        links = tuple(_captioned(one, rest, n) for one in rest if one.link)
+        # As in HTML and Markdown, a picture's alt text stands where it does.
+        texts = (one.link.alt if one.link else one.text for one in rest)
+        text = PARAGRAPH.join(filter(None, texts))
         about: dict[str, Any] = {"slide": n}
         if said(slide.root, "show") in OFF:
             about["kind"] = "hidden slide"
@@ -149,8 +152,8 @@ class _Deck:
 
 
 def _is_shown(shape: Shape) -> bool:
-    if shape.link is None or shape.box is None:
-        return shape.link is not None
+    if shape.box is None:
+        return True
     x0, y0, x1, y1 = shape.box
     return (x1 - x0) * (y1 - y0) >= _LEAST_SHARE
 

@@ -303,7 +303,7 @@ def test_slides_become_nodes(slide_of, page, tmp_path):
     page()
     nodes = read_file(tmp_path / "a.pptx").nodes
     assert [node.get_content() for node in nodes] == [
-        "Pie\n\nFigure 1: The pie",
+        "Pie\n\nA red pie\n\nFigure 1: The pie",
         "A red pie. Figure 1: The pie",
         "Pie\n\nNotes: Say it slowly.",
     ]
