@@ -29,6 +29,8 @@ _APART = 1.3
 """Of the usual distance of two lines: more is between two paragraphs."""
 _SIZES = 0.06
 """Of a line's size: what differs by more is of another paragraph."""
+_LARGE = 1.4
+"""Ems between two lines of a heading at the most."""
 _BULLET = re.compile(r"[•◦▪▫■□●○‣⁃∙·–—*-]\s|[•◦▪■●‣➢➤✓]")
 _ENDS = re.compile(r"[.!?:;。！？…]['\"’”»)\]]*\d*$")
 
@@ -285,7 +287,10 @@ def _begins(before: Placed, one: Placed, *, is_first: bool) -> bool:
     if (before.left, before.right) != (one.left, one.right):
         return not goes_on(before, one)
     step = b.words[0].upright_baseline - a.words[0].upright_baseline
-    if abs(a.size - b.size) > _SIZES * a.size or not 0 <= step <= _APART * one.leading:
+    high = b.words[0].style.em[1]
+    # Lines in larger type than their column's others are farther apart.
+    most = max(_APART * one.leading, _LARGE * high if high > one.leading else 0.0)
+    if abs(a.size - b.size) > _SIZES * a.size or not 0 <= step <= most:
         return True
     if _is_divided(a, b):
         return False

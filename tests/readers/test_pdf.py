@@ -83,17 +83,18 @@ def test_paragraphs_are_read_in_order_over_columns_and_pages(columns, page_of):
 
 
 def test_headings_are_told_by_size_and_weight_and_stand_above_their_sections(page_of):
+    title = "Kites of all kinds, and what else is flown over hills on strings"
     large = ParagraphStyle("large", HEAD, fontSize=20, leading=24)
     page = page_of(
         flowing(
-            ("Kites", large),
+            (title, large),
             *[("Strings", HEAD), (SAID * 3, BODY)],
             *[("Wind", HEAD), (SAID * 2, BODY), (SAID, BODY)],
         )
     )
     assert [section.headings for section in page.sections] == [
-        ("Kites", "Strings"),
-        ("Kites", "Wind"),
+        (title, "Strings"),
+        (title, "Wind"),
     ]
     assert page.sections[1].text.count("\n\n") == 1
 
