@@ -63,8 +63,8 @@ def blocks_tagged(
         if block is not None and block.lines:
             caption = block.lines
         elif caption:
-            block = where[id(caption[0])]
-            if block.kind == "text":
+            block = where.get(id(caption[0]), block)
+            if block is not None and block.kind == "text":
                 block.kind = "figure"
         if block is None:
             block = Block("figure", page)
