@@ -25,6 +25,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from email.message import EmailMessage
 from pathlib import Path
 from typing import TextIO
 
@@ -82,18 +83,31 @@ def inserted(place: Path, said: list[str]) -> Iterator[str]:
     yield from (f"{text!r} is there {n} times" for text, n in found.items() if n > 1)
 
 
+def write(place: Path, n: int, version: str) -> None:
+    """Write a page, or a mail that says the same and has an attachment."""
+    said = f"red {n} {version}"
+    if n % 4:
+        (place / "pages" / f"{n}.md").write_text(f"# Page {n}\n\n{said}\n")
+        return
+    mail = EmailMessage()
+    mail["subject"] = f"Page {n}"
+    mail.set_content(said)
+    mail.add_attachment(f"attached, {said}", filename="a.txt")
+    (place / "pages" / f"{n}.eml").write_bytes(bytes(mail))
+
+
 def folder(place: Path) -> None:
     pages = place / "pages"
     pages.mkdir()
     for n in range(N_FILES):
-        (pages / f"{n}.md").write_text(f"# Page {n}\n\nred {n} old\n")
+        write(place, n, "old")
     with opened(place) as index:
         index.insert_directory(pages)
 
 
 def refreshing(place: Path, out: TextIO) -> None:
     for n in range(0, N_FILES, 2):
-        (place / "pages" / f"{n}.md").write_text(f"# Page {n}\n\nred {n} new\n")
+        write(place, n, "new")
     with opened(place) as index:
         print("begun", file=out)
         index.refresh(place / "pages")
@@ -103,8 +117,10 @@ def refreshing(place: Path, out: TextIO) -> None:
 def refreshed(place: Path, said: list[str]) -> Iterator[str]:
     with opened(place) as index:
         found = texts_of(index)
-    for n in range(N_FILES):
-        versions = {v: found[f"Page {n}\n\nred {n} {v}"] for v in ("old", "new")}
+    pages = [f"Page {n}\n\nred {n}" for n in range(N_FILES)]
+    attached = {n: f"attached, red {n}" for n in range(0, N_FILES, 4)}
+    for n, page in [*enumerate(pages), *attached.items()]:
+        versions = {v: found[f"{page} {v}"] for v in ("old", "new")}
         if n % 2 or not said:
             is_right = sorted(versions.values()) == [0, 1] and (
                 n % 2 == 0 or versions["old"]
@@ -112,7 +128,7 @@ def refreshed(place: Path, said: list[str]) -> Iterator[str]:
         else:
             is_right = versions == {"old": 0, "new": 1}
         if not is_right:
-            yield f"page {n} is there as {versions}"
+            yield f"{page!r} is there as {versions}"
 
 
 def full(place: Path) -> None:
@@ -297,12 +313,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=[*ACTIONS], nargs="+")
     given = parser.parse_args()
     logging.disable()
     warnings.simplefilter("ignore")
     rng = random.Random(given.seed)
     turns = ("compress", "build", "repair", "refresh", "compress", "build", "repair")
     turns += ("compress", "insert")
+    if given.only:
+        turns = tuple(given.only)
+        for action in ACTIONS.keys() - turns:
+            del ACTIONS[action]
     killed: Counter[tuple[str, str]] = Counter()
     next_step: Counter[str] = Counter()
     wrongs: list[str] = []
