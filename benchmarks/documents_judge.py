@@ -102,7 +102,7 @@ def read(made: Made) -> tuple[Page, Row]:
 
     watching = threading.Thread(target=watch, daemon=True)
     watching.start()
-    before, began = _cpu_s(), time.perf_counter()
+    before, began = cpu_s(), time.perf_counter()
     try:
         page = child.page(made.file, module, How())
     except DocumentUnreadable as error:
@@ -111,7 +111,7 @@ def read(made: Made) -> tuple[Page, Row]:
     watching.join()
     child.close()
     took = {
-        "cpu_s": _cpu_s() - before,
+        "cpu_s": cpu_s() - before,
         "wall_s": time.perf_counter() - began,
         "child_mb": most[0] / 1e6,
     }
@@ -128,7 +128,7 @@ def anonymous(process: int) -> int:
     return int(found[1]) << 10 if found else 0
 
 
-def _cpu_s() -> float:
+def cpu_s() -> float:
     whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     used = [resource.getrusage(who) for who in whose]
     return sum(one.ru_utime + one.ru_stime for one in used)

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore
 
-from llama_index_mmrag.answers.lettering import lettering_in, marked
+from llama_index_mmrag.answers.lettering import as_shown, lettering_in, marked
 from llama_index_mmrag.answers.window import Window
 from llama_index_mmrag.checks import whole
 from llama_index_mmrag.citations.unlabelled import unlabelled
@@ -90,7 +90,8 @@ class Source:
         """Return the source as a model is shown it: its label first."""
         head = f"[{self.label}] {self.modality} from {self.name}"
         read = marked(self.lettering) if self.lettering else ""
-        said = "".join(f"{part}\n" for part in (self.text, read) if part)
+        parts = (as_shown(self.result.node, self.text), read)
+        said = "".join(f"{part}\n" for part in parts if part)
         blocks: list[ContentBlock] = [TextBlock(text=f"{head}:\n{said}")]
         if self.picture is not None:
             blocks.append(self.picture.block())

@@ -124,9 +124,34 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
             "a new one reads none.",
         ),
     ] = None,
+    read_scans: Annotated[
+        Literal["rapidocr", "tesseract"] | None,
+        typer.Option(
+            help="Read the pages of PDF files that are pictures, after all else: 10 s "
+            "of a core each by rapidocr (extra ocr), 4 by tesseract. The store "
+            "remembers. Default: as the store is; a new one reads none.",
+        ),
+    ] = None,
+    scan_minutes: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="Read scans for so long, to the end of a page; the next run goes on. "
+            "Default: until all are read.",
+        ),
+    ] = None,
+    page_pictures: Annotated[
+        Literal["first", "all", "none"] | None,
+        typer.Option(
+            help="Of which scanned pages pictures are kept, some 100 kB each. Default: "
+            "the first of a document.",
+        ),
+    ] = None,
     reread: Annotated[
-        Literal["lettering"] | None,
-        typer.Option(help="Read all pictures anew, by another engine or version too."),
+        Literal["lettering", "scans"] | None,
+        typer.Option(
+            help="Read all pictures, or scans, anew, by another engine or version too."
+        ),
     ] = None,
     strict: options.Strict = False,
     encoder: options.Encoder = None,
@@ -160,15 +185,18 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
     rule = _composition_for(place, composition, alpha)
     embed_model = chosen_encoder(encoder, alignment)
     words = Bm25Encoder(None) if language == "none" else language or hybrid
+    reading = {"scan_minutes": scan_minutes, "page_pictures": page_pictures}
     with opened(
         place,
         embed_model,
         composition=rule,
         hybrid=words,
         read_pictures=read_pictures,
+        read_scans=read_scans,
         reread=reread,
         catalogue=catalogue,
         limits=dict(map(_limit_of, limit or ())),
+        reading={name: of for name, of in reading.items() if of is not None},
     ) as index:
         how: dict[str, Any] = {"root": root, "moved": moved, "checksum": checksum}
         how["show_progress"] = output.shows_progress
@@ -183,9 +211,8 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
     for problem in report.problems:
         heading = "Left out of" if problem.is_part else "Skipped"
         output.skip(problem.source, problem.reason, heading=heading)
-    if strict and report.ignored:
-        advice = "Convert them, or keep them elsewhere."
-        output.skip(str(directory), f"{report.other_kinds}. {advice}")
+    if strict:
+        _skip_all(output, directory, report)
     output.json(
         InsertReport(
             documents=report.n_documents,
@@ -193,6 +220,8 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
             unchanged=report.n_unchanged,
             removed=report.n_removed,
             unread=report.n_unread,
+            pages_read=report.n_pages_read,
+            pages_unread=report.n_pages_unread,
             stale=stale,
             not_removed=report.not_removed,
             skipped=[Skipped.model_validate(each) for each in report.problems],
@@ -205,18 +234,36 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
         raise typer.Exit(1)
 
 
+def _skip_all(output: Output, directory: Path, report: UpsertReport) -> None:
+    """Count what was not read as skipped."""
+    if report.ignored:
+        advice = "Convert them, or keep them elsewhere."
+        output.skip(str(directory), f"{report.other_kinds}. {advice}")
+    if report.n_pages_unread:
+        output.skip(str(directory), f"{report.scans}. {READS_SCANS}")
+
+
 def _show(output: Output, report: UpsertReport, of_pictures: str) -> None:
     """Print the counts, and what to do with pictures and files that are not read."""
     output.show(str(report))
     if of_pictures:
         output.show(of_pictures)
+    if report.n_pages_unread:
+        output.show(f"Scans: {READS_SCANS}")
     for advice in report.advice:
         output.show(f"Not read: {advice}")
 
 
+READS_SCANS = (
+    "Unread, they are found by what their document is called; --read-scans tesseract, "
+    "or rapidocr, reads them, as long as --scan-minutes says, and goes on in the next "
+    "run."
+)
+
+
 def _limit_of(given: str) -> tuple[str, float]:
     """Return a limit's name and number, as `ReadLimits` has them."""
-    from llama_index_mmrag.ingestion.records import LIMITS
+    from llama_index_mmrag.ingestion.limits import LIMITS
 
     name, _, value = given.partition("=")
     kind = LIMITS.get(name)

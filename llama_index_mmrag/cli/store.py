@@ -63,19 +63,34 @@ def _place_of(root: str) -> tuple[str, str]:
     return name, folder
 
 
-def opened(
+def opened(  # noqa: PLR0913 - as many as a command has options
     place: Place,
     embed_model: BaseEmbedding | None,
     *,
     composition: Composition | None,
     hybrid: bool | str | Bm25Encoder | None = None,
     read_pictures: Literal["rapidocr", "tesseract"] | None = None,
-    reread: Literal["lettering"] | None = None,
+    read_scans: Literal["rapidocr", "tesseract"] | None = None,
+    reread: Literal["lettering", "scans"] | None = None,
     roots: Mapping[str, str] | None = None,
     catalogue: Path | None = None,
     limits: Mapping[str, Any] | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> MultiModalQdrantIndex:
     """Return the index of a place, with an encoder where one was asked for.
+
+    Args:
+        place: Where it is.
+        embed_model: The encoder.
+        composition: As for `MultiModalQdrantIndex.open`, and so is what follows.
+        hybrid: As there.
+        read_pictures: As there.
+        read_scans: As there.
+        reread: As there.
+        roots: As there.
+        catalogue: As there.
+        limits: Those of `ReadLimits` that were given.
+        reading: Those of `ReadSettings` that were given.
 
     Raises:
         CollectionMismatch: It was filled by another encoder.
@@ -83,12 +98,16 @@ def opened(
     from llama_index_mmrag import MultiModalQdrantIndex
 
     settings = None
-    if limits:
+    if limits or reading:
         from llama_index_mmrag.ingestion import ReadLimits, ReadSettings
         from llama_index_mmrag.ingestion.roots import MEDIA
 
         media = None if place.store is None else place.store / MEDIA
-        settings = ReadSettings(limits=ReadLimits(**limits), media_dir=media)
+        how: dict[str, Any] = {
+            "limits": ReadLimits(**(limits or {})),
+            "media_dir": media,
+        }
+        settings = ReadSettings(**how, **(reading or {}))
     try:
         return MultiModalQdrantIndex.open(
             **place.opening,
@@ -96,6 +115,7 @@ def opened(
             composition=composition,
             hybrid=hybrid,
             read_pictures=read_pictures,
+            read_scans=read_scans,
             reread=reread,
             roots=roots,
             catalogue=catalogue,

@@ -55,6 +55,7 @@ class Copies(Sources):
             "root": self._root,
             "catalogue": self._catalogue,
             "lettering": self._writer.lettering,
+            "scans": self._scans,
         }
         return opened_again, (type(self), self.channels, steps, how)
 

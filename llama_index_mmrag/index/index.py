@@ -29,9 +29,11 @@ from llama_index_mmrag.index.place import MEMORY, check_place, temporary_folder
 from llama_index_mmrag.index.splitting import reading
 from llama_index_mmrag.index.upkeep import Upkeep
 from llama_index_mmrag.ingestion import ReadSettings
+from llama_index_mmrag.ingestion.engine import SCANS
 from llama_index_mmrag.ingestion.lettering import Lettering
 from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
 from llama_index_mmrag.ingestion.roots import MEDIA, Roots, checked_roots
+from llama_index_mmrag.ingestion.scans import Scans
 from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.lettering import PictureReader
 from llama_index_mmrag.nodes.node import LETTERING
@@ -73,6 +75,7 @@ class MultiModalQdrantIndex(Upkeep, Made, Pipelines, Engines):
         roots: Mapping[str, str | Path] | None = None,
         catalogue: Catalogue | None = None,
         lettering: Lettering | None = None,
+        scans: Scans | None = None,
     ) -> None:
         """Keep the channels; `open` makes them.
 
@@ -86,6 +89,7 @@ class MultiModalQdrantIndex(Upkeep, Made, Pipelines, Engines):
                 object.
             lettering: What reads pictures, beside a channel "lettering" for what it
                 reads.
+            scans: What reads pages that are pictures.
 
         Raises:
             InvalidSetting: There is no channel for texts or none for pictures, or two
@@ -130,6 +134,7 @@ class MultiModalQdrantIndex(Upkeep, Made, Pipelines, Engines):
             settings=settings or ReadSettings(),
             roots=its_roots,
             catalogue=catalogue,
+            scans=scans,
         )
         self._root = root
         self._opened = ExitStack()
@@ -155,6 +160,7 @@ class MultiModalQdrantIndex(Upkeep, Made, Pipelines, Engines):
         composition: Composition | None = None,
         hybrid: bool | str | Bm25Encoder | None = None,
         read_pictures: bool | str | PictureReader | None = None,
+        read_scans: str | PictureReader | None = None,
         reread: str | None = None,
         filter_fields: Mapping[str, FieldKind] | None = None,
         settings: ReadSettings | None = None,
@@ -199,8 +205,11 @@ class MultiModalQdrantIndex(Upkeep, Made, Pipelines, Engines):
                 too: True or "rapidocr" (extra `ocr`), or "tesseract", where that is
                 installed. The store keeps it, and reads on with None. Pictures that
                 are there already are read now, which takes a second each.
+            read_scans: What reads pages of PDF files that are pictures: "rapidocr" or
+                "tesseract", kept as that of pictures is. They are read at the end of
+                an insert, within `ReadSettings.scan_minutes`.
             reread: "lettering" has all pictures read anew, now, by another engine or
-                version too.
+                version too; "scans" the scans of folders that are inserted.
             filter_fields: Keys of metadata that a new index is filtered by, and their
                 kinds: {"year": "integer"}. Others are filtered by as well, by looking
                 at each node. `page` and the like are declared already.
@@ -217,14 +226,13 @@ class MultiModalQdrantIndex(Upkeep, Made, Pipelines, Engines):
                 folder, or `image_embed_model` has no pictures, or pictures and texts of
                 two lengths.
             CollectionMismatch: The store was filled by other encoders, or with other
-                early fusion, or keeps no words that `hybrid` asks for, or its pictures
-                were read by another engine. A server's collection that does not say by
-                which is opened with a logged warning.
+                early fusion, or keeps no words that `hybrid` asks for, or was read by
+                another engine. A server's collection that does not say by which is
+                opened with a logged warning.
             StoreInUse: The folder is open already, here or in another process.
             StoreUnusable: The folder cannot be created, read or written, or holds
                 other files and no store; or the server refuses, or does not answer.
-            MissingExtra: The default encoder's packages, or an engine's, are not
-                installed.
+            MissingExtra: What encodes, or what reads, is not installed.
         """
         check_place(
             {"path": path, "location": location, "url": url, "client": client},
@@ -251,6 +259,8 @@ class MultiModalQdrantIndex(Upkeep, Made, Pipelines, Engines):
             if path is not None:
                 root = Path(path)
                 chosen = chosen_reader(read_pictures, reread, reader_in(root), root)
+                stored = reader_in(root, TEXT)
+                pages = chosen_reader(read_scans, reread, stored, root, SCANS)
                 with encoders.told():
                     channels = channels_in(
                         root, encoders.of, composition, words, chosen.card, fields
@@ -277,6 +287,8 @@ class MultiModalQdrantIndex(Upkeep, Made, Pipelines, Engines):
                     opened.callback(client.close)
                 stored = reader_on(client, collection)
                 chosen = chosen_reader(read_pictures, reread, stored, collection)
+                stored = reader_on(client, collection, TEXT)
+                pages = chosen_reader(read_scans, reread, stored, collection, SCANS)
                 with encoders.told():
                     channels = channels_on(
                         client,
@@ -297,6 +309,7 @@ class MultiModalQdrantIndex(Upkeep, Made, Pipelines, Engines):
                 roots=roots,
                 catalogue=known,
                 lettering=chosen.lettering(channels, settings, root, known),
+                scans=pages.scans(channels, root, known),
             )
             index._writer.recover(can_wait=True)
             if chosen.reader is not None:
@@ -325,8 +338,9 @@ class MultiModalQdrantIndex(Upkeep, Made, Pipelines, Engines):
         """
         if self._owns_stores:
             close_all(self.channels, self._root)
-            if (lettering := self._writer.lettering) is not None:
-                lettering.close()
+            for engine in (self._writer.lettering, self._scans):
+                if engine is not None:
+                    engine.close()
         self._opened.close()
 
     def __enter__(self) -> MultiModalQdrantIndex:

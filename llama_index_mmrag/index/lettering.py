@@ -1,4 +1,4 @@
-"""Who reads an index's pictures: what was asked for, or what its store says."""
+"""Who reads an index's pictures and scans: who was asked, or what its store says."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from llama_index_mmrag.checks import one_of
 from llama_index_mmrag.checks.packages import found
 from llama_index_mmrag.errors import InvalidSetting
-from llama_index_mmrag.ingestion.lettering import (
-    Lettering,
+from llama_index_mmrag.ingestion.engine import (
+    PICTURES,
+    SCANS,
+    Reads,
     check_reader,
     reader_again,
 )
-from llama_index_mmrag.ingestion.linked import IMAGE
+from llama_index_mmrag.ingestion.lettering import Lettering
+from llama_index_mmrag.ingestion.linked import IMAGE, TEXT
 from llama_index_mmrag.ingestion.records import ReadSettings
+from llama_index_mmrag.ingestion.scans import Scans, forget_scans
 from llama_index_mmrag.ingestion.sources import Sources
 from llama_index_mmrag.lettering import PictureReader, reader_of
 from llama_index_mmrag.nodes.node import LETTERING
@@ -34,17 +39,19 @@ _PARTS = ("name", "version", "language", "read", "close")
 
 
 class ChosenReader(NamedTuple):
-    """What reads an index's pictures.
+    """What reads an index's pictures, or its scans.
 
     Attributes:
         card: Which engine it is; None: nothing reads.
         reader: The engine, where it was asked for.
-        is_anew: Whether all pictures are read anew.
+        is_anew: Whether all is read anew.
+        is_new: Whether the store does not know of it yet.
     """
 
     card: ReaderCard | None
     reader: PictureReader | None
     is_anew: bool
+    is_new: bool = False
 
     def lettering(
         self,
@@ -53,7 +60,7 @@ class ChosenReader(NamedTuple):
         root: Path | None,
         catalogue: Catalogue,
     ) -> Lettering | None:
-        """Return what reads for the index; None: nothing does.
+        """Return what reads pictures for the index; None: nothing does.
 
         What is to be read anew is forgotten, and the store says by what it is read now.
 
@@ -69,53 +76,74 @@ class ChosenReader(NamedTuple):
         if self.card is None:
             return None
         if self.is_anew:
-            its = next(c.collection for c in channels if c.modality == LETTERING)
-            note_reader(root, its, self.card)
+            self._note(channels, root, LETTERING)
             catalogue.forget_derived_texts(LETTERING)
         most = settings.chunk_size
         return Lettering(self.card, catalogue, self.reader, most_tokens=most)
 
+    def scans(
+        self, channels: Iterable[Channel], root: Path | None, catalogue: Catalogue
+    ) -> Scans | None:
+        """Return what reads scans for the index, as `lettering` does what pictures."""
+        if self.card is None:
+            return None
+        if self.is_anew or self.is_new:
+            self._note(channels, root, TEXT)
+        if self.is_anew:
+            forget_scans(catalogue)
+        return Scans(self.card, catalogue, self.reader, is_anew=self.is_anew)
+
+    def _note(self, channels: Iterable[Channel], root: Path | None, of: str) -> None:
+        assert self.card
+        its = next(c.collection for c in channels if c.modality == of)
+        note_reader(root, its, self.card, of)
+
 
 def chosen_reader(
-    read_pictures: bool | str | PictureReader | None,
+    asked: bool | str | PictureReader | None,
     reread: str | None,
     stored: ReaderCard | None,
     where: object,
+    reads: Reads = PICTURES,
 ) -> ChosenReader:
     """Return what reads an index's pictures; an engine is made, and not begun.
 
     Args:
-        read_pictures: As for `MultiModalQdrantIndex.open`, and so is what follows.
-        reread: What is read anew.
+        asked: As `read_pictures` of `MultiModalQdrantIndex.open`, or as `read_scans`.
+        reread: As there.
         stored: What the store says.
         where: The store's name.
+        reads: What is read.
 
     Raises:
         CollectionMismatch: Another engine, version or language than was asked for.
         InvalidSetting: It is no engine, or there is nothing of that name to read anew.
         MissingExtra: The engine is not installed.
     """
-    is_anew = reread is not None
-    if is_anew and reread != LETTERING:
+    names = (PICTURES.name, SCANS.name)
+    if reread not in (None, *names):
         raise InvalidSetting(
-            f"open() got reread={reread!r}; expected 'lettering', which is all that an "
-            f"engine reads, or None."
+            f"open() got reread={reread!r}; expected {' or '.join(map(repr, names))}, "
+            f"which is what an engine reads, or None."
         )
-    asked: Any = read_pictures
-    if asked is None and is_anew:
+    is_anew = reread == reads.name
+    engine: Any = asked
+    if engine is None and is_anew:
         if stored is None:
             raise InvalidSetting(
-                f"open() got reread='lettering', and nothing has read the pictures of "
-                f"{where}. Give read_pictures=True (--read-pictures) instead."
+                f"open() got reread={reread!r}, and nothing has read the "
+                f"{reads.called} of {where}. Give {reads.asked} instead."
             )
-        asked = reader_again(stored)
-    if asked is None:
+        engine = reader_again(stored, reads)
+    if engine is None:
         return ChosenReader(stored, None, is_anew)
-    reader = asked if all(hasattr(asked, part) for part in _PARTS) else reader_of(asked)
+    if not all(hasattr(engine, part) for part in _PARTS):
+        named: Any = one_of(engine, reads.option, reads.choices)
+        engine = reader_of(named, of_pages=reads.of_pages)
     if stored is None or is_anew:
-        return ChosenReader(ReaderCard.of(reader), reader, is_anew)
-    check_reader(stored, reader, f"The lettering of {where}")
-    return ChosenReader(stored, reader, is_anew)
+        return ChosenReader(ReaderCard.of(engine), engine, is_anew, stored is None)
+    check_reader(stored, engine, reads, where)
+    return ChosenReader(stored, engine, is_anew)
 
 
 def advice_on_lettering(index: Sources) -> str:

@@ -16,9 +16,9 @@ from llama_index_mmrag.ingestion.documents import (
 )
 from llama_index_mmrag.ingestion.files import read_file
 from llama_index_mmrag.ingestion.folders import read_directory
+from llama_index_mmrag.ingestion.limits import ReadLimits
 from llama_index_mmrag.ingestion.records import (
     Problem,
-    ReadLimits,
     ReadSettings,
     SourceRecord,
     Survey,

@@ -11,7 +11,12 @@ from unicodedata import normalize
 
 from llama_index_mmrag.checks import instance, listed, truth
 from llama_index_mmrag.checks.arguments import checked
-from llama_index_mmrag.errors import DocumentUnreadable, MmragError, StoreFull
+from llama_index_mmrag.errors import (
+    DocumentUnreadable,
+    MmragError,
+    ReaderUnusable,
+    StoreFull,
+)
 from llama_index_mmrag.ingestion.files import KINDS, READERS, check_kind, reads
 from llama_index_mmrag.ingestion.paths import (
     check_inside,
@@ -155,8 +160,11 @@ def is_gone(ref_doc_id: str, root: Root, kinds: Collection[str] = KINDS) -> bool
 
 
 def problem_of(file: Path, error: Exception) -> Problem:
-    """Return what is told of a file; a full disk is no matter of the file's."""
-    if isinstance(error, StoreFull):
+    """Return what is told of a file; a full disk is no matter of the file's.
+
+    Nor is an engine that reads nothing.
+    """
+    if isinstance(error, (StoreFull, ReaderUnusable)):
         raise error
     if isinstance(error, MmragError):
         return Problem(file.as_posix(), str(error))

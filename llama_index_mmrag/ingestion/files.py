@@ -7,12 +7,14 @@ import logging
 from collections import ChainMap
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.ingestion.attachments import with_attached
+from llama_index_mmrag.ingestion.limits import LIMITS
 from llama_index_mmrag.ingestion.linked import FILE_NAME_KEY, Origin
 from llama_index_mmrag.ingestion.links import captions_of
 from llama_index_mmrag.ingestion.markdown import MARKDOWN_SUFFIXES, markdown_page
@@ -21,11 +23,11 @@ from llama_index_mmrag.ingestion.pages import page_record
 from llama_index_mmrag.ingestion.paths import real_path
 from llama_index_mmrag.ingestion.pictures import pages_of, read_picture
 from llama_index_mmrag.ingestion.records import (
-    LIMITS,
     ReadSettings,
     SourceRecord,
 )
 from llama_index_mmrag.ingestion.roots import MEDIA, Root
+from llama_index_mmrag.ingestion.scans import Scans, drawn, is_scan, with_scans
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 from llama_index_mmrag.nodes.node import FILE_PATH_KEY, ROOT_KEY
 from llama_index_mmrag.readers.children import Child
@@ -99,6 +101,7 @@ def read_found(  # noqa: PLR0913, PLR0917 - the file, and all that its page foll
     links_from: Path | None,
     settings: ReadSettings,
     children: list[Child],
+    scans: Scans | None = None,
 ) -> SourceRecord:
     """Return what `read_file` does, for a file and folders under their real paths.
 
@@ -110,8 +113,9 @@ def read_found(  # noqa: PLR0913, PLR0917 - the file, and all that its page foll
         settings: How it is read.
         children: Processes that read; one is added when it is needed. The caller
             closes them.
+        scans: What reads pages that are pictures; None: nothing does.
     """
-    page = _page_of(file, settings, links_from, children)
+    page = _page_of(file, ref_doc_id, settings, links_from, children, scans)
     metadata = {
         ROOT_KEY: root.name,
         FILE_NAME_KEY: ref_doc_id.rpartition("/")[2],
@@ -128,13 +132,19 @@ def read_found(  # noqa: PLR0913, PLR0917 - the file, and all that its page foll
     def read(attached: Path) -> Page | None:
         if not reads(attached, kinds_of(settings)):
             return None
-        return _page_of(attached, settings, attached.parent, children)
+        name, folder = attached.name, attached.parent
+        return _page_of(attached, name, settings, folder, children, scans)
 
     return with_attached(record, page, origin, settings, read)
 
 
-def _page_of(
-    file: Path, settings: ReadSettings, root: Path | None, children: list[Child]
+def _page_of(  # noqa: PLR0913, PLR0917 - as of `read_found`
+    file: Path,
+    name: str,
+    settings: ReadSettings,
+    root: Path | None,
+    children: list[Child],
+    scans: Scans | None,
 ) -> Page:
     suffix = file.suffix.lower()
     if own := settings.file_extractor.get(suffix):
@@ -142,7 +152,11 @@ def _page_of(
     if suffix in READERS:
         return READERS[suffix](file, settings, root)
     check_kind(file, KINDS)
-    return _child_page(file, settings, root, children)
+    page = _child_page(file, settings, root, children)
+    if any(map(is_scan, page.sections)):
+        draw = partial(drawn, file, _child(settings, children), settings)
+        page = with_scans(page, name, scans, draw)
+    return page
 
 
 Reader: TypeAlias = Callable[[Path, ReadSettings, Path | None], Page]
@@ -253,18 +267,22 @@ def _child_page(
         raise mistaken(file, content)
     if suffix in NAMED_OTHERWISE:
         logger.warning("%s is HTML, whatever its name, and read as that.", file)
-    if not children:
-        child = Child(
-            file_s=limits.file_s,
-            memory_bytes=limits.memory_bytes,
-            file_bytes=limits.file_bytes,
-        )
-        children.append(child)
     most_bytes = limits.text_bytes if row.is_text else limits.file_bytes
     kept = {name: getattr(limits, name) for name in _KEPT_TO}
-    how = How(settings.encoding, most_bytes, **kept)
-    page = children[0].page(file, row.module, how)
+    of_pages = settings.page_pictures
+    how = How(settings.encoding, most_bytes, **kept, page_pictures=of_pages)
+    page = _child(settings, children).page(file, row.module, how)
     return _shown(page, file, settings, root)
+
+
+def _child(settings: ReadSettings, children: list[Child]) -> Child:
+    limits = settings.limits
+    if not children:
+        bounds = {
+            n: getattr(limits, n) for n in ("file_s", "memory_bytes", "file_bytes")
+        }
+        children.append(Child(**bounds))
+    return children[0]
 
 
 def _shown(page: Page, file: Path, settings: ReadSettings, root: Path | None) -> Page:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from unicodedata import normalize
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
@@ -13,13 +14,14 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
 )
 
+from llama_index_mmrag.errors import InvalidSetting
 from llama_index_mmrag.ingestion.directory import is_file_id, is_gone
 from llama_index_mmrag.ingestion.linked import IMAGE
 from llama_index_mmrag.ingestion.records import UpsertReport
-from llama_index_mmrag.ingestion.roots import Root, holders_of, known_as
+from llama_index_mmrag.ingestion.roots import Root, Roots, holders_of, known_as
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 from llama_index_mmrag.nodes.node import FILE_PATH_KEY, IMAGE_FILE_KEY, ROOT_KEY
-from llama_index_mmrag.nodes.places import Places
+from llama_index_mmrag.nodes.places import Places, places_of
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue, device_of
 
@@ -27,6 +29,45 @@ logger = logging.getLogger(__name__)
 
 _FEW = 20
 """So many files may be gone at once, however few there were."""
+
+
+def recognise(
+    roots: Roots, folder: Path, name: str | None, lost: set[str], stored: Iterable[str]
+) -> None:
+    """Find the root whose place is forgotten or gone, and is this folder or around.
+
+    Its files say so: those of a root of which most are there.
+
+    Args:
+        roots: Those that are known.
+        folder: The folder that is inserted.
+        name: What it is called; None: nobody said.
+        lost: Names of roots that may be meant.
+        stored: Documents of the index.
+
+    Raises:
+        InvalidSetting: It has the name of a root that it is not.
+    """
+    if roots.holding(folder) is not None:
+        return
+    around = [] if name else [Root.of(each) for each in folder.parents]
+    for root in [Root(normalize("NFC", name or folder.name), folder), *around]:
+        if root.name not in lost:
+            continue
+        within = f"{root.name}/"
+        files = [i for i in stored if i.startswith(within) and is_file_id(i)]
+        n_lacking = sum(is_gone(each, root) for each in files)
+        is_it = n_lacking * 2 <= len(files)
+        if root.folder == folder and not is_it:
+            raise InvalidSetting(
+                f"The index holds {len(files)} documents of a root {root.name!r}, "
+                f"and {str(folder)!r} lacks {n_lacking} of their files. Give this "
+                f"folder another name with root=NAME (--root NAME); or, if it is "
+                f"the same one, insert it with moved=True (--moved)."
+            )
+        if root.folder != folder and is_it and files:
+            roots.places.update(places_of({root.name: root.folder}))
+            return
 
 
 def shown_elsewhere(

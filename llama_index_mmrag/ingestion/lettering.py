@@ -6,22 +6,19 @@ Each picture is read once: what was read is kept in the catalogue, under its byt
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from llama_index.core.schema import BaseNode, ImageNode, TextNode
 from llama_index.core.utils import get_tokenizer
 
 from llama_index_mmrag.errors import (
-    CollectionMismatch,
     ImageUnreadable,
-    InvalidSetting,
-    MmragError,
 )
 from llama_index_mmrag.ingestion.encoding import Note, encode_good, encode_nodes
+from llama_index_mmrag.ingestion.engine import PICTURES, Engine
 from llama_index_mmrag.ingestion.identity import derived_id
 from llama_index_mmrag.ingestion.linked import IMAGE, holds
 from llama_index_mmrag.ingestion.records import Problem, SourceRecord
@@ -30,16 +27,15 @@ from llama_index_mmrag.lettering import (
     Line,
     PictureReader,
     confident,
-    reader_of,
     words_in,
 )
-from llama_index_mmrag.lettering.reader import Engine
 from llama_index_mmrag.nodes.images import image_bytes
 from llama_index_mmrag.nodes.node import (
     KIND_KEY,
     LETTERING,
     LINES_KEY,
     READ_BY_KEY,
+    SCAN,
     WORDS_OF_KEY,
     modality_of,
 )
@@ -53,18 +49,20 @@ R = TypeVar("R", SourceRecord, SourceRecord | Problem)
 _DOCUMENTS_AT_ONCE = 256
 
 
-class Lettering:
+class Lettering(Engine):
     """What reads the pictures of one index.
 
     Args:
-        card: Which engine the store's pictures are read by.
-        catalogue: Where what was read is kept.
-        reader: The engine; None: it is made of its name when it is needed.
+        card: As for `Engine`, and so are the next two.
+        catalogue: As there.
+        reader: As there.
         most_tokens: Of a text; lettering that is longer is cut between lines.
 
     Attributes:
         card: Which engine it is, and whether all pictures that are stored were read.
     """
+
+    reads = PICTURES
 
     def __init__(
         self,
@@ -74,36 +72,13 @@ class Lettering:
         *,
         most_tokens: int,
     ) -> None:
-        self.card = card
-        self._catalogue = catalogue
-        self._reader = reader
+        super().__init__(card, catalogue, reader)
         self._most_tokens = most_tokens
-        self._read_by = f"{card.name} {card.version}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An engine begins anew where the pickle is read.
         made = partial(type(self), most_tokens=self._most_tokens)
         return made, (self.card, self._catalogue)
-
-    @property
-    def reader(self) -> PictureReader:
-        """The engine.
-
-        Raises:
-            CollectionMismatch: Another version is installed than the store was read by.
-            InvalidSetting: It is an engine of the user's own.
-            MissingExtra: It is not installed.
-        """
-        if self._reader is None:
-            reader = reader_again(self.card)
-            check_reader(self.card, reader, "The index's lettering")
-            self._reader = reader
-        return self._reader
-
-    def close(self) -> None:
-        """Give back the engine; the next picture begins it anew."""
-        if self._reader is not None:
-            self._reader.close()
 
     def added_to(self, record: R) -> R:
         """Return a record with the lettering of its pictures; a problem as it is.
@@ -135,8 +110,11 @@ class Lettering:
         """
         if not isinstance(node, ImageNode) or modality_of(node) != IMAGE:
             return []
+        if node.metadata.get(KIND_KEY) == SCAN:  # its words are the page's text
+            return []
         try:
-            lines = self._lines(image_bytes(picture_of(node)))
+            picture = image_bytes(picture_of(node))
+            lines = self.lines_in(hashlib.sha256(picture).hexdigest(), lambda: picture)
         except ImageUnreadable as error:
             reason = f"Its lettering was not read: {error}"
             note(Problem(source_of(node), reason, is_part=True))
@@ -151,69 +129,11 @@ class Lettering:
         about = {
             KIND_KEY: LETTERING,
             WORDS_OF_KEY: picture.node_id,
-            READ_BY_KEY: self._read_by,
+            READ_BY_KEY: self.read_by,
             LINES_KEY: [{**line._asdict(), "box": [*line.box]} for line in lines],
         }
-        id_ = derived_id(LETTERING, picture.node_id, self._read_by, n, text)
+        id_ = derived_id(LETTERING, picture.node_id, self.read_by, n, text)
         return text_beside(picture, text, about, id_=id_, modality=LETTERING)
-
-    def _lines(self, picture: bytes) -> list[Line]:
-        """Return what was or is read in a picture, of any confidence."""
-        sha256, card = hashlib.sha256(picture).hexdigest(), self.card
-        key = sha256, LETTERING, card.name, f"{card.version} {card.language}"
-        if (known := _lines_of(self._catalogue.derived_text(*key))) is not None:
-            return known
-        reader = self.reader
-        try:
-            lines = reader.read(picture)
-            if not all(isinstance(line, Line) for line in lines):
-                raise TypeError(f"read() gave {lines!r:.80}; expected Lines")  # noqa: TRY301
-        except MmragError:
-            raise
-        except Exception as error:  # an engine of one's own
-            failed = f"{type(reader).__name__} failed: {type(error).__name__}: {error}"
-            raise ImageUnreadable(failed) from error
-        kept = json.dumps([[n.text, [*n.box], n.confidence] for n in lines])
-        self._catalogue.set_derived_text(*key, kept)
-        return lines
-
-
-def reader_again(card: ReaderCard) -> PictureReader:
-    """Return the engine that read a store's pictures, in its language.
-
-    Another version may be installed since then.
-
-    Raises:
-        InvalidSetting: It is an engine of the user's own.
-        MissingExtra, ReaderUnusable: As of `reader_of`.
-    """
-    if card.name not in get_args(Engine):
-        raise InvalidSetting(
-            f"The store's pictures were read by {card}, an engine of somebody's own; "
-            f"expected it as read_pictures=, which takes the engine itself, to go on "
-            f'with. Or read all pictures anew: read_pictures=True, reread="lettering" '
-            f"(--read-pictures --reread lettering)."
-        )
-    return reader_of(card.name, card.language)  # type: ignore[arg-type]
-
-
-def check_reader(card: ReaderCard, reader: PictureReader, what: str) -> None:
-    """Do nothing if this engine read a store's pictures.
-
-    Args:
-        card: Which one did.
-        reader: The one that is to go on.
-        what: The store's lettering, as the beginning of a sentence.
-
-    Raises:
-        CollectionMismatch: It is another engine, version or language.
-    """
-    if not card.is_of(reader):
-        raise CollectionMismatch(
-            f"{what} was read by {card}; asked for, or installed, is "
-            f"{ReaderCard.of(reader)}. What they read differs: go on with the former, "
-            f'or read all pictures anew with reread="lettering" (--reread lettering).'
-        )
 
 
 def read_all(
@@ -277,12 +197,3 @@ def _cut(lines: Sequence[Line], most: int) -> list[list[Line]]:
         parts[-1].append(line)
         n_tokens += n
     return parts
-
-
-def _lines_of(kept: str | None) -> list[Line] | None:
-    """Return the lines that a catalogue keeps; None where it keeps none."""
-    try:
-        found = json.loads(kept or "")
-        return [Line(text, (a, b, c, d), sure) for text, (a, b, c, d), sure in found]
-    except (ValueError, TypeError):
-        return None

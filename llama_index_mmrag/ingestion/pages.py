@@ -187,10 +187,10 @@ def labelled(about: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
     """Return what is said of a node as it is stored: with its page's label.
 
     Args:
-        about: See `readers.page.ABOUT`.
+        about: See `readers.page.ABOUT`; what is "" is not said.
         labels: Of the document's pages; the number stands for one that is not there.
     """
-    said = dict(about)
+    said = {key: value for key, value in about.items() if value != ""}
     if page := said.get("page"):
         its = labels[page - 1] if 0 < page <= len(labels) else ""
         said.setdefault(PAGE_LABEL_KEY, its or str(page))

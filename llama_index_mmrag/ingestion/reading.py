@@ -26,6 +26,7 @@ from llama_index_mmrag.ingestion.records import (
     Survey,
 )
 from llama_index_mmrag.ingestion.roots import HOLDS_FILES, Root, holders_of
+from llama_index_mmrag.ingestion.scans import Scans
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 from llama_index_mmrag.nodes.node import IMAGE_FILE_KEY, MODALITY_KEY
 from llama_index_mmrag.nodes.places import here
@@ -90,6 +91,10 @@ class KnownFiles:
         self._new_names = {Path(path).name for path in self._files.keys() - rows.keys()}
         known = [self._rows[path] for path in self._files if path in self._rows]
         self._as_left = self._those_as_left([row for row in known if row.document])
+
+    def read_again(self) -> None:
+        """Have all files read from now on, though they are as they were."""
+        self._as_left.clear()
 
     def kept(self, ref_doc_id: str, *, is_shown: bool) -> Kept | None:
         """Return what stays of a file, which is not opened; None: it is to be read.
@@ -257,6 +262,7 @@ def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
     shown: Iterable[str] = (),
     known: KnownFiles | None = None,
     lettering: Lettering | None = None,
+    scans: Scans | None = None,
 ) -> Iterator[Item]:
     """Yield what `read_directory` does of a folder that was surveyed already.
 
@@ -272,6 +278,7 @@ def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
         shown: Ids of pictures that pages show which are not read now.
         known: Which files are as they were, and not read; None: all are read.
         lettering: What reads their pictures; None: nothing does.
+        scans: What reads their scans; None: nothing does.
     """
     yield from found.problems
     names, children = dict.fromkeys(shown), []  # type: ignore[var-annotated]
@@ -290,7 +297,7 @@ def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
             else:
                 try:
                     record = read_found(
-                        file, ref_doc_id, root, links_from, settings, children
+                        file, ref_doc_id, root, links_from, settings, children, scans
                     )
                 except Exception as error:  # noqa: BLE001 - one file must not stop the others
                     yield problem_of(file, error)

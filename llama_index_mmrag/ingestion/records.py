@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from llama_index.core.schema import ImageNode, TextNode, TransformComponent
 
-from llama_index_mmrag.checks import listed, number, whole
+from llama_index_mmrag.checks import listed, number, one_of, whole
 from llama_index_mmrag.checks.arguments import checked_fields
 from llama_index_mmrag.errors import InvalidSetting
+from llama_index_mmrag.ingestion.limits import ReadLimits
 from llama_index_mmrag.ingestion.transformation import without_encoders
-from llama_index_mmrag.nodes.images import MAX_PIXELS
 from llama_index_mmrag.readers.kinds import advice_for
 from llama_index_mmrag.readers.page import Page
 from llama_index_mmrag.stores.catalogue import FileRow
@@ -134,6 +135,12 @@ class UpsertReport:
     """Files of a folder that are of other kinds: how many, by lower-case suffix."""
     moved_from: str | None = None
     """Where the root was before, if it has moved."""
+    n_pages_read: int = 0
+    """Pages of scans that were read in this run."""
+    n_pages_unread: int = 0
+    """Pages of scans that nobody has read: found by what their document is called."""
+    scan_s: float = 0.0
+    """Seconds that reading scans took."""
     not_removed: str = ""
     """Why documents were kept whose files seem to be gone; empty: none was."""
 
@@ -142,6 +149,13 @@ class UpsertReport:
         what = "Left out of" if problem.is_part else "Skipped"
         logger.warning("%s %s: %s", what, problem.source, problem.reason)
         self.problems.append(problem)
+
+    def add(self, later: UpsertReport) -> None:
+        """Count what was done of the same documents in a later part of the run."""
+        self.n_added += later.n_added
+        self.n_removed += later.n_removed
+        self.n_unread += later.n_unread
+        self.problems += [p for p in later.problems if p not in self.problems]
 
     def withhold(self, reason: str) -> None:
         """Keep why nothing was removed, and log it."""
@@ -164,9 +178,24 @@ class UpsertReport:
             parts.append(f"{n_skipped} skipped")
         if n_parts:
             parts.append(f"{n_parts} parts left out")
+        if self.n_pages_read or self.n_pages_unread:
+            parts.append(self.scans)
         if self.ignored:
             parts.append(f"{self.other_kinds} ignored")
         return ", ".join(parts)
+
+    @property
+    def scans(self) -> str:
+        """How many pages of scans were read, how fast, and how many are left."""
+        left = f"{_counted(self.n_pages_unread, 'page')} of scans not read"
+        if not self.n_pages_read:
+            return left
+        minutes = max(self.scan_s, 1e-3) / 60
+        rate = self.n_pages_read / minutes
+        read = _counted(self.n_pages_read, "page")
+        said = f"{read} of scans read ({rate:.1f} a minute)"
+        more = f", about {math.ceil(self.n_pages_unread / rate)} min"
+        return f"{said}, {left}{more}" if self.n_pages_unread else said
 
     @property
     def advice(self) -> list[str]:
@@ -179,58 +208,6 @@ class UpsertReport:
         kinds = sorted(self.ignored.items(), key=lambda kind: (-kind[1], kind[0]))
         named = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in kinds)
         return f"{sum(self.ignored.values())} of other kinds ({named})"
-
-
-@checked_fields
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadLimits:
-    """What a file may take: one that would take more is a problem, the rest goes on.
-
-    Raises:
-        InvalidSetting: A number is out of its range.
-    """
-
-    file_bytes: int = 2 << 30
-    """Most bytes of a file, and of the pictures that it holds itself."""
-
-    text_bytes: int = 256 << 20
-    """Most bytes of a text, Markdown or HTML file."""
-
-    pixels: int = MAX_PIXELS
-    """Most pixels of a picture; no more than Pillow's own limit."""
-
-    pages: int = 50_000
-    """Most pages of a file: the rest is left out."""
-
-    page_s: float = 10.0
-    """Seconds for a page, which is left out after them."""
-
-    unpacked_bytes: int = 1 << 30
-    """Most bytes that a zip (an Office file, a book) unpacks to."""
-
-    unpacked_ratio: int = 200
-    """Most bytes that a zip unpacks to for each of its own."""
-
-    file_s: float = 300.0
-    """Seconds for a file that is read in a child process, or by a reader of yours."""
-
-    memory_bytes: int = 768 << 20
-    """Most bytes of address space of a child process, at least 64 MiB. Where the system
-    has no RLIMIT_AS (Windows; macOS does not keep to it) they are not counted."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name, kind in LIMITS.items():
-            if kind is float:
-                number(getattr(self, name), name, more_than=0)
-                continue
-            least = 64 << 20 if name == "memory_bytes" else 1
-            most = MAX_PIXELS if name == "pixels" else None
-            whole(getattr(self, name), name, at_least=least, at_most=most)
-
-
-LIMITS = {limit.name: type(limit.default) for limit in fields(ReadLimits)}
-"""Their names, and what their numbers are: int or float."""
 
 
 @checked_fields
@@ -276,6 +253,14 @@ class ReadSettings:
     limits: ReadLimits = field(default_factory=ReadLimits)
     """What a file may take."""
 
+    page_pictures: Literal["first", "all", "none"] = "first"
+    """Of which pages that were scanned pictures are kept, some 100 kB each: of the
+    first of a document, all, or none."""
+
+    scan_minutes: float | None = None
+    """Longest time that a run reads scans, to the end of a page, and one at least;
+    None: until all are read. The next run goes on."""
+
     file_extractor: Mapping[str, Callable[[Path], Page]] = field(default_factory=dict)
     """Readers of yours by suffix, in place of ours or for other files: each is given a
     path and returns a `Page`. It runs in this process; one that hangs is left behind
@@ -292,6 +277,9 @@ class ReadSettings:
                     f"Page. What a LlamaIndex reader loads is given to insert()."
                 )
         listed(self.word_keys, "word_keys", str)
+        one_of(self.page_pictures, "page_pictures", ("first", "all", "none"))
+        if self.scan_minutes is not None:
+            number(self.scan_minutes, "scan_minutes", more_than=0)
         without_encoders(self.transformations, "transformations")
         whole(
             self.chunk_size,

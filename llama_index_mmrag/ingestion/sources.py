@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
-from unicodedata import normalize
 
-from llama_index.core.ingestion.pipeline import remove_unstable_values
 from llama_index.core.schema import BaseNode
-from llama_index.core.utils import get_tokenizer
 
 from llama_index_mmrag.checks import truth
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.checks.keywords import refuse_unknown
 from llama_index_mmrag.errors import DocumentUnreadable, InvalidSetting
-from llama_index_mmrag.ingestion.directory import is_file_id, is_gone, survey
+from llama_index_mmrag.ingestion.directory import survey
 from llama_index_mmrag.ingestion.documents import read_documents
 from llama_index_mmrag.ingestion.files import kinds_of
 from llama_index_mmrag.ingestion.known_files import (
     doubt_of,
     gone_of,
+    recognise,
     shown_elsewhere,
     tell_of_twins,
 )
+from llama_index_mmrag.ingestion.linked import TEXT
+from llama_index_mmrag.ingestion.read_as import read_as
 from llama_index_mmrag.ingestion.reading import KnownFiles, read_surveyed
 from llama_index_mmrag.ingestion.records import (
+    Item,
     Problem,
     ReadSettings,
     SourceRecord,
+    Survey,
     UpsertReport,
 )
-from llama_index_mmrag.ingestion.roots import MEDIA, Root, Roots, known_as
+from llama_index_mmrag.ingestion.roots import MEDIA, Roots, known_as
+from llama_index_mmrag.ingestion.scans import SCANNED, Scans, read_left
 from llama_index_mmrag.ingestion.writer import Writer
 from llama_index_mmrag.nodes.places import places_of
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue, device_of
-
-_PROBE = "One, two; three: 4,567 naïve cafés."
-"""How it is cut tells one tokenizer from another."""
 
 
 class Sources:
@@ -53,9 +53,10 @@ class Sources:
         settings: How files become nodes.
         roots: Which folder is what.
         catalogue: What is known of files.
+        scans: What reads pages that are pictures; None: nothing does.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is read, by what, and where it goes
         self,
         writer: Writer,
         channels: Mapping[str, Channel],
@@ -63,13 +64,18 @@ class Sources:
         settings: ReadSettings,
         roots: Roots,
         catalogue: Catalogue,
+        scans: Scans | None = None,
     ) -> None:
         self._writer = writer
         self._channels = dict(channels)
         self._settings = settings
         self._kinds = kinds_of(settings)
+        self._read_as = [read_as(settings, is_alone=alone) for alone in (False, True)]
         self._roots = roots
         self._catalogue = catalogue
+        self._scans = scans
+        if scans is not None:
+            scans.texts = self._channels[TEXT]
         # A random id lives as long as its object; the stored id comes from content.
         self._stored_ids: dict[str, str] = {}
         self._names: set[str] | None = None  # of roots that were stored before
@@ -120,7 +126,8 @@ class Sources:
 
         Unreadable files are reported and those of other kinds counted; the rest goes
         in. Links out of the folder are not followed. Files that were deleted stay in
-        the index; `refresh` removes them too.
+        the index; `refresh` removes them too. Pages that were scanned are read after
+        all else, where the index was opened with `read_scans`.
 
         The folder is a root: a file's document is "NAME/path/below/it", wherever the
         folder lies. A folder in a known root, or a file, is a part of that root.
@@ -140,6 +147,23 @@ class Sources:
             InvalidSetting: `root` is no name, or that of another folder; or the folder
                 holds a known root, or is a store.
         """
+        report, read_scans = self._inserted(
+            *(path, recursive, root, moved, checksum), show_progress=show_progress
+        )
+        read_scans()
+        return report
+
+    def _inserted(  # noqa: PLR0913, PLR0917 - as of `insert_directory`
+        self,
+        path: str | Path,
+        recursive: bool,
+        root: str | None,
+        moved: bool,
+        checksum: bool,
+        *,
+        show_progress: bool,
+    ) -> tuple[UpsertReport, Callable[[], None]]:
+        """Return what became of all but the scans, and what reads these."""
         media = self._roots.media
         found = survey(path, recursive=recursive, media=media, kinds=self._kinds)
         with self._writer.lock:
@@ -148,7 +172,9 @@ class Sources:
                     self._learn()  # another index on the server may know more
                 lost = self._roots.lost(self._names or ())
                 if lost and not moved:
-                    self._recognise(found.root or found.start.parent, root, lost)
+                    folder = found.root or found.start.parent
+                    stored = self._writer.ref_doc_ids()
+                    recognise(self._roots, folder, root, lost, stored)
             its_root = self._roots.root_of(found, root, moved=moved)
         ids = its_root.ids_of(found.files)
         is_part = found.start != its_root.folder
@@ -160,23 +186,40 @@ class Sources:
             self._channels,
             ids,
             its_root,
-            read_as=_read_as(links_from, self._settings),
+            read_as=self._read_as[links_from is None],
             checksum=checksum,
         )
-        records = read_surveyed(
-            found,
-            ids,
-            its_root,
-            links_from=links_from,
-            settings=self._settings,
-            shown=shown_elsewhere(self._channels, ids) if is_part else (),
-            known=known,
-            lettering=self._writer.lettering,
-        )
+
+        def read(some: Survey, shown: Iterable[str] = ()) -> Iterator[Item]:
+            items = read_surveyed(
+                *(some, ids, its_root),
+                links_from=links_from,
+                settings=self._settings,
+                shown=shown,
+                known=known,
+                lettering=self._writer.lettering,
+                scans=self._scans,
+            )
+            return self._scans.losing_nothing(items) if self._scans else items
+
+        shown = shown_elsewhere(self._channels, ids) if is_part else ()
         n_items = len(found.files) + len(found.problems)
-        report = self._writer.write(records, n_items, show_progress=show_progress)
+        show, write = show_progress, self._writer.write
+        report = write(read(found, shown), n_items, show_progress=show)
         report.ignored, report.moved_from = found.ignored, its_root.moved_from
-        return report
+
+        def write_again(some: tuple[Path, ...]) -> UpsertReport:
+            known.read_again()
+            return write(read(replace(found, files=some, problems=())))
+
+        def read_scans() -> None:
+            files = {ids[f]: f for f in ids if f.suffix.lower() in SCANNED}
+            if files:
+                texts, minutes = self._channels[TEXT], self._settings.scan_minutes
+                left = partial(read_left, self._scans, texts, files, report)
+                left(write_again, minutes=minutes, show_progress=show)
+
+        return report, read_scans
 
     @checked
     def refresh(  # noqa: PLR0913 - each has a default
@@ -218,18 +261,15 @@ class Sources:
             return self.insert(source, show_progress=show_progress)
         before = self._writer.ref_doc_ids()
         try:
-            report = self.insert_directory(
-                source,
-                root=root,
-                moved=moved,
-                checksum=checksum,
-                show_progress=show_progress,
+            report, read_scans = self._inserted(
+                *(source, True, root, moved, checksum), show_progress=show_progress
             )
         except DocumentUnreadable:
-            report = UpsertReport()
+            report, read_scans = UpsertReport(), _nothing
             if os.path.lexists(source) or not self.gone(source, report):
                 raise
         self._remove_gone(Path(source).resolve(), report, before, allow_gone)
+        read_scans()
         return report
 
     @checked
@@ -282,33 +322,6 @@ class Sources:
         ids = self._writer.ref_doc_ids()
         self._names = {each.partition("/")[0] for each in ids}
 
-    def _recognise(self, folder: Path, name: str | None, lost: set[str]) -> None:
-        """Find the root whose place is forgotten or gone, and is this folder or around.
-
-        Its files say so: those of a root of which most are there.
-        """
-        if self._roots.holding(folder) is not None:
-            return
-        stored = self._writer.ref_doc_ids()
-        around = [] if name else [Root.of(each) for each in folder.parents]
-        for root in [Root(normalize("NFC", name or folder.name), folder), *around]:
-            if root.name not in lost:
-                continue
-            within = f"{root.name}/"
-            files = [i for i in stored if i.startswith(within) and is_file_id(i)]
-            n_lacking = sum(is_gone(each, root) for each in files)
-            is_it = n_lacking * 2 <= len(files)
-            if root.folder == folder and not is_it:
-                raise InvalidSetting(
-                    f"The index holds {len(files)} documents of a root {root.name!r}, "
-                    f"and {str(folder)!r} lacks {n_lacking} of their files. Give this "
-                    f"folder another name with root=NAME (--root NAME); or, if it is "
-                    f"the same one, insert it with moved=True (--moved)."
-                )
-            if root.folder != folder and is_it and files:
-                self._roots.places.update(places_of({root.name: root.folder}))
-                return
-
     def _remove_gone(
         self, start: Path, report: UpsertReport, before: list[str], allow_gone: bool
     ) -> None:
@@ -332,19 +345,5 @@ class Sources:
             self._catalogue.set_device(root.name, device)
 
 
-def _read_as(links_from: Path | None, settings: ReadSettings) -> str:
-    """Return a name of all that a file's nodes follow from, besides the file."""
-    readers = sorted(settings.file_extractor.items())
-    follows_from = (
-        version("llama-index-mmrag"),
-        links_from is None,
-        settings.chunk_size,
-        settings.chunk_overlap,
-        settings.encoding,
-        settings.media_dir is None,
-        "titles are words",
-        *(f"{s} {getattr(r, '__qualname__', type(r))}" for s, r in readers),
-        *(remove_unstable_values(str(s.to_dict())) for s in settings.transformations),
-        list(get_tokenizer()(_PROBE)),
-    )
-    return hashlib.sha256(repr(follows_from).encode()).hexdigest()[:16]
+def _nothing() -> None:
+    """Read no scans: a folder that is gone has none."""

@@ -11,13 +11,18 @@ from llama_index_mmrag.lettering.tesseract import TesseractReader
 
 
 def reader_of(
-    read_pictures: Literal[True, "rapidocr", "tesseract"], language: str | None = None
+    read_pictures: Literal[True, "rapidocr", "tesseract"],
+    language: str | None = None,
+    *,
+    of_pages: bool = False,
 ) -> PictureReader:
     """Return the reader of a name; True is rapidocr, and Tesseract is named.
 
     Args:
         read_pictures: Which engine.
         language: In the engine's own words; None is what it reads by default.
+        of_pages: Whether it is given whole pages that stand upright, and not figures
+            with a few words in them.
 
     Raises:
         InvalidSetting: No such engine, or a language that rapidocr does not read.
@@ -25,4 +30,5 @@ def reader_of(
         ReaderUnusable: Tesseract, or its language, is not installed.
     """
     named = one_of(read_pictures, "read_pictures", (True, *get_args(Engine)))
-    return TesseractReader(language) if named == "tesseract" else RapidReader(language)
+    engine = TesseractReader if named == "tesseract" else RapidReader
+    return engine(language, of_pages=of_pages)

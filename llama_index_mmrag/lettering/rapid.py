@@ -49,6 +49,7 @@ class RapidReader:
 
     Args:
         language: `MULTILINGUAL`, or None for it: the wheel has no other weights.
+        of_pages: As for `reader_of`.
 
     Raises:
         MissingExtra: rapidocr or onnxruntime is not installed.
@@ -59,7 +60,8 @@ class RapidReader:
     language = MULTILINGUAL
 
     @checked
-    def __init__(self, language: str | None = None) -> None:
+    def __init__(self, language: str | None = None, *, of_pages: bool = False) -> None:
+        self._of_pages = of_pages
         if language not in (None, MULTILINGUAL):
             raise InvalidSetting(
                 f"language is {language!r}; expected {MULTILINGUAL!r}: rapidocr reads "
@@ -81,8 +83,11 @@ class RapidReader:
         """Return the lines of a picture; see `PictureReader.read`."""
         within_s = timeout(timeout_s)
         laid, size = prepared(picture)
-        header = json.dumps({"width": laid.width, "height": laid.height})
-        said = header.encode() + b"\n" + laid.tobytes()
+        # On pages, what tells turned lines costs words: .88 to .96 were right with it,
+        # .99 without.
+        header = {"width": laid.width, "height": laid.height}
+        header["turns"] = not self._of_pages
+        said = json.dumps(header).encode() + b"\n" + laid.tobytes()
         try:
             with _LOCK:
                 _readers.add(self)

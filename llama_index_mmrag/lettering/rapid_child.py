@@ -1,8 +1,9 @@
 """Child process: RapidOCR, which reads the pictures that come through its input.
 
-A picture is a line of JSON, `{"width": …, "height": …}`, and its pixels, three bytes
-each, in RGB. The answer is a line of JSON: a list of [text, corners, confidence], or
-what went wrong. Run by path and by itself, so that it imports nothing but the engine.
+A picture is a line of JSON, `{"width": …, "height": …, "turns": …}`, and its pixels,
+three bytes each, in RGB. The answer is a line of JSON: a list of [text, corners,
+confidence], or what went wrong. Run by path and by itself, so that it imports nothing
+but the engine.
 """
 
 import json
@@ -40,13 +41,16 @@ def begun(n_threads: int) -> Any:
     return engine
 
 
-def read(engine: Any, pictures: BinaryIO, width: int, height: int) -> Any:
-    """Return the lines of one picture."""
+def read(
+    engine: Any, pictures: BinaryIO, width: int, height: int, *, turns: bool
+) -> Any:
+    """Return the lines of one picture, of which some may lie on their heads."""
     import numpy as np
 
     pixels = np.frombuffer(pictures.read(width * height * 3), np.uint8)
     rgb = pixels.reshape(height, width, 3)
-    found = engine(np.ascontiguousarray(rgb[:, :, ::-1]))  # it takes BGR
+    bgr = np.ascontiguousarray(rgb[:, :, ::-1])
+    found = engine(bgr, use_cls=turns)
     if found.txts is None:
         return []
     every = zip(found.txts, found.boxes.tolist(), found.scores, strict=True)

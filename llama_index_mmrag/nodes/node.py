@@ -65,6 +65,9 @@ WORDS_OF_KEY = "words_of"
 LETTERING = "lettering"
 """The kind, and the modality, of a text that a machine read in a picture."""
 
+SCAN = "scan"
+"""The kind of what is a page that was scanned, or stands on one."""
+
 READ_BY_KEY = "read_by"
 """Metadata key of what read it: an engine and its version."""
 

@@ -21,6 +21,10 @@ class How:
     """Seconds for the file."""
     page_s: float = 10.0
     """Seconds for a page, which is left out after them, and told."""
+    page_pictures: str = "first"
+    """Of which scanned pages pictures are kept: "first" of a file, "all" or "none"."""
+    drawn: int = 0
+    """The page that is drawn, from 1, where nothing else is to be read."""
     unpacked_bytes: int = 1 << 30
     """Of all that a zip holds."""
     unpacked_ratio: int = 200

@@ -23,6 +23,7 @@ from llama_index_mmrag.files.reading import check_regular
 from llama_index_mmrag.readers.cpu import at_most
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import Page, Section
+from llama_index_mmrag.readers.pdf_drawn import drawn, scan_of
 from llama_index_mmrag.readers.pdf_figures import (
     Figure,
     figures_of,
@@ -78,6 +79,8 @@ def read(file: Path, how: How) -> Page:
     """
     problems: list[str] = []
     document = _opened(file, how, problems)
+    if how.drawn:
+        return Page((drawn(document, how.drawn),))
     n_pages = min(len(document), how.pages)
     if len(document) > n_pages:
         problems.append(
@@ -140,6 +143,7 @@ class _Pages:
         self._known = Vocabulary()
         self._is_tagged = document.is_tagged()
         self._last_tag = 0
+        self._has_no_scan = True
 
     def sections(self, title: str) -> Iterator[Section]:
         """Yield the sections of all pages."""
@@ -204,7 +208,9 @@ class _Pages:
         text = text or text_of(page)
         if is_scan(page, text):
             self._layout.end()
-            return [Block("scan", n)]
+            scan = scan_of(page, n, self._how, is_first=self._has_no_scan)
+            self._has_no_scan = False
+            return [Block("scan", n, scan=scan)]
         tags = None
         if self._is_tagged:
             tags = tags_of(page, n, text.words, self._known, self._last_tag)

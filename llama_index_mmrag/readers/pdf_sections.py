@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from llama_index_mmrag.readers.page import PARAGRAPH, Box, PictureLink, Place, Section
@@ -39,6 +39,8 @@ class Block:
     box: Box | None = None
     """Of a table."""
     links: list[PictureLink] = field(default_factory=list)
+    scan: Section | None = None
+    """Of a scanned page, without headings."""
     mark: str = ""
     """What stands before a list's item."""
     goes_on: bool = False
@@ -67,6 +69,7 @@ class Sections:
         self._seen: Counter[tuple[str, ...]] = Counter()
         self._held: list[Block] = []
         self._is_begun = False
+        self._is_said = False  # by a scan
         self._begin()
 
     def add(self, block: Block) -> Iterator[Section]:
@@ -75,10 +78,9 @@ class Sections:
             yield from self._put_above(block)
         elif block.kind == "scan":
             yield from self._end()
-            about = {"kind": "scan", "page": block.page}
-            yield Section(
-                headings=self._headings(), name=("scan", block.page), about=about
-            )
+            assert block.scan
+            yield replace(block.scan, headings=self._headings())
+            self._is_said = True
         else:
             yield from self._hold(block)
         self._is_begun = True
@@ -107,6 +109,7 @@ class Sections:
         after = _titles(self._title, [*above, (block, text)])
         yield from self._end(after=after)
         self._above = [*above, (block, text)]
+        self._is_said = False
 
     def _headings(self) -> tuple[str, ...]:
         return _titles(self._title, self._above)
@@ -125,6 +128,7 @@ class Sections:
         headings = self._headings()
         # A heading with nothing below it is said nowhere else.
         is_last_word = after is not None and after[: len(headings)] != headings
+        is_last_word = is_last_word and not self._is_said
         if self._text or self._links or (is_last_word and not self._part):
             yield self._section(headings)
         self._begin()

@@ -168,6 +168,10 @@ class InsertReport(BaseModel):
     removed: int
     unread: int = 0
     """Texts added of which the encoder does not read the script."""
+    pages_read: int = 0
+    """Pages of scans that were read in the run."""
+    pages_unread: int = 0
+    """Pages of scans that nobody has read."""
     stale: list[str]
     """Documents whose files are gone, and that are still stored."""
     not_removed: str = ""

@@ -45,11 +45,11 @@ class _Kept(BaseModel):
 
 
 class ReaderCard(_Kept):
-    """What reads the pictures of an index.
+    """What reads the pictures of an index, or its scans.
 
     Attributes:
         name: The engine's, and so are `version` and `language`.
-        is_complete: Whether all pictures that are stored were read.
+        is_complete: Whether all pictures that are stored were read; not of scans.
     """
 
     name: str
@@ -85,7 +85,8 @@ class Record(_Kept):
         oversampling: Candidates that a search takes by their codes, for each that is
             asked for; None: it keeps no codes.
         words: Card of what makes its vectors of words; None: it has none.
-        reader: What reads the pictures whose lettering it holds; None: it holds none.
+        reader: What reads the pictures whose lettering it holds, or the scans whose
+            text is among its texts; None: it holds none.
     """
 
     encoder: Card | None

@@ -142,12 +142,13 @@ def switch_places(root: Path, places: Mapping[str, Place]) -> None:
     _change(root, stored, {name: v._asdict() for name, v in places.items()})
 
 
-def set_reader(root: Path, card: ReaderCard) -> None:
-    """Put on disk what reads a store's pictures.
+def set_reader(root: Path, card: ReaderCard, *, of: str = _LETTERING) -> None:
+    """Put on disk what reads a store's pictures, or its scans.
 
     Args:
         root: The store's folder, which has a manifest.
         card: The engine's.
+        of: The collection that holds what was read.
 
     Raises:
         StoreUnusable: The manifest cannot be read or written.
@@ -155,7 +156,7 @@ def set_reader(root: Path, card: ReaderCard) -> None:
     stored = read_manifest(root / MANIFEST)
     if stored is None:
         raise lost_manifest(root)
-    _change(root, stored, {_LETTERING: {"reader": card}})
+    _change(root, stored, {of: {"reader": card}})
 
 
 def _change(

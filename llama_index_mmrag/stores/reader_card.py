@@ -1,4 +1,4 @@
-"""What reads the pictures of a store, as the store says it."""
+"""What reads the pictures of a store, and its scans, as the store says it."""
 
 from __future__ import annotations
 
@@ -19,24 +19,31 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
 
-def reader_in(root: Path) -> ReaderCard | None:
+def reader_in(root: Path, of: str = "lettering") -> ReaderCard | None:
     """Return what reads the pictures of a folder's store; None: nothing does.
+
+    Args:
+        root: The folder.
+        of: The collection that holds what was read: "text" is that of scans.
 
     Raises:
         StoreUnusable: Its manifest cannot be read.
     """
-    entry = entries_in(root).get("lettering")
+    entry = entries_in(root).get(of)
     return None if entry is None else entry.reader
 
 
 def reader_on(
-    client: QdrantClient, collection: str | Mapping[str, str]
+    client: QdrantClient,
+    collection: str | Mapping[str, str],
+    of: str = "lettering",
 ) -> ReaderCard | None:
     """Return what reads the pictures of an index on a server; None: nothing does.
 
     Args:
         client: The server's.
         collection: As for `names_on_server`.
+        of: As for `reader_in`.
 
     Raises:
         StoreUnusable: The collection says something else, or has another format; or
@@ -44,7 +51,7 @@ def reader_on(
     """
     from llama_index_mmrag.stores.server import names_on_server
 
-    name = names_on_server(collection)["lettering"]
+    name = names_on_server(collection)[of]
     with Asking(client, name):
         if not client.collection_exists(name):
             return None
@@ -53,25 +60,28 @@ def reader_on(
         return ReaderCard.model_validate(known["reader"]) if "reader" in known else None
     except ValidationError as error:
         raise StoreUnusable(
-            f"The collection {name!r} says that {known['reader']!r} reads its "
-            f"pictures; expected an engine's name, version and language. Write its "
+            f"The collection {name!r} says that {known['reader']!r} reads for "
+            f"it; expected an engine's name, version and language. Write its "
             f"metadata anew, or index into another collection."
         ) from error
 
 
-def note_reader(root: Path | None, lettering: Collection, card: ReaderCard) -> None:
-    """Write into a store what reads its pictures.
+def note_reader(
+    root: Path | None, where: Collection, card: ReaderCard, of: str = "lettering"
+) -> None:
+    """Write into a store what reads its pictures, or its scans.
 
     Args:
         root: The store's folder; None: it is on a server.
-        lettering: Its collection of lettering.
+        where: Its collection of what was read.
         card: What reads.
+        of: As for `reader_in`.
 
     Raises:
         StoreUnusable: It cannot be written.
     """
     if root is not None:
-        set_reader(root, card)
+        set_reader(root, card, of=of)
         return
-    store = lettering.store
+    store = where.store
     remember(store.client, store.collection_name, reader=card.model_dump())

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 class RapidOCR:
     def __init__(self, params):
         {begin}
-    def __call__(self, image):
+    def __call__(self, image, use_cls=None):
         said = "begun"
         if image.shape != (64, 256, 3):
             height, width, _ = image.shape

@@ -76,6 +76,15 @@ def test_words_are_read_where_they_stand_and_no_network_is_asked(
     assert 0.27 < y1 < 0.5
 
 
+def test_lines_of_a_page_are_not_turned(engine, paint):
+    engine("said = str(use_cls)")
+    readers = [reader_of("rapidocr", of_pages=of) for of in (False, True)]
+    said = [reader.read(paint("red"))[0].text for reader in (*readers, readers[0])]
+    for one in readers:
+        one.close()
+    assert said == ["True", "False", "True"]
+
+
 def test_a_picture_that_lies_on_its_side_is_read_upright(reader, lettered, tmp_path):
     upright = load_image(lettered())
     exif = Image.Exif()

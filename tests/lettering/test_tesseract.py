@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 
 import pytest
+from PIL import Image
 
 from llama_index_mmrag.errors import ImageUnreadable, ReaderUnusable
 from llama_index_mmrag.index.lettering import chosen_reader
@@ -68,6 +69,17 @@ def test_words_of_a_line_are_joined_with_their_mean_confidence(program, paint):
     assert first.box == (0, 0, 1, 0.5)
     assert second.text == "sky"
     assert second.box == (0.25, 0.75, 0.5, 1)
+
+
+def test_a_page_is_read_in_order_and_as_large_as_it_is(program, tmp_path):
+    cells = "\\t".join(["5", *"11111", *"0011", "90", "%s"])
+    program(f"printf '{HEAD}\\n{cells}\\n' \"$4\"")
+    picture = tmp_path / "page.png"
+    Image.new("L", (2340, 3300)).save(picture)
+    for of_pages, mode, share in ((False, "11", 1 / 2000), (True, "3", 1 / 3300)):
+        (line,) = reader_of("tesseract", of_pages=of_pages).read(picture)
+        assert line.text == mode
+        assert line.box[3] == pytest.approx(share, abs=1e-4)
 
 
 def test_a_version_is_the_program_s_and_its_languages(program, tmp_path):
