@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from llama_index_mmrag.readers.captions import captioned_by
 from llama_index_mmrag.readers.page import PictureLink
 from llama_index_mmrag.readers.pdf_figures import Figure
 from llama_index_mmrag.readers.pdf_headings import Headings
@@ -143,6 +145,8 @@ class Layout:
     def _go_on(self, blocks: Sequence[Block], where: dict[int, list[Placed]]) -> None:
         """Find the paragraphs that go on after a page's end, or what stood between."""
         before = None
+        if blocks and blocks[0].kind == "text" and self._last_block is not None:
+            self._caption(self._last_block, blocks[0])
         for block in blocks:
             if (
                 block.kind == "table"
@@ -160,6 +164,17 @@ class Layout:
                 self._last = None
             before = block
         self._last_block = before
+
+    def _caption(self, figure: Block, text: Block) -> None:
+        """Have figures that end a page be with a caption that begins the next one."""
+        if figure.lines or not figure.links:
+            return
+        if captioned_by(text.lines[0].text) != "figure":
+            return
+        said = joined(text.lines, self._known)[0]
+        text.kind = "figure"
+        text.links += [replace(link, figcaption=said) for link in figure.links]
+        figure.links.clear()
 
 
 def _is_its_rest(table: Block | None, rest: Block) -> bool:

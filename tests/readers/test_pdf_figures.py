@@ -14,6 +14,7 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 from llama_index_mmrag.readers.how import How
+from llama_index_mmrag.readers.pdf import read
 from llama_index_mmrag.readers.pdf_figures import (
     Figure,
     figures_of,
@@ -473,6 +474,24 @@ def test_two_figures_under_one_caption_both_have_it(is_row: bool) -> None:
 
     found = drawn(draw)
     assert [caption for _, caption, _ in found] == ["Figure 1: Before and after"] * 2
+
+
+def test_a_caption_at_the_head_of_the_next_page_is_that_of_its_figure(tmp_path) -> None:
+    def first(canvas: Canvas) -> None:
+        say(canvas, 60, 60, BODY)
+        put(canvas, 100, 600, 300, 150)
+
+    def second(canvas: Canvas) -> None:
+        say(canvas, 60, 40, "Figure 1: From the page before", 9)
+        say(canvas, 60, 80, BODY)
+
+    file = tmp_path / "a.pdf"
+    file.write_bytes(written(first, second))
+    (section,) = read(file, How()).sections
+    (link,) = section.pictures
+    assert link.figcaption == "Figure 1: From the page before"
+    assert (link.data, link.about["page"]) == (JPEG, 1)
+    assert section.text.count("Figure 1") == 1
 
 
 def test_text_between_keeps_a_caption_from_a_figure() -> None:
