@@ -153,6 +153,14 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
             help="Read all pictures, or scans, anew, by another engine or version too."
         ),
     ] = None,
+    retry: Annotated[
+        bool,
+        typer.Option(
+            "--retry",
+            help="Try again what could not be read; otherwise it is told again, and "
+            "waits for its file to change.",
+        ),
+    ] = False,
     strict: options.Strict = False,
     encoder: options.Encoder = None,
     alignment: options.AlignmentFile = None,
@@ -186,6 +194,7 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
     embed_model = chosen_encoder(encoder, alignment)
     words = Bm25Encoder(None) if language == "none" else language or hybrid
     reading = {"scan_minutes": scan_minutes, "page_pictures": page_pictures}
+    reading["retry"] = retry or None
     with opened(
         place,
         embed_model,

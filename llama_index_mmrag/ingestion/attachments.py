@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llama_index_mmrag.errors import MmragError
 from llama_index_mmrag.ingestion.linked import FILE_NAME_KEY, Origin
 from llama_index_mmrag.ingestion.pages import page_record
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
+from llama_index_mmrag.ingestion.roots import Root, holders_of
 from llama_index_mmrag.nodes.node import FILE_PATH_KEY
 from llama_index_mmrag.readers.kinds import advice_of
 from llama_index_mmrag.readers.page import (
@@ -20,6 +21,7 @@ from llama_index_mmrag.readers.page import (
     Page,
     Section,
 )
+from llama_index_mmrag.retrieval.channel import Channel
 
 MOST_LEVELS = 2
 """A mail's attachments, and those of a mail that is one."""
@@ -87,6 +89,32 @@ def with_attached(
         problems=tuple(problems),
         attached=tuple(attached),
     )
+
+
+@dataclass(slots=True)
+class Former:
+    """The attachments that are stored, by the mail that they came in."""
+
+    channels: Mapping[str, Channel]
+    """Where they are stored."""
+    known: dict[str, list[str]] | None = None
+    """None: nobody asked yet."""
+
+    def added_to(self, record: SourceRecord, root: Root) -> SourceRecord:
+        """Return a record with the attachments that are stored of it and are no more.
+
+        Those that cannot be read now stay.
+        """
+        if self.known is None:
+            found = (one.collection.document_ids() for one in self.channels.values())
+            self.known = {}
+            for each in set().union(*found):
+                for mail in holders_of(each)[:1]:
+                    self.known.setdefault(mail, []).append(each)
+        left = {root.id_of(Path(problem.source)) for problem in record.problems}
+        former = sorted({*self.known.get(record.ref_doc_id, ())} - left)
+        attached = dict.fromkeys((*record.attached, *former))
+        return replace(record, attached=tuple(attached))
 
 
 def _origin(origin: Origin, name: str) -> Origin:

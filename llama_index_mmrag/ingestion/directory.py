@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import ChainMap, Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -167,9 +168,10 @@ def problem_of(file: Path, error: Exception) -> Problem:
     if isinstance(error, (StoreFull, ReaderUnusable)):
         raise error
     if isinstance(error, MmragError):
-        return Problem(file.as_posix(), str(error))
+        code = re.sub(r"(?<!^)([A-Z])", r"_\1", type(error).__name__).lower()
+        return Problem(file.as_posix(), str(error), code=code)
     reason = (
         f"Cannot read it: {error!r}. This file shows a fault of the program; please "
         f"report it."
     )
-    return Problem(file.as_posix(), reason)
+    return Problem(file.as_posix(), reason, code="fault")

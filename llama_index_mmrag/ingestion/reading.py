@@ -8,47 +8,44 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from llama_index.core.schema import ImageNode
 
+from llama_index_mmrag.errors import DocumentUnreadable
+from llama_index_mmrag.ingestion.attachments import Former
 from llama_index_mmrag.ingestion.directory import problem_of
 from llama_index_mmrag.ingestion.files import read_found
+from llama_index_mmrag.ingestion.known_files import (
+    as_left,
+    attached_in,
+    pictures_in,
+)
 from llama_index_mmrag.ingestion.lettering import Lettering
 from llama_index_mmrag.ingestion.records import (
     Item,
     Kept,
+    Problem,
     ReadSettings,
+    Seen,
     SourceRecord,
     Survey,
 )
-from llama_index_mmrag.ingestion.roots import HOLDS_FILES, Root, holders_of
+from llama_index_mmrag.ingestion.roots import HOLDS_FILES, Root
 from llama_index_mmrag.ingestion.scans import Scans
 from llama_index_mmrag.nodes.images import IMAGE_SUFFIXES
 from llama_index_mmrag.nodes.node import IMAGE_FILE_KEY, MODALITY_KEY
 from llama_index_mmrag.nodes.places import here
+from llama_index_mmrag.readers.children import Child
+from llama_index_mmrag.readers.kinds import ALONE
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue, FileRow
 
 _YOUNG_NS = 2_000_000_000
 """Some disks count time in steps of two seconds: a change within one does not show."""
-
-_ASKED_AT_ONCE = 4096
-"""Documents whose ids a collection is asked for in one call."""
-
-
-class _Seen(NamedTuple):
-    """A file at the beginning of a run."""
-
-    size: int
-    mtime_ns: int | None
-    """None: it changed within two seconds before the run, or after."""
-    inode: str
-    sha256: str
-    """Empty until it is needed; a young file's is known at once."""
 
 
 class KnownFiles:
@@ -60,6 +57,7 @@ class KnownFiles:
         ids: Of the files that the root, or a part of it, holds now.
         root: The root.
         read_as: Names how files are read: what was read in another way is not known.
+        settings: Their limits, and whether what could not be read is tried again.
         checksum: Whether the content of every file is compared.
     """
 
@@ -71,47 +69,56 @@ class KnownFiles:
         root: Root,
         *,
         read_as: str,
+        settings: ReadSettings,
         checksum: bool,
     ) -> None:
         self._root = root
-        self._channels = channels
+        self.channels = channels
         self._read_as = read_as
         self._checksum = checksum
         self._started_ns = time.time_ns()
-        self._attached: dict[str, list[str]] | None = None
         rows = catalogue.files(root.name, at=root.folder)
+        self._catalogue = catalogue
         self._hashes = catalogue.hashes()
         self._remembers = catalogue.keeps_files
         self._files = {self._path(ids[file]): file for file in ids}
         # Before anything is read: what changes meanwhile must not be taken for read.
         seen = self._files if self._remembers else ()
         self._seen = {path: self._look(path) for path in seen}
-        self._rows = {p: row for p, row in rows.items() if row.read_as == read_as}
+        # What could not be read, other limits may let pass.
+        self._fails_as = f"{read_as} {settings.limits}"
+        tried = () if settings.retry else (self._fails_as,)
+        self._rows = {p: r for p, r in rows.items() if r.read_as in (read_as, *tried)}
         # A link may mean another picture, now that there is one more.
         self._new_names = {Path(path).name for path in self._files.keys() - rows.keys()}
         known = [self._rows[path] for path in self._files if path in self._rows]
-        self._as_left = self._those_as_left([row for row in known if row.document])
+        self._as_left = as_left([row for row in known if row.document], channels)
 
     def read_again(self) -> None:
         """Have all files read from now on, though they are as they were."""
         self._as_left.clear()
 
-    def kept(self, ref_doc_id: str, *, is_shown: bool) -> Kept | None:
+    def kept(self, ref_doc_id: str, *, is_shown: bool) -> Kept | Problem | None:
         """Return what stays of a file, which is not opened; None: it is to be read.
+
+        Or why it was not read, and is not tried again.
 
         Args:
             ref_doc_id: The file's.
             is_shown: Whether it is a picture that a page shows.
         """
         path = self._path(ref_doc_id)
-        if path not in self._as_left:
+        row = self._rows.get(path)
+        if row and row.problems and not row.document and self._is_as_it_was(path):
+            source, reason, code = row.problems[0]
+            return Problem(source, reason, code=code, ref_doc_id=ref_doc_id)
+        if row is None or path not in self._as_left:
             return None
-        row = self._rows[path]
         is_picture = Path(path).suffix.lower() in IMAGE_SUFFIXES
         if (
             (is_picture and bool(row.ids) is is_shown)
             or any(Path(shown).name in self._new_names for shown in row.shows)
-            or not all(map(self._is_as_it_was, (path, *_pictures(row))))
+            or not all(map(self._is_as_it_was, (path, *pictures_in(row))))
         ):
             return None
         now = self._seen[path]
@@ -120,21 +127,34 @@ class KnownFiles:
         return Kept(
             ref_doc_id,
             n_nodes=sum(map(len, row.ids.values())),
-            shows=tuple(map(self._id, _pictures(row))),
-            attached=tuple(map(self._id, _attached(row))),
+            shows=tuple(map(self._id, pictures_in(row))),
+            attached=tuple(map(self._id, attached_in(row))),
             rows=() if changed == row else (changed,),
+            problems=tuple(Problem(*one[:2], True, one[2]) for one in row.problems),
         )
+
+    def failed(self, why: Problem, ref_doc_id: str, error: Exception) -> Problem:
+        """Return what is told of a file that was not read; remember it as its fault."""
+        path, is_its = self._path(ref_doc_id), isinstance(error, DocumentUnreadable)
+        is_its = is_its and not isinstance(error.__cause__, OSError)
+        if is_its and self._remembers and self._is_still(path):
+            told = [(why.source, why.reason, why.code)]
+            row = self._row(path)._replace(read_as=self._fails_as, problems=told)
+            self._catalogue.remember([row] if row.sha256 else [])
+        return replace(why, ref_doc_id=ref_doc_id)
 
     def noted(self, record: SourceRecord, shows: Iterable[str]) -> SourceRecord:
         """Return a record with what to remember of its file, and of pictures beside it.
 
-        Nothing of what changed meanwhile, or has problems that are to be told again.
+        Nothing of what changed meanwhile, or has problems that other files may mend.
 
         Args:
             record: What was read.
             shows: Names of the pictures that it shows.
         """
-        if record.problems or not self._remembers:
+        problems = [(one.source, one.reason, one.code) for one in record.problems]
+        is_alone = Path(record.ref_doc_id).suffix.lower() in ALONE
+        if (problems and not is_alone) or not self._remembers:
             return record
         path, ours = self._path(record.ref_doc_id), f"{self._root.name}/"
         shown = [self._path(name) for name in shows if name.startswith(ours)]
@@ -155,32 +175,11 @@ class KnownFiles:
             ids.setdefault(node.metadata[MODALITY_KEY], []).append(node.node_id)
         shown += map(self._path, record.attached)
         mine = rows[0]._replace(document=record.ref_doc_id, ids=ids, shows=shown)
+        if problems:
+            mine = mine._replace(read_as=self._fails_as, problems=problems)
         return replace(
             record, rows=(mine, *rows[1:]), is_copy=mine.sha256 in self._hashes
         )
-
-    def _those_as_left(self, rows: Sequence[FileRow]) -> set[str]:
-        """Return the paths of those that have the nodes that they say, and no others.
-
-        Where they differ they are halved: a few calls find the one in thousands.
-        """
-        left: set[str] = set()
-        starts = range(0, len(rows), _ASKED_AT_ONCE)
-        parts = [rows[start : start + _ASKED_AT_ONCE] for start in starts]
-        while parts:
-            part = parts.pop()
-            documents = [row.document for row in part if row.document]
-            documents += [self._id(each) for row in part for each in _attached(row)]
-            if all(
-                {node_id for row in part for node_id in row.ids.get(modality, ())}
-                == set(channel.collection.ids_of_documents(documents))
-                for modality, channel in self._channels.items()
-            ):
-                left |= {row.path for row in part}
-            elif len(part) > 1:
-                half = len(part) // 2
-                parts += [part[:half], part[half:]]
-        return left
 
     def _is_as_it_was(self, path: str) -> bool:
         row, now = self._rows.get(path), self._seen_once(path)
@@ -197,50 +196,32 @@ class KnownFiles:
             return False
         return now._replace(sha256=now.sha256 or before.sha256) == before
 
-    def _seen_once(self, path: str) -> _Seen | None:
+    def _seen_once(self, path: str) -> Seen | None:
         if path not in self._seen:
             self._seen[path] = self._look(path)
         return self._seen[path]
 
     def _row(self, path: str) -> FileRow:
         """Return a file's row, without what it says of a document."""
-        seen = self._seen_once(path) or _Seen(0, None, "", "")
+        seen = self._seen_once(path) or Seen(0, None, "", "")
         if not seen.sha256:
             sha256 = _sha256(self._file(path))
             self._seen[path] = seen = seen._replace(sha256=sha256)
         return FileRow(self._root.name, path, *seen, self._read_as, None, {}, [])
 
-    def _look(self, path: str) -> _Seen | None:
+    def _look(self, path: str) -> Seen | None:
         file = self._file(path)
         try:
             stat = file.stat()
         except OSError:
             return None
         is_young = stat.st_mtime_ns > self._started_ns - _YOUNG_NS
-        return _Seen(
+        return Seen(
             stat.st_size,
             None if is_young else stat.st_mtime_ns,
             str(stat.st_ino),
             _sha256(file) if is_young else "",
         )
-
-    def with_former(self, record: SourceRecord) -> SourceRecord:
-        """Return a record with the attachments that are stored of it and are no more.
-
-        Those that cannot be read now stay.
-        """
-        if not record.ref_doc_id.lower().endswith(HOLDS_FILES):
-            return record
-        if self._attached is None:
-            found = (one.collection.document_ids() for one in self._channels.values())
-            self._attached = {}
-            for each in set().union(*found):
-                for mail in holders_of(each)[:1]:
-                    self._attached.setdefault(mail, []).append(each)
-        left = {self._root.id_of(Path(problem.source)) for problem in record.problems}
-        former = sorted({*self._attached.get(record.ref_doc_id, ())} - left)
-        attached = dict.fromkeys((*record.attached, *former))
-        return replace(record, attached=tuple(attached))
 
     def _id(self, path: str) -> str:
         return f"{self._root.name}/{path}"
@@ -280,8 +261,11 @@ def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
         lettering: What reads their pictures; None: nothing does.
         scans: What reads their scans; None: nothing does.
     """
+    children: list[Child] = []
+
+    how = (root, links_from, settings, children, scans)
     yield from found.problems
-    names, children = dict.fromkeys(shown), []  # type: ignore[var-annotated]
+    former, names = Former(known.channels if known else {}), dict.fromkeys(shown)
     try:
         # Texts first: only they tell which pictures are theirs.
         for file in sorted(
@@ -289,27 +273,25 @@ def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
         ):
             ref_doc_id, is_shown = ids[file], ids[file] in names
             if known and (kept := known.kept(ref_doc_id, is_shown=is_shown)):
-                names.update(dict.fromkeys(kept.shows))
+                names.update(dict.fromkeys(getattr(kept, "shows", ())))
                 yield kept
                 continue
-            if is_shown:
-                record = SourceRecord(ref_doc_id, (), whole=True)
-            else:
-                try:
-                    record = read_found(
-                        file, ref_doc_id, root, links_from, settings, children, scans
-                    )
-                except Exception as error:  # noqa: BLE001 - one file must not stop the others
-                    yield problem_of(file, error)
-                    continue
-                record = lettering.added_to(record) if lettering else record
+            record = (
+                SourceRecord(ref_doc_id, (), whole=True)
+                if is_shown
+                else _read(file, ref_doc_id, how, known, lettering)
+            )
+            if isinstance(record, Problem):
+                yield record
+                continue
             pictures = [node for node in record.nodes if isinstance(node, ImageNode)]
             shows = dict.fromkeys(p.metadata.get(IMAGE_FILE_KEY, "") for p in pictures)
             names.update(shows)
             if known:
                 shows.pop(ref_doc_id, None)
-                record = known.with_former(known.noted(record, shows))
-            yield record
+                record = known.noted(record, shows)
+            holds_files = ref_doc_id.lower().endswith(HOLDS_FILES)
+            yield former.added_to(record, root) if holds_files else record
     finally:
         for child in children:
             child.close()
@@ -319,14 +301,19 @@ def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
                 yield SourceRecord(name, (), whole=True)
 
 
-def _attached(row: FileRow) -> list[str]:
-    """Return the paths of what came in a file."""
-    return [each for each in row.shows if each.startswith(f"{row.path}#")]
-
-
-def _pictures(row: FileRow) -> list[str]:
-    """Return the paths of the pictures that a file shows."""
-    return [each for each in row.shows if not each.startswith(f"{row.path}#")]
+def _read(
+    file: Path,
+    ref_doc_id: str,
+    how: tuple[Any, ...],
+    known: KnownFiles | None,
+    lettering: Lettering | None,
+) -> SourceRecord | Problem:
+    try:
+        record = read_found(file, ref_doc_id, *how)
+    except Exception as error:  # noqa: BLE001 - one file must not stop the others
+        why = problem_of(file, error)
+        return known.failed(why, ref_doc_id, error) if known else why
+    return lettering.added_to(record) if lettering else record
 
 
 def _sha256(file: Path) -> str:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from llama_index.core.schema import ImageNode, TextNode, TransformComponent
 
@@ -37,6 +37,26 @@ class Problem:
 
     is_part: bool = False
     """Whether only a part was left out, such as a picture; the source went in."""
+
+    code: str = "left_out"
+    """For programs: the error's name, as "document_unreadable", where there is one."""
+
+    ref_doc_id: str = ""
+    """The document that the file was before; empty: there is none to be told of."""
+
+    is_outdated: bool = False
+    """Whether what was stored of that is still there."""
+
+
+class Seen(NamedTuple):
+    """A file at the beginning of a run."""
+
+    size: int
+    mtime_ns: int | None
+    """None: it changed within two seconds before the run, or after."""
+    inode: str
+    sha256: str
+    """Empty until it is needed; a young file's is known at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +106,8 @@ class Kept:
     """What to remember of its file, where that was touched."""
     attached: tuple[str, ...] = ()
     """Documents that came in its file."""
+    problems: tuple[Problem, ...] = ()
+    """Parts of it that were left out when it was read."""
 
 
 Item: TypeAlias = SourceRecord | Kept | Problem
@@ -256,6 +278,10 @@ class ReadSettings:
     page_pictures: Literal["first", "all", "none"] = "first"
     """Of which pages that were scanned pictures are kept, some 100 kB each: of the
     first of a document, all, or none."""
+
+    retry: bool = False
+    """Whether files, or parts of them, that could not be read are tried again, though
+    they are as they were, and so are the limits."""
 
     scan_minutes: float | None = None
     """Longest time that a run reads scans, to the end of a page, and one at least;

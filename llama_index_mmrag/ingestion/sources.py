@@ -187,6 +187,7 @@ class Sources:
             ids,
             its_root,
             read_as=self._read_as[links_from is None],
+            settings=self._settings,
             checksum=checksum,
         )
 

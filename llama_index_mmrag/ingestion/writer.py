@@ -82,13 +82,14 @@ class Writer(Removing):
                 rows: list[FileRow] = []
                 for item in batch:
                     if isinstance(item, Problem):
-                        report.note(item)
+                        report.note(self._with_what_stays(item))
                         continue
                     if isinstance(item, Kept):
                         had_nodes[item.ref_doc_id] = item.n_nodes > 0
                         had_nodes.update(dict.fromkeys(item.attached, True))
                         report.n_unchanged += item.n_nodes
                         rows += item.rows
+                        report.problems += item.problems
                         continue
                     for problem in item.problems:
                         report.note(replace(problem, is_part=True))
@@ -109,6 +110,11 @@ class Writer(Removing):
         report.n_documents = sum(had_nodes.values())
         report.ref_doc_ids = list(had_nodes)
         return report
+
+    def _with_what_stays(self, problem: Problem) -> Problem:
+        ids, every = [problem.ref_doc_id], self._collections.values()
+        stays = problem.ref_doc_id and any(one.ids_of_documents(ids) for one in every)
+        return replace(problem, is_outdated=bool(stays))
 
     def read_pictures(self) -> None:
         """Read the pictures that are stored, where they are to be read since then.

@@ -121,6 +121,7 @@ class Child:
                 advice = "correct it, or raise file_s and page_s of ReadLimits"
             else:
                 why = f"its reader ended with {process.returncode}"
+                error = ChildProcessError(why)  # perhaps no matter of the file's
                 advice = (
                     f"it may need more than the {self._memory_bytes >> 20} MB of "
                     f"ReadLimits.memory_bytes"

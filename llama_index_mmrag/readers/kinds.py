@@ -60,6 +60,12 @@ CHILD_READERS: dict[str, ChildReader] = {
 }
 """By suffix in lower case: a new format is a row here and its module."""
 
+ALONE = frozenset(CHILD_READERS) - {
+    *(".html", ".htm", ".xhtml", ".doc", ".xls", ".eml")
+}
+"""Suffixes of files that hold all that they show: what of them cannot be read, no other
+file mends, and no package."""
+
 NAMED_OTHERWISE = frozenset({".doc", ".xls"})
 """Suffixes of pages that servers give to HTML, for an office program to open it: read
 only where they hold that."""

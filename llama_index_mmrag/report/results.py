@@ -157,6 +157,9 @@ class Skipped(BaseModel):
     source: str
     reason: str
     is_part: bool
+    code: str
+    is_outdated: bool
+    """Whether what was stored of the file before is still there."""
 
 
 class InsertReport(BaseModel):

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 CATALOGUE = "catalogue.sqlite"
 """Its name in an embedded store's folder."""
 
-_VERSION = 1
+_VERSION = 2
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (index_id TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS roots (
@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS files (
     root TEXT NOT NULL, path TEXT NOT NULL,
     size INTEGER NOT NULL, mtime_ns INTEGER, inode TEXT NOT NULL, sha256 TEXT NOT NULL,
     read_as TEXT NOT NULL, document TEXT, ids TEXT NOT NULL, shows TEXT NOT NULL,
+    problems TEXT NOT NULL,
     PRIMARY KEY (root, path)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS files_by_hash ON files (sha256);
@@ -76,8 +77,11 @@ class FileRow(NamedTuple):
     shows: Json[list[str]]
     """Paths of the pictures that its nodes show, other than itself, and of files that
     came in it."""
+    problems: Json[list[tuple[str, str, str]]] = []
+    """What of it could not be read: source, reason and code of each."""
 
 
+_AS_JSON = FileRow._fields.index("ids")
 _ROWS = TypeAdapter(list[FileRow])
 
 
@@ -195,10 +199,7 @@ class Catalogue:
         mark = ", ".join("?" * len(FileRow._fields))
         self._write(
             f"INSERT OR REPLACE INTO files VALUES ({mark})",
-            [
-                row._replace(ids=json.dumps(row.ids), shows=json.dumps(row.shows))  # type: ignore[arg-type]
-                for row in rows
-            ],
+            [(*row[:_AS_JSON], *map(json.dumps, row[_AS_JSON:])) for row in rows],
         )
 
     def forget(self, documents: Iterable[str]) -> None:

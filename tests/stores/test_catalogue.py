@@ -200,7 +200,7 @@ REPLACED = [
     *(truncate, zero_the_start, zero_all_but_the_start, scribble),
     *(damage.nest_deeply, damage.make_huge),
     put_another_database,
-    change("PRAGMA user_version = 2"),
+    change("PRAGMA user_version = 3"),
     change("UPDATE about SET index_id = 'another'"),
     change("DROP TABLE files"),
     change("UPDATE files SET ids = 'no JSON'"),
