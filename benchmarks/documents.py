@@ -34,7 +34,7 @@ from documents_judge import Row, judged, read
 from page import first_line, header, last_line, parser, table, write
 
 PACKAGES = (
-    *("llama-index-mmrag", "pypdfium2", "pdfplumber", "reportlab", "python-docx"),
+    *("llama-index-mmrag", "pypdfium2", "lxml", "reportlab", "python-docx"),
     *("python-pptx", "selectolax", "Pillow"),
 )
 BARS: dict[str, tuple[Callable[[float], bool], str]] = {
