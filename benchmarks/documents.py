@@ -129,7 +129,7 @@ MAKERS: dict[str, Maker] = {
         without_notes(b), f.with_suffix(".pdf"), hyphens=True
     ),
     "LibreOffice": lambda b, f: pdf.libreoffice(
-        office.word(b, f.with_suffix(".docx")), f.with_suffix(".pdf")
+        office.word(b, f.with_suffix(".docx"), is_plain=True), f.with_suffix(".pdf")
     ),
     "Word": lambda b, f: office.word(b, f.with_suffix(".docx")),
     "Word, pairs": lambda b, f: office.word(with_pairs(b), f.with_suffix(".docx")),
@@ -168,6 +168,8 @@ def found_in(
         for has_alts in {file.has_alts for file in files.values()}
     }
     for name, file in files.items():
+        if "pairs" in name:  # other captions than Markdown's
+            continue
         own = found.is_first(file, encoder)
         for row in found.compared(own, other[file.has_alts], seed):
             rows.append({"kind": name, **row})

@@ -34,11 +34,17 @@ _BOX = (
 )
 
 
-def word(blocks: list[Block], file: Path) -> Made:
+def word(blocks: list[Block], file: Path, *, is_plain: bool = False) -> Made:
     """Make a DOCX with what its library does not write by itself.
 
     Footnotes, and of the paragraphs one in eight a tracked insertion behind what was
     deleted, one a content control and one in a text box; comments, running heads.
+
+    Args:
+        blocks: What is in it.
+        file: Where it goes.
+        is_plain: Whether it has none of these but footnotes: what prints it would leave
+            some out, and count captions anew.
     """
     document = docx.Document()
     document.sections[0].header.paragraphs[0].text = "Not to be passed on"
@@ -48,7 +54,7 @@ def word(blocks: list[Block], file: Path) -> Made:
         if isinstance(block, Heading):
             document.add_heading(block.text, block.level)
         elif isinstance(block, Paragraph):
-            _paragraph(document, block, n % 8)
+            _paragraph(document, block, 0 if is_plain else n % 8)
             if block.note:
                 notes.append(block.note)
         elif isinstance(block, Figure):
@@ -56,9 +62,9 @@ def word(blocks: list[Block], file: Path) -> Made:
             for one in pictures_of(block):
                 shape = shown.add_run().add_picture(str(one.file), width=Inches(2.5))
                 shape._inline.docPr.set("descr", one.alt)
-            _caption(document, block.caption, n % 3)
+            _caption(document, block.caption, 1 if is_plain else n % 3)
         else:
-            _caption(document, block.caption, n % 3)
+            _caption(document, block.caption, 1 if is_plain else n % 3)
             _table(document, block)
     _add_notes(document, notes)
     document.save(str(file))
@@ -126,10 +132,10 @@ def _add_notes(document: Any, notes: list[str]) -> None:
         root.append(
             parse_xml(
                 f"<w:footnote {nsdecls('w')} w:id='{n}'><w:p><w:r><w:footnoteRef/>"
-                f"</w:r><w:r><w:t/></w:r></w:p></w:footnote>"
+                f"</w:r><w:r><w:t xml:space='preserve'/></w:r></w:p></w:footnote>"
             )
         )
-        next(root[-1].iter(qn("w:t"))).text = note
+        next(root[-1].iter(qn("w:t"))).text = f" {note}"
     part = Part(
         PackURI("/word/footnotes.xml"),
         _FOOTNOTES,
