@@ -156,6 +156,11 @@ class Sections:
                 self._begin(self._part + 1)
             self._first_page = self._first_page or block.page
             parts = [block, *block.more]
+            for link in block.links:
+                if link.alt:  # where its picture stands, as in a web page
+                    self._say(link.alt)
+                    at = self._n_chars - len(link.alt)
+                    self._places.append(Place(at, block.page, link.about.get("box")))
             if block.kind == "table":
                 self._write_table(parts)
             else:

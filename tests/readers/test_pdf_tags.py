@@ -197,7 +197,7 @@ def test_a_figure_has_the_alt_text_and_caption_of_its_tag(page_of):
     assert (link.alt, link.figcaption) == ("A red kite", "One that flies")
     assert (link.about["page"], link.about["kind"]) == (1, "figure")
     assert link.about["box"] == pytest.approx([0.1, 0.4625, 13 / 30, 0.65], abs=0.01)
-    assert section.text == "One that flies\n\nIt is red."
+    assert section.text == "A red kite\n\nOne that flies\n\nIt is red."
 
 
 def test_what_few_tags_name_is_read_by_its_place(page_of):
