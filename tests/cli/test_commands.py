@@ -237,6 +237,7 @@ def test_index_as_json_prints_json_and_nothing_else(run, docs, tmp_path):
     report = json.loads(said.stdout)
     (skipped,) = report.pop("skipped")
     counts = {"documents": 1, "added": 3, "unchanged": 0, "removed": 0, "unread": 0}
+    counts |= {"pages_read": 0, "pages_unread": 0}
     assert report == {**counts, "stale": [], "not_removed": "", "ignored": {}}
     assert skipped["is_part"] is False
     assert skipped["source"] == str(docs / "broken.png")
