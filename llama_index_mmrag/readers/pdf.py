@@ -23,6 +23,7 @@ from llama_index_mmrag.files.reading import check_regular
 from llama_index_mmrag.readers.cpu import at_most
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import Page, Section
+from llama_index_mmrag.readers.pdf_boxes import displayed
 from llama_index_mmrag.readers.pdf_drawn import drawn, scan_of
 from llama_index_mmrag.readers.pdf_figures import (
     Figure,
@@ -39,7 +40,7 @@ from llama_index_mmrag.readers.pdf_sections import MOST_HEADING, Block, Sections
 from llama_index_mmrag.readers.pdf_tables import tables_of
 from llama_index_mmrag.readers.pdf_tagged import blocks_tagged, lines_tagged
 from llama_index_mmrag.readers.pdf_tags import tags_of
-from llama_index_mmrag.readers.pdf_words import Text, displayed, text_of
+from llama_index_mmrag.readers.pdf_words import Text, text_of
 from llama_index_mmrag.readers.pdf_writing import Vocabulary
 from llama_index_mmrag.readers.writing import one_line
 

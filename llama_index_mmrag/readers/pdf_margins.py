@@ -13,6 +13,9 @@ LEAST_PAGES = 4
 """Fewer say nothing of what repeats."""
 _PLACE = 0.01
 """Of the page's height: what stands no farther apart is in one place."""
+_MARGIN, _MOST = 0.12, 0.25
+"""Of the page's height: where running heads stand; and of its characters, what may
+repeat elsewhere."""
 _DIGITS = re.compile(r"\d+")
 _ROMAN = re.compile(r"[ivxlcdm]+")
 _MARK = re.compile(r"\(?(\d{1,3}|[*†‡§¶‖#]{1,3}|[a-z])\)?[.,]?")
@@ -40,13 +43,25 @@ class Running:
                     self._places[text] = often
 
     def without(self, lines: Sequence[Line]) -> list[Line]:
-        """Return a page's lines without them; all, if most of them would go."""
-        rest = [line for line in lines if not self._has(line)]
+        """Return a page's lines without them; all, if most of them would go.
+
+        Where they are much of its text, as of a form that is printed for each person,
+        only those in its margins are none.
+        """
+        ours = [line for line in lines if self._has(line)]
+        if _n_chars(ours) > _MOST * _n_chars(lines):
+            ours = [one for one in ours if abs(_middle(one) - 0.5) > 0.5 - _MARGIN]
+        gone = set(map(id, ours))
+        rest = [line for line in lines if id(line) not in gone]
         return rest if len(rest) * 2 > len(lines) else list(lines)
 
     def _has(self, line: Line) -> bool:
         its = self._places.get(_repeated(line))
         return its is not None and _n_near(_middle(line), its) > 0
+
+
+def _n_chars(lines: Iterable[Line]) -> int:
+    return sum(len(line.text) for line in lines)
 
 
 def _n_near(y: float, places: Iterable[float]) -> int:

@@ -18,7 +18,8 @@ import pypdfium2.raw as pdfium
 from pypdfium2 import PdfMatrix
 
 from llama_index_mmrag.readers.page import Box
-from llama_index_mmrag.readers.pdf_lines import Line, around, displayed
+from llama_index_mmrag.readers.pdf_boxes import displayed
+from llama_index_mmrag.readers.pdf_lines import Line, around
 from llama_index_mmrag.readers.pdf_words import asked
 
 _MOST_S = 8.0

@@ -137,7 +137,7 @@ def _placed(items: list[_Item]) -> Iterator[Placed]:
         steps = [
             _foot(b) - _foot(a)
             for a, b in zip(worded, worded[1:], strict=False)
-            if abs(a.line.size - b.line.size) < 0.5
+            if a.line.words and b.line.words and abs(a.line.size - b.line.size) < 0.5
         ]
         steps = sorted(step for step in steps if 0.9 * em[1] < step < 2.2 * em[1])
         leading = steps[len(steps) // 4] if steps else 1.25 * em[1]

@@ -17,6 +17,7 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 
 from llama_index_mmrag.readers.page import Box
+from llama_index_mmrag.readers.pdf_boxes import displayed, gap_between, is_rtl
 
 
 def asked(function: Any, answer: Any, *given: Any) -> Callable[..., Any]:
@@ -53,8 +54,12 @@ _BLANKS = frozenset(n for n in range(0x3001) if chr(n).isspace()) - {_NO_BREAK}
 
 _SAMPLED = 8
 """One in so many characters is asked whether the file says what it means."""
+_SPACE_GAP = 0.22
 WORD_GAP = 0.15
 """Ems between two words that were written apart: TeX sets them .22 apart at least."""
+_FEW_WIDE = 400
+"""One in so many sampled characters may stand apart from that before it, or spaces are
+left out within what is drawn at once, as groff does: then each is asked."""
 _SIZES = 0.1, 1e4
 """Points: whatever else a file says of its type."""
 _LEVEL, _RAISED = 0.3, 0.6
@@ -109,7 +114,7 @@ class Word(NamedTuple):
 
     def gap(self, other: Word) -> float:
         """Return how far after another of its line it begins, a share of the page."""
-        return _gap(other.box, self.box, self.style.turn, self.text)
+        return gap_between(other.box, self.box, self.style.turn, self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,50 +135,27 @@ def text_of(page: pypdfium2.PdfPage) -> Text:
     try:
         reader = _Reader(page, text)
         words = list(reader.words())
+        if reader.n_wide * _FEW_WIDE > reader.n_sampled:
+            reader = _Reader(page, text, asks_gaps=True)
+            words = list(reader.words())
         unmapped = reader.n_unmapped / max(1, reader.n_sampled)
         return Text(words, reader.n_chars, unmapped)
     finally:
         text.close()
 
 
-def is_rtl(text: str) -> bool:
-    """Return whether a text begins with a letter of Hebrew or Arabic, or their like."""
-    return "\u0590" <= text[0] <= "\u08ff" or "\ufb1d" <= text[0] <= "\ufefc"
-
-
-def _gap(box: Box, after: Box, turn: int, text: str) -> float:
-    """Return how far after a box another one begins, along the line."""
-    if (turn > 1) != is_rtl(text):
-        return box[turn % 2] - after[turn % 2 + 2]
-    return after[turn % 2] - box[turn % 2 + 2]
-
-
-def displayed(page: pypdfium2.PdfPage) -> Callable[[float, float, float, float], Box]:
-    """Return what maps a box in a page's own points to one as displayed.
-
-    It takes left, bottom, right, top. What is outside of the page is less than 0 or
-    more than 1.
-    """
-    left, bottom, right, top = page.get_bbox()
-    wide, high = max(right - left, 1e-6), max(top - bottom, 1e-6)
-    turn = page.get_rotation() // 90
-
-    def share(x0: float, y0: float, x1: float, y1: float) -> Box:
-        a, c = (x0 - left) / wide, (x1 - left) / wide
-        b, d = (top - y1) / high, (top - y0) / high
-        if turn == 1:
-            return 1 - d, a, 1 - b, c
-        if turn == 2:
-            return 1 - c, 1 - d, 1 - a, 1 - b
-        return (b, 1 - c, d, 1 - a) if turn == 3 else (a, b, c, d)
-
-    return share
-
-
 class _Reader:
     """Takes a page's characters apart into words."""
 
-    def __init__(self, page: pypdfium2.PdfPage, text: pypdfium2.PdfTextPage) -> None:
+    def __init__(
+        self,
+        page: pypdfium2.PdfPage,
+        text: pypdfium2.PdfTextPage,
+        *,
+        asks_gaps: bool = False,
+    ) -> None:
+        self._asks_gaps = asks_gaps
+        self.n_wide = 0
         self._text = text
         self._raw = ctypes.cast(text.raw, _ADDRESS).value
         self._share = displayed(page)
@@ -208,12 +190,16 @@ class _Reader:
             if self.n_chars % _SAMPLED == 1:
                 self.n_sampled += 1
                 self.n_unmapped += _is_unmapped(raw, i) == 1
+                self.n_wide += bool(chars) and self._is_wide(last, i)
             char = chr(code) if _SPACE < code < 0xD800 else _odd(code)
             if not char:
                 continue
             if drawn != address and chars and self._is_other(last, i, char):
                 yield from self._word(box, last, chars, is_apart)
                 chars, is_apart = [], False
+            elif self._asks_gaps and chars and self._is_wide(last, i):
+                yield from self._word(box, last, chars, is_apart)
+                chars, is_apart = [], True
             if not chars:
                 self._look(drawn, i)
                 # Whether what was drawn anew stands apart, its place says.
@@ -235,6 +221,11 @@ class _Reader:
             return codes
         return [_unicode_of(self._raw, i) for i in range(n)]
 
+    def _is_wide(self, last: int, i: int) -> bool:
+        """Return whether an upright character stands a space's width after another."""
+        before, after = self._box(last), self._box(i)
+        return after[0] - before[2] > _SPACE_GAP * self._style.size > 0
+
     def _is_other(self, last: int, i: int, char: str) -> bool:
         """Return whether what was drawn anew is of another word, or line, or size.
 
@@ -248,9 +239,9 @@ class _Reader:
         if not is_level and abs(self._stands(i) - self._baseline) > style.em[1] / 4:
             return True
         one, other, turn = self._share(*before), self._share(*box), style.turn
-        gap = abs(_gap(one, other, turn, char))
+        gap = abs(gap_between(one, other, turn, char))
         if is_rtl(char):  # drawn as it is read, or as it is seen
-            gap = min(gap, abs(_gap(other, one, turn, char)))
+            gap = min(gap, abs(gap_between(other, one, turn, char)))
         return gap > style.em[0] * WORD_GAP
 
     def _word(

@@ -361,3 +361,49 @@ def test_pages_that_are_damaged_are_one_line(page_of):
     (said,) = page.problems
     assert said.startswith("p. 2, 3, 4, ")
     assert "and 10 more: damaged and left out" in said
+
+
+def test_spaces_that_are_left_out_of_what_is_drawn_at_once_are_told_by_place(page_of):
+    """As groff sets them: `[(take) -350 (a) -350 (single)] TJ`, without a space."""
+    words = [
+        "take",
+        "a",
+        "single",
+        "graph",
+        "and",
+        "break",
+        "it",
+        "apart",
+        "into",
+        "connected",
+        "parts",
+    ]
+
+    def draw(canvas: Canvas) -> None:
+        for line in range(12):
+            canvas.setFont("Times-Roman", 10)
+            text = canvas.beginText(60, 700 - 12 * line)
+            shown = " -350 ".join(f"({word})" for word in words)
+            text._code.append(f"[{shown}] TJ")
+            canvas.drawText(text)
+
+    (section,) = page_of(drawn(draw)).sections
+    assert section.text.split() == words * 12
+
+
+def test_form_that_is_printed_many_times_keeps_what_stands_in_it(page_of):
+    def draw(canvas: Canvas) -> None:
+        for n in range(6):
+            canvas.drawString(60, 820, "Examination in kites")
+            canvas.drawString(60, 600, "Write your name below, and tie no knots.")
+            canvas.drawString(60, 500, f"What kite is this, and who flew it? {n}")
+            canvas.drawString(60, 400, SAID)
+            canvas.drawString(60, 340, f"Only {'abcdef'[n] * 3} was seen here.")
+            canvas.drawString(60, 320, f"Nobody saw {'abcdef'[n] * 3} there.")
+            canvas.drawString(60, 300, f"What of {'abcdef'[n] * 3} elsewhere?")
+            canvas.showPage()
+
+    text = " ".join(section.text for section in page_of(drawn(draw)).sections)
+    assert text.count("tie no knots") == 6
+    assert text.count(SAID.strip()) == 6
+    assert "Examination" not in text
