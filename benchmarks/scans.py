@@ -30,7 +30,7 @@ from llama_index_mmrag.ingestion import ReadSettings
 from llama_index_mmrag.lettering import reader_of
 from llama_index_mmrag.nodes.node import POSITION_KEY
 from llama_index_mmrag.readers.how import How
-from llama_index_mmrag.readers.pdf import read as drawn
+from llama_index_mmrag.readers.pdf.document import read as drawn
 
 PACKAGES = ("llama-index-mmrag", "pypdfium2", "rapidocr", "onnxruntime", "Pillow")
 LAYOUTS: dict[str, dict[str, Any]] = {

@@ -18,8 +18,8 @@ from llama_index_mmrag.readers.archives import Archive
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import Page, PictureLink, Section
 from llama_index_mmrag.readers.parts import MOST_HEADING
-from llama_index_mmrag.readers.web import decoded, page_of_part, time_for
-from llama_index_mmrag.readers.web_parts import (
+from llama_index_mmrag.readers.web.document import decoded, page_of_part, time_for
+from llama_index_mmrag.readers.web.parts import (
     Held,
     is_navigation,
     with_bytes,

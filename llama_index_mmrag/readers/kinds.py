@@ -42,18 +42,18 @@ class ChildReader:
         return MissingExtra.of(self.package, extra=self.extra, needed_for=needed_for)
 
 
-_WEB = ChildReader("web", "selectolax", "documents")
+_WEB = ChildReader("web.document", "selectolax", "documents")
 
 _DOCX, _PPTX = (
     ChildReader(module, "lxml", "documents", False, "zip archive")
-    for module in ("docx", "pptx")
+    for module in ("docx.document", "pptx.document")
 )
 
 CHILD_READERS: dict[str, ChildReader] = {
     **dict.fromkeys((".html", ".htm", ".xhtml"), _WEB),
     **dict.fromkeys((".doc", ".xls"), _WEB),
     ".eml": ChildReader("mail", "selectolax", "documents", content=""),
-    ".pdf": ChildReader("pdf", "pypdfium2", "documents", False, "PDF"),
+    ".pdf": ChildReader("pdf.document", "pypdfium2", "documents", False, "PDF"),
     ".epub": ChildReader("epub", "selectolax", "documents", False, "zip archive"),
     **dict.fromkeys((".docx", ".docm"), _DOCX),
     **dict.fromkeys((".pptx", ".pptm", ".ppsx"), _PPTX),

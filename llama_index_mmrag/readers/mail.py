@@ -26,8 +26,13 @@ from llama_index_mmrag.readers.page import (
     Section,
 )
 from llama_index_mmrag.readers.parts import MOST_HEADING
-from llama_index_mmrag.readers.web import content, decoded, page_of_part, time_for
-from llama_index_mmrag.readers.web_parts import Held, with_bytes
+from llama_index_mmrag.readers.web.document import (
+    content,
+    decoded,
+    page_of_part,
+    time_for,
+)
+from llama_index_mmrag.readers.web.parts import Held, with_bytes
 from llama_index_mmrag.readers.writing import one_line
 
 _AS_THEY_ARE = default.clone(refold_source="none")

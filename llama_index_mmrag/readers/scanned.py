@@ -9,11 +9,11 @@ from statistics import median
 
 from llama_index_mmrag.provenance import Line
 from llama_index_mmrag.readers.page import PARAGRAPH, Place
-from llama_index_mmrag.readers.pdf_lines import Line as Printed
-from llama_index_mmrag.readers.pdf_lines import line_of
-from llama_index_mmrag.readers.pdf_order import ordered, paragraphs
-from llama_index_mmrag.readers.pdf_words import Style, Word
-from llama_index_mmrag.readers.pdf_writing import Vocabulary, joined
+from llama_index_mmrag.readers.pdf.lines import Line as Printed
+from llama_index_mmrag.readers.pdf.lines import line_of
+from llama_index_mmrag.readers.pdf.order import ordered, paragraphs
+from llama_index_mmrag.readers.pdf.words import Style, Word
+from llama_index_mmrag.readers.pdf.writing import Vocabulary, joined
 
 _EM_WIDE = 2.0
 """Ems, of a mean character's width, in any script with letters."""

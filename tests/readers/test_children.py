@@ -70,7 +70,7 @@ def child():
 
 
 def read(child: Child, file: Path) -> Page:
-    return child.page(file, "web", How(most_bytes=1 << 20))
+    return child.page(file, "web.document", How(most_bytes=1 << 20))
 
 
 def pid_of(child: Child) -> int:
@@ -273,7 +273,7 @@ def test_file_that_needs_more_memory_is_told_and_the_next_is_read(tmp_path):
     (tmp_path / "b.html").write_text("b")
     child = Child(file_s=60, memory_bytes=128 << 20, file_bytes=1 << 20)
     with pytest.raises(DocumentUnreadable, match=r"a\.html"):
-        child.page(tmp_path / "a.html", "web", How(most_bytes=64 << 20))
+        child.page(tmp_path / "a.html", "web.document", How(most_bytes=64 << 20))
     assert read(child, tmp_path / "b.html").sections[0].text == "b"
     child.close()
 
@@ -285,7 +285,7 @@ from pathlib import Path
 from llama_index_mmrag.readers.children import Child
 from llama_index_mmrag.readers.how import How
 child = Child(file_s=30, memory_bytes=768 << 20, file_bytes=1)
-child.page(Path({str(tmp_path / "b.html")!r}), "web", How(most_bytes=9))
+child.page(Path({str(tmp_path / "b.html")!r}), "web.document", How(most_bytes=9))
 print(child._process.pid, flush=True)
 import os
 os._exit(0)
@@ -312,7 +312,7 @@ def test_child_imports_neither_llama_index_nor_numpy(tmp_path):
     file = tmp_path / "a.html"
     file.write_text("<h1>a</h1><table><tr><td>1<td>2<tr><td>3<td>4</table>")
     message = BytesIO()
-    send(message, {"module": "web", "file": str(file), "how": asdict(How())})
+    send(message, {"module": "web.document", "file": str(file), "how": asdict(How())})
     code = (
         "import runpy, sys\n"
         f"sys.argv = ['child.py', {str(768 << 20)!r}, '30']\n"

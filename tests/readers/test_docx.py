@@ -12,8 +12,8 @@ from PIL import Image
 
 from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.ingestion import read_file
-from llama_index_mmrag.readers.docx import read
-from llama_index_mmrag.readers.docx_math import linear
+from llama_index_mmrag.readers.docx.document import read
+from llama_index_mmrag.readers.docx.math import linear
 from llama_index_mmrag.readers.how import How
 
 SPACES = (

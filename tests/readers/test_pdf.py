@@ -19,8 +19,8 @@ from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.readers.children import Child
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import Page
-from llama_index_mmrag.readers.pdf import is_scan, read
-from llama_index_mmrag.readers.pdf_words import text_of
+from llama_index_mmrag.readers.pdf.document import is_scan, read
+from llama_index_mmrag.readers.pdf.words import text_of
 from tests.support.hostile_documents import CASES, pdf
 
 BODY = ParagraphStyle("body", fontSize=10, leading=12, spaceAfter=6)
@@ -352,7 +352,7 @@ def test_a_page_that_draws_without_end_costs_its_file_what_comes_behind_it(tmp_p
     CASES["without-end.pdf"].make(tmp_path)
     child = Child(file_s=60, memory_bytes=768 << 20, file_bytes=1 << 30)
     with pytest.raises(DocumentUnreadable, match="takes far more time|memory"):
-        child.page(file, "pdf", How(page_s=0.2))
+        child.page(file, "pdf.document", How(page_s=0.2))
     child.close()
 
 

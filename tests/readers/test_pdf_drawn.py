@@ -13,8 +13,8 @@ from reportlab.pdfgen import canvas
 from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import Section
-from llama_index_mmrag.readers.pdf import read
-from llama_index_mmrag.readers.pdf_drawn import digest_of, scan_of
+from llama_index_mmrag.readers.pdf.document import read
+from llama_index_mmrag.readers.pdf.drawn import digest_of, scan_of
 
 from ..support.scanned import scanned
 

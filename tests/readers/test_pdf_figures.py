@@ -14,17 +14,17 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 from llama_index_mmrag.readers.how import How
-from llama_index_mmrag.readers.pdf import read
-from llama_index_mmrag.readers.pdf_figures import (
+from llama_index_mmrag.readers.pdf.document import read
+from llama_index_mmrag.readers.pdf.figures import (
     Figure,
     figures_of,
     marks_on,
     repeated_in,
 )
-from llama_index_mmrag.readers.pdf_lines import lines_of
-from llama_index_mmrag.readers.pdf_objects import Sheet
-from llama_index_mmrag.readers.pdf_tables import tables_of
-from llama_index_mmrag.readers.pdf_writing import Vocabulary
+from llama_index_mmrag.readers.pdf.lines import lines_of
+from llama_index_mmrag.readers.pdf.objects import Sheet
+from llama_index_mmrag.readers.pdf.tables import tables_of
+from llama_index_mmrag.readers.pdf.writing import Vocabulary
 
 WIDE, HIGH = 600, 800
 BODY = "Words of a paragraph that has nothing to say, and says it at some length here."

@@ -9,7 +9,7 @@ import pypdfium2
 import pytest
 from reportlab.pdfgen.canvas import Canvas
 
-from llama_index_mmrag.readers.pdf_lines import Line, lines_of
+from llama_index_mmrag.readers.pdf.lines import Line, lines_of
 
 
 def lines_drawn(draw: Callable[[Canvas], None], turn: int = 0) -> list[Line]:

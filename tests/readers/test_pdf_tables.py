@@ -14,10 +14,10 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Paragraph
 from reportlab.platypus import Table as Grid
 
-from llama_index_mmrag.readers.pdf_lines import lines_of
-from llama_index_mmrag.readers.pdf_objects import Sheet
-from llama_index_mmrag.readers.pdf_tables import Table, tables_of
-from llama_index_mmrag.readers.pdf_writing import Vocabulary
+from llama_index_mmrag.readers.pdf.lines import lines_of
+from llama_index_mmrag.readers.pdf.objects import Sheet
+from llama_index_mmrag.readers.pdf.tables import Table, tables_of
+from llama_index_mmrag.readers.pdf.writing import Vocabulary
 
 WIDE, HIGH = 600, 800
 ROWS = (

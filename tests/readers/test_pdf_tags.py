@@ -11,7 +11,7 @@ from PIL import Image
 
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import Page
-from llama_index_mmrag.readers.pdf import read
+from llama_index_mmrag.readers.pdf.document import read
 from tests.support.hostile_documents import stream
 
 

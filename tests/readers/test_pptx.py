@@ -17,7 +17,7 @@ from pptx.util import Cm
 from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.ingestion import read_file
 from llama_index_mmrag.readers.how import How
-from llama_index_mmrag.readers.pptx import read
+from llama_index_mmrag.readers.pptx.document import read
 
 COVER, WITH_TEXT, TWO_TEXTS, TITLE_ONLY, BLANK, WITH_PICTURE = 0, 1, 3, 5, 6, 8
 

@@ -13,7 +13,7 @@ from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.readers.children import Child
 from llama_index_mmrag.readers.cpu import ENDED
 from llama_index_mmrag.readers.how import How
-from llama_index_mmrag.readers.web import decoded, web_page
+from llama_index_mmrag.readers.web.document import decoded, web_page
 
 
 def texts(html: str) -> list[str]:
@@ -213,9 +213,9 @@ def test_html_against_its_parser_ends_soon_and_the_next_file_is_read(tmp_path, h
     child = Child(file_s=75, memory_bytes=768 << 20, file_bytes=1 << 20)
     began = time.monotonic()
     with pytest.raises(DocumentUnreadable, match=r"a\.html'?: it takes far more"):
-        child.page(tmp_path / "a.html", "web", how)
+        child.page(tmp_path / "a.html", "web.document", how)
     assert time.monotonic() - began < 20
-    assert child.page(tmp_path / "b.html", "web", how).sections[0].text == "b"
+    assert child.page(tmp_path / "b.html", "web.document", how).sections[0].text == "b"
     child.close()
 
 

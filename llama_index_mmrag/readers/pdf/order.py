@@ -10,9 +10,9 @@ from statistics import median
 from types import MappingProxyType
 
 from llama_index_mmrag.readers.page import Box
-from llama_index_mmrag.readers.pdf_lines import Line, around, line_of
-from llama_index_mmrag.readers.pdf_margins import is_marked
-from llama_index_mmrag.readers.pdf_writing import HYPHENS
+from llama_index_mmrag.readers.pdf.lines import Line, around, line_of
+from llama_index_mmrag.readers.pdf.margins import is_marked
+from llama_index_mmrag.readers.pdf.writing import HYPHENS
 
 _GUTTER = 0.7
 """Ems between two columns at the least."""

@@ -17,7 +17,7 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 
 from llama_index_mmrag.readers.page import Box
-from llama_index_mmrag.readers.pdf_boxes import displayed, gap_between, is_rtl
+from llama_index_mmrag.readers.pdf.boxes import displayed, gap_between, is_rtl
 
 
 def asked(function: Any, answer: Any, *given: Any) -> Callable[..., Any]:

@@ -9,9 +9,9 @@ from typing import Any
 
 from llama_index_mmrag.readers.archives import Archive
 from llama_index_mmrag.readers.captions import captioned_by
-from llama_index_mmrag.readers.docx_captions import Block, Cell, caption_cells
-from llama_index_mmrag.readers.docx_math import linear
-from llama_index_mmrag.readers.docx_styles import Numbers, Styles
+from llama_index_mmrag.readers.docx.captions import Block, Cell, caption_cells
+from llama_index_mmrag.readers.docx.math import linear
+from llama_index_mmrag.readers.docx.styles import Numbers, Styles
 from llama_index_mmrag.readers.office import (
     OFF,
     Pictures,

@@ -25,8 +25,8 @@ from llama_index_mmrag.readers.office import (
 )
 from llama_index_mmrag.readers.page import LINE, PARAGRAPH, Page, PictureLink, Section
 from llama_index_mmrag.readers.parts import MOST_HEADING
-from llama_index_mmrag.readers.pptx_places import caption_of, in_order
-from llama_index_mmrag.readers.pptx_shapes import OF_THE_DECK, TITLES, Shape, Slide
+from llama_index_mmrag.readers.pptx.places import caption_of, in_order
+from llama_index_mmrag.readers.pptx.shapes import OF_THE_DECK, TITLES, Shape, Slide
 from llama_index_mmrag.readers.writing import one_line
 
 _OFTEN = 3

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from llama_index_mmrag.readers.pdf_captions import Caption
-from llama_index_mmrag.readers.pdf_lines import around
-from llama_index_mmrag.readers.pdf_objects import (
+from llama_index_mmrag.readers.pdf.captions import Caption
+from llama_index_mmrag.readers.pdf.lines import around
+from llama_index_mmrag.readers.pdf.objects import (
     Drawn,
     Points,
     Sheet,

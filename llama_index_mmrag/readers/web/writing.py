@@ -11,15 +11,15 @@ from selectolax.lexbor import LexborNode
 
 from llama_index_mmrag.readers.page import PictureLink
 from llama_index_mmrag.readers.parts import MOST_HEADING, Outline, Part
-from llama_index_mmrag.readers.web_parts import (
+from llama_index_mmrag.readers.web.parts import (
     BLOCKS,
     UNSHOWN,
     Held,
     is_hidden,
     with_captions,
 )
-from llama_index_mmrag.readers.web_pictures import by_size, data_of, is_ours
-from llama_index_mmrag.readers.web_tables import cells_of, is_of_data, placed
+from llama_index_mmrag.readers.web.pictures import by_size, data_of, is_ours
+from llama_index_mmrag.readers.web.tables import cells_of, is_of_data, placed
 from llama_index_mmrag.readers.writing import one_line, shown, table_text
 
 _SMALL = re.compile(r"([0-9]|[12][0-9]|3[01])(px)?")

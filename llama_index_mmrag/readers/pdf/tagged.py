@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from llama_index_mmrag.readers.pdf_figures import Figure
-from llama_index_mmrag.readers.pdf_headings import Headings
-from llama_index_mmrag.readers.pdf_layout import lettering_of, link_of
-from llama_index_mmrag.readers.pdf_lines import Line, lines_in
-from llama_index_mmrag.readers.pdf_margins import noted
-from llama_index_mmrag.readers.pdf_order import ordered, paragraphs
-from llama_index_mmrag.readers.pdf_sections import Block
-from llama_index_mmrag.readers.pdf_tags import Tags
-from llama_index_mmrag.readers.pdf_writing import Vocabulary
+from llama_index_mmrag.readers.pdf.figures import Figure
+from llama_index_mmrag.readers.pdf.headings import Headings
+from llama_index_mmrag.readers.pdf.layout import lettering_of, link_of
+from llama_index_mmrag.readers.pdf.lines import Line, lines_in
+from llama_index_mmrag.readers.pdf.margins import noted
+from llama_index_mmrag.readers.pdf.order import ordered, paragraphs
+from llama_index_mmrag.readers.pdf.sections import Block
+from llama_index_mmrag.readers.pdf.tags import Tags
+from llama_index_mmrag.readers.pdf.writing import Vocabulary
 
 
 def lines_tagged(tags: Tags) -> list[Line]:

@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import Literal, TypeAlias
 
 from llama_index_mmrag.readers.captions import Captioned, captioned_by
-from llama_index_mmrag.readers.pdf_lines import Line, around
-from llama_index_mmrag.readers.pdf_objects import Points, Sheet, overlap
+from llama_index_mmrag.readers.pdf.lines import Line, around
+from llama_index_mmrag.readers.pdf.objects import Points, Sheet, overlap
 
 Side: TypeAlias = Literal["below", "above", "beside"]
 """Where a caption stands."""

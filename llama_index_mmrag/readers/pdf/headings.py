@@ -9,7 +9,7 @@ from itertools import product
 
 import pypdfium2
 
-from llama_index_mmrag.readers.pdf_lines import Line
+from llama_index_mmrag.readers.pdf.lines import Line
 
 MOST_ENTRIES = 100_000
 _MOST_LINES, _MOST_CHARACTERS = 4, 250

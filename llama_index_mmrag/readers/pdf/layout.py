@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from llama_index_mmrag.readers.captions import captioned_by
 from llama_index_mmrag.readers.page import PictureLink
-from llama_index_mmrag.readers.pdf_figures import Figure
-from llama_index_mmrag.readers.pdf_headings import Headings
-from llama_index_mmrag.readers.pdf_lines import Line
-from llama_index_mmrag.readers.pdf_margins import noted
-from llama_index_mmrag.readers.pdf_order import Placed, goes_on, ordered, paragraphs
-from llama_index_mmrag.readers.pdf_sections import Block
-from llama_index_mmrag.readers.pdf_tables import Table
-from llama_index_mmrag.readers.pdf_writing import Vocabulary, joined
+from llama_index_mmrag.readers.pdf.figures import Figure
+from llama_index_mmrag.readers.pdf.headings import Headings
+from llama_index_mmrag.readers.pdf.lines import Line
+from llama_index_mmrag.readers.pdf.margins import noted
+from llama_index_mmrag.readers.pdf.order import Placed, goes_on, ordered, paragraphs
+from llama_index_mmrag.readers.pdf.sections import Block
+from llama_index_mmrag.readers.pdf.tables import Table
+from llama_index_mmrag.readers.pdf.writing import Vocabulary, joined
 
 _MOST_OF_PAGE = 0.5
 _SAME = 0.01

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from llama_index_mmrag.readers.captions import captioned_by
 from llama_index_mmrag.readers.page import Box
 from llama_index_mmrag.readers.parts import MOST_HEADING
-from llama_index_mmrag.readers.pptx_shapes import Shape
+from llama_index_mmrag.readers.pptx.shapes import Shape
 from llama_index_mmrag.readers.writing import one_line
 
 _FAR = 0.15

@@ -16,10 +16,10 @@ from typing import Any, TypeAlias
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from llama_index_mmrag.readers.pdf_lines import lines_in
-from llama_index_mmrag.readers.pdf_sections import Block, Kind
-from llama_index_mmrag.readers.pdf_words import Word, asked
-from llama_index_mmrag.readers.pdf_writing import Vocabulary, joined
+from llama_index_mmrag.readers.pdf.lines import lines_in
+from llama_index_mmrag.readers.pdf.sections import Block, Kind
+from llama_index_mmrag.readers.pdf.words import Word, asked
+from llama_index_mmrag.readers.pdf.writing import Vocabulary, joined
 from llama_index_mmrag.readers.writing import one_line, placed
 
 _MOST_DEEP, _MOST_ELEMENTS = 60, 1_000_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from llama_index_mmrag.readers.pdf_lines import Line, line_of
-from llama_index_mmrag.readers.pdf_sections import Block
-from llama_index_mmrag.readers.pdf_words import Word
+from llama_index_mmrag.readers.pdf.lines import Line, line_of
+from llama_index_mmrag.readers.pdf.sections import Block
+from llama_index_mmrag.readers.pdf.words import Word
 
 LEAST_PAGES = 4
 """Fewer say nothing of what repeats."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from llama_index_mmrag.readers.page import Box
-from llama_index_mmrag.readers.pdf_captions import between, captions_on, linked
-from llama_index_mmrag.readers.pdf_grids import (
+from llama_index_mmrag.readers.pdf.captions import between, captions_on, linked
+from llama_index_mmrag.readers.pdf.grids import (
     SNAP,
     Grid,
     Placed,
@@ -17,14 +17,14 @@ from llama_index_mmrag.readers.pdf_grids import (
     ruled_all_around,
     text_of,
 )
-from llama_index_mmrag.readers.pdf_lines import around
-from llama_index_mmrag.readers.pdf_objects import (
+from llama_index_mmrag.readers.pdf.lines import around
+from llama_index_mmrag.readers.pdf.objects import (
     Points,
     Sheet,
     holds,
     strokes,
 )
-from llama_index_mmrag.readers.pdf_writing import Vocabulary
+from llama_index_mmrag.readers.pdf.writing import Vocabulary
 
 _MOST_STROKES, _MOST_LINES = 8_000, 1_000
 """Of a page, and when those that go on as one are: a drawing has more."""

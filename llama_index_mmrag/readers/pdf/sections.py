@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from llama_index_mmrag.readers.page import PARAGRAPH, Box, PictureLink, Place, Section
-from llama_index_mmrag.readers.pdf_lines import Line
-from llama_index_mmrag.readers.pdf_writing import Vocabulary, joined
+from llama_index_mmrag.readers.pdf.lines import Line
+from llama_index_mmrag.readers.pdf.writing import Vocabulary, joined
 from llama_index_mmrag.readers.writing import one_line, table_text
 
 MOST_HEADING = 300

@@ -17,13 +17,13 @@ from llama_index_mmrag.readers.cpu import at_most
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import Page
 from llama_index_mmrag.readers.parts import MOST_HEADING, sections_of
-from llama_index_mmrag.readers.web_parts import (
+from llama_index_mmrag.readers.web.parts import (
     Held,
     captioned,
     is_hidden,
     is_navigation,
 )
-from llama_index_mmrag.readers.web_writing import Writer
+from llama_index_mmrag.readers.web.writing import Writer
 from llama_index_mmrag.readers.writing import one_line
 
 _CPU_SHARE = 1 / 150

@@ -23,25 +23,25 @@ from llama_index_mmrag.files.reading import check_regular
 from llama_index_mmrag.readers.cpu import at_most
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import Page, Section
-from llama_index_mmrag.readers.pdf_boxes import displayed
-from llama_index_mmrag.readers.pdf_drawn import drawn, scan_of
-from llama_index_mmrag.readers.pdf_figures import (
+from llama_index_mmrag.readers.pdf.boxes import displayed
+from llama_index_mmrag.readers.pdf.drawn import drawn, scan_of
+from llama_index_mmrag.readers.pdf.figures import (
     Figure,
     figures_of,
     marks_on,
     repeated_in,
 )
-from llama_index_mmrag.readers.pdf_headings import Headings
-from llama_index_mmrag.readers.pdf_layout import Layout
-from llama_index_mmrag.readers.pdf_lines import lines_in
-from llama_index_mmrag.readers.pdf_margins import Running
-from llama_index_mmrag.readers.pdf_objects import Sheet
-from llama_index_mmrag.readers.pdf_sections import MOST_HEADING, Block, Sections
-from llama_index_mmrag.readers.pdf_tables import tables_of
-from llama_index_mmrag.readers.pdf_tagged import blocks_tagged, lines_tagged
-from llama_index_mmrag.readers.pdf_tags import tags_of
-from llama_index_mmrag.readers.pdf_words import Text, text_of
-from llama_index_mmrag.readers.pdf_writing import Vocabulary
+from llama_index_mmrag.readers.pdf.headings import Headings
+from llama_index_mmrag.readers.pdf.layout import Layout
+from llama_index_mmrag.readers.pdf.lines import lines_in
+from llama_index_mmrag.readers.pdf.margins import Running
+from llama_index_mmrag.readers.pdf.objects import Sheet
+from llama_index_mmrag.readers.pdf.sections import MOST_HEADING, Block, Sections
+from llama_index_mmrag.readers.pdf.tables import tables_of
+from llama_index_mmrag.readers.pdf.tagged import blocks_tagged, lines_tagged
+from llama_index_mmrag.readers.pdf.tags import tags_of
+from llama_index_mmrag.readers.pdf.words import Text, text_of
+from llama_index_mmrag.readers.pdf.writing import Vocabulary
 from llama_index_mmrag.readers.writing import one_line
 
 Made = TypeVar("Made")

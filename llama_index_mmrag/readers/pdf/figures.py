@@ -13,16 +13,16 @@ import pypdfium2.raw as pdfium
 
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import Box
-from llama_index_mmrag.readers.pdf_captions import between, captions_on, linked
-from llama_index_mmrag.readers.pdf_drawings import (
+from llama_index_mmrag.readers.pdf.captions import between, captions_on, linked
+from llama_index_mmrag.readers.pdf.drawings import (
     LEAST_AREA,
     Found,
     text_area,
     with_drawings,
     with_margin,
 )
-from llama_index_mmrag.readers.pdf_lines import around
-from llama_index_mmrag.readers.pdf_objects import (
+from llama_index_mmrag.readers.pdf.lines import around
+from llama_index_mmrag.readers.pdf.objects import (
     Drawn,
     Points,
     Sheet,
@@ -30,7 +30,7 @@ from llama_index_mmrag.readers.pdf_objects import (
     is_in,
     shared_area,
 )
-from llama_index_mmrag.readers.pdf_pictures import (
+from llama_index_mmrag.readers.pdf.pictures import (
     LINES_SCALE,
     encoded,
     goes_on,
@@ -40,7 +40,7 @@ from llama_index_mmrag.readers.pdf_pictures import (
     scale_of,
     shown,
 )
-from llama_index_mmrag.readers.pdf_tables import Table
+from llama_index_mmrag.readers.pdf.tables import Table
 
 LEAST_PIXELS = 32
 _MOST_TEXT = 0.3

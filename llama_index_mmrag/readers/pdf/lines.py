@@ -13,7 +13,7 @@ from itertools import pairwise
 import pypdfium2
 
 from llama_index_mmrag.readers.page import Box
-from llama_index_mmrag.readers.pdf_words import WORD_GAP, Word, text_of
+from llama_index_mmrag.readers.pdf.words import WORD_GAP, Word, text_of
 
 __all__ = ["Line", "Word", "around", "line_of", "lines_in", "lines_of"]
 

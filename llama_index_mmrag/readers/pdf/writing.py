@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from llama_index_mmrag.readers.pdf_lines import Line
+from llama_index_mmrag.readers.pdf.lines import Line
 from llama_index_mmrag.readers.writing import shown
 
 _SOFT = "\xad"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from llama_index_mmrag.readers.archives import Archive
-from llama_index_mmrag.readers.docx_math import linear
+from llama_index_mmrag.readers.docx.math import linear
 from llama_index_mmrag.readers.office import (
     Pictures,
     chart_of,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.readers.archives import Archive
-from llama_index_mmrag.readers.docx_body import Story
-from llama_index_mmrag.readers.docx_captions import Block, caption_blocks
-from llama_index_mmrag.readers.docx_styles import Numbers, Styles
+from llama_index_mmrag.readers.docx.body import Story
+from llama_index_mmrag.readers.docx.captions import Block, caption_blocks
+from llama_index_mmrag.readers.docx.styles import Numbers, Styles
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.office import (
     Pictures,

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from llama_index_mmrag.readers.pdf_lines import Word, around, line_of
-from llama_index_mmrag.readers.pdf_objects import Points, holds, middle, overlap
-from llama_index_mmrag.readers.pdf_writing import Vocabulary, joined
+from llama_index_mmrag.readers.pdf.lines import Word, around, line_of
+from llama_index_mmrag.readers.pdf.objects import Points, holds, middle, overlap
+from llama_index_mmrag.readers.pdf.writing import Vocabulary, joined
 
 SNAP = 3.0
 """Points by which lines that meet may miss each other."""

@@ -18,9 +18,9 @@ import pypdfium2.raw as pdfium
 from pypdfium2 import PdfMatrix
 
 from llama_index_mmrag.readers.page import Box
-from llama_index_mmrag.readers.pdf_boxes import displayed
-from llama_index_mmrag.readers.pdf_lines import Line, around
-from llama_index_mmrag.readers.pdf_words import asked
+from llama_index_mmrag.readers.pdf.boxes import displayed
+from llama_index_mmrag.readers.pdf.lines import Line, around
+from llama_index_mmrag.readers.pdf.words import asked
 
 _MOST_S = 8.0
 """Processor seconds after which nothing more of a page is drawn."""

@@ -11,7 +11,7 @@ import pypdfium2.raw as pdfium
 from pypdfium2 import PdfBitmap, PdfImage, PdfiumError
 
 from llama_index_mmrag.readers.how import How
-from llama_index_mmrag.readers.pdf_objects import Drawn, Points, Sheet
+from llama_index_mmrag.readers.pdf.objects import Drawn, Points, Sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
