@@ -11,7 +11,7 @@ from base64 import urlsafe_b64encode
 from importlib.metadata import PackagePath, files, version
 from pathlib import Path
 from threading import RLock
-from typing import Literal
+from typing import Any, Literal
 
 from llama_index_mmrag.checks.arguments import checked
 from llama_index_mmrag.checks.packages import found
@@ -20,7 +20,7 @@ from llama_index_mmrag.errors import (
     MissingExtra,
     ReaderUnusable,
 )
-from llama_index_mmrag.lettering.child import Child, ChildFailed
+from llama_index_mmrag.files.child_process import ChildProcess
 from llama_index_mmrag.lettering.lines import line_of
 from llama_index_mmrag.lettering.pictures import not_read, prepared
 from llama_index_mmrag.lettering.reader import TIMEOUT_S, timeout
@@ -91,8 +91,8 @@ class RapidReader:
         try:
             with _LOCK:
                 _readers.add(self)
-                read = _begun().answer(to=said, within_s=within_s)
-        except ChildFailed as error:
+                read = _answer(_begun(), within_s, said)
+        except _Failed as error:
             raise not_read(picture, self.name, f"{error}") from error
         if isinstance(read, dict):
             raise not_read(picture, self.name, f"says {read['error']!r}")
@@ -111,22 +111,49 @@ class RapidReader:
 
 _LOCK = RLock()  # a reader may be found to be gone by the thread that holds it
 _readers: weakref.WeakSet[RapidReader] = weakref.WeakSet()
-_engine: list[Child] = []
+_engine: list[ChildProcess] = []
 
 
-def _begun() -> Child:
+class _Failed(Exception):
+    """The engine's process died, or was ended at its deadline; it says which."""
+
+
+def _answer(child: ChildProcess, within_s: float, to: bytes = b"") -> Any:
+    """Return the engine's next answer, a line of JSON, after sending it `to`.
+
+    Raises:
+        _Failed: There is none; the process is ended.
+    """
+    with child.within(within_s) as late:
+        try:
+            child.asked.write(to)
+            child.asked.flush()
+            line = child.answers.readline()
+        except OSError:  # it is gone, and its pipe with it
+            line = b""
+    if late.is_set() or not line.endswith(b"\n"):
+        child.end(at_once=True)
+        raise _Failed(
+            f"took longer than {within_s:g} s and was ended"
+            if late.is_set()
+            else f"died with the exit status {child.returncode}"
+        )
+    return json.loads(line)
+
+
+def _begun() -> ChildProcess:
     """Return the one engine of this process, begun if it is not running."""
-    if _engine and not _engine[0].ended:
+    if _engine and _engine[0].poll() is None:
         return _engine[0]
     _end()
     for file in _weights():
         _check(file)
     try:
-        child = Child(_SCRIPT, str(N_THREADS))
-        said = child.answer(within_s=BEGIN_S)
+        child = ChildProcess(_SCRIPT, str(N_THREADS))
+        said = _answer(child, BEGIN_S)
         if "error" in said:
-            child.end()
-    except (ChildFailed, OSError) as error:  # OSError: there is no process to be had
+            child.end(at_once=True)
+    except (_Failed, OSError) as error:  # OSError: there is no process to be had
         said = {"error": f"its process {error}"}
     if "error" in said:
         raise ReaderUnusable(
@@ -159,7 +186,7 @@ def _end_if_forgotten() -> None:
 
 def _end() -> None:
     while _engine:
-        _engine.pop().end()
+        _engine.pop().end(at_once=True)
 
 
 # An engine without anybody to send a picture ends by itself, but for one that hangs.

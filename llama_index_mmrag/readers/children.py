@@ -1,22 +1,18 @@
 """Children: files read in a process of its own, within time and memory.
 
-A child is a script that is run by its path, not through `multiprocessing`, which would
-run the user's own again. It reads many files, and another takes its place after 500,
-when it has grown, and when it died.
+A child reads many files, and another takes its place after 500, when it has grown, and
+when it died.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from llama_index_mmrag.errors import DocumentUnreadable
+from llama_index_mmrag.files.child_process import GRACE_S, ChildProcess
 from llama_index_mmrag.readers.cpu import ENDED
 from llama_index_mmrag.readers.frames import (
     MOST_JSON,
@@ -37,9 +33,6 @@ MOST_FILES = 500
 _EACH = 64
 """A section that is empty counts so much, or there might be any number of them."""
 
-_GRACE_S = 10.0
-"""A child whose parent has died ends this long after the deadline."""
-
 
 class Child:
     """A reader in another process, started when there is something to read.
@@ -55,7 +48,7 @@ class Child:
         self._file_s = file_s
         self._memory_bytes = memory_bytes
         self._file_bytes = file_bytes
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ChildProcess | None = None
         self._n_files = 0
 
     def page(self, file: Path, module: str, how: How) -> Page:
@@ -88,26 +81,17 @@ class Child:
     def _parts(self, file: Path, module: str, how: How) -> Iterator[Section | Page]:
         """Yield a page without sections, each section, and the page with problems."""
         process = self._running()
-        is_late = threading.Event()
-
-        def stop() -> None:
-            is_late.set()
-            process.kill()
-
-        deadline = threading.Timer(self._file_s, stop)
-        deadline.daemon = True
-        deadline.start()
+        wanted = {"module": module, "file": str(file), "how": asdict(how)}
+        is_late = None
         try:
-            send(
-                cast("BinaryIO", process.stdin),
-                {"module": module, "file": str(file), "how": asdict(how)},
-            )
-            yield from self._answered(cast("BinaryIO", process.stdout), file)
+            with process.within(self._file_s) as is_late:
+                send(process.asked, wanted)
+                yield from self._answered(process.answers, file)
         except DocumentUnreadable:
             raise
         except (EOFError, OSError, ValueError) as error:
             self.close(at_once=True)
-            if is_late.is_set():
+            if is_late and is_late.is_set():
                 why = f"it took longer than {self._file_s:g} s and was given up"
                 advice = "raise it with ReadLimits(file_s=...)"
             elif isinstance(error, ValueError):
@@ -130,8 +114,7 @@ class Child:
                 f"Cannot read {str(file)!r}: {why}. Leave the file out, or {advice}."
             ) from error
         finally:
-            deadline.cancel()
-            if is_late.is_set():
+            if is_late and is_late.is_set():
                 self.close(at_once=True)
 
     def _answered(self, stream: BinaryIO, file: Path) -> Iterator[Section | Page]:
@@ -162,22 +145,15 @@ class Child:
         if int(said.get("n_bytes", 0)) > self._memory_bytes // 2:
             self.close()
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> ChildProcess:
         """Return a child that reads: the one there is, or a new one."""
         process = self._process
         if process is None or process.poll() is not None or self._n_files >= MOST_FILES:
             self.close()
-            its = (str(self._memory_bytes), str(self._file_s + _GRACE_S))
-            # It finds the packages where this process found them.
-            path = os.pathsep.join(at for at in sys.path if at and isinstance(at, str))
+            # One whose parent has died ends some time after the deadline.
+            its = (str(self._memory_bytes), str(self._file_s + GRACE_S))
             try:
-                process = subprocess.Popen(
-                    [sys.executable, str(_SCRIPT), *its],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    env={**os.environ, "PYTHONPATH": path},
-                )
+                process = ChildProcess(_SCRIPT, *its)
             except OSError as error:
                 raise DocumentUnreadable(
                     f"Cannot start a process to read files in: {error}. Check memory "
@@ -188,24 +164,7 @@ class Child:
         return process
 
     def close(self, *, at_once: bool = False) -> None:
-        """End the process; it ends by itself when nobody asks it any more.
-
-        Args:
-            at_once: Whether it may be busy.
-        """
+        """End the process; see `ChildProcess.end`."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        if at_once:
-            process.kill()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                try:
-                    stream.close()
-                except OSError:  # it died with our words in the pipe
-                    continue
-        try:
-            process.wait(timeout=_GRACE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            process.end(at_once=at_once)
