@@ -95,7 +95,7 @@ class Scans(Engine):
         is_anew: bool = False,
     ) -> None:
         super().__init__(card, catalogue, reader)
-        self.n_read, self.seconds = 0, 0.0
+        self.n_read, self.seconds, self._is_behind = 0, 0.0, False
         self._is_anew = is_anew
         self._behind: dict[str, int] = {}
         self._until: float | None = None
@@ -137,6 +137,7 @@ class Scans(Engine):
             # One at least, or a run of a few seconds would get nowhere.
             is_late = self.n_read and time.monotonic() >= (self._until or 0)
             if self._until is None or is_late:
+                self._is_behind = True
                 return None
             self.n_read += 1
             self._bar.update()
@@ -153,7 +154,7 @@ class Scans(Engine):
 
         What was read is in its collection alone where the catalogue is not there any
         more, and of a changed file it is better than nothing: it stays until the file's
-        pages are read.
+        pages are read, those at least that can be.
         """
         for item in items:
             yield (isinstance(item, SourceRecord) and self._instead_of(item)) or item
@@ -162,7 +163,8 @@ class Scans(Engine):
         document = record.ref_doc_id
         texts = [n for n in _texts(record.nodes) if READ_BY_KEY not in n.metadata]
         self._behind.pop(document, None)
-        if not texts:
+        was_behind, self._is_behind = self._is_behind, False
+        if not (texts and was_behind):
             return None
         collection, its = self.texts.collection, [document, *record.attached]
         stored = collection.nodes(collection.ids_of_documents(its))
@@ -257,10 +259,11 @@ def _pages(texts: Iterable[BaseNode]) -> dict[str, set[tuple[str, int]]]:
     """Return which pages texts of scans stand on, by the document of their file."""
     pages: dict[str, set[tuple[str, int]]] = {}
     for node in texts:
-        document, first = node.ref_doc_id or "", node.metadata["page"]
-        its = range(first, node.metadata.get("page_end", first) + 1)
-        file = (*holders_of(document), document)[0]
-        pages.setdefault(file, set()).update((document, page) for page in its)
+        document, first = node.ref_doc_id or "", node.metadata.get("page")
+        last = node.metadata.get("page_end", first)
+        if type(first) is type(last) is int:  # else it is a user's own of this kind
+            its = {(document, page) for page in range(first, last + 1)}
+            pages.setdefault((*holders_of(document), document)[0], set()).update(its)
     return pages
 
 

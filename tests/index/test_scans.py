@@ -8,6 +8,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from llama_index.core.schema import Document
 
 from llama_index_mmrag import MultiModalQdrantIndex
 from llama_index_mmrag.embeddings.colour import ColourEncoder
@@ -348,6 +349,25 @@ def test_page_that_cannot_be_read_is_told_and_not_tried_again(open_index, tmp_pa
     index = open_index("edge", store, read_scans=reader, reread="scans")
     index.insert_directory(docs)
     assert UNREADABLE in reader.taken()
+
+
+def test_changed_scan_goes_in_though_a_page_of_it_cannot_be_read(open_index, tmp_path):
+    docs = scanned(tmp_path / "docs" / "a.pdf", 10, 20).parent
+    index = open_index(read_scans=GreyReader())
+    index.insert_directory(docs)
+    scanned(docs / "a.pdf", UNREADABLE, 40)
+    for _ in range(2):
+        (problem,) = index.insert_directory(docs).problems
+        assert problem.reason.startswith("p. 1: its words were not read: The engine")
+        assert [n.get_content() for n in scans(index)] == ["a.pdf\ndocs", said(40)]
+
+
+@pytest.mark.parametrize("where", [{}, {"page": "iv"}, {"page": 1, "page_end": "b"}])
+def test_users_own_scan_is_none_of_a_folder(where, open_index, docs):
+    index = open_index()
+    index.insert(Document(text="An X-ray.", metadata={"kind": "scan", **where}))
+    assert index.insert_directory(docs).n_pages_unread == 3
+    assert index.refresh(docs).n_pages_unread == 3
 
 
 def test_page_without_words_is_read_and_has_no_text(open_index, tmp_path, reader):
