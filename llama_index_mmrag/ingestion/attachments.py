@@ -11,7 +11,7 @@ from llama_index_mmrag.errors import MmragError
 from llama_index_mmrag.ingestion.linked import FILE_NAME_KEY, Origin
 from llama_index_mmrag.ingestion.pages import page_record
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
-from llama_index_mmrag.ingestion.roots import Root, holders_of
+from llama_index_mmrag.ingestion.roots import holders_of
 from llama_index_mmrag.nodes.node import FILE_PATH_KEY
 from llama_index_mmrag.readers.kinds import advice_of
 from llama_index_mmrag.readers.page import (
@@ -47,6 +47,7 @@ def with_attached(
         read: Returns the page of a file; None: it is of a kind that is not read.
     """
     nodes, problems, attached = [*record.nodes], [*record.problems], []
+    stays: set[str] = set()
     todo, n_left = [(page, origin, 1)], MOST_ATTACHMENTS
     while todo:
         page, origin, level = todo.pop(0)
@@ -54,9 +55,12 @@ def with_attached(
         for one in page.attachments:
             if level > MOST_LEVELS or not n_left:
                 left_out.append(one.name)
+                stays.add(f"{origin.ref_doc_id}#{one.name}")
                 continue
             n_left -= 1
             its = _origin(origin, one.name)
+            assert its.ref_doc_id
+            stays.add(its.ref_doc_id)
             named = its.metadata[FILE_PATH_KEY]
             try:
                 inner = _read(one, named, read)
@@ -71,6 +75,7 @@ def with_attached(
             nodes += made.nodes
             problems += made.problems
             attached.append(made.ref_doc_id)
+            stays.remove(made.ref_doc_id)
             todo.append((inner, its, level + 1))
         said = origin.metadata[FILE_PATH_KEY]
         if unread:
@@ -88,6 +93,7 @@ def with_attached(
         nodes=tuple(nodes),
         problems=tuple(problems),
         attached=tuple(attached),
+        stays=frozenset(stays),
     )
 
 
@@ -100,10 +106,10 @@ class Former:
     known: dict[str, list[str]] | None = None
     """None: nobody asked yet."""
 
-    def added_to(self, record: SourceRecord, root: Root) -> SourceRecord:
+    def added_to(self, record: SourceRecord) -> SourceRecord:
         """Return a record with the attachments that are stored of it and are no more.
 
-        Those that cannot be read now stay.
+        Those that cannot be read now stay, with what came in them.
         """
         if self.known is None:
             found = (one.collection.document_ids() for one in self.channels.values())
@@ -111,8 +117,11 @@ class Former:
             for each in set().union(*found):
                 for mail in holders_of(each)[:1]:
                     self.known.setdefault(mail, []).append(each)
-        left = {root.id_of(Path(problem.source)) for problem in record.problems}
-        former = sorted({*self.known.get(record.ref_doc_id, ())} - left)
+        former = sorted(
+            each
+            for each in self.known.get(record.ref_doc_id, ())
+            if record.stays.isdisjoint((each, *holders_of(each)))
+        )
         attached = dict.fromkeys((*record.attached, *former))
         return replace(record, attached=tuple(attached))
 

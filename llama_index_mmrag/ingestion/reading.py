@@ -291,7 +291,7 @@ def read_surveyed(  # noqa: PLR0913 - what to read, and what need not be
                 shows.pop(ref_doc_id, None)
                 record = known.noted(record, shows)
             holds_files = ref_doc_id.lower().endswith(HOLDS_FILES)
-            yield former.added_to(record, root) if holds_files else record
+            yield former.added_to(record) if holds_files else record
     finally:
         for child in children:
             child.close()

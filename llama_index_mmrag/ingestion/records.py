@@ -93,6 +93,10 @@ class SourceRecord:
     attached: tuple[str, ...] = ()
     """Documents that came in its file, or did before: all their nodes are here too."""
 
+    stays: frozenset[str] = frozenset()
+    """Documents that came in its file and cannot be read now: what is stored of them,
+    and of what came in them, is not stale."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:

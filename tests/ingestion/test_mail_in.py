@@ -8,7 +8,9 @@ from email.message import EmailMessage
 import pytest
 
 from llama_index_mmrag import MultiModalQdrantIndex
-from llama_index_mmrag.ingestion import read_file
+from llama_index_mmrag.errors import MissingExtra
+from llama_index_mmrag.ingestion import attachments, read_file
+from llama_index_mmrag.readers import kinds
 from tests.support.indexes import CountingEncoder
 
 
@@ -149,6 +151,46 @@ def test_what_cannot_be_read_any_more_stays(write, opened, tmp_path):
     (problem,) = opened.refresh(tmp_path).problems
     assert "too deep" in problem.reason
     assert [*documents(opened)] == ["a.eml", "a.eml#a.txt", "a.eml#b.txt"]
+
+
+def test_what_needs_a_package_that_is_gone_stays(write, opened, tmp_path, monkeypatch):
+    def made(text: str) -> bytes:
+        one = mail(text, a_html="<p>A blue boat.</p>")
+        one.add_attachment(mail("In it.", c_txt="A black cat."), filename="i.eml")
+        return bytes(one)
+
+    file = write("a.txt.eml", made("A red kite."))
+    opened.insert_directory(tmp_path)
+    before = [*documents(opened)]
+    assert len(before) == 4
+    file.write_bytes(made("A red kite!"))
+    # Of an attachment alone: the mail itself is read.
+    as_found, n_levels = kinds.ChildReader.missing, attachments.MOST_LEVELS
+    gone = MissingExtra.of("x", extra="documents", needed_for="Reading it")
+    monkeypatch.setattr(
+        kinds.ChildReader,
+        "missing",
+        lambda row, suffix: gone if suffix == ".html" else as_found(row, suffix),
+    )
+    monkeypatch.setattr(attachments, "MOST_LEVELS", n_levels - 1)
+    assert len(opened.insert_directory(tmp_path).problems) == 2
+    assert [*documents(opened)] == before
+    monkeypatch.undo()
+    report = opened.insert_directory(tmp_path)
+    assert (report.problems, report.n_added, report.n_removed) == ([], 0, 0)
+
+
+def test_what_came_in_a_mail_that_cannot_be_read_stays(write, opened, tmp_path):
+    made = mail("Outer.")
+    made.add_attachment(mail("In it.", c_txt="A black cat."), filename="i.eml")
+    file = write("a.eml", bytes(made))
+    opened.insert_directory(tmp_path)
+    before = [*documents(opened)]
+    assert before[2:] == ["a.eml#i.eml#c.txt"]
+    file.write_bytes(bytes(mail("Outer.", i_eml=b"%PDF-1.7")))
+    (problem,) = opened.insert_directory(tmp_path).problems
+    assert problem.source == f"{file}#i.eml"
+    assert [*documents(opened)] == before
 
 
 def test_mail_that_moves_is_not_encoded_again(write, opened, tmp_path, encoder):
