@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llama_index_mmrag.errors import MmragError
+from llama_index_mmrag.errors import MmragError, ReaderUnusable, StoreFull
 from llama_index_mmrag.ingestion.linked import FILE_NAME_KEY, Origin
 from llama_index_mmrag.ingestion.pages import page_record
 from llama_index_mmrag.ingestion.records import Problem, ReadSettings, SourceRecord
@@ -64,6 +64,8 @@ def with_attached(
             named = its.metadata[FILE_PATH_KEY]
             try:
                 inner = _read(one, named, read)
+            except (StoreFull, ReaderUnusable):
+                raise  # no matter of the attachment's
             except (MmragError, OSError) as error:
                 problems.append(Problem(named, str(error)))
                 continue
@@ -111,6 +113,8 @@ class Former:
 
         Those that cannot be read now stay, with what came in them.
         """
+        if record.broke:  # before what it holds
+            return record
         if self.known is None:
             found = (one.collection.document_ids() for one in self.channels.values())
             self.known = {}

@@ -129,7 +129,12 @@ def page_record(page: Page, origin: Origin, settings: ReadSettings) -> SourceRec
     named = origin.metadata[FILE_PATH_KEY] if origin.root else source
     problems = tuple(Problem(named, reason) for reason in page.problems)
     return SourceRecord(
-        source, nodes, whole=True, problems=problems, random_id=origin.random_id
+        source,
+        nodes,
+        whole=True,
+        problems=problems,
+        random_id=origin.random_id,
+        broke=page.broke,
     )
 
 

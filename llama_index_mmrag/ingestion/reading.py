@@ -44,6 +44,9 @@ from llama_index_mmrag.readers.kinds import ALONE
 from llama_index_mmrag.retrieval.channel import Channel
 from llama_index_mmrag.stores.catalogue import Catalogue, FileRow
 
+_HERE = "\0"
+"""Stands for a file's place in what is remembered of it: the file may move."""
+
 _YOUNG_NS = 2_000_000_000
 """Some disks count time in steps of two seconds: a change within one does not show."""
 
@@ -110,8 +113,7 @@ class KnownFiles:
         path = self._path(ref_doc_id)
         row = self._rows.get(path)
         if row and row.problems and not row.document and self._is_as_it_was(path):
-            source, reason, code = row.problems[0]
-            return Problem(source, reason, code=code, ref_doc_id=ref_doc_id)
+            return replace(self._told(row)[0], is_part=False, ref_doc_id=ref_doc_id)
         if row is None or path not in self._as_left:
             return None
         is_picture = Path(path).suffix.lower() in IMAGE_SUFFIXES
@@ -130,7 +132,7 @@ class KnownFiles:
             shows=tuple(map(self._id, pictures_in(row))),
             attached=tuple(map(self._id, attached_in(row))),
             rows=() if changed == row else (changed,),
-            problems=tuple(Problem(*one[:2], True, one[2]) for one in row.problems),
+            problems=self._told(row),
         )
 
     def failed(self, why: Problem, ref_doc_id: str, error: Exception) -> Problem:
@@ -138,8 +140,7 @@ class KnownFiles:
         path, is_its = self._path(ref_doc_id), isinstance(error, DocumentUnreadable)
         is_its = is_its and not isinstance(error.__cause__, OSError)
         if is_its and self._remembers and self._is_still(path):
-            told = [(why.source, why.reason, why.code)]
-            row = self._row(path)._replace(read_as=self._fails_as, problems=told)
+            row = self._failing(self._row(path), [why])
             self._catalogue.remember([row] if row.sha256 else [])
         return replace(why, ref_doc_id=ref_doc_id)
 
@@ -152,9 +153,10 @@ class KnownFiles:
             record: What was read.
             shows: Names of the pictures that it shows.
         """
-        problems = [(one.source, one.reason, one.code) for one in record.problems]
+        problems = record.problems
         is_alone = Path(record.ref_doc_id).suffix.lower() in ALONE
-        if (problems and not is_alone) or not self._remembers:
+        is_unsure = record.broke == "process" or (problems and not is_alone)
+        if is_unsure or not self._remembers:
             return record
         path, ours = self._path(record.ref_doc_id), f"{self._root.name}/"
         shown = [self._path(name) for name in shows if name.startswith(ours)]
@@ -176,9 +178,25 @@ class KnownFiles:
         shown += map(self._path, record.attached)
         mine = rows[0]._replace(document=record.ref_doc_id, ids=ids, shows=shown)
         if problems:
-            mine = mine._replace(read_as=self._fails_as, problems=problems)
+            mine = self._failing(mine, problems)
         return replace(
             record, rows=(mine, *rows[1:]), is_copy=mine.sha256 in self._hashes
+        )
+
+    def _failing(self, row: FileRow, problems: Iterable[Problem]) -> FileRow:
+        """Return a row that says what of its file could not be read, wherever it is."""
+        at = self._file(row.path).as_posix()
+        told = [
+            (one.source.removeprefix(at), one.reason.replace(at, _HERE), one.code)
+            for one in problems
+        ]
+        return row._replace(read_as=self._fails_as, problems=told)
+
+    def _told(self, row: FileRow) -> tuple[Problem, ...]:
+        at = self._file(row.path).as_posix()
+        return tuple(
+            Problem(f"{at}{source}", reason.replace(_HERE, at), True, code)
+            for source, reason, code in row.problems
         )
 
     def _is_as_it_was(self, path: str) -> bool:

@@ -93,6 +93,9 @@ class SourceRecord:
     attached: tuple[str, ...] = ()
     """Documents that came in its file, or did before: all their nodes are here too."""
 
+    broke: Literal["", "file", "process"] = ""
+    """Whether its file could not be read to its end, see `Page`."""
+
     stays: frozenset[str] = frozenset()
     """Documents that came in its file and cannot be read now: what is stored of them,
     and of what came in them, is not stale."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from llama_index_mmrag.errors import DocumentUnreadable
 from llama_index_mmrag.files.child_process import GRACE_S, ChildProcess
@@ -18,9 +18,9 @@ from llama_index_mmrag.readers.frames import (
     MOST_JSON,
     end_in,
     head_in,
-    receive,
     section_in,
     send,
+    sized,
 )
 from llama_index_mmrag.readers.how import How
 from llama_index_mmrag.readers.page import Page, Section
@@ -29,9 +29,6 @@ _SCRIPT = Path(__file__).with_name("child.py")
 
 MOST_FILES = 500
 """So many are read by one child: whatever a library leaks goes with it."""
-
-_EACH = 64
-"""A section that is empty counts so much, or there might be any number of them."""
 
 
 class Child:
@@ -75,7 +72,10 @@ class Child:
             if not sections:
                 raise
             said = f"{error} What comes before it in the file went in."
-            page = replace(page, problems=(said,))
+            is_its = not isinstance(error.__cause__, OSError)
+            page = replace(
+                page, problems=(said,), broke="file" if is_its else "process"
+            )
         return replace(page, sections=tuple(sections))
 
     def _parts(self, file: Path, module: str, how: How) -> Iterator[Section | Page]:
@@ -120,7 +120,8 @@ class Child:
     def _answered(self, stream: BinaryIO, file: Path) -> Iterator[Section | Page]:
         page, left, n_words = Page(()), self._file_bytes, MOST_JSON
         while True:
-            said: Any = receive(stream, n_words)
+            said, n_bytes = sized(stream, n_words)
+            n_words -= n_bytes
             if not isinstance(said, dict):
                 raise ValueError(f"expected a page, got {type(said).__name__}")  # noqa: TRY004
             if "unreadable" in said:
@@ -140,9 +141,9 @@ class Child:
                 continue
             section = section_in(said, stream, left)
             left -= sum(said["blobs"])
-            n_words -= len(section.text) + _EACH
             yield section
-        if int(said.get("n_bytes", 0)) > self._memory_bytes // 2:
+        taken = said.get("n_bytes")
+        if type(taken) is not int or taken > self._memory_bytes // 2:
             self.close()
 
     def _running(self) -> ChildProcess:

@@ -50,8 +50,14 @@ def receive(stream: BinaryIO, most_bytes: int = MOST_JSON) -> Any:
         EOFError: There is none, or not all of it.
         ValueError: It is longer than that, no JSON, or nested too deep.
     """
+    return sized(stream, most_bytes)[0]
+
+
+def sized(stream: BinaryIO, most_bytes: int) -> tuple[Any, int]:
+    """Return the message that comes next, and how many bytes it has; see `receive`."""
+    data = _frame(stream, most_bytes)
     try:
-        return json.loads(_frame(stream, most_bytes))
+        return json.loads(data), len(data)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 PARAGRAPH = "\n\n"
 LINE = "\n"
@@ -137,3 +137,6 @@ class Page:
     page's number, and so is what is not there."""
     attachments: Sequence[Attachment] = ()
     """Files that it holds; complete when the last section was made."""
+    broke: Literal["", "file", "process"] = ""
+    """Where it ends before its file does: whether the file or, perhaps for no fault of
+    the file's, what read it."""

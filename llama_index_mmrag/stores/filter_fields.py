@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias
 
 from llama_index_mmrag.checks import one_of
 from llama_index_mmrag.errors import CollectionMismatch, InvalidSetting
+from llama_index_mmrag.nodes.node import ENTITY_KEY, GIVEN_ID_KEY, MODALITY_KEY
+from llama_index_mmrag.stores.native import DOC_ID_KEY
 
 FieldKind: TypeAlias = Literal["keyword", "integer", "float", "datetime", "bool"]
 
@@ -23,6 +25,7 @@ FILTER_FIELDS: Mapping[str, FieldKind] = {
 """Those of every new collection, beside the ones of ids: the graph must be built after
 them, or it is not connected among what a filter leaves."""
 
+_OF_IDS = {DOC_ID_KEY, "ref_doc_id", ENTITY_KEY, MODALITY_KEY, GIVEN_ID_KEY}
 _KINDS = ("keyword", "integer", "float", "datetime", "bool")
 
 
@@ -40,7 +43,7 @@ def checked_fields_of(given: Mapping[str, str] | None) -> dict[str, str]:
                 f"filter_fields has the name {name!r}; expected a key of metadata, as "
                 f'in {{"year": "integer"}}.'
             )
-        known = FILTER_FIELDS.get(name)
+        known = "keyword" if name in _OF_IDS else FILTER_FIELDS.get(name)
         one_of(kind, f"filter_fields[{name!r}]", (known,) if known else _KINDS)
     return fields
 

@@ -65,7 +65,7 @@ def test_store_gains_none_later_and_loses_nothing(made, fields):
 @pytest.mark.parametrize(
     "fields",
     [{"": "keyword"}, {" ": "integer"}, {"a": "colour"}, {"page": "keyword"},
-     {3: "integer"}, {"a": None}],
+     {3: "integer"}, {"a": None}, {"doc_id": "integer"}],
 )  # fmt: skip
 def test_what_is_no_field_is_refused_before_anything_is_made(tmp_path, fields):
     with pytest.raises(InvalidSetting, match="filter_fields"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from email.message import EmailMessage
 from io import BytesIO
 from pathlib import Path
 
@@ -142,3 +143,62 @@ def test_reader_that_dies_is_no_fault_of_the_file(run, folder, monkeypatch, tmp_
         report, _ = run()
     assert "ended with 3" in report.problems[0].reason
     assert run()[0].problems == []
+
+
+DYING = """
+import os, sys
+from llama_index_mmrag.readers.frames import send_page
+from llama_index_mmrag.readers.page import Page, Section
+def sections():
+    yield Section("A kite.")
+    sys.stdout.flush()
+    os._exit(9)
+send_page(sys.stdout.buffer, Page(sections()))
+"""
+
+
+def test_part_that_a_dying_reader_left_is_not_taken_for_the_file(
+    run, folder, monkeypatch, tmp_path
+):
+    put(folder, "a.pdf", pdf("A red kite."))
+    dying = tmp_path / "dying.py"
+    dying.write_text(DYING)
+    with monkeypatch.context() as patch:
+        patch.setattr("llama_index_mmrag.readers.children._SCRIPT", dying)
+        report, found = run()
+    assert "ended with 9" in report.problems[0].reason
+    assert found == ["A kite."]
+    report, found = run()
+    assert (report.problems, found) == ([], ["A red kite."])
+
+
+def test_mail_whose_reader_dies_keeps_its_attachments(
+    run, folder, monkeypatch, tmp_path
+):
+    mail = EmailMessage()
+    mail["Subject"] = "Kites"
+    mail.set_content("A red kite.")
+    mail.add_attachment("A blue kite.", filename="b.txt")
+    put(folder, "m.eml", mail.as_bytes())
+    _, found = run()
+    assert len(found) == 2
+    put(folder, "m.eml", mail.as_bytes() + b"\n")
+    dying = tmp_path / "dying.py"
+    dying.write_text(DYING)
+    with monkeypatch.context() as patch:
+        patch.setattr("llama_index_mmrag.readers.children._SCRIPT", dying)
+        _, found = run()
+    assert sum("blue" in text for text in found) == 1
+
+
+def test_what_is_told_names_the_file_where_it_is_now(tmp_path, folder):
+    put(folder, "a.pdf", BROKEN)
+    encoder, moved = ColourEncoder(), tmp_path / "elsewhere" / "docs"
+    with MultiModalQdrantIndex.open(tmp_path / "store", embed_model=encoder) as index:
+        index.insert_directory(folder)
+        moved.parent.mkdir()
+        folder.rename(moved)
+        (problem,) = index.insert_directory(moved).problems
+    assert problem.source == (moved / "a.pdf").as_posix()
+    assert str(moved) in problem.reason
+    assert str(folder) not in problem.reason
