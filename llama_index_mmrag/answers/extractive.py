@@ -69,8 +69,9 @@ def extract_answer(
     The sentences are those closest to the question, a better-ranked entity's first
     among near equals, shown in the order of the evidence so that steps stay in order.
     Sentences that follow one another share one label: "Fill the tank. Start it. [1]".
-    Headings, captions and table rows are not quoted. The pictures are those of the
-    entities that were quoted, and of the best-ranked one where it has no text.
+    Captions and table rows are not quoted, nor headings where there is anything else.
+    The pictures are those of the entities that were quoted, and of the best-ranked one
+    where it has no text.
 
     A query by picture alone has no question: the answer says what the picture was
     matched with, and how that entity's text begins.
@@ -130,6 +131,12 @@ def _quotes(sources: Sequence[Source]) -> list[_Quote]:
         for place, text in enumerate(_sentences(source, captions)):
             quote = _Quote(source, ranks[_entity(source)], place, text)
             quotes.setdefault(text, quote)
+    if not quotes:  # of texts that are headings alone, these are what they say
+        for source in sources:
+            heading = unlabelled(_section(source)).rpartition(HEADING_SEPARATOR)[2]
+            if heading and not _is_picture(source):
+                quote = _Quote(source, ranks[_entity(source)], 0, heading)
+                quotes.setdefault(heading, quote)
     return list(quotes.values())
 
 

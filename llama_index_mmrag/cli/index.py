@@ -167,7 +167,11 @@ def index_command(  # noqa: PLR0913, PLR0917 - each argument is an option of the
     catalogue: options.Catalogue = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Put a folder's texts, Markdown and pictures into a store; again to update it."""
+    """Put a folder's documents and pictures into a store; again to update it.
+
+    Texts, Markdown and pictures; with the extra documents PDF, Word files, slides, web
+    pages, books and mail too.
+    """
     if refresh and not recursive:
         raise InvalidSetting(
             "--refresh reads a folder's folders too; leave out --no-recursive."

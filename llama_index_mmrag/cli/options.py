@@ -69,7 +69,8 @@ Limits = Annotated[
     typer.Option(
         "--limit",
         metavar="NAME=NUMBER",
-        help="What a file may take: file_bytes, text_bytes, pixels, file_s (seconds), "
+        help="What a file may take: file_bytes, text_bytes, pixels, pages, file_s "
+        "and page_s (seconds), unpacked_bytes and unpacked_ratio (of a zip), "
         "memory_bytes (of a process that reads). May be repeated.",
     ),
 ]

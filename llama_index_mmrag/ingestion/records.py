@@ -206,7 +206,7 @@ class UpsertReport:
         if n_skipped := len(self.problems) - n_parts:
             parts.append(f"{n_skipped} skipped")
         if n_parts:
-            parts.append(f"{n_parts} parts left out")
+            parts.append(f"{_counted(n_parts, 'part')} left out")
         if self.n_pages_read or self.n_pages_unread:
             parts.append(self.scans)
         if self.ignored:

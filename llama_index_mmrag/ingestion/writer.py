@@ -114,7 +114,10 @@ class Writer(Removing):
     def _with_what_stays(self, problem: Problem) -> Problem:
         ids, every = [problem.ref_doc_id], self._collections.values()
         stays = problem.ref_doc_id and any(one.ids_of_documents(ids) for one in every)
-        return replace(problem, is_outdated=bool(stays))
+        if not stays:
+            return problem
+        reason = f"{problem.reason} What was stored of it before stays."
+        return replace(problem, reason=reason, is_outdated=True)
 
     def read_pictures(self) -> None:
         """Read the pictures that are stored, where they are to be read since then.

@@ -30,6 +30,7 @@ SLIDE_KEY = "slide"
 ABOUT_KEYS = (
     *("page", "page_end", PAGE_LABEL_KEY, "box", SLIDE_KEY, "section", KIND_KEY),
     *("language", "title", "author", "created_at", READ_BY_KEY),
+    *("subject", "from", "to", "sent_at"),
 )
 """Metadata keys of where a node stands in its document, what it is, and of the document
 itself: the ones that are told beside a result."""

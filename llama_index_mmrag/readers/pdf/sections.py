@@ -130,6 +130,9 @@ class Sections:
         is_last_word = after is not None and after[: len(headings)] != headings
         is_last_word = is_last_word and not self._is_said
         if self._text or self._links or (is_last_word and not self._part):
+            if self._above and not self._places:  # a heading alone
+                block = self._above[-1][0]
+                self._places.append(Place(0, block.page, block.lines[0].box))
             yield self._section(headings)
         self._begin()
 

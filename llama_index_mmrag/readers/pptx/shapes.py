@@ -22,7 +22,7 @@ from llama_index_mmrag.readers.office import (
     words_of_art,
 )
 from llama_index_mmrag.readers.page import Box, PictureLink
-from llama_index_mmrag.readers.writing import one_line, table_text
+from llama_index_mmrag.readers.writing import alt_of, one_line, table_text
 
 Scale: TypeAlias = "tuple[float, float, float, float]"
 """x and y of a group's children: factors, then what is added."""
@@ -133,7 +133,7 @@ class Slide:
         crop = first(blip.getparent(), "srcRect")
         turned = said(first(shape, "spPr", "xfrm"), "rot")
         shown = self._pictures.shown(data, crop, turned)
-        alt, title = (one_line(said(named, name)) for name in ("descr", "title"))
+        alt, title = alt_of(said(named, "descr")), one_line(said(named, "title"))
         return PictureLink("", alt, title, data=shown)
 
     def _box(self, shape: Any, role: Any, scale: Scale) -> Box | None:

@@ -20,13 +20,10 @@ from llama_index_mmrag.readers.web.parts import (
 )
 from llama_index_mmrag.readers.web.pictures import by_size, data_of, is_ours
 from llama_index_mmrag.readers.web.tables import cells_of, is_of_data, placed
-from llama_index_mmrag.readers.writing import one_line, shown, table_text
+from llama_index_mmrag.readers.writing import alt_of, one_line, shown, table_text
 
 _SMALL = re.compile(r"([0-9]|[12][0-9]|3[01])(px)?")
 """Pixels of a side: such a one is a mark, a bullet or counts visitors."""
-
-_NO_ALT = re.compile(r"\A\S+\.(jpe?g|png|gif|webp|svg|bmp|tiff?)\Z", re.IGNORECASE)
-"""A file's name, which programs write where nobody has said anything."""
 
 _DEEPEST_LIST = 10
 """Lists deeper than this stand under the margin of such a one."""
@@ -261,7 +258,7 @@ class Writer:
     def _show(self, node: LexborNode) -> None:
         said = {key: one_line(value or "") for key, value in node.attributes.items()}
         is_mark = any(_SMALL.fullmatch(said.get(s, "")) for s in ("width", "height"))
-        alt = _NO_ALT.sub("", said.get("alt", ""))
+        alt = alt_of(said.get("alt", ""))
         if not self._n_noscript and alt:
             self._line += [" "] * (len(self._line) == self._after_alt) + [alt]
             self._after_alt = len(self._line)
