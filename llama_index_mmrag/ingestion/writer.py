@@ -53,6 +53,8 @@ class Writer(Removing):
 
     _not_read: Sequence[Problem] = ()
     """Pictures that were to be read since they were stored: the next report's."""
+    _stored: Set[str] | None = None
+    """The documents, where a run asked for them."""
 
     def write(
         self,
@@ -70,7 +72,7 @@ class Writer(Removing):
             show_progress: Show one.
             nodes_per_write: Nodes collected before they are encoded and written.
         """
-        report = UpsertReport()
+        report, self._stored = UpsertReport(), None
         had_nodes: dict[str, bool] = {}  # by document
         bar = tqdm(total=n_items, desc="Indexing", disable=not show_progress)
         with self.lock, bar:
@@ -112,9 +114,11 @@ class Writer(Removing):
         return report
 
     def _with_what_stays(self, problem: Problem) -> Problem:
-        ids, every = [problem.ref_doc_id], self._collections.values()
-        stays = problem.ref_doc_id and any(one.ids_of_documents(ids) for one in every)
-        if not stays:
+        if not problem.ref_doc_id:
+            return problem
+        if self._stored is None:  # once a run: thousands may be unreadable
+            self._stored = {*self.ref_doc_ids()}
+        if problem.ref_doc_id not in self._stored:
             return problem
         reason = f"{problem.reason} What was stored of it before stays."
         return replace(problem, reason=reason, is_outdated=True)

@@ -144,10 +144,6 @@ def _with_rules(
             yield table
 
 
-def _is_level_with(line: Points, other: Points) -> bool:
-    return max(abs(line[n] - other[n]) for n in (0, 2)) <= 2 * SNAP
-
-
 def _between(
     rules: list[Points], words: Sequence[Placed], known: Vocabulary
 ) -> Grid | None:
